@@ -1,0 +1,34 @@
+"""One recorded answer: the shape in which every importer ends and every bank begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "missing", "failed", "unscored"]
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one model answered to one question. Unknown is None, never 0.
+
+    `ok` has a response and a score; `unscored` a response without a score; `failed` means that
+    the provider gave no answer; `missing` that the model was never asked.
+    """
+
+    dataset: str
+    index: str
+    query: str
+    model: str
+    reference: str | None = None
+    response: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    score: float | None = None
+    status: Status = "ok"
+    split: Split | None = None
+    grader: str | None = None
+    order: int | None = None
+    """Position within the dataset where the source records one as a number (the paper's "recorded index")."""

@@ -1,0 +1,189 @@
+"""`jisi.toml`: the pool of models, the embedder, the hyper-parameters and the budget."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.errors import InputError
+from jisi_cli.paths import config_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One `[[models]]` table.
+
+    Attributes:
+        name: What the bank calls this model.
+        litellm: LiteLLM's name (`openrouter/…`, `ollama/…`), or `local:<weights>` for a model that
+            jisi serves itself.
+        api_base: Address of the endpoint where LiteLLM's default is not meant.
+        system: A system message put before every conversation with this model.
+        params: Further keyword arguments of the call (`temperature`, `max_tokens`, …); they win over
+            what a method asks for.
+        price: USD per million tokens; None when the file gives none.
+        concurrency: Calls to this model at one time; None for no limit of its own.
+    """
+
+    name: str
+    litellm: str
+    api_base: str | None = None
+    system: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    price: Price | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A parsed `jisi.toml`; every part may be absent.
+
+    Attributes:
+        path: The file it came from; None when there is none.
+        bank: The default bank; relative paths are taken from the file's own folder.
+        models: The pool, in the file's order.
+        embedder: Keyword arguments of `EmbedderSpec`.
+        routing: Hyper-parameters by name.
+        budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
+    """
+
+    path: Path | None = None
+    bank: Path | None = None
+    models: tuple[ModelEntry, ...] = ()
+    embedder: Mapping[str, Any] = field(default_factory=dict)
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+_TABLES = {"bank", "models", "embedder", "routing", "budget"}
+_MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", "concurrency"}
+_EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
+_BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+
+
+def find_config(explicit: Path | None = None) -> Path | None:
+    """Return the configuration file in force: the flag, `JISI_CONFIG`, `./jisi.toml`, the user's own.
+
+    Raises:
+        InputError: A file was named and is not there.
+    """
+    named = explicit or (Path(os.environ["JISI_CONFIG"]) if os.environ.get("JISI_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise InputError(f"no configuration file at {named}; check --config or JISI_CONFIG")
+        return named
+    candidates = (Path("jisi.toml"), config_folder() / "jisi.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a `jisi.toml`; None gives the empty configuration.
+
+    Raises:
+        InputError: The file is not TOML, or says something jisi does not understand.
+    """
+    if path is None:
+        return Config()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
+    _refuse_unknown(path, "the file", data, _TABLES)
+    embedder = _table(path, data, "embedder", _EMBEDDER_KEYS)
+    bank = data.get("bank")
+    if bank is not None and not isinstance(bank, str):
+        raise InputError(f"{path}: `bank` must be a path in quotes")
+    return Config(
+        path=path,
+        bank=path.parent / Path(bank).expanduser() if bank else None,
+        models=_models(path, data.get("models", [])),
+        embedder=embedder,
+        routing=_table(path, data, "routing", None),
+        budget=_table(path, data, "budget", _BUDGET_KEYS),
+    )
+
+
+def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        names = ", ".join(sorted(known))
+        raise InputError(f"{path}: {where} has an unknown key `{unknown[0]}`; known keys are {names}")
+
+
+def _table(path: Path, data: Mapping[str, Any], name: str, known: set[str] | None) -> Mapping[str, Any]:
+    table = data.get(name, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: `{name}` must be a table ([{name}])")
+    if known is not None:
+        _refuse_unknown(path, f"[{name}]", table, known)
+    return table
+
+
+def _models(path: Path, tables: object) -> tuple[ModelEntry, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path}: models are written as [[models]] tables")
+    entries = tuple(_model(path, number, table) for number, table in enumerate(tables, start=1))
+    names = [entry.name for entry in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: two models are called `{twice}`; names must differ")
+    return entries
+
+
+def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
+    where = f"[[models]] number {number}"
+    _refuse_unknown(path, where, table, _MODEL_KEYS)
+    litellm = _text(path, where, table, "litellm")
+    if litellm is None:
+        raise InputError(f'{path}: {where} needs `litellm = "provider/model"`')
+    params = table.get("params", {})
+    if not isinstance(params, dict):
+        raise InputError(f"{path}: {where}: `params` must be a table")
+    secret = next((key for key in params if "key" in key.lower() or "token" == key.lower()), None)
+    if secret is not None:
+        raise InputError(
+            f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, "
+            "never from this file"
+        )
+    concurrency = table.get("concurrency")
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise InputError(f"{path}: {where}: `concurrency` must be a whole number from 1")
+    return ModelEntry(
+        name=_text(path, where, table, "name") or litellm,
+        litellm=litellm,
+        api_base=_text(path, where, table, "api_base"),
+        system=_text(path, where, table, "system"),
+        params=params,
+        price=_price(path, where, table.get("price")),
+        concurrency=concurrency,
+    )
+
+
+def _text(path: Path, where: str, table: Mapping[str, Any], key: str) -> str | None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise InputError(f"{path}: {where}: `{key}` must be text in quotes")
+    return value
+
+
+def _price(path: Path, where: str, table: object) -> Price | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict) or set(table) != {"input", "output"}:
+        raise InputError(f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens")
+    values = [table["input"], table["output"]]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values):
+        raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
+    return Price(float(values[0]), float(values[1]))

@@ -1,0 +1,63 @@
+"""The seam between texts and vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Truncation = Literal["head", "tail"]
+"""Which end of a text that is too long is kept."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with (texts done, texts in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """Everything that decides which vector a text gets; recorded in a bank and compared with a query's.
+
+    Attributes:
+        name: `minilm`, a hub id or a folder, `litellm:<model>`, or `hashing`.
+        revision: What pins the weights: a hub commit, a content hash, or a library version.
+        dimension: Width d of the vectors.
+        max_tokens: Tokens of a text that are read; None for the model's own limit.
+        truncation: Which end of a longer text is kept.
+        prompt: Text put before every input (an instruction), or None.
+    """
+
+    name: str
+    revision: str | None = None
+    dimension: int | None = None
+    max_tokens: int | None = None
+    truncation: Truncation = "head"
+    prompt: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain data."""
+        return asdict(self)
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """What decides the vectors, complete (revision and dimension filled in)."""
+        ...
+
+    def embed(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> NDArray[np.float32]:
+        """Return unit row vectors (n, d), in the order of `texts`.
+
+        Raises:
+            InputError: A text has no usable vector (NaN, zero, wrong width), or the model cannot be loaded.
+        """
+        ...
+
+    @property
+    def truncated(self) -> int:
+        """How many of the texts embedded so far were longer than `max_tokens`."""
+        ...

@@ -1,0 +1,65 @@
+"""The errors a user can meet, each with its exit code.
+
+JisiError               1  something failed
+├── InputError          2  usage, configuration or input that cannot be used
+├── BankError           3  the bank is missing, broken, or of another version or embedder
+├── NoAnswerError       4  no model could answer
+├── BudgetError         5  a budget stopped the run
+└── BelowThresholdError 6  a score fell below --fail-under
+
+Ctrl-C ends with 130. A message says what, where and the remedy, in one line; `ValueError` and
+`TypeError` are left to bugs, which keep their traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells the shell."""
+
+    OK = 0
+    FAILED = 1
+    INPUT = 2
+    BANK = 3
+    NO_ANSWER = 4
+    BUDGET = 5
+    BELOW_THRESHOLD = 6
+    INTERRUPTED = 130
+
+
+class JisiError(Exception):
+    """A problem whose message is meant for the user."""
+
+    exit_code = ExitCode.FAILED
+
+
+class InputError(JisiError):
+    """Usage, configuration or input that cannot be used."""
+
+    exit_code = ExitCode.INPUT
+
+
+class BankError(JisiError):
+    """A bank that is missing, broken, or of another version or embedder."""
+
+    exit_code = ExitCode.BANK
+
+
+class NoAnswerError(JisiError):
+    """No model could answer."""
+
+    exit_code = ExitCode.NO_ANSWER
+
+
+class BudgetError(JisiError):
+    """A budget stopped the run."""
+
+    exit_code = ExitCode.BUDGET
+
+
+class BelowThresholdError(JisiError):
+    """A score fell below what the user demanded."""
+
+    exit_code = ExitCode.BELOW_THRESHOLD

@@ -1,0 +1,116 @@
+"""What is asked of a model, what comes back, and the seam through which every method asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Role = Literal["probe", "expert", "aggregator", "judge", "embedding"]
+"""Why a call was made: `probe` for a stage-1 candidate, `expert` for any other answer that was wanted."""
+
+TokensSource = Literal["provider", "counted", "recorded"]
+PriceSource = Literal["provider", "pool", "litellm", "recorded"]
+
+
+class Message(TypedDict):
+    """One chat message in OpenAI's shape."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling parameters of one call; the defaults are the paper's (§4.1)."""
+
+    temperature: float = 0.2
+    top_p: float = 1.0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one call. A call that failed has an `error` and no text.
+
+    Attributes:
+        model: The pool's name of the model.
+        text: The response; empty when the call failed or the model returned nothing.
+        error: Why there is no response, in one line; None when there is one.
+        prompt_tokens: Tokens of the prompt; None when unknown.
+        completion_tokens: Tokens of the response, reasoning included; None when unknown.
+        tokens_source: Who counted the tokens.
+        cost_usd: Dollars paid for this call, retries included: 0 when cached, None when unknown.
+        list_cost_usd: Dollars it costs when nothing is cached; None when unknown.
+        price_source: Where the price came from; None when unknown.
+        seconds: Wall time of this call, retries included.
+        cached: Whether it came from the cache.
+        vector: The response's unit vector (d,) where one was recorded; else None.
+    """
+
+    model: str
+    text: str
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    tokens_source: TokensSource | None = None
+    cost_usd: float | None = None
+    list_cost_usd: float | None = None
+    price_source: PriceSource | None = None
+    seconds: float = 0.0
+    cached: bool = False
+    vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a response to read."""
+        return self.error is None and bool(self.text.strip())
+
+
+OnText = Callable[[str], None]
+"""Called with each piece of a streamed response, as it arrives."""
+
+
+class Pool(Protocol):
+    """Models that can be asked: live through LiteLLM, cached, or replayed from recorded answers.
+
+    A method asks a pool and does not know which kind it is.
+    """
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names that can be asked."""
+        ...
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        role: Role,
+        sampling: Sampling | None = None,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Ask one model once.
+
+        A provider's failure is an `Answer` with an `error`, so that one dead model cannot end a
+        question that others can answer.
+
+        Args:
+            model: A name of `models`.
+            messages: The conversation.
+            role: Why this call is made.
+            sampling: Parameters of this call; the model's own from the pool file win.
+            sample: Which of several answers to the same messages (part of the cache key).
+            on_text: Receives the response piece by piece; the whole at once where nothing streams.
+
+        Raises:
+            BudgetError: The call does not fit what is left of the budget.
+            InputError: The pool has no such model.
+        """
+        ...

@@ -1,0 +1,30 @@
+"""Where files live on this machine; read at call time, so that the environment can move them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def _folder(variable: str, kind: str) -> Path:
+    override = os.environ.get(variable)
+    if override:
+        return Path(override).expanduser()
+    import platformdirs
+
+    return Path(getattr(platformdirs, f"user_{kind}_path")("jisi", appauthor=False))
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's own `jisi.toml` (`JISI_CONFIG_HOME` moves it)."""
+    return _folder("JISI_CONFIG_HOME", "config")
+
+
+def cache_folder() -> Path:
+    """Return the folder of cached answers and vectors (`JISI_CACHE_HOME` moves it)."""
+    return _folder("JISI_CACHE_HOME", "cache")
+
+
+def data_folder() -> Path:
+    """Return the folder of the ledger (`JISI_DATA_HOME` moves it)."""
+    return _folder("JISI_DATA_HOME", "data")
