@@ -151,7 +151,7 @@ def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
     params = table.get("params", {})
     if not isinstance(params, dict):
         raise InputError(f"{path}: {where}: `params` must be a table")
-    secret = next((key for key in params if "key" in key.lower() or "token" == key.lower()), None)
+    secret = next((key for key in params if "key" in key.lower() or key.lower() == "token"), None)
     if secret is not None:
         raise InputError(
             f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, "
@@ -184,6 +184,8 @@ def _price(path: Path, where: str, table: object) -> Price | None:
     if not isinstance(table, dict) or set(table) != {"input", "output"}:
         raise InputError(f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens")
     values = [table["input"], table["output"]]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values):
+    if not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values
+    ):
         raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
     return Price(float(values[0]), float(values[1]))
