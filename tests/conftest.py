@@ -1,0 +1,56 @@
+"""Every test runs without a network, without keys, and with folders of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import Loopback
+
+# LiteLLM reads this once, when it is imported; without it, it asks the network for its price map.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "", None)
+
+
+def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
+    """Let no socket reach beyond loopback: any other host is unknown, as on a machine without a network."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    if host not in _LOOPBACK:
+        raise socket.gaierror(socket.EAI_NONAME, f"tests have no network, so {host} is unknown")
+
+
+sys.addaudithook(_refuse_network)
+
+
+@pytest.fixture(autouse=True)
+def own_folders_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move jisi's folders to `tmp_path` and take keys, settings and the hub out of the environment."""
+    for name in list(os.environ):
+        if (
+            name.endswith(("_API_KEY", "_API_TOKEN"))
+            or name.startswith("JISI_")
+            or name.endswith("_API_BASE")
+        ):
+            monkeypatch.delenv(name)
+    for kind in ("CACHE", "DATA", "CONFIG"):
+        monkeypatch.setenv(f"JISI_{kind}_HOME", str(tmp_path / f"jisi_{kind.lower()}"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """Give a scriptable OpenAI-compatible server; `loopback.script("name", text=…)` adds a model."""
+    with Loopback() as server:
+        yield server

@@ -1,0 +1,465 @@
+"""An OpenAI-compatible server on loopback that answers, and fails, as a script says.
+
+It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/embeddings` and `/v1/models`,
+and remembers every request. In a test:
+
+    with Loopback({"a": Script(text="4", faults=(Fault("status", status=429, retry_after=1),))}) as server:
+        entry = ModelEntry(name="a", litellm="openai/a", api_base=server.api_base)
+        ...
+        assert server.count("a") == 2
+
+As a process of its own, whose journal outlives the client that is killed:
+
+    python -m tests.loopback --port 0 --script script.json --journal journal.jsonl
+
+where `script.json` is `{"models": {"a": {"text": "4", "faults": [{"kind": "hang"}]}}}`. The port is the
+first line of stdout. The journal has one line per request when it arrives (`"event": "received"`) and one
+when the whole answer has been sent (`"event": "answered"`): a call is paid for once the second is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import math
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal, Self
+
+FaultKind = Literal[
+    "status", "hang", "reset", "malformed", "no_choices", "empty", "null_content", "truncated", "slow"
+]
+
+Text = str | Callable[[list[dict[str, Any]]], str]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to fail.
+
+    Attributes:
+        kind: `status` answers with an HTTP status; `hang` never answers; `reset` cuts the connection in
+            the middle of the answer; `malformed` sends what is not JSON; `no_choices`, `empty` and
+            `null_content` send an answer without one; `truncated` ends a stream early but politely
+            (a whole answer is cut as by `reset`); `slow` waits `seconds` before the first token.
+        status: The HTTP status of `status`.
+        retry_after: Value of a `Retry-After` header: seconds, or an HTTP date as text.
+        message: The provider's own words; `{authorization}` is replaced by the request's header.
+        seconds: How long `slow` waits.
+    """
+
+    kind: FaultKind
+    status: int = 500
+    retry_after: float | str | None = None
+    message: str = "the server had an error while processing your request"
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """How one model answers.
+
+    Attributes:
+        text: The answer, or a function of the messages. `{question}` (the last message), `{model}` and
+            `{number}` (of this call to this model, from 1) are replaced in a text.
+        delay: Seconds before the answer begins.
+        usage: "count" for words of prompt and answer; a mapping is sent as it is; None sends none.
+        finish_reason: Why the answer ended.
+        faults: What the first calls meet, in order; None stands for a call that goes well.
+        every: Every this many calls (counted from 1) `every_fault` happens.
+        every_fault: What happens then.
+        piece_delay: Seconds between the pieces of a stream.
+        width: Components of an embedding.
+    """
+
+    text: Text = "an answer"
+    delay: float = 0.0
+    usage: Mapping[str, Any] | Literal["count"] | None = "count"
+    finish_reason: str = "stop"
+    faults: Sequence[Fault | None] = ()
+    every: int | None = None
+    every_fault: Fault = Fault("status", status=500)
+    piece_delay: float = 0.0
+    width: int = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived; `headers` have lower-case names."""
+
+    time: float
+    path: str
+    model: str
+    body: dict[str, Any]
+    headers: dict[str, str] = field(repr=False)
+
+
+class Loopback:
+    """The running server; a context manager.
+
+    A model that no script names gets a 404, unless there is a script for `*`.
+    """
+
+    def __init__(
+        self, models: Mapping[str, Script] | None = None, *, port: int = 0, journal: Path | None = None
+    ) -> None:
+        self.scripts: dict[str, Script] = dict(models or {})
+        self.requests: list[Request] = []
+        self.stopping = threading.Event()
+        self._journal = journal
+        self._calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.loopback = self
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
+
+    @property
+    def api_base(self) -> str:
+        """What a pool entry names as `api_base`."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def script(
+        self, model: str, text: str | Callable[[list[dict[str, Any]]], str] = "an answer", **how: Any
+    ) -> None:
+        """Set, or replace, how a model answers; keyword arguments are those of `Script`."""
+        self.scripts[model] = Script(text=text, **how)
+        self._calls[model] = 0
+
+    def count(self, model: str | None = None) -> int:
+        """Return how many requests came for a model, or in all."""
+        return sum(1 for request in list(self.requests) if model in (None, request.model))
+
+    def serve(self) -> None:
+        self._server.serve_forever(poll_interval=0.05)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def receive(self, request: Request) -> tuple[int, Script | None]:
+        """Record a request; return its number among those of its model, and the model's script."""
+        with self._lock:
+            self.requests.append(request)
+            self._calls[request.model] += 1
+            number = self._calls[request.model]
+            self._write("received", request)
+        return number, self.scripts.get(request.model, self.scripts.get("*"))
+
+    def answered(self, request: Request) -> None:
+        """Note that the whole answer was sent."""
+        with self._lock:
+            self._write("answered", request)
+
+    def _write(self, event: str, request: Request) -> None:
+        if self._journal is None:
+            return
+        asked = json.dumps(request.body, sort_keys=True)
+        line = {
+            "event": event,
+            "time": request.time,
+            "model": request.model,
+            "key": hashlib.sha256(asked.encode()).hexdigest(),
+        }
+        with self._journal.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+    loopback: Loopback
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients that go away in mid-answer are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        if self.path.rstrip("/") == "/v1/models":
+            names = list(self.server.loopback.scripts)
+            self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+        else:
+            self._error(404, f"no such path: {self.path}")
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = json.loads(raw or b"{}")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(time.time(), self.path, str(body.get("model")), body, headers)
+        number, script = self.server.loopback.receive(request)
+        if script is None:
+            self._error(404, f"the model `{request.model}` does not exist")
+            return
+        if self._wait(script.delay):
+            return
+        fault = _fault(script, number)
+        if fault is not None and self._fails(fault, request, script, number):
+            return
+        if self.path.endswith("/embeddings"):
+            self._json(200, _embeddings(request, script))
+        elif body.get("stream"):
+            self._stream(request, script, number)
+        else:
+            self._json(200, _completion(request, script, number))
+        self.server.loopback.answered(request)
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait; return whether the server was stopped meanwhile."""
+        if seconds == 0:
+            return False
+        stopped = self.server.loopback.stopping.wait(seconds)
+        self.close_connection = self.close_connection or stopped
+        return stopped
+
+    def _fails(self, fault: Fault, request: Request, script: Script, number: int) -> bool:
+        """Act a fault out; return whether nothing is left to send."""
+        whole = _completion(request, script, number)
+        match fault.kind:
+            case "hang":
+                self._wait(None)
+            case "slow":
+                return self._wait(fault.seconds)
+            case "status":
+                message = fault.message.replace("{authorization}", self.headers.get("authorization", ""))
+                self._error(fault.status, message, fault.retry_after)
+            case "malformed":
+                self._send(200, b'{"choices": [{"message": {"content": "half', "application/json")
+            case "reset":
+                self._break_off(request, script, number, reset=True)
+            case "truncated":
+                self._break_off(request, script, number, reset=False)
+            case "no_choices":
+                self._json(200, {**whole, "choices": []})
+            case "empty" | "null_content":
+                content = "" if fault.kind == "empty" else None
+                self._empty(request, whole, content)
+        return True
+
+    def _empty(self, request: Request, whole: dict[str, Any], content: str | None) -> None:
+        if request.body.get("stream"):
+            self._begin_stream()
+            self._chunk(_delta(request, {"role": "assistant", "content": content}, None))
+            self._chunk(_delta(request, {}, "stop"))
+            self._end_stream()
+        else:
+            message = {"role": "assistant", "content": content}
+            self._json(200, {**whole, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    def _stream(self, request: Request, script: Script, number: int) -> None:
+        self._begin_stream()
+        text = _text(request, script, number)
+        for piece in _pieces(text):
+            self._chunk(_delta(request, {"role": "assistant", "content": piece}, None))
+            if self._wait(script.piece_delay):
+                return
+        self._chunk(_delta(request, {}, script.finish_reason))
+        usage = _usage(request, script, text)
+        if usage is not None and (request.body.get("stream_options") or {}).get("include_usage"):
+            self._chunk({**_delta(request, {}, None), "choices": [], "usage": usage})
+        self._end_stream()
+
+    def _break_off(self, request: Request, script: Script, number: int, *, reset: bool) -> None:
+        text = _text(request, script, number)
+        if request.body.get("stream"):
+            self._begin_stream()
+            pieces = list(_pieces(text))
+            for piece in pieces[: max(1, len(pieces) // 2)]:
+                self._chunk(_delta(request, {"role": "assistant", "content": piece}, None))
+            if not reset:
+                self.wfile.write(b"0\r\n\r\n")
+                return
+        else:
+            data = json.dumps(_completion(request, script, number)).encode()
+            self._head(200, "application/json", {"Content-Length": str(len(data))})
+            self.wfile.write(data[: len(data) // 2])
+        self.close_connection = True
+        if reset:
+            # Lingering for 0 s turns the close into an RST.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+
+    def _begin_stream(self) -> None:
+        self._head(200, "text/event-stream", {"Transfer-Encoding": "chunked"})
+
+    def _chunk(self, event: Mapping[str, Any]) -> None:
+        self._chunk_bytes(f"data: {json.dumps(event)}\n\n".encode())
+
+    def _chunk_bytes(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def _end_stream(self) -> None:
+        self._chunk_bytes(b"data: [DONE]\n\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _error(self, status: int, message: str, retry_after: float | str | None = None) -> None:
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        body = {"error": {"message": message, "type": "error", "code": status}}
+        self._send(status, json.dumps(body).encode(), "application/json", headers)
+
+    def _json(self, status: int, body: Mapping[str, Any]) -> None:
+        self._send(status, json.dumps(body).encode(), "application/json")
+
+    def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+        self._head(status, kind, {"Content-Length": str(len(data)), **(headers or {})}, data)
+
+    def _head(self, status: int, kind: str, headers: Mapping[str, str], data: bytes = b"") -> None:
+        """Send head and body as one write, so that neither waits for the other's acknowledgement."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self._headers_buffer.append(b"\r\n" + data)
+        self.flush_headers()
+
+
+def _fault(script: Script, number: int) -> Fault | None:
+    if number <= len(script.faults):
+        return script.faults[number - 1]
+    if script.every is not None and number % script.every == 0:
+        return script.every_fault
+    return None
+
+
+def _text(request: Request, script: Script, number: int) -> str:
+    messages = request.body.get("messages") or [{"content": ""}]
+    if callable(script.text):
+        return script.text(messages)
+    replaced = {"{question}": str(messages[-1]["content"]), "{model}": request.model, "{number}": str(number)}
+    text = script.text
+    for mark, value in replaced.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text into words that keep the space behind them."""
+    words = text.split(" ")
+    for word in words[:-1]:
+        yield word + " "
+    yield words[-1]
+
+
+def _usage(request: Request, script: Script, text: str) -> Mapping[str, Any] | None:
+    if script.usage != "count":
+        return script.usage
+    prompt = sum(len(str(message["content"]).split()) for message in request.body.get("messages", []))
+    completion = len(text.split())
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _completion(request: Request, script: Script, number: int) -> dict[str, Any]:
+    text = _text(request, script, number)
+    message = {"role": "assistant", "content": text}
+    body = {
+        "id": "chatcmpl-loopback",
+        "object": "chat.completion",
+        "created": int(request.time),
+        "model": request.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": script.finish_reason}],
+    }
+    usage = _usage(request, script, text)
+    return body if usage is None else {**body, "usage": usage}
+
+
+def _delta(request: Request, delta: Mapping[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-loopback",
+        "object": "chat.completion.chunk",
+        "created": int(request.time),
+        "model": request.model,
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
+    }
+
+
+def _embeddings(request: Request, script: Script) -> dict[str, Any]:
+    given = request.body.get("input", "")
+    texts = [given] if isinstance(given, str) else list(given)
+    vectors = [_vector(str(text), script.width) for text in texts]
+    if request.body.get("encoding_format") == "base64":
+        coded: list[Any] = [base64.b64encode(struct.pack(f"<{len(v)}f", *v)).decode() for v in vectors]
+    else:
+        coded = vectors
+    tokens = sum(len(str(text).split()) for text in texts)
+    return {
+        "object": "list",
+        "model": request.model,
+        "data": [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(coded)],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _vector(text: str, width: int) -> list[float]:
+    """Return a unit vector that depends on the text alone."""
+    stretched = hashlib.shake_256(text.encode()).digest(4 * width)
+    raw = [number / 2**31 - 1 for number in struct.unpack(f"<{width}I", stretched)]
+    length = math.sqrt(sum(x * x for x in raw)) or 1.0
+    return [x / length for x in raw]
+
+
+def read_scripts(path: Path) -> dict[str, Script]:
+    """Read the scripts of a stand-alone server from JSON."""
+    models = json.loads(path.read_text())["models"]
+    return {name: _script(how) for name, how in models.items()}
+
+
+def _script(how: dict[str, Any]) -> Script:
+    faults = tuple(None if fault is None else Fault(**fault) for fault in how.pop("faults", ()))
+    if "every_fault" in how:
+        how["every_fault"] = Fault(**how["every_fault"])
+    return Script(faults=faults, **how)
+
+
+def journal_count(path: Path, event: str, model: str | None = None) -> int:
+    """Count the journal's lines of one event."""
+    lines = (json.loads(line) for line in path.read_text().splitlines())
+    return sum(1 for line in lines if line["event"] == event and model in (None, line["model"]))
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--script", type=Path, required=True)
+    parser.add_argument("--journal", type=Path)
+    arguments = parser.parse_args()
+    server = Loopback(read_scripts(arguments.script), port=arguments.port, journal=arguments.journal)
+    print(server.port, flush=True)
+    server.serve()
+
+
+if __name__ == "__main__":
+    main()
