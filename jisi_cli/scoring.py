@@ -217,20 +217,17 @@ def fine(
 def limit_tokens(
     aggregatees: Sequence[int], tokens: Sequence[float], settings: Hyperparameters
 ) -> tuple[int, ...]:
-    """Drop the lowest ranked aggregatees until two remain or the responses fit (§4.1).
+    """Cut three or more aggregatees to the best two when their responses are too long together (§4.1).
 
     Args:
         aggregatees: Models with a response, best first.
         tokens: Length of each response in tokens; NaN counts 0.
-        settings: `max_aggregate_tokens`; `openjisi` drops one at most.
+        settings: `max_aggregate_tokens`; `openjisi` drops one only.
     """
-    kept = list(aggregatees)
-    lengths = [0.0 if math.isnan(count) else count for count in tokens]
-    while len(kept) > 2 and math.fsum(lengths[: len(kept)]) > settings.max_aggregate_tokens:
-        kept.pop()
-        if settings.compat == "openjisi":
-            break
-    return tuple(kept)
+    total = math.fsum(0.0 if math.isnan(count) else count for count in tokens)
+    if len(aggregatees) <= 2 or total <= settings.max_aggregate_tokens:
+        return tuple(aggregatees)
+    return tuple(aggregatees[:-1] if settings.compat == "openjisi" else aggregatees[:2])
 
 
 def _coarse_from_scan(

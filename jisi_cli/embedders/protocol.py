@@ -40,6 +40,14 @@ class EmbedderSpec:
         """Return the spec as plain data."""
         return asdict(self)
 
+    def describe(self) -> str:
+        """Name what tells this embedder from another, in a few words."""
+        parts = [self.name, f"{self.dimension or '?'}-d"]
+        parts += [f"revision {self.revision[:12]}"] if self.revision else []
+        parts += [f"{self.truncation} {self.max_tokens} tokens"] if self.max_tokens else []
+        parts += [f"prompt {self.prompt!r}"] if self.prompt else []
+        return " ".join(parts)
+
 
 class Embedder(Protocol):
     """Turns texts into unit vectors."""

@@ -1,0 +1,324 @@
+"""Writing a bank: new, or extended by questions and models.
+
+Parts are immutable and named by their contents; `bank.json` names the parts that count and is
+replaced last, in one step. A build that dies leaves the old bank, or none, and its journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import jisi_cli
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.gather import Gathered, Question, assign_split
+from jisi_cli.bank.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    PartFile,
+    Source,
+    SplitSpec,
+    VectorDtype,
+    model_folder,
+    write_manifest,
+)
+from jisi_cli.bank.records import Record
+from jisi_cli.bank.tables import query_schema, response_schema, vector_column, write_part
+from jisi_cli.bank.vectors import OnProgress, VectorSource, has_response
+from jisi_cli.errors import BankError, InputError
+
+_BUILDING = ".building"
+"""Folder inside a bank for what a build under way must not lose."""
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a bank is written.
+
+    Attributes:
+        split: Set test rows aside; None keeps the marks that the records carry.
+        vector_dtype: Precision on disk of a new bank; an extended one keeps its own.
+        append: Extend the bank that is there.
+        force: Replace the bank that is there.
+    """
+
+    split: SplitSpec | None = None
+    vector_dtype: VectorDtype = "float32"
+    append: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        manifest: The bank as it is now.
+        questions: Questions added.
+        answers: Answers added, by model.
+        known: Answers that the bank already had.
+        embedded: Texts embedded; 0 when vectors were given or an earlier, killed build had done it.
+        truncated: Texts that were too long for the embedder and were cut.
+        conflicts: Records left out, as sentences.
+    """
+
+    manifest: Manifest
+    questions: int
+    answers: Mapping[str, int]
+    known: int
+    embedded: int
+    truncated: int
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Addition:
+    """What goes into the bank beyond what it holds; answers as (row, record), by model."""
+
+    questions: list[Question]
+    answers: dict[str, list[tuple[int, Record]]]
+    known: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+    def texts(self) -> Iterator[str]:
+        """Everything that needs a vector."""
+        yield from (question.query for question in self.questions)
+        for answers in self.answers.values():
+            yield from (record.response or "" for _, record in answers if has_response(record))
+
+
+def build_bank(
+    path: Path,
+    gathered: Gathered,
+    vectors: VectorSource,
+    options: BuildOptions,
+    sources: Sequence[Source] = (),
+    on_progress: OnProgress | None = None,
+) -> BuildReport:
+    """Write a bank, or extend one.
+
+    Args:
+        path: The bank's folder.
+        gathered: Questions and answers.
+        vectors: An embedder, or vectors that were given.
+        options: Split, precision, and what may happen to a bank that is there.
+        sources: Where the records came from, for the manifest.
+        on_progress: Told how far embedding is.
+
+    Raises:
+        InputError: There is nothing to build from, or something else is in the way.
+        BankError: The bank to extend is broken or has another embedder; another build is at work.
+    """
+    check_target(path, options)
+    with _exclusive(path):
+        old = Bank(path) if options.append else None
+        if old is not None and old.manifest.embedder != vectors.spec:
+            theirs, ours = old.manifest.embedder.describe(), vectors.spec.describe()
+            raise BankError(
+                f"{path} was embedded by {theirs}, not by {ours}; use its embedder, or another bank"
+            )
+        _remove_unnamed_parts(path, old.manifest if old else None)
+        addition = _beyond(old, gathered, options)
+        embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
+        manifest = _write(path, old, addition, vectors, options, sources)
+        _remove_unnamed_parts(path, manifest)
+        shutil.rmtree(path / _BUILDING, ignore_errors=True)
+    return BuildReport(
+        manifest=manifest,
+        questions=len(addition.questions),
+        answers={model: len(answers) for model, answers in addition.answers.items()},
+        known=addition.known,
+        embedded=embedded,
+        truncated=vectors.truncated,
+        conflicts=(*gathered.conflicts, *addition.conflicts),
+    )
+
+
+def check_target(path: Path, options: BuildOptions) -> None:
+    """Refuse to write where something else lies, before any work is done.
+
+    Raises:
+        InputError: The place is taken.
+        BankError: There is no bank to extend.
+    """
+    has_bank = (path / MANIFEST_NAME).exists()
+    if options.append and not has_bank:
+        raise BankError(f"no bank at {path} to extend; leave out --append to make one")
+    if has_bank and not options.append and not options.force:
+        raise InputError(f"{path} is a bank already; extend it with --append or replace it with --force")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; a bank is a folder")
+    if path.is_dir() and not has_bank:
+        stranger = next((entry.name for entry in sorted(path.iterdir()) if not _is_ours(entry)), None)
+        if stranger is not None:
+            raise InputError(f"{path} holds other files ({stranger}); name an empty or a new folder")
+
+
+def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Addition:
+    """Sort out what the bank lacks: new questions, and answers to old and new ones."""
+    known_questions = (
+        {question.key: (row, question) for row, question in enumerate(old.questions)} if old else {}
+    )
+    new = [question for question in gathered.questions if question.key not in known_questions]
+    changed = {
+        question.key
+        for question in gathered.questions
+        if question.key in known_questions and known_questions[question.key][1].query != question.query
+    }
+    addition = _Addition(new, {})
+    addition.conflicts = [
+        f"{dataset}/{index}: the bank has another text for it" for dataset, index in sorted(changed)
+    ]
+    _mark_split(old, new, options)
+    rows = {key: row for key, (row, _) in known_questions.items() if key not in changed}
+    rows |= {question.key: len(known_questions) + place for place, question in enumerate(new)}
+    for model, records in gathered.answers.items():
+        status = old.answers(model).status if old and model in old.models else None
+        wanted = [
+            (rows[key], record)
+            for key, record in records.items()
+            if key in rows and record.status != "missing"
+        ]
+        fresh = [
+            (row, record)
+            for row, record in wanted
+            if status is None or row >= len(status) or status[row] not in ("ok", "unscored")
+        ]
+        addition.known += len(wanted) - len(fresh)
+        if fresh:
+            addition.answers[model] = sorted(fresh, key=lambda pair: pair[0])
+    if not addition.answers and old is None:
+        raise InputError(
+            "there is no recorded answer to build a bank from; check the sources and the filters"
+        )
+    return addition
+
+
+def _mark_split(old: Bank | None, new: Sequence[Question], options: BuildOptions) -> None:
+    """Assign train and test: as asked; else a bank keeps its own rule for rows that carry no mark."""
+    if options.split is not None:
+        assign_split(new, options.split.fraction, options.split.seed)
+    elif old is not None and old.manifest.split is not None:
+        unmarked = [question for question in new if question.split is None]
+        assign_split(unmarked, old.manifest.split.fraction, old.manifest.split.seed)
+
+
+def _write(
+    path: Path,
+    old: Bank | None,
+    addition: _Addition,
+    vectors: VectorSource,
+    options: BuildOptions,
+    sources: Sequence[Source],
+) -> Manifest:
+    dtype = old.manifest.vector_dtype if old else options.vector_dtype
+    queries = old.manifest.queries if old else ()
+    responses = dict(old.manifest.responses) if old else {}
+    if addition.questions:
+        first_row = old.manifest.rows if old else 0
+        queries = (*queries, _write_questions(path, addition.questions, first_row, vectors, dtype))
+    for model, answers in addition.answers.items():
+        responses[model] = (*responses.get(model, ()), _write_answers(path, model, answers, vectors, dtype))
+    manifest = Manifest(
+        embedder=vectors.spec,
+        vector_dtype=dtype,
+        queries=queries,
+        responses=responses,
+        hyperparameters=old.manifest.hyperparameters if old else {},
+        split=options.split or (old.manifest.split if old else None),
+        sources=(*(old.manifest.sources if old else ()), *sources),
+        created_by=f"jisi {jisi_cli.__version__}",
+    )
+    write_manifest(path, manifest)
+    return manifest
+
+
+def _write_questions(
+    path: Path, questions: Sequence[Question], first_row: int, vectors: VectorSource, dtype: VectorDtype
+) -> PartFile:
+    import pyarrow as pa
+
+    unit = vectors.queries(questions)
+    names = ("dataset", "index", "order", "split", "query", "reference", "grader")
+    columns = {name: [getattr(question, name) for question in questions] for name in names}
+    schema = query_schema(unit.shape[1], dtype)
+    rows = range(first_row, first_row + len(questions))
+    table = pa.table({"row": rows, **columns, "vector": vector_column(unit, dtype)}, schema=schema)
+    return write_part(path, ".", "queries", table)
+
+
+def _write_answers(
+    path: Path, model: str, answers: Sequence[tuple[int, Record]], vectors: VectorSource, dtype: VectorDtype
+) -> PartFile:
+    import pyarrow as pa
+
+    records = [record for _, record in answers]
+    rows = vectors.responses(model, records)
+    names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "response")
+    columns = {name: [getattr(record, name) for record in records] for name in names}
+    known = np.array([has_response(record) for record in records], dtype=bool)
+    table = pa.table(
+        {"row": [row for row, _ in answers], **columns, "vector": vector_column(rows, dtype, known)},
+        schema=response_schema(rows.shape[1], dtype),
+    )
+    return write_part(path, model_folder(model), "part", table)
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """Hold the bank's lock, which the system releases even when the process is killed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / _LOCK).open("w")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); name another folder with -o"
+        ) from error
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BankError(
+                f"another build is at work on {path}; wait for it or name another folder"
+            ) from None
+        except ImportError:
+            pass  # Windows: builds at the same time are the user's to avoid
+        yield
+
+
+def _remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
+    """Delete what builds that died or were replaced left behind."""
+    if manifest is None and (path / MANIFEST_NAME).exists():
+        return  # a bank that is about to be replaced stays readable until the new one is committed
+    named = {path / part.path for part in _all_parts(manifest)} if manifest else set()
+    leftovers = (
+        *path.glob("queries*.parquet"),
+        *path.glob("responses/model=*/*.parquet"),
+        *path.glob("**/.*.part"),
+    )
+    for file in leftovers:
+        if file not in named:
+            file.unlink(missing_ok=True)
+    for folder in path.glob("responses/model=*"):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only an empty one goes
+
+
+def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
+    yield from manifest.queries
+    for parts in manifest.responses.values():
+        yield from parts
+
+
+def _is_ours(entry: Path) -> bool:
+    name = entry.name
+    ours = name in (_BUILDING, _LOCK, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
+    return ours or (name.startswith("queries") and name.endswith(".parquet"))

@@ -1,0 +1,241 @@
+"""Where a build's vectors come from: an embedder behind a journal, or vectors that were given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.gather import Question
+from jisi_cli.bank.records import Record
+from jisi_cli.bank.vector_journal import VectorJournal
+from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
+from jisi_cli.errors import InputError
+
+OnProgress = Callable[[int, int], None]
+"""Called with (characters embedded, characters in all): time goes with length, not with count."""
+
+_CHUNK = 256
+"""Texts per journal entry: what a kill can cost."""
+
+
+class VectorSource(Protocol):
+    """Gives a vector to every question and every response of a build."""
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """The embedder that queries must use."""
+        ...
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were too long for the embedder and were cut."""
+        ...
+
+    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+        """Make sure that every text has its vector; return how many had to be embedded.
+
+        Args:
+            texts: Questions and responses, in any order, with repetitions.
+            folder: Where progress is kept, so that a killed build goes on.
+            on_progress: Told how far it is.
+        """
+        ...
+
+    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+        """Return unit rows (n, d)."""
+        ...
+
+    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+        """Return rows (n, d): unit where there is a response, zero where there is none."""
+        ...
+
+
+def has_response(record: Record) -> bool:
+    """Whether there is text to embed."""
+    return bool(record.response and record.response.strip())
+
+
+class EmbeddedVectors:
+    """Vectors from an embedder; every chunk is kept in a journal as soon as it exists.
+
+    Args:
+        embedder: Makes the vectors.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._journal: VectorJournal | None = None
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """The embedder that queries must use."""
+        return self._embedder.spec
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were too long for the embedder and were cut."""
+        return self._embedder.truncated
+
+    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+        """Embed the texts that the journal lacks; return how many that were.
+
+        Texts of similar length go together, which is what makes a batch fast.
+        """
+        with VectorJournal(folder / _journal_name(self.spec), self._dimension) as journal:
+            self._journal = journal
+            missing = sorted(journal.missing(texts), key=len)
+            total, done = sum(map(len, missing)), 0
+            for start in range(0, len(missing), _CHUNK):
+                chunk = missing[start : start + _CHUNK]
+                journal.append(chunk, self._embedder.embed(chunk))
+                done += sum(map(len, chunk))
+                if on_progress is not None:
+                    on_progress(done, total)
+        return len(missing)
+
+    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+        """Return unit rows (n, d)."""
+        return self._vectors([question.query for question in questions])
+
+    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+        """Return rows (n, d): unit where there is a response, zero where there is none."""
+        vectors = np.zeros((len(records), self._dimension), dtype=np.float32)
+        known = [place for place, record in enumerate(records) if has_response(record)]
+        vectors[known] = self._vectors([records[place].response or "" for place in known])
+        return vectors
+
+    @property
+    def _dimension(self) -> int:
+        if self.spec.dimension is None:
+            raise ValueError("an embedder's own spec names its dimension")
+        return self.spec.dimension
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._journal is None:
+            raise ValueError("prepare comes before reading vectors")
+        return self._journal.vectors(texts)
+
+
+class GivenVectors:
+    """Vectors that came with the answers, so that nothing is embedded.
+
+    Args:
+        spec: The embedder that made them.
+        query: Unit rows (n, d).
+        response: Unit rows (n, M, d).
+        rows: Row of each question by (dataset, index), or by (dataset, recorded order).
+        models: Names along the second axis of `response`.
+    """
+
+    def __init__(
+        self,
+        spec: EmbedderSpec,
+        query: NDArray[np.floating],
+        response: NDArray[np.floating],
+        rows: dict[tuple[str, str | int], int],
+        models: Sequence[str],
+    ) -> None:
+        self._spec = replace(spec, dimension=query.shape[1])
+        self._query, self._response = query, response
+        self._rows, self._columns = rows, {name: place for place, name in enumerate(models)}
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """The embedder that queries must use."""
+        return self._spec
+
+    @property
+    def truncated(self) -> int:
+        """Unknown for vectors that were given, so nothing is claimed."""
+        return 0
+
+    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+        """Embed nothing."""
+        return 0
+
+    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+        """Return unit rows (n, d)."""
+        return _checked(self._query[[self._row(q.dataset, q.index, q.order) for q in questions]], "queries")
+
+    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+        """Return rows (n, d): unit where there is a response, zero where there is none."""
+        if model not in self._columns:
+            raise InputError(
+                f"the given vectors have no model `{model}`; leave it out with --models or embed anew"
+            )
+        rows = [self._row(record.dataset, record.index, record.order) for record in records]
+        vectors = np.array(self._response[rows, self._columns[model]])
+        known = np.array([has_response(record) for record in records], dtype=bool)
+        vectors[~known] = 0
+        _checked(vectors[known], f"responses of {model}")
+        return vectors
+
+    def _row(self, dataset: str, index: str, order: int | None) -> int:
+        row = self._rows.get((dataset, index))
+        if row is None and order is not None:
+            row = self._rows.get((dataset, order))
+        if row is None:
+            raise InputError(f"the given vectors have no question {dataset}/{index}")
+        return row
+
+
+def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
+    """Read vectors from an .npz file.
+
+    It holds `query` (n, d), `response` (n, M, d), `dataset` (n,), `models` (M,), and `index` or
+    `rank` (n,), the recorded index as text or as a number.
+
+    Args:
+        path: The file; pickled arrays in it are refused.
+        spec: The embedder that made the vectors.
+
+    Raises:
+        InputError: The file is not of that shape, or its width is not the embedder's.
+    """
+    needed = ("query", "response", "dataset", "models")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            place = "index" if "index" in file else "rank"
+            query, response, dataset, models = (file[name] for name in needed)
+            places = file[place]
+    except (OSError, KeyError, ValueError) as error:
+        names = ", ".join(needed)
+        raise InputError(
+            f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank"
+        ) from error
+    width = spec.dimension or query.shape[-1]
+    if (
+        query.ndim != 2
+        or response.shape != (len(query), len(models), query.shape[1])
+        or query.shape[1] != width
+    ):
+        raise InputError(
+            f"{path}: vectors of shape {query.shape} and {response.shape} do not fit width {width}"
+        )
+    labels = places.tolist() if place == "rank" else [str(label) for label in places.tolist()]
+    keys = zip(dataset.tolist(), labels, strict=True)
+    return GivenVectors(spec, query, response, {key: row for row, key in enumerate(keys)}, models.tolist())
+
+
+def _journal_name(spec: EmbedderSpec) -> str:
+    """Return a file name that two embedders never share."""
+    text = json.dumps(spec.to_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16] + ".vectors"
+
+
+def _checked(vectors: NDArray[np.floating], what: str) -> NDArray[np.floating]:
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=-1)
+    # float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth.
+    wrong = np.flatnonzero(~(np.abs(norms - 1) < 5e-3))
+    if len(wrong):
+        raise InputError(
+            f"the given vectors of {what} are not unit vectors (row {wrong[0]} has norm {norms[wrong[0]]:g})"
+        )
+    return vectors
