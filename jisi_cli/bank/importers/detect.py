@@ -1,0 +1,130 @@
+"""Which format a file or folder is in, from its layout, its extension and its first row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from jisi_cli.bank.importers.csv_rows import csv_header
+from jisi_cli.bank.importers.files import open_file
+from jisi_cli.bank.importers.json_lines import bounded_lines, json_object, json_value
+from jisi_cli.bank.importers.long import COLUMNS
+from jisi_cli.bank.importers.parquet_rows import parquet_columns
+from jisi_cli.bank.importers.protocol import Unusable
+from jisi_cli.bank.importers.questions import QUERY
+from jisi_cli.errors import InputError
+
+QUESTIONS = "questions"
+"""What `detect` calls a file of questions without answers; `read_questions` reads it."""
+
+_KEYS: dict[str, frozenset[str]] = {
+    "lm-eval": frozenset({"doc_id", "doc", "resps"}),
+    "llmrouter": frozenset({"task_name", "query", "model_name", "performance"}),
+    "embedllm": frozenset({"prompt_id", "model_id", "label"}),
+    "routerbench": frozenset({"sample_id", "prompt", "eval_name"}),
+    "jisi": frozenset({"records"}),
+}
+"""Keys or columns that together only one format has; the first that fits wins."""
+
+_TRIED = 50
+"""Lines of a file, or files of a folder, that are looked at before giving up."""
+
+
+def detect(source: Path) -> str:
+    """Return the name of the format of a file or folder, or `QUESTIONS`.
+
+    Raises:
+        InputError: It is not there, cannot be read, is a pickle, or is of no known format.
+    """
+    refuse_pickle(source)
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+    found = _folder_format(source) if source.is_dir() else _file_format(source)
+    if found is None:
+        from jisi_cli.bank.importers.registry import IMPORTERS
+
+        raise InputError(
+            f"{source}: not a format that jisi recognises; --format names one of {', '.join(IMPORTERS)}"
+        )
+    return found
+
+
+def refuse_pickle(source: Path) -> None:
+    """Refuse Python pickles, which run code when they are read.
+
+    Raises:
+        InputError: The name ends in `.pkl` or `.pickle`, compressed or not.
+    """
+    if {".pkl", ".pickle"} & {suffix.lower() for suffix in source.suffixes[-2:]}:
+        raise InputError(
+            f"{source}: a pickle can run any code when it is opened, so jisi never does; "
+            "convert it to Parquet in a sandbox (pandas: read_pickle, then to_parquet)"
+        )
+
+
+def _folder_format(folder: Path) -> str | None:
+    if any(folder.glob("train.jsonl")) or any(folder.glob("example_data/*/train.jsonl")):
+        return "jisi-release"
+    if any(folder.rglob("samples_*.jsonl")):
+        return "lm-eval"
+    if any(folder.rglob("*.eval")):
+        return "inspect"
+    documents = (_document_format(path) for path in islice(folder.rglob("*.json"), _TRIED))
+    return next((found for found in documents if found), None)
+
+
+def _file_format(path: Path) -> str | None:
+    match path.suffix.lower():
+        case ".eval":
+            return "inspect"
+        case ".json":
+            return _document_format(path) or _lines_format(path)
+        case ".parquet":
+            return _row_format(parquet_columns(path))
+        case ".csv" | ".tsv":
+            return _row_format(csv_header(path))
+        case _:
+            return _lines_format(path)
+
+
+def _lines_format(path: Path) -> str | None:
+    """Return the format of the first line that has one; the lines before it are damaged."""
+    empty = True
+    with open_file(path) as stream:
+        for line in islice(bounded_lines(stream), _TRIED):
+            empty = empty and not line.strip()
+            try:
+                found = _row_format(json_object(line))
+            except Unusable:
+                continue
+            if found:
+                return found
+    if empty:
+        raise InputError(f"{path}: the file is empty; it should hold one JSON object a line")
+    return None
+
+
+def _row_format(columns: Iterable[str]) -> str | None:
+    names = set(columns)
+    found = next((format for format, keys in _KEYS.items() if keys <= names), None)
+    if found is not None or not names.intersection(QUERY):
+        return found
+    return "long" if names.intersection(COLUMNS["model"]) else QUESTIONS
+
+
+def _document_format(path: Path) -> str | None:
+    """Return the format of a file that is one JSON document."""
+    try:
+        with open_file(path) as stream:
+            document = json_value(stream.read())
+    except Unusable:
+        return None
+    match document:
+        case [{"output": _, **rest}, *_] if {"session_id", "id"} & set(rest):
+            return "zeroeval"
+        case {"records": [*_], "model_name": _, "dataset_name": _}:
+            return "llmrouterbench"
+        case {"eval": {"task": _, "model": _}}:
+            return "inspect"
+    return None

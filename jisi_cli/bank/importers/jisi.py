@@ -1,0 +1,93 @@
+"""jisi: JSONL with one question a line and all models' answers in it; the format of the JiSi authors.
+
+`{query, dataset, index, split, records: {model: score}, usages: {model: {prompt_tokens,
+completion_tokens, cost}}, raw_output: {model: text}, gt}`. Avengers-Pro writes the same without
+split, raw_output and gt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from jisi_cli.bank.importers import fields
+from jisi_cli.bank.importers.admission import Located, admitted
+from jisi_cli.bank.importers.json_lines import file_json_rows
+from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Row, Unusable
+from jisi_cli.bank.importers.questions import Question, question_of
+from jisi_cli.bank.records import Record
+
+
+def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
+    """Yield a record per question and model; see `Importer`."""
+    rows = file_json_rows(source, on_problem)
+    return admitted(located(rows, source.stem, on_problem), on_problem)
+
+
+def located(rows: Iterable[Numbered], dataset: str, on_problem: OnProblem) -> Iterator[Located]:
+    """Yield the records of each row; an unusable value costs one model's answer, not the line.
+
+    Args:
+        rows: The lines.
+        dataset: The dataset of lines that name none.
+        on_problem: Told of what is skipped.
+    """
+    for place, row in rows:
+        try:
+            question = question_of(row, dataset, place)
+            answers = _Answers(row)
+        except (Unusable, RecursionError) as why:
+            on_problem(place.problem(why))
+            continue
+        for model in answers.models:
+            try:
+                record = answers.record(model, question)
+            except (Unusable, RecursionError) as why:
+                on_problem(place.problem(f"{model}: {why}"))
+            else:
+                yield place, record
+
+
+class _Answers:
+    """The three maps of a line from model to score, usage and response, whichever it has."""
+
+    def __init__(self, row: Row) -> None:
+        self._scores = _table(row, "records")
+        self._usages = _table(row, "usages")
+        self._responses = _table(row, "raw_output")
+        self._split = fields.split(row.get("split"))
+        # The order of raw_output is the model axis of the authors' vectors, so it comes first.
+        self.models = list(dict.fromkeys([*self._responses, *self._scores]))
+        if not self.models:
+            raise Unusable("no model's answer; this format keeps scores in `records`")
+
+    def record(self, model: str, question: Question) -> Record:
+        name = fields.required(model, "model name")
+        score = fields.score(self._scores.get(model))
+        response = fields.text(self._responses.get(model))
+        usage = _table(self._usages, model)
+        return Record(
+            dataset=question.dataset,
+            index=question.index,
+            query=question.query,
+            model=name,
+            reference=question.reference,
+            response=response,
+            prompt_tokens=fields.tokens(usage.get("prompt_tokens"), "prompt_tokens"),
+            completion_tokens=fields.tokens(usage.get("completion_tokens"), "completion_tokens"),
+            cost_usd=fields.dollars(usage.get("cost")),
+            score=score,
+            status=fields.status(response, score),
+            split=self._split,
+            grader=question.grader,
+            order=question.order,
+        )
+
+
+def _table(row: Row, key: str) -> Row:
+    found = row.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise Unusable(f"`{key}` must be an object with a key per model, not {fields.shown(found)}")
+    return found

@@ -1,0 +1,103 @@
+"""long: a table with one row per (question, model), as JSONL, CSV or Parquet; the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from jisi_cli.bank.importers import fields
+from jisi_cli.bank.importers.admission import Located, admitted
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row, Unusable
+from jisi_cli.bank.importers.questions import QUERY
+from jisi_cli.bank.importers.rows import read_rows
+from jisi_cli.bank.records import Record
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "dataset": ("dataset", "task"),
+    "index": ("index", "question_id"),
+    "order": ("rank", "order"),
+    "query": QUERY,
+    "reference": ("ground_truth", "reference", "gt"),
+    "model": ("model", "model_name"),
+    "response": ("response", "raw_output"),
+    "prompt_tokens": ("prompt_tokens", "input_tokens"),
+    "completion_tokens": ("completion_tokens", "output_tokens"),
+    "cost": ("cost_usd", "cost"),
+    "score": ("score",),
+    "status": ("status",),
+    "split": ("split",),
+    "grader": ("grader",),
+}
+"""What is read, and the column names it is looked for under, best first."""
+
+
+def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
+    """Yield a record per row, and one note naming the columns that were not read; see `Importer`."""
+    return admitted(_Table(source).located(on_problem), on_problem)
+
+
+class _Table:
+    """One file, with what later rows take from earlier ones."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._is_csv = source.suffix.lower() in (".csv", ".tsv")
+        self._first_line: dict[tuple[str, str], str] = {}
+        self._columns: dict[str, None] = {}
+
+    def located(self, on_problem: OnProblem) -> Iterator[Located]:
+        for place, row in read_rows(self._source, on_problem):
+            self._columns.update(dict.fromkeys(row))
+            try:
+                record = self._record(row, place)
+            except (Unusable, RecursionError) as why:
+                on_problem(place.problem(why))
+            else:
+                yield place, record
+        self._note_ignored(on_problem)
+
+    def _record(self, row: Row, place: Place) -> Record:
+        found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
+        query = fields.required(found["query"], "question")
+        dataset = fields.name(found["dataset"], "dataset", self._source.stem)
+        index = fields.name(found["index"], "index", self._default_index(dataset, query, place))
+        score = fields.score(found["score"])
+        response = fields.text(found["response"])
+        if response is None and score is not None and self._is_csv and self._has("response"):
+            response = ""  # what CSV leaves of an empty response; one that was scored did exist
+        return Record(
+            dataset=dataset,
+            index=index,
+            query=query,
+            model=fields.required(found["model"], "model"),
+            reference=fields.text(found["reference"]),
+            response=response,
+            prompt_tokens=fields.tokens(found["prompt_tokens"], "prompt_tokens"),
+            completion_tokens=fields.tokens(found["completion_tokens"], "completion_tokens"),
+            cost_usd=fields.dollars(found["cost"]),
+            score=score,
+            status=fields.status(response, score, found["status"]),
+            split=fields.split(found["split"]),
+            grader=fields.text(found["grader"]),
+            order=_order(found["order"], index),
+        )
+
+    def _default_index(self, dataset: str, query: str, place: Place) -> str:
+        """Return the number of the question's first row, which all its models share."""
+        return self._first_line.setdefault((dataset, query), str(place.line))
+
+    def _has(self, field: str) -> bool:
+        return any(name in self._columns for name in COLUMNS[field])
+
+    def _note_ignored(self, on_problem: OnProblem) -> None:
+        known = {name for names in COLUMNS.values() for name in names}
+        ignored = ", ".join(f"`{column}`" for column in self._columns if column not in known)
+        if ignored:
+            on_problem(Problem(str(self._source), None, f"columns that are not read: {ignored}", note=True))
+
+
+def _order(recorded: object, index: str) -> int | None:
+    """Return the recorded position when it is a whole number; else the one that the index stands for."""
+    written = fields.text(recorded)
+    found = None if written is None or isinstance(recorded, bool) else fields.order(written)
+    return fields.order(index) if found is None else found

@@ -1,0 +1,85 @@
+"""Questions without answers: what `jisi bank build --call` and `jisi eval` ask the models of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jisi_cli.bank.importers import fields
+from jisi_cli.bank.importers.json_lines import json_rows
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
+from jisi_cli.bank.importers.rows import read_rows
+
+QUERY = ("query", "question", "origin_query", "prompt")
+"""The keys of a question's text, best first: a `prompt` may hold a template around it."""
+
+REFERENCE = ("gt", "ground_truth", "reference", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, named by (dataset, index).
+
+    Attributes:
+        dataset: The benchmark it belongs to.
+        index: Its name within the dataset.
+        query: Its text.
+        reference: The right answer; None when unknown.
+        grader: How an answer is compared with the reference; None to leave the choice to the grading.
+        order: Its position within the dataset, where the index is an integer.
+    """
+
+    dataset: str
+    index: str
+    query: str
+    reference: str | None = None
+    grader: str | None = None
+    order: int | None = None
+
+
+def read_questions(
+    source: Path | Iterable[bytes], on_problem: OnProblem, *, dataset: str = "questions"
+) -> Iterator[Question]:
+    """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
+
+    Args:
+        source: A JSONL, CSV or Parquet file, or lines of JSON.
+        on_problem: Told of every line that is skipped; a repeated (dataset, index) is one.
+        dataset: The dataset of lines that name none; a file's own name takes its place.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if isinstance(source, Path):
+        dataset, rows = source.stem, read_rows(source, on_problem)
+    else:
+        rows = json_rows(source, "-", on_problem)
+    seen: set[tuple[str, str]] = set()
+    for place, row in rows:
+        try:
+            question = question_of(row, dataset, place)
+            if (question.dataset, question.index) in seen:
+                raise Unusable(f"{question.dataset} {question.index} appears twice; the first is kept")
+        except (Unusable, RecursionError) as why:
+            on_problem(place.problem(why))
+        else:
+            seen.add((question.dataset, question.index))
+            yield question
+
+
+def question_of(row: Row, dataset: str, place: Place) -> Question:
+    """Return the question of one line; the line's number is the index when it has none of its own.
+
+    Raises:
+        Unusable: It has no question, or a value of the wrong kind.
+    """
+    index = fields.name(row.get("index"), "index", str(place.line))
+    return Question(
+        dataset=fields.name(row.get("dataset"), "dataset", dataset),
+        index=index,
+        query=fields.required(fields.first(row, QUERY), "question"),
+        reference=fields.text(fields.first(row, REFERENCE)),
+        grader=fields.text(row.get("grader")),
+        order=fields.order(index),
+    )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jisi_cli.bank.importers.detect import QUESTIONS, detect
+from jisi_cli.bank.importers.registry import IMPORTERS, importer
+from jisi_cli.errors import InputError
+from tests.bank.importers.reading import FIXTURES, read_all
+
+
+@pytest.mark.parametrize(
+    ("fixture", "format"),
+    [
+        ("jisi.jsonl", "jisi"),
+        ("avengers_pro.jsonl", "jisi"),
+        ("jisi_damaged.jsonl", "jisi"),
+        ("long.csv", "long"),
+        ("long.jsonl", "long"),
+        ("questions.jsonl", QUESTIONS),
+    ],
+)
+def test_each_fixture_is_recognised(fixture: str, format: str):
+    assert detect(FIXTURES / fixture) == format
+
+
+def test_questions_without_answers_say_how_to_get_answers():
+    with pytest.raises(InputError, match="questions without recorded answers; `jisi bank build --call`"):
+        read_all(FIXTURES / "questions.jsonl")
+
+
+@pytest.mark.parametrize("name", ["routerbench_0shot.pkl", "a.pickle", "a.pkl.gz"])
+def test_a_pickle_is_refused_with_the_remedy_whatever_format_is_named(tmp_path: Path, name: str):
+    for format in (None, "routerbench"):
+        with pytest.raises(InputError, match="convert it to Parquet in a sandbox"):
+            read_all(tmp_path / name, format)
+
+
+def test_an_unknown_format_lists_those_that_are_known(tmp_path: Path):
+    source = tmp_path / "notes.txt"
+    source.write_text("just\ntext\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"--format names one of jisi, "):
+        read_all(source)
+    with pytest.raises(InputError, match=r"no format called `csv`; --format takes jisi, "):
+        importer("csv")
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.csv"])
+def test_an_empty_file_is_refused_as_empty(tmp_path: Path, name: str):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="the file is empty"):
+        read_all(tmp_path / name)
+
+
+def test_a_file_with_no_usable_answer_is_refused_after_its_problems(tmp_path: Path):
+    source = tmp_path / "zeros.jsonl"
+    source.write_text('{"query": "q", "records": {"ada": 7}}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="no usable answer in it, read as the format jisi"):
+        read_all(source)
+
+
+def test_a_missing_source_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere\.jsonl: no such file or folder"):
+        read_all(tmp_path / "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("format", IMPORTERS)
+def test_every_registered_importer_exists(format: str):
+    assert callable(importer(format))
