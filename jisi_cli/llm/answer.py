@@ -86,6 +86,10 @@ class Pool(Protocol):
         """The names that can be asked."""
         ...
 
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        """Whether an answer is to be had: always in a live pool, in a replay when one was recorded."""
+        ...
+
     async def ask(
         self,
         model: str,

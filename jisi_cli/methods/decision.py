@@ -1,0 +1,90 @@
+"""What JiSi decided for one question, with its evidence, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jisi_cli.scoring import Coarse, Fine
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The stages of one decision, with models by name.
+
+    Attributes:
+        models: Names of the M models, as the scores are ordered.
+        coarse: Stage 1.
+        fine: Stages 2 and 3; None when they were not reached.
+        answered: Candidates that answered, best first.
+        aggregatees: Models whose responses counted in the end (steps 12 and 13), best first.
+    """
+
+    models: tuple[str, ...]
+    coarse: Coarse
+    fine: Fine | None = None
+    answered: tuple[str, ...] = ()
+    aggregatees: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The models asked first, best first."""
+        return tuple(self.models[model] for model in self.coarse.candidates)
+
+    @property
+    def aggregator(self) -> str:
+        """The model that aggregates."""
+        return self.models[self.coarse.aggregator]
+
+    def to_json(self, neighbours: int = 0, questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Return everything as plain data.
+
+        Args:
+            neighbours: How many support queries to list, the nearest first.
+            questions: What to say of each bank row; positions are bank rows.
+        """
+        data: dict[str, Any] = {
+            "support_size": len(self.coarse.rows),
+            "threshold": self.coarse.threshold,
+            "kth_similarity": self.coarse.kth,
+            "models": self._scores(),
+            "candidates": list(self.candidates),
+            "answered": list(self.answered),
+            "aggregator": self.aggregator,
+            "aggregatees": [],
+        }
+        if self.fine is not None:
+            chosen = zip(self.fine.aggregatees, self.fine.ratios, strict=True)
+            data["aggregatees"] = [
+                {"model": self.models[model], "ratio": ratio, "used": self.models[model] in self.aggregatees}
+                for model, ratio in chosen
+            ]
+            data["filtered_size"] = len(self.fine.kept)
+        if neighbours:
+            data["neighbours"] = self._neighbours(neighbours, questions)
+        return data
+
+    def _scores(self) -> list[dict[str, Any]]:
+        fine = self.fine
+        return [
+            {
+                "model": self.models[model],
+                "rank": rank,
+                "coarse_score": float(self.coarse.scores[model]),
+                "fine_score": float(fine.scores[model]) if fine is not None else None,
+            }
+            for rank, model in enumerate(self.coarse.ranking, start=1)
+        ]
+
+    def _neighbours(self, count: int, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        similarities = self.coarse.similarities.tolist()
+        nearest = sorted(range(len(similarities)), key=lambda place: (-similarities[place], place))[:count]
+        kept = set(self.fine.kept.tolist()) if self.fine is not None else set()
+        rows = []
+        for place in nearest:
+            row = int(self.coarse.rows[place])
+            mixed = float(self.fine.mixed[place]) if self.fine is not None else None
+            found = {"row": row, "similarity": similarities[place], "mixed": mixed, "kept": place in kept}
+            rows.append({**found, **(questions[row] if questions else {})})
+        return rows

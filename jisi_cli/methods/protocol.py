@@ -1,0 +1,129 @@
+"""What every method of answering is: a plan made without a call, then an answer made by asking a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from jisi_cli.llm.answer import Answer, Message, Pool, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from jisi_cli.methods.decision import Decision
+
+Mode = Literal["route", "aggregate", "consensus", "fallback"]
+"""How the final answer came about; `fallback` when what was decided could not be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A new question.
+
+    Attributes:
+        text: What is asked; its vector is of this text alone.
+        vector: The bank's embedder applied to `text` (d,).
+        system: The user's own system message.
+        dataset: Where a test question comes from; only methods whose name says `-oracle` may look.
+        grader: The kind of answer that is wanted, where it is known.
+    """
+
+    text: str
+    vector: NDArray[np.floating] = field(compare=False, repr=False)
+    system: str | None = None
+    dataset: str | None = None
+    grader: str | None = None
+
+    def messages(self) -> list[Message]:
+        """Return the conversation that puts the question to one model."""
+        system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": self.text}]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that was made, and why."""
+
+    role: Role
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A question's final answer and everything that led to it.
+
+    Attributes:
+        answer: The final answer; for an aggregation the aggregator's.
+        mode: How it came about.
+        reason: Why, in one sentence.
+        calls: Every call in the order in which they ended.
+        decision: What was computed; None for methods that compute nothing.
+        seconds: Wall time per step.
+        stopped_by_budget: Whether a call was not made because it did not fit the budget.
+    """
+
+    answer: Answer
+    mode: Mode
+    reason: str
+    calls: tuple[Call, ...]
+    decision: Decision | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    stopped_by_budget: bool = False
+
+
+class Listener(Protocol):
+    """Told what is happening while a question is answered."""
+
+    def asked(self, model: str, role: Role) -> None:
+        """A call has begun."""
+        ...
+
+    def answered(self, call: Call) -> None:
+        """A call has ended, well or badly."""
+        ...
+
+    def writing(self, model: str) -> None:
+        """A model begins to write the final answer; what another had begun counts no more."""
+        ...
+
+    def text(self, piece: str) -> None:
+        """A piece of the final answer has arrived."""
+        ...
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def asked(self, model: str, role: Role) -> None:
+        """A call has begun."""
+
+    def answered(self, call: Call) -> None:
+        """A call has ended, well or badly."""
+
+    def writing(self, model: str) -> None:
+        """A model begins to write the final answer."""
+
+    def text(self, piece: str) -> None:
+        """A piece of the final answer has arrived."""
+
+
+Plan = TypeVar("Plan")
+
+
+class Method(Protocol[Plan]):
+    """A way of answering with a pool of models."""
+
+    def plan(self, queries: Sequence[Query]) -> Iterator[Plan]:
+        """Decide what can be decided without a call, for a block of queries at once, in order."""
+        ...
+
+    async def answer(self, query: Query, plan: Plan, pool: Pool, listener: Listener) -> Outcome:
+        """Answer one query.
+
+        Raises:
+            NoAnswerError: No model could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+        """
+        ...
