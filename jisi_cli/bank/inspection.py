@@ -1,0 +1,261 @@
+"""What is in a bank, and whether it is healthy: plain data, computed from the files alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.bank import AnswerColumns, Bank
+from jisi_cli.bank.tables import file_sha256
+from jisi_cli.errors import BankError
+from jisi_cli.hyperparameters import Hyperparameters
+
+_SUPPORT_SAMPLE = 512
+"""Questions from which the distribution of support-set sizes is drawn."""
+_ALMOST_ALL = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """One model's row of the overview.
+
+    Attributes:
+        model: Its name.
+        accuracy: Mean score by dataset; None where nothing was scored.
+        average: Mean over datasets with equal weight.
+        answers: Scored answers.
+        missing: Questions without any answer.
+        failed: Questions where the provider gave none.
+        empty: Answers without text.
+        unscored: Answers without a score.
+        completion_tokens: Mean per answer; None when unknown.
+        cost_usd: Dollars recorded; None when unknown.
+    """
+
+    model: str
+    accuracy: dict[str, float | None]
+    average: float | None
+    answers: int
+    missing: int
+    failed: int
+    empty: int
+    unscored: int
+    completion_tokens: float | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SupportSizes:
+    """How many neighbours a question of this bank's kind meets, each left out of its own neighbourhood.
+
+    Attributes:
+        sampled: Questions it was measured on.
+        train: Train rows that could be neighbours.
+        quantiles: Size at 0, 25, 50, 75 and 100 %.
+        whole_bank: Share of questions whose support set is more than nine tenths of the bank.
+    """
+
+    sampled: int
+    train: int
+    quantiles: tuple[int, ...]
+    whole_bank: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Everything `jisi bank inspect` tells.
+
+    Attributes:
+        bank: Path of the bank.
+        embedder: Its embedder, as recorded.
+        split: How test rows were set aside, as recorded.
+        hyperparameters: The settings the support sizes were measured with.
+        datasets: Number of train and test questions by dataset.
+        models: One summary per model, the best average first.
+        best_per_dataset: The model with the best mean score, by dataset.
+        oracle: Mean of the best score of each question, by dataset, and `average`.
+        duplicates: Questions whose text, case and spacing aside, occurred before.
+        leaks: Test questions whose text is also a train question.
+        support: Distribution of support-set sizes.
+        warnings: What a user should know before relying on the bank, as sentences.
+    """
+
+    bank: str
+    embedder: dict[str, Any]
+    split: dict[str, Any] | None
+    hyperparameters: dict[str, Any]
+    datasets: dict[str, dict[str, int]]
+    models: tuple[ModelSummary, ...]
+    best_per_dataset: dict[str, str]
+    oracle: dict[str, float | None]
+    duplicates: int
+    leaks: int
+    support: SupportSizes
+    warnings: tuple[str, ...]
+
+    @property
+    def best_single(self) -> str:
+        """The model with the best average."""
+        return self.models[0].model
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {**asdict(self), "best_single": self.best_single}
+
+
+def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
+    """Look into a bank.
+
+    Args:
+        bank: An opened bank.
+        settings: Hyper-parameters for the support-set sizes.
+
+    Raises:
+        BankError: A file is missing or has changed since it was written.
+    """
+    _check_files(bank)
+    groups = _rows_by_dataset(bank)
+    answers = {model: bank.answers(model) for model in bank.models}
+    summaries = sorted(
+        (_summary(bank, model, columns, groups) for model, columns in answers.items()),
+        key=lambda summary: (-(summary.average or 0.0), summary.model),
+    )
+    duplicates, leaks = _repeated(bank)
+    support = _support_sizes(bank, settings)
+    return Inspection(
+        bank=str(bank.path),
+        embedder=bank.manifest.embedder.to_json(),
+        split=asdict(bank.manifest.split) if bank.manifest.split else None,
+        hyperparameters=settings.to_json(),
+        datasets=_dataset_sizes(bank, groups),
+        models=tuple(summaries),
+        best_per_dataset={name: _best(summaries, name) for name in groups},
+        oracle=_oracle(answers, groups),
+        duplicates=duplicates,
+        leaks=leaks,
+        support=support,
+        warnings=tuple(_warnings(bank, settings, support, summaries, duplicates, leaks)),
+    )
+
+
+def _check_files(bank: Bank) -> None:
+    manifest = bank.manifest
+    for part in (*manifest.queries, *(part for parts in manifest.responses.values() for part in parts)):
+        path = bank.path / part.path
+        try:
+            unchanged = file_sha256(path) == part.sha256
+        except OSError as error:
+            raise BankError(f"{path} cannot be read ({error.strerror}); build the bank again with --force") from error
+        if not unchanged:
+            raise BankError(f"{path} has changed since it was written; build the bank again with --force")
+
+
+def _rows_by_dataset(bank: Bank) -> dict[str, NDArray[np.intp]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, question in enumerate(bank.questions):
+        rows[question.dataset].append(row)
+    return {name: np.array(places, dtype=np.intp) for name, places in sorted(rows.items())}
+
+
+def _dataset_sizes(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str, dict[str, int]]:
+    test = set(bank.test_rows.tolist())
+    sizes = {}
+    for name, rows in groups.items():
+        held_out = sum(row in test for row in rows.tolist())
+        sizes[name] = {"train": len(rows) - held_out, "test": held_out}
+    return sizes
+
+
+def _summary(bank: Bank, model: str, columns: AnswerColumns, groups: dict[str, NDArray[np.intp]]) -> ModelSummary:
+    accuracy = {name: _mean(columns.scores[rows][columns.present[rows]]) for name, rows in groups.items()}
+    known = [value for value in accuracy.values() if value is not None]
+    responses = bank.responses(model)
+    answered = np.isin(columns.status, ("ok", "unscored"))
+    empty = sum(answered[row] and not (text or "").strip() for row, text in enumerate(responses))
+    costs = columns.cost_usd[~np.isnan(columns.cost_usd)]
+    status = Counter(columns.status.tolist())
+    return ModelSummary(
+        model=model,
+        accuracy=accuracy,
+        average=math.fsum(known) / len(known) if known else None,
+        answers=int(columns.present.sum()),
+        missing=status["missing"],
+        failed=status["failed"],
+        empty=int(empty),
+        unscored=status["unscored"],
+        completion_tokens=_mean(columns.completion_tokens[~np.isnan(columns.completion_tokens)]),
+        cost_usd=math.fsum(costs.tolist()) if len(costs) else None,
+    )
+
+
+def _best(summaries: Sequence[ModelSummary], dataset: str) -> str:
+    # The order of the summaries settles ties in favour of the better average.
+    return max(summaries, key=lambda summary: summary.accuracy[dataset] or 0.0).model
+
+
+def _oracle(answers: dict[str, AnswerColumns], groups: dict[str, NDArray[np.intp]]) -> dict[str, float | None]:
+    scores = np.stack([np.where(columns.present, columns.scores, -1.0) for columns in answers.values()])
+    best = scores.max(axis=0)
+    by_dataset = {name: _mean(best[rows][best[rows] >= 0]) for name, rows in groups.items()}
+    known = [value for value in by_dataset.values() if value is not None]
+    return {**by_dataset, "average": math.fsum(known) / len(known) if known else None}
+
+
+def _repeated(bank: Bank) -> tuple[int, int]:
+    texts = [" ".join(question.query.casefold().split()) for question in bank.questions]
+    train = {texts[row] for row in bank.train_rows.tolist()}
+    return len(texts) - len(set(texts)), sum(texts[row] in train for row in bank.test_rows.tolist())
+
+
+def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
+    train = bank.train_rows
+    sample = train[np.linspace(0, len(train) - 1, min(_SUPPORT_SAMPLE, len(train)), dtype=np.intp)]
+    similarities = bank.query_vectors[sample] @ bank.query_vectors[train].T
+    others = max(1, len(train) - 1)
+    sizes = []
+    for row, similarity in zip(sample.tolist(), similarities, strict=True):
+        left = np.delete(similarity, np.searchsorted(train, row)) if len(train) > 1 else similarity
+        base = min(settings.n_base, len(left))
+        kth = float(np.partition(left, len(left) - base)[len(left) - base])
+        sizes.append(int((left >= min(settings.gamma * kth, kth)).sum()))
+    quantiles = np.quantile(sizes, [0, 0.25, 0.5, 0.75, 1], method="nearest")
+    whole = sum(size > _ALMOST_ALL * others for size in sizes) / len(sizes)
+    return SupportSizes(len(sizes), len(train), tuple(int(size) for size in quantiles), whole)
+
+
+def _warnings(
+    bank: Bank,
+    settings: Hyperparameters,
+    support: SupportSizes,
+    summaries: Sequence[ModelSummary],
+    duplicates: int,
+    leaks: int,
+) -> Iterator[str]:
+    if support.train <= settings.n_base:
+        yield f"n_base={settings.n_base} is the whole bank of {support.train} train rows: every question sees all of it"
+    elif support.whole_bank > 0.5:
+        yield (
+            f"at gamma={settings.gamma:g} the support set is nearly the whole bank for {support.whole_bank:.0%} of "
+            "questions: this embedder's similarities lie close together; raise gamma"
+        )
+    if leaks:
+        yield f"{leaks} test questions are also train questions: scores on the test rows are too good"
+    if duplicates:
+        yield f"{duplicates} questions repeat another's text"
+    for what in ("missing", "failed", "empty", "unscored"):
+        lacking = {summary.model: getattr(summary, what) for summary in summaries if getattr(summary, what)}
+        if lacking:
+            worst = max(lacking, key=lambda model: lacking[model])
+            yield f"{sum(lacking.values())} answers are {what}, most of them ({lacking[worst]}) of {worst}"
+    if bank.manifest.embedder.name.startswith("hashing"):
+        yield "the hashing embedder sees words, not meaning: good for trying and tests, not for decisions that matter"
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return math.fsum(values.tolist()) / len(values) if len(values) else None

@@ -1,0 +1,73 @@
+"""Assembly of the command line, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import jisi_cli
+from jisi_cli.cli import ask, bank, route
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import ExitCode, JisiError
+
+
+class JisiGroup(TyperGroup):
+    """A command group that turns what goes wrong into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the vendored Click is not ours to import
+        """Run the command; show a `JisiError` as its message."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except JisiError as error:
+            Output().error(str(error))
+            raise typer.Exit(int(error.exit_code)) from None
+        except KeyboardInterrupt:
+            Output().note("interrupted")
+            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        except BrokenPipeError:
+            # The reader has gone (`| head`). Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(int(ExitCode.OK)) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jisi {jisi_cli.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=JisiGroup,
+    name="jisi",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make a pool of large language models act as one.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold.",
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Make a pool of large language models act as one."""
+
+
+app.command("ask")(ask.ask)
+app.command("route")(route.route)
+app.add_typer(bank.app, name="bank")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

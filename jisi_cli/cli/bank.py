@@ -1,0 +1,160 @@
+"""`jisi bank`: make a bank, look into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jisi_cli.cli.options import (
+    ConfigOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    read_config,
+    routing_options,
+    split_names,
+)
+from jisi_cli.cli.output import Output, count
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Make a bank of recorded answers, or look into one."
+)
+
+
+@app.command("build")
+def build(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder.")],
+    config: ConfigOption = None,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Format of the sources [found out].")
+    ] = None,
+    split: Annotated[
+        float | None,
+        typer.Option("--split", metavar="X", help="Share of train rows; the rest is marked as test."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the split.")] = 42,
+    models: Annotated[list[str] | None, typer.Option("--models", metavar="NAMES", help="Only these models.")] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add questions or models to the bank that is there.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the bank that is there.")] = False,
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", metavar="NAME", help="minilm, hashing, a hub id, a folder, litellm:… [minilm]."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", metavar="N", min=1, help="Tokens of a text that are embedded."),
+    ] = None,
+    truncation: Annotated[
+        str | None,
+        typer.Option("--truncation", metavar="END", help="Which end of a long text is kept: head or tail [head]."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="TEXT", help="Instruction put before every text.")
+    ] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option("--vectors", metavar="FILE", help="Take the vectors of this .npz and embed nothing."),
+    ] = None,
+    vector_dtype: Annotated[
+        str, typer.Option("--vector-dtype", metavar="TYPE", help="Precision on disk: float16 or float32.")
+    ] = "float32",
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="Where to embed: cpu, cuda, mps.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", min=1, help="Texts embedded at once.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make a bank from recorded answers; no model is called.
+
+    A killed build run again goes on where it was. Formats are found out: `jisi` JSONL, and `long`
+    tables (JSONL, CSV, Parquet) with one row per question and model.
+
+    Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
+    """
+    from jisi_cli.cli.building import BuildRequest, run_build
+
+    out = Output(quiet=quiet, verbose=verbose)
+    request = BuildRequest(
+        sources=tuple(sources),
+        bank=output,
+        format=format,
+        split=split,
+        seed=seed,
+        models=split_names(models),
+        datasets=split_names(datasets),
+        limit=limit,
+        append=append,
+        force=force,
+        embedder={"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt},
+        vectors=vectors,
+        vector_dtype=vector_dtype,
+        device=device,
+        batch_size=batch_size,
+        strict=strict,
+    )
+    report = run_build(request, read_config(config), out)
+    summary = {
+        "bank": str(output),
+        "questions_added": report.questions,
+        "answers_added": dict(report.answers),
+        "answers_known": report.known,
+        "texts_embedded": report.embedded,
+        "texts_truncated": report.truncated,
+        "questions": report.manifest.rows,
+        "models": list(report.manifest.models),
+        "embedder": report.manifest.embedder.to_json(),
+    }
+    if as_json:
+        out.json(summary)
+        return
+    added = sum(report.answers.values())
+    known = f", {count(report.known, 'answer')} known already" if report.known else ""
+    cut = f", {count(report.truncated, 'text')} truncated" if report.truncated else ""
+    out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
+
+
+@app.command("inspect")
+@routing_options
+def inspect(
+    bank: Annotated[
+        Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, object],
+) -> None:
+    """Show what is in a bank and whether it is healthy.
+
+    Example: jisi bank inspect sample_data/bank
+    """
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.bank.inspection import inspect_bank
+    from jisi_cli.cli.inspection_view import show_inspection
+    from jisi_cli.cli.options import bank_path
+
+    out = Output(quiet=quiet, verbose=verbose)
+    settings = read_config(config)
+    opened = Bank(bank_path(bank, settings))
+    tuned = opened.hyperparameters().with_changes(settings.routing, f"{settings.path} [routing]")
+    found = inspect_bank(opened, tuned.with_changes(routing, "command line"))
+    if as_json:
+        out.json(found.to_json())
+    else:
+        show_inspection(found, out)

@@ -1,0 +1,212 @@
+"""What `jisi bank build` puts together: importers, embedder or given vectors, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target
+from jisi_cli.bank.gather import Selection, gather
+from jisi_cli.bank.importers.detect import detect
+from jisi_cli.bank.importers.protocol import Problem
+from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
+from jisi_cli.bank.records import Record
+from jisi_cli.bank.tables import file_sha256
+from jisi_cli.bank.vectors import EmbeddedVectors, OnProgress, VectorSource, read_given_vectors
+from jisi_cli.cli.output import Output, count
+from jisi_cli.config import Config
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.errors import InputError
+
+_SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """The command line of `jisi bank build`."""
+
+    sources: tuple[Path, ...]
+    bank: Path
+    format: str | None
+    split: float | None
+    seed: int
+    models: list[str] | None
+    datasets: list[str] | None
+    limit: int | None
+    append: bool
+    force: bool
+    embedder: Mapping[str, Any]
+    vectors: Path | None
+    vector_dtype: str
+    device: str | None
+    batch_size: int | None
+    strict: bool
+
+
+def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport:
+    """Read the sources and write the bank.
+
+    Raises:
+        InputError: A source or an option cannot be used.
+        BankError: The bank to extend is missing, broken or of another embedder.
+    """
+    options = _options(request)
+    check_target(request.bank, options)
+    problems = Problems(out, strict=request.strict)
+    selection = Selection(_set(request.models), _set(request.datasets), request.limit)
+    formats = [request.format or detect(path) for path in request.sources]
+    counts = [0] * len(formats)
+
+    def records() -> Iterator[Record]:
+        for place, (path, format) in enumerate(zip(request.sources, formats, strict=True)):
+            for record in read_records(path, format, on_problem=problems):
+                counts[place] += 1
+                yield record
+
+    gathered = gather(records(), selection)
+    problems.summarise()
+    _check_selection(request, set(gathered.answers), {question.dataset for question in gathered.questions})
+    sources = [
+        Source(path.name, format, _content_hash(path), number)
+        for path, format, number in zip(request.sources, formats, counts, strict=True)
+    ]
+    vectors = _vectors(request, config)
+    with progress(out, "embedding") as on_progress:
+        report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
+    for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
+        out.warn(f"left out: {conflict}")
+    if len(report.conflicts) > _SHOWN_PROBLEMS:
+        out.warn(f"left out: {count(len(report.conflicts) - _SHOWN_PROBLEMS, 'more record')} for such reasons")
+    return report
+
+
+class Problems:
+    """Counts what an importer could not use, shows the first few, or stops at the first.
+
+    Args:
+        out: Where to show them.
+        strict: Stop at the first line that is skipped.
+    """
+
+    def __init__(self, out: Output, *, strict: bool) -> None:
+        self._out, self._strict = out, strict
+        self.skipped = 0
+
+    def __call__(self, problem: Problem) -> None:
+        """Take note of one problem."""
+        if problem.note:
+            self._out.note(f"note: {problem}")
+            return
+        if self._strict:
+            raise InputError(f"{problem} (--strict)")
+        self.skipped += 1
+        if self.skipped <= _SHOWN_PROBLEMS:
+            self._out.warn(str(problem))
+
+    def summarise(self) -> None:
+        """Say how many lines were skipped in all."""
+        if self.skipped > _SHOWN_PROBLEMS:
+            self._out.warn(f"{self.skipped:,} lines were skipped; the first {_SHOWN_PROBLEMS} are shown above")
+
+
+@contextmanager
+def progress(out: Output, what: str) -> Iterator[OnProgress | None]:
+    """Draw a progress bar on a terminal, with rate and time left; nothing when piped or quiet."""
+    if out.quiet or not out.stderr_is_terminal:
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed / 1000:,.0f} kB/s" if speed else "")
+
+        yield advance
+
+
+def _options(request: BuildRequest) -> BuildOptions:
+    if request.split is not None and not 0 < request.split <= 1:
+        raise InputError(f"--split must be above 0 and at most 1, not {request.split:g}")
+    if request.append and request.force:
+        raise InputError("--append extends a bank and --force replaces it; give one of them")
+    if request.vector_dtype not in get_args(VectorDtype):
+        raise InputError(f"--vector-dtype must be float16 or float32, not {request.vector_dtype!r}")
+    split = SplitSpec(request.split, request.seed) if request.split is not None else None
+    return BuildOptions(split, cast(VectorDtype, request.vector_dtype), request.append, request.force)
+
+
+def _vectors(request: BuildRequest, config: Config) -> VectorSource:
+    spec = embedder_spec(request.embedder, config)
+    if request.append:
+        # An extended bank keeps its embedder; what the command line names must agree with it.
+        recorded = read_manifest(request.bank).embedder
+        spec = recorded if not any(request.embedder.values()) else spec
+    if request.vectors is not None:
+        return read_given_vectors(request.vectors, load_embedder(spec).spec)
+    return EmbeddedVectors(load_embedder(spec, device=request.device, batch_size=request.batch_size))
+
+
+def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:
+    """Return the embedder that the flags and the configuration ask for, `minilm` by default.
+
+    Raises:
+        InputError: A value is not of its kind.
+    """
+    chosen = {
+        "name": "minilm",
+        **config.embedder,
+        **{key: value for key, value in flags.items() if value is not None},
+    }
+    if chosen.get("truncation", "head") not in ("head", "tail"):
+        raise InputError(f"the truncation of the embedder must be head or tail, not {chosen['truncation']!r}")
+    return EmbedderSpec(**chosen)
+
+
+def _check_selection(request: BuildRequest, models: set[str], datasets: set[str]) -> None:
+    for flag, wanted, found in (
+        ("--models", request.models, models),
+        ("--datasets", request.datasets, datasets),
+    ):
+        missing = [name for name in wanted or () if name not in found]
+        if missing:
+            raise InputError(f"{flag}: the sources hold nothing of `{missing[0]}`")
+
+
+def _set(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _content_hash(path: Path) -> str:
+    if path.is_file():
+        return file_sha256(path)
+    import hashlib
+
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\x00{file_sha256(file)}\n".encode())
+    return digest.hexdigest()

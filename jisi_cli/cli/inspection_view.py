@@ -1,0 +1,70 @@
+"""How `jisi bank inspect` shows what it found to a person."""
+
+from __future__ import annotations
+
+from jisi_cli.bank.inspection import Inspection, ModelSummary
+from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.embedders.protocol import EmbedderSpec
+
+
+def show_inspection(found: Inspection, out: Output) -> None:
+    """Write the overview, the table of models by datasets, and what to be careful about."""
+    train = sum(size["train"] for size in found.datasets.values())
+    test = sum(size["test"] for size in found.datasets.values())
+    out.data(
+        f"{found.bank}: {count(train + test, 'question')} ({train:,} train, {test:,} test), {len(found.models)} models"
+    )
+    out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
+    if found.split is not None:
+        out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
+    out.data("")
+    _show_models(found, out)
+    low, _, middle, _, high = found.support.quantiles
+    out.data("")
+    out.data(
+        f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
+        f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
+    )
+    for warning in found.warnings:
+        out.warn(warning)
+
+
+def _show_models(found: Inspection, out: Output) -> None:
+    names = list(found.datasets)
+    titles = [Column(name, right=True) for name in names]
+    columns = [
+        Column("model", shrink=True),
+        *titles,
+        Column("Avg", right=True),
+        Column("answers", right=True),
+    ]
+    columns += [Column("tokens", right=True), Column("cost", right=True)]
+    rows = [_row(summary, names) for summary in found.models]
+    sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
+    best = [_percent(max((s.accuracy[name] or 0.0) for s in found.models)) for name in names]
+    oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
+    rows.append(["best per dataset", *best, _percent(_mean_of_best(found)), "", "", ""])
+    rows.append(["oracle", *oracle, "", "", ""])
+    rows.append(["questions", *sizes, "", "", "", ""])
+    out.table(columns, rows)
+
+
+def _row(summary: ModelSummary, names: list[str]) -> list[str]:
+    tokens = "" if summary.completion_tokens is None else f"{summary.completion_tokens:.0f}"
+    return [
+        summary.model,
+        *(_percent(summary.accuracy[name]) for name in names),
+        _percent(summary.average),
+        str(summary.answers),
+        tokens,
+        dollars(summary.cost_usd),
+    ]
+
+
+def _mean_of_best(found: Inspection) -> float:
+    best = [max((summary.accuracy[name] or 0.0) for summary in found.models) for name in found.datasets]
+    return sum(best) / len(best)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

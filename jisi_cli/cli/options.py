@@ -1,0 +1,105 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jisi_cli.config import Config, find_config, load_config
+from jisi_cli.errors import InputError
+from jisi_cli.hyperparameters import Hyperparameters
+
+BankOption = Annotated[
+    Path | None,
+    typer.Option("--bank", metavar="PATH", help="The bank; else JISI_BANK, else `bank` in the pool file."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The pool file; else JISI_CONFIG, ./jisi.toml, your own."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes and no progress.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print details on stderr.")]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
+]
+
+_ROUTING: dict[str, tuple[type, str]] = {
+    "k": (int, "Candidates that are asked first"),
+    "n_base": (int, "Neighbours in the support set at least"),
+    "gamma": (float, "Share of the n-base-th similarity that still admits a neighbour"),
+    "beta": (float, "Share of the support set that the mixed filter keeps"),
+    "epsilon": (float, "Weight of query similarity in the filter"),
+    "sigma": (float, "Weight of response similarity"),
+    "delta": (float, "Weight of similarity in tokens; the three sum to 1"),
+    "t": (float, "Share of the best fine score that still aggregates"),
+    "max_aggregate_tokens": (int, "Responses longer than this together: the best two only"),
+    "compat": (str, "`paper`, or `openjisi` for the choices of the authors' code"),
+}
+
+
+def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option per hyper-parameter; it receives them as the dict `routing`.
+
+    A setting that was not given on the command line is absent, so that the configuration's counts.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "routing"]
+    shared = [_routing_parameter(name, kind, text) for name, (kind, text) in _ROUTING.items()]
+
+    @functools.wraps(command)
+    def wrapped(**values: object) -> object:
+        routing = {name: values.pop(name) for name in _ROUTING}
+        return command(**values, routing={name: value for name, value in routing.items() if value is not None})
+
+    wrapped.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    return wrapped
+
+
+def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
+    default = getattr(Hyperparameters(), name)
+    option = typer.Option(f"--{name.replace('_', '-')}", metavar=_METAVARS[kind], help=f"{text} [{default}].")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def split_names(values: list[str] | None) -> list[str] | None:
+    """Return the names of a repeatable, comma-separated option; None when it was not given."""
+    if values is None:
+        return None
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    if not names:
+        raise InputError("an empty list of names was given; leave the option out to take all")
+    return names
+
+
+def read_config(path: Path | None) -> Config:
+    """Return the configuration in force."""
+    return load_config(find_config(path))
+
+
+def bank_path(flag: Path | None, config: Config) -> Path:
+    """Return the bank in force.
+
+    Raises:
+        InputError: None was named.
+    """
+    named = flag or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
+    if named is None:
+        raise InputError(
+            'no bank was named; give --bank PATH, set JISI_BANK, or write bank = "PATH" in jisi.toml '
+            "(to try jisi without a key: --config sample_data/jisi.toml)"
+        )
+    return named

@@ -1,0 +1,181 @@
+"""The only place that writes to the terminal: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|\Z)"  # OSC, DCS and their kin, up to their end
+    r"|\x1b[ -/]*[0-~]?"  # other escapes
+    r"|\x9b[0-?]*[ -/]*[@-~]",
+    re.DOTALL,
+)
+# C0 without tab and newline, DEL, C1, and the marks that reorder what is shown.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return text from a model or a file without anything that steers a terminal."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Return printable text on one line, shortened with an ellipsis."""
+    line = " ".join(printable(text).split())
+    return line if limit is None or len(line) <= limit else line[: max(1, limit - 1)] + "…"
+
+
+def plain_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value with NaN and infinities as null, so that every reader accepts it."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        title: Its heading.
+        right: Whether numbers are aligned at the right.
+        shrink: Whether its text may be shortened where the terminal is narrow.
+    """
+
+    title: str
+    right: bool = False
+    shrink: bool = False
+
+
+class Output:
+    """Where a command writes.
+
+    Args:
+        quiet: Drop notes and progress; warnings and errors stay.
+        verbose: Show details too.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return _is_terminal(sys.stdout)
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """Whether a person reads stderr."""
+        return _is_terminal(sys.stderr)
+
+    def console(self, *, stderr: bool = False) -> Console:
+        """Return a Rich console for a terminal; it honours NO_COLOR."""
+        from rich.console import Console
+
+        return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+    def data(self, text: str) -> None:
+        """Write a line of data."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def json(self, value: object) -> None:
+        """Write one JSON document, indented for people when stdout is a terminal."""
+        indent = 2 if self.stdout_is_terminal else None
+        self.data(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False, indent=indent))
+
+    def json_line(self, value: object) -> None:
+        """Write one JSON document on one line."""
+        self.data(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+        """Write a table: drawn on a terminal, aligned plain text without any cutting when piped."""
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        if self.stdout_is_terminal:
+            self._drawn(columns, cells)
+            return
+        titles = [column.title for column in columns]
+        widths = [max(map(len, place)) for place in zip(titles, *cells, strict=True)]
+        for row in (titles, *cells):
+            padded = (
+                cell.rjust(width) if column.right else cell.ljust(width)
+                for cell, width, column in zip(row, widths, columns, strict=True)
+            )
+            self.data("  ".join(padded).rstrip())
+
+    def note(self, text: str) -> None:
+        """Tell something that is not data."""
+        if not self.quiet:
+            self._err(text)
+
+    def detail(self, text: str) -> None:
+        """Tell something that only --verbose asks for."""
+        if self.verbose:
+            self._err(text)
+
+    def warn(self, text: str) -> None:
+        """Tell about something that went wrong and did not stop the command."""
+        self._err(f"warning: {text}", style="33")
+
+    def error(self, text: str) -> None:
+        """Tell what stopped the command."""
+        self._err(f"error: {text}", style="31")
+
+    def _err(self, text: str, style: str | None = None) -> None:
+        line = "\n".join(one_line(part) for part in text.splitlines())
+        if style and self.stderr_is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+            head, _, rest = line.partition(": ")
+            line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"
+        # A closed stderr must not turn a finished command into a failed one.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            justify = "right" if column.right else "left"
+            overflow = "ellipsis" if column.shrink else "fold"
+            table.add_column(column.title, justify=justify, no_wrap=column.shrink or column.right, overflow=overflow)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.console().print(table)
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    with suppress(ValueError, AttributeError):
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return False
+
+
+def dollars(value: float | None) -> str:
+    """Return an amount for people: at least two significant digits, `unknown` for None."""
+    if value is None:
+        return "unknown"
+    if value == 0:
+        return "$0"
+    return f"${value:.2f}" if value >= 1 else f"${value:.2g}" if value >= 1e-4 else f"${value:.1e}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 answer`, `2 answers`, `2,840 questions`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
