@@ -1,0 +1,166 @@
+"""The call ledger: one row for every call, appended to an SQLite file that outlives the run.
+
+It holds who was asked, why, how many tokens and dollars it took, and a hash of the question; never a
+question, an answer or a key. SQLite makes an append whole or absent, also when the process is killed, and
+lets many processes write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from jisi_cli.errors import InputError
+from jisi_cli.llm.answer import PriceSource, Role, TokensSource
+from jisi_cli.paths import data_folder
+
+_VERSION = 1
+_BUSY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One call. Unknown is None, never 0.
+
+    Attributes:
+        run: Which run of jisi made it.
+        time: When it ended, in UTC, as ISO 8601.
+        command: The command of that run (`ask`, `bank build`, …).
+        role: Why the call was made.
+        model: The pool's name of the model.
+        litellm: LiteLLM's name of the model.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        tokens_source: Who counted them.
+        cost_usd: Dollars paid, retries included; 0 when cached.
+        list_cost_usd: Dollars it costs when nothing is cached.
+        price_source: Who named the price.
+        seconds: Wall time.
+        cached: Whether it came from the cache.
+        attempts: How often it was tried; 0 when cached.
+        error: Why there was no answer, in one line; None when there was one.
+        dataset: The data set the question belongs to; None when it belongs to none.
+        query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
+    """
+
+    run: str
+    time: str
+    command: str
+    role: Role
+    model: str
+    litellm: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_source: TokensSource | None
+    cost_usd: float | None
+    list_cost_usd: float | None
+    price_source: PriceSource | None
+    seconds: float
+    cached: bool
+    attempts: int
+    error: str | None
+    dataset: str | None
+    query_hash: str | None
+
+
+_COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+_TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
+    ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
+)
+_CREATE = "CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {})".format(
+    ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
+)
+_INSERT = f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+def ledger_path() -> Path:
+    """Return where this user's ledger lies."""
+    return data_folder() / "ledger" / "calls.sqlite"
+
+
+class Ledger:
+    """The ledger in one file; opened on first use.
+
+    Args:
+        path: The SQLite file; its folder is made readable by its owner alone if it is new.
+        warn: Receives one note when the ledger cannot be written; the calls go on.
+    """
+
+    def __init__(self, path: Path, *, warn: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._warn = warn or _to_stderr
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._unusable = False
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Write one row; a ledger that cannot be written is reported once and then left alone."""
+        if self._unusable:
+            return
+        try:
+            with self._lock, self._open() as connection:
+                connection.execute(_INSERT, astuple(entry))
+        except (OSError, sqlite3.Error, InputError) as error:
+            self._unusable = True
+            self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
+
+    def rows(self, run: str | None = None) -> Iterator[LedgerEntry]:
+        """Yield the rows in the order they were written.
+
+        Args:
+            run: Yield those of one run only.
+
+        Raises:
+            InputError: The file is not a ledger this version can read.
+        """
+        if not self.path.exists():
+            return
+        where, values = ("WHERE run = ?", (run,)) if run is not None else ("", ())
+        try:
+            with self._lock, self._open() as connection:
+                found = connection.execute(
+                    f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id", values
+                ).fetchall()
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"{self.path} cannot be read as a ledger ({error}); move it away") from error
+        for row in found:
+            values_by_name = dict(zip(_COLUMNS, row, strict=True))
+            yield LedgerEntry(**{**values_by_name, "cached": bool(values_by_name["cached"])})
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise InputError(f"it was written by a newer jisi (format {version}); upgrade jisi")
+            # Readers do not block the writer, and a commit costs no wait for the disk; a file system
+            # without shared memory keeps its own journal mode.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if version == 0:
+                with connection:
+                    connection.execute(_CREATE)
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+
+def _to_stderr(message: str) -> None:
+    sys.stderr.write(f"{message}\n")

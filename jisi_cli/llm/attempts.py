@@ -1,0 +1,237 @@
+"""A call with its retries: a place in the queue, money set aside, an attempt, and perhaps another."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import BudgetError
+from jisi_cli.llm.answer import Message, OnText, Role
+from jisi_cli.llm.budget import Budget
+from jisi_cli.llm.failure import ProviderFailure
+from jisi_cli.llm.limits import Turnstile
+from jisi_cli.llm.provider import Completion, Provider, count_prompt
+from jisi_cli.llm.retry import RetryPolicy
+from jisi_cli.pricing import Cost, max_output_tokens, price_of_call, worst_case
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TOKENIZER_MARGIN = 1.5
+"""The prompt is counted with a tokenizer that is often not the model's own; most differ by less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it will be sent.
+
+    Attributes:
+        entry: The model's pool entry.
+        messages: The conversation, the entry's system message included.
+        parameters: Sampling parameters by LiteLLM's names.
+        role: Why it is made.
+        key: Its cache key.
+    """
+
+    entry: ModelEntry
+    messages: Sequence[Message]
+    parameters: Mapping[str, Any]
+    role: Role
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """Something a live view may show.
+
+    A `retry` means that the response begins again: pieces streamed so far belong to no answer.
+
+    Attributes:
+        kind: `started` when the first request goes out, `retry` when another will after `wait` seconds.
+        model: The pool's name of the model.
+        role: Why the call is made.
+        attempt: Attempts made so far.
+        reason: Why the last attempt failed; None unless it did.
+        wait: Seconds until the next attempt.
+    """
+
+    kind: Literal["started", "retry"]
+    model: str
+    role: Role
+    attempt: int = 0
+    reason: str | None = None
+    wait: float = 0.0
+
+
+OnEvent = Callable[[CallEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call.
+
+    Attributes:
+        completion: What the model returned last, even if it is empty; None when it never returned.
+        error: Why there is no answer, in one line; None when there is one.
+        attempts: How often it was tried.
+        cost_usd: Dollars of all attempts whose cost is known; None when none is.
+        seconds: From the first request to the end.
+    """
+
+    completion: Completion | None
+    error: str | None
+    attempts: int
+    cost_usd: float | None
+    seconds: float
+
+
+class Caller:
+    """Makes calls within the limits, the budget and the retry policy.
+
+    Args:
+        provider: Makes one attempt.
+        turnstile: Limits the calls that are out.
+        budget: Limits what they may cost; None for no limit.
+        policy: When to try again.
+        rng: Source of the jitter between attempts.
+        on_event: Receives what happens.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        turnstile: Turnstile,
+        budget: Budget | None,
+        policy: RetryPolicy,
+        rng: np.random.Generator,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._provider = provider
+        self._turnstile = turnstile
+        self._budget = budget
+        self._policy = policy
+        self._rng = rng
+        self._on_event = on_event or _ignore
+
+    async def call(self, call: Call, on_text: OnText | None) -> Outcome:
+        """Call a model until it answers, fails for good, or has been tried often enough.
+
+        Raises:
+            BudgetError: The first attempt does not fit what is left of the budget.
+        """
+        worst = None if self._budget is None else await _worst_case(call)
+        course = _Course()
+        while True:
+            try:
+                result = await self._attempt(call, worst, course, on_text)
+            except BudgetError:
+                if course.failure is None:
+                    raise
+                # The failure before says more than that another attempt is too dear.
+                return course.outcome(None)
+            if isinstance(result, Completion):
+                return course.outcome(result)
+            course.failure = result
+            if not result.retryable or len(course.costs) > self._policy.max_retries:
+                return course.outcome(None)
+            await self._pause(call, result, len(course.costs))
+
+    async def _attempt(
+        self, call: Call, worst_usd: float | None, course: _Course, on_text: OnText | None
+    ) -> Completion | ProviderFailure:
+        name = call.entry.name
+        reservation = None if self._budget is None else await self._budget.reserve(name, worst_usd)
+        cost: float | None = 0.0
+        try:
+            async with self._turnstile.turn(name):
+                if not course.costs:
+                    course.started = time.perf_counter()
+                    self._on_event(CallEvent("started", name, call.role))
+                # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
+                cost = None
+                try:
+                    completion = await self._provider.complete(
+                        call.entry, call.messages, call.parameters, on_text
+                    )
+                except ProviderFailure as failure:
+                    cost = None if failure.billable else 0.0
+                    course.costs.append(cost)
+                    return failure
+                cost = cost_of(call.entry, completion).usd
+                course.costs.append(cost)
+                return completion
+        finally:
+            if reservation is not None:
+                reservation.settle(cost)
+
+    async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
+        wait = self._policy.delay(attempts, failure.retry_after, self._rng)
+        self._on_event(CallEvent("retry", call.entry.name, call.role, attempts, failure.reason, wait))
+        if failure.retry_after is not None:
+            self._turnstile.close_for(call.entry.name, min(wait, failure.retry_after))
+        await asyncio.sleep(wait)
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has happened to a call so far."""
+
+    started: float = 0.0
+    costs: list[float | None] = field(default_factory=list)
+    failure: ProviderFailure | None = None
+
+    def outcome(self, completion: Completion | None) -> Outcome:
+        known = [cost for cost in self.costs if cost is not None]
+        return Outcome(
+            completion=completion,
+            error=self._error(completion),
+            attempts=len(self.costs),
+            # An answer of unknown price leaves the call's cost unknown, whatever its failures cost.
+            cost_usd=None if self.costs[-1] is None else sum(known),
+            seconds=time.perf_counter() - self.started,
+        )
+
+    def _error(self, completion: Completion | None) -> str | None:
+        if completion is None:
+            return self.failure.reason if self.failure is not None else "no attempt was made"
+        if completion.text.strip():
+            return None
+        if completion.finish_reason == "length":
+            return "the model returned no text: `max_tokens` was spent before the answer began"
+        return f"the model returned no text (finish reason: {completion.finish_reason or 'none'})"
+
+
+def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
+    """Price a completion."""
+    return price_of_call(
+        entry,
+        completion.prompt_tokens,
+        completion.completion_tokens,
+        provider_cost=completion.provider_cost,
+    )
+
+
+async def _worst_case(call: Call) -> float | None:
+    """Return the most that one attempt can cost, in dollars; None when the model has no price.
+
+    Raises:
+        BudgetError: Nobody knows how long the response may get.
+    """
+    asked = call.parameters.get("max_tokens") or call.parameters.get("max_completion_tokens")
+    longest = int(asked) if asked else max_output_tokens(call.entry)
+    if longest is None:
+        raise BudgetError(
+            f"--max-cost needs to know how long an answer of `{call.entry.name}` may get; "
+            "add `params = { max_tokens = … }` to the model in the pool file"
+        )
+    counted = await asyncio.to_thread(count_prompt, call.entry, call.messages)
+    return worst_case(call.entry, math.ceil(counted * _TOKENIZER_MARGIN), longest)
+
+
+def _ignore(event: CallEvent) -> None:
+    """Take no notice."""

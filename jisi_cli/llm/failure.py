@@ -1,0 +1,169 @@
+"""What went wrong with one call, told in the provider's own words and without its secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jisi_cli.llm.retry import is_transient, parse_retry_after
+
+_LONGEST = 400
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SECRET_SHAPES = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
+    (re.compile(r"(?i)([?&](?:[\w-]*key|[\w-]*token|sig|signature|password)=)[^&\s\"']+"), r"\1[redacted]"),
+    (re.compile(r"(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
+    (re.compile(r"\b(?:sk|pk|rk)-[\w-]{8,}"), "[redacted]"),
+)
+# "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
+_WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
+
+
+class ProviderFailure(Exception):
+    """A call that gave no answer.
+
+    Attributes:
+        reason: Why, in one line.
+        status: The HTTP status; None when there was no HTTP answer.
+        retry_after: Seconds the provider asks to wait; None when it does not say.
+        retryable: Whether the same call may go well later.
+        billable: Whether the model may have worked, and be paid for, although no answer came of it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        retryable: bool = False,
+        billable: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        self.retryable = retryable
+        self.billable = billable
+
+
+def redact(text: str) -> str:
+    """Replace secrets in a text: values of the environment's keys, and whatever has the shape of one."""
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, "[redacted]")
+    for shape, replacement in _SECRET_SHAPES:
+        text = shape.sub(replacement, text)
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
+    line = redact(" ".join(_WRAPPING.sub("", text).split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def failure_from(error: Exception) -> ProviderFailure:
+    """Turn what LiteLLM raised into a failure that says whether to try again.
+
+    LiteLLM gives errors of the connection the status 500, so what happened is read from the chain of
+    causes: a timeout, a broken connection, an HTTP status, or an answer that cannot be read.
+    """
+    import httpx
+    import openai
+
+    chain = list(_causes(error))
+    if "LLM Provider NOT provided" in str(error):
+        return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
+    if any(isinstance(e, (TimeoutError, httpx.TimeoutException, openai.APITimeoutError)) for e in chain):
+        status = _http_status(chain)
+        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error)}"
+        return ProviderFailure(reason, status=status, retryable=True, billable=True)
+    status = _http_status(chain)
+    if status is not None:
+        return _refusal(error, chain, status)
+    if any(_is_connection(e) for e in chain):
+        return _lost_connection(chain)
+    if any(isinstance(e, ValueError) and "JSON" in type(e).__name__ for e in chain):
+        reason = f"the answer is not JSON ({one_line(str(chain[-1]))})"
+        return ProviderFailure(reason, retryable=True, billable=True)
+    status = getattr(error, "status_code", None)
+    transient = isinstance(status, int) and is_transient(status)
+    return ProviderFailure(_words(error), status=None, retryable=transient, billable=transient)
+
+
+def _refusal(error: Exception, chain: list[BaseException], status: int) -> ProviderFailure:
+    words = _words(error)
+    # A spent quota is reported as 429 but does not come back within a run.
+    hopeless = "insufficient_quota" in str(error) or "ContentPolicy" in type(error).__name__
+    return ProviderFailure(
+        f"HTTP {status}: {words}",
+        status=status,
+        retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
+        retryable=is_transient(status) and not hopeless,
+    )
+
+
+def _lost_connection(chain: list[BaseException]) -> ProviderFailure:
+    import httpx
+
+    # The innermost cause is the one that names the host or the reason.
+    reason = one_line(str(chain[-1])) or type(chain[-1]).__name__
+    never_connected = any(isinstance(e, httpx.ConnectError) for e in chain)
+    return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = getattr(current, "original_exception", None)
+        current = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
+
+
+def _is_connection(error: BaseException) -> bool:
+    import httpx
+    import openai
+
+    kinds = (httpx.TransportError, openai.APIConnectionError, ConnectionError)
+    # LiteLLM's APIConnectionError is its word for "anything else".
+    return isinstance(error, kinds) and not type(error).__module__.startswith("litellm")
+
+
+def _http_status(chain: list[BaseException]) -> int | None:
+    """Return the status of a real HTTP answer; LiteLLM makes one up where there was none."""
+    for error in chain:
+        if type(error).__module__.startswith("litellm"):
+            headers = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None)
+            answered = bool(headers)
+        else:
+            answered = getattr(error, "response", None) is not None
+        status = getattr(error, "status_code", None)
+        if answered and isinstance(status, int):
+            return status
+    return None
+
+
+def _header(chain: list[BaseException], name: str) -> str | None:
+    for error in chain:
+        response = getattr(error, "response", None)
+        for source in (
+            getattr(error, "litellm_response_headers", None),
+            getattr(error, "headers", None),
+            getattr(response, "headers", None),
+        ):
+            if isinstance(source, Mapping) and source.get(name):
+                return str(source[name])
+    return None
+
+
+def _words(error: Exception) -> str:
+    body: Any = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return one_line(str(message or getattr(error, "message", None) or error)) or type(error).__name__

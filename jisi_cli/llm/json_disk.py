@@ -1,0 +1,151 @@
+"""A disk cache of JSON values that never unpickles what it finds.
+
+diskcache pickles by default, so that whoever can write to its folder can run code in the reader
+(CVE-2025-69872). Here a value is compressed JSON in an SQLite row and nothing else is read.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.errors import JisiError
+
+Warn = Callable[[str], None]
+"""Receives a note for the user, in one line."""
+
+
+class PoisonedRowError(JisiError):
+    """A row of the cache that jisi did not write."""
+
+
+class JsonCache:
+    """Values by key on disk; a cache that fails is a cache that holds nothing, and says so once.
+
+    Args:
+        rows: The diskcache underneath; None when it could not be opened.
+        folder: Where it lies, for messages.
+        warn: Receives at most one note about what is wrong.
+    """
+
+    def __init__(self, rows: Any | None, folder: Path, warn: Warn) -> None:  # noqa: ANN401 - diskcache has no types
+        self._rows = rows
+        self._folder = folder
+        self._warn = warn
+        self._warned = False
+
+    def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
+        """Return the value stored under a key; None when there is none that can be trusted."""
+        if self._rows is None:
+            return None
+        try:
+            return self._rows.get(key)
+        except PoisonedRowError as error:
+            self._say(f"{error}; delete the folder if jisi shares it with nobody")
+        except _broken() as error:
+            self._say(f"the cache at {self._folder} cannot be read ({_line(error)}); going on without it")
+        return None
+
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Store a JSON value under a key, for ever."""
+        if self._rows is None:
+            return
+        try:
+            self._rows.set(key, value)
+        except _broken() as error:
+            self._say(f"the cache at {self._folder} cannot be written ({_line(error)}); answers are not kept")
+
+    def close(self) -> None:
+        """Close the connection to the disk."""
+        if self._rows is not None:
+            self._rows.close()
+
+    def _say(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(message)
+
+
+def open_cache(folder: Path, *, warn: Warn | None = None) -> JsonCache:
+    """Open the cache in a folder, which is made readable by its owner alone if it is new.
+
+    Nothing is ever evicted: an answer that was paid for stays until the folder is deleted. Several
+    processes may hold it open at once.
+
+    Args:
+        folder: Where the cache lies.
+        warn: Receives one note when the folder cannot be used; the cache is empty then.
+    """
+    import diskcache
+
+    say = warn or _to_stderr
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rows = diskcache.Cache(
+            str(folder),
+            disk=_json_disk(),
+            eviction_policy="none",
+            cull_limit=0,
+            # Every value is a row: one file to trust, and a killed process leaves no stray ones.
+            disk_min_file_size=sys.maxsize,
+        )
+    except _broken() as error:
+        say(f"no cache at {folder} ({_line(error)}); going on without it")
+        rows = None
+    return JsonCache(rows, folder, say)
+
+
+@cache
+def _json_disk() -> type:
+    """Make the Disk class on first use, because importing diskcache costs start-up time."""
+    import diskcache
+    from diskcache.core import MODE_BINARY, MODE_RAW
+
+    class JsonDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
+        """Keys are text, values are zlib-compressed JSON."""
+
+        def put(self, key: str) -> tuple[str, bool]:
+            return key, True
+
+        def get(self, key: object, raw: object) -> str:
+            if not raw or not isinstance(key, str):
+                raise PoisonedRowError(f"the cache at {self._directory} has a key that jisi did not write")
+            return key
+
+        def store(self, value: Any, read: bool, key: object = None) -> tuple[int, int, None, bytes]:  # noqa: ANN401
+            data = zlib.compress(json.dumps(value, ensure_ascii=False).encode(), 1)
+            return len(data), MODE_BINARY, None, data
+
+        def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:  # noqa: ANN401
+            if mode not in (MODE_RAW, MODE_BINARY) or filename is not None or not isinstance(value, bytes):
+                raise PoisonedRowError(f"the cache at {self._directory} has a row that jisi did not write")
+            try:
+                return json.loads(zlib.decompress(value))
+            except (zlib.error, ValueError) as error:
+                raise PoisonedRowError(f"the cache at {self._directory} has a damaged row") from error
+
+        def remove(self, file_path: str) -> None:
+            """Delete nothing: no value of ours is a file, so a row that names one is not ours."""
+
+    return JsonDisk
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what diskcache raises when the disk or the database is unusable."""
+    import diskcache
+
+    return (OSError, sqlite3.Error, diskcache.Timeout)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _to_stderr(message: str) -> None:
+    sys.stderr.write(f"{message}\n")

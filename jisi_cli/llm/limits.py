@@ -1,0 +1,55 @@
+"""How many calls may be out at one time, in all and per model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+
+from jisi_cli.config import ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a pool.
+
+    Attributes:
+        concurrency: Calls out at one time, over all models.
+        per_model: The same for each model whose pool entry sets no `concurrency`; None for no limit.
+    """
+
+    concurrency: int = 16
+    per_model: int | None = None
+
+
+class Turnstile:
+    """Lets calls through up to the limits; a model that says "later" is left alone until then."""
+
+    def __init__(self, limits: Limits, entries: Iterable[ModelEntry]) -> None:
+        self._all = asyncio.Semaphore(limits.concurrency)
+        self._models = {
+            entry.name: asyncio.Semaphore(most)
+            for entry in entries
+            if (most := entry.concurrency or limits.per_model) is not None
+        }
+        self._closed_until: dict[str, float] = {}
+
+    @asynccontextmanager
+    async def turn(self, model: str) -> AsyncIterator[None]:
+        """Wait for a turn with a model and hold it."""
+        # The model's own turn comes first: a call that waits for a busy model must not block the others.
+        async with self._models.get(model) or nullcontext():
+            await self._reopening(model)
+            async with self._all:
+                yield
+
+    def close_for(self, model: str, seconds: float) -> None:
+        """Start no call to a model for some seconds: it said when to come back."""
+        until = asyncio.get_running_loop().time() + seconds
+        self._closed_until[model] = max(until, self._closed_until.get(model, 0.0))
+
+    async def _reopening(self, model: str) -> None:
+        loop = asyncio.get_running_loop()
+        while (wait := self._closed_until.get(model, 0.0) - loop.time()) > 0:
+            await asyncio.sleep(wait)

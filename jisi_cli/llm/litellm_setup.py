@@ -1,0 +1,32 @@
+"""LiteLLM, imported once and made quiet: the only place that touches its global settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from functools import cache
+from typing import Any
+
+
+@cache
+def load_litellm() -> Any:  # noqa: ANN401 - a module without types
+    """Import LiteLLM so that it talks to nobody but the model that is called.
+
+    Its price map is the one it ships with, it fetches no tokenizer, writes nothing to the terminal, and
+    repeats no call by itself.
+    """
+    # Read at import: without it, importing LiteLLM downloads a price map.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
+    litellm.num_retries = 0
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        # Its log lines can hold prompts and request headers.
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # A provider's odd usage numbers make pydantic warn on stderr; `transport.py` deals with them.
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+    return litellm

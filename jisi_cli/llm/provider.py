@@ -1,0 +1,281 @@
+"""One call to one model through LiteLLM: what came back, or why nothing did."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import JisiError
+from jisi_cli.llm.answer import Message, OnText, TokensSource
+from jisi_cli.llm.failure import ProviderFailure, failure_from
+from jisi_cli.llm.litellm_setup import load_litellm
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOCAL = "local:"
+
+
+class Endpoint(Protocol):
+    """Where a local model listens."""
+
+    @property
+    def api_base(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def api_key(self) -> str:
+        """The key it asks for."""
+        ...
+
+
+class LocalServers(Protocol):
+    """Models that jisi serves itself; started on first use."""
+
+    async def endpoint(self, weights: str) -> Endpoint:
+        """Return where a model listens, starting it if need be."""
+        ...
+
+    async def close(self) -> None:
+        """End the servers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model returned.
+
+    Attributes:
+        text: The response; may be empty.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        tokens_source: Whether the provider counted them, or jisi with LiteLLM's tokenizer.
+        provider_cost: Dollars the provider says it charged; None when it does not say.
+        finish_reason: Why the response ended, in the provider's word.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_source: TokensSource
+    provider_cost: float | None = None
+    finish_reason: str | None = None
+
+
+class Provider:
+    """Calls models through LiteLLM, once per call: repeating is left to the pool.
+
+    Args:
+        timeout: Seconds one call may take, from the request to the end of the response.
+        local_models: Serves the entries whose LiteLLM name begins with `local:`.
+    """
+
+    def __init__(self, timeout: float, local_models: LocalServers | None = None) -> None:
+        self._timeout = timeout
+        self._local_models = local_models
+        self._http: httpx.AsyncClient | None = None
+
+    async def complete(
+        self,
+        entry: ModelEntry,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        on_text: OnText | None = None,
+    ) -> Completion:
+        """Call a model.
+
+        Args:
+            entry: The model's pool entry.
+            messages: The conversation as the model gets it.
+            parameters: Sampling parameters by LiteLLM's names.
+            on_text: Receives the response piece by piece; None asks for it whole.
+
+        Raises:
+            ProviderFailure: No response came, or only a part of one.
+        """
+        missing = missing_key(entry)
+        if missing is not None:
+            raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
+        target = await self._target(entry)
+        request = {**target, **parameters, "messages": list(messages)}
+        try:
+            async with asyncio.timeout(self._timeout):
+                if on_text is None:
+                    text, raw = await self._whole(request)
+                else:
+                    text, raw = await self._streamed(request, on_text)
+        except TimeoutError as error:
+            # One of ours: LiteLLM's timeouts arrive as failures.
+            reason = f"no answer within {self._timeout:g} s"
+            raise ProviderFailure(reason, retryable=True, billable=True) from error
+        return await _completion(entry, messages, text, raw)
+
+    async def close(self) -> None:
+        """Close the connections this object opened."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def _target(self, entry: ModelEntry) -> dict[str, Any]:
+        """Return the arguments that say where the call goes."""
+        api_base, api_key = entry.api_base, None
+        model = entry.litellm
+        if model.startswith(_LOCAL):
+            if self._local_models is None:
+                raise ProviderFailure(f"{entry.name} is a local model, and nothing serves local models here")
+            try:
+                endpoint = await self._local_models.endpoint(model.removeprefix(_LOCAL))
+            except JisiError as error:
+                raise ProviderFailure(str(error)) from error
+            model, api_base, api_key = f"openai/{entry.name}", endpoint.api_base, endpoint.api_key
+        if api_base is None or not model.startswith("openai/"):
+            return {"model": model, "api_base": api_base}
+        # Many servers of one's own want no key, but the client refuses to start without one.
+        key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
+        return {"model": model, "api_base": api_base, "client": self._client(api_base, key)}
+
+    def _client(self, api_base: str, api_key: str) -> Any:  # noqa: ANN401 - openai is imported late
+        import openai
+
+        from jisi_cli.llm.transport import lenient_client
+
+        if self._http is None:
+            self._http = lenient_client()
+        return openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http)
+
+    async def _whole(self, request: dict[str, Any]) -> tuple[str, Any]:
+        response = await self._send(request)
+        if not response.choices:
+            raise ProviderFailure("the answer has no choices", retryable=True, billable=True)
+        return response.choices[0].message.content or "", response
+
+    async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, Any]:
+        stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
+        pieces: list[str] = []
+        last: Any = None
+        chunks = aiter(stream)
+        while (chunk := await _next(chunks, stream)) is not None:
+            last = chunk
+            piece = chunk.choices[0].delta.content if chunk.choices else None
+            if piece:
+                pieces.append(piece)
+                on_text(piece)
+        # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
+        if getattr(stream, "received_finish_reason", "unknown") is None:
+            raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
+        return "".join(pieces), _StreamEnd(last, stream)
+
+    async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
+        """Call LiteLLM; parameters that the model does not know are dropped.
+
+        LiteLLM is asked without `drop_params` first, because with it an HTTP 422 makes it call twice. It
+        refuses unknown parameters before anything is sent.
+        """
+        litellm = load_litellm()
+        settings = {"timeout": self._timeout, "max_retries": 0, "num_retries": 0}
+        try:
+            try:
+                return await litellm.acompletion(**request, **settings, drop_params=False)
+            except litellm.UnsupportedParamsError:
+                return await litellm.acompletion(**request, **settings, drop_params=True)
+        except (
+            Exception
+        ) as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
+            raise failure_from(error) from error
+
+
+class _StreamEnd:
+    """The usage and the end of a stream, in the shape of a whole response."""
+
+    def __init__(self, last: Any, stream: Any) -> None:  # noqa: ANN401
+        chunks = getattr(stream, "chunks", ())
+        counted_by_provider = any(getattr(chunk, "usage", None) is not None for chunk in chunks)
+        # Without numbers from the provider LiteLLM counts by itself and does not say so.
+        self.usage = getattr(last, "usage", None) if counted_by_provider else None
+        self.finish_reason = getattr(stream, "received_finish_reason", None)
+
+
+async def _next(chunks: Any, stream: Any) -> Any | None:  # noqa: ANN401 - LiteLLM's chunks
+    """Return the next piece of a stream; None at its end."""
+    try:
+        return await anext(chunks)
+    except StopAsyncIteration:
+        return None
+    except Exception as error:  # As in `_send`.
+        if getattr(stream, "received_finish_reason", None) is not None:
+            # The response is complete; what broke is the usage after it.
+            return None
+        raise failure_from(error) from error
+
+
+def missing_key(entry: ModelEntry) -> str | None:
+    """Return the environment variable whose key a model needs and lacks; None when nothing is known to lack.
+
+    An entry with an address of its own may need no key. Providers that can be signed in to in other ways
+    (cloud accounts) are left to speak for themselves.
+    """
+    if entry.api_base is not None or entry.litellm.startswith(_LOCAL):
+        return None
+    found = load_litellm().validate_environment(entry.litellm)
+    missing: list[str] = found.get("missing_keys") or []
+    if len(missing) == 1 and missing[0].endswith("_API_KEY") and not missing[0].startswith("AZURE"):
+        return missing[0]
+    return None
+
+
+async def _completion(
+    entry: ModelEntry,
+    messages: Sequence[Message],
+    text: str,
+    raw: Any,  # noqa: ANN401 - LiteLLM's response
+) -> Completion:
+    usage = getattr(raw, "usage", None)
+    tokens = _provider_tokens(usage, text)
+    source: TokensSource = "provider"
+    if tokens is None:
+        # A long text takes long to count, and others want to be read meanwhile.
+        tokens = await asyncio.to_thread(lambda: (count_prompt(entry, messages), count_text(entry, text)))
+        source = "counted"
+    finish = raw.finish_reason if isinstance(raw, _StreamEnd) else raw.choices[0].finish_reason
+    return Completion(text, *tokens, source, _provider_cost(usage), finish)
+
+
+def _provider_tokens(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401 - LiteLLM's Usage
+    """Return the provider's (prompt, completion) tokens; None when it gave none or impossible ones."""
+    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not 0 < prompt <= _MOST_TOKENS or not 0 <= completion <= _MOST_TOKENS or (text and not completion):
+        return None
+    details = getattr(usage, "completion_tokens_details", None)
+    reasoning = getattr(details, "reasoning_tokens", None)
+    # Some providers leave reasoning out of the completion and put it in the total alone.
+    if type(reasoning) is int and reasoning > 0 and usage.total_tokens == prompt + completion + reasoning:
+        completion += reasoning
+    return prompt, completion
+
+
+_MOST_TOKENS = 100_000_000
+"""No model reads or writes this much in one call; a larger number is a mistake."""
+
+
+def _provider_cost(usage: Any) -> float | None:  # noqa: ANN401 - LiteLLM's Usage
+    cost = getattr(usage, "cost", None)
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
+        return None
+    return float(cost)
+
+
+def count_prompt(entry: ModelEntry, messages: Sequence[Message]) -> int:
+    """Count a conversation's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
+    return int(load_litellm().token_counter(model=entry.litellm, messages=[dict(m) for m in messages]))
+
+
+def count_text(entry: ModelEntry, text: str) -> int:
+    """Count a text's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
+    return int(load_litellm().token_counter(model=entry.litellm, text=text)) if text else 0

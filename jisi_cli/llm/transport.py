@@ -1,0 +1,82 @@
+"""The HTTP connection to OpenAI-compatible servers that a pool names by address.
+
+Servers people run themselves report odd usage numbers (fractions, words). LiteLLM refuses an answer over
+that; an answer that was paid for is worth more than its count, so such numbers are taken out here, and the
+tokens are counted later.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jisi_cli.llm.litellm_setup import load_litellm
+
+if TYPE_CHECKING:
+    import httpx
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def lenient_client() -> httpx.AsyncClient:
+    """Return an HTTP client that drops usage numbers which are not whole numbers from JSON answers."""
+    import httpx
+
+    class UsageFilter(httpx.AsyncBaseTransport):
+        """Passes everything through but the usage of whole (not streamed) JSON answers."""
+
+        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+            self.inner = inner
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await self.inner.handle_async_request(request)
+            if not response.headers.get("content-type", "").startswith("application/json"):
+                return response
+            body = await response.aread()
+            # The body is decoded now, so the headers that described its coding are no longer true.
+            headers = {
+                name: value
+                for name, value in response.headers.items()
+                if name not in ("content-encoding", "content-length", "transfer-encoding")
+            }
+            return httpx.Response(response.status_code, headers=headers, content=without_odd_usage(body))
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+    return httpx.AsyncClient(transport=UsageFilter(_fast_transport()), follow_redirects=True)
+
+
+def without_odd_usage(body: bytes) -> bytes:
+    """Return a JSON answer without its `usage` if that holds anything but whole numbers."""
+    if b'"usage"' not in body:
+        return body
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return body
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    if usage is None or _is_whole(usage):
+        return body
+    del answer["usage"]
+    return json.dumps(answer).encode()
+
+
+def _is_whole(usage: Any) -> bool:  # noqa: ANN401 - whatever a server sent
+    if not isinstance(usage, dict):
+        return False
+    return all(type(usage.get(name, 0)) is int for name in _COUNTS)
+
+
+def _fast_transport() -> httpx.AsyncBaseTransport:
+    """Return the transport LiteLLM itself uses (a third less time a call), or httpx's own without it."""
+    import httpx
+
+    load_litellm()
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    make = getattr(AsyncHTTPHandler, "create_async_transport", None)
+    made = make() if make is not None else None
+    if isinstance(made, httpx.AsyncBaseTransport):
+        return made
+    return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None))

@@ -1,0 +1,81 @@
+"""From tokens to dollars, and where the price came from.
+
+The order is fixed: what the provider says the call cost, then the pool file's price, then LiteLLM's map of
+public prices. Where none of them knows, the cost is unknown, which is None and never 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.llm.answer import PriceSource
+from jisi_cli.llm.litellm_setup import load_litellm
+
+_MILLION = 1_000_000
+
+
+class Cost(NamedTuple):
+    """Dollars of a call, and who named the price; both None when nobody did."""
+
+    usd: float | None
+    source: PriceSource | None
+
+
+UNKNOWN = Cost(None, None)
+
+
+def price_of_call(
+    entry: ModelEntry,
+    prompt_tokens: int | None,
+    completion_tokens: int | None,
+    *,
+    provider_cost: float | None = None,
+) -> Cost:
+    """Price one call.
+
+    Args:
+        entry: The model's pool entry.
+        prompt_tokens: Tokens of the prompt; None when unknown.
+        completion_tokens: Tokens of the response, reasoning included; None when unknown.
+        provider_cost: Dollars the provider says it charged; None when it does not say.
+    """
+    if provider_cost is not None:
+        return Cost(provider_cost, "provider")
+    if prompt_tokens is None or completion_tokens is None:
+        return UNKNOWN
+    if entry.price is not None:
+        pooled = prompt_tokens * entry.price.input + completion_tokens * entry.price.output
+        return Cost(pooled / _MILLION, "pool")
+    public = _public_price(entry.litellm, prompt_tokens, completion_tokens)
+    return UNKNOWN if public is None else Cost(public, "litellm")
+
+
+def worst_case(entry: ModelEntry, prompt_tokens: int, max_tokens: int) -> float | None:
+    """Return the dollars of a call whose response is as long as it may be; None when there is no price."""
+    return price_of_call(entry, prompt_tokens, max_tokens).usd
+
+
+def max_output_tokens(entry: ModelEntry) -> int | None:
+    """Return how long the model's responses can be, by LiteLLM's map; None when it does not know."""
+    if entry.litellm.startswith("local:"):
+        return None
+    litellm = load_litellm()
+    try:
+        known = litellm.get_model_info(entry.litellm).get("max_output_tokens")
+    except Exception:  # LiteLLM raises a plain Exception for a model that its map lacks.
+        return None
+    return int(known) if known else None
+
+
+def _public_price(model: str, prompt_tokens: int, completion_tokens: int) -> float | None:
+    if model.startswith("local:"):
+        return None
+    litellm = load_litellm()
+    try:
+        prompt, completion = litellm.cost_per_token(
+            model=model, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
+        )
+    except Exception:  # As above: the map lacks the model, or its provider.
+        return None
+    return float(prompt) + float(completion)
