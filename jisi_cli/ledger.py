@@ -8,7 +8,6 @@ lets many processes write.
 from __future__ import annotations
 
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
@@ -90,9 +89,9 @@ class Ledger:
         warn: Receives one note when the ledger cannot be written; the calls go on.
     """
 
-    def __init__(self, path: Path, *, warn: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
         self.path = path
-        self._warn = warn or _to_stderr
+        self._warn = warn
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         self._unusable = False
@@ -160,7 +159,3 @@ class Ledger:
             raise
         self._connection = connection
         return connection
-
-
-def _to_stderr(message: str) -> None:
-    sys.stderr.write(f"{message}\n")

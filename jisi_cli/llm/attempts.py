@@ -15,8 +15,9 @@ from jisi_cli.llm.answer import Message, OnText, Role
 from jisi_cli.llm.budget import Budget
 from jisi_cli.llm.failure import ProviderFailure
 from jisi_cli.llm.limits import Turnstile
-from jisi_cli.llm.provider import Completion, Provider, count_prompt
+from jisi_cli.llm.provider import Completion, Provider
 from jisi_cli.llm.retry import RetryPolicy
+from jisi_cli.llm.usage import count_prompt
 from jisi_cli.pricing import Cost, max_output_tokens, price_of_call, worst_case
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ class JsonCache:
             self._warn(message)
 
 
-def open_cache(folder: Path, *, warn: Warn | None = None) -> JsonCache:
+def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
     """Open the cache in a folder, which is made readable by its owner alone if it is new.
 
     Nothing is ever evicted: an answer that was paid for stays until the folder is deleted. Several
@@ -84,7 +84,6 @@ def open_cache(folder: Path, *, warn: Warn | None = None) -> JsonCache:
     """
     import diskcache
 
-    say = warn or _to_stderr
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         rows = diskcache.Cache(
@@ -96,9 +95,9 @@ def open_cache(folder: Path, *, warn: Warn | None = None) -> JsonCache:
             disk_min_file_size=sys.maxsize,
         )
     except _broken() as error:
-        say(f"no cache at {folder} ({_line(error)}); going on without it")
+        warn(f"no cache at {folder} ({_line(error)}); going on without it")
         rows = None
-    return JsonCache(rows, folder, say)
+    return JsonCache(rows, folder, warn)
 
 
 @cache
@@ -145,7 +144,3 @@ def _broken() -> tuple[type[Exception], ...]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _to_stderr(message: str) -> None:
-    sys.stderr.write(f"{message}\n")

@@ -131,6 +131,10 @@ class LivePool:
         view._run = replace(self._run, dataset=dataset, query=query)
         return view
 
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        """Whether an answer is to be had: any model of the pool can be called."""
+        return model in self._entries
+
     async def ask(
         self,
         model: str,
@@ -163,7 +167,7 @@ class LivePool:
         """Close the connections and end the local models."""
         await self._provider.close()
         if self._local_models is not None:
-            await self._local_models.close()
+            self._local_models.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import JisiError
 from jisi_cli.llm.answer import Message, OnText, TokensSource
 from jisi_cli.llm.failure import ProviderFailure, failure_from
 from jisi_cli.llm.litellm_setup import load_litellm
+from jisi_cli.llm.usage import reported_cost, tokens_of
 
 if TYPE_CHECKING:
     import httpx
@@ -41,7 +42,7 @@ class LocalServers(Protocol):
         """Return where a model listens, starting it if need be."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End the servers."""
         ...
 
@@ -106,14 +107,15 @@ class Provider:
         try:
             async with asyncio.timeout(self._timeout):
                 if on_text is None:
-                    text, raw = await self._whole(request)
+                    text, end = await self._whole(request)
                 else:
-                    text, raw = await self._streamed(request, on_text)
+                    text, end = await self._streamed(request, on_text)
         except TimeoutError as error:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
-        return await _completion(entry, messages, text, raw)
+        tokens = await tokens_of(entry, messages, text, end.usage)
+        return Completion(text, *tokens, reported_cost(end.usage), end.finish_reason)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -148,13 +150,14 @@ class Provider:
             self._http = lenient_client()
         return openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http)
 
-    async def _whole(self, request: dict[str, Any]) -> tuple[str, Any]:
+    async def _whole(self, request: dict[str, Any]) -> tuple[str, _End]:
         response = await self._send(request)
         if not response.choices:
             raise ProviderFailure("the answer has no choices", retryable=True, billable=True)
-        return response.choices[0].message.content or "", response
+        choice = response.choices[0]
+        return choice.message.content or "", _End(getattr(response, "usage", None), choice.finish_reason)
 
-    async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, Any]:
+    async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
         pieces: list[str] = []
         last: Any = None
@@ -166,9 +169,12 @@ class Provider:
                 pieces.append(piece)
                 on_text(piece)
         # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
-        if getattr(stream, "received_finish_reason", "unknown") is None:
+        finish_reason = getattr(stream, "received_finish_reason", "unknown")
+        if finish_reason is None:
             raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
-        return "".join(pieces), _StreamEnd(last, stream)
+        # Without numbers from the provider LiteLLM counts by itself, and does not say so.
+        reported = any(getattr(chunk, "usage", None) is not None for chunk in getattr(stream, "chunks", ()))
+        return "".join(pieces), _End(getattr(last, "usage", None) if reported else None, finish_reason)
 
     async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
         """Call LiteLLM; parameters that the model does not know are dropped.
@@ -189,15 +195,11 @@ class Provider:
             raise failure_from(error) from error
 
 
-class _StreamEnd:
-    """The usage and the end of a stream, in the shape of a whole response."""
+class _End(NamedTuple):
+    """What came with a response: the provider's usage, and why it ended."""
 
-    def __init__(self, last: Any, stream: Any) -> None:  # noqa: ANN401
-        chunks = getattr(stream, "chunks", ())
-        counted_by_provider = any(getattr(chunk, "usage", None) is not None for chunk in chunks)
-        # Without numbers from the provider LiteLLM counts by itself and does not say so.
-        self.usage = getattr(last, "usage", None) if counted_by_provider else None
-        self.finish_reason = getattr(stream, "received_finish_reason", None)
+    usage: Any
+    finish_reason: str | None
 
 
 async def _next(chunks: Any, stream: Any) -> Any | None:  # noqa: ANN401 - LiteLLM's chunks
@@ -226,56 +228,3 @@ def missing_key(entry: ModelEntry) -> str | None:
     if len(missing) == 1 and missing[0].endswith("_API_KEY") and not missing[0].startswith("AZURE"):
         return missing[0]
     return None
-
-
-async def _completion(
-    entry: ModelEntry,
-    messages: Sequence[Message],
-    text: str,
-    raw: Any,  # noqa: ANN401 - LiteLLM's response
-) -> Completion:
-    usage = getattr(raw, "usage", None)
-    tokens = _provider_tokens(usage, text)
-    source: TokensSource = "provider"
-    if tokens is None:
-        # A long text takes long to count, and others want to be read meanwhile.
-        tokens = await asyncio.to_thread(lambda: (count_prompt(entry, messages), count_text(entry, text)))
-        source = "counted"
-    finish = raw.finish_reason if isinstance(raw, _StreamEnd) else raw.choices[0].finish_reason
-    return Completion(text, *tokens, source, _provider_cost(usage), finish)
-
-
-def _provider_tokens(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401 - LiteLLM's Usage
-    """Return the provider's (prompt, completion) tokens; None when it gave none or impossible ones."""
-    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    if type(prompt) is not int or type(completion) is not int:
-        return None
-    if not 0 < prompt <= _MOST_TOKENS or not 0 <= completion <= _MOST_TOKENS or (text and not completion):
-        return None
-    details = getattr(usage, "completion_tokens_details", None)
-    reasoning = getattr(details, "reasoning_tokens", None)
-    # Some providers leave reasoning out of the completion and put it in the total alone.
-    if type(reasoning) is int and reasoning > 0 and usage.total_tokens == prompt + completion + reasoning:
-        completion += reasoning
-    return prompt, completion
-
-
-_MOST_TOKENS = 100_000_000
-"""No model reads or writes this much in one call; a larger number is a mistake."""
-
-
-def _provider_cost(usage: Any) -> float | None:  # noqa: ANN401 - LiteLLM's Usage
-    cost = getattr(usage, "cost", None)
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
-        return None
-    return float(cost)
-
-
-def count_prompt(entry: ModelEntry, messages: Sequence[Message]) -> int:
-    """Count a conversation's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
-    return int(load_litellm().token_counter(model=entry.litellm, messages=[dict(m) for m in messages]))
-
-
-def count_text(entry: ModelEntry, text: str) -> int:
-    """Count a text's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
-    return int(load_litellm().token_counter(model=entry.litellm, text=text)) if text else 0
