@@ -66,9 +66,7 @@ class Bank:
             raise BankError(f"{path} holds no answers; build it again with --force")
         dimension = self.manifest.embedder.dimension
         if dimension is None or dimension < 1:
-            raise BankError(
-                f"{path / 'bank.json'} names no embedding width; build the bank again with --force"
-            )
+            raise BankError(f"{path / 'bank.json'} names no embedding width; build the bank again with --force")
         self.dimension: int = dimension
 
     @property
@@ -147,9 +145,7 @@ class Bank:
         names = tuple(models) if models is not None else self.models
         chosen = self.train_rows if rows is None else rows
         if not len(chosen) or not names:
-            raise BankError(
-                f"{self.path} has no train rows for these models; build it with other --split or --models"
-            )
+            raise BankError(f"{self.path} has no train rows for these models; build it with other --split or --models")
         columns = [self.answers(name) for name in names]
         present = np.stack([column.present[chosen] for column in columns], axis=1)
         scores = np.stack([column.scores[chosen] for column in columns], axis=1)

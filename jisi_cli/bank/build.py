@@ -120,9 +120,7 @@ def build_bank(
         old = Bank(path) if options.append else None
         if old is not None and old.manifest.embedder != vectors.spec:
             theirs, ours = old.manifest.embedder.describe(), vectors.spec.describe()
-            raise BankError(
-                f"{path} was embedded by {theirs}, not by {ours}; use its embedder, or another bank"
-            )
+            raise BankError(f"{path} was embedded by {theirs}, not by {ours}; use its embedder, or another bank")
         _remove_unnamed_parts(path, old.manifest if old else None)
         addition = _beyond(old, gathered, options)
         embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
@@ -162,9 +160,7 @@ def check_target(path: Path, options: BuildOptions) -> None:
 
 def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Addition:
     """Sort out what the bank lacks: new questions, and answers to old and new ones."""
-    known_questions = (
-        {question.key: (row, question) for row, question in enumerate(old.questions)} if old else {}
-    )
+    known_questions = {question.key: (row, question) for row, question in enumerate(old.questions)} if old else {}
     new = [question for question in gathered.questions if question.key not in known_questions]
     changed = {
         question.key
@@ -172,19 +168,13 @@ def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Add
         if question.key in known_questions and known_questions[question.key][1].query != question.query
     }
     addition = _Addition(new, {})
-    addition.conflicts = [
-        f"{dataset}/{index}: the bank has another text for it" for dataset, index in sorted(changed)
-    ]
+    addition.conflicts = [f"{dataset}/{index}: the bank has another text for it" for dataset, index in sorted(changed)]
     _mark_split(old, new, options)
     rows = {key: row for key, (row, _) in known_questions.items() if key not in changed}
     rows |= {question.key: len(known_questions) + place for place, question in enumerate(new)}
     for model, records in gathered.answers.items():
         status = old.answers(model).status if old and model in old.models else None
-        wanted = [
-            (rows[key], record)
-            for key, record in records.items()
-            if key in rows and record.status != "missing"
-        ]
+        wanted = [(rows[key], record) for key, record in records.items() if key in rows and record.status != "missing"]
         fresh = [
             (row, record)
             for row, record in wanted
@@ -194,9 +184,7 @@ def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Add
         if fresh:
             addition.answers[model] = sorted(fresh, key=lambda pair: pair[0])
     if not addition.answers and old is None:
-        raise InputError(
-            "there is no recorded answer to build a bank from; check the sources and the filters"
-        )
+        raise InputError("there is no recorded answer to build a bank from; check the sources and the filters")
     return addition
 
 
@@ -260,7 +248,7 @@ def _write_answers(
 
     records = [record for _, record in answers]
     rows = vectors.responses(model, records)
-    names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "response")
+    names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "error", "response")
     columns = {name: [getattr(record, name) for record in records] for name in names}
     known = np.array([has_response(record) for record in records], dtype=bool)
     table = pa.table(
@@ -277,18 +265,14 @@ def _exclusive(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / _LOCK).open("w")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); name another folder with -o"
-        ) from error
+        raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
     with lock:
         try:
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BankError(
-                f"another build is at work on {path}; wait for it or name another folder"
-            ) from None
+            raise BankError(f"another build is at work on {path}; wait for it or name another folder") from None
         except ImportError:
             pass  # Windows: builds at the same time are the user's to avoid
         yield

@@ -101,8 +101,7 @@ def gather(records: Iterable[Record], selection: Selection | None = None) -> Gat
     kept = _ordered(questions.values(), selection.limit)
     keys = {question.key for question in kept}
     chosen = {
-        model: {key: record for key, record in rows.items() if key in keys}
-        for model, rows in sorted(answers.items())
+        model: {key: record for key, record in rows.items() if key in keys} for model, rows in sorted(answers.items())
     }
     return Gathered(kept, {model: rows for model, rows in chosen.items() if rows}, conflicts)
 

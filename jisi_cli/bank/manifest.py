@@ -131,9 +131,7 @@ def read_manifest(bank: Path) -> Manifest:
     try:
         return _parse(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BankError(
-            f"{path} is not a bank manifest ({error!r}); build the bank again with --force"
-        ) from error
+        raise BankError(f"{path} is not a bank manifest ({error!r}); build the bank again with --force") from error
 
 
 def _parse(data: dict[str, Any]) -> Manifest:
@@ -145,9 +143,7 @@ def _parse(data: dict[str, Any]) -> Manifest:
         embedder=EmbedderSpec(**data["embedder"]),
         vector_dtype=data["vector_dtype"],
         queries=tuple(_part(part) for part in data["queries"]),
-        responses={
-            str(model): tuple(_part(part) for part in parts) for model, parts in data["responses"].items()
-        },
+        responses={str(model): tuple(_part(part) for part in parts) for model, parts in data["responses"].items()},
         hyperparameters=dict(data["hyperparameters"]),
         split=SplitSpec(**data["split"]) if data["split"] else None,
         sources=tuple(Source(**source) for source in data["sources"]),

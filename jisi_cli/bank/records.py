@@ -30,5 +30,7 @@ class Record:
     status: Status = "ok"
     split: Split | None = None
     grader: str | None = None
+    error: str | None = None
+    """The provider's own words where the status is `failed`."""
     order: int | None = None
     """Position within the dataset where the source records one as a number (the paper's "recorded index")."""

@@ -23,9 +23,7 @@ def recorded_order(indices: Sequence[str], orders: Sequence[int | None]) -> list
         orders: The source's number of each row, where it has one.
     """
     if all(order is not None for order in orders):
-        keys: list[tuple[object, ...]] = [
-            (order, index) for order, index in zip(orders, indices, strict=True)
-        ]
+        keys: list[tuple[object, ...]] = [(order, index) for order, index in zip(orders, indices, strict=True)]
     else:
         keys = [_natural(index) for index in indices]
     return sorted(range(len(keys)), key=keys.__getitem__)

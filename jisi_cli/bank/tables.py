@@ -51,6 +51,7 @@ def response_schema(dimension: int, dtype: VectorDtype) -> pa.Schema:
             ("prompt_tokens", pa.int64()),
             ("completion_tokens", pa.int64()),
             ("cost_usd", pa.float64()),
+            ("error", pa.string()),
             ("response", pa.string()),
             ("vector", _vector_type(dimension, dtype)),
         ]
@@ -77,17 +78,13 @@ def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floati
     import pyarrow as pa
 
     if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != dimension:
-        raise BankError(
-            f"the bank holds {column.type} where vectors of width {dimension} belong; build it again"
-        )
+        raise BankError(f"the bank holds {column.type} where vectors of width {dimension} belong; build it again")
     parts = []
     for chunk in column.chunks:
         flat = chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension)
         rows = flat.to_numpy(zero_copy_only=False).reshape(-1, dimension)
         if chunk.null_count:
-            rows = np.where(
-                chunk.is_valid().to_numpy(zero_copy_only=False)[:, np.newaxis], rows, rows.dtype.type(0)
-            )
+            rows = np.where(chunk.is_valid().to_numpy(zero_copy_only=False)[:, np.newaxis], rows, rows.dtype.type(0))
         parts.append(rows)
     empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
     return np.concatenate(parts) if parts else empty
@@ -107,9 +104,7 @@ def write_part(bank: Path, folder: str, stem: str, table: pa.Table) -> PartFile:
     digest = file_sha256(temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    name = (
-        f"{stem}.parquet" if stem == "queries" and not (target_folder / "queries.parquet").exists() else None
-    )
+    name = f"{stem}.parquet" if stem == "queries" and not (target_folder / "queries.parquet").exists() else None
     target = target_folder / (name or f"{stem}-{digest[:12]}.parquet")
     temporary.replace(target)
     return PartFile(target.relative_to(bank).as_posix(), table.num_rows, digest)
@@ -134,9 +129,7 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
     wanted = pa.schema([required.field(name) for name in columns])
     if table.num_rows != part.rows or not _same_fields(table.schema, wanted):
-        raise BankError(
-            f"{path} does not hold what {bank / 'bank.json'} says; build the bank again with --force"
-        )
+        raise BankError(f"{path} does not hold what {bank / 'bank.json'} says; build the bank again with --force")
     return table
 
 

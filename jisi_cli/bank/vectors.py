@@ -167,9 +167,7 @@ class GivenVectors:
     def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
         if model not in self._columns:
-            raise InputError(
-                f"the given vectors have no model `{model}`; leave it out with --models or embed anew"
-            )
+            raise InputError(f"the given vectors have no model `{model}`; leave it out with --models or embed anew")
         rows = [self._row(record.dataset, record.index, record.order) for record in records]
         vectors = np.array(self._response[rows, self._columns[model]])
         known = np.array([has_response(record) for record in records], dtype=bool)
@@ -207,18 +205,10 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
             places = file[place]
     except (OSError, KeyError, ValueError) as error:
         names = ", ".join(needed)
-        raise InputError(
-            f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank"
-        ) from error
+        raise InputError(f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank") from error
     width = spec.dimension or query.shape[-1]
-    if (
-        query.ndim != 2
-        or response.shape != (len(query), len(models), query.shape[1])
-        or query.shape[1] != width
-    ):
-        raise InputError(
-            f"{path}: vectors of shape {query.shape} and {response.shape} do not fit width {width}"
-        )
+    if query.ndim != 2 or response.shape != (len(query), len(models), query.shape[1]) or query.shape[1] != width:
+        raise InputError(f"{path}: vectors of shape {query.shape} and {response.shape} do not fit width {width}")
     labels = places.tolist() if place == "rank" else [str(label) for label in places.tolist()]
     keys = zip(dataset.tolist(), labels, strict=True)
     return GivenVectors(spec, query, response, {key: row for row, key in enumerate(keys)}, models.tolist())

@@ -103,12 +103,13 @@ class Output:
         """Write one JSON document on one line."""
         self.data(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
 
-    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:
         """Write a table: drawn on a terminal, aligned plain text without any cutting when piped."""
         cells = [[one_line(cell) for cell in row] for row in rows]
-        if self.stdout_is_terminal:
-            self._drawn(columns, cells)
+        if self.stderr_is_terminal if stderr else self.stdout_is_terminal:
+            self._drawn(columns, cells, stderr=stderr)
             return
+        write = self._err_line if stderr else self.data
         titles = [column.title for column in columns]
         widths = [max(map(len, place)) for place in zip(titles, *cells, strict=True)]
         for row in (titles, *cells):
@@ -116,7 +117,7 @@ class Output:
                 cell.rjust(width) if column.right else cell.ljust(width)
                 for cell, width, column in zip(row, widths, columns, strict=True)
             )
-            self.data("  ".join(padded).rstrip())
+            write("  ".join(padded).rstrip())
 
     def note(self, text: str) -> None:
         """Tell something that is not data."""
@@ -141,24 +142,31 @@ class Output:
         if style and self.stderr_is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
             head, _, rest = line.partition(": ")
             line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"
+        self._err_line(line)
+
+    @staticmethod
+    def _err_line(line: str) -> None:
         # A closed stderr must not turn a finished command into a failed one.
         with suppress(OSError, ValueError):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
-    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, stderr: bool) -> None:
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            justify = "right" if column.right else "left"
-            overflow = "ellipsis" if column.shrink else "fold"
-            table.add_column(column.title, justify=justify, no_wrap=column.shrink or column.right, overflow=overflow)
+            table.add_column(
+                column.title,
+                justify="right" if column.right else "left",
+                no_wrap=column.shrink or column.right,
+                overflow="ellipsis" if column.shrink else "fold",
+            )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        self.console().print(table)
+        self.console(stderr=stderr).print(table)
 
 
 def _is_terminal(stream: IO[str]) -> bool:

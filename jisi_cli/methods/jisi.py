@@ -137,9 +137,7 @@ class _Run:
             return self._outcome(self.answers[used[0]], "route", reason, second, used)
         return await self._aggregate(second, used)
 
-    async def first_that_answers(
-        self, ranking: Sequence[int], role: Role, reason: str, mode: Mode
-    ) -> Outcome:
+    async def first_that_answers(self, ranking: Sequence[int], role: Role, reason: str, mode: Mode) -> Outcome:
         """Ask one model after another until one answers."""
         for place, model in enumerate(ranking):
             name = self.bank.model_names[model]
@@ -162,9 +160,7 @@ class _Run:
         """Return the error for a question that no model answered, with each model's own words."""
         if self.stopped is not None:
             return self.stopped
-        reasons = "; ".join(
-            f"{call.answer.model}: {call.answer.error or 'empty answer'}" for call in self.calls
-        )
+        reasons = "; ".join(f"{call.answer.model}: {call.answer.error or 'empty answer'}" for call in self.calls)
         return NoAnswerError(f"no model could answer ({reasons or 'none was asked'})")
 
     async def _probe_one(self, model: int) -> None:
@@ -185,9 +181,7 @@ class _Run:
             *(self._ask(model, self.query.messages(), "expert", self.sampling) for model in missing)
         )
         self.answers.update(
-            (model, answer)
-            for model, answer in zip(missing, found, strict=True)
-            if answer is not None and answer.ok
+            (model, answer) for model, answer in zip(missing, found, strict=True) if answer is not None and answer.ok
         )
         if missing:
             self.seconds["experts"] = time.perf_counter() - started
@@ -213,9 +207,7 @@ class _Run:
                 break
         self.seconds["aggregate"] = time.perf_counter() - started
         why = "the budget left no room for the aggregator" if self.stopped else "no aggregator answered"
-        return self._outcome(
-            self.answers[used[0]], "fallback", f"{why}; this is the best response", second, used
-        )
+        return self._outcome(self.answers[used[0]], "fallback", f"{why}; this is the best response", second, used)
 
     async def _ask(
         self,
@@ -251,9 +243,7 @@ class _Run:
             return "no model solved a question like this; the first candidate answers"
         return f"no other model scores within t={self.settings.t:g} of it"
 
-    def _outcome(
-        self, answer: Answer, mode: Mode, reason: str, second: Fine | None, used: Sequence[int]
-    ) -> Outcome:
+    def _outcome(self, answer: Answer, mode: Mode, reason: str, second: Fine | None, used: Sequence[int]) -> Outcome:
         return Outcome(
             answer=answer,
             mode=mode,

@@ -1,0 +1,157 @@
+"""What `jisi ask` does: decide, ask, and show the answer to a person or to a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jisi_cli.cli.live_view import AnswerView, view_for
+from jisi_cli.cli.output import Output, count, dollars
+from jisi_cli.cli.routing import neighbours_of, show_neighbours
+from jisi_cli.cli.session import PoolOptions, Session
+from jisi_cli.errors import ExitCode
+from jisi_cli.llm.answer import Sampling
+from jisi_cli.methods.jisi import JiSi, Variant
+from jisi_cli.methods.protocol import Call, Outcome
+
+_NEIGHBOURS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest:
+    """The command line of `jisi ask`."""
+
+    text: str
+    system: str | None
+    variant: str
+    explain: bool
+    stream: bool | None
+    as_json: bool
+    temperature: float | None
+    max_tokens: int | None
+    pool: PoolOptions
+
+    def sampling(self) -> Sampling:
+        """Return the sampling parameters, the paper's where none were given."""
+        paper = Sampling()
+        temperature = paper.temperature if self.temperature is None else self.temperature
+        return Sampling(temperature, paper.top_p, self.max_tokens)
+
+
+def run_ask(session: Session, request: AskRequest) -> ExitCode:
+    """Answer one question and write the answer.
+
+    Raises:
+        NoAnswerError: No model of the pool could answer.
+        BudgetError: The budget stopped every call before there was an answer.
+    """
+    out = session.out
+    started = time.perf_counter()
+    view = view_for(out, stream=request.stream, as_json=request.as_json)
+    with view:
+        outcome = asyncio.run(_answer(session, request, view))
+        view.finish(outcome.answer.text)
+    seconds = time.perf_counter() - started
+    if request.as_json:
+        out.json(_to_json(session, request, outcome, seconds))
+    for call in outcome.calls:
+        if not call.answer.ok:
+            out.warn(f"{call.answer.model} did not answer: {call.answer.error or 'it returned nothing'}")
+    if request.explain and not request.as_json:
+        _explain(session, outcome)
+    out.note(_footer(outcome, seconds))
+    if outcome.stopped_by_budget:
+        out.warn("the budget was too small for every call that was wanted; raise --max-cost")
+        return ExitCode.BUDGET
+    return ExitCode.OK
+
+
+async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Outcome:
+    (query,) = session.queries([request.text], request.system)
+    variant = cast(Variant, request.variant)
+    method = JiSi(session.arrays, session.embedder, session.settings, variant, request.sampling())
+    (first,) = method.plan([query])
+    async with session.pool(request.pool) as pool:
+        return await method.answer(query, first, pool, view)
+
+
+def _footer(outcome: Outcome, seconds: float) -> str:
+    """One line: who answered, who aggregated whom, calls, tokens, dollars, seconds."""
+    answered = [call.answer for call in outcome.calls if call.answer.ok]
+    who = outcome.answer.model
+    if outcome.mode == "aggregate" and outcome.decision is not None:
+        who = f"{who} aggregated {', '.join(outcome.decision.aggregatees)}"
+    else:
+        who = f"{who} answered ({outcome.mode})"
+    cached = sum(answer.cached for answer in answered)
+    calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
+    tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
+    return f"{who} · {calls} · {count(tokens, 'token')} · {dollars(_paid(outcome.calls))} · {seconds:.1f} s"
+
+
+def _paid(calls: tuple[Call, ...]) -> float | None:
+    """Dollars paid for all calls; None when one of them is unknown."""
+    costs = [call.answer.cost_usd for call in calls if call.answer.ok or call.answer.cost_usd is not None]
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None
+
+
+def _explain(session: Session, outcome: Outcome) -> None:
+    out = Output(quiet=False)
+    decision = outcome.decision
+    if decision is None:
+        return
+    data = decision.to_json(_NEIGHBOURS, neighbours_of(session))
+    lines = [
+        f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}",
+        f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}",
+    ]
+    if decision.fine is not None:
+        ratios = ", ".join(f"{row['model']} {row['ratio']:.3f}" for row in data["aggregatees"])
+        lines.append(f"kept by the mixed filter: {data['filtered_size']}; aggregatees (share of the best): {ratios}")
+    lines.append(f"{outcome.mode}: {outcome.reason}")
+    steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
+    lines.append(f"steps: {steps}")
+    for line in lines:
+        out.note(line)
+    show_neighbours(out, data["neighbours"], stderr=True)
+
+
+def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: float) -> dict[str, Any]:
+    decision = outcome.decision
+    described = neighbours_of(session) if request.explain else ()
+    return {
+        "query": request.text,
+        "answer": outcome.answer.text,
+        "model": outcome.answer.model,
+        "mode": outcome.mode,
+        "reason": outcome.reason,
+        "cost_usd": _paid(outcome.calls),
+        "seconds": seconds,
+        "steps": outcome.seconds,
+        "stopped_by_budget": outcome.stopped_by_budget,
+        "calls": [_call_to_json(call) for call in outcome.calls],
+        "decision": decision.to_json(_NEIGHBOURS if request.explain else 0, described) if decision else None,
+        "settings": session.settings.to_json(),
+    }
+
+
+def _call_to_json(call: Call) -> dict[str, Any]:
+    answer = call.answer
+    return {
+        "role": call.role,
+        "model": answer.model,
+        "response": answer.text if answer.ok else None,
+        "error": answer.error,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "tokens_source": answer.tokens_source,
+        "cost_usd": answer.cost_usd,
+        "list_cost_usd": answer.list_cost_usd,
+        "price_source": answer.price_source,
+        "seconds": answer.seconds,
+        "cached": answer.cached,
+    }

@@ -1,0 +1,86 @@
+"""`jisi ask`: the answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jisi_cli.cli.options import (
+    BankOption,
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    QuietOption,
+    VerboseOption,
+    routing_options,
+    split_names,
+)
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
+
+_VARIANTS = {"auto": "jisi", "route": "jisi-router", "aggregate": "jisi-static"}
+
+
+@routing_options
+def ask(
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="The question; stdin is put behind it.")
+    ] = None,
+    bank: BankOption = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates; aggregate always does.")
+    ] = "auto",
+    explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
+    timeout: Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")] = None,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, object],
+) -> None:
+    """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
+
+    Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
+    """
+    from jisi_cli.cli.answering import AskRequest, run_ask
+    from jisi_cli.cli.reading import read_question
+    from jisi_cli.cli.session import PoolOptions, Session
+
+    out = Output(quiet=quiet, verbose=verbose)
+    if mode not in _VARIANTS:
+        raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
+    text = read_question(query)
+    session = Session(bank, config, split_names(models), routing, out)
+    options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency)
+    request = AskRequest(
+        text=text,
+        system=system,
+        variant=_VARIANTS[mode],
+        explain=explain,
+        stream=stream,
+        as_json=as_json,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        pool=options,
+    )
+    raise typer.Exit(int(run_ask(session, request)))

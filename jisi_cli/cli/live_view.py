@@ -1,0 +1,191 @@
+"""What a person sees while `jisi ask` works, and how the answer reaches stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from jisi_cli.cli.output import Output, one_line, printable
+from jisi_cli.llm.answer import Role
+from jisi_cli.methods.protocol import Call
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_ROLES: dict[Role, str] = {"probe": "answering", "expert": "answering", "aggregator": "aggregating"}
+
+
+class AnswerView:
+    """Writes the finished answer and shows nothing before; the view of a pipe.
+
+    Args:
+        out: Where to write.
+        hidden: Write no answer at all (it is part of a JSON document).
+    """
+
+    def __init__(self, out: Output, *, hidden: bool = False) -> None:
+        self._out, self._hidden = out, hidden
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left to tidy."""
+
+    def asked(self, model: str, role: Role) -> None:
+        """A call has begun."""
+        self._out.detail(f"{model}: {_ROLES.get(role, role)}")
+
+    def answered(self, call: Call) -> None:
+        """A call has ended."""
+        self._out.detail(_ended(call))
+
+    def writing(self, model: str) -> None:
+        """A model begins to write the final answer."""
+
+    def text(self, piece: str) -> None:
+        """A piece of the final answer has arrived."""
+
+    def finish(self, answer: str) -> None:
+        """Write the final answer."""
+        if not self._hidden:
+            self._out.data(printable(answer).rstrip("\n"))
+
+
+class StreamedView(AnswerView):
+    """Writes the answer to a pipe line by line, as it arrives."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out)
+        self._written, self._pending = False, ""
+
+    def writing(self, model: str) -> None:
+        """A model begins to write the final answer; say so when another had begun."""
+        if self._written:
+            self._out.warn(f"the answer breaks off here; {model} begins again")
+        self._written, self._pending = False, ""
+
+    def text(self, piece: str) -> None:
+        """Write the lines that are complete: a control sequence may be split over two pieces."""
+        lines = (self._pending + piece).split("\n")
+        self._pending = lines.pop()
+        for line in lines:
+            self._out.data(printable(line))
+            self._written = True
+
+    def finish(self, answer: str) -> None:
+        """Write what is left; the whole answer when nothing was streamed."""
+        if self._pending:
+            self._out.data(printable(self._pending))
+        elif not self._written:
+            super().finish(answer)
+
+
+class TerminalView(AnswerView):
+    """A line per call while models work, then the answer as it grows, at last rendered as Markdown."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out)
+        self._console: Console = out.console(stderr=True)
+        self._lines: dict[tuple[Role, str], str | float] = {}
+        self._text = ""
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        # get_renderable is called for every frame, so spinners and seconds move on their own.
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._frame,
+            refresh_per_second=10,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back, also after an error or Ctrl-C."""
+        self._stop()
+
+    def asked(self, model: str, role: Role) -> None:
+        """A call has begun."""
+        self._lines[role, model] = time.perf_counter()
+
+    def answered(self, call: Call) -> None:
+        """A call has ended."""
+        self._lines[call.role, call.answer.model] = _ended(call)
+
+    def writing(self, model: str) -> None:
+        """A model begins to write the final answer; what another had begun disappears."""
+        self._text = ""
+
+    def text(self, piece: str) -> None:
+        """A piece of the final answer has arrived."""
+        self._text += piece
+
+    def finish(self, answer: str) -> None:
+        """Clear the live lines and write the answer as Markdown."""
+        from rich.markdown import Markdown
+
+        self._stop()
+        self._out.console().print(Markdown(printable(answer)))
+        sys.stdout.flush()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _frame(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        lines = [Text("● thinking about who to ask…", style="dim")] if not self._lines else []
+        for (role, model), state in self._lines.items():
+            if isinstance(state, float):
+                seconds = time.perf_counter() - state
+                spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(seconds * 10) % 10]
+                line = Text.assemble(
+                    (f"{spinner} ", "cyan"), one_line(model), (f" {_ROLES.get(role, role)} {seconds:.1f} s", "dim")
+                )
+            else:
+                line = Text(state, style="red" if state.startswith("✗") else "green")
+            line.no_wrap, line.overflow = True, "ellipsis"
+            lines.append(line)
+        # Only the end of a long text fits; the whole of it is rendered when it is complete.
+        room = max(3, self._console.height - len(lines) - 2)
+        tail = printable(self._text).splitlines()[-room:]
+        return Group(*lines, *(Text(line, no_wrap=True, overflow="ellipsis") for line in tail))
+
+
+def view_for(out: Output, *, stream: bool | None, as_json: bool) -> AnswerView:
+    """Return the view that fits where stdout and stderr go.
+
+    Args:
+        out: The sink.
+        stream: Write the answer as it arrives; None on a terminal only.
+        as_json: The answer is part of a JSON document.
+    """
+    if as_json:
+        return AnswerView(out, hidden=True)
+    if out.stdout_is_terminal and out.stderr_is_terminal and not out.quiet and stream is not False:
+        return TerminalView(out)
+    return StreamedView(out) if stream else AnswerView(out)
+
+
+def _ended(call: Call) -> str:
+    answer = call.answer
+    if not answer.ok:
+        return f"✗ {one_line(answer.model)} {one_line(answer.error or 'returned nothing', 100)}"
+    source = "cached" if answer.cached else f"{answer.seconds:.1f} s"
+    verb = "aggregated" if call.role == "aggregator" else "answered"
+    return f"✓ {one_line(answer.model)} {verb}, {answer.completion_tokens or 0:,} tokens, {source}"

@@ -1,0 +1,46 @@
+"""Questions from the command line, from standard input and from files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from jisi_cli.errors import InputError
+
+
+def read_question(argument: str | None) -> str:
+    """Return the question: the argument with standard input behind it; `-` or no argument takes stdin alone.
+
+    Raises:
+        InputError: There is no question, or stdin is not text.
+    """
+    piped = _piped_text()
+    given = (argument or "").strip() if argument != "-" else ""
+    question = "\n\n".join(part for part in (given, piped.strip()) if part)
+    if not question:
+        raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
+    return question
+
+
+def read_lines(source: Path) -> list[bytes]:
+    """Return the lines of a file, or of standard input for `-`.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if str(source) == "-":
+        return sys.stdin.buffer.readlines()
+    try:
+        return source.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _piped_text() -> str:
+    stream = sys.stdin
+    if stream is None or stream.closed or stream.isatty():
+        return ""
+    try:
+        return stream.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None

@@ -1,0 +1,70 @@
+"""`jisi route`: who would answer, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jisi_cli.cli.options import (
+    BankOption,
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    QuietOption,
+    VerboseOption,
+    routing_options,
+    split_names,
+)
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
+
+
+@routing_options
+def route(
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="The question; `-` reads it from stdin.")
+    ] = None,
+    bank: BankOption = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="Route every question of a JSONL file; `-` is stdin.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="Seconds per call, with --probe.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most, with --probe.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
+    as_json: JsonOption = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, object],
+) -> None:
+    """Show who would answer a question, and why. No model is called without --probe.
+
+    Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
+    """
+    from jisi_cli.cli.reading import read_question
+    from jisi_cli.cli.routing import route_many, route_one
+    from jisi_cli.cli.session import PoolOptions, Session
+
+    out = Output(quiet=quiet, verbose=verbose)
+    if source is not None and query is not None:
+        raise InputError("give a question or --input, not both")
+    text = None if source is not None else read_question(query)
+    session = Session(bank, config, split_names(models), routing, out)
+    options = PoolOptions("route", use_cache=not no_cache, timeout=timeout, max_cost=max_cost) if probe else None
+    if source is not None:
+        route_many(session, source, options, explain=explain)
+    elif text is not None:
+        route_one(session, text, options, explain=explain, as_json=as_json, as_line=as_jsonl)

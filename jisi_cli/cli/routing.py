@@ -1,0 +1,163 @@
+"""What `jisi route` does: stage 1 of one question or of many, completed by probes on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
+from jisi_cli.bank.importers.questions import read_questions
+from jisi_cli.cli.building import Problems
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.reading import read_lines
+from jisi_cli.cli.session import PoolOptions, Session
+from jisi_cli.errors import InputError
+from jisi_cli.methods.decision import Decision
+from jisi_cli.methods.jisi import JiSi
+from jisi_cli.methods.protocol import Call, Query, Silent
+from jisi_cli.scoring import Coarse
+
+_NEIGHBOURS = 10
+_BLOCK = 256
+
+
+def route_one(
+    session: Session, text: str, options: PoolOptions | None, *, explain: bool, as_json: bool, as_line: bool
+) -> None:
+    """Route one question and show the decision; `options` turns probing on."""
+    (query,) = session.queries([text])
+    method = JiSi(session.arrays, session.embedder, session.settings)
+    (first,) = method.plan([query])
+    decision, calls = _decide(session, method, query, first, options)
+    data = _to_json(session, text, decision, calls, explain=explain)
+    if as_line:
+        session.out.json_line(data)
+    elif as_json:
+        session.out.json(data)
+    else:
+        _show(session, decision, data)
+
+
+def route_many(session: Session, source: Path, options: PoolOptions | None, *, explain: bool) -> None:
+    """Route every question of a JSONL file, one JSON document a line, in the file's order."""
+    problems = Problems(session.out, strict=False)
+    questions = list(read_questions(read_lines(source), problems))
+    if not questions:
+        raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
+    method = JiSi(session.arrays, session.embedder, session.settings)
+    for start in range(0, len(questions), _BLOCK):
+        block = questions[start : start + _BLOCK]
+        queries = session.queries([question.query for question in block])
+        for question, query, first in zip(block, queries, method.plan(queries), strict=True):
+            decision, calls = _decide(session, method, query, first, options)
+            data = _to_json(session, question.query, decision, calls, explain=explain)
+            session.out.json_line({"dataset": question.dataset, "index": question.index, **data})
+    problems.summarise()
+
+
+def _decide(
+    session: Session, method: JiSi, query: Query, first: Coarse, options: PoolOptions | None
+) -> tuple[Decision, tuple[Call, ...]]:
+    if options is None:
+        return Decision(session.models, first), ()
+
+    async def probe() -> tuple[Decision, tuple[Call, ...]]:
+        async with session.pool(options) as pool:
+            return await method.probe(query, first, pool, Silent())
+
+    return asyncio.run(probe())
+
+
+def neighbours_of(session: Session) -> list[dict[str, Any]]:
+    """Return what to say of each train row when it is listed as a neighbour."""
+    questions = session.bank.questions
+    scores = session.arrays.scores
+    present = session.arrays.present
+    rows = []
+    for place, row in enumerate(session.bank.train_rows.tolist()):
+        solved = [
+            name
+            for name, right, known in zip(session.models, scores[place], present[place], strict=True)
+            if known and right > 0.5
+        ]
+        question = questions[row]
+        rows.append(
+            {"dataset": question.dataset, "index": question.index, "query": question.query, "solved_by": solved}
+        )
+    return rows
+
+
+def _to_json(
+    session: Session, text: str, decision: Decision, calls: tuple[Call, ...], *, explain: bool
+) -> dict[str, Any]:
+    described = neighbours_of(session) if explain else ()
+    data = decision.to_json(_NEIGHBOURS if explain else 0, described)
+    for row in data["models"]:
+        usage = _usage(session, row["model"], decision.coarse)
+        row["expected_completion_tokens"] = usage.completion_tokens
+        row["expected_cost_usd"] = usage.cost_usd
+    probed = [
+        {"model": call.answer.model, "error": call.answer.error, "tokens": call.answer.completion_tokens}
+        for call in calls
+    ]
+    return {"query": text, **data, "probes": probed, "settings": session.settings.to_json()}
+
+
+def _usage(session: Session, model: str, first: Coarse) -> ExpectedUsage:
+    entry = session.entry(model)
+    return expected_usage(session.bank, model, first, entry.price if entry else None)
+
+
+def _show(session: Session, decision: Decision, data: dict[str, Any]) -> None:
+    out = session.out
+    for probed in data["probes"]:
+        if probed["error"] is not None:
+            out.warn(f"{probed['model']} did not answer: {probed['error']}")
+    probing = decision.fine is not None
+    columns = [Column("rank", right=True), Column("model", shrink=True), Column("score", right=True)]
+    columns += [Column("fine", right=True)] if probing else []
+    columns += [Column("tokens", right=True), Column("cost", right=True), Column("role")]
+    rows = []
+    for row in data["models"]:
+        tokens, cost = row["expected_completion_tokens"], dollars(row["expected_cost_usd"])
+        fine = [f"{row['fine_score']:.3f}"] if probing else []
+        shown = "–" if tokens is None else f"{tokens:.0f}"
+        rows.append(
+            [
+                str(row["rank"]),
+                row["model"],
+                f"{row['coarse_score']:.3f}",
+                *fine,
+                shown,
+                cost,
+                _roles(decision, row["model"]),
+            ]
+        )
+    out.table(columns, rows)
+    out.note(
+        f"support set: {count(data['support_size'], 'question')} of {len(session.arrays.query_vectors):,} "
+        f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
+    )
+    if "neighbours" in data:
+        show_neighbours(out, data["neighbours"])
+
+
+def show_neighbours(out: Output, neighbours: list[dict[str, Any]], *, stderr: bool = False) -> None:
+    """Write the nearest support queries, what the filter made of them, and who solved them."""
+    columns = [Column("similarity", right=True), Column("mixed", right=True), Column("kept"), Column("dataset")]
+    columns += [Column("question", shrink=True), Column("solved by", shrink=True)]
+    rows = []
+    for found in neighbours:
+        mixed = "" if found["mixed"] is None else f"{found['mixed']:.3f}"
+        kept = "yes" if found["kept"] else "" if found["mixed"] is None else "no"
+        solved = ", ".join(found["solved_by"]) or "nobody"
+        rows.append([f"{found['similarity']:.3f}", mixed, kept, found["dataset"], one_line(found["query"], 60), solved])
+    out.table(columns, rows, stderr=stderr)
+
+
+def _roles(decision: Decision, model: str) -> str:
+    roles = ["candidate"] if model in decision.candidates else []
+    roles += ["aggregator"] if model == decision.aggregator else []
+    roles += ["aggregatee"] if model in decision.aggregatees else []
+    return ", ".join(roles)

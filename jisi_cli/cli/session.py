@@ -1,0 +1,184 @@
+"""What `route` and `ask` work with: configuration, bank, embedder, the models in common, the pool."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.cli.options import bank_path, read_config
+from jisi_cli.cli.output import Output
+from jisi_cli.config import Config, ModelEntry
+from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.errors import BankError, InputError
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.protocol import Query
+from jisi_cli.paths import cache_folder
+from jisi_cli.scoring import BankArrays
+
+if TYPE_CHECKING:
+    from jisi_cli.llm.live import LivePool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """How live calls are made; None leaves it to the configuration.
+
+    Attributes:
+        command: What the ledger calls this run.
+        use_cache: Whether cached answers may be used.
+        timeout: Seconds per attempt.
+        max_cost: Dollars for the whole run.
+        concurrency: Calls out at one time.
+    """
+
+    command: str
+    use_cache: bool = True
+    timeout: float | None = None
+    max_cost: float | None = None
+    concurrency: int | None = None
+
+
+class Session:
+    """Everything a decision needs, opened when it is first used.
+
+    Args:
+        bank: The `--bank` flag.
+        config: The `--config` flag.
+        models: The `--models` flag.
+        routing: Hyper-parameters given on the command line.
+        out: Where warnings go.
+
+    Raises:
+        InputError: The configuration cannot be used, or no bank was named.
+        BankError: The bank cannot be opened.
+    """
+
+    def __init__(
+        self,
+        bank: Path | None,
+        config: Path | None,
+        models: Sequence[str] | None,
+        routing: Mapping[str, Any],
+        out: Output,
+    ) -> None:
+        self.out = out
+        self.config: Config = read_config(config)
+        self.bank = Bank(bank_path(bank, self.config))
+        configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
+        self.settings: Hyperparameters = configured.with_changes(routing, "command line")
+        self.models = self._models(models)
+
+    @cached_property
+    def arrays(self) -> BankArrays:
+        """The bank's arrays for the models in use."""
+        return self.bank.arrays(self.models)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The bank's own embedder.
+
+        Raises:
+            BankError: The configuration names another one, or this machine has another revision of it.
+        """
+        recorded = self.bank.manifest.embedder
+        named = self.config.embedder.get("name")
+        if named is not None and named != recorded.name:
+            raise BankError(
+                f"{self.bank.path} was embedded by {recorded.describe()}, but {self.config.path} names the embedder "
+                f"{named}; name the bank's embedder there, or build a bank with {named}"
+            )
+        loaded = load_embedder(replace(recorded, revision=None, dimension=None), cache_folder=cache_folder())
+        if loaded.spec != recorded:
+            raise BankError(
+                f"{self.bank.path} was embedded by {recorded.describe()}, but this machine has "
+                f"{loaded.spec.describe()}; install that revision, or build the bank again with --force"
+            )
+        return loaded
+
+    def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
+        """Embed new questions."""
+        vectors = self.embedder.embed(list(texts))
+        return [Query(text, vector, system) for text, vector in zip(texts, vectors, strict=True)]
+
+    def entry(self, model: str) -> ModelEntry | None:
+        """Return the pool's entry of a model, where there is one."""
+        return next((entry for entry in self.config.models if entry.name == model), None)
+
+    def pool(self, options: PoolOptions) -> LivePool:
+        """Return the live pool of the models in use, behind cache and ledger.
+
+        Raises:
+            InputError: The configuration names no models, or a limit makes no sense.
+        """
+        import numpy as np
+
+        from jisi_cli.ledger import Ledger, ledger_path
+        from jisi_cli.llm.budget import Budget
+        from jisi_cli.llm.json_disk import open_cache
+        from jisi_cli.llm.limits import Limits
+        from jisi_cli.llm.live import LivePool, Run
+        from jisi_cli.llm.local import LocalModels
+
+        if not self.config.models:
+            raise InputError(
+                "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
+                "(to try jisi without a key: --config sample_data/jisi.toml)"
+            )
+        entries = [entry for entry in self.config.models if entry.name in self.models]
+        budget = self.config.budget
+        max_cost = _number(options.max_cost, budget.get("max_cost"), "max_cost", None)
+        timeout = _number(options.timeout, budget.get("timeout"), "timeout", 300.0)
+        concurrency = _number(options.concurrency, budget.get("concurrency"), "concurrency", 16)
+        retries = _number(None, budget.get("max_retries"), "max_retries", 3)
+        return LivePool(
+            entries,
+            rng=np.random.default_rng(),
+            cache=open_cache(cache_folder() / "answers", warn=self.out.warn),
+            ledger=Ledger(ledger_path(), warn=self.out.warn),
+            budget=Budget(max_cost) if max_cost is not None else None,
+            limits=Limits(concurrency=max(1, int(concurrency or 16))),
+            timeout=float(timeout or 300.0),
+            max_retries=int(retries or 0),
+            local_models=LocalModels(),
+            run=Run(id=secrets.token_hex(8), command=options.command),
+            use_cache=options.use_cache,
+        )
+
+    def _models(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        """Models that the bank knows and the pool can ask; without a pool, the bank's."""
+        known = self.bank.models
+        pool = [entry.name for entry in self.config.models]
+        for name in wanted or ():
+            if name not in known:
+                raise InputError(f"--models: the bank has no `{name}`; it has {', '.join(known)}")
+            if pool and name not in pool:
+                raise InputError(f"--models: {self.config.path} has no `{name}`; it has {', '.join(pool)}")
+        chosen = [name for name in known if (not pool or name in pool) and (not wanted or name in wanted)]
+        if not chosen:
+            raise InputError(
+                f"{self.config.path} and {self.bank.path} have no model in common: the pool has {', '.join(pool)}, "
+                f"the bank has {', '.join(known)}"
+            )
+        if pool:
+            self._mention("is in the bank but not in the pool; it is left out", sorted(set(known) - set(pool)))
+            self._mention("is in the pool but not in the bank; it is left out", sorted(set(pool) - set(known)))
+        return tuple(chosen)
+
+    def _mention(self, what: str, names: Sequence[str]) -> None:
+        for name in names:
+            self.out.detail(f"note: {name} {what}")
+
+
+def _number(flag: float | None, configured: object, name: str, default: float | None) -> float | None:
+    value = flag if flag is not None else configured
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InputError(f"{name} must be a number from 0, not {value!r}")
+    return float(value)
