@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from jisi_cli.bank.importers.protocol import OnProblem, Place
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Unusable
 from jisi_cli.bank.records import Record
 
 Located = tuple[Place, Record]
+Item = TypeVar("Item")
+
+
+def usable(
+    items: Iterable[tuple[Place, Item]], make: Callable[[Item, Place], Record], on_problem: OnProblem
+) -> Iterator[Located]:
+    """Yield the record that `make` makes of each item; report the items of which it makes none."""
+    for place, item in items:
+        try:
+            record = make(item, place)
+        except (Unusable, RecursionError) as why:
+            on_problem(place.problem(why))
+        else:
+            yield place, record
+
+
+def items_of(items: object, source: str) -> Iterator[tuple[Place, object]]:
+    """Yield the items of a JSON list, numbered from 1; none of anything else."""
+    for number, item in enumerate(items if isinstance(items, list) else [], start=1):
+        yield Place(source, number), item
 
 
 def admitted(located: Iterable[Located], on_problem: OnProblem) -> Iterator[Record]:

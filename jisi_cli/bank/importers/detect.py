@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jisi_cli.bank.importers.csv_rows import csv_header
 from jisi_cli.bank.importers.files import open_file
-from jisi_cli.bank.importers.json_lines import bounded_lines, json_object, json_value
+from jisi_cli.bank.importers.json_lines import bounded_lines, json_file, json_object
 from jisi_cli.bank.importers.long import COLUMNS
 from jisi_cli.bank.importers.parquet_rows import parquet_columns
 from jisi_cli.bank.importers.protocol import Unusable
@@ -116,8 +116,7 @@ def _row_format(columns: Iterable[str]) -> str | None:
 def _document_format(path: Path) -> str | None:
     """Return the format of a file that is one JSON document."""
     try:
-        with open_file(path) as stream:
-            document = json_value(stream.read())
+        document = json_file(path)
     except Unusable:
         return None
     match document:

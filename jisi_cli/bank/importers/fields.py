@@ -51,6 +51,18 @@ def required(value: object, what: str) -> str:
     return found
 
 
+def question(row: Row, names: tuple[str, ...]) -> str:
+    """Return the first of `names` that holds text.
+
+    Raises:
+        Unusable: None does, or one holds something that is no single value.
+    """
+    for name in names:
+        if row.get(name) not in (None, ""):
+            return required(row[name], "question")
+    raise Unusable("no question")
+
+
 def name(value: object, what: str, default: str) -> str:
     """Return an identifier as text; the default when it is missing or blank.
 

@@ -1,7 +1,8 @@
-"""Opening what a user named."""
+"""Opening what a user named, and looking for files in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,3 +19,18 @@ def open_file(source: Path) -> BinaryIO:
         return source.open("rb")
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror}; check the path") from error
+
+
+def files_in(source: Path, *patterns: str) -> Iterator[Path]:
+    """Yield a file itself, or the matching files of a folder and its subfolders, by path.
+
+    Raises:
+        InputError: The folder has none.
+    """
+    if not source.is_dir():
+        yield source
+        return
+    found = sorted({path for pattern in patterns for path in source.rglob(pattern) if path.is_file()})
+    if not found:
+        raise InputError(f"{source}: no {' or '.join(patterns)} in it or below; check the path or --format")
+    yield from found

@@ -56,6 +56,17 @@ def json_object(line: bytes) -> Row:
     return found
 
 
+def json_file(path: Path) -> object:
+    """Parse a file that is one JSON document.
+
+    Raises:
+        InputError: It cannot be opened.
+        Unusable: See `json_value`.
+    """
+    with open_file(path) as stream:
+        return json_value(stream.read())
+
+
 def json_value(data: bytes) -> object:
     """Parse one JSON document.
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.bank.importers import fields
-from jisi_cli.bank.importers.admission import Located, admitted
-from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row, Unusable
+from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row
 from jisi_cli.bank.importers.questions import QUERY
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
@@ -46,19 +46,13 @@ class _Table:
         self._columns: dict[str, None] = {}
 
     def located(self, on_problem: OnProblem) -> Iterator[Located]:
-        for place, row in read_rows(self._source, on_problem):
-            self._columns.update(dict.fromkeys(row))
-            try:
-                record = self._record(row, place)
-            except (Unusable, RecursionError) as why:
-                on_problem(place.problem(why))
-            else:
-                yield place, record
+        yield from usable(read_rows(self._source, on_problem), self._record, on_problem)
         self._note_ignored(on_problem)
 
     def _record(self, row: Row, place: Place) -> Record:
+        self._columns.update(dict.fromkeys(row))
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
-        query = fields.required(found["query"], "question")
+        query = fields.question(row, COLUMNS["query"])
         dataset = fields.name(found["dataset"], "dataset", self._source.stem)
         index = fields.name(found["index"], "index", self._default_index(dataset, query, place))
         score = fields.score(found["score"])

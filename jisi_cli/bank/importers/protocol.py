@@ -16,7 +16,8 @@ class Problem:
 
     Attributes:
         source: The file it is in.
-        line: Line of a text file, or row of a table, counted from 1; None when it concerns the whole file.
+        line: Line of a text file, row of a table or item of a JSON list, counted from 1; None when it
+            concerns the whole file.
         message: What is wrong, in one line.
         note: True when nothing was skipped because of it (an ignored column, a converted unit).
     """

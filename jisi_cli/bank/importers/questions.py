@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.json_lines import json_rows
@@ -78,8 +79,20 @@ def question_of(row: Row, dataset: str, place: Place) -> Question:
     return Question(
         dataset=fields.name(row.get("dataset"), "dataset", dataset),
         index=index,
-        query=fields.required(fields.first(row, QUERY), "question"),
+        query=fields.question(row, QUERY),
         reference=fields.text(fields.first(row, REFERENCE)),
         grader=fields.text(row.get("grader")),
         order=fields.order(index),
     )
+
+
+def with_choices(stem: str, choices: object) -> str:
+    """Return a question with its choices lettered below it, from a list or {"text": […], "label": […]}."""
+    labels = None
+    if isinstance(choices, dict):
+        labels, choices = choices.get("label"), choices.get("text")
+    if not isinstance(choices, list):
+        return stem
+    letters = labels if isinstance(labels, list) and len(labels) == len(choices) else ascii_uppercase
+    lettered = [f"{letter}. {fields.text(choice)}" for letter, choice in zip(letters, choices, strict=False)]
+    return "\n".join((stem, *lettered))

@@ -14,7 +14,15 @@ from jisi_cli.errors import InputError
 
 IMPORTERS: dict[str, str] = {
     "jisi": "jisi_cli.bank.importers.jisi:read",
+    "jisi-release": "jisi_cli.bank.importers.jisi_release:read",
     "long": "jisi_cli.bank.importers.long:read",
+    "llmrouterbench": "jisi_cli.bank.importers.llmrouterbench:read",
+    "zeroeval": "jisi_cli.bank.importers.zeroeval:read",
+    "llmrouter": "jisi_cli.bank.importers.llmrouter:read",
+    "embedllm": "jisi_cli.bank.importers.embedllm:read",
+    "routerbench": "jisi_cli.bank.importers.routerbench:read",
+    "lm-eval": "jisi_cli.bank.importers.lm_eval:read",
+    "inspect": "jisi_cli.bank.importers.inspect_logs:read",
 }
 
 

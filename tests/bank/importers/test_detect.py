@@ -19,6 +19,17 @@ from tests.bank.importers.reading import FIXTURES, read_all
         ("long.csv", "long"),
         ("long.jsonl", "long"),
         ("questions.jsonl", QUESTIONS),
+        ("llmrouter.jsonl", "llmrouter"),
+        ("embedllm.csv", "embedllm"),
+        ("routerbench.csv", "routerbench"),
+        ("llmrouterbench", "llmrouterbench"),
+        ("zeroeval", "zeroeval"),
+        ("zeroeval/result_dirs/gsm/ada@host.json", "zeroeval"),
+        ("lm_eval", "lm-eval"),
+        ("lm_eval/org__bob/samples_gsm8k_2026-01-02T11-00-00.654321.jsonl", "lm-eval"),
+        ("jisi_release", "jisi-release"),
+        ("jisi_release/example_data/seed42_split0.7", "jisi-release"),
+        ("jisi_release/example_data/seed42_split0.7/train.jsonl", "jisi"),
     ],
 )
 def test_each_fixture_is_recognised(fixture: str, format: str):
@@ -40,7 +51,7 @@ def test_a_pickle_is_refused_with_the_remedy_whatever_format_is_named(tmp_path: 
 def test_an_unknown_format_lists_those_that_are_known(tmp_path: Path):
     source = tmp_path / "notes.txt"
     source.write_text("just\ntext\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"--format names one of jisi, "):
+    with pytest.raises(InputError, match=r"--format names one of jisi, jisi-release, long, "):
         read_all(source)
     with pytest.raises(InputError, match=r"no format called `csv`; --format takes jisi, "):
         importer("csv")

@@ -1,0 +1,142 @@
+"""jisi-release: the folder that the authors of JiSi published (`aisfuture/jisi_data`), with its vectors.
+
+`example_data/seed42_split0.7/{train,test}.jsonl` in the format jisi, and beside it
+`train_query_embed.tar` [N, 3584], `train_response_embed.tar` and `test_response_embed.tar`
+[N, M, 3584]: files of `torch.save` despite their name, rows in file order, the model axis in the key
+order of `raw_output` in the first row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, NamedTuple
+
+from jisi_cli.bank.importers import fields
+from jisi_cli.bank.importers.admission import Located, admitted
+from jisi_cli.bank.importers.files import open_file
+from jisi_cli.bank.importers.jisi import located
+from jisi_cli.bank.importers.json_lines import BOM, bounded_lines, file_json_rows, json_object
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
+from jisi_cli.bank.importers.questions import question_of
+from jisi_cli.bank.records import Record, Split
+from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SIDES: tuple[Split, Split] = ("train", "test")
+
+
+class ReleaseVectors(NamedTuple):
+    """The authors' vectors of one side of the split, mapped from disk and read-only.
+
+    Attributes:
+        query_vectors: (N, d); None where the release has none (it has none of the test side).
+        response_vectors: (N, M, d); None where the release has none.
+        models: The M names of the model axis.
+        rows: Row of each (dataset, index) on the first axis; a line that cannot be read has none.
+    """
+
+    query_vectors: NDArray[np.floating] | None
+    response_vectors: NDArray[np.floating] | None
+    models: tuple[str, ...]
+    rows: dict[tuple[str, str], int]
+
+
+def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
+    """Yield the records of train.jsonl and test.jsonl, each marked with its side; see `Importer`."""
+    folder = _split_folder(source)
+    return admitted(chain.from_iterable(_side(folder, side, on_problem) for side in _SIDES), on_problem)
+
+
+def release_vectors(source: Path, side: Split = "train") -> ReleaseVectors:
+    """Map the vectors that the authors published, without reading them.
+
+    Args:
+        source: The release, or its folder that holds train.jsonl.
+        side: Which side of the split.
+
+    Raises:
+        InputError: A file is missing, is no torch file that can be mapped, or does not fit the questions.
+    """
+    folder = _split_folder(source)
+    models, rows, count = _axes(folder / f"{side}.jsonl", side)
+    queries = _mapped(folder, f"{side}_query_embed.tar", (count,))
+    responses = _mapped(folder, f"{side}_response_embed.tar", (count, len(models)))
+    if queries is not None and responses is not None and queries.shape[-1] != responses.shape[-1]:
+        raise InputError(
+            f"{folder}: query vectors are {queries.shape[-1]} wide and response vectors {responses.shape[-1]}; "
+            "they come from different embedders"
+        )
+    return ReleaseVectors(queries, responses, models, rows)
+
+
+def _split_folder(source: Path) -> Path:
+    if (source / "train.jsonl").is_file():
+        return source
+    found = sorted(path.parent for path in source.glob("example_data/*/train.jsonl"))
+    if len(found) != 1:
+        what = ", ".join(path.name for path in found) or "no train.jsonl in it or in example_data/*/"
+        raise InputError(f"{source}: {what}; name the folder that holds one train.jsonl")
+    return found[0]
+
+
+def _side(folder: Path, side: Split, on_problem: OnProblem) -> Iterator[Located]:
+    path = folder / f"{side}.jsonl"
+    if path.is_file():
+        rows = file_json_rows(path, on_problem)
+        # A line's own `split` is the benchmark's; which side it is on is told by its file.
+        yield from located(((place, {**row, "split": side}) for place, row in rows), side, on_problem)
+
+
+def _axes(path: Path, side: Split) -> tuple[tuple[str, ...], dict[tuple[str, str], int], int]:
+    """Return the model axis, the row of each question, and the number of rows of a JSONL file."""
+    models: tuple[str, ...] = ()
+    rows: dict[tuple[str, str], int] = {}
+    count = 0
+    with open_file(path) as stream:
+        for number, line in enumerate(bounded_lines(stream), start=1):
+            if not line.removeprefix(BOM).strip():
+                continue
+            try:
+                row = json_object(line)
+                question = question_of(row, side, Place(str(path), number))
+            except Unusable:
+                pass  # `read` reports it; here it only takes its row
+            else:
+                rows.setdefault((question.dataset, question.index), count)
+                models = models or _model_axis(row)
+            count += 1
+    return models, rows, count
+
+
+def _model_axis(row: Row) -> tuple[str, ...]:
+    responses = row.get("raw_output")
+    return tuple(responses) if isinstance(responses, dict) else ()
+
+
+def _mapped(folder: Path, name: str, axes: tuple[int, ...]) -> NDArray[np.floating] | None:
+    """Map one file; its array must begin with the axes that the questions have."""
+    path = next((place / name for place in (folder, *folder.parents[:2]) if (place / name).is_file()), None)
+    if path is None:
+        return None
+    import torch
+
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"it holds a {type(tensor).__name__}, not a tensor")
+        array: NDArray[np.floating] = tensor.detach().numpy()
+    except (RuntimeError, TypeError, ValueError, EOFError, OSError, UnpicklingError) as error:
+        reason = fields.shown(str(error).partition("\n")[0])
+        raise InputError(f"{path}: cannot be mapped as a tensor of torch.save: {reason}") from error
+    if array.ndim != len(axes) + 1 or array.shape[:-1] != axes:
+        raise InputError(
+            f"{path}: shape {array.shape} does not fit {axes} rows and models; is it of this split?"
+        )
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,59 @@
+"""llmrouter: routing data of ulab's LLMRouter, JSONL with one row per (question, model).
+
+`{task_name, query, ground_truth, metric, choices, task_id, model_name, response, token_num,
+input_tokens, output_tokens, response_time, performance, embedding_id}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from jisi_cli.bank.importers import fields
+from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
+from jisi_cli.bank.importers.rows import read_rows
+from jisi_cli.bank.records import Record
+
+_FAILED = "ERROR:"
+
+
+def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
+    """Yield a record per row; see `Importer`."""
+    return admitted(_located(source, on_problem), on_problem)
+
+
+def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
+    first_line: dict[tuple[str, str], str] = {}
+
+    def make(row: Row, place: Place) -> Record:
+        dataset = fields.name(row.get("task_name"), "task_name", source.stem)
+        query = fields.question(row, ("query",))
+        # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
+        default = first_line.setdefault((dataset, query), str(place.line))
+        index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", default)
+        return _record(row, dataset, index, query)
+
+    return usable(read_rows(source, on_problem), make, on_problem)
+
+
+def _record(row: Row, dataset: str, index: str, query: str) -> Record:
+    response = fields.text(row.get("response"))
+    failed = response is not None and response.startswith(_FAILED)
+    if failed:
+        # What such a row holds besides is 0 for want of a value.
+        row, response = {**row, "performance": None, "input_tokens": None, "output_tokens": None}, None
+    score = fields.score(row.get("performance"))
+    return Record(
+        dataset=dataset,
+        index=index,
+        query=query,
+        model=fields.required(row.get("model_name"), "model_name"),
+        reference=fields.text(row.get("ground_truth")),
+        response=response,
+        prompt_tokens=fields.tokens(row.get("input_tokens"), "input_tokens"),
+        completion_tokens=fields.tokens(row.get("output_tokens"), "output_tokens"),
+        score=score,
+        status="failed" if failed else fields.status(response, score),
+        order=fields.order(index),
+    )
