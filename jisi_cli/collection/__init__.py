@@ -1,0 +1,1 @@
+"""Asking every model of a pool every question, and grading what comes back."""
