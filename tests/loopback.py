@@ -114,9 +114,11 @@ class Loopback:
     ) -> None:
         self.scripts: dict[str, Script] = dict(models or {})
         self.requests: list[Request] = []
+        self.most_at_once = 0
         self.stopping = threading.Event()
         self._journal = journal
         self._calls: Counter[str] = Counter()
+        self._at_once = 0
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.loopback = self
@@ -160,9 +162,16 @@ class Loopback:
         with self._lock:
             self.requests.append(request)
             self._calls[request.model] += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
             number = self._calls[request.model]
             self._write("received", request)
         return number, self.scripts.get(request.model, self.scripts.get("*"))
+
+    def left(self) -> None:
+        """Note that a request is no longer worked on, however it ended."""
+        with self._lock:
+            self._at_once -= 1
 
     def answered(self, request: Request) -> None:
         """Note that the whole answer was sent."""
@@ -214,6 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
         number, script = self.server.loopback.receive(request)
+        try:
+            self._answer(request, script, number)
+        finally:
+            self.server.loopback.left()
+
+    def _answer(self, request: Request, script: Script | None, number: int) -> None:
         if script is None:
             self._error(404, f"the model `{request.model}` does not exist")
             return
@@ -224,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path.endswith("/embeddings"):
             self._json(200, _embeddings(request, script))
-        elif body.get("stream"):
+        elif request.body.get("stream"):
             self._stream(request, script, number)
         else:
             self._json(200, _completion(request, script, number))

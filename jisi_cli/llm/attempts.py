@@ -125,6 +125,7 @@ class Caller:
         Raises:
             BudgetError: The first attempt does not fit what is left of the budget.
         """
+        await self._provider.prepare()
         worst = None if self._budget is None else await _worst_case(call)
         course = _Course()
         while True:

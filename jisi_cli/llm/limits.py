@@ -40,16 +40,21 @@ class Turnstile:
         """Wait for a turn with a model and hold it."""
         # The model's own turn comes first: a call that waits for a busy model must not block the others.
         async with self._models.get(model) or nullcontext():
-            await self._reopening(model)
-            async with self._all:
+            await self._enter(model)
+            try:
                 yield
+            finally:
+                self._all.release()
 
     def close_for(self, model: str, seconds: float) -> None:
         """Start no call to a model for some seconds: it said when to come back."""
         until = asyncio.get_running_loop().time() + seconds
         self._closed_until[model] = max(until, self._closed_until.get(model, 0.0))
 
-    async def _reopening(self, model: str) -> None:
-        loop = asyncio.get_running_loop()
-        while (wait := self._closed_until.get(model, 0.0) - loop.time()) > 0:
+    async def _enter(self, model: str) -> None:
+        """Take one of the turns over all models, at a moment when this model may be called."""
+        await self._all.acquire()
+        while (wait := self._closed_until.get(model, 0.0) - asyncio.get_running_loop().time()) > 0:
+            self._all.release()
             await asyncio.sleep(wait)
+            await self._all.acquire()

@@ -27,6 +27,6 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # Its log lines can hold prompts and request headers.
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    # A provider's odd usage numbers make pydantic warn on stderr; `transport.py` deals with them.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+    # LiteLLM's use of pydantic makes it warn on stderr, about LiteLLM's types and about odd usage numbers.
+    warnings.filterwarnings("ignore", category=UserWarning, module="pydantic")
     return litellm

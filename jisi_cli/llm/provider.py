@@ -80,6 +80,13 @@ class Provider:
         self._timeout = timeout
         self._local_models = local_models
         self._http: httpx.AsyncClient | None = None
+        self._prepared = False
+
+    async def prepare(self) -> None:
+        """Import LiteLLM (seconds, the first time) in a thread, so that a live view keeps moving."""
+        if not self._prepared:
+            await asyncio.to_thread(load_litellm)
+            self._prepared = True
 
     async def complete(
         self,

@@ -1,0 +1,167 @@
+"""Which failures are tried again, how often, and when: counted by the server."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jisi_cli.llm.limits import Limits
+from jisi_cli.llm.retry import RetryPolicy, is_transient, parse_retry_after
+from tests.llm.asking import ask_once, entry, pool, user
+from tests.loopback import Fault, Loopback
+
+TRANSIENT = [
+    Fault("status", status=408),
+    Fault("status", status=429),
+    Fault("status", status=500),
+    Fault("status", status=502),
+    Fault("status", status=503),
+    Fault("status", status=529),
+    Fault("reset"),
+    Fault("truncated"),
+    Fault("malformed"),
+    Fault("no_choices"),
+]
+
+
+def named(fault: Fault) -> str:
+    return f"{fault.kind}-{fault.status}" if fault.kind == "status" else fault.kind
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("fault", TRANSIENT, ids=named)
+def test_a_transient_failure_is_tried_again_until_it_goes_well(
+    loopback: Loopback, fault: Fault, streamed: bool
+) -> None:
+    loopback.script("a", text="it is four", faults=[fault, fault])
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert (answer.text, answer.error) == ("it is four", None)
+    assert loopback.count() == 3
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_failure_that_lasts_is_tried_as_often_as_allowed_and_no_more(
+    loopback: Loopback, retries: int
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=500, message="out of order")] * 9)
+    answer = ask_once(pool(entry(loopback), max_retries=retries))
+    assert answer.error == "HTTP 500: out of order"
+    assert loopback.count() == retries + 1
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_request_or_key_that_is_refused_is_not_tried_again(
+    loopback: Loopback, status: int, streamed: bool
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=status, message="I refuse")])
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert answer.error == f"HTTP {status}: I refuse"
+    assert answer.cost_usd == 0.0
+    assert loopback.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (429, "You exceeded your current quota (insufficient_quota)"),
+        (400, "Your request was rejected as a result of our safety system. content_policy_violation"),
+    ],
+)
+def test_a_spent_quota_or_a_content_policy_is_not_tried_again(
+    loopback: Loopback, status: int, message: str
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=status, message=message)])
+    assert ask_once(pool(entry(loopback))).error == f"HTTP {status}: {message}"
+    assert loopback.count() == 1
+
+
+def test_a_hanging_server_is_left_after_the_time_limit_and_tried_again(loopback: Loopback) -> None:
+    loopback.script("a", text="it is four", faults=[Fault("hang")])
+    loopback.script("b")
+    asked = pool(entry(loopback, "b"), entry(loopback, "a"), timeout=1.0)
+
+    async def warm_then_ask() -> str:
+        async with asked:
+            # LiteLLM's first call takes seconds of its own.
+            await asked.ask("b", user("?"), role="probe")
+            return (await asked.ask("a", user("?"), role="probe")).text
+
+    assert asyncio.run(warm_then_ask()) == "it is four"
+    assert loopback.count("a") == 2
+
+
+def test_a_slow_first_token_is_waited_for(loopback: Loopback) -> None:
+    loopback.script("a", text="it is four", faults=[Fault("slow", seconds=0.5)])
+    assert ask_once(pool(entry(loopback)), on_text=lambda _: None).text == "it is four"
+    assert loopback.count() == 1
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_server_that_says_when_to_come_back_is_not_asked_before(loopback: Loopback, form: str) -> None:
+    loopback.script("b")
+
+    async def two_requests() -> float:
+        async with pool(entry(loopback), entry(loopback, "b")) as asked:
+            await asked.ask("b", user("?"), role="probe")
+            # A date has whole seconds, so it is written as late as possible.
+            soon = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+            wait = 1 if form == "seconds" else soon
+            loopback.script("a", faults=[Fault("status", status=429, retry_after=wait)])
+            await asked.ask("a", user("?"), role="probe")
+        first, second = (request.time for request in loopback.requests if request.model == "a")
+        return second - first
+
+    assert asyncio.run(two_requests()) >= 0.9
+
+
+def test_other_calls_to_a_model_that_said_later_wait_too(loopback: Loopback) -> None:
+    loopback.script("a", faults=[Fault("status", status=429, retry_after=1)])
+
+    async def three_questions() -> list[float]:
+        async with pool(entry(loopback), limits=Limits(concurrency=1)) as asked:
+            await asyncio.gather(*(asked.ask("a", user(f"{n}?"), role="probe") for n in range(3)))
+        return [request.time for request in loopback.requests]
+
+    first, *rest = asyncio.run(three_questions())
+    assert len(rest) == 3
+    assert min(rest) - first >= 0.9
+
+
+@given(retry=st.integers(1, 60), seed=st.integers(0, 99))
+def test_a_wait_of_our_own_choice_stays_below_the_doubling_bound_and_the_cap(retry: int, seed: int) -> None:
+    policy = RetryPolicy(base=0.5, cap=30.0)
+    wait = policy.delay(retry, None, np.random.default_rng(seed))
+    assert 0 <= wait <= min(30.0, 0.5 * 2 ** (retry - 1))
+
+
+@given(asked=st.floats(0, 1e9), retry=st.integers(1, 10))
+def test_a_wait_the_provider_asks_for_is_kept_up_to_the_cap(asked: float, retry: int) -> None:
+    policy = RetryPolicy(retry_after_cap=120.0)
+    wait = policy.delay(retry, asked, np.random.default_rng(0))
+    assert min(asked, 120.0) <= wait <= min(asked, 120.0) + 1.0
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
+    now = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+    assert parse_retry_after("7", now) == 7
+    assert parse_retry_after("0.5", now) == 0.5
+    assert parse_retry_after("Thu, 01 Jan 2026 12:00:30 GMT", now) == 30
+    assert parse_retry_after("Thu, 01 Jan 2026 11:00:00 GMT", now) == 0
+    assert parse_retry_after("-3", now) == 0
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "nan"])
+def test_a_retry_after_that_says_nothing_is_none(value: str | None) -> None:
+    assert parse_retry_after(value, datetime(2026, 1, 1, tzinfo=UTC)) is None
+
+
+def test_only_busy_or_broken_servers_are_transient() -> None:
+    assert all(is_transient(status) for status in (408, 425, 429, 500, 502, 503, 504, 529))
+    assert not any(is_transient(status) for status in (400, 401, 402, 403, 404, 405, 413, 422))
