@@ -179,9 +179,7 @@ class Provider:
         finish_reason = getattr(stream, "received_finish_reason", "unknown")
         if finish_reason is None:
             raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
-        # Without numbers from the provider LiteLLM counts by itself, and does not say so.
-        reported = any(getattr(chunk, "usage", None) is not None for chunk in getattr(stream, "chunks", ()))
-        return "".join(pieces), _End(getattr(last, "usage", None) if reported else None, finish_reason)
+        return "".join(pieces), _End(_streamed_usage(stream, last), finish_reason)
 
     async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
         """Call LiteLLM; parameters that the model does not know are dropped.
@@ -207,6 +205,16 @@ class _End(NamedTuple):
 
     usage: Any
     finish_reason: str | None
+
+
+def _streamed_usage(stream: Any, last: Any) -> Any:  # noqa: ANN401 - LiteLLM's stream and last chunk
+    """Return what the provider reported in a stream; None when it reported nothing.
+
+    LiteLLM ends a stream with a usage of its own: the sum over the chunks, or a count where they have none.
+    """
+    found = (getattr(chunk, "usage", None) for chunk in getattr(stream, "chunks", ()))
+    reported = [usage for usage in found if usage is not None]
+    return getattr(last, "usage", None) if len(reported) > 1 else next(iter(reported), None)
 
 
 async def _next(chunks: Any, stream: Any) -> Any | None:  # noqa: ANN401 - LiteLLM's chunks

@@ -1,0 +1,80 @@
+"""Tokens: the provider's where they can be true, counted where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.llm.asking import ask_once, entry, pool
+from tests.loopback import Loopback
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+ODD = {
+    "none": None,
+    "negative": {"prompt_tokens": -5, "completion_tokens": -3, "total_tokens": -8},
+    "fractions": {"prompt_tokens": 5.5, "completion_tokens": 3.2, "total_tokens": 8.7},
+    "words": {"prompt_tokens": "five", "completion_tokens": "three", "total_tokens": "eight"},
+    "nulls": {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None},
+    "zeros": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    "huge": {"prompt_tokens": 10**15, "completion_tokens": 10**15, "total_tokens": 2 * 10**15},
+    "empty": {},
+    "incomplete": {"prompt_tokens": 5},
+    "a list": [5, 3, 8],
+    "a word": "none",
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("usage", ODD.values(), ids=ODD)
+def test_usage_that_cannot_be_true_is_counted_and_the_answer_is_asked_once(
+    loopback: Loopback, usage: Any, streamed: bool
+) -> None:
+    loopback.script("a", text="it is four", usage=usage)
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert (answer.text, answer.error, answer.tokens_source) == ("it is four", None, "counted")
+    # LiteLLM's tokenizer: three words, one token each; the prompt's seven and the frame of a chat.
+    assert answer.completion_tokens == 3
+    assert answer.prompt_tokens is not None
+    assert 7 < answer.prompt_tokens < 20
+    assert loopback.count() == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("usage", "completion"),
+    [
+        (USAGE, 3),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 2}}, 3),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 90}, "total_tokens": 98}, 93),
+    ],
+    ids=["plain", "reasoning within", "reasoning beside"],
+)
+def test_reasoning_is_part_of_the_completion(
+    loopback: Loopback, usage: dict[str, Any], completion: int, streamed: bool
+) -> None:
+    loopback.script("a", text="it is four", usage=usage)
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (5, completion)
+    assert answer.tokens_source == "provider"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_the_cost_a_provider_reports_goes_before_any_price(loopback: Loopback, streamed: bool) -> None:
+    loopback.script("a", usage={**USAGE, "cost": 0.25})
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert (answer.cost_usd, answer.list_cost_usd, answer.price_source) == (0.25, 0.25, "provider")
+
+
+@pytest.mark.parametrize("cost", [-1, "much", True, None])
+def test_a_reported_cost_that_is_no_amount_is_passed_over(loopback: Loopback, cost: object) -> None:
+    loopback.script("a", usage={**USAGE, "cost": cost})
+    answer = ask_once(pool(entry(loopback)))
+    assert (answer.cost_usd, answer.price_source) == (pytest.approx(11e-6), "pool")
+
+
+def test_a_model_nobody_prices_has_an_unknown_cost(loopback: Loopback) -> None:
+    loopback.script("a", usage=USAGE)
+    answer = ask_once(pool(entry(loopback, price=None)))
+    assert (answer.cost_usd, answer.list_cost_usd, answer.price_source) == (None, None, None)
+    assert answer.ok
