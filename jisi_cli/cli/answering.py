@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from jisi_cli.cli.live_view import AnswerView, view_for
 from jisi_cli.cli.output import Output, count, dollars
+from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
-from jisi_cli.cli.session import PoolOptions, Session
+from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.jisi import JiSi, Variant

@@ -63,8 +63,9 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.answering import AskRequest, run_ask
+    from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.reading import read_question
-    from jisi_cli.cli.session import PoolOptions, Session
+    from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
     if mode not in _VARIANTS:

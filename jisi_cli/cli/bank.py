@@ -74,11 +74,29 @@ def build(
         int | None, typer.Option("--batch-size", metavar="N", min=1, help="Texts embedded at once.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
+    call: Annotated[
+        bool, typer.Option("--call", help="SOURCE holds questions: ask the pool's models and grade their answers.")
+    ] = False,
+    save_answers: Annotated[
+        Path | None, typer.Option("--save-answers", metavar="FILE", help="Write the answers as JSONL, too.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --call --append: ask again what failed before.")
+    ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", metavar="USD", help="With --call: dollars in all.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", metavar="N", min=1, help="With --call: calls at one time [16].")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="With --call: seconds per call.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Make a bank from recorded answers; no model is called.
+    """Make a bank from recorded answers, or with --call from questions.
 
     A killed build run again goes on where it was. Formats are found out: `jisi` JSONL, and `long`
     tables (JSONL, CSV, Parquet) with one row per question and model.
@@ -86,8 +104,11 @@ def build(
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
     from jisi_cli.cli.building import BuildRequest, run_build
+    from jisi_cli.cli.collecting import CallRequest
+    from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
+    pool = PoolOptions("bank build", True, timeout, max_cost, concurrency)
     request = BuildRequest(
         sources=tuple(sources),
         bank=output,
@@ -105,6 +126,8 @@ def build(
         device=device,
         batch_size=batch_size,
         strict=strict,
+        call=CallRequest(split_names(models), retry_failed, pool) if call else None,
+        save_answers=save_answers,
     )
     report = run_build(request, read_config(config), out)
     summary = {

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target
-from jisi_cli.bank.gather import Selection, gather
+from jisi_cli.bank.export import write_jisi
+from jisi_cli.bank.gather import Gathered, Selection, gather
 from jisi_cli.bank.importers.detect import detect
-from jisi_cli.bank.importers.protocol import Problem
 from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
 from jisi_cli.bank.records import Record
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import EmbeddedVectors, OnProgress, VectorSource, read_given_vectors
+from jisi_cli.cli.collecting import CallRequest, read_all_questions, run_collection
 from jisi_cli.cli.output import Output, count
+from jisi_cli.cli.problems import Problems
 from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
-from jisi_cli.errors import InputError
+from jisi_cli.errors import BudgetError, InputError
 
 _SHOWN_PROBLEMS = 10
 
@@ -46,6 +48,8 @@ class BuildRequest:
     device: str | None
     batch_size: int | None
     strict: bool
+    call: CallRequest | None = None
+    save_answers: Path | None = None
 
 
 def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport:
@@ -58,7 +62,27 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
     options = _options(request)
     check_target(request.bank, options)
     problems = Problems(out, strict=request.strict)
-    selection = Selection(_set(request.models), _set(request.datasets), request.limit)
+    if request.call is not None:
+        gathered, sources, stopped = _ask_for_answers(request, request.call, config, problems, out)
+    else:
+        gathered, sources, stopped = *_read_answers(request, problems), None
+    problems.summarise()
+    if request.save_answers is not None:
+        write_jisi(request.save_answers, gathered)
+    vectors = _vectors(request, config)
+    with progress(out, "embedding") as on_progress:
+        report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
+    for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
+        out.warn(f"left out: {conflict}")
+    if len(report.conflicts) > _SHOWN_PROBLEMS:
+        out.warn(f"left out: {count(len(report.conflicts) - _SHOWN_PROBLEMS, 'more record')} for such reasons")
+    if stopped is not None:
+        raise BudgetError(f"{request.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
+    return report
+
+
+def _read_answers(request: BuildRequest, problems: Problems) -> tuple[Gathered, list[Source]]:
+    """Read recorded answers; no model is called."""
     formats = [request.format or detect(path) for path in request.sources]
     counts = [0] * len(formats)
 
@@ -68,50 +92,20 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
                 counts[place] += 1
                 yield record
 
-    gathered = gather(records(), selection)
-    problems.summarise()
+    gathered = gather(records(), Selection(_set(request.models), _set(request.datasets), request.limit))
     _check_selection(request, set(gathered.answers), {question.dataset for question in gathered.questions})
-    sources = [
-        Source(path.name, format, _content_hash(path), number)
-        for path, format, number in zip(request.sources, formats, counts, strict=True)
-    ]
-    vectors = _vectors(request, config)
-    with progress(out, "embedding") as on_progress:
-        report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
-    for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
-        out.warn(f"left out: {conflict}")
-    if len(report.conflicts) > _SHOWN_PROBLEMS:
-        out.warn(f"left out: {count(len(report.conflicts) - _SHOWN_PROBLEMS, 'more record')} for such reasons")
-    return report
+    described = zip(request.sources, formats, counts, strict=True)
+    return gathered, [Source(path.name, format, _content_hash(path), number) for path, format, number in described]
 
 
-class Problems:
-    """Counts what an importer could not use, shows the first few, or stops at the first.
-
-    Args:
-        out: Where to show them.
-        strict: Stop at the first line that is skipped.
-    """
-
-    def __init__(self, out: Output, *, strict: bool) -> None:
-        self._out, self._strict = out, strict
-        self.skipped = 0
-
-    def __call__(self, problem: Problem) -> None:
-        """Take note of one problem."""
-        if problem.note:
-            self._out.note(f"note: {problem}")
-            return
-        if self._strict:
-            raise InputError(f"{problem} (--strict)")
-        self.skipped += 1
-        if self.skipped <= _SHOWN_PROBLEMS:
-            self._out.warn(str(problem))
-
-    def summarise(self) -> None:
-        """Say how many lines were skipped in all."""
-        if self.skipped > _SHOWN_PROBLEMS:
-            self._out.warn(f"{self.skipped:,} lines were skipped; the first {_SHOWN_PROBLEMS} are shown above")
+def _ask_for_answers(
+    request: BuildRequest, call: CallRequest, config: Config, problems: Problems, out: Output
+) -> tuple[Gathered, list[Source], str | None]:
+    """Ask the pool the questions of the sources."""
+    questions = read_all_questions(request.sources, problems, request.datasets, request.limit)
+    collected = run_collection(questions, call, config, request.bank if request.append else None, out)
+    sources = [Source(path.name, "questions", _content_hash(path), len(collected.records)) for path in request.sources]
+    return gather(collected.records), sources, collected.stopped
 
 
 @contextmanager

@@ -54,9 +54,10 @@ def route(
 
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
+    from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.reading import read_question
     from jisi_cli.cli.routing import route_many, route_one
-    from jisi_cli.cli.session import PoolOptions, Session
+    from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
     if source is not None and query is not None:

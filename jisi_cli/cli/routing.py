@@ -8,10 +8,11 @@ from typing import Any
 
 from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
 from jisi_cli.bank.importers.questions import read_questions
-from jisi_cli.cli.building import Problems
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.pool import PoolOptions
+from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
-from jisi_cli.cli.session import PoolOptions, Session
+from jisi_cli.cli.session import Session
 from jisi_cli.errors import InputError
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.jisi import JiSi

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.options import bank_path, read_config
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.pool import PoolOptions, open_pool
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import load_embedder
@@ -23,25 +23,6 @@ from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
     from jisi_cli.llm.live import LivePool
-
-
-@dataclass(frozen=True, slots=True)
-class PoolOptions:
-    """How live calls are made; None leaves it to the configuration.
-
-    Attributes:
-        command: What the ledger calls this run.
-        use_cache: Whether cached answers may be used.
-        timeout: Seconds per attempt.
-        max_cost: Dollars for the whole run.
-        concurrency: Calls out at one time.
-    """
-
-    command: str
-    use_cache: bool = True
-    timeout: float | None = None
-    max_cost: float | None = None
-    concurrency: int | None = None
 
 
 class Session:
@@ -111,44 +92,8 @@ class Session:
         return next((entry for entry in self.config.models if entry.name == model), None)
 
     def pool(self, options: PoolOptions) -> LivePool:
-        """Return the live pool of the models in use, behind cache and ledger.
-
-        Raises:
-            InputError: The configuration names no models, or a limit makes no sense.
-        """
-        import numpy as np
-
-        from jisi_cli.ledger import Ledger, ledger_path
-        from jisi_cli.llm.budget import Budget
-        from jisi_cli.llm.json_disk import open_cache
-        from jisi_cli.llm.limits import Limits
-        from jisi_cli.llm.live import LivePool, Run
-        from jisi_cli.llm.local import LocalModels
-
-        if not self.config.models:
-            raise InputError(
-                "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
-                "(to try jisi without a key: --config sample_data/jisi.toml)"
-            )
-        entries = [entry for entry in self.config.models if entry.name in self.models]
-        budget = self.config.budget
-        max_cost = _number(options.max_cost, budget.get("max_cost"), "max_cost", None)
-        timeout = _number(options.timeout, budget.get("timeout"), "timeout", 300.0)
-        concurrency = _number(options.concurrency, budget.get("concurrency"), "concurrency", 16)
-        retries = _number(None, budget.get("max_retries"), "max_retries", 3)
-        return LivePool(
-            entries,
-            rng=np.random.default_rng(),
-            cache=open_cache(cache_folder() / "answers", warn=self.out.warn),
-            ledger=Ledger(ledger_path(), warn=self.out.warn),
-            budget=Budget(max_cost) if max_cost is not None else None,
-            limits=Limits(concurrency=max(1, int(concurrency or 16))),
-            timeout=float(timeout or 300.0),
-            max_retries=int(retries or 0),
-            local_models=LocalModels(),
-            run=Run(id=secrets.token_hex(8), command=options.command),
-            use_cache=options.use_cache,
-        )
+        """Return the live pool of the models in use, behind cache and ledger."""
+        return open_pool(self.config, self.models, options, self.out)
 
     def _models(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
         """Models that the bank knows and the pool can ask; without a pool, the bank's."""
@@ -173,12 +118,3 @@ class Session:
     def _mention(self, what: str, names: Sequence[str]) -> None:
         for name in names:
             self.out.detail(f"note: {name} {what}")
-
-
-def _number(flag: float | None, configured: object, name: str, default: float | None) -> float | None:
-    value = flag if flag is not None else configured
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InputError(f"{name} must be a number from 0, not {value!r}")
-    return float(value)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jisi_cli.bank.importers.questions import Question
+from jisi_cli.bank.gather import Question
 from jisi_cli.bank.records import Record
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.registry import load_grader
@@ -53,23 +53,25 @@ class Collected:
             self.cost_usd = None
 
 
+Pair = tuple[Question, str]
+"""A question and the model that is to be asked."""
+
+
 async def collect(
-    questions: Sequence[Question],
-    models: Sequence[str],
+    pairs: Sequence[Pair],
     pool: Pool,
     *,
     concurrency: int,
     sampling: Sampling | None = None,
     on_record: OnRecord | None = None,
 ) -> Collected:
-    """Ask every model every question.
+    """Ask a model for every pair.
 
     A failure is recorded as such and the rest goes on; a budget that is used up ends the run with
     what has come in, after the calls that are out have ended.
 
     Args:
-        questions: Questions with the reference and the grader to use.
-        models: Models of the pool.
+        pairs: Questions, with the reference and the grader to use, and models of the pool.
         pool: Whom to ask.
         concurrency: Calls out at one time.
         sampling: Sampling parameters; the paper's by default.
@@ -78,9 +80,9 @@ async def collect(
     Raises:
         InputError: A question names a grader that does not exist, or has a grader and no reference.
     """
-    _check_graders(questions)
-    collected = Collected(total=len(questions) * len(models))
-    work = _pairs(questions, models)
+    _check_graders({question.key: question for question, _ in pairs}.values())
+    collected = Collected(total=len(pairs))
+    work = iter(pairs)
 
     async def worker() -> None:
         for question, model in work:
@@ -127,7 +129,7 @@ def graded(question: Question, answer: Answer) -> Record:
     )
 
 
-def _check_graders(questions: Sequence[Question]) -> None:
+def _check_graders(questions: Iterable[Question]) -> None:
     for question in questions:
         if question.grader is None:
             continue
@@ -137,8 +139,16 @@ def _check_graders(questions: Sequence[Question]) -> None:
             raise InputError(f"{where}: the grader `{question.grader}` needs a reference; add `gt` to the question")
 
 
-def _pairs(questions: Sequence[Question], models: Sequence[str]) -> Iterator[tuple[Question, str]]:
-    # Question by question, so that what an interrupted run leaves is complete for its first questions.
-    for question in questions:
-        for model in models:
-            yield question, model
+def pairs_of(
+    questions: Sequence[Question], models: Sequence[str], known: Container[tuple[str, str, str]] = ()
+) -> list[Pair]:
+    """Return what is to be asked: every question to every model, but for what is known.
+
+    Question by question, so that what an interrupted run leaves is complete for its first questions.
+
+    Args:
+        questions: The questions.
+        models: The models.
+        known: (dataset, index, model) of answers that are there already.
+    """
+    return [(question, model) for question in questions for model in models if (*question.key, model) not in known]

@@ -1,0 +1,45 @@
+"""Recorded answers written as the authors' JSONL, the natural interchange format: one question a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.bank.gather import Gathered, Question
+from jisi_cli.bank.records import Record
+
+
+def write_jisi(path: Path, gathered: Gathered) -> None:
+    """Write questions and answers so that `jisi bank build` reads them back as they are.
+
+    Args:
+        path: The file, replaced in one step.
+        gathered: What to write, in its own order.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        for question in gathered.questions:
+            answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
+            file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:
+    line: dict[str, Any] = {"dataset": question.dataset, "index": question.index}
+    line |= {"split": question.split} if question.split else {}
+    line |= {"query": question.query, "gt": question.reference}
+    line |= {"grader": question.grader} if question.grader else {}
+    rows = list(answers)
+    line["records"] = {record.model: record.score for record in rows}
+    line["usages"] = {
+        record.model: {
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "cost": record.cost_usd,
+        }
+        for record in rows
+    }
+    line["raw_output"] = {record.model: record.response for record in rows}
+    return line

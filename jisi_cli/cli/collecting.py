@@ -1,0 +1,141 @@
+"""What `jisi bank build --call` does: ask the pool, then build a bank from what came back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.gather import Question
+from jisi_cli.bank.importers.questions import read_questions
+from jisi_cli.cli.output import Output, count, dollars, one_line
+from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
+from jisi_cli.cli.problems import Problems
+from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
+from jisi_cli.config import Config
+from jisi_cli.errors import InputError
+
+_SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """Whom to ask and how.
+
+    Attributes:
+        models: Models of the pool; None for all.
+        retry_failed: Ask again what the bank holds as failed.
+        pool: How calls are made.
+    """
+
+    models: Sequence[str] | None
+    retry_failed: bool
+    pool: PoolOptions
+
+
+def read_all_questions(
+    sources: Sequence[Path], problems: Problems, datasets: Sequence[str] | None, limit: int | None
+) -> list[Question]:
+    """Return the questions of all files, filtered, in the order of the files.
+
+    Raises:
+        InputError: There is none.
+    """
+    questions: list[Question] = []
+    seen: dict[str, int] = {}
+    for source in sources:
+        for found in read_questions(source, problems):
+            wanted = datasets is None or found.dataset in datasets
+            if wanted and (limit is None or seen.get(found.dataset, 0) < limit):
+                seen[found.dataset] = seen.get(found.dataset, 0) + 1
+                questions.append(
+                    Question(found.dataset, found.index, found.query, found.reference, found.grader, None, found.order)
+                )
+    if not questions:
+        raise InputError("the sources hold no question to ask; each line needs `query`")
+    return questions
+
+
+def run_collection(
+    questions: Sequence[Question], request: CallRequest, config: Config, bank: Path | None, out: Output
+) -> Collected:
+    """Ask the pool everything that the bank does not know yet.
+
+    Args:
+        questions: What to ask.
+        request: Whom and how.
+        config: The pool.
+        bank: A bank that is being extended; None for a new one.
+        out: Where progress and failures are shown.
+    """
+    names = [entry.name for entry in config.models]
+    for name in request.models or ():
+        if name not in names:
+            raise InputError(f"--models: the pool has no `{name}`; it has {', '.join(names) or 'none'}")
+    models = [name for name in names if request.models is None or name in request.models]
+    known = _known(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
+    pairs = pairs_of(questions, models, known)
+    collected = asyncio.run(_collect(pairs, models, request, config, out))
+    for reason, number in sorted(collected.failures.items(), key=lambda item: -item[1])[:_SHOWN_FAILURES]:
+        out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
+    unscored = sum(record.status == "unscored" for record in collected.records)
+    if unscored:
+        out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
+    out.note(
+        f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {dollars(collected.cost_usd)}"
+    )
+    if collected.stopped is not None:
+        out.warn(f"stopped by the budget: {collected.stopped}")
+    return collected
+
+
+async def _collect(
+    pairs: Sequence[Pair], models: Sequence[str], request: CallRequest, config: Config, out: Output
+) -> Collected:
+    with _progress(out) as on_record:
+        async with open_pool(config, models, request.pool, out) as pool:
+            concurrency = pool_concurrency(config, request.pool)
+            return await collect(pairs, pool, concurrency=concurrency, on_record=on_record)
+
+
+def _known(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:
+    settled = {"ok", "unscored"} if retry_failed else {"ok", "unscored", "failed"}
+    keys = [question.key for question in bank.questions]
+    return {
+        (*key, model)
+        for model in bank.models
+        for key, status in zip(keys, bank.answers(model).status.tolist(), strict=True)
+        if status in settled
+    }
+
+
+@contextmanager
+def _progress(out: Output) -> Iterator[OnRecord | None]:
+    """Draw done/total, rate, time left, dollars so far and expected, and failures; nothing when piped."""
+    if out.quiet or not out.stderr_is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("asking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left, {task.fields[money]}{task.fields[failed]}"),
+    )
+    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking", total=None, money="", failed="")
+
+        def advance(collected: Collected) -> None:
+            done = len(collected.records)
+            expected = None if collected.cost_usd is None else collected.cost_usd / done * collected.total
+            money = f"{dollars(collected.cost_usd)} of about {dollars(expected)}"
+            failed = sum(collected.failures.values())
+            shown = f", {failed:,} failed" if failed else ""
+            bar.update(task, completed=done, total=collected.total, money=money, failed=shown)
+
+        yield advance
