@@ -89,8 +89,8 @@ def _file_format(path: Path) -> str | None:
 
 
 def _lines_format(path: Path) -> str | None:
-    """Return the format of the first line that has one; the lines before it are damaged."""
-    empty = True
+    """Return the format of the first line with answers; a damaged one before it may look like a question."""
+    empty, questions = True, None
     with open_file(path) as stream:
         for line in islice(bounded_lines(stream), _TRIED):
             empty = empty and not line.strip()
@@ -98,11 +98,12 @@ def _lines_format(path: Path) -> str | None:
                 found = _row_format(json_object(line))
             except Unusable:
                 continue
-            if found:
+            if found not in (None, QUESTIONS):
                 return found
+            questions = questions or found
     if empty:
         raise InputError(f"{path}: the file is empty; it should hold one JSON object a line")
-    return None
+    return questions
 
 
 def _row_format(columns: Iterable[str]) -> str | None:

@@ -24,7 +24,7 @@ _DAMAGED = (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zli
 
 class _Log(NamedTuple):
     path: Path
-    created: str
+    created: tuple[str, int]  # logs tell the second; the file's own time tells runs within it apart
     task: str
     model: str
 
@@ -76,7 +76,7 @@ def _header(path: Path) -> _Log:
         spec = read_eval_log(str(path), header_only=True).eval
     except _DAMAGED as error:
         raise _damage(error) from error
-    return _Log(path, str(spec.created), str(spec.task), str(spec.model))
+    return _Log(path, (str(spec.created), path.stat().st_mtime_ns), str(spec.task), str(spec.model))
 
 
 def _damage(error: Exception) -> Unusable:

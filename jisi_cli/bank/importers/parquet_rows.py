@@ -28,7 +28,7 @@ def parquet_columns(source: Path) -> list[str]:
     with open_file(source) as stream:
         try:
             return list(pq.read_schema(stream).names)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(source, error) from error
 
 
@@ -56,7 +56,7 @@ def _batches(source: Path) -> Iterator[RecordBatch]:
     with open_file(source) as stream:
         try:
             yield from pq.ParquetFile(stream).iter_batches(batch_size=_BATCH)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(source, error) from error
 
 

@@ -41,6 +41,15 @@ def test_questions_without_answers_say_how_to_get_answers():
         read_all(FIXTURES / "questions.jsonl")
 
 
+def test_damaged_first_lines_do_not_hide_the_format_of_the_rest(tmp_path: Path):
+    source = tmp_path / "answers.jsonl"
+    source.write_text(
+        '{"query": "q1", "recrods": {"ada": 1}}\n{\n{"query": "q3", "records": {"ada": 1}}\n',
+        encoding="utf-8",
+    )
+    assert detect(source) == "jisi"
+
+
 @pytest.mark.parametrize("name", ["routerbench_0shot.pkl", "a.pickle", "a.pkl.gz"])
 def test_a_pickle_is_refused_with_the_remedy_whatever_format_is_named(tmp_path: Path, name: str):
     for format in (None, "routerbench"):
