@@ -145,7 +145,7 @@ class Ledger:
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise InputError(f"it was written by a newer jisi (format {version}); upgrade jisi")
+                raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
             # Readers do not block the writer, and a commit costs no wait for the disk; a file system
             # without shared memory keeps its own journal mode.
             connection.execute("PRAGMA journal_mode = WAL")
