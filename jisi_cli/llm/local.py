@@ -70,6 +70,8 @@ class LocalModels:
             InputError: xllamacpp or the weights are missing.
             JisiError: The model did not start, or has ended since.
         """
+        if self._closed:
+            raise JisiError(f"local model `{weights}` is not served any more: its pool is closed")
         if weights not in self._starts:
             self._starts[weights] = asyncio.create_task(self._start(weights))
         # The start belongs to everybody who waits: one caller's cancellation must not end it.
@@ -77,18 +79,24 @@ class LocalModels:
         self._servers[weights].check()
         return endpoint
 
-    def close(self) -> None:
-        """End the models; nothing can be started afterwards."""
+    async def close(self) -> None:
+        """End the models; nothing can be started afterwards, and closing again changes nothing."""
         self._closed = True
         for server in self._servers.values():
-            server.end()
+            await asyncio.to_thread(server.stop)
+        # A start that was under way reads the child's log once more, to say why it failed.
+        starting = [start for start in self._starts.values() if not start.done()]
+        if starting:
+            await asyncio.wait(starting)
+        for server in self._servers.values():
+            server.release()
 
     async def _start(self, weights: str) -> LocalEndpoint:
         if importlib.util.find_spec("xllamacpp") is None:
             raise InputError('local models need xllamacpp; install it with `pip install "jisi[local]"`')
         path = await asyncio.to_thread(weights_path, weights)
         if self._closed:
-            raise JisiError(f"local model `{weights}` was not started: the pool is closed")
+            raise JisiError(f"local model `{weights}` was not started: its pool is closed")
         server = self._servers[weights] = _Server(weights, path, self._threads)
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -100,7 +108,8 @@ class LocalModels:
         finally:
             # Also lets the waiting thread go, which reads the child's output until it ends.
             if not server.ready:
-                server.end()
+                server.stop()
+                server.release()
 
 
 class _Server:
@@ -110,7 +119,7 @@ class _Server:
         self._weights = weights
         self._path = path
         self._key = secrets.token_urlsafe(32)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by release()
         self.ready = False
         arguments = {
             "--weights": str(path),
@@ -144,7 +153,7 @@ class _Server:
         if not port:
             raise JisiError(
                 f"local model `{self._weights}` did not start: {self._reason()}; "
-                f"check that {self._path} is a complete .gguf file"
+                f"is {self._path} a complete .gguf file that fits into memory?"
             )
         self.ready = True
         return LocalEndpoint(f"http://127.0.0.1:{port}/v1", self._key)
@@ -154,14 +163,17 @@ class _Server:
         if self._process.poll() is not None:
             raise JisiError(f"local model `{self._weights}` has ended: {self._reason()}; run jisi again")
 
-    def end(self) -> None:
-        """End the child and give everything back; a second call changes nothing."""
+    def stop(self) -> None:
+        """End the child, politely at first."""
         self._process.terminate()
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def release(self) -> None:
+        """Close the streams of a child that has ended."""
         for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
                 stream.close()
