@@ -30,8 +30,8 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
         dataset = fields.name(row.get("task_name"), "task_name", source.stem)
         query = fields.question(row, ("query",))
         # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
-        default = first_line.setdefault((dataset, query), str(place.line))
-        index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", default)
+        index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")
+        index = index or first_line.setdefault((dataset, query), str(place.line))
         return _record(row, dataset, index, query)
 
     return usable(read_rows(source, on_problem), make, on_problem)

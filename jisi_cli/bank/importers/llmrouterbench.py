@@ -33,26 +33,29 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
 def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
     runs = _runs(source)
     splits = _splits(runs)
-    unread = 0
-    for candidates in runs.values():
-        for earlier, path in zip(reversed(range(len(candidates))), candidates, strict=True):
-            place = Place(str(path))
-            try:
-                run = _run(path)
-            except Unusable as why:
-                on_problem(place.problem(why))
-                continue
-            if run.get("demo") is True:
-                unread += 1
-                continue
-            unread += earlier
-            several = len(splits[path.parent.parent.parent]) > 1
-            yield from _records(run, several, place.source, on_problem)
-            break
-    if unread:
-        on_problem(
-            Problem(str(source), None, f"files of demo or earlier runs that are not read: {unread}", True)
-        )
+    read_files = 0
+    for (folder, _), candidates in runs.items():
+        found = _latest_whole(candidates, on_problem)
+        if found is not None:
+            read_files += 1
+            several = len(splits[folder.parent.parent]) > 1
+            yield from _records(*found, several, on_problem)
+    files = sum(len(candidates) for candidates in runs.values())
+    if read_files < files:
+        which = "the latest run of each dataset, split and model that is whole and no demo"
+        on_problem(Problem(str(source), None, f"{read_files} of {files} files are read: {which}", note=True))
+
+
+def _latest_whole(candidates: list[Path], on_problem: OnProblem) -> tuple[str, Row] | None:
+    for path in candidates:
+        try:
+            run = _run(path)
+        except Unusable as why:
+            on_problem(Place(str(path)).problem(why))
+        else:
+            if run.get("demo") is not True:
+                return str(path), run
+    return None
 
 
 def _runs(source: Path) -> dict[tuple[Path, str], list[Path]]:
@@ -82,7 +85,7 @@ def _run(path: Path) -> Row:
     return run
 
 
-def _records(run: Row, several_splits: bool, source: str, on_problem: OnProblem) -> Iterator[Located]:
+def _records(source: str, run: Row, several_splits: bool, on_problem: OnProblem) -> Iterator[Located]:
     dataset = fields.required(run["dataset_name"], "dataset_name")
     if several_splits:
         dataset = f"{dataset}/{fields.name(run.get('split'), 'split', 'unnamed')}"

@@ -30,6 +30,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What is read, and the column names it is looked for under, best first."""
 
+_NAMED = 12
+"""Ignored columns that the note names."""
+
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
     """Yield a record per row, and one note naming the columns that were not read; see `Importer`."""
@@ -54,7 +57,7 @@ class _Table:
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
         query = fields.question(row, COLUMNS["query"])
         dataset = fields.name(found["dataset"], "dataset", self._source.stem)
-        index = fields.name(found["index"], "index", self._default_index(dataset, query, place))
+        index = fields.name(found["index"], "index", "") or self._first_row(dataset, query, place)
         score = fields.score(found["score"])
         response = fields.text(found["response"])
         if response is None and score is not None and self._is_csv and self._has("response"):
@@ -76,7 +79,7 @@ class _Table:
             order=_order(found["order"], index),
         )
 
-    def _default_index(self, dataset: str, query: str, place: Place) -> str:
+    def _first_row(self, dataset: str, query: str, place: Place) -> str:
         """Return the number of the question's first row, which all its models share."""
         return self._first_line.setdefault((dataset, query), str(place.line))
 
@@ -85,9 +88,10 @@ class _Table:
 
     def _note_ignored(self, on_problem: OnProblem) -> None:
         known = {name for names in COLUMNS.values() for name in names}
-        ignored = ", ".join(f"`{column}`" for column in self._columns if column not in known)
+        ignored = [fields.shown(column) for column in self._columns if column not in known]
         if ignored:
-            on_problem(Problem(str(self._source), None, f"columns that are not read: {ignored}", note=True))
+            names = ", ".join(ignored[:_NAMED]) + (", …" if len(ignored) > _NAMED else "")
+            on_problem(Problem(str(self._source), None, f"columns that are not read: {names}", note=True))
 
 
 def _order(recorded: object, index: str) -> int | None:

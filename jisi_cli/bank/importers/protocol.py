@@ -43,8 +43,8 @@ class Place(NamedTuple):
     line: int | None = None
 
     def problem(self, message: object) -> Problem:
-        """Return the problem of something at this place that is skipped."""
-        return Problem(self.source, self.line, str(message))
+        """Return the problem of something at this place that is skipped, in one line."""
+        return Problem(self.source, self.line, " ".join(str(message).split()))
 
 
 Row = Mapping[str, object]

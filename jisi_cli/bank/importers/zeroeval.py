@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_uppercase
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, items_of, usable
 from jisi_cli.bank.importers.files import files_in
 from jisi_cli.bank.importers.json_lines import json_file
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
+from jisi_cli.bank.importers.questions import with_choices
 from jisi_cli.bank.records import Record
 
-_GRADERS = {"gsm": "numeric", "math-l5": "numeric", "crux": "exact"}
-_QUESTION = ("question", "problem", "query", "prompt")
-_ANSWER = ("answer", "correct_answer", "solution", "target")
+_GRADERS = {"gsm": "numeric", "math-l5": "numeric", "crux": "exact", "mmlu-redux": "choice"}
+_QUESTION = ("question", "problem", "puzzle", "instruction")
+_ANSWER = ("correct_answer", "answer", "solution")
 _LAST_NUMBER = re.compile(r"([0-9]{1,18})$")
 
 
@@ -77,7 +79,7 @@ def _response(item: Row) -> str | None:
 def _query(item: Row) -> str:
     """Return the bare question; where there is none, the chat history's, which has ZeroEval's template."""
     try:
-        return fields.question(item, _QUESTION)
+        return with_choices(fields.question(item, _QUESTION), item.get("choices"))
     except Unusable:
         history = item.get("chat_history")
         if not isinstance(history, list) or not history:
@@ -86,6 +88,10 @@ def _query(item: Row) -> str:
 
 
 def _reference(item: Row) -> str | None:
-    answer = fields.text(fields.first(item, _ANSWER))
+    found = fields.first(item, _ANSWER)
+    choices = item.get("choices")
+    if isinstance(choices, list) and found in choices[: len(ascii_uppercase)]:
+        return ascii_uppercase[choices.index(found)]  # models are asked for the letter
+    answer = fields.text(found)
     # gsm keeps the mark that GSM8K puts before a final answer: "# 18".
     return answer.lstrip("#").strip() if answer is not None and answer.startswith("#") else answer

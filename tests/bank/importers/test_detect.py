@@ -88,3 +88,12 @@ def test_a_missing_source_is_named(tmp_path: Path):
 @pytest.mark.parametrize("format", IMPORTERS)
 def test_every_registered_importer_exists(format: str):
     assert callable(importer(format))
+
+
+def test_a_format_that_does_not_fit_is_refused_in_one_line():
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_all(FIXTURES / "zeroeval", "jisi")
+    with pytest.raises(InputError, match=r"no \*\.json in it or below"):
+        read_all(FIXTURES.parent / "bank" / "importers", "zeroeval")
+    with pytest.raises(InputError, match="no usable answer in it, read as the format zeroeval"):
+        read_all(FIXTURES / "long.csv", "zeroeval")

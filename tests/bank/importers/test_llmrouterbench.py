@@ -32,7 +32,7 @@ def test_the_latest_run_counts_and_demo_runs_are_passed_over():
         "\\boxed{42}"
     ]
     assert [problem.message for problem in problems if problem.note] == [
-        "files of demo or earlier runs that are not read: 2"
+        "4 of 6 files are read: the latest run of each dataset, split and model that is whole and no demo"
     ]
 
 
@@ -79,4 +79,5 @@ def test_a_damaged_latest_file_is_named_and_the_run_before_it_is_read(tmp_path: 
     assert [(problem.line, problem.message[:20]) for problem in problems] == [
         (None, "not JSON: Expecting "),
         (1, "not a JSON object ({"),
+        (None, "1 of 2 files are rea"),
     ]

@@ -47,3 +47,9 @@ def test_an_empty_output_is_an_answer_and_an_absent_one_is_missing():
 
 def test_summaries_beside_the_results_are_not_results():
     assert read_all(RESULTS)[1] == []
+
+
+def test_a_multiple_choice_item_shows_its_choices_and_is_graded_by_letter():
+    record = by_answer(read_all(RESULTS)[0])["mmlu-redux", "mmlu-0", MODEL]
+    assert record.query == "Which is a vowel?\nA. x\nB. e"
+    assert (record.reference, record.grader) == ("B", "choice")
