@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -146,10 +147,7 @@ class Ledger:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
                 raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
-            # Readers do not block the writer, and a commit costs no wait for the disk; a file system
-            # without shared memory keeps its own journal mode.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            _write_ahead(connection)
             if version == 0:
                 with connection:
                     connection.execute(_CREATE)
@@ -159,3 +157,21 @@ class Ledger:
             raise
         self._connection = connection
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers not block the writer, and commits not wait for the disk.
+
+    A file system without shared memory keeps its own journal mode, which only is slower.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # When several processes open a new ledger at once, SQLite does not wait here by itself.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,0 +1,43 @@
+"""A process that asks the model `a` some questions: `python -m tests.llm.asking_process API_BASE COUNT [streamed]`.
+
+It prints each answer as it comes. Tests start several, and kill some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import numpy as np
+
+from jisi_cli.config import ModelEntry, Price
+from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.llm.answer import Message
+from jisi_cli.llm.json_disk import open_cache
+from jisi_cli.llm.limits import Limits
+from jisi_cli.llm.live import LivePool, Run
+from jisi_cli.paths import cache_folder
+
+
+async def main(api_base: str, count: int, streamed: bool) -> None:
+    pool = LivePool(
+        [ModelEntry("a", "openai/a", api_base=api_base, price=Price(1, 2))],
+        rng=np.random.default_rng(),
+        cache=open_cache(cache_folder() / "answers", warn=sys.exit),
+        ledger=Ledger(ledger_path(), warn=sys.exit),
+        limits=Limits(concurrency=4),
+        timeout=20,
+        run=Run(id="r", command="test"),
+    )
+
+    async def one(number: int) -> None:
+        messages = [Message(role="user", content=f"question {number}")]
+        answer = await pool.ask("a", messages, role="probe", on_text=(lambda _: None) if streamed else None)
+        print(f"{number}\t{answer.error or answer.text}", flush=True)
+
+    async with pool:
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), "streamed" in sys.argv[3:]))

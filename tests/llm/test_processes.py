@@ -1,0 +1,102 @@
+"""Several processes, killed and interrupted ones, over one cache and one ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from jisi_cli.ledger import Ledger, ledger_path
+from tests.loopback import Loopback, journal_count
+
+ROOT = Path(__file__).parent.parent.parent
+CONCURRENCY = 4
+
+
+class Server(NamedTuple):
+    api_base: str
+    journal: Path
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server in a process of its own; its answers take a moment."""
+    script, journal = tmp_path / "script.json", tmp_path / "journal.jsonl"
+    script.write_text(json.dumps({"models": {"a": {"text": "answer to {question}", "delay": 0.05}}}))
+    process = start("tests.loopback", "--port", "0", "--script", str(script), "--journal", str(journal))
+    assert process.stdout is not None
+    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}/v1", journal)
+    process.kill()
+    process.communicate()
+
+
+def lines(process: subprocess.Popen[str]) -> tuple[list[str], str]:
+    """Wait for a process; return the lines it printed, sorted, and its stderr."""
+    out, err = process.communicate(timeout=120)
+    return sorted(out.splitlines(), key=lambda line: int(line.split("\t")[0])), err
+
+
+EXPECTED = [f"{number}\tanswer to question {number}" for number in range(40)]
+
+
+def test_two_processes_share_cache_and_ledger(server: Server) -> None:
+    both = [start("tests.llm.asking_process", server.api_base, "40") for _ in range(2)]
+    for process in both:
+        out, err = lines(process)
+        assert (process.returncode, out, err) == (0, EXPECTED, "")
+    rows = list(Ledger(ledger_path(), warn=pytest.fail).rows())
+    assert len(rows) == 80
+    paid = sum(not row.cached for row in rows)
+    assert 40 <= journal_count(server.journal, "received") == paid <= 80
+    third = start("tests.llm.asking_process", server.api_base, "40")
+    assert lines(third)[0] == EXPECTED
+    assert journal_count(server.journal, "received") == paid
+
+
+def test_killed_at_any_moment_only_the_calls_in_flight_are_asked_again(server: Server) -> None:
+    for printed in (1, 11):
+        process = start("tests.llm.asking_process", server.api_base, "40")
+        assert process.stdout is not None
+        for _ in range(printed):
+            process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    out, err = lines(start("tests.llm.asking_process", server.api_base, "40"))
+    assert (out, err) == (EXPECTED, "")
+    assert journal_count(server.journal, "received") <= 40 + 2 * CONCURRENCY
+
+
+@pytest.mark.parametrize("streamed", ["", "streamed"])
+def test_ctrl_c_ends_the_calls_without_a_word_from_the_libraries(loopback: Loopback, streamed: str) -> None:
+    loopback.script("a", text="slow as can be", delay=0.0 if streamed else 30.0, piece_delay=30.0)
+    process = start("tests.llm.asking_process", loopback.api_base, "8", streamed)
+    while loopback.count() < CONCURRENCY:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    # Python's own traceback of the interrupt, and nothing about tasks, sessions or coroutines.
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert not any(word in err for word in ("never", "Unclosed", "destroyed", "ResourceWarning", "LiteLLM"))
+    assert loopback.count() == CONCURRENCY
+    assert list(Ledger(ledger_path(), warn=pytest.fail).rows()) == []
+
+
+def test_streaming_and_failing_write_nothing_to_the_terminal(loopback: Loopback) -> None:
+    odd = {"prompt_tokens": 1.5, "completion_tokens": "many", "total_tokens": -1}
+    loopback.script("a", text="answer to {question}", usage=odd, every=3)
+    out, err = lines(start("tests.llm.asking_process", loopback.api_base, "6", "streamed"))
+    assert out == EXPECTED[:6]
+    assert err == ""
