@@ -17,6 +17,7 @@ from jisi_cli.llm.usage import reported_cost, tokens_of
 
 if TYPE_CHECKING:
     import httpx
+    import openai
 
 _LOCAL = "local:"
 
@@ -80,6 +81,7 @@ class Provider:
         self._timeout = timeout
         self._local_models = local_models
         self._http: httpx.AsyncClient | None = None
+        self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
         self._prepared = False
 
     async def prepare(self) -> None:
@@ -129,6 +131,7 @@ class Provider:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+            self._clients.clear()
 
     async def _target(self, entry: ModelEntry) -> dict[str, Any]:
         """Return the arguments that say where the call goes."""
@@ -148,14 +151,19 @@ class Provider:
         key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
         return {"model": model, "api_base": api_base, "client": self._client(api_base, key)}
 
-    def _client(self, api_base: str, api_key: str) -> Any:  # noqa: ANN401 - openai is imported late
+    def _client(self, api_base: str, api_key: str) -> openai.AsyncOpenAI:
         import openai
 
         from jisi_cli.llm.transport import lenient_client
 
-        if self._http is None:
-            self._http = lenient_client()
-        return openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http)
+        client = self._clients.get((api_base, api_key))
+        if client is None:
+            self._http = self._http or lenient_client()
+            client = openai.AsyncOpenAI(
+                api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http
+            )
+            self._clients[api_base, api_key] = client
+        return client
 
     async def _whole(self, request: dict[str, Any]) -> tuple[str, _End]:
         response = await self._send(request)
