@@ -11,6 +11,9 @@ from jisi_cli.errors import InputError
 Compat = Literal["paper", "openjisi"]
 """Which reading of the method: the paper's equations, or the authors' released code."""
 
+Switch = Literal["paper", "consensus"]
+"""What ends a question: the paper's adaptive switch alone, or agreement of the candidates first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
@@ -27,6 +30,10 @@ class Hyperparameters:
         t: Share of the best fine score that still makes a model an aggregatee.
         max_aggregate_tokens: Responses together longer than this are cut down to two.
         compat: `paper`, or `openjisi` for the choices of the authors' released code.
+        switch: `paper`, or `consensus` to stop where the candidates' final answers agree (ours).
+        u: Share of the candidates' weight that an answer needs to win at once: 0.999 is unanimous.
+        probe_schedule: How many candidates are asked in each round, as in `2,1`; the next round comes
+            only while they disagree (`consensus` only). Empty asks all at once.
     """
 
     k: int = 3
@@ -39,21 +46,39 @@ class Hyperparameters:
     t: float = 0.8
     max_aggregate_tokens: int = 13_000
     compat: Compat = "paper"
+    switch: Switch = "paper"
+    u: float = 0.999
+    probe_schedule: str = ""
 
     def __post_init__(self) -> None:
         for name in ("k", "n_base", "max_aggregate_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1, not {value!r}")
-        for name in ("gamma", "beta", "epsilon", "sigma", "delta", "t"):
+        for name in ("gamma", "beta", "epsilon", "sigma", "delta", "t", "u"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}")
         total = self.epsilon + self.sigma + self.delta
         if abs(total - 1) > 1e-9:
             raise InputError(f"epsilon + sigma + delta must be 1, not {total:g}; set all three")
-        if self.compat not in get_args(Compat):
-            raise InputError(f"compat must be one of {', '.join(get_args(Compat))}, not {self.compat!r}")
+        for name, choices in (("compat", get_args(Compat)), ("switch", get_args(Switch))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        self._check_schedule()
+
+    def rounds(self) -> tuple[int, ...]:
+        """How many candidates are asked in each round; they add up to K."""
+        return tuple(int(part) for part in self.probe_schedule.split(",")) if self.probe_schedule else (self.k,)
+
+    def _check_schedule(self) -> None:
+        if not self.probe_schedule:
+            return
+        parts = self.probe_schedule.split(",")
+        if not all(part.strip().isdecimal() and int(part) >= 1 for part in parts) or sum(map(int, parts)) != self.k:
+            raise InputError(f"probe_schedule must be numbers that add up to k={self.k}, not {self.probe_schedule!r}")
+        if self.switch != "consensus":
+            raise InputError("probe_schedule stops when candidates agree; it needs switch = consensus")
 
     def with_changes(self, changes: Mapping[str, Any], where: str) -> Hyperparameters:
         """Return a copy with some settings replaced; None leaves a setting as it is.
@@ -68,9 +93,7 @@ class Hyperparameters:
         known = {field.name for field in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
-            raise InputError(
-                f"{where}: unknown hyper-parameter `{unknown[0]}`; known: {', '.join(sorted(known))}"
-            )
+            raise InputError(f"{where}: unknown hyper-parameter `{unknown[0]}`; known: {', '.join(sorted(known))}")
         try:
             return replace(self, **{name: value for name, value in changes.items() if value is not None})
         except InputError as error:

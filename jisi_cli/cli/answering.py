@@ -15,7 +15,7 @@ from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode
 from jisi_cli.llm.answer import Sampling
-from jisi_cli.methods.jisi import JiSi, Variant
+from jisi_cli.methods.jisi import Aggregation, JiSi
 from jisi_cli.methods.protocol import Call, Outcome
 
 _NEIGHBOURS = 5
@@ -27,7 +27,7 @@ class AskRequest:
 
     text: str
     system: str | None
-    variant: str
+    aggregation: str
     explain: bool
     stream: bool | None
     as_json: bool
@@ -72,8 +72,8 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
 
 async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Outcome:
     (query,) = session.queries([request.text], request.system)
-    variant = cast(Variant, request.variant)
-    method = JiSi(session.arrays, session.embedder, session.settings, variant, request.sampling())
+    aggregation = cast(Aggregation, request.aggregation)
+    method = JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
     (first,) = method.plan([query])
     async with session.pool(request.pool) as pool:
         return await method.answer(query, first, pool, view)

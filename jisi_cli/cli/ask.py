@@ -19,7 +19,7 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
-_VARIANTS = {"auto": "jisi", "route": "jisi-router", "aggregate": "jisi-static"}
+_AGGREGATION = {"auto": "auto", "route": "never", "aggregate": "always"}
 
 
 @routing_options
@@ -68,7 +68,7 @@ def ask(
     from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
-    if mode not in _VARIANTS:
+    if mode not in _AGGREGATION:
         raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
     text = read_question(query)
     session = Session(bank, config, split_names(models), routing, out)
@@ -76,7 +76,7 @@ def ask(
     request = AskRequest(
         text=text,
         system=system,
-        variant=_VARIANTS[mode],
+        aggregation=_AGGREGATION[mode],
         explain=explain,
         stream=stream,
         as_json=as_json,

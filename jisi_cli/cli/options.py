@@ -42,6 +42,9 @@ _ROUTING: dict[str, tuple[type, str]] = {
     "t": (float, "Share of the best fine score that still aggregates"),
     "max_aggregate_tokens": (int, "Responses longer than this together: the best two only"),
     "compat": (str, "`paper`, or `openjisi` for the choices of the authors' code"),
+    "switch": (str, "`paper`, or `consensus` to stop where candidates agree (ours)"),
+    "u": (float, "Share of the candidates that must agree; 0.5 is a majority"),
+    "probe_schedule": (str, "Rounds of candidates with consensus, as in 2,1"),
 }
 
 
@@ -66,7 +69,8 @@ def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
     default = getattr(Hyperparameters(), name)
-    option = typer.Option(f"--{name.replace('_', '-')}", metavar=_METAVARS[kind], help=f"{text} [{default}].")
+    shown = default if default != "" else "all at once"
+    option = typer.Option(f"--{name.replace('_', '-')}", metavar=_METAVARS[kind], help=f"{text} [{shown}].")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -5,35 +5,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jisi_cli.embedders.protocol import Embedder
-from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Answer, Message, OnText, Pool, Role, Sampling
+from jisi_cli.llm.answer import Answer, Pool, Sampling
 from jisi_cli.methods.aggregation_prompt import aggregation_messages
+from jisi_cli.methods.asking import Asker
+from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 
-Variant = Literal["jisi", "jisi-router", "jisi-static", "jisi-query"]
-"""`jisi`: all of it. `jisi-router`: the best aggregatee, never aggregates. `jisi-static`: always
-aggregates the top K (t = 0). `jisi-query`: stage 1 alone, one call."""
+Aggregation = Literal["auto", "never", "always"]
+"""`auto`: the adaptive switch decides. `never`: the best aggregatee answers, or with the consensus
+switch the heaviest group. `always`: the top K are aggregated (t = 0)."""
 
 _COMPAT_AGGREGATION = Sampling(temperature=0.7, max_tokens=32_768)
 
 
 class JiSi:
-    """The paper's method over one bank.
+    """The paper's method over one bank, with the consensus switch where the settings ask for it.
 
     Args:
         bank: The bank's arrays, for the models that the pool can ask.
         embedder: The bank's own embedder, for responses that come without a vector.
         settings: Hyper-parameters.
-        variant: How much of the method.
+        aggregation: Whether responses are aggregated.
         sampling: Sampling parameters of every call.
     """
 
@@ -42,16 +46,16 @@ class JiSi:
         bank: BankArrays,
         embedder: Embedder,
         settings: Hyperparameters,
-        variant: Variant = "jisi",
+        aggregation: Aggregation = "auto",
         sampling: Sampling | None = None,
     ) -> None:
-        self._bank, self._embedder, self._variant = bank, embedder, variant
-        self._settings = replace(settings, t=0.0) if variant == "jisi-static" else settings
-        self._sampling = sampling or Sampling()
+        self.bank, self.embedder, self.aggregation = bank, embedder, aggregation
+        self.settings = replace(settings, t=0.0) if aggregation == "always" else settings
+        self.sampling = sampling or Sampling()
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Coarse]:
         """Yield stage 1 of each query; the similarities of a block are matrix products."""
-        return coarse_block(self._bank, np.stack([query.vector for query in queries]), self._settings)
+        return coarse_block(self.bank, np.stack([query.vector for query in queries]), self.settings)
 
     async def answer(self, query: Query, plan: Coarse, pool: Pool, listener: Listener) -> Outcome:
         """Carry out stages 2 and 3 for one query.
@@ -60,15 +64,18 @@ class JiSi:
             NoAnswerError: No model of the pool could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        run = _Run(self._bank, self._embedder, self._settings, self._sampling, query, plan, pool, listener)
-        if self._variant == "jisi-query":
-            return await run.first_that_answers(plan.ranking, "expert", "stage 1 chose it", "route")
-        await run.probe()
+        run = _Run(self, query, plan, pool, listener)
+        agreed = await run.probe()
+        if agreed is not None:
+            return run.agree(agreed)
         if not run.answers:
-            rest = plan.ranking[len(plan.candidates) :]
-            return await run.first_that_answers(rest, "expert", "no candidate answered", "fallback")
+            return await run.ask_the_rest()
         second = run.decide()
-        return await run.conclude(second, aggregate=self._variant != "jisi-router")
+        if self.settings.switch == "consensus" and self.aggregation == "never":
+            group = run.group()
+            if group is not None:
+                return run.agree(group, second)
+        return await run.conclude(second)
 
     async def probe(
         self, query: Query, plan: Coarse, pool: Pool, listener: Listener
@@ -79,165 +86,140 @@ class JiSi:
             NoAnswerError: No candidate answered.
             BudgetError: The budget stopped every candidate.
         """
-        run = _Run(self._bank, self._embedder, self._settings, self._sampling, query, plan, pool, listener)
+        run = _Run(self, query, plan, pool, listener)
         await run.probe()
         if not run.answers:
-            raise run.nobody()
+            raise run.asker.nobody()
         second = run.decide()
-        return run.decision(second, second.aggregatees), tuple(run.calls)
+        return run.decision(second, second.aggregatees), tuple(run.asker.calls)
 
 
-@dataclass
 class _Run:
     """One question on its way; models are indices into the bank's."""
 
-    bank: BankArrays
-    embedder: Embedder
-    settings: Hyperparameters
-    sampling: Sampling
-    query: Query
-    first: Coarse
-    pool: Pool
-    listener: Listener
-    answers: dict[int, Answer] = field(default_factory=dict)
-    vectors: dict[int, np.ndarray] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    stopped: BudgetError | None = None
+    def __init__(self, method: JiSi, query: Query, first: Coarse, pool: Pool, listener: Listener) -> None:
+        self.method, self.query, self.first, self.pool = method, query, first, pool
+        self.settings, self.names = method.settings, method.bank.model_names
+        self.asker = Asker(pool, listener)
+        self.answers: dict[int, Answer] = {}
+        self.vectors: dict[int, NDArray[np.floating]] = {}
+        self.asked: list[int] = []
+        self.seconds: dict[str, float] = {}
 
-    async def probe(self) -> None:
-        """Ask the candidates at the same time and embed each response as it arrives (step 6)."""
-        started = time.perf_counter()
-        await asyncio.gather(*(self._probe_one(model) for model in self.first.candidates))
-        self.seconds["probe"] = time.perf_counter() - started
+    async def probe(self) -> Consensus | None:
+        """Ask the candidates, a round at the same time, and embed each response as it arrives (step 6).
+
+        Returns:
+            The group that wins at once, where the settings look for one.
+        """
+        rest = list(self.first.candidates)
+        with self._timed("probe"):
+            for size in self.settings.rounds():
+                now, rest = rest[:size], rest[size:]
+                self.asked += now
+                await asyncio.gather(*(self._probe_one(model) for model in now))
+                group = self.group() if self.settings.switch == "consensus" else None
+                if group is not None and group.share >= self.settings.u:
+                    return group
+        return None
+
+    def group(self) -> Consensus | None:
+        """Return the heaviest group of equal final answers (C1, C2)."""
+        finals = {
+            model: extract_any(answer.text, self.query.grader)
+            for model, answer in self.answers.items()
+            if model in self.asked
+        }
+        return heaviest_group(self.asked, self.first.scores.tolist(), finals)
 
     def decide(self) -> Fine:
         """Refine the support set by what came back (steps 6-11)."""
-        started = time.perf_counter()
-        answered = tuple(model for model in self.first.candidates if model in self.answers)
-        tokens = [self._tokens(model) for model in answered]
-        probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), np.array(tokens))
-        messages = self.query.messages()
-        answerable = np.array([self.pool.can_answer(name, messages) for name in self.bank.model_names])
-        second = fine(self.bank, self.first, probes, self.settings, answerable)
-        self.seconds["score"] = time.perf_counter() - started
-        return second
+        with self._timed("score"):
+            answered = tuple(model for model in self.first.candidates if model in self.answers)
+            tokens = np.array([self._tokens(model) for model in answered])
+            probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
+            messages = self.query.messages()
+            answerable = np.array([self.pool.can_answer(name, messages) for name in self.names])
+            return fine(self.method.bank, self.first, probes, self.settings, answerable)
 
-    async def conclude(self, second: Fine, *, aggregate: bool) -> Outcome:
+    def agree(self, group: Consensus, second: Fine | None = None) -> Outcome:
+        """Let the best-ranked member of a group answer (C3, C4)."""
+        reason = f"{len(group.members)} of {len(self.asked)} candidates agree, with {group.share:.0%} of the weight"
+        return self._outcome(self.answers[group.members[0]], "consensus", reason, second, group.members)
+
+    async def ask_the_rest(self) -> Outcome:
+        """Ask the models behind the candidates, one after another, when no candidate answered."""
+        rest = [self.names[model] for model in self.first.ranking[len(self.first.candidates) :]]
+        answer = await self.asker.first_that_answers(rest, self.query.messages(), "expert", self.method.sampling)
+        if answer is None:
+            raise self.asker.nobody()
+        return self._outcome(answer, "fallback", "no candidate answered", None, [self.names.index(answer.model)])
+
+    async def conclude(self, second: Fine) -> Outcome:
         """Fetch what is missing and route or aggregate (steps 12-14)."""
-        wanted = second.aggregatees if aggregate else second.aggregatees[:1]
+        wanted = second.aggregatees[:1] if self.method.aggregation == "never" else second.aggregatees
         await self._ask_experts(wanted)
         kept = [model for model in wanted if model in self.answers]
         if not kept:
             best = next(model for model in second.ranking if model in self.answers)
             return self._outcome(self.answers[best], "fallback", "no chosen model answered", second, (best,))
         used = limit_tokens(kept, [self._tokens(model) for model in kept], self.settings)
-        if len(used) == 1:
-            reason = self._routing_reason(second, aggregate=aggregate, kept=len(kept))
-            return self._outcome(self.answers[used[0]], "route", reason, second, used)
-        return await self._aggregate(second, used)
-
-    async def first_that_answers(self, ranking: Sequence[int], role: Role, reason: str, mode: Mode) -> Outcome:
-        """Ask one model after another until one answers."""
-        for place, model in enumerate(ranking):
-            name = self.bank.model_names[model]
-            self.listener.writing(name)
-            answer = await self._ask(model, self.query.messages(), role, self.sampling, self.listener.text)
-            if answer is not None and answer.ok:
-                late: Mode = mode if place == 0 else "fallback"
-                return self._outcome(
-                    answer, late, reason if place == 0 else "better ones did not answer", None, (model,)
-                )
-        raise self.nobody()
+        if len(used) > 1:
+            return await self._aggregate(second, used)
+        return self._outcome(self.answers[used[0]], "route", self._routing_reason(second, kept), second, used)
 
     def decision(self, second: Fine | None, used: Sequence[int]) -> Decision:
         """Gather what was decided, by name."""
-        names = self.bank.model_names
-        answered = tuple(names[model] for model in self.first.candidates if model in self.answers)
-        return Decision(names, self.first, second, answered, tuple(names[model] for model in used))
-
-    def nobody(self) -> NoAnswerError | BudgetError:
-        """Return the error for a question that no model answered, with each model's own words."""
-        if self.stopped is not None:
-            return self.stopped
-        reasons = "; ".join(f"{call.answer.model}: {call.answer.error or 'empty answer'}" for call in self.calls)
-        return NoAnswerError(f"no model could answer ({reasons or 'none was asked'})")
+        answered = tuple(self.names[model] for model in self.first.candidates if model in self.answers)
+        return Decision(self.names, self.first, second, answered, tuple(self.names[model] for model in used))
 
     async def _probe_one(self, model: int) -> None:
-        answer = await self._ask(model, self.query.messages(), "probe", self.sampling)
-        if answer is None or not answer.ok:
+        answer = await self.asker.ask(self.names[model], self.query.messages(), "probe", self.method.sampling)
+        if answer is None:
             return
         vector = answer.vector
         if vector is None:
             # Embedding is pure computation: in a thread it overlaps with the calls still out.
-            vector = (await asyncio.to_thread(self.embedder.embed, [answer.text]))[0]
+            vector = (await asyncio.to_thread(self.method.embedder.embed, [answer.text]))[0]
         self.answers[model], self.vectors[model] = answer, vector
 
     async def _ask_experts(self, wanted: Sequence[int]) -> None:
-        """Call the aggregatees that were not candidates (step 12); one that failed is not called again."""
-        started = time.perf_counter()
-        missing = [model for model in wanted if model not in self.first.candidates]
-        found = await asyncio.gather(
-            *(self._ask(model, self.query.messages(), "expert", self.sampling) for model in missing)
-        )
-        self.answers.update(
-            (model, answer) for model, answer in zip(missing, found, strict=True) if answer is not None and answer.ok
-        )
-        if missing:
-            self.seconds["experts"] = time.perf_counter() - started
+        """Call the aggregatees that were not asked yet (step 12); one that failed is not called again."""
+        missing = [model for model in wanted if model not in self.asked]
+        if not missing:
+            return
+        messages, sampling = self.query.messages(), self.method.sampling
+        with self._timed("experts"):
+            found = await asyncio.gather(
+                *(self.asker.ask(self.names[model], messages, "expert", sampling) for model in missing)
+            )
+        self.answers.update((model, answer) for model, answer in zip(missing, found, strict=True) if answer)
 
     async def _aggregate(self, second: Fine, used: tuple[int, ...]) -> Outcome:
         """Let the best model by g write the answer; on failure the next, at last the best response itself."""
-        started = time.perf_counter()
-        messages = aggregation_messages(
-            self.query.text, [self.answers[model].text for model in used], self.query.system
-        )
-        sampling = _COMPAT_AGGREGATION if self.settings.compat == "openjisi" else self.sampling
-        names = self.bank.model_names
-        for place, model in enumerate(self.first.ranking):
-            self.listener.writing(names[model])
-            answer = await self._ask(model, messages, "aggregator", sampling, self.listener.text)
-            if answer is not None and answer.ok:
-                self.seconds["aggregate"] = time.perf_counter() - started
-                reason = f"{len(used)} models score within t={self.settings.t:g} of the best"
-                if place:
-                    reason += f"; {names[model]} stood in for {names[self.first.ranking[0]]}"
-                return self._outcome(answer, "aggregate", reason, second, used)
-            if self.stopped is not None:
-                break
-        self.seconds["aggregate"] = time.perf_counter() - started
-        why = "the budget left no room for the aggregator" if self.stopped else "no aggregator answered"
-        return self._outcome(self.answers[used[0]], "fallback", f"{why}; this is the best response", second, used)
-
-    async def _ask(
-        self,
-        model: int,
-        messages: Sequence[Message],
-        role: Role,
-        sampling: Sampling,
-        on_text: OnText | None = None,
-    ) -> Answer | None:
-        """Make one call and note it; None when the budget forbids it."""
-        name = self.bank.model_names[model]
-        self.listener.asked(name, role)
-        try:
-            answer = await self.pool.ask(name, messages, role=role, sampling=sampling, on_text=on_text)
-        except BudgetError as error:
-            self.stopped = error
-            return None
-        call = Call(role, answer)
-        self.calls.append(call)
-        self.listener.answered(call)
-        return answer
+        responses = [self.answers[model].text for model in used]
+        messages = aggregation_messages(self.query.text, responses, self.query.system)
+        sampling = _COMPAT_AGGREGATION if self.settings.compat == "openjisi" else self.method.sampling
+        ranking = [self.names[model] for model in self.first.ranking]
+        with self._timed("aggregate"):
+            answer = await self.asker.first_that_answers(ranking, messages, "aggregator", sampling)
+        if answer is None:
+            why = "the budget left no room for the aggregator" if self.asker.stopped else "no aggregator answered"
+            best = self.answers[used[0]]
+            return self._outcome(best, "fallback", f"{why}; this is the best response", second, used)
+        reason = f"{len(used)} models score within t={self.settings.t:g} of the best"
+        if answer.model != ranking[0]:
+            reason += f"; {answer.model} stood in for {ranking[0]}"
+        return self._outcome(answer, "aggregate", reason, second, used)
 
     def _tokens(self, model: int) -> float:
         tokens = self.answers[model].completion_tokens
         return float("nan") if tokens is None else float(tokens)
 
-    def _routing_reason(self, second: Fine, *, aggregate: bool, kept: int) -> str:
-        if not aggregate:
+    def _routing_reason(self, second: Fine, kept: Sequence[int]) -> str:
+        if self.method.aggregation == "never":
             return "it has the best fine score, and aggregation is off"
-        if len(second.aggregatees) > kept:
+        if len(second.aggregatees) > len(kept):
             return "the other chosen models did not answer"
         if float(second.scores.max()) <= 0:
             return "no model solved a question like this; the first candidate answers"
@@ -248,8 +230,16 @@ class _Run:
             answer=answer,
             mode=mode,
             reason=reason,
-            calls=tuple(self.calls),
+            calls=tuple(self.asker.calls),
             decision=self.decision(second, used),
             seconds=dict(self.seconds),
-            stopped_by_budget=self.stopped is not None,
+            stopped_by_budget=self.asker.stopped is not None,
         )
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started

@@ -1,0 +1,86 @@
+"""How each method is made from train data; imported when a method is first asked for."""
+
+from __future__ import annotations
+
+from jisi_cli.errors import InputError
+from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
+from jisi_cli.methods.jisi import JiSi
+from jisi_cli.methods.jisi_query import JiSiQuery
+from jisi_cli.methods.knn import Knn
+from jisi_cli.methods.ranked import RankedMethod
+from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
+
+
+def jisi(context: MethodContext, name: str) -> JiSi:
+    """Make the whole of the paper's method, with the paper's switch."""
+    paper = with_settings(context, switch="paper", probe_schedule="")
+    return JiSi(paper.bank, paper.embedder, paper.settings)
+
+
+def jisi_router(context: MethodContext, name: str) -> JiSi:
+    """Make the router: A_1 of step 11, never aggregates."""
+    paper = with_settings(context, switch="paper", probe_schedule="")
+    return JiSi(paper.bank, paper.embedder, paper.settings, "never")
+
+
+def jisi_static(context: MethodContext, name: str) -> JiSi:
+    """Make the variant that always aggregates the top K."""
+    paper = with_settings(context, switch="paper", probe_schedule="")
+    return JiSi(paper.bank, paper.embedder, paper.settings, "always")
+
+
+def jisi_query(context: MethodContext, name: str) -> RankedMethod:
+    """Make stage 1 alone."""
+    return RankedMethod(JiSiQuery(context.bank, context.settings), "stage 1 ranks it first")
+
+
+def jisi_vote(context: MethodContext, name: str) -> JiSi:
+    """Make the vote of the candidates: no call beyond the probes."""
+    ours = with_settings(context, switch="consensus")
+    return JiSi(ours.bank, ours.embedder, ours.settings, "never")
+
+
+def jisi_consensus(context: MethodContext, name: str) -> JiSi:
+    """Make consensus first, the paper's switch otherwise."""
+    ours = with_settings(context, switch="consensus")
+    return JiSi(ours.bank, ours.embedder, ours.settings)
+
+
+def best_single(context: MethodContext, name: str) -> RankedMethod:
+    """Make the best model on train."""
+    return RankedMethod(Fixed(best_first(context.bank, context.datasets)), "it has the best train average")
+
+
+def best_per_dataset_oracle(context: MethodContext, name: str) -> RankedMethod:
+    """Make the best train model of each dataset."""
+    rankings = best_per_dataset(context.bank, context.datasets)
+    ranker = PerDataset(rankings, best_first(context.bank, context.datasets))
+    return RankedMethod(ranker, "it is the best train model of the dataset")
+
+
+def cheapest(context: MethodContext, name: str) -> RankedMethod:
+    """Make the cheapest model."""
+    return RankedMethod(Fixed(cheapest_first(context.bank, context.costs)), "its calls are the cheapest")
+
+
+def random(context: MethodContext, name: str) -> RankedMethod:
+    """Make chance."""
+    return RankedMethod(Chance(context.bank.model_names, context.seed), "chance")
+
+
+def knn(context: MethodContext, name: str) -> RankedMethod:
+    """Make the retrieval-based router."""
+    return RankedMethod(Knn(context.bank), "the nearest questions favour it")
+
+
+def one_model(context: MethodContext, name: str) -> RankedMethod:
+    """Make the method that always asks one model.
+
+    Raises:
+        InputError: The bank has no such model.
+    """
+    model = name.removeprefix(MODEL_PREFIX)
+    if model not in context.bank.model_names:
+        raise InputError(f"{name}: the bank has no such model; it has {', '.join(context.bank.model_names)}")
+    # No stand-ins: where it has no answer, this method has none either.
+    return RankedMethod(Fixed((model,)), "it is the only one asked")

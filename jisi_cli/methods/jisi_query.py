@@ -1,0 +1,30 @@
+"""`jisi-query`: stage 1 of JiSi alone (Eq. 2): argmax g, one call, no probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.ranked import Ranking
+from jisi_cli.scoring import BankArrays, coarse_block
+
+
+class JiSiQuery:
+    """Ranks models by their coarse score.
+
+    Args:
+        bank: The bank's arrays.
+        settings: Hyper-parameters.
+    """
+
+    def __init__(self, bank: BankArrays, settings: Hyperparameters) -> None:
+        self._bank, self._settings = bank, settings
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        vectors = np.stack([query.vector for query in queries])
+        for found in coarse_block(self._bank, vectors, self._settings):
+            yield tuple(self._bank.model_names[model] for model in found.ranking)

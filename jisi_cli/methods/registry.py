@@ -1,0 +1,140 @@
+"""The methods by name: what each is, what it needs, and how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.errors import InputError
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.protocol import Method
+from jisi_cli.scoring import BankArrays
+
+Needs = Literal["recorded", "live", "recorded; live to aggregate", "labels"]
+"""What an evaluation must have: recorded answers, live calls, or (for a bound) the test labels."""
+
+MODEL_PREFIX = "model:"
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """What a method may be made from: train data only.
+
+    Attributes:
+        bank: The bank's arrays (N train queries, M models).
+        datasets: Dataset of each train query (N,).
+        costs: Mean dollars of a call per model (M,), NaN where unknown.
+        embedder: The bank's own embedder.
+        settings: Hyper-parameters of JiSi.
+        seed: Seed of everything random.
+    """
+
+    bank: BankArrays
+    datasets: Sequence[str]
+    costs: NDArray[np.float64]
+    embedder: Embedder
+    settings: Hyperparameters
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """One line of `--list-methods`.
+
+    Attributes:
+        name: Its name.
+        description: What it does, in one sentence.
+        needs: What an evaluation must have.
+        source: Where it comes from.
+        factory: `module:function` that makes it from a `MethodContext`.
+    """
+
+    name: str
+    description: str
+    needs: Needs
+    source: str
+    factory: str
+
+
+_JISI = "JiSi, arXiv 2601.01330"
+_OURS = "jisi, beyond the paper"
+_FRAME = "frame of the comparison"
+_HERE = "jisi_cli.methods.factories:"
+
+METHODS: dict[str, MethodInfo] = {
+    info.name: info
+    for info in (
+        MethodInfo(
+            "jisi",
+            "mixed routing, adaptive switch, chosen aggregator",
+            "recorded; live to aggregate",
+            _JISI,
+            _HERE + "jisi",
+        ),
+        MethodInfo(
+            "jisi-router", "mixed routing; the best aggregatee answers", "recorded", _JISI, _HERE + "jisi_router"
+        ),
+        MethodInfo("jisi-static", "mixed routing; always aggregates the top K", "live", _JISI, _HERE + "jisi_static"),
+        MethodInfo("jisi-query", "stage 1 alone: one call, no probes", "recorded", _JISI, _HERE + "jisi_query"),
+        MethodInfo("jisi-vote", "the candidates' heaviest final answer", "recorded", _OURS, _HERE + "jisi_vote"),
+        MethodInfo(
+            "jisi-consensus",
+            "agreement ends it, else the paper's switch",
+            "recorded; live to aggregate",
+            _OURS,
+            _HERE + "jisi_consensus",
+        ),
+        MethodInfo("best-single", "the model with the best train average", "recorded", _FRAME, _HERE + "best_single"),
+        MethodInfo(
+            "best-per-dataset-oracle",
+            "the best train model of the question's dataset",
+            "recorded",
+            _FRAME,
+            _HERE + "best_per_dataset_oracle",
+        ),
+        MethodInfo("cheapest", "the model with the cheapest calls", "recorded", _FRAME, _HERE + "cheapest"),
+        MethodInfo("random", "any model with equal probability", "recorded", _FRAME, _HERE + "random"),
+        MethodInfo(
+            "knn", "similarity-weighted scores of the nearest 50", "recorded", "SMACS, arXiv 2507.14200", _HERE + "knn"
+        ),
+        MethodInfo("oracle", "the best answer of each question: a bound, no method", "labels", _FRAME, ""),
+    )
+}
+
+
+def method_info(name: str) -> MethodInfo:
+    """Return what a method is.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    if name.startswith(MODEL_PREFIX) and len(name) > len(MODEL_PREFIX):
+        return MethodInfo(name, "always this model", "recorded", _FRAME, _HERE + "one_model")
+    if name not in METHODS:
+        raise InputError(f"no method is called `{name}`; --list-methods names them: {', '.join(METHODS)}, model:NAME")
+    return METHODS[name]
+
+
+def make_method(name: str, context: MethodContext) -> Method[Any]:
+    """Make a method from train data.
+
+    Raises:
+        InputError: There is no such method, or it needs something the context lacks.
+    """
+    info = method_info(name)
+    if not info.factory:
+        raise InputError(f"`{name}` is a bound that reads the test labels; it cannot answer questions")
+    module, _, function = info.factory.partition(":")
+    factory = cast("Callable[[MethodContext, str], Method[Any]]", getattr(import_module(module), function))
+    return factory(context, name)
+
+
+def with_settings(context: MethodContext, **changes: object) -> MethodContext:
+    """Return the context with some hyper-parameters replaced."""
+    return replace(context, settings=replace(context.settings, **changes))  # type: ignore[arg-type]
