@@ -1,0 +1,144 @@
+"""From results to the comparison, as plain data; showing it is somebody else's business."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.evaluation.results import Result
+from jisi_cli.evaluation.runner import Timing
+from jisi_cli.evaluation.statistics import Averages, Difference, averages, paired_difference
+
+
+@dataclass(frozen=True, slots=True)
+class MethodReport:
+    """One row of the table.
+
+    Attributes:
+        name: Name of the method.
+        questions: Questions it was run on.
+        scored: Of these, with a score.
+        unscored: Answered, but nobody knows whether rightly.
+        needs_live: Not answered, because the replay lacks a call that the method wanted.
+        failed: No model answered; they count as wrong.
+        averages: Mean scores over the scored questions; None when a question needs live calls, because a
+            mean over the others would be of other questions.
+        versus: Paired differences to other methods.
+        calls: Mean calls per question.
+        cost_usd: Mean dollars of all calls per question; None when one is unknown.
+        winner_cost_usd: Mean dollars of the call that wrote the answer.
+        modes: Share of questions by mode (route, aggregate, consensus, fallback).
+        selection: Share of final answers by model, per dataset and in all (`*`): the paper's Fig. 6.
+        support_size: Mean size of the support set; None for methods without one.
+        seconds: Seconds for planning and for answering all questions.
+    """
+
+    name: str
+    questions: int
+    scored: int
+    unscored: int
+    needs_live: int
+    failed: int
+    averages: Averages | None
+    versus: tuple[Difference, ...]
+    calls: float | None
+    cost_usd: float | None
+    winner_cost_usd: float | None
+    modes: dict[str, float]
+    selection: dict[str, dict[str, float]]
+    support_size: float | None
+    seconds: Timing | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain data."""
+        return asdict(self)
+
+
+def build_report(
+    results: Mapping[str, Sequence[Result]],
+    versus: Sequence[str],
+    rng: np.random.Generator,
+    timings: Mapping[str, Timing] | None = None,
+) -> list[MethodReport]:
+    """Summarise what methods made of the same questions.
+
+    Args:
+        results: For each method its results, all in the order of the same questions.
+        versus: Methods that every other one is compared with; those without results are left out.
+        rng: Source of the bootstrap.
+        timings: Seconds per method, where they were measured.
+    """
+    scores = {name: _scores(rows) for name, rows in results.items()}
+    reports = []
+    for name, rows in results.items():
+        datasets = [row.dataset for row in rows]
+        others = [other for other in versus if other in results and other != name]
+        comparable = not _count(rows, "needs-live")
+        differences = tuple(
+            paired_difference(scores[name], scores[other], datasets, other, rng) for other in others if comparable
+        )
+        reports.append(_method_report(name, rows, scores[name], differences, (timings or {}).get(name)))
+    return reports
+
+
+def _method_report(
+    name: str,
+    rows: Sequence[Result],
+    scores: NDArray[np.float64],
+    versus: tuple[Difference, ...],
+    seconds: Timing | None,
+) -> MethodReport:
+    known = ~np.isnan(scores)
+    needs_live = _count(rows, "needs-live")
+    datasets = [row.dataset for row, is_known in zip(rows, known, strict=True) if is_known]
+    answered = [row for row in rows if row.status in ("scored", "unscored")]
+    return MethodReport(
+        name=name,
+        questions=len(rows),
+        scored=_count(rows, "scored"),
+        unscored=_count(rows, "unscored"),
+        needs_live=needs_live,
+        failed=_count(rows, "failed"),
+        averages=averages(scores[known], datasets) if datasets and not needs_live else None,
+        versus=versus,
+        calls=_mean([row.calls for row in answered]) if not needs_live else None,
+        cost_usd=_mean([row.cost_usd for row in answered]) if not needs_live else None,
+        winner_cost_usd=_mean([row.winner_cost_usd for row in answered]) if not needs_live else None,
+        modes=_shares([row.mode or "failed" for row in rows]),
+        selection=_selection(answered),
+        support_size=_mean([row.support_size for row in rows if row.support_size is not None]),
+        seconds=seconds,
+    )
+
+
+def _scores(rows: Sequence[Result]) -> NDArray[np.float64]:
+    return np.array([math.nan if row.score is None else row.score for row in rows])
+
+
+def _count(rows: Sequence[Result], status: str) -> int:
+    return sum(row.status == status for row in rows)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    # One unknown makes a sum unknown: a mean over the others would flatter.
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _shares(labels: Sequence[str]) -> dict[str, float]:
+    return {label: number / len(labels) for label, number in sorted(Counter(labels).items())}
+
+
+def _selection(rows: Sequence[Result]) -> dict[str, dict[str, float]]:
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.model is not None:
+            chosen[row.dataset].append(row.model)
+            chosen["*"].append(row.model)
+    return {name: _shares(models) for name, models in sorted(chosen.items())}

@@ -1,0 +1,194 @@
+"""Running methods over a test set: planned in blocks, answered one by one, scored from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jisi_cli.bank.gather import Question
+from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.evaluation.results import Result, ResultFile, content_key
+from jisi_cli.evaluation.test_set import TestSet, blocks
+from jisi_cli.grading.registry import load_grader
+from jisi_cli.llm.answer import Answer, Pool
+from jisi_cli.llm.replay import ReplayPool
+from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
+
+_BLOCK = 1024
+"""Questions whose similarities are one matrix product."""
+
+OnResult = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method under the name that the report gives it.
+
+    Attributes:
+        name: As in the report.
+        method: The method; None for a bound that is read off the labels.
+        identity: What decides its answers besides the question; part of the content key.
+    """
+
+    name: str
+    method: Method[Any] | None
+    identity: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds that one method took for all questions."""
+
+    plan: float
+    answer: float
+
+
+async def run_method(
+    contestant: Contestant,
+    tests: TestSet,
+    pool: Pool,
+    file: ResultFile,
+    *,
+    concurrency: int = 1,
+    on_result: OnResult | None = None,
+) -> tuple[list[Result], Timing]:
+    """Answer every question with one method, except those that an earlier run settled.
+
+    Args:
+        contestant: The method.
+        tests: The questions.
+        pool: A replay of recorded answers, or live models.
+        file: Where results are found and written.
+        concurrency: Questions under way at one time; 1 for a replay.
+        on_result: Told of every result, old ones included.
+
+    Raises:
+        BudgetError: The budget is used up; what was answered is in the file.
+    """
+    keys = [_key(contestant, question) for question in tests.questions]
+    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
+    spent = [0.0, 0.0]
+    if contestant.method is not None:
+        for part in blocks(len(open_rows), _BLOCK):
+            await _run_block(
+                contestant, contestant.method, tests, pool, file, open_rows[part], keys, concurrency, spent
+            )
+    else:
+        for row in open_rows:
+            file.write(_bound(contestant.name, tests, row, keys[row]))
+    results = [file.known[key] for key in keys]
+    for result in results:
+        if on_result is not None:
+            on_result(result)
+    return results, Timing(*spent)
+
+
+async def _run_block(
+    contestant: Contestant,
+    method: Method[Any],
+    tests: TestSet,
+    pool: Pool,
+    file: ResultFile,
+    rows: Sequence[int],
+    keys: Sequence[str],
+    concurrency: int,
+    spent: list[float],
+) -> None:
+    started = time.perf_counter()
+    plans = list(method.plan([tests.queries[row] for row in rows]))
+    spent[0] += time.perf_counter() - started
+    started = time.perf_counter()
+    work: Iterator[tuple[int, Any]] = iter(list(zip(rows, plans, strict=True)))
+
+    async def worker() -> None:
+        for row, plan in work:
+            file.write(await _run_one(contestant, method, tests, pool, row, plan, keys[row]))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(rows))):
+                group.create_task(worker())
+    except* BudgetError as stopped:
+        raise stopped.exceptions[0] from None
+    spent[1] += time.perf_counter() - started
+
+
+async def _run_one(
+    contestant: Contestant, method: Method[Any], tests: TestSet, pool: Pool, row: int, plan: object, key: str
+) -> Result:
+    question = tests.questions[row]
+    failed = Result(key, question.dataset, question.index, contestant.name, "failed", score=0.0)
+    try:
+        outcome = await method.answer(tests.queries[row], plan, pool, Silent())
+    except NoAnswerError as error:
+        return replace(failed, error=str(error))
+    if outcome.stopped_by_budget:
+        raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
+    live = not isinstance(pool, ReplayPool)
+    if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
+        mode, support = _wanted_mode(outcome), _support(outcome)
+        return replace(failed, status="needs-live", score=None, mode=mode, support_size=support)
+    score = _grade(question, outcome.answer) if live else tests.label(row, outcome.answer.model)
+    return replace(
+        failed,
+        status="unscored" if score is None else "scored",
+        score=score,
+        model=outcome.answer.model,
+        mode=outcome.mode,
+        calls=len(outcome.calls),
+        cost_usd=_sum([call.answer.list_cost_usd for call in outcome.calls]),
+        winner_cost_usd=outcome.answer.list_cost_usd,
+        tokens=_tokens(outcome.calls),
+        support_size=_support(outcome),
+        answer=outcome.answer.text if live else None,
+    )
+
+
+def _settled(known: Result | None, pool: Pool) -> bool:
+    """Whether a result of an earlier run is used again: a failed live question is asked again."""
+    return known is not None and (isinstance(pool, ReplayPool) or known.status != "failed")
+
+
+def _key(contestant: Contestant, question: Question) -> str:
+    return content_key(question.dataset, question.index, question.query, contestant.name, *contestant.identity)
+
+
+def _grade(question: Question, answer: Answer) -> float | None:
+    if question.grader is None or question.reference is None:
+        return None
+    return load_grader(question.grader).grade(answer.text, question.reference)
+
+
+def _bound(name: str, tests: TestSet, row: int, key: str) -> Result:
+    """The best recorded answer of a question; the cheapest way to it is not known, so no cost is claimed."""
+    question, scores = tests.questions[row], tests.scores[row]
+    unscored = Result(key, question.dataset, question.index, name, "unscored")
+    if np.isnan(scores).all():
+        return unscored
+    best = int(np.nanargmax(scores))
+    return replace(unscored, status="scored", score=float(scores[best]), model=tests.models[best], mode="route", calls=1)
+
+
+def _wanted_mode(outcome: Outcome) -> str:
+    return "aggregate" if any(call.role == "aggregator" for call in outcome.calls) else outcome.mode
+
+
+def _support(outcome: Outcome) -> int | None:
+    return len(outcome.decision.coarse.rows) if outcome.decision is not None else None
+
+
+def _sum(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None
+
+
+def _tokens(calls: Sequence[Call]) -> int | None:
+    counts = [call.answer.completion_tokens for call in calls]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -1,0 +1,154 @@
+"""Test questions with what was recorded about them; methods never see the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.gather import Gathered, Question
+from jisi_cli.config import Price
+from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.errors import InputError
+from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
+from jisi_cli.methods.protocol import Query
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Questions to evaluate on, n of them, and the answers that were recorded.
+
+    Attributes:
+        questions: With references; their order is that of the source.
+        queries: What a method sees (n).
+        models: Names of the models that have recorded answers (M).
+        scores: Recorded correctness (n, M), NaN where unknown: for the evaluation alone.
+        pool: Replays the recorded answers.
+        source: What it was read from.
+    """
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+    questions: Sequence[Question]
+    queries: Sequence[Query]
+    models: tuple[str, ...]
+    scores: NDArray[np.float64]
+    pool: ReplayPool
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def label(self, row: int, model: str) -> float | None:
+        """Return the recorded score of a model's answer; None where there is none."""
+        if model not in self.models:
+            return None
+        score = float(self.scores[row, self.models.index(model)])
+        return None if np.isnan(score) else score
+
+
+Prices = Mapping[str, Price]
+"""List prices by model; they fill in where no dollars were recorded."""
+
+
+def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices: Prices) -> TestSet:
+    """Return rows of a bank as a test set, with the vectors that are in the bank.
+
+    Args:
+        bank: The bank.
+        models: Models whose answers are replayed.
+        rows: Which questions.
+        prices: List prices, for answers without recorded dollars.
+
+    Raises:
+        InputError: There is no row.
+    """
+    if not len(rows):
+        raise InputError(f"{bank.path} has no test rows; build it with --split 0.7, or name recorded answers instead")
+    questions = [bank.questions[row] for row in rows.tolist()]
+    queries = _queries(questions, bank.query_vectors[rows])
+    recorded: dict[tuple[str, str], RecordedAnswer] = {}
+    scores = np.full((len(rows), len(models)), np.nan)
+    for place, model in enumerate(models):
+        columns = bank.answers(model)
+        scores[:, place] = np.where(columns.present, columns.scores, np.nan)[rows]
+        texts, vectors = bank.responses(model), bank.response_vectors(model)
+        for row, question in zip(rows.tolist(), questions, strict=True):
+            prompt, completion = _whole(columns.prompt_tokens[row]), _whole(columns.completion_tokens[row])
+            recorded[question.query, model] = RecordedAnswer(
+                text=texts[row] or "",
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                cost_usd=_dollars(_known(columns.cost_usd[row]), prompt, completion, prices.get(model)),
+                error=None if texts[row] else f"recorded as {columns.status[row]}",
+                vector=vectors[row] if texts[row] else None,
+            )
+    return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), str(bank.path))
+
+
+def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, source: str, prices: Prices) -> TestSet:
+    """Return recorded answers as a test set; questions are embedded now, responses when a method needs them.
+
+    Args:
+        gathered: Questions and answers.
+        models: Models whose answers are replayed.
+        embedder: The bank's own embedder.
+        source: What it was read from.
+        prices: List prices, for answers without recorded dollars.
+    """
+    questions = gathered.questions
+    queries = _queries(questions, embedder.embed([question.query for question in questions]))
+    recorded: dict[tuple[str, str], RecordedAnswer] = {}
+    scores = np.full((len(questions), len(models)), np.nan)
+    for place, model in enumerate(models):
+        for row, question in enumerate(questions):
+            record = gathered.answers.get(model, {}).get(question.key)
+            if record is None:
+                # A gap is a model without an answer, not a call that the replay lacks.
+                recorded[question.query, model] = RecordedAnswer("", error="recorded as missing")
+                continue
+            if record.status == "ok" and record.score is not None:
+                scores[row, place] = record.score
+            recorded[question.query, model] = RecordedAnswer(
+                text=record.response or "",
+                prompt_tokens=record.prompt_tokens,
+                completion_tokens=record.completion_tokens,
+                cost_usd=_dollars(record.cost_usd, record.prompt_tokens, record.completion_tokens, prices.get(model)),
+                error=None if record.response else f"recorded as {record.status}",
+            )
+    return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), source)
+
+
+def from_questions(questions: Sequence[Question], embedder: Embedder, source: str) -> TestSet:
+    """Return questions without recorded answers as a test set, for live evaluation."""
+    queries = _queries(questions, embedder.embed([question.query for question in questions]))
+    return TestSet(questions, queries, (), np.empty((len(questions), 0)), ReplayPool({}, ()), source)
+
+
+def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
+    return [
+        Query(question.query, vector, dataset=question.dataset, grader=question.grader)
+        for question, vector in zip(questions, vectors, strict=True)
+    ]
+
+
+def _dollars(recorded: float | None, prompt: int | None, completion: int | None, price: Price | None) -> float | None:
+    if recorded is not None or price is None or prompt is None or completion is None:
+        return recorded
+    return (prompt * price.input + completion * price.output) / 1e6
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _whole(value: float) -> int | None:
+    return None if np.isnan(value) else int(value)
+
+
+def blocks(count: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover `count` items, `size` at a time."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
