@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.loopback import Loopback
 
-# LiteLLM reads this once, when it is imported; without it, it asks the network for its price map.
+# Read once, when LiteLLM and the hub's client are imported: no price map and no weights from the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A busy machine is no reason to fail.
+settings.register_profile("jisi", deadline=None)
+settings.load_profile("jisi")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "", None)
 
@@ -35,18 +41,12 @@ sys.addaudithook(_refuse_network)
 
 @pytest.fixture(autouse=True)
 def own_folders_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Move jisi's folders to `tmp_path` and take keys, settings and the hub out of the environment."""
+    """Move jisi's folders to `tmp_path` and take keys and settings out of the environment."""
     for name in list(os.environ):
-        if (
-            name.endswith(("_API_KEY", "_API_TOKEN"))
-            or name.startswith("JISI_")
-            or name.endswith("_API_BASE")
-        ):
+        if name.endswith(("_API_KEY", "_API_TOKEN")) or name.startswith("JISI_") or name.endswith("_API_BASE"):
             monkeypatch.delenv(name)
     for kind in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"JISI_{kind}_HOME", str(tmp_path / f"jisi_{kind.lower()}"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 
 @pytest.fixture

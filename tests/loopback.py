@@ -36,7 +36,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 FaultKind = Literal[
-    "status", "hang", "reset", "malformed", "no_choices", "empty", "null_content", "truncated", "slow"
+    "status",
+    "hang",
+    "reset",
+    "malformed",
+    "error_body",
+    "no_choices",
+    "empty",
+    "null_content",
+    "truncated",
+    "slow",
 ]
 
 Text = str | Callable[[list[dict[str, Any]]], str]
@@ -48,9 +57,10 @@ class Fault:
 
     Attributes:
         kind: `status` answers with an HTTP status; `hang` never answers; `reset` cuts the connection in
-            the middle of the answer; `malformed` sends what is not JSON; `no_choices`, `empty` and
-            `null_content` send an answer without one; `truncated` ends a stream early but politely
-            (a whole answer is cut as by `reset`); `slow` waits `seconds` before the first token.
+            the middle of the answer; `malformed` sends what is not JSON; `error_body` an error under the
+            HTTP status 200, with `status` in its body; `no_choices`, `empty` and `null_content` an answer
+            without one; `truncated` ends a stream early but politely (a whole answer is cut as by
+            `reset`); `slow` waits `seconds` before the first token.
         status: The HTTP status of `status`.
         retry_after: Value of a `Retry-After` header: seconds, or an HTTP date as text.
         message: The provider's own words; `{authorization}` is replaced by the request's header.
@@ -132,9 +142,7 @@ class Loopback:
         """What a pool entry names as `api_base`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def script(
-        self, model: str, text: str | Callable[[list[dict[str, Any]]], str] = "an answer", **how: Any
-    ) -> None:
+    def script(self, model: str, text: str | Callable[[list[dict[str, Any]]], str] = "an answer", **how: Any) -> None:
         """Set, or replace, how a model answers; keyword arguments are those of `Script`."""
         self.scripts[model] = Script(text=text, **how)
         self._calls[model] = 0
@@ -270,6 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._break_off(request, script, number, reset=True)
             case "truncated":
                 self._break_off(request, script, number, reset=False)
+            case "error_body":
+                self._json(200, {"error": {"message": fault.message, "code": fault.status}})
             case "no_choices":
                 self._json(200, {**whole, "choices": []})
             case "empty" | "null_content":
@@ -464,9 +474,7 @@ def journal_count(path: Path, event: str, model: str | None = None) -> int:
 
 def main() -> None:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--journal", type=Path)

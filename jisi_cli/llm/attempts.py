@@ -157,9 +157,7 @@ class Caller:
                 # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
                 cost = None
                 try:
-                    completion = await self._provider.complete(
-                        call.entry, call.messages, call.parameters, on_text
-                    )
+                    completion = await self._provider.complete(call.entry, call.messages, call.parameters, on_text)
                 except ProviderFailure as failure:
                     cost = None if failure.billable else 0.0
                     course.costs.append(cost)

@@ -35,9 +35,7 @@ def effective_parameters(entry: ModelEntry, sampling: Sampling) -> dict[str, Any
     return {**asked, **entry.params}
 
 
-def cache_key(
-    entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], sample: int
-) -> str:
+def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], sample: int) -> str:
     """Return the key of one answer, as hexadecimal SHA-256 of canonical JSON.
 
     The pool's name of the model is left out: renaming a model does not ask it again.

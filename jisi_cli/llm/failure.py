@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ _SECRET_SHAPES = (
 )
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
+
+# What LiteLLM puts behind the words: its own stack, or the response with whatever is in it.
+_APPENDED = re.compile(r"\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S)
 
 
 class ProviderFailure(Exception):
@@ -52,9 +56,10 @@ class ProviderFailure(Exception):
 
 def redact(text: str) -> str:
     """Replace secrets in a text: values of the environment's keys, and whatever has the shape of one."""
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 6:
-            text = text.replace(value, "[redacted]")
+    secrets = [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6]
+    # The longest first, so that one which begins with another leaves no rest.
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "[redacted]")
     for shape, replacement in _SECRET_SHAPES:
         text = shape.sub(replacement, text)
     return text
@@ -62,7 +67,7 @@ def redact(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
-    line = redact(" ".join(_WRAPPING.sub("", text).split()))
+    line = redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
@@ -83,16 +88,19 @@ def failure_from(error: Exception) -> ProviderFailure:
         reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error)}"
         return ProviderFailure(reason, status=status, retryable=True, billable=True)
     status = _http_status(chain)
-    if status is not None:
+    if status is not None and status >= 400:
         return _refusal(error, chain, status)
     if any(_is_connection(e) for e in chain):
         return _lost_connection(chain)
-    if any(isinstance(e, ValueError) and "JSON" in type(e).__name__ for e in chain):
-        reason = f"the answer is not JSON ({one_line(str(chain[-1]))})"
-        return ProviderFailure(reason, retryable=True, billable=True)
-    status = getattr(error, "status_code", None)
-    transient = isinstance(status, int) and is_transient(status)
-    return ProviderFailure(_words(error), status=None, retryable=transient, billable=transient)
+    if any(isinstance(e, json.JSONDecodeError) for e in chain) or status is not None:
+        return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
+    if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
+        # LiteLLM stumbled over the answer; it would again, and each time is paid for.
+        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error)}", billable=True)
+    # An error in the body of a good answer; LiteLLM gives it the status that the body names.
+    named = getattr(error, "status_code", None)
+    transient = isinstance(named, int) and is_transient(named)
+    return ProviderFailure(_words(error), retryable=transient, billable=transient)
 
 
 def _refusal(error: Exception, chain: list[BaseException], status: int) -> ProviderFailure:
@@ -166,4 +174,16 @@ def _header(chain: list[BaseException], name: str) -> str | None:
 def _words(error: Exception) -> str:
     body: Any = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
-    return one_line(str(message or getattr(error, "message", None) or error)) or type(error).__name__
+    said = _WRAPPING.sub("", str(message or getattr(error, "message", None) or error))
+    return one_line(_message_within(said)) or type(error).__name__
+
+
+def _message_within(said: str) -> str:
+    """Return the message in an error that is JSON, as most providers send it; else all of it."""
+    try:
+        body = json.loads(said)
+    except ValueError:
+        return said
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    found = (inner.get("message") or inner.get("detail")) if isinstance(inner, dict) else inner
+    return found if isinstance(found, str) else said

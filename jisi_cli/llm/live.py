@@ -175,9 +175,7 @@ class LivePool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _call(
-        self, model: str, messages: Sequence[Message], role: Role, sampling: Sampling, sample: int
-    ) -> Call:
+    def _call(self, model: str, messages: Sequence[Message], role: Role, sampling: Sampling, sample: int) -> Call:
         entry = self._entries.get(model)
         if entry is None:
             known = ", ".join(self._entries) or "none"
@@ -266,6 +264,4 @@ def _check_parameters(entries: Sequence[ModelEntry]) -> None:
     for entry in entries:
         taken = sorted(_OURS & set(entry.params))
         if taken:
-            raise InputError(
-                f"model `{entry.name}`: `params` cannot set `{taken[0]}`; remove it from the pool file"
-            )
+            raise InputError(f"model `{entry.name}`: `params` cannot set `{taken[0]}`; remove it from the pool file")

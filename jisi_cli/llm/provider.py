@@ -159,9 +159,7 @@ class Provider:
         client = self._clients.get((api_base, api_key))
         if client is None:
             self._http = self._http or lenient_client()
-            client = openai.AsyncOpenAI(
-                api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http
-            )
+            client = openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http)
             self._clients[api_base, api_key] = client
         return client
 
@@ -176,13 +174,17 @@ class Provider:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
         pieces: list[str] = []
         last: Any = None
-        chunks = aiter(stream)
-        while (chunk := await _next(chunks, stream)) is not None:
-            last = chunk
-            piece = chunk.choices[0].delta.content if chunk.choices else None
-            if piece:
-                pieces.append(piece)
-                on_text(piece)
+        try:
+            while (chunk := await _next(stream)) is not None:
+                last = chunk
+                piece = chunk.choices[0].delta.content if chunk.choices else None
+                if piece:
+                    pieces.append(piece)
+                    on_text(piece)
+        finally:
+            # A stream left in the middle holds its connection, and says so on stderr when it is collected.
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
         # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
         finish_reason = getattr(stream, "received_finish_reason", "unknown")
         if finish_reason is None:
@@ -196,15 +198,14 @@ class Provider:
         refuses unknown parameters before anything is sent.
         """
         litellm = load_litellm()
-        settings = {"timeout": self._timeout, "max_retries": 0, "num_retries": 0}
+        # The limit of `complete` comes first; LiteLLM's own only keeps it from falling back to ten minutes.
+        settings = {"timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
         try:
             try:
                 return await litellm.acompletion(**request, **settings, drop_params=False)
             except litellm.UnsupportedParamsError:
                 return await litellm.acompletion(**request, **settings, drop_params=True)
-        except (
-            Exception
-        ) as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
+        except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error) from error
 
 
@@ -225,10 +226,10 @@ def _streamed_usage(stream: Any, last: Any) -> Any:  # noqa: ANN401 - LiteLLM's 
     return getattr(last, "usage", None) if len(reported) > 1 else next(iter(reported), None)
 
 
-async def _next(chunks: Any, stream: Any) -> Any | None:  # noqa: ANN401 - LiteLLM's chunks
+async def _next(stream: Any) -> Any | None:  # noqa: ANN401 - LiteLLM's stream
     """Return the next piece of a stream; None at its end."""
     try:
-        return await anext(chunks)
+        return await anext(stream)
     except StopAsyncIteration:
         return None
     except Exception as error:  # As in `_send`.

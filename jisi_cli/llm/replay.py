@@ -48,9 +48,7 @@ class ReplayPool:
 
     NOT_RECORDED: ClassVar[str] = "not recorded"
 
-    def __init__(
-        self, recorded: Mapping[tuple[str, str], RecordedAnswer], models: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, recorded: Mapping[tuple[str, str], RecordedAnswer], models: Sequence[str] | None = None) -> None:
         self._recorded = recorded
         self._models = tuple(models if models is not None else dict.fromkeys(model for _, model in recorded))
 

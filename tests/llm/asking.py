@@ -71,7 +71,5 @@ def everything_written(folder: Path) -> bytes:
         found += path.read_bytes()
         if path.name == "cache.db":
             with sqlite3.connect(path) as rows:
-                found += b"".join(
-                    zlib.decompress(value) for (value,) in rows.execute("SELECT value FROM Cache")
-                )
+                found += b"".join(zlib.decompress(value) for (value,) in rows.execute("SELECT value FROM Cache"))
     return found

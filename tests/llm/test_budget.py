@@ -24,9 +24,7 @@ DEAR = Price(0, 1000)
 def test_the_limit_is_never_exceeded_with_32_calls_at_once(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", text="five words and no more", delay=0.01)
     budget = Budget(0.50)
-    asked = pool(
-        entry(loopback, price=DEAR), budget=budget, limits=Limits(concurrency=32), ledger=ledger_in(tmp_path)
-    )
+    asked = pool(entry(loopback, price=DEAR), budget=budget, limits=Limits(concurrency=32), ledger=ledger_in(tmp_path))
 
     async def spend() -> list[Answer | BaseException]:
         async with asked:
@@ -109,9 +107,7 @@ def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback) -> None:
 
     async def cut_off() -> None:
         async with asked:
-            calls = [
-                asyncio.create_task(ask(asked, f"{n}", sampling=Sampling(max_tokens=20))) for n in range(3)
-            ]
+            calls = [asyncio.create_task(ask(asked, f"{n}", sampling=Sampling(max_tokens=20))) for n in range(3)]
             while loopback.count() == 0:
                 await asyncio.sleep(0.01)
             for call in calls:

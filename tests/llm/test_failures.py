@@ -58,9 +58,7 @@ def test_a_port_where_nobody_listens_is_a_failed_connection() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    answer = ask_once(
-        pool(ModelEntry("a", "openai/a", api_base=f"http://127.0.0.1:{port}/v1"), max_retries=0)
-    )
+    answer = ask_once(pool(ModelEntry("a", "openai/a", api_base=f"http://127.0.0.1:{port}/v1"), max_retries=0))
     assert answer.error is not None
     assert answer.error.startswith("connection failed: ")
     assert answer.cost_usd == 0.0
@@ -135,9 +133,7 @@ def test_a_planted_key_is_in_no_error_and_in_no_file(
         ("nothing to hide at https://host/v1", "nothing to hide at https://host/v1"),
     ],
 )
-def test_secrets_are_taken_out_of_a_providers_words(
-    monkeypatch: pytest.MonkeyPatch, said: str, shown: str
-) -> None:
+def test_secrets_are_taken_out_of_a_providers_words(monkeypatch: pytest.MonkeyPatch, said: str, shown: str) -> None:
     monkeypatch.setitem(os.environ, "GEMINI_API_KEY", "AIzaNotReallyAKey")
     assert redact(said) == shown
 
@@ -146,7 +142,14 @@ def test_a_providers_words_become_one_line_without_litellms_wrapping() -> None:
     said = "litellm.RateLimitError: RateLimitError: OpenAIException - slow\n  down,\tplease"
     assert one_line(said) == "slow down, please"
     assert one_line("the model says: no") == "the model says: no"
+    assert one_line("it broke Traceback (most recent call last):\n File x") == "it broke"
     assert len(one_line("word " * 1000)) <= 400
+
+
+def test_a_key_that_begins_like_another_leaves_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "planted")
+    monkeypatch.setenv("MISTRAL_API_KEY", "planted-and-longer")
+    assert redact("planted-and-longer, planted") == "[redacted], [redacted]"
 
 
 def test_a_local_model_that_cannot_start_is_a_failed_answer_with_its_reason() -> None:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.llm.json_disk import open_cache
@@ -22,6 +22,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(value=json_values)
 def test_json_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     folder = tmp_path_factory.mktemp("disk")
@@ -142,9 +143,7 @@ def test_a_file_that_is_no_database_means_no_cache_and_one_note(tmp_path: Path) 
         },
     ],
 )
-def test_a_stored_value_of_another_shape_is_a_miss(
-    loopback: Loopback, tmp_path: Path, stored: object
-) -> None:
+def test_a_stored_value_of_another_shape_is_a_miss(loopback: Loopback, tmp_path: Path, stored: object) -> None:
     loopback.script("a", text="answer {number}")
     cache = cache_in(tmp_path)
     ask_once(pool(entry(loopback), cache=cache))

@@ -58,9 +58,7 @@ def test_two_system_messages_become_one(loopback: Loopback) -> None:
     assert [message["content"] for message in sent] == ["Be brief.\n\nIn French.", "Hello"]
 
 
-def test_a_cached_answer_costs_nothing_and_says_what_it_would_have_cost(
-    loopback: Loopback, tmp_path: Path
-) -> None:
+def test_a_cached_answer_costs_nothing_and_says_what_it_would_have_cost(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", text="it is four")
     first = ask_once(pool(entry(loopback), cache=cache_in(tmp_path)))
     pieces: list[str] = []

@@ -53,9 +53,7 @@ def test_what_was_not_recorded_of_an_answer_stays_unknown() -> None:
     ],
     ids=["another question", "another sample", "a system message", "a longer talk", "nothing"],
 )
-def test_a_call_that_was_not_recorded_is_never_approximated(
-    messages: list[Message], options: dict[str, Any]
-) -> None:
+def test_a_call_that_was_not_recorded_is_never_approximated(messages: list[Message], options: dict[str, Any]) -> None:
     answer = replay("a", messages, **options)
     assert (answer.text, answer.error) == ("", ReplayPool.NOT_RECORDED)
     assert answer.cost_usd is None

@@ -26,6 +26,7 @@ TRANSIENT = [
     Fault("reset"),
     Fault("truncated"),
     Fault("malformed"),
+    Fault("error_body", status=502),
     Fault("no_choices"),
 ]
 
@@ -46,9 +47,7 @@ def test_a_transient_failure_is_tried_again_until_it_goes_well(
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_failure_that_lasts_is_tried_as_often_as_allowed_and_no_more(
-    loopback: Loopback, retries: int
-) -> None:
+def test_a_failure_that_lasts_is_tried_as_often_as_allowed_and_no_more(loopback: Loopback, retries: int) -> None:
     loopback.script("a", faults=[Fault("status", status=500, message="out of order")] * 9)
     answer = ask_once(pool(entry(loopback), max_retries=retries))
     assert answer.error == "HTTP 500: out of order"
@@ -57,9 +56,7 @@ def test_a_failure_that_lasts_is_tried_as_often_as_allowed_and_no_more(
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_a_request_or_key_that_is_refused_is_not_tried_again(
-    loopback: Loopback, status: int, streamed: bool
-) -> None:
+def test_a_request_or_key_that_is_refused_is_not_tried_again(loopback: Loopback, status: int, streamed: bool) -> None:
     loopback.script("a", faults=[Fault("status", status=status, message="I refuse")])
     answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
     assert answer.error == f"HTTP {status}: I refuse"
@@ -74,9 +71,7 @@ def test_a_request_or_key_that_is_refused_is_not_tried_again(
         (400, "Your request was rejected as a result of our safety system. content_policy_violation"),
     ],
 )
-def test_a_spent_quota_or_a_content_policy_is_not_tried_again(
-    loopback: Loopback, status: int, message: str
-) -> None:
+def test_a_spent_quota_or_a_content_policy_is_not_tried_again(loopback: Loopback, status: int, message: str) -> None:
     loopback.script("a", faults=[Fault("status", status=status, message=message)])
     assert ask_once(pool(entry(loopback))).error == f"HTTP {status}: {message}"
     assert loopback.count() == 1
@@ -95,6 +90,22 @@ def test_a_hanging_server_is_left_after_the_time_limit_and_tried_again(loopback:
 
     assert asyncio.run(warm_then_ask()) == "it is four"
     assert loopback.count("a") == 2
+
+
+def test_a_server_that_keeps_hanging_is_said_to_have_given_no_answer_in_time(loopback: Loopback) -> None:
+    loopback.script("a", faults=[Fault("hang")])
+    answer = ask_once(pool(entry(loopback), timeout=0.5, max_retries=0))
+    assert answer.error == "no answer within 0.5 s"
+    assert answer.cost_usd is None
+
+
+def test_a_stream_that_begins_again_says_so_before_its_first_piece(loopback: Loopback) -> None:
+    loopback.script("a", text="it is four", faults=[Fault("truncated")])
+    seen: list[str] = []
+    asked = pool(entry(loopback), on_event=lambda event: seen.append(event.kind))
+    answer = ask_once(asked, on_text=seen.append)
+    assert seen == ["started", "it ", "retry", "it ", "is ", "four"]
+    assert answer.text == "it is four"
 
 
 def test_a_slow_first_token_is_waited_for(loopback: Loopback) -> None:
