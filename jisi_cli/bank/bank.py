@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.gather import Question
 from jisi_cli.bank.manifest import Manifest, read_manifest
+from jisi_cli.bank.records import Question
 from jisi_cli.bank.tables import column_vectors, query_schema, read_part, response_schema
 from jisi_cli.errors import BankError
 from jisi_cli.hyperparameters import Hyperparameters
@@ -85,7 +85,7 @@ class Bank:
         table = self._query_columns(columns).to_pydict()
         rows = zip(*(table[name] for name in columns), strict=True)
         return [
-            Question(dataset, index, query, reference, grader, split, order)
+            Question(dataset, index, query, reference, grader, order, split)
             for dataset, index, order, split, query, reference, grader in rows
         ]
 

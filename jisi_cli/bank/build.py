@@ -16,7 +16,7 @@ import numpy as np
 
 import jisi_cli
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Gathered, Question, assign_split
+from jisi_cli.bank.gather import Gathered, assign_split
 from jisi_cli.bank.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -27,7 +27,7 @@ from jisi_cli.bank.manifest import (
     model_folder,
     write_manifest,
 )
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.records import Question, Record
 from jisi_cli.bank.tables import query_schema, response_schema, vector_column, write_part
 from jisi_cli.bank.vectors import OnProgress, VectorSource, has_response
 from jisi_cli.errors import BankError, InputError
@@ -161,7 +161,7 @@ def check_target(path: Path, options: BuildOptions) -> None:
 def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Addition:
     """Sort out what the bank lacks: new questions, and answers to old and new ones."""
     known_questions = {question.key: (row, question) for row, question in enumerate(old.questions)} if old else {}
-    new = [question for question in gathered.questions if question.key not in known_questions]
+    new = _marked(old, [question for question in gathered.questions if question.key not in known_questions], options)
     changed = {
         question.key
         for question in gathered.questions
@@ -169,7 +169,6 @@ def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Add
     }
     addition = _Addition(new, {})
     addition.conflicts = [f"{dataset}/{index}: the bank has another text for it" for dataset, index in sorted(changed)]
-    _mark_split(old, new, options)
     rows = {key: row for key, (row, _) in known_questions.items() if key not in changed}
     rows |= {question.key: len(known_questions) + place for place, question in enumerate(new)}
     for model, records in gathered.answers.items():
@@ -188,13 +187,13 @@ def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Add
     return addition
 
 
-def _mark_split(old: Bank | None, new: Sequence[Question], options: BuildOptions) -> None:
-    """Assign train and test: as asked; else a bank keeps its own rule for rows that carry no mark."""
-    if options.split is not None:
-        assign_split(new, options.split.fraction, options.split.seed)
-    elif old is not None and old.manifest.split is not None:
-        unmarked = [question for question in new if question.split is None]
-        assign_split(unmarked, old.manifest.split.fraction, old.manifest.split.seed)
+def _marked(old: Bank | None, new: Sequence[Question], options: BuildOptions) -> list[Question]:
+    """Mark train and test: as asked; else a bank keeps its own rule for rows that carry no mark."""
+    rule, rows = options.split, new
+    if rule is None and old is not None and old.manifest.split is not None:
+        rule, rows = old.manifest.split, [question for question in new if question.split is None]
+    marks = assign_split(rows, rule.fraction, rule.seed) if rule is not None else {}
+    return [marks.get(question.key, question) for question in new]
 
 
 def _write(

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jisi_cli.bank.gather import Gathered, Question
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.gather import Gathered
+from jisi_cli.bank.records import Question, Record
 
 
 def write_jisi(path: Path, gathered: Gathered) -> None:

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from jisi_cli.bank.records import Record, Split
+from jisi_cli.bank.records import Question, Record
 from jisi_cli.bank.split import paper_split, recorded_order
 
 Key = tuple[str, str]
 """What identifies a question: (dataset, index)."""
-
-
-@dataclass(slots=True)
-class Question:
-    """One row of the question table."""
-
-    dataset: str
-    index: str
-    query: str
-    reference: str | None = None
-    grader: str | None = None
-    split: Split | None = None
-    order: int | None = None
-
-    @property
-    def key(self) -> Key:
-        """What identifies it."""
-        return (self.dataset, self.index)
 
 
 @dataclass(slots=True)
@@ -97,7 +79,7 @@ def gather(records: Iterable[Record], selection: Selection | None = None) -> Gat
             conflicts.append(f"{where}: {record.model} answered twice; the first answer counts")
         else:
             answers[record.model][question.key] = record
-            _complete(question, record)
+            questions[question.key] = _completed(question, record)
     kept = _ordered(questions.values(), selection.limit)
     keys = {question.key for question in kept}
     chosen = {
@@ -106,12 +88,14 @@ def gather(records: Iterable[Record], selection: Selection | None = None) -> Gat
     return Gathered(kept, {model: rows for model, rows in chosen.items() if rows}, conflicts)
 
 
-def assign_split(questions: Iterable[Question], fraction: float, seed: int) -> None:
-    """Mark each question as train or test by the paper's rule, dataset by dataset."""
+def assign_split(questions: Iterable[Question], fraction: float, seed: int) -> dict[Key, Question]:
+    """Return each question marked as train or test by the paper's rule, dataset by dataset."""
+    marked = {}
     for rows in _by_dataset(questions).values():
         order = recorded_order([row.index for row in rows], [row.order for row in rows])
         for position, role in zip(order, paper_split(len(rows), fraction, seed), strict=True):
-            rows[position].split = role
+            marked[rows[position].key] = replace(rows[position], split=role)
+    return marked
 
 
 def _question(record: Record) -> Question:
@@ -126,12 +110,15 @@ def _question(record: Record) -> Question:
     )
 
 
-def _complete(question: Question, record: Record) -> None:
-    """Fill what an earlier record of the same question left open."""
-    question.reference = question.reference if question.reference is not None else record.reference
-    question.grader = question.grader or record.grader
-    question.split = question.split or record.split
-    question.order = question.order if question.order is not None else record.order
+def _completed(question: Question, record: Record) -> Question:
+    """Fill what the records before left open."""
+    return replace(
+        question,
+        reference=question.reference if question.reference is not None else record.reference,
+        grader=question.grader or record.grader,
+        split=question.split or record.split,
+        order=question.order if question.order is not None else record.order,
+    )
 
 
 def _by_dataset(questions: Iterable[Question]) -> Mapping[str, list[Question]]:

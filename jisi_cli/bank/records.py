@@ -10,6 +10,34 @@ Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """One question, named by (dataset, index).
+
+    Attributes:
+        dataset: The benchmark it belongs to.
+        index: Its name within the dataset.
+        query: Its text.
+        reference: The right answer; None when unknown.
+        grader: How an answer is compared with the reference; None when nothing says so.
+        order: Its position within the dataset, where the source records one as a number.
+        split: Whether it is a train or a test row; None when nothing says so.
+    """
+
+    dataset: str
+    index: str
+    query: str
+    reference: str | None = None
+    grader: str | None = None
+    order: int | None = None
+    split: Split | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it."""
+        return (self.dataset, self.index)
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What one model answered to one question. Unknown is None, never 0.
 

@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.gather import Question
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.records import Question, Record
 from jisi_cli.bank.vector_journal import VectorJournal
 from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError

@@ -8,10 +8,13 @@ import typer
 
 from jisi_cli.cli.options import (
     BankOption,
+    ConcurrencyOption,
     ConfigOption,
     JsonOption,
+    MaxCostOption,
     ModelsOption,
     QuietOption,
+    TimeoutOption,
     VerboseOption,
     routing_options,
     split_names,
@@ -41,17 +44,15 @@ def ask(
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")] = None,
-    max_cost: Annotated[float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most.")] = None,
+    timeout: TimeoutOption = None,
+    max_cost: MaxCostOption = None,
     temperature: Annotated[
         float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")
     ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
-    ] = None,
+    concurrency: ConcurrencyOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from jisi_cli.cli.options import (
+    ConcurrencyOption,
     ConfigOption,
     JsonOption,
+    MaxCostOption,
     QuietOption,
+    TimeoutOption,
     VerboseOption,
     read_config,
     routing_options,
@@ -83,15 +86,9 @@ def build(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --call --append: ask again what failed before.")
     ] = False,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", metavar="USD", help="With --call: dollars in all.")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", min=1, help="With --call: calls at one time [16].")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="With --call: seconds per call.")
-    ] = None,
+    max_cost: MaxCostOption = None,
+    concurrency: ConcurrencyOption = None,
+    timeout: TimeoutOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Question
 from jisi_cli.bank.importers.questions import read_questions
+from jisi_cli.bank.records import Question
 from jisi_cli.cli.output import Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
@@ -44,19 +45,25 @@ def read_all_questions(
     Raises:
         InputError: There is none.
     """
-    questions: list[Question] = []
-    seen: dict[str, int] = {}
-    for source in sources:
-        for found in read_questions(source, problems):
-            wanted = datasets is None or found.dataset in datasets
-            if wanted and (limit is None or seen.get(found.dataset, 0) < limit):
-                seen[found.dataset] = seen.get(found.dataset, 0) + 1
-                questions.append(
-                    Question(found.dataset, found.index, found.query, found.reference, found.grader, None, found.order)
-                )
+    found = (question for source in sources for question in read_questions(source, problems))
+    questions = chosen_questions(found, datasets, limit)
     if not questions:
         raise InputError("the sources hold no question to ask; each line needs `query`")
     return questions
+
+
+def chosen_questions(
+    questions: Iterable[Question], datasets: Sequence[str] | None, limit: int | None
+) -> list[Question]:
+    """Return the questions of some datasets, the first `limit` of each; None means all."""
+    kept: list[Question] = []
+    per_dataset: Counter[str] = Counter()
+    for question in questions:
+        wanted = datasets is None or question.dataset in datasets
+        if wanted and (limit is None or per_dataset[question.dataset] < limit):
+            per_dataset[question.dataset] += 1
+            kept.append(question)
+    return kept
 
 
 def run_collection(

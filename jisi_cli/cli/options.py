@@ -30,6 +30,13 @@ ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
 ]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
+MaxCostOption = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most for the whole run.")
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
+]
 
 _ROUTING: dict[str, tuple[type, str]] = {
     "k": (int, "Candidates that are asked first"),

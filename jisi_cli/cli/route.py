@@ -11,8 +11,10 @@ from jisi_cli.cli.options import (
     BankOption,
     ConfigOption,
     JsonOption,
+    MaxCostOption,
     ModelsOption,
     QuietOption,
+    TimeoutOption,
     VerboseOption,
     routing_options,
     split_names,
@@ -36,12 +38,8 @@ def route(
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Seconds per call, with --probe.")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most, with --probe.")
-    ] = None,
+    timeout: TimeoutOption = None,
+    max_cost: MaxCostOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
     as_json: JsonOption = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")] = False,
@@ -63,7 +61,7 @@ def route(
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")
     text = None if source is not None else read_question(query)
-    session = Session(bank, config, split_names(models), routing, out)
+    session = Session(bank, config, split_names(models), routing, out, "required" if probe else "preferred")
     options = PoolOptions("route", use_cache=not no_cache, timeout=timeout, max_cost=max_cost) if probe else None
     if source is not None:
         route_many(session, source, options, explain=explain)

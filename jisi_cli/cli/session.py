@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.options import bank_path, read_config
@@ -14,7 +13,8 @@ from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, open_pool
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embedders.registry import PinError, load_embedder
+from jisi_cli.embedders.vector_cache import cache_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.protocol import Query
@@ -23,6 +23,9 @@ from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
     from jisi_cli.llm.live import LivePool
+
+
+PoolUse = Literal["required", "preferred", "ignored"]
 
 
 class Session:
@@ -34,6 +37,8 @@ class Session:
         models: The `--models` flag.
         routing: Hyper-parameters given on the command line.
         out: Where warnings go.
+        pool: Whether the models must be in the pool file: `required` for calls; `preferred` where the pool
+            decides if it shares a model with the bank; `ignored` for replays.
 
     Raises:
         InputError: The configuration cannot be used, or no bank was named.
@@ -47,13 +52,14 @@ class Session:
         models: Sequence[str] | None,
         routing: Mapping[str, Any],
         out: Output,
+        pool: PoolUse = "required",
     ) -> None:
         self.out = out
         self.config: Config = read_config(config)
         self.bank = Bank(bank_path(bank, self.config))
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
         self.settings: Hyperparameters = configured.with_changes(routing, "command line")
-        self.models = self._models(models)
+        self.models = self._models(models, pool)
 
     @cached_property
     def arrays(self) -> BankArrays:
@@ -66,6 +72,7 @@ class Session:
 
         Raises:
             BankError: The configuration names another one, or this machine has another revision of it.
+            InputError: It is not installed, or cannot be fetched.
         """
         recorded = self.bank.manifest.embedder
         named = self.config.embedder.get("name")
@@ -74,17 +81,21 @@ class Session:
                 f"{self.bank.path} was embedded by {recorded.describe()}, but {self.config.path} names the embedder "
                 f"{named}; name the bank's embedder there, or build a bank with {named}"
             )
-        loaded = load_embedder(replace(recorded, revision=None, dimension=None), cache_folder=cache_folder())
-        if loaded.spec != recorded:
+        try:
+            return load_embedder(recorded)
+        except PinError as error:
             raise BankError(
-                f"{self.bank.path} was embedded by {recorded.describe()}, but this machine has "
-                f"{loaded.spec.describe()}; install that revision, or build the bank again with --force"
-            )
-        return loaded
+                f"{self.bank.path}: {error}; install that one, or build the bank again with --force"
+            ) from error
+
+    @cached_property
+    def query_embedder(self) -> Embedder:
+        """The same embedder behind a cache on disk, for questions, which come again."""
+        return cache_vectors(self.embedder, cache_folder() / "vectors", warn=self.out.warn)
 
     def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
         """Embed new questions."""
-        vectors = self.embedder.embed(list(texts))
+        vectors = self.query_embedder.embed(list(texts))
         return [Query(text, vector, system) for text, vector in zip(texts, vectors, strict=True)]
 
     def entry(self, model: str) -> ModelEntry | None:
@@ -95,25 +106,26 @@ class Session:
         """Return the live pool of the models in use, behind cache and ledger."""
         return open_pool(self.config, self.models, options, self.out)
 
-    def _models(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
-        """Models that the bank knows and the pool can ask; without a pool, the bank's."""
+    def _models(self, wanted: Sequence[str] | None, use: PoolUse) -> tuple[str, ...]:
+        """Models that the bank knows and, where that matters, the pool can ask."""
         known = self.bank.models
         pool = [entry.name for entry in self.config.models]
-        for name in wanted or ():
-            if name not in known:
-                raise InputError(f"--models: the bank has no `{name}`; it has {', '.join(known)}")
-            if pool and name not in pool:
-                raise InputError(f"--models: {self.config.path} has no `{name}`; it has {', '.join(pool)}")
-        chosen = [name for name in known if (not pool or name in pool) and (not wanted or name in wanted)]
-        if not chosen:
+        shared = [name for name in known if name in pool]
+        if use == "ignored" or not pool or (use == "preferred" and not shared):
+            pool, shared = [], list(known)
+        if not shared:
             raise InputError(
                 f"{self.config.path} and {self.bank.path} have no model in common: the pool has {', '.join(pool)}, "
                 f"the bank has {', '.join(known)}"
             )
+        for name in wanted or ():
+            if name not in shared:
+                where = "the bank" if name not in known else str(self.config.path)
+                raise InputError(f"--models: {where} has no `{name}`; to choose from are {', '.join(shared)}")
         if pool:
             self._mention("is in the bank but not in the pool; it is left out", sorted(set(known) - set(pool)))
             self._mention("is in the pool but not in the bank; it is left out", sorted(set(pool) - set(known)))
-        return tuple(chosen)
+        return tuple(name for name in shared if not wanted or name in wanted)
 
     def _mention(self, what: str, names: Sequence[str]) -> None:
         for name in names:

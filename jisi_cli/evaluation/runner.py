@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jisi_cli.bank.gather import Question
+from jisi_cli.bank.records import Question
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
@@ -172,7 +172,9 @@ def _bound(name: str, tests: TestSet, row: int, key: str) -> Result:
     if np.isnan(scores).all():
         return unscored
     best = int(np.nanargmax(scores))
-    return replace(unscored, status="scored", score=float(scores[best]), model=tests.models[best], mode="route", calls=1)
+    return replace(
+        unscored, status="scored", score=float(scores[best]), model=tests.models[best], mode="route", calls=1
+    )
 
 
 def _wanted_mode(outcome: Outcome) -> str:

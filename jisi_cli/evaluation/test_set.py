@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Gathered, Question
+from jisi_cli.bank.gather import Gathered
+from jisi_cli.bank.records import Question
 from jisi_cli.config import Price
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.errors import InputError

@@ -14,8 +14,8 @@ from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted
 from jisi_cli.bank.importers.json_lines import file_json_rows
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Row, Unusable
-from jisi_cli.bank.importers.questions import Question, question_of
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.importers.questions import question_of
+from jisi_cli.bank.records import Question, Record
 
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -11,32 +10,12 @@ from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.json_lines import json_rows
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
 from jisi_cli.bank.importers.rows import read_rows
+from jisi_cli.bank.records import Question
 
 QUERY = ("query", "question", "origin_query", "prompt")
 """The keys of a question's text, best first: a `prompt` may hold a template around it."""
 
 REFERENCE = ("gt", "ground_truth", "reference", "answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question, named by (dataset, index).
-
-    Attributes:
-        dataset: The benchmark it belongs to.
-        index: Its name within the dataset.
-        query: Its text.
-        reference: The right answer; None when unknown.
-        grader: How an answer is compared with the reference; None to leave the choice to the grading.
-        order: Its position within the dataset, where the index is an integer.
-    """
-
-    dataset: str
-    index: str
-    query: str
-    reference: str | None = None
-    grader: str | None = None
-    order: int | None = None
 
 
 def read_questions(

@@ -1,0 +1,119 @@
+"""`jisi eval`: how good, at what price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jisi_cli.cli.options import (
+    BankOption,
+    ConcurrencyOption,
+    ConfigOption,
+    JsonOption,
+    MaxCostOption,
+    ModelsOption,
+    QuietOption,
+    TimeoutOption,
+    VerboseOption,
+    routing_options,
+    split_names,
+)
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
+
+_DEFAULT_METHODS = "best-single,jisi-query,jisi-router,jisi-vote,jisi,oracle"
+
+
+@routing_options
+def evaluate(
+    test: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEST]", help="A bank (its test rows), recorded answers, or questions; `-` is stdin."),
+    ] = None,
+    bank: BankOption = None,
+    config: ConfigOption = None,
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="NAMES", help="Methods, separated by commas, or `all`.")
+    ] = _DEFAULT_METHODS,
+    list_methods: Annotated[bool, typer.Option("--list-methods", help="Name the methods and what they need.")] = False,
+    versus: Annotated[
+        list[str] | None, typer.Option("--versus", metavar="METHOD", help="Compare with this method, too.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Call the models of the pool; answers are graded.")] = False,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="One line per question and method; resumed.")
+    ] = None,
+    format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
+    models: ModelsOption = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option("--prices", metavar="FILE", help="List prices (JSON), where no dollars were recorded."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="NAME=V,V", help="Try settings on a validation slice of train."),
+    ] = None,
+    grow: Annotated[
+        Path | None, typer.Option("--grow", metavar="FILE", help="Add models in this order, one name a line (Fig. 5).")
+    ] = None,
+    grow_from: Annotated[int, typer.Option("--grow-from", metavar="N", min=1, help="Models to begin with.")] = 5,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Leave out one part of the method at a time.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the bootstrap and of random methods.")] = 42,
+    fail_under: Annotated[
+        str | None,
+        typer.Option("--fail-under", metavar="X[:METHOD]", help="Exit 6 when the first method's Avg in % is below."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
+    timeout: TimeoutOption = None,
+    max_cost: MaxCostOption = None,
+    concurrency: ConcurrencyOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, object],
+) -> None:
+    """Compare methods on test questions. Recorded answers are replayed: no call, no key.
+
+    Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
+    """
+    from jisi_cli.cli.evaluating import EvalRequest, run_eval, show_methods
+    from jisi_cli.cli.pool import PoolOptions
+
+    out = Output(quiet=quiet, verbose=verbose)
+    if list_methods:
+        show_methods(out, as_json=as_json)
+        return
+    if sum(map(bool, (sweep, grow, ablate))) > 1:
+        raise InputError("--sweep, --grow and --ablate are experiments of their own; give one of them")
+    request = EvalRequest(
+        test=test,
+        bank=bank,
+        config=config,
+        methods=tuple(split_names([method]) or ()),
+        versus=tuple(split_names(versus) or ()),
+        live=live,
+        out_file=out_file,
+        format=format,
+        models=split_names(models),
+        datasets=split_names(datasets),
+        limit=limit,
+        prices=prices,
+        sweep=tuple(sweep or ()),
+        grow=grow,
+        grow_from=grow_from,
+        ablate=ablate,
+        seed=seed,
+        fail_under=fail_under,
+        strict=strict,
+        pool=PoolOptions("eval", True, timeout, max_cost, concurrency),
+        routing=routing,
+        as_json=as_json,
+    )
+    run_eval(request, out)

@@ -1,0 +1,232 @@
+"""What `jisi eval` does: find the test set, run the methods, show the comparison."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jisi_cli
+from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.cli.pool import PoolOptions, pool_concurrency
+from jisi_cli.cli.report_view import show_report
+from jisi_cli.cli.session import PoolUse, Session
+from jisi_cli.cli.test_sources import SourceRequest, read_test_set
+from jisi_cli.config import Price
+from jisi_cli.errors import BelowThresholdError, InputError
+from jisi_cli.evaluation.costs import mean_costs, read_prices
+from jisi_cli.evaluation.report import MethodReport, build_report
+from jisi_cli.evaluation.results import Result, ResultFile
+from jisi_cli.evaluation.runner import Contestant, Timing, run_method
+from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.llm.answer import Pool
+from jisi_cli.methods.registry import METHODS, MethodContext, make_method, method_info
+
+_BASELINE = "best-single"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """The command line of `jisi eval`."""
+
+    test: str | None
+    bank: Path | None
+    config: Path | None
+    methods: tuple[str, ...]
+    versus: tuple[str, ...]
+    live: bool
+    out_file: Path | None
+    format: str | None
+    models: list[str] | None
+    datasets: list[str] | None
+    limit: int | None
+    prices: Path | None
+    sweep: tuple[str, ...]
+    grow: Path | None
+    grow_from: int
+    ablate: bool
+    seed: int
+    fail_under: str | None
+    strict: bool
+    pool: PoolOptions
+    routing: Mapping[str, Any]
+    as_json: bool
+
+
+def run_eval(request: EvalRequest, out: Output) -> None:
+    """Run the methods and show how they compare.
+
+    Raises:
+        InputError: The test set, a method or an option cannot be used.
+        BankError: The bank cannot be used.
+        BudgetError: The budget stopped a live run; what was answered is in `--out`.
+        BelowThresholdError: An average is below `--fail-under`.
+    """
+    session = open_session(request, out)
+    prices = known_prices(request, session)
+    threshold = _threshold(request)
+    names = _methods(request)
+    context = make_context(session, prices, request.seed)
+    tests = read_test_set(session, _source(request), prices, out)
+    contestants = [make_contestant(name, context, session, request) for name in names]
+    results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
+    versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
+    reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
+    if request.as_json:
+        out.json(report_json(session, request, tests, reports))
+    else:
+        show_report(reports, out)
+    _check_threshold(threshold, reports)
+
+
+def open_session(request: EvalRequest, out: Output) -> Session:
+    """Open the bank that decisions are drawn from: `--bank`, else TEST itself where it is one."""
+    test_is_bank = request.test is not None and (Path(request.test) / MANIFEST_NAME).exists()
+    bank = request.bank or (Path(request.test) if test_is_bank and request.test else None)
+    pool: PoolUse = "required" if request.live else "ignored"
+    return Session(bank, request.config, request.models, request.routing, out, pool)
+
+
+def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:
+    """Return list prices by model: those of `--prices`, else the pool file's."""
+    configured = {entry.name: entry.price for entry in session.config.models if entry.price is not None}
+    return {**configured, **(read_prices(request.prices) if request.prices else {})}
+
+
+def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> MethodContext:
+    """Gather what methods are made from: train data only."""
+    questions = session.bank.questions
+    return MethodContext(
+        bank=session.arrays,
+        datasets=[questions[row].dataset for row in session.bank.train_rows.tolist()],
+        costs=mean_costs(session.bank, session.models, prices),
+        embedder=session.embedder,
+        settings=session.settings,
+        seed=seed,
+    )
+
+
+def make_contestant(name: str, context: MethodContext, session: Session, request: EvalRequest) -> Contestant:
+    """Make one method under its own name."""
+    info = method_info(name)
+    method = make_method(name, context) if info.factory else None
+    parts = [part.sha256 for part in session.bank.manifest.queries]
+    parts += [part.sha256 for model in session.models for part in session.bank.manifest.responses[model]]
+    identity = (context.settings.to_json(), parts, request.seed, "live" if request.live else "replay")
+    return Contestant(name, method, identity)
+
+
+def show_methods(out: Output, *, as_json: bool) -> None:
+    """List the methods, what they need and where they come from."""
+    infos = [*METHODS.values(), method_info("model:NAME")]
+    if as_json:
+        fields = ("name", "description", "needs", "source")
+        out.json([{field: getattr(info, field) for field in fields} for info in infos])
+        return
+    columns = [Column("method"), Column("what it does"), Column("needs"), Column("source")]
+    out.table(columns, [[info.name, info.description, info.needs, info.source] for info in infos])
+
+
+def report_json(
+    session: Session, request: EvalRequest, tests: TestSet, reports: Sequence[MethodReport]
+) -> dict[str, Any]:
+    """Return the whole comparison with what is needed to make it again."""
+    manifest = session.bank.manifest
+    return {
+        "methods": [report.to_json() for report in reports],
+        "questions": len(tests),
+        "test": tests.source,
+        "bank": str(session.bank.path),
+        "bank_parts": [part.sha256 for part in manifest.queries],
+        "models": list(session.models),
+        "embedder": manifest.embedder.to_json(),
+        "split": {"fraction": manifest.split.fraction, "seed": manifest.split.seed} if manifest.split else None,
+        "settings": session.settings.to_json(),
+        "seed": request.seed,
+        "live": request.live,
+        "versions": {"jisi": jisi_cli.__version__, "numpy": np.__version__},
+    }
+
+
+def _methods(request: EvalRequest) -> list[str]:
+    """The methods in the order asked for; `all` leaves out what a replay cannot do."""
+    names = list(dict.fromkeys(request.methods))
+    if "all" in names:
+        names = [name for name, info in METHODS.items() if request.live or info.needs != "live"]
+    names += [name for name in request.versus if name not in names]
+    for name in names:
+        info = method_info(name)
+        if info.needs == "live" and not request.live:
+            raise InputError(f"`{name}` needs live calls; add --live, or leave it out")
+        if info.needs == "labels" and request.live:
+            raise InputError(f"`{name}` is read off recorded answers; leave it out of a live run")
+    return names
+
+
+def _source(request: EvalRequest) -> SourceRequest:
+    return SourceRequest(
+        test=request.test,
+        format=request.format,
+        datasets=request.datasets,
+        limit=request.limit,
+        live=request.live,
+        strict=request.strict,
+    )
+
+
+async def _run_all(
+    session: Session, request: EvalRequest, contestants: Sequence[Contestant], tests: TestSet, out: Output
+) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
+    if not request.live:
+        return await _run_on(tests.pool, contestants, tests, request, out, concurrency=1)
+    async with session.pool(request.pool) as pool:
+        concurrency = pool_concurrency(session.config, request.pool)
+        return await _run_on(pool, contestants, tests, request, out, concurrency=concurrency)
+
+
+async def _run_on(
+    pool: Pool,
+    contestants: Sequence[Contestant],
+    tests: TestSet,
+    request: EvalRequest,
+    out: Output,
+    *,
+    concurrency: int,
+) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
+    results, timings = {}, {}
+    with ResultFile(request.out_file) as file:
+        for contestant in contestants:
+            found, timing = await run_method(contestant, tests, pool, file, concurrency=concurrency)
+            results[contestant.name], timings[contestant.name] = found, timing
+            out.detail(f"{contestant.name}: {timing.plan:.2f} s planning, {timing.answer:.2f} s answering")
+    return results, timings
+
+
+def _threshold(request: EvalRequest) -> tuple[float, str] | None:
+    """The demanded average in percent and the method it is demanded of."""
+    if request.fail_under is None:
+        return None
+    number, _, method = request.fail_under.partition(":")
+    try:
+        wanted = float(number)
+    except ValueError:
+        raise InputError(f"--fail-under takes a percentage, or PERCENTAGE:METHOD, not {request.fail_under!r}") from None
+    if method and method not in request.methods:
+        raise InputError(f"--fail-under: `{method}` is not among the methods {', '.join(request.methods)}")
+    return wanted, method or request.methods[0]
+
+
+def _check_threshold(threshold: tuple[float, str] | None, reports: Sequence[MethodReport]) -> None:
+    if threshold is None:
+        return
+    wanted, method = threshold
+    report = next((report for report in reports if report.name == method), reports[0])
+    reached = 100 * report.averages.average if report.averages else None
+    if reached is None or reached < wanted:
+        shown = "no average" if reached is None else f"{reached:.2f} %"
+        raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {wanted:g}")

@@ -1,0 +1,93 @@
+"""How a comparison is shown to a person: a table that fits the terminal without cutting a number."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from jisi_cli.cli.output import Column, Output, dollars
+from jisi_cli.evaluation.report import MethodReport
+from jisi_cli.evaluation.statistics import Difference
+
+_FEW_COLUMNS_BELOW = 110
+
+
+def show_report(reports: Sequence[MethodReport], out: Output) -> None:
+    """Write the scores, then what they cost, then what could not be replayed."""
+    datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
+    narrow = out.stdout_is_terminal and shutil.get_terminal_size().columns < _FEW_COLUMNS_BELOW
+    _show_scores(reports, datasets if not narrow or len(datasets) <= 3 else [], out)
+    if narrow and len(datasets) > 3:
+        out.note(f"the scores on {len(datasets)} datasets need a wider terminal, or --json")
+    out.data("")
+    _show_costs(reports, out)
+    for report in reports:
+        _explain_gaps(report, out)
+
+
+def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: Output) -> None:
+    versus = list(dict.fromkeys(difference.versus for report in reports for difference in report.versus))
+    columns = [Column("method"), *(Column(name, right=True) for name in datasets)]
+    columns += [Column("Avg", right=True), Column("weighted", right=True)]
+    columns += [Column(f"vs {name}", right=True) for name in versus]
+    columns += [Column("win/tie/loss", right=True)] if versus else []
+    out.table(columns, [_score_row(report, datasets, versus) for report in reports])
+    if versus:
+        out.note(f"in %; differences of Avg with 95 % paired bootstrap intervals; win/tie/loss against {versus[0]}")
+
+
+def _score_row(report: MethodReport, datasets: Sequence[str], versus: Sequence[str]) -> list[str]:
+    found = {difference.versus: difference for difference in report.versus}
+    if report.averages is None:
+        means = ["–"] * (len(datasets) + 2)
+    else:
+        by_dataset = [report.averages.datasets.get(name) for name in datasets]
+        means = [_percent(value) for value in (*by_dataset, report.averages.average, report.averages.weighted)]
+    shown = [_difference(found.get(name)) for name in versus]
+    first = found.get(versus[0]) if versus else None
+    counts = [f"{first.wins}/{first.ties}/{first.losses}" if first else ""] if versus else []
+    return [report.name, *means, *shown, *counts]
+
+
+def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
+    columns = [Column("method"), Column("calls", right=True), Column("cost, all calls", right=True)]
+    columns += [
+        Column("cost, winner", right=True),
+        Column("support", right=True),
+        Column("modes"),
+        Column("most chosen"),
+    ]
+    rows = []
+    for report in reports:
+        calls = "–" if report.calls is None else f"{report.calls:.2f}"
+        support = "" if report.support_size is None else f"{report.support_size:.0f}"
+        modes = ", ".join(f"{mode} {share:.0%}" for mode, share in report.modes.items())
+        chosen = max(report.selection.get("*", {}).items(), key=lambda item: item[1], default=None)
+        most = f"{chosen[0]} {chosen[1]:.0%}" if chosen else ""
+        known = report.calls is not None
+        costs = [dollars(report.cost_usd) if known else "–", dollars(report.winner_cost_usd) if known else "–"]
+        rows.append([report.name, calls, *costs, support, modes, most])
+    out.table(columns, rows)
+    out.note("calls and cost are means per question")
+
+
+def _explain_gaps(report: MethodReport, out: Output) -> None:
+    if report.needs_live:
+        out.note(
+            f"{report.name}: {report.needs_live:,} of {report.questions:,} questions need calls that were not recorded "
+            "(an aggregator's answer); add --live"
+        )
+    if report.failed:
+        out.warn(f"{report.name}: no model answered {report.failed:,} questions; they count as wrong")
+    if report.unscored:
+        out.warn(f"{report.name}: {report.unscored:,} answers have no score and are left out of its means")
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None or not difference.questions:
+        return ""
+    return f"{100 * difference.average:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

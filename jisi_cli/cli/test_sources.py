@@ -1,0 +1,94 @@
+"""Where `jisi eval` takes its questions from: a bank's test rows, recorded answers, or bare questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.gather import Selection, gather
+from jisi_cli.bank.importers.detect import QUESTIONS, detect
+from jisi_cli.bank.importers.questions import read_questions
+from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.cli.collecting import chosen_questions
+from jisi_cli.cli.output import Output
+from jisi_cli.cli.problems import Problems
+from jisi_cli.cli.reading import read_lines
+from jisi_cli.cli.session import Session
+from jisi_cli.config import Price
+from jisi_cli.errors import InputError
+from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """What the command line says about the test set."""
+
+    test: str | None
+    format: str | None
+    datasets: Sequence[str] | None
+    limit: int | None
+    live: bool
+    strict: bool
+
+
+def read_test_set(session: Session, request: SourceRequest, prices: Mapping[str, Price], out: Output) -> TestSet:
+    """Return the test set; without TEST the test rows of the session's own bank.
+
+    Raises:
+        InputError: There is no question in it, or a replay has no recorded answers.
+    """
+    path = Path(request.test) if request.test not in (None, "-") else None
+    if request.test is None or (path is not None and (path / MANIFEST_NAME).exists()):
+        bank = session.bank if path is None or path == session.bank.path else Bank(path)
+        return from_bank(bank, _shared_models(session, bank), _rows(bank, request), prices)
+    problems = Problems(out, strict=request.strict)
+    if path is None or (request.format or detect(path)) == QUESTIONS:
+        tests = _questions(session, path, request, problems)
+    else:
+        records = read_records(path, request.format, on_problem=problems)
+        datasets = None if request.datasets is None else frozenset(request.datasets)
+        gathered = gather(records, Selection(frozenset(session.models), datasets, request.limit))
+        if not gathered.questions:
+            raise InputError(f"{path}: no answer of the models {', '.join(session.models)} in it")
+        tests = from_records(gathered, session.models, session.query_embedder, str(path), prices)
+    problems.summarise()
+    return tests
+
+
+def _questions(session: Session, path: Path | None, request: SourceRequest, problems: Problems) -> TestSet:
+    found = read_questions(read_lines(Path("-")) if path is None else path, problems)
+    questions = chosen_questions(found, request.datasets, request.limit)
+    where = str(path) if path is not None else "standard input"
+    if not questions:
+        raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
+    if not request.live:
+        raise InputError(f"{where}: questions without recorded answers; add --live to ask the models")
+    return from_questions(questions, session.query_embedder, where)
+
+
+def _shared_models(session: Session, bank: Bank) -> list[str]:
+    shared = [model for model in session.models if model in bank.models]
+    if not shared:
+        raise InputError(f"{bank.path} has none of the models {', '.join(session.models)}")
+    return shared
+
+
+def _rows(bank: Bank, request: SourceRequest) -> NDArray[np.intp]:
+    wanted = None if request.datasets is None else set(request.datasets)
+    known = {question.dataset for question in bank.questions}
+    unknown = sorted((wanted or set()) - known)
+    if unknown:
+        raise InputError(f"--datasets: {bank.path} has no `{unknown[0]}`; it has {', '.join(sorted(known))}")
+    kept, per_dataset = [], dict.fromkeys(known, 0)
+    for row in bank.test_rows.tolist():
+        name = bank.questions[row].dataset
+        if (wanted is None or name in wanted) and (request.limit is None or per_dataset[name] < request.limit):
+            per_dataset[name] += 1
+            kept.append(row)
+    return np.array(kept, dtype=np.intp)

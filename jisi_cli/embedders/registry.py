@@ -1,0 +1,106 @@
+"""From the name of an embedder to the embedder; nothing heavy is imported before a text is embedded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from jisi_cli.embedders.encoder import Encoder
+from jisi_cli.embedders.hub import hub_folder, is_hub_id
+from jisi_cli.embedders.model_folder import inspect_folder, packaged_minilm
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.unit_embedder import UnitEmbedder
+from jisi_cli.errors import InputError
+from jisi_cli.paths import cache_folder as default_cache_folder
+
+
+class PinError(InputError):
+    """An embedder is here, but not at the revision or width that was asked for."""
+
+_KINDS = "minilm, a sentence-transformers hub id or folder, litellm:<provider>/<model>, hashing or hashing:<width>"
+
+
+def load_embedder(
+    spec: EmbedderSpec,
+    *,
+    device: str | None = None,
+    batch_size: int | None = None,
+    cache_folder: Path | None = None,
+    concurrency: int = 4,
+    api_base: str | None = None,
+) -> UnitEmbedder:
+    """Return the embedder that a spec names. A model is loaded when it first embeds; only the hub is asked now.
+
+    Args:
+        spec: What decides the vectors; a revision or width it pins must be the model's.
+        device: torch's name of where to compute; None for its choice.
+        batch_size: Texts embedded at once, or in one request; None for a choice by length.
+        cache_folder: Where content hashes of weights are remembered; None for jisi's cache folder.
+        concurrency: Requests to an endpoint at one time.
+        api_base: Address of an endpoint; None for LiteLLM's default.
+
+    Raises:
+        InputError: There is no such embedder, it is not installed or cannot be fetched, or it has another
+            revision or width than the spec pins.
+    """
+    if spec.max_tokens is not None and spec.max_tokens < 1:
+        raise InputError(f"the embedder cannot read {spec.max_tokens} tokens of a text; max_tokens begins at 1")
+    kind, _, argument = spec.name.partition(":")
+    encoder: Encoder
+    if kind == "litellm" and argument:
+        from jisi_cli.embedders.litellm_endpoint import LiteLLMEncoder
+
+        encoder = LiteLLMEncoder(argument, spec, api_base=api_base, batch_size=batch_size, concurrency=concurrency)
+    elif kind == "hashing":
+        encoder = _hashing(spec, argument)
+    else:
+        encoder, spec = _folder_encoder(spec, device, batch_size, cache_folder or default_cache_folder())
+    _check_pins(spec, encoder)
+    return UnitEmbedder(spec, encoder)
+
+
+def _hashing(spec: EmbedderSpec, width: str) -> Encoder:
+    from jisi_cli.embedders.hashing import DEFAULT_DIMENSION, HashingEncoder
+
+    if ":" in spec.name and not (width.isdecimal() and 0 < int(width) <= 2**20):
+        raise InputError(f"the embedder {spec.name} is written hashing:<width>, for example hashing:512")
+    return HashingEncoder(spec, int(width) if width else DEFAULT_DIMENSION)
+
+
+def _folder_encoder(
+    spec: EmbedderSpec, device: str | None, batch_size: int | None, cache: Path
+) -> tuple[Encoder, EmbedderSpec]:
+    """Return the encoder of a model on this disk, and the spec with a branch or tag resolved to its commit."""
+    from jisi_cli.embedders.bert_folder import recognise
+    from jisi_cli.embedders.local_bert import BertEncoder
+    from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
+
+    path, commit = _locate(spec)
+    if commit is not None:
+        spec = replace(spec, revision=commit)
+    folder = inspect_folder(path, commit, cache)
+    torch = SentenceTransformerEncoder(folder, spec, device, batch_size)
+    shape = recognise(path) if device in (None, "cpu") else None
+    return (torch if shape is None else BertEncoder(folder, shape, spec, torch)), spec
+
+
+def _locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
+    """Return a model's folder, and the hub commit it was fetched at."""
+    if spec.name == "minilm":
+        return packaged_minilm(), None
+    path = Path(spec.name).expanduser()
+    if path.is_dir():
+        return path, None
+    # A bare name is one of the organisation's own models, as in sentence-transformers itself.
+    name = spec.name if "/" in spec.name else f"sentence-transformers/{spec.name}"
+    if path.is_absolute() or spec.name.startswith((".", "~")) or not is_hub_id(name):
+        raise InputError(f"no embedder {spec.name}: there is no such folder; embedders are {_KINDS}")
+    return hub_folder(name, spec.revision)
+
+
+def _check_pins(spec: EmbedderSpec, encoder: Encoder) -> None:
+    if spec.revision is not None and spec.revision != encoder.revision:
+        here = encoder.revision or "none, because an endpoint cannot be pinned"
+        raise PinError(f"the embedder {spec.name} is wanted at revision {spec.revision}, but here it is {here}")
+    if spec.dimension is not None and encoder.dimension not in (None, spec.dimension):
+        raise PinError(f"the embedder {spec.name} has width {encoder.dimension}, not {spec.dimension}")

@@ -1,0 +1,48 @@
+"""Mean dollars of a call per model, from what was recorded on train rows or from list prices."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.config import Price
+from jisi_cli.errors import InputError
+
+
+def mean_costs(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> NDArray[np.float64]:
+    """Return mean dollars of a call on the train rows (M,); NaN where neither dollars nor a price are known."""
+    costs = []
+    for model in models:
+        columns = bank.answers(model)
+        recorded = columns.cost_usd[bank.train_rows]
+        price = prices.get(model)
+        if np.isnan(recorded).all() and price is not None:
+            prompt, completion = columns.prompt_tokens[bank.train_rows], columns.completion_tokens[bank.train_rows]
+            recorded = (prompt * price.input + completion * price.output) / 1e6
+        known = recorded[~np.isnan(recorded)]
+        costs.append(math.fsum(known.tolist()) / len(known) if len(known) else math.nan)
+    return np.array(costs)
+
+
+def read_prices(path: Path) -> dict[str, Price]:
+    """Read list prices: `{"model": {"input": USD, "output": USD}}` per million tokens, null for unknown.
+
+    Raises:
+        InputError: The file is not of that shape.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = {str(model): price for model, price in data.items() if price is not None}
+        return {model: Price(float(price["input"]), float(price["output"])) for model, price in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f'{path}: cannot be read as prices ({reason}); write {{"model": {{"input": 1.0, "output": 2.0}}}} '
+            "in USD per million tokens"
+        ) from error
