@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -201,10 +202,9 @@ class Provider:
         # The limit of `complete` comes first; LiteLLM's own only keeps it from falling back to ten minutes.
         settings = {"timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
         try:
-            try:
+            with contextlib.suppress(litellm.UnsupportedParamsError):
                 return await litellm.acompletion(**request, **settings, drop_params=False)
-            except litellm.UnsupportedParamsError:
-                return await litellm.acompletion(**request, **settings, drop_params=True)
+            return await litellm.acompletion(**request, **settings, drop_params=True)
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error) from error
 

@@ -233,6 +233,11 @@ def test_a_parameter_the_model_does_not_know_is_dropped_without_a_second_request
     assert answer.ok
     assert loopback.count() == 1
     assert "temperature" not in loopback.requests[0].body
+    dead = ModelEntry("gpt-5", "openai/gpt-5", api_base="http://no-such-host.invalid/v1")
+    error = ask_once(pool(dead, max_retries=0)).error
+    assert error is not None
+    assert error.startswith("connection failed: ")
+    assert "temperature" not in error
 
 
 def test_a_model_that_is_not_in_the_pool_is_an_error_that_names_those_that_are(loopback: Loopback) -> None:
