@@ -162,6 +162,7 @@ class Caller:
                     cost = None if failure.billable else 0.0
                     course.costs.append(cost)
                     return failure
+                self._turnstile.count_tokens(name, completion.prompt_tokens + completion.completion_tokens)
                 cost = cost_of(call.entry, completion).usd
                 course.costs.append(cost)
                 return completion

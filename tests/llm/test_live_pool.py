@@ -11,7 +11,7 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.llm.answer import Message, Sampling
 from jisi_cli.llm.attempts import CallEvent
-from jisi_cli.llm.limits import Limits
+from jisi_cli.llm.limits import Limits, PerMinute
 from jisi_cli.llm.live import Run, query_hash
 from tests.llm.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool, user
 from tests.loopback import Fault, Loopback
@@ -215,6 +215,28 @@ def test_no_more_calls_are_out_than_the_limits_allow(loopback: Loopback) -> None
     assert asyncio.run(most(Limits(concurrency=3))) == 3
     assert asyncio.run(most(Limits(concurrency=16, per_model=2))) == 4
     assert asyncio.run(most(Limits(concurrency=16, per_model=2), concurrency=1)) == 3
+
+
+@pytest.mark.parametrize("rate", [PerMinute(requests=300), PerMinute(tokens=1800)], ids=["requests", "tokens"])
+def test_calls_to_a_model_follow_each_other_as_slowly_as_its_rate_per_minute(
+    loopback: Loopback, rate: PerMinute
+) -> None:
+    loopback.script("a", text="four words of answer")
+    loopback.script("b")
+
+    async def three_questions() -> None:
+        limits = Limits(concurrency=1, per_minute={"a": rate})
+        async with pool(entry(loopback), entry(loopback, "b"), limits=limits) as asked:
+            questions = [("a", n) for n in range(3)] + [("b", n) for n in range(3)]
+            await asyncio.gather(*(asked.ask(m, user(f"is it {n}?"), role="probe") for m, n in questions))
+
+    asyncio.run(three_questions())
+    # 300 requests a minute are one in 0.2 s; 1800 tokens a minute are seven (a question, an answer) in 0.23 s.
+    first, second, third = (request.time for request in loopback.requests if request.model == "a")
+    assert second - first >= 0.19
+    assert third - second >= 0.19
+    # The other model does not wait for this one.
+    assert loopback.requests[-1].model == "a"
 
 
 def test_a_live_view_is_told_of_starts_and_retries(loopback: Loopback) -> None:
