@@ -167,7 +167,7 @@ class LivePool:
         """Close the connections and end the local models."""
         await self._provider.close()
         if self._local_models is not None:
-            self._local_models.close()
+            await self._local_models.close()
 
     async def __aenter__(self) -> Self:
         return self

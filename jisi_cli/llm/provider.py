@@ -44,7 +44,7 @@ class LocalServers(Protocol):
         """Return where a model listens, starting it if need be."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the servers."""
         ...
 
