@@ -157,7 +157,7 @@ def test_a_local_model_that_cannot_start_is_a_failed_answer_with_its_reason() ->
         async def endpoint(self, weights: str) -> None:
             raise InputError(f"no weights `{weights}`; install them")
 
-        def close(self) -> None:
+        async def close(self) -> None:
             pass
 
     answer = ask_once(pool(ModelEntry("a", "local:tiny"), local_models=NoServers()))
@@ -180,7 +180,7 @@ def test_a_local_model_is_reached_at_the_address_and_with_the_key_of_its_server(
             self.asked_for += (weights,)
             return Place()
 
-        def close(self) -> None:
+        async def close(self) -> None:
             self.closed = True
 
     servers = Servers()
