@@ -1,0 +1,216 @@
+"""Small random banks with test questions, and a pool that answers as it is told; for tests of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.records import Question
+from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
+from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.llm.answer import Answer, Message, OnText, Role, Sampling
+from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.registry import MethodContext
+from jisi_cli.scoring import BankArrays
+
+WIDTH = 16
+DATASETS = ("gsm", "law", "zoo")
+
+
+def hashing_embedder() -> Embedder:
+    return load_embedder(EmbedderSpec(f"hashing:{WIDTH}"))
+
+
+def unit_rows(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+    rows = rng.normal(size=(*shape, WIDTH))
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method is made from, and questions to try it on."""
+
+    context: MethodContext
+    tests: TestSet
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.context.bank.model_names
+
+    def with_settings(self, **changes: object) -> Setting:
+        settings = self.context.settings.with_changes(changes, "test")
+        return replace(self, context=replace(self.context, settings=settings))
+
+    def with_rows(self, order: Sequence[int]) -> Setting:
+        """Return the same bank with other rows, or its rows in another order."""
+        bank, rows = self.context.bank, np.array(order)
+        taken = BankArrays(
+            bank.query_vectors[rows],
+            [vectors[rows] for vectors in bank.response_vectors],
+            bank.scores[rows],
+            bank.completion_tokens[rows],
+            bank.present[rows],
+            bank.model_names,
+        )
+        datasets = [self.context.datasets[row] for row in order]
+        return replace(self, context=replace(self.context, bank=taken, datasets=datasets))
+
+    def with_models(self, order: Sequence[int]) -> Setting:
+        """Return the same bank with fewer models, or its models in another order."""
+        bank, columns = self.context.bank, np.array(order)
+        taken = BankArrays(
+            bank.query_vectors,
+            [bank.response_vectors[model] for model in order],
+            bank.scores[:, columns],
+            bank.completion_tokens[:, columns],
+            bank.present[:, columns],
+            tuple(bank.model_names[model] for model in order),
+        )
+        return replace(self, context=replace(self.context, bank=taken, costs=self.context.costs[columns]))
+
+
+def setting(
+    seed: int = 0, *, rows: int = 40, models: Sequence[str] = "abcd", tests: int = 24, gaps: float = 0.0
+) -> Setting:
+    """Return a random bank and random test questions over three datasets.
+
+    Args:
+        seed: Of everything random.
+        rows: Train questions.
+        models: Names; the later ones are better, each on average.
+        tests: Test questions.
+        gaps: Share of answers, of train and of test, that are not there.
+    """
+    rng = np.random.default_rng(seed)
+    skill = np.linspace(0.3, 0.7, len(models))
+    present = rng.random((rows, len(models))) >= gaps
+    scores = (rng.random((rows, len(models))) < skill).astype(float)
+    responses = unit_rows(rng, rows, len(models)) * present[:, :, np.newaxis]
+    bank = BankArrays(
+        query_vectors=unit_rows(rng, rows),
+        response_vectors=[responses[:, model] for model in range(len(models))],
+        scores=np.where(present, scores, 0.0),
+        completion_tokens=np.where(present, rng.integers(5, 300, size=(rows, len(models))), np.nan),
+        present=present,
+        model_names=tuple(models),
+    )
+    context = MethodContext(
+        bank=bank,
+        datasets=[DATASETS[number] for number in rng.integers(len(DATASETS), size=rows)],
+        costs=rng.random(len(models)),
+        embedder=hashing_embedder(),
+        settings=Hyperparameters(n_base=8),
+    )
+    return Setting(context, _tests(rng, models, skill, tests, gaps))
+
+
+def _tests(
+    rng: np.random.Generator, models: Sequence[str], skill: NDArray[np.float64], count: int, gaps: float
+) -> TestSet:
+    questions = [
+        Question(DATASETS[n % len(DATASETS)], str(n), f"question {n}?", reference="1", grader="numeric")
+        for n in range(count)
+    ]
+    vectors = unit_rows(rng, count)
+    queries = [
+        Query(q.query, vector, dataset=q.dataset, grader=q.grader) for q, vector in zip(questions, vectors, strict=True)
+    ]
+    scores = (rng.random((count, len(models))) < skill).astype(float)
+    recorded = {}
+    for place, model in enumerate(models):
+        for row, question in enumerate(questions):
+            if rng.random() < gaps:
+                scores[row, place] = np.nan
+                recorded[question.query, model] = RecordedAnswer("", error="recorded as missing")
+                continue
+            final = 1 if scores[row, place] else int(rng.integers(2, 4))
+            recorded[question.query, model] = RecordedAnswer(
+                text=f"{model} thinks about {row}. The answer is {final}",
+                prompt_tokens=10,
+                completion_tokens=int(rng.integers(5, 300)),
+                cost_usd=float(rng.random()),
+                vector=unit_rows(rng, 1)[0],
+            )
+    return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), "made up")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call that a pool got."""
+
+    model: str
+    role: Role
+    messages: Sequence[Message]
+    sampling: Sampling | None
+
+
+Respond = Callable[[Asked], Answer]
+
+
+@dataclass
+class ToldPool:
+    """A pool whose answers are functions of the call, by model; it remembers every call and every answer.
+
+    A function may raise a `BudgetError`, as a live pool does.
+    """
+
+    respond: Mapping[str, Respond]
+    asked: list[Asked] = field(default_factory=list)
+    given: list[Answer] = field(default_factory=list)
+
+    @property
+    def models(self) -> Sequence[str]:
+        return tuple(self.respond)
+
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        return model in self.respond
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        role: Role,
+        sampling: Sampling | None = None,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        call = Asked(model, role, messages, sampling)
+        self.asked.append(call)
+        answer = self.respond[model](call)
+        if on_text is not None and answer.text:
+            on_text(answer.text)
+        self.given.append(answer)
+        return answer
+
+    def count(self, role: Role) -> int:
+        return sum(call.role == role for call in self.asked)
+
+
+@dataclass
+class WritingPool:
+    """A pool that gives recorded answers, and writes one where it is asked anything else."""
+
+    replay: ReplayPool
+    given: list[Answer] = field(default_factory=list)
+
+    @property
+    def models(self) -> Sequence[str]:
+        return self.replay.models
+
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        return self.replay.can_answer(model, messages)
+
+    async def ask(self, model: str, messages: Sequence[Message], **how: Any) -> Answer:
+        answer = await self.replay.ask(model, messages, **how)
+        if answer.error == ReplayPool.NOT_RECORDED:
+            answer = Answer(model, f"{model} writes after {len(messages[-1]['content'])} characters")
+        self.given.append(answer)
+        return answer
