@@ -17,6 +17,7 @@ from jisi_cli.paths import cache_folder as default_cache_folder
 class PinError(InputError):
     """An embedder is here, but not at the revision or width that was asked for."""
 
+
 _KINDS = "minilm, a sentence-transformers hub id or folder, litellm:<provider>/<model>, hashing or hashing:<width>"
 
 
@@ -89,12 +90,12 @@ def _locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
     if spec.name == "minilm":
         return packaged_minilm(), None
     path = Path(spec.name).expanduser()
-    if path.is_dir():
+    if spec.name and path.is_dir():
         return path, None
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
     name = spec.name if "/" in spec.name else f"sentence-transformers/{spec.name}"
-    if path.is_absolute() or spec.name.startswith((".", "~")) or not is_hub_id(name):
-        raise InputError(f"no embedder {spec.name}: there is no such folder; embedders are {_KINDS}")
+    if spec.name == "litellm" or path.is_absolute() or spec.name.startswith((".", "~")) or not is_hub_id(name):
+        raise InputError(f"no embedder `{spec.name}`: there is no such folder; embedders are {_KINDS}")
     return hub_folder(name, spec.revision)
 
 

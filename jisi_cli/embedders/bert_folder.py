@@ -1,0 +1,200 @@
+"""Recognises a sentence-transformers folder that `bert.py` computes exactly, and maps its weights.
+
+The shape: BERT with exact GELU and absolute positions, mean pooling, at most a normalisation after it, float32
+safetensors, a lower-casing rule that its two tokenizer files agree on. all-MiniLM-L6-v2 and the many models
+made after it are like that. Anything else, or anything unknown, is left to sentence-transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.embedders.bert import Affine, Bert, Floats, Layer, LayerNorm
+from jisi_cli.embedders.model_folder import read_object
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_MODULES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
+_WINDOW_KEYS = {"max_seq_length", "do_lower_case"}
+
+
+class NotThisShape(Exception):
+    """The folder holds another kind of model."""
+
+
+@dataclass(frozen=True, slots=True)
+class BertFolder:
+    """A folder of that shape.
+
+    Attributes:
+        path: The folder.
+        longest: Tokens the model takes at most, special tokens included.
+        config: Its `config.json`.
+    """
+
+    path: Path
+    longest: int
+    config: Mapping[str, Any]
+
+    def load(self) -> Bert:
+        """Map the weights; pages are read from the disk when they are used.
+
+        Raises:
+            NotThisShape: The weights are not those of such a model.
+        """
+        return _bert(map_safetensors(self.path / "model.safetensors"), self.config)
+
+    def tokenizer(self) -> Tokenizer:
+        """Load the tokenizer, without its own padding and truncation.
+
+        Raises:
+            NotThisShape: Its lower-casing is not what `tokenizer_config.json` says, so that the tokenizer
+                file alone does not decide.
+        """
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.path / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        said = read_object(self.path / "tokenizer_config.json")
+        rules = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"}
+        rules["tokenize_chinese_chars"] = "handle_chinese_chars"
+        for key, attribute in rules.items():
+            if key in said and said[key] != getattr(tokenizer.normalizer, attribute, None):
+                raise NotThisShape(f"the tokenizer files disagree about {key}")
+        return tokenizer
+
+
+def recognise(path: Path) -> BertFolder | None:
+    """Return the folder if it is of the shape that `bert.py` computes; None if it is not."""
+    try:
+        config = read_object(path / "config.json")
+        modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
+        window = read_object(path / "sentence_bert_config.json")
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        pooling = read_object(path / modules[1]["path"] / "config.json")
+        fits = (
+            kinds in _MODULES
+            and modules[0]["path"] == ""
+            and _is_plain_bert(config)
+            and _is_mean(pooling)
+            and set(window) <= _WINDOW_KEYS
+            and not window.get("do_lower_case")
+            and not read_object(path / "config_sentence_transformers.json").get("truncate_dim")
+            and 2 < window["max_seq_length"] <= config["max_position_embeddings"]
+            and (path / "tokenizer.json").is_file()
+            and (path / "model.safetensors").is_file()
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        # Whatever cannot be read here is for sentence-transformers to judge.
+        return None
+    return BertFolder(path, window["max_seq_length"], config) if fits else None
+
+
+def _is_plain_bert(config: Mapping[str, Any]) -> bool:
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "type_vocab_size")
+    return (
+        all(isinstance(config[name], int) for name in sizes)
+        and isinstance(config["layer_norm_eps"], float)
+        and config["model_type"] == "bert"
+        and config["hidden_act"] == "gelu"
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("is_decoder")
+        and config["hidden_size"] % config["num_attention_heads"] == 0
+    )
+
+
+def _is_mean(pooling: Mapping[str, Any]) -> bool:
+    """Whether pooling takes the mean over all tokens, in the old or the new words of its configuration."""
+    modes = {key.removeprefix("pooling_mode_") for key, value in pooling.items() if "mode_" in key and value}
+    said = pooling.get("pooling_mode")
+    modes |= {said} if isinstance(said, str) else set(said or ())
+    return modes in ({"mean_tokens"}, {"mean"}) and bool(pooling.get("include_prompt", True))
+
+
+def map_safetensors(path: Path) -> dict[str, Floats]:
+    """Map the tensors of a safetensors file into memory, copying nothing.
+
+    The file is a length (8 bytes, little-endian), a JSON header of that length that gives each tensor's
+    type, shape and place, and the tensors (https://github.com/huggingface/safetensors). Reading it through
+    the library would copy 90 MB of which one question needs half.
+
+    Raises:
+        NotThisShape: The file is damaged, or holds a floating-point type other than float32.
+    """
+    try:
+        data = np.memmap(path, dtype=np.uint8, mode="r")
+        begin = 8 + int.from_bytes(data[:8].tobytes(), "little")
+        header = json.loads(data[8:begin].tobytes())
+        described = [(name, about) for name, about in header.items() if name != "__metadata__"]
+        return {name: _tensor(data[begin:], about) for name, about in described if about["dtype"] != "I64"}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise NotThisShape(f"{path} cannot be mapped: {error}") from error
+
+
+def _tensor(data: NDArray[np.uint8], about: Mapping[str, Any]) -> Floats:
+    first, last = about["data_offsets"]
+    part = np.asarray(data[first:last])
+    if about["dtype"] != "F32" or len(part) != 4 * math.prod(about["shape"]):
+        raise ValueError("not the float32 tensor that its header describes")
+    tensor: Floats = part.view("<f4").reshape(about["shape"])
+    if not tensor.flags.aligned:
+        raise ValueError("tensors do not begin at multiples of four bytes")
+    return tensor
+
+
+class _Named:
+    """The tensors by name, each checked against the shape that the configuration promises."""
+
+    def __init__(self, tensors: Mapping[str, Floats], eps: float) -> None:
+        self._tensors, self._eps = tensors, eps
+
+    def tensor(self, name: str, *shape: int) -> Floats:
+        found = self._tensors.get(name)
+        if found is None or found.shape != shape:
+            raise NotThisShape(f"no tensor {name} of shape {shape}")
+        return found
+
+    def affine(self, name: str, outputs: int, inputs: int) -> Affine:
+        return Affine(self.tensor(f"{name}.weight", outputs, inputs), self.tensor(f"{name}.bias", outputs))
+
+    def norm(self, name: str, width: int) -> LayerNorm:
+        name = f"{name}.LayerNorm"
+        return LayerNorm(self.tensor(f"{name}.weight", width), self.tensor(f"{name}.bias", width), self._eps)
+
+
+def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any]) -> Bert:
+    named = _Named(tensors, float(config["layer_norm_eps"]))
+    d, inner = config["hidden_size"], config["intermediate_size"]
+    layers = []
+    for number in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{number}"
+        layers.append(
+            Layer(
+                query=named.affine(f"{layer}.attention.self.query", d, d),
+                key=named.affine(f"{layer}.attention.self.key", d, d),
+                value=named.affine(f"{layer}.attention.self.value", d, d),
+                attention_output=named.affine(f"{layer}.attention.output.dense", d, d),
+                attention_norm=named.norm(f"{layer}.attention.output", d),
+                expand=named.affine(f"{layer}.intermediate.dense", inner, d),
+                contract=named.affine(f"{layer}.output.dense", d, inner),
+                output_norm=named.norm(f"{layer}.output", d),
+            )
+        )
+    return Bert(
+        word=named.tensor("embeddings.word_embeddings.weight", config["vocab_size"], d),
+        position=named.tensor("embeddings.position_embeddings.weight", config["max_position_embeddings"], d),
+        segment=named.tensor("embeddings.token_type_embeddings.weight", config["type_vocab_size"], d)[0],
+        norm=named.norm("embeddings", d),
+        layers=tuple(layers),
+        heads=int(config["num_attention_heads"]),
+    )

