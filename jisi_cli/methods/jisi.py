@@ -119,9 +119,18 @@ class _Run:
                 self.asked += now
                 await asyncio.gather(*(self._probe_one(model) for model in now))
                 group = self.group() if self.settings.switch == "consensus" else None
-                if group is not None and group.share >= self.settings.u:
+                if group is not None and self._ends(group, last=not rest):
                     return group
         return None
+
+    def _ends(self, group: Consensus, *, last: bool) -> bool:
+        """Whether agreement ends the question: from a share of u, or before the last round when all agree (C5).
+
+        A share of u among the first few is no majority: of two that differ, the better one always has half.
+        """
+        if last:
+            return group.share >= self.settings.u
+        return len(group.members) == len(self.asked) > 1
 
     def group(self) -> Consensus | None:
         """Return the heaviest group of equal final answers (C1, C2)."""
