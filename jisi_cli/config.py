@@ -35,6 +35,8 @@ class ModelEntry:
             what a method asks for.
         price: USD per million tokens; None when the file gives none.
         concurrency: Calls to this model at one time; None for no limit of its own.
+        requests_per_minute: The provider's limit on calls; None for none.
+        tokens_per_minute: The provider's limit on tokens; None for none.
     """
 
     name: str
@@ -44,6 +46,8 @@ class ModelEntry:
     params: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
     concurrency: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Config:
 
 
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
-_MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", "concurrency"}
+_LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
+_MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
 
@@ -154,12 +159,12 @@ def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
     secret = next((key for key in params if "key" in key.lower() or key.lower() == "token"), None)
     if secret is not None:
         raise InputError(
-            f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, "
-            "never from this file"
+            f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, never from this file"
         )
-    concurrency = table.get("concurrency")
-    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
-        raise InputError(f"{path}: {where}: `concurrency` must be a whole number from 1")
+    for limit in _LIMITS:
+        value = table.get(limit)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{path}: {where}: `{limit}` must be a whole number from 1")
     return ModelEntry(
         name=_text(path, where, table, "name") or litellm,
         litellm=litellm,
@@ -167,7 +172,7 @@ def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
         system=_text(path, where, table, "system"),
         params=params,
         price=_price(path, where, table.get("price")),
-        concurrency=concurrency,
+        **{limit: table.get(limit) for limit in _LIMITS},
     )
 
 
@@ -184,8 +189,6 @@ def _price(path: Path, where: str, table: object) -> Price | None:
     if not isinstance(table, dict) or set(table) != {"input", "output"}:
         raise InputError(f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens")
     values = [table["input"], table["output"]]
-    if not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values
-    ):
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values):
         raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
     return Price(float(values[0]), float(values[1]))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.bank.lazy_vectors import LazyVectors
 from jisi_cli.bank.manifest import Manifest, read_manifest
 from jisi_cli.bank.records import Question
 from jisi_cli.bank.tables import column_vectors, query_schema, read_part, response_schema
@@ -151,7 +152,7 @@ class Bank:
         scores = np.stack([column.scores[chosen] for column in columns], axis=1)
         return BankArrays(
             query_vectors=self.query_vectors[chosen],
-            response_vectors=_LazyVectors(self, names, chosen),
+            response_vectors=LazyVectors(len(names), lambda place: self.response_vectors(names[place])[chosen]),
             scores=np.where(present, scores, 0.0),
             completion_tokens=np.stack([column.completion_tokens[chosen] for column in columns], axis=1),
             present=present,
@@ -182,25 +183,3 @@ class Bank:
                 raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
             parts.append((rows, table))
         return parts
-
-
-class _LazyVectors(Sequence[NDArray[np.floating]]):
-    """Response vectors per model, read when a candidate is first compared."""
-
-    def __init__(self, bank: Bank, models: tuple[str, ...], rows: Rows) -> None:
-        self._bank, self._models, self._rows = bank, models, rows
-        self._loaded: dict[int, NDArray[np.floating]] = {}
-
-    def __len__(self) -> int:
-        return len(self._models)
-
-    @overload
-    def __getitem__(self, place: int) -> NDArray[np.floating]: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[NDArray[np.floating]]: ...
-    def __getitem__(self, place: int | slice) -> NDArray[np.floating] | list[NDArray[np.floating]]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
-        if place not in self._loaded:
-            self._loaded[place] = self._bank.response_vectors(self._models[place])[self._rows]
-        return self._loaded[place]

@@ -116,7 +116,7 @@ def build_bank(
         BankError: The bank to extend is broken or has another embedder; another build is at work.
     """
     check_target(path, options)
-    with _exclusive(path):
+    with exclusive(path):
         old = Bank(path) if options.append else None
         if old is not None and old.manifest.embedder != vectors.spec:
             theirs, ours = old.manifest.embedder.describe(), vectors.spec.describe()
@@ -258,7 +258,7 @@ def _write_answers(
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
     """Hold the bank's lock, which the system releases even when the process is killed."""
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Ou
     aggregation = cast(Aggregation, request.aggregation)
     method = JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
     (first,) = method.plan([query])
-    async with session.pool(request.pool) as pool:
+    async with session.pool(request.pool, view.called) as pool:
         return await method.answer(query, first, pool, view)
 
 

@@ -26,6 +26,11 @@ app = typer.Typer(
 )
 
 
+BankArgument = Annotated[
+    Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
+]
+
+
 @app.command("build")
 def build(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
@@ -150,9 +155,7 @@ def build(
 @app.command("inspect")
 @routing_options
 def inspect(
-    bank: Annotated[
-        Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
-    ] = None,
+    bank: BankArgument = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -178,3 +181,36 @@ def inspect(
         out.json(found.to_json())
     else:
         show_inspection(found, out)
+
+
+@app.command("calibrate")
+def calibrate(
+    bank: Annotated[
+        Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
+    ] = None,
+    config: ConfigOption = None,
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="NAME", help="What to raise: jisi-router, jisi-query or jisi-vote.")
+    ] = "jisi-router",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the folds and the bootstrap.")] = 42,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Choose hyper-parameters for a bank and its embedder by cross-validation on its train rows.
+
+    They are written into the bank only where the gain is real: where its 95 % interval lies above zero.
+
+    Example: jisi bank calibrate sample_data/bank --dry-run
+    """
+    from jisi_cli.cli.calibrating import run_calibration, show_calibration
+    from jisi_cli.cli.session import Session
+
+    out = Output(quiet=quiet, verbose=verbose)
+    session = Session(bank, config, None, {}, out, "ignored")
+    data = run_calibration(session, method, seed=seed, dry_run=dry_run, out=out)
+    if as_json:
+        out.json(data)
+    else:
+        show_calibration(data, out)

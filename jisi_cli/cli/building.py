@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -16,10 +15,11 @@ from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
 from jisi_cli.bank.records import Record
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.bank.vectors import EmbeddedVectors, OnProgress, VectorSource, read_given_vectors
+from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.collecting import CallRequest, read_all_questions, run_collection
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.problems import Problems
+from jisi_cli.cli.progress import embedding_bar
 from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
@@ -70,7 +70,7 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
     if request.save_answers is not None:
         write_jisi(request.save_answers, gathered)
     vectors = _vectors(request, config)
-    with progress(out, "embedding") as on_progress:
+    with embedding_bar(out) as on_progress:
         report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
     for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
         out.warn(f"left out: {conflict}")
@@ -106,41 +106,6 @@ def _ask_for_answers(
     collected = run_collection(questions, call, config, request.bank if request.append else None, out)
     sources = [Source(path.name, "questions", _content_hash(path), len(collected.records)) for path in request.sources]
     return gather(collected.records), sources, collected.stopped
-
-
-@contextmanager
-def progress(out: Output, what: str) -> Iterator[OnProgress | None]:
-    """Draw a progress bar on a terminal, with rate and time left; nothing when piped or quiet."""
-    if out.quiet or not out.stderr_is_terminal:
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="")
-
-        def advance(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed / 1000:,.0f} kB/s" if speed else "")
-
-        yield advance
 
 
 def _options(request: BuildRequest) -> BuildOptions:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from jisi_cli.cli.output import Output, one_line, printable
 from jisi_cli.llm.answer import Role
+from jisi_cli.llm.attempts import CallEvent
 from jisi_cli.methods.protocol import Call
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _ROLES: dict[Role, str] = {"probe": "answering", "expert": "answering", "aggregator": "aggregating"}
+_WRITERS: tuple[Role, ...] = ("aggregator", "expert")
+"""Roles whose responses are streamed."""
 
 
 class AnswerView:
@@ -44,6 +47,13 @@ class AnswerView:
     def answered(self, call: Call) -> None:
         """A call has ended."""
         self._out.detail(_ended(call))
+
+    def called(self, event: CallEvent) -> None:
+        """A request has gone out, or will again: then what it had begun to write counts no more."""
+        if event.kind == "retry":
+            self._out.detail(f"{event.model}: {event.reason}; again in {event.wait:.1f} s")
+            if event.role in _WRITERS:
+                self.writing(event.model)
 
     def writing(self, model: str) -> None:
         """A model begins to write the final answer."""

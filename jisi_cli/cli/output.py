@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from jisi_cli.llm.answer import whole_characters
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,7 +29,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 
 def printable(text: str) -> str:
     """Return text from a model or a file without anything that steers a terminal."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+    return _CONTROLS.sub("", _ESCAPES.sub("", whole_characters(text).replace("\r\n", "\n")))
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -90,18 +92,19 @@ class Output:
         return Console(stderr=stderr, highlight=False, soft_wrap=False)
 
     def data(self, text: str) -> None:
-        """Write a line of data."""
-        sys.stdout.write(text + "\n")
+        """Write a line of data; what stdout's character set lacks becomes `?`."""
+        line = whole_characters(text) + "\n"
+        encoding = _encoding(sys.stdout)
+        sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
 
     def json(self, value: object) -> None:
         """Write one JSON document, indented for people when stdout is a terminal."""
-        indent = 2 if self.stdout_is_terminal else None
-        self.data(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False, indent=indent))
+        self._json(value, indent=2 if self.stdout_is_terminal else None)
 
     def json_line(self, value: object) -> None:
         """Write one JSON document on one line."""
-        self.data(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
+        self._json(value, indent=None)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:
         """Write a table: drawn on a terminal, aligned plain text without any cutting when piped."""
@@ -137,8 +140,13 @@ class Output:
         """Tell what stopped the command."""
         self._err(f"error: {text}", style="31")
 
+    def _json(self, value: object, indent: int | None) -> None:
+        # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
+        escaped = not _encoding(sys.stdout).lower().startswith("utf")
+        self.data(json.dumps(plain_json(value), ensure_ascii=escaped, allow_nan=False, indent=indent))
+
     def _err(self, text: str, style: str | None = None) -> None:
-        line = "\n".join(one_line(part) for part in text.splitlines())
+        line = one_line(text)
         if style and self.stderr_is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
             head, _, rest = line.partition(": ")
             line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"
@@ -167,6 +175,10 @@ class Output:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self.console(stderr=stderr).print(table)
+
+
+def _encoding(stream: IO[str]) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def _is_terminal(stream: IO[str]) -> bool:

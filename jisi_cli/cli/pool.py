@@ -13,6 +13,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder
 
 if TYPE_CHECKING:
+    from jisi_cli.llm.attempts import OnEvent
     from jisi_cli.llm.live import LivePool
 
 _CONCURRENCY = 16
@@ -39,7 +40,9 @@ class PoolOptions:
     concurrency: int | None = None
 
 
-def open_pool(config: Config, models: Sequence[str], options: PoolOptions, out: Output) -> LivePool:
+def open_pool(
+    config: Config, models: Sequence[str], options: PoolOptions, out: Output, on_event: OnEvent | None = None
+) -> LivePool:
     """Return the live pool of some models, behind cache and ledger.
 
     Raises:
@@ -50,7 +53,7 @@ def open_pool(config: Config, models: Sequence[str], options: PoolOptions, out: 
     from jisi_cli.ledger import Ledger, ledger_path
     from jisi_cli.llm.budget import Budget
     from jisi_cli.llm.json_disk import open_cache
-    from jisi_cli.llm.limits import Limits
+    from jisi_cli.llm.limits import Limits, PerMinute
     from jisi_cli.llm.live import LivePool, Run
     from jisi_cli.llm.local import LocalModels
 
@@ -62,18 +65,21 @@ def open_pool(config: Config, models: Sequence[str], options: PoolOptions, out: 
     limits = config.budget
     max_cost = options.max_cost if options.max_cost is not None else limits.get("max_cost")
     timeout = options.timeout if options.timeout is not None else limits.get("timeout", _TIMEOUT)
+    entries = [entry for entry in config.models if entry.name in models]
+    per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
     return LivePool(
-        [entry for entry in config.models if entry.name in models],
+        entries,
         rng=np.random.default_rng(),
         cache=open_cache(cache_folder() / "answers", warn=out.warn),
         ledger=Ledger(ledger_path(), warn=out.warn),
         budget=Budget(_amount(max_cost, "max_cost")) if max_cost is not None else None,
-        limits=Limits(concurrency=pool_concurrency(config, options)),
+        limits=Limits(concurrency=pool_concurrency(config, options), per_minute=per_minute),
         timeout=_amount(timeout, "timeout"),
         max_retries=int(_amount(limits.get("max_retries", _RETRIES), "max_retries")),
         local_models=LocalModels(),
         run=Run(id=secrets.token_hex(8), command=options.command),
         use_cache=options.use_cache,
+        on_event=on_event,
     )
 
 

@@ -22,6 +22,7 @@ from jisi_cli.paths import cache_folder
 from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
+    from jisi_cli.llm.attempts import OnEvent
     from jisi_cli.llm.live import LivePool
 
 
@@ -102,9 +103,9 @@ class Session:
         """Return the pool's entry of a model, where there is one."""
         return next((entry for entry in self.config.models if entry.name == model), None)
 
-    def pool(self, options: PoolOptions) -> LivePool:
+    def pool(self, options: PoolOptions, on_event: OnEvent | None = None) -> LivePool:
         """Return the live pool of the models in use, behind cache and ledger."""
-        return open_pool(self.config, self.models, options, self.out)
+        return open_pool(self.config, self.models, options, self.out, on_event)
 
     def _models(self, wanted: Sequence[str] | None, use: PoolUse) -> tuple[str, ...]:
         """Models that the bank knows and, where that matters, the pool can ask."""

@@ -1,0 +1,60 @@
+"""Progress bars on a terminal; nothing when piped or quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from jisi_cli.cli.output import Output
+
+OnProgress = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
+
+@contextmanager
+def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
+    """Show how far embedding is, in characters, with rate and time left."""
+    if out.quiet or not out.stderr_is_terminal:
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("embedding"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embedding", total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed / 1000:,.0f} kB/s" if speed else "")
+
+        yield advance
+
+
+@contextmanager
+def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
+    """Show done, total and time left of equal steps."""
+    if out.quiet or not out.stderr_is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

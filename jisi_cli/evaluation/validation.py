@@ -1,0 +1,94 @@
+"""Scores of settings on train rows, each row decided by a bank that does not hold it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.evaluation.folds import assign_folds, take_rows
+from jisi_cli.evaluation.results import ResultFile
+from jisi_cli.evaluation.runner import Contestant, run_method
+from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.registry import MethodContext, make_method
+
+FOLDS = 5
+
+OnProgress = Callable[[int, int], None]
+"""Called with (runs done, runs in all)."""
+
+
+async def validate(
+    method: str,
+    settings: Sequence[Hyperparameters],
+    context: MethodContext,
+    train: TestSet,
+    folds: NDArray[np.intp],
+    on_progress: OnProgress | None = None,
+) -> NDArray[np.float64]:
+    """Score every train question under every setting, by cross-validation.
+
+    Args:
+        method: A method that a replay can score.
+        settings: S settings.
+        context: The bank's train rows.
+        train: The same rows, in the same order, as questions with recorded answers (n).
+        folds: Fold of each row (n,).
+        on_progress: Told of every run.
+
+    Returns:
+        Scores (S, n), NaN where unknown.
+    """
+    scores = np.full((len(settings), len(train)), np.nan)
+    count, done = len(set(folds.tolist())), 0
+    for fold in range(count):
+        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        if not len(outside) or not len(inside):
+            continue
+        rest = replace(
+            context,
+            bank=take_rows(context.bank, outside),
+            datasets=[context.datasets[row] for row in outside.tolist()],
+        )
+        held_out = take_questions(train, inside)
+        for place, setting in enumerate(settings):
+            made = make_method(method, replace(rest, settings=setting))
+            with ResultFile(None) as file:
+                results, _ = await run_method(Contestant(method, made, (fold, place)), held_out, train.pool, file)
+            scores[place, inside] = [math.nan if result.score is None else result.score for result in results]
+            done += 1
+            if on_progress is not None:
+                on_progress(done, count * len(settings))
+    return scores
+
+
+def take_questions(tests: TestSet, rows: NDArray[np.intp]) -> TestSet:
+    """Return some questions of a test set."""
+    places = rows.tolist()
+    return replace(
+        tests,
+        questions=[tests.questions[row] for row in places],
+        queries=[tests.queries[row] for row in places],
+        scores=tests.scores[rows],
+    )
+
+
+def spread_folds(datasets: Sequence[str], seed: int) -> NDArray[np.intp]:
+    """Return the folds of a validation (n,)."""
+    return assign_folds(datasets, FOLDS, np.random.default_rng(seed))
+
+
+def average_of(scores: NDArray[np.float64], datasets: Sequence[str]) -> float:
+    """Return the mean over datasets of mean scores (n,), NaN left out; -inf when nothing is known."""
+    labels = np.array(datasets)
+    means = []
+    for name in sorted(set(datasets)):
+        known = scores[labels == name]
+        known = known[~np.isnan(known)]
+        if len(known):
+            means.append(math.fsum(known.tolist()) / len(known))
+    return math.fsum(means) / len(means) if means else -math.inf
