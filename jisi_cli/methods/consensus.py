@@ -29,7 +29,7 @@ class Consensus:
 def heaviest_group(
     asked: Sequence[int], coarse_scores: Sequence[float], answers: Mapping[int, str | None]
 ) -> Consensus | None:
-    """Return the heaviest group; None when no final answer can be read.
+    """Return the heaviest group; None when nobody of any weight has a final answer.
 
     Ties go to the group with the best-ranked member.
 
@@ -44,13 +44,12 @@ def heaviest_group(
         final = answers.get(model)
         if final is not None:
             groups.setdefault(final, []).append(model)
-    if not groups:
-        return None
-    total = math.fsum(weights.values())
+    sums = {final: math.fsum(weights[model] for model in members) for final, members in groups.items()}
     # Groups are in the order of their best member, and max keeps the first of equals.
-    final = max(groups, key=lambda answer: math.fsum(weights[model] for model in groups[answer]))
-    members = groups[final]
-    return Consensus(final, tuple(members), math.fsum(weights[model] for model in members) / total)
+    heaviest = max(sums, key=sums.__getitem__, default=None)
+    if heaviest is None or sums[heaviest] == 0:
+        return None
+    return Consensus(heaviest, tuple(groups[heaviest]), sums[heaviest] / math.fsum(weights.values()))
 
 
 def _weights(asked: Sequence[int], coarse_scores: Sequence[float]) -> dict[int, float]:
