@@ -75,6 +75,14 @@ OnText = Callable[[str], None]
 """Called with each piece of a streamed response, as it arrives."""
 
 
+def whole_characters(text: str) -> str:
+    """Return a text with U+FFFD for each half of a character (a lone surrogate).
+
+    JSON can hold halves and models do emit them, but no file, terminal or request can.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class Pool(Protocol):
     """Models that can be asked: live through LiteLLM, cached, or replayed from recorded answers.
 

@@ -29,4 +29,6 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     # LiteLLM's use of pydantic makes it warn on stderr, about LiteLLM's types and about odd usage numbers.
     warnings.filterwarnings("ignore", category=UserWarning, module="pydantic")
+    # Ctrl-C between LiteLLM's making of a coroutine and its awaiting it.
+    warnings.filterwarnings("ignore", message="coroutine '.*completion.*' was never awaited", category=RuntimeWarning)
     return litellm

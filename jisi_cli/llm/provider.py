@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import JisiError
-from jisi_cli.llm.answer import Message, OnText, TokensSource
+from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
 from jisi_cli.llm.failure import ProviderFailure, failure_from
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.usage import reported_cost, tokens_of
@@ -124,6 +124,7 @@ class Provider:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
+        text = whole_characters(text)
         tokens = await tokens_of(entry, messages, text, end.usage)
         return Completion(text, *tokens, reported_cost(end.usage), end.finish_reason)
 
