@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     started = time.perf_counter()
     view = view_for(out, stream=request.stream, as_json=request.as_json)
     with view:
-        outcome = asyncio.run(_answer(session, request, view))
+        outcome = session.run(_answer(session, request, view))
         view.finish(outcome.answer.text)
     seconds = time.perf_counter() - started
     if request.as_json:

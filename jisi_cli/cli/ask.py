@@ -64,8 +64,8 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.answering import AskRequest, run_ask
-    from jisi_cli.cli.pool import PoolOptions
-    from jisi_cli.cli.reading import read_question
+    from jisi_cli.cli.pool import PoolOptions, amount
+    from jisi_cli.cli.reading import checked_text, read_question
     from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
@@ -76,12 +76,12 @@ def ask(
     options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency)
     request = AskRequest(
         text=text,
-        system=system,
+        system=None if system is None else checked_text(system, "--system"),
         aggregation=_AGGREGATION[mode],
         explain=explain,
         stream=stream,
         as_json=as_json,
-        temperature=temperature,
+        temperature=None if temperature is None else amount(temperature, "--temperature"),
         max_tokens=max_tokens,
         pool=options,
     )

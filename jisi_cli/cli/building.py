@@ -61,6 +61,8 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
     """
     options = _options(request)
     check_target(request.bank, options)
+    if request.save_answers is not None and not request.save_answers.parent.is_dir():
+        raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
         gathered, sources, stopped = _ask_for_answers(request, request.call, config, problems, out)

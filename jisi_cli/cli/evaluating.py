@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,29 @@ import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.pool import PoolOptions, pool_concurrency
+from jisi_cli.cli.reading import read_text
 from jisi_cli.cli.report_view import show_report
 from jisi_cli.cli.session import PoolUse, Session
+from jisi_cli.cli.sweeping import run_sweep
 from jisi_cli.cli.test_sources import SourceRequest, read_test_set
 from jisi_cli.config import Price
 from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.evaluation.costs import mean_costs, read_prices
+from jisi_cli.evaluation.experiments import Variation, ablations, growing
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Pool
 from jisi_cli.methods.registry import METHODS, MethodContext, make_method, method_info
 
 _BASELINE = "best-single"
+_READINGS: dict[str, Callable[[Hyperparameters], Hyperparameters]] = {
+    "paper": lambda settings: Hyperparameters(),
+    "openjisi": lambda settings: replace(settings, compat="openjisi"),
+}
+"""What may stand behind an @: the paper's settings, or the choices of the authors' released code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +79,13 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     session = open_session(request, out)
     prices = known_prices(request, session)
     threshold = _threshold(request)
-    names = _methods(request)
     context = make_context(session, prices, request.seed)
+    if request.sweep:
+        run_sweep(session, context, request.sweep, request.methods, request.seed, out, as_json=request.as_json)
+        return
+    variations = _variations(request, context, session)
     tests = read_test_set(session, _source(request), prices, out)
-    contestants = [make_contestant(name, context, session, request) for name in names]
+    contestants = [make_contestant(variation, session, request) for variation in variations]
     results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
@@ -111,14 +123,21 @@ def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> Me
     )
 
 
-def make_contestant(name: str, context: MethodContext, session: Session, request: EvalRequest) -> Contestant:
-    """Make one method under its own name."""
-    info = method_info(name)
-    method = make_method(name, context) if info.factory else None
+def make_contestant(variation: Variation, session: Session, request: EvalRequest) -> Contestant:
+    """Make one method, with what decides its answers as its identity."""
+    context = variation.context
+    method = make_method(variation.method, context) if method_info(variation.method).factory else None
     parts = [part.sha256 for part in session.bank.manifest.queries]
     parts += [part.sha256 for model in session.models for part in session.bank.manifest.responses[model]]
-    identity = (context.settings.to_json(), parts, request.seed, "live" if request.live else "replay")
-    return Contestant(name, method, identity)
+    identity = (
+        variation.method,
+        context.settings.to_json(),
+        context.bank.model_names,
+        parts,
+        request.seed,
+        "live" if request.live else "replay",
+    )
+    return Contestant(variation.label, method, identity)
 
 
 def show_methods(out: Output, *, as_json: bool) -> None:
@@ -153,14 +172,49 @@ def report_json(
     }
 
 
+def _variations(request: EvalRequest, context: MethodContext, session: Session) -> list[Variation]:
+    """What is compared: the methods asked for, or the contestants of an experiment."""
+    if request.ablate:
+        return [*ablations(context), Variation(_BASELINE, _BASELINE, context)]
+    if request.grow is not None:
+        methods = [name for name in _methods(request) if name != "jisi"] or ["jisi-router"]
+        order = [line.strip() for line in read_text(request.grow).splitlines() if line.strip()]
+        return growing(context, order, request.grow_from, methods)
+    return [entry for name in _methods(request) for entry in _readings(name, context, session)]
+
+
+def _readings(name: str, context: MethodContext, session: Session) -> list[Variation]:
+    """One method; JiSi in the reading its name asks for, and on a calibrated bank in the paper's, too."""
+    method, _, reading = name.partition("@")
+    if not method.startswith("jisi"):
+        return [Variation(name, method, context)]
+    if reading:
+        settings = _READINGS[reading](context.settings)
+        return [Variation(name, method, replace(context, settings=settings))]
+    calibrated = session.bank.manifest.hyperparameters
+    if not calibrated or context.settings != session.bank.hyperparameters():
+        return [Variation(name, method, context)]
+    paper = replace(context, settings=Hyperparameters())
+    return [
+        Variation(f"{name} (paper settings)", method, paper),
+        Variation(f"{name} (calibrated)", method, context),
+    ]
+
+
 def _methods(request: EvalRequest) -> list[str]:
     """The methods in the order asked for; `all` leaves out what a replay cannot do."""
     names = list(dict.fromkeys(request.methods))
     if "all" in names:
         names = [name for name, info in METHODS.items() if request.live or info.needs != "live"]
+        names = [name for name in names if not request.live or METHODS[name].needs != "labels"]
     names += [name for name in request.versus if name not in names]
     for name in names:
-        info = method_info(name)
+        method, _, reading = name.partition("@")
+        info = method_info(method)
+        if reading and (reading not in _READINGS or not method.startswith("jisi")):
+            raise InputError(
+                f"`{name}`: JiSi's methods have the readings {', '.join(_READINGS)}, as in jisi-router@paper"
+            )
         if info.needs == "live" and not request.live:
             raise InputError(f"`{name}` needs live calls; add --live, or leave it out")
         if info.needs == "labels" and request.live:

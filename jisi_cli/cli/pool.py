@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ def open_pool(
             "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
             "(to try jisi without a key: --config sample_data/jisi.toml)"
         )
-    limits = config.budget
-    max_cost = options.max_cost if options.max_cost is not None else limits.get("max_cost")
-    timeout = options.timeout if options.timeout is not None else limits.get("timeout", _TIMEOUT)
+    max_cost = _limit(options.max_cost, config, "max_cost")
+    timeout = _limit(options.timeout, config, "timeout", _TIMEOUT)
+    if not timeout:
+        raise InputError("no call can be answered within a timeout of 0 seconds; give more")
+    retries = _limit(None, config, "max_retries", _RETRIES)
     entries = [entry for entry in config.models if entry.name in models]
     per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
     return LivePool(
@@ -72,10 +74,10 @@ def open_pool(
         rng=np.random.default_rng(),
         cache=open_cache(cache_folder() / "answers", warn=out.warn),
         ledger=Ledger(ledger_path(), warn=out.warn),
-        budget=Budget(_amount(max_cost, "max_cost")) if max_cost is not None else None,
+        budget=Budget(max_cost) if max_cost is not None else None,
         limits=Limits(concurrency=pool_concurrency(config, options), per_minute=per_minute),
-        timeout=_amount(timeout, "timeout"),
-        max_retries=int(_amount(limits.get("max_retries", _RETRIES), "max_retries")),
+        timeout=timeout,
+        max_retries=int(retries),
         local_models=LocalModels(),
         run=Run(id=secrets.token_hex(8), command=options.command),
         use_cache=options.use_cache,
@@ -85,11 +87,37 @@ def open_pool(
 
 def pool_concurrency(config: Config, options: PoolOptions) -> int:
     """Return how many calls may be out at one time."""
-    chosen = options.concurrency or config.budget.get("concurrency", _CONCURRENCY)
-    return max(1, int(_amount(chosen, "concurrency")))
+    return max(1, int(_limit(options.concurrency, config, "concurrency", _CONCURRENCY)))
 
 
-def _amount(value: object, name: str) -> float:
+def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequence[str]) -> NoAnswerError:
+    """Return the error of a pool that could not answer; one without any key gets told how to try jisi without."""
+    from jisi_cli.llm.provider import missing_key
+
+    if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
+        return NoAnswerError(f"{error}; to try jisi without a key: --config sample_data/jisi.toml")
+    return error
+
+
+def amount(value: object, what: str) -> float:
+    """Return a setting that is a number from 0.
+
+    Raises:
+        InputError: It is not.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InputError(f"{name} must be a number from 0, not {value!r}")
+        raise InputError(f"{what} must be a number from 0, not {value!r}")
     return float(value)
+
+
+@overload
+def _limit(flag: float | None, config: Config, key: str, default: float) -> float: ...
+@overload
+def _limit(flag: float | None, config: Config, key: str, default: None = None) -> float | None: ...
+def _limit(flag: float | None, config: Config, key: str, default: float | None = None) -> float | None:
+    """Return a limit of the command line, else of the configuration's [budget], else the default."""
+    if flag is not None:
+        return amount(flag, f"--{key.replace('_', '-')}")
+    if key in config.budget:
+        return amount(config.budget[key], f"{config.path}: [budget] {key}")
+    return default

@@ -14,12 +14,25 @@ def read_question(argument: str | None) -> str:
     Raises:
         InputError: There is no question, or stdin is not text.
     """
+    given = checked_text(argument or "", "the question").strip() if argument != "-" else ""
     piped = _piped_text()
-    given = (argument or "").strip() if argument != "-" else ""
     question = "\n\n".join(part for part in (given, piped.strip()) if part)
     if not question:
         raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
     return question
+
+
+def checked_text(text: str, what: str) -> str:
+    """Return text from the command line.
+
+    Raises:
+        InputError: The shell handed over bytes that are no text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} is not UTF-8 text; check the terminal's character set") from None
+    return text
 
 
 def read_lines(source: Path) -> list[bytes]:
@@ -34,6 +47,20 @@ def read_lines(source: Path) -> list[bytes]:
         return source.read_bytes().splitlines()
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a small file.
+
+    Raises:
+        InputError: It cannot be read as UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _piped_text() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def _decide(
         async with session.pool(options) as pool:
             return await method.probe(query, first, pool, Silent())
 
-    return asyncio.run(probe())
+    return session.run(probe())
 
 
 def neighbours_of(session: Session) -> list[dict[str, Any]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.options import bank_path, read_config
 from jisi_cli.cli.output import Output
-from jisi_cli.cli.pool import PoolOptions, open_pool
+from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import PinError, load_embedder
 from jisi_cli.embedders.vector_cache import cache_vectors
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.protocol import Query
 from jisi_cli.paths import cache_folder
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jisi_cli.llm.attempts import OnEvent
     from jisi_cli.llm.live import LivePool
 
+
+T = TypeVar("T")
 
 PoolUse = Literal["required", "preferred", "ignored"]
 
@@ -76,12 +79,12 @@ class Session:
             InputError: It is not installed, or cannot be fetched.
         """
         recorded = self.bank.manifest.embedder
-        named = self.config.embedder.get("name")
-        if named is not None and named != recorded.name:
-            raise BankError(
-                f"{self.bank.path} was embedded by {recorded.describe()}, but {self.config.path} names the embedder "
-                f"{named}; name the bank's embedder there, or build a bank with {named}"
-            )
+        for key, wanted in self.config.embedder.items():
+            if wanted != getattr(recorded, key):
+                raise BankError(
+                    f"{self.bank.path} was embedded by {recorded.describe()}, but {self.config.path} says "
+                    f"{key} = {wanted!r} in [embedder]; describe the bank's embedder there, or build another bank"
+                )
         try:
             return load_embedder(recorded)
         except PinError as error:
@@ -106,6 +109,17 @@ class Session:
     def pool(self, options: PoolOptions, on_event: OnEvent | None = None) -> LivePool:
         """Return the live pool of the models in use, behind cache and ledger."""
         return open_pool(self.config, self.models, options, self.out, on_event)
+
+    def run(self, calls: Coroutine[Any, Any, T]) -> T:
+        """Carry out what calls models.
+
+        Raises:
+            NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
+        """
+        try:
+            return asyncio.run(calls)
+        except NoAnswerError as error:
+            raise offer_the_offline_pool(error, self.config, self.models) from error
 
     def _models(self, wanted: Sequence[str] | None, use: PoolUse) -> tuple[str, ...]:
         """Models that the bank knows and, where that matters, the pool can ask."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -56,6 +57,10 @@ class Result:
     answer: str | None = None
 
 
+_BEGINNING = b'{"key": "'
+"""How every line begins; a last line without an end that begins otherwise is not ours to cut."""
+
+
 def content_key(*parts: object) -> str:
     """Return a key that is the same exactly when all parts are."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
@@ -77,21 +82,26 @@ class ResultFile:
 
     def __init__(self, path: Path | None) -> None:
         self.known: dict[str, Result] = {}
-        self._file = None
+        self._path = path
+        self._file: FileIO | None = None
         if path is None:
             return
-        try:
-            self._file = path.open("a+b")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from error
-        self._file.seek(0)
-        content = self._file.read()
+        with self._failures():
+            # Unbuffered, so that a line is the system's from the moment it is written.
+            self._file = path.open("a+b", buffering=0)
+            self._file.seek(0)
+            content = self._file.read()
         whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        lines = content[:whole].splitlines()
+        for number, line in enumerate(lines, start=1):
             result = _parse(line, path, number)
             self.known[result.key] = result
-        self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
+        half = content[whole:]
+        if half:
+            if not (half.startswith(_BEGINNING) or _BEGINNING.startswith(half)):
+                raise _foreign(path, len(lines) + 1)
+            with self._failures():
+                self._file.truncate(whole)
 
     def __enter__(self) -> Self:
         return self
@@ -101,11 +111,26 @@ class ResultFile:
             self._file.close()
 
     def write(self, result: Result) -> None:
-        """Append one result; it survives a kill from here on."""
+        """Append one result; it survives a kill from here on.
+
+        Raises:
+            InputError: The file cannot be written any more, as on a full disk.
+        """
         self.known[result.key] = result
-        if self._file is not None:
-            self._file.write(json.dumps(asdict(result), ensure_ascii=False, allow_nan=False).encode() + b"\n")
-            self._file.flush()
+        if self._file is None:
+            return
+        line = memoryview(json.dumps(asdict(result), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        with self._failures():
+            while line:
+                line = line[self._file.write(line) :]
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"{self._path}: cannot be written ({reason}); name another file with --out") from error
 
 
 def read_results(path: Path) -> Iterator[Result]:
@@ -128,4 +153,8 @@ def _parse(line: bytes, path: Path, number: int) -> Result:
         known = {field.name for field in fields(Result)}
         return Result(**{name: value for name, value in data.items() if name in known})
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{path}:{number}: not a result of `jisi eval`; name another file with --out") from None
+        raise _foreign(path, number) from None
+
+
+def _foreign(path: Path, number: int) -> InputError:
+    return InputError(f"{path}:{number}: not a result of `jisi eval`; name another file with --out")
