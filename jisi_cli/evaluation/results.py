@@ -119,7 +119,7 @@ class ResultFile:
         self.known[result.key] = result
         if self._file is None:
             return
-        line = memoryview(json.dumps(asdict(result), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        line = memoryview(_line(result))
         with self._failures():
             while line:
                 line = line[self._file.write(line) :]
@@ -145,6 +145,15 @@ def read_results(path: Path) -> Iterator[Result]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     for number, line in enumerate(lines, start=1):
         yield _parse(line, path, number)
+
+
+def _line(result: Result) -> bytes:
+    data = asdict(result)
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which models do emit, is in no UTF-8 file but as an escape.
+        return json.dumps(data, allow_nan=False).encode() + b"\n"
 
 
 def _parse(line: bytes, path: Path, number: int) -> Result:
