@@ -115,4 +115,4 @@ def _reweighted(settings: Hyperparameters, without: str) -> Hyperparameters | No
     total = sum(weights.values())
     if total <= 0:
         return None
-    return replace(settings, **{name: value / total for name, value in weights.items()})
+    return settings.with_changes({name: value / total for name, value in weights.items()}, "ablation")
