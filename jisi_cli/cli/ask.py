@@ -37,8 +37,11 @@ def ask(
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
     mode: Annotated[
-        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates; aggregate always does.")
+        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
     ] = "auto",
+    aggregate: Annotated[
+        str | None, typer.Option("--aggregate", metavar="never", help="The same as --mode route.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
@@ -69,6 +72,9 @@ def ask(
     from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
+    if aggregate not in (None, "never"):
+        raise InputError(f"--aggregate takes never, not {aggregate!r}; --mode aggregate always aggregates")
+    mode = "route" if aggregate else mode
     if mode not in _AGGREGATION:
         raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
     text = read_question(query)
