@@ -9,6 +9,7 @@ from typing import Any
 
 from jisi_cli.bank.gather import Gathered
 from jisi_cli.bank.records import Question, Record
+from jisi_cli.errors import InputError
 
 
 def write_jisi(path: Path, gathered: Gathered) -> None:
@@ -17,13 +18,19 @@ def write_jisi(path: Path, gathered: Gathered) -> None:
     Args:
         path: The file, replaced in one step.
         gathered: What to write, in its own order.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        for question in gathered.questions:
-            answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
-            file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for question in gathered.questions:
+                answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
+                file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: the answers cannot be written ({error.strerror}); name another file") from error
 
 
 def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:
