@@ -43,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", required=True, help="what answers call the model")
     parser.add_argument("--threads", type=int, required=True, help="threads that compute")
     parser.add_argument("--context", type=int, required=True, help="tokens of prompt and response together")
-    parser.add_argument(
-        "--max-tokens", type=int, required=True, help="tokens of a response that sets no limit"
-    )
+    parser.add_argument("--max-tokens", type=int, required=True, help="tokens of a response that sets no limit")
     parser.add_argument("--chat-template", default="", help="Jinja template instead of the file's own")
     return parser
 

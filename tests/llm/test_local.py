@@ -87,9 +87,7 @@ async def _ask(endpoint: LocalEndpoint, messages: list[dict[str, str]] = _QUESTI
 
 def _status(api_base: str, path: str = "/health", key: str = "") -> int | None:
     """HTTP status of one request; None when nobody listens."""
-    request = urllib.request.Request(
-        api_base.removesuffix("/v1") + path, headers={"Authorization": f"Bearer {key}"}
-    )
+    request = urllib.request.Request(api_base.removesuffix("/v1") + path, headers={"Authorization": f"Bearer {key}"})
     try:
         with urllib.request.urlopen(request) as response:
             return int(response.status)
@@ -100,9 +98,7 @@ def _status(api_base: str, path: str = "/health", key: str = "") -> int | None:
 
 
 def _children() -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "local_server"], capture_output=True, text=True
-    )
+    found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "local_server"], capture_output=True, text=True)
     return [int(pid) for pid in found.stdout.split()]
 
 
@@ -137,9 +133,7 @@ def test_a_local_model_answers_through_litellm_and_counts_its_tokens(needs_smoll
 @pytest.mark.big
 def test_a_streamed_answer_ends_with_its_usage(needs_smollm2: None) -> None:
     async def work(models: LocalModels) -> list[Any]:
-        stream = await _ask(
-            await models.endpoint("smollm2"), stream=True, stream_options={"include_usage": True}
-        )
+        stream = await _ask(await models.endpoint("smollm2"), stream=True, stream_options={"include_usage": True})
         return [chunk async for chunk in stream]
 
     chunks = _with_models(work)
@@ -313,9 +307,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_pip_command(statement
         "from jisi_cli.llm.local_weights import weights_path\n"
         f"try:\n    {statement}\nexcept InputError as error:\n    print(error)\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-S", "-c", script], cwd=_REPOSITORY, capture_output=True, text=True
-    )
+    ran = subprocess.run([sys.executable, "-S", "-c", script], cwd=_REPOSITORY, capture_output=True, text=True)
     assert remedy in ran.stdout, ran.stderr
     assert ran.stdout.count("\n") == 1
 
