@@ -12,10 +12,40 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from jisi_cli.errors import InputError
+from jisi_cli.llm.answer import PriceSource, Role
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
 """`unscored`: answered, but nobody knows whether rightly. `needs-live`: the replay lacks a call that
 the method wanted. `failed`: no model answered; counts as wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one call took. Unknown is None, never 0.
+
+    Attributes:
+        role: Why it was made.
+        model: Who was called.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response.
+        cost_usd: Dollars paid; 0 when the answer came from the cache or from a recording.
+        list_cost_usd: Dollars when nothing is cached.
+        price_source: Who named the price.
+        cached: Whether the answer came from the cache or from a recording.
+        failed: Whether there was none.
+        is_answer: Whether it is the final answer.
+    """
+
+    role: Role
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    list_cost_usd: float | None = None
+    price_source: PriceSource | None = None
+    cached: bool = False
+    failed: bool = False
+    is_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +68,8 @@ class Result:
         support_size: Queries in the support set; None for methods without one.
         error: Why there is no answer.
         answer: The final answer, in a live run; None in a replay.
+        query_hash: SHA-256 of the question, in hexadecimal, as in the ledger.
+        bill: Every call; None where they were not kept apart.
     """
 
     key: str
@@ -55,7 +87,18 @@ class Result:
     support_size: int | None = None
     error: str | None = None
     answer: str | None = None
+    query_hash: str | None = None
+    bill: tuple[Spent, ...] | None = None
 
+
+_KINDS: dict[str, Any] = {
+    "bool": bool,
+    "int": int,
+    "int | None": int | None,
+    "float | None": int | float | None,
+    "tuple[Spent, ...] | None": list | None,
+}
+"""What a field of a line may hold, by the field's annotation; text where nothing is said."""
 
 _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
@@ -134,15 +177,18 @@ class ResultFile:
 
 
 def read_results(path: Path) -> Iterator[Result]:
-    """Yield the results of a file, without changing it.
+    """Yield the results of a file, without changing it; a half-written last line is left out.
 
     Raises:
         InputError: The file cannot be read, or holds something else.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    lines = content.splitlines()
+    if lines and not content.endswith(b"\n") and lines[-1].startswith(_BEGINNING):
+        lines.pop()
     for number, line in enumerate(lines, start=1):
         yield _parse(line, path, number)
 
@@ -158,11 +204,28 @@ def _line(result: Result) -> bytes:
 
 def _parse(line: bytes, path: Path, number: int) -> Result:
     try:
-        data: Mapping[str, Any] = json.loads(line)
-        known = {field.name for field in fields(Result)}
-        return Result(**{name: value for name, value in data.items() if name in known})
+        data = _known(Result, json.loads(line))
+        if data.get("bill") is not None:
+            data["bill"] = tuple(Spent(**_known(Spent, spent)) for spent in data["bill"])
+        return Result(**data)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise _foreign(path, number) from None
+
+
+def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what a later version may have added, and refuse a value of another kind.
+
+    Raises:
+        TypeError: A value is of another kind.
+    """
+    kept = {}
+    for field in fields(kind):
+        if field.name in data:
+            value = data[field.name]
+            if not isinstance(value, _KINDS.get(str(field.type), str | None)):
+                raise TypeError(f"{field.name} is not {field.type}")
+            kept[field.name] = value
+    return kept
 
 
 def _foreign(path: Path, number: int) -> InputError:
