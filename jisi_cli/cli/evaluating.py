@@ -134,10 +134,17 @@ def make_contestant(variation: Variation, session: Session, request: EvalRequest
         context.settings.to_json(),
         context.bank.model_names,
         parts,
+        context.costs.tolist(),
         request.seed,
-        "live" if request.live else "replay",
+        _asked(session) if request.live else "replay",
     )
     return Contestant(variation.label, method, identity)
+
+
+def _asked(session: Session) -> list[object]:
+    """What decides the answers of live models, as it decides whether a cached answer is theirs."""
+    entries = [entry for entry in session.config.models if entry.name in session.models]
+    return [(entry.name, entry.litellm, entry.api_base, entry.system, dict(entry.params)) for entry in entries]
 
 
 def show_methods(out: Output, *, as_json: bool) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.bank.records import Question
-from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
-from jisi_cli.grading.registry import load_grader
+from jisi_cli.grading.registry import GRADERS, load_grader
 from jisi_cli.llm.answer import Answer, Pool
+from jisi_cli.llm.live import LivePool
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
 
@@ -70,8 +71,12 @@ async def run_method(
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
+        InputError: A question is to be graded by a grader that does not exist, or the file cannot be written.
     """
-    keys = [_key(contestant, question) for question in tests.questions]
+    live = not isinstance(pool, ReplayPool)
+    if live:
+        _check_graders(tests.questions)
+    keys = [_key(contestant, tests, row, live=live) for row in range(len(tests))]
     open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
     spent = [0.0, 0.0]
     if contestant.method is not None:
@@ -106,28 +111,51 @@ async def _run_block(
     started = time.perf_counter()
     work: Iterator[tuple[int, Any]] = iter(list(zip(rows, plans, strict=True)))
 
+    stopped: list[BudgetError] = []
+
     async def worker() -> None:
         for row, plan in work:
-            file.write(await _run_one(contestant, method, tests, pool, row, plan, keys[row]))
+            if stopped:
+                return
+            try:
+                file.write(await _run_one(contestant, method, tests, pool, row, plan, keys[row]))
+            except BudgetError as error:
+                # The others finish what they are at: it is paid for.
+                stopped.append(error)
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(rows))):
                 group.create_task(worker())
-    except* BudgetError as stopped:
-        raise stopped.exceptions[0] from None
+    except* JisiError as failed:
+        raise failed.exceptions[0] from None
+    if stopped:
+        raise stopped[0]
     spent[1] += time.perf_counter() - started
+
+
+class _Heard(Silent):
+    """A listener that keeps the calls, which a question that nobody answered cost too."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def answered(self, call: Call) -> None:
+        """Keep a call."""
+        self.calls.append(call)
 
 
 async def _run_one(
     contestant: Contestant, method: Method[Any], tests: TestSet, pool: Pool, row: int, plan: object, key: str
 ) -> Result:
-    question = tests.questions[row]
+    question, heard = tests.questions[row], _Heard()
     failed = Result(key, question.dataset, question.index, contestant.name, "failed", score=0.0)
+    if isinstance(pool, LivePool):
+        pool = pool.about(dataset=question.dataset, query=question.query)
     try:
-        outcome = await method.answer(tests.queries[row], plan, pool, Silent())
+        outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:
-        return replace(failed, error=str(error))
+        return replace(failed, error=str(error), **_spent(heard.calls))
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
     live = not isinstance(pool, ReplayPool)
@@ -141,10 +169,8 @@ async def _run_one(
         score=score,
         model=outcome.answer.model,
         mode=outcome.mode,
-        calls=len(outcome.calls),
-        cost_usd=_sum([call.answer.list_cost_usd for call in outcome.calls]),
         winner_cost_usd=outcome.answer.list_cost_usd,
-        tokens=_tokens(outcome.calls),
+        **_spent(outcome.calls),
         support_size=_support(outcome),
         answer=outcome.answer.text if live else None,
     )
@@ -155,8 +181,21 @@ def _settled(known: Result | None, pool: Pool) -> bool:
     return known is not None and (isinstance(pool, ReplayPool) or known.status != "failed")
 
 
-def _key(contestant: Contestant, question: Question) -> str:
-    return content_key(question.dataset, question.index, question.query, contestant.name, *contestant.identity)
+def _key(contestant: Contestant, tests: TestSet, row: int, *, live: bool) -> str:
+    question = tests.questions[row]
+    asked = (question.dataset, question.index, question.query, question.reference, question.grader)
+    # A replay's results are made of what was recorded; a live run's are not.
+    recorded = None if live else tests.fingerprints[row]
+    return content_key(*asked, contestant.name, recorded, *contestant.identity)
+
+
+def _check_graders(questions: Sequence[Question]) -> None:
+    for question in questions:
+        if question.grader is not None and question.grader not in GRADERS:
+            raise InputError(
+                f"{question.dataset}/{question.index}: no grader is called `{question.grader}`; "
+                f"the graders are {', '.join(sorted(GRADERS))}"
+            )
 
 
 def _grade(question: Question, answer: Answer) -> float | None:
@@ -185,12 +224,25 @@ def _support(outcome: Outcome) -> int | None:
     return len(outcome.decision.coarse.rows) if outcome.decision is not None else None
 
 
+def _spent(calls: Sequence[Call]) -> dict[str, Any]:
+    """What a question cost, as fields of its result."""
+    return {
+        "calls": len(calls),
+        "cost_usd": _sum([_cost(call.answer) for call in calls]),
+        "tokens": _tokens([call.answer for call in calls]),
+    }
+
+
+def _cost(answer: Answer) -> float | None:
+    # No list names the price of a failure; what was paid for it may be known.
+    return answer.list_cost_usd if answer.ok or answer.list_cost_usd is not None else answer.cost_usd
+
+
 def _sum(costs: Sequence[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return math.fsum(known) if len(known) == len(costs) else None
 
 
-def _tokens(calls: Sequence[Call]) -> int | None:
-    counts = [call.answer.completion_tokens for call in calls]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+def _tokens(answers: Sequence[Answer]) -> int | None:
+    known = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
+    return sum(known) if len(known) == len(answers) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from jisi_cli.bank.records import Question
 from jisi_cli.config import Price
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.errors import InputError
+from jisi_cli.evaluation.results import content_key
+from jisi_cli.grading.registry import GRADERS
 from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
 from jisi_cli.methods.protocol import Query
 
@@ -43,6 +46,14 @@ class TestSet:
     def __len__(self) -> int:
         return len(self.questions)
 
+    @cached_property
+    def fingerprints(self) -> list[str]:
+        """For each question a hash of what was recorded about it (n)."""
+        return [
+            content_key(self.pool.recorded(question.query), scores)
+            for question, scores in zip(self.questions, self.scores.tolist(), strict=True)
+        ]
+
     def label(self, row: int, model: str) -> float | None:
         """Return the recorded score of a model's answer; None where there is none."""
         if model not in self.models:
@@ -50,6 +61,9 @@ class TestSet:
         score = float(self.scores[row, self.models.index(model)])
         return None if np.isnan(score) else score
 
+
+_MISSING = RecordedAnswer("", error="recorded as missing")
+"""A gap: a model without an answer, which is not a call that the replay lacks."""
 
 Prices = Mapping[str, Price]
 """List prices by model; they fill in where no dollars were recorded."""
@@ -60,7 +74,7 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
 
     Args:
         bank: The bank.
-        models: Models whose answers are replayed.
+        models: Models whose answers are replayed; one that the bank lacks has none.
         rows: Which questions.
         prices: List prices, for answers without recorded dollars.
 
@@ -74,6 +88,9 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
     recorded: dict[tuple[str, str], RecordedAnswer] = {}
     scores = np.full((len(rows), len(models)), np.nan)
     for place, model in enumerate(models):
+        if model not in bank.models:
+            recorded.update(((question.query, model), _MISSING) for question in questions)
+            continue
         columns = bank.answers(model)
         scores[:, place] = np.where(columns.present, columns.scores, np.nan)[rows]
         texts, vectors = bank.responses(model), bank.response_vectors(model)
@@ -108,8 +125,7 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
         for row, question in enumerate(questions):
             record = gathered.answers.get(model, {}).get(question.key)
             if record is None:
-                # A gap is a model without an answer, not a call that the replay lacks.
-                recorded[question.query, model] = RecordedAnswer("", error="recorded as missing")
+                recorded[question.query, model] = _MISSING
                 continue
             if record.status == "ok" and record.score is not None:
                 scores[row, place] = record.score
@@ -131,8 +147,9 @@ def from_questions(questions: Sequence[Question], embedder: Embedder, source: st
 
 def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
     return [
-        Query(question.query, vector, dataset=question.dataset, grader=question.grader)
-        for question, vector in zip(questions, vectors, strict=True)
+        # A grader of another program's says nothing here.
+        Query(q.query, vector, dataset=q.dataset, grader=q.grader if q.grader in GRADERS else None)
+        for q, vector in zip(questions, vectors, strict=True)
     ]
 
 

@@ -57,6 +57,11 @@ class ReplayPool:
         """The names that can be asked."""
         return self._models
 
+    def recorded(self, question: str) -> list[tuple[str, RecordedAnswer]]:
+        """Return what was recorded of each model on a question, in the order of `models`."""
+        found = ((model, self._recorded.get((question, model))) for model in self._models)
+        return [(model, answer) for model, answer in found if answer is not None]
+
     def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
         """Whether a response to this question was recorded."""
         found = self._find(model, messages, sample=0)
