@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from jisi_cli.cli.live_view import AnswerView, view_for
@@ -70,12 +70,16 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
 
 
 async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Outcome:
+    started = time.perf_counter()
     (query,) = session.queries([request.text], request.system)
+    embedded = time.perf_counter()
     aggregation = cast(Aggregation, request.aggregation)
     method = JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
     (first,) = method.plan([query])
+    before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(request.pool, view.called) as pool:
-        return await method.answer(query, first, pool, view)
+        outcome = await method.answer(query, first, pool, view)
+    return replace(outcome, seconds=before | outcome.seconds)
 
 
 def _footer(outcome: Outcome, seconds: float) -> str:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from jisi_cli.cli.output import Output, one_line, printable
-from jisi_cli.llm.answer import Role
+from jisi_cli.llm.answer import Role, whole_characters
 from jisi_cli.llm.attempts import CallEvent
 from jisi_cli.methods.protocol import Call
 
@@ -72,16 +72,17 @@ class StreamedView(AnswerView):
 
     def __init__(self, out: Output) -> None:
         super().__init__(out)
-        self._written, self._pending = False, ""
+        self._written, self._pending, self._text = False, "", ""
 
     def writing(self, model: str) -> None:
         """A model begins to write the final answer; say so when another had begun."""
         if self._written:
             self._out.warn(f"the answer breaks off here; {model} begins again")
-        self._written, self._pending = False, ""
+        self._written, self._pending, self._text = False, "", ""
 
     def text(self, piece: str) -> None:
         """Write the lines that are complete: a control sequence may be split over two pieces."""
+        self._text += piece
         lines = (self._pending + piece).split("\n")
         self._pending = lines.pop()
         for line in lines:
@@ -89,11 +90,13 @@ class StreamedView(AnswerView):
             self._written = True
 
     def finish(self, answer: str) -> None:
-        """Write what is left; the whole answer when nothing was streamed."""
-        if self._pending:
-            self._out.data(printable(self._pending))
-        elif not self._written:
+        """Write what is left of it; all of it when something else, or nothing, was streamed."""
+        if whole_characters(self._text) != answer:
+            if self._written:
+                self._out.warn("the answer breaks off here; another one follows")
             super().finish(answer)
+        elif self._pending:
+            self._out.data(printable(self._pending))
 
 
 class TerminalView(AnswerView):

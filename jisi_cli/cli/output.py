@@ -23,8 +23,10 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]",
     re.DOTALL,
 )
-# C0 without tab and newline, DEL, C1, and the marks that reorder what is shown.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# DEL, C1, and the marks that reorder what is shown.
+_STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# The same, and C0 without tab and newline.
+_CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
 
 
 def printable(text: str) -> str:
@@ -143,7 +145,9 @@ class Output:
     def _json(self, value: object, indent: int | None) -> None:
         # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
         escaped = not _encoding(sys.stdout).lower().startswith("utf")
-        self.data(json.dumps(plain_json(value), ensure_ascii=escaped, allow_nan=False, indent=indent))
+        text = json.dumps(plain_json(value), ensure_ascii=escaped, allow_nan=False, indent=indent)
+        # What JSON itself leaves as it is and a terminal would obey.
+        self.data(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _err(self, text: str, style: str | None = None) -> None:
         line = one_line(text)

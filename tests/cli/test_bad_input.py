@@ -363,7 +363,7 @@ def test_a_message_that_quotes_odd_input_stays_one_harmless_line(small_bank: Pat
 def test_a_reader_that_goes_away_ends_the_command_quietly(
     command: tuple[str, ...], small_bank: Path, pool: Path, loopback: Loopback, tmp_path: Path
 ) -> None:
-    loopback.script("ada", text="\n".join(f"line {number}" for number in range(20_000)))
+    loopback.script("ada", text="\n".join(f"line-{number}" for number in range(20_000)))
     arguments = on_bank(command, small_bank, pool)
     if command[0] == "ask":
         assert jisi(*arguments).exit_code == 0  # what follows finds its answers in the cache, which is quicker
