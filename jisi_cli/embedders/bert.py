@@ -8,7 +8,7 @@ tokens t_1..t_n of one text, with rows as tokens, width d, H heads of width d/H 
     A_h  = softmax(Q_h K_h^T / sqrt(d/H)) V_h                               attention of head h    (n, d/H)
     X    = LN(X + [A_1 .. A_H] W_O^T + b_O)                                                        (n, d)
     X    = LN(X + GELU(X W_1^T + b_1) W_2^T + b_2)                          feed-forward           (n, d)
-    v    = mean over the rows of the last layer's X                         mean pooling           (d,)
+    v    = mean over the rows of the last layer's X, or its first row       pooling: mean or cls   (d,)
 
 where LN(x) = g (x - mean x) / sqrt(var x + eps) + b over each row and GELU(x) = x Phi(x), Phi the normal
 distribution's cumulative function (Hendrycks & Gimpel 2016, arXiv:1606.08415), not its tanh approximation.
@@ -22,11 +22,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Pooling = Literal["mean", "cls"]
 
 _REACH = 6
 """Beyond this many standard deviations Phi is 0 or 1 to float32."""
@@ -93,6 +95,7 @@ class Bert:
         norm: Normalises the sum of the three.
         layers: From the input to the output.
         heads: Attention heads H.
+        pooling: How the last layer's rows become one vector.
     """
 
     word: Floats
@@ -101,9 +104,15 @@ class Bert:
     norm: LayerNorm
     layers: tuple[Layer, ...]
     heads: int
+    pooling: Pooling
+
+    @property
+    def work(self) -> int:
+        """Multiplications that one token costs in the matrices of all layers."""
+        return len(self.layers) * (4 * self.segment.size**2 + 2 * self.layers[0].expand.weight.size)
 
     def encode(self, token_ids: Sequence[int]) -> Floats:
-        """Return the mean-pooled vector (d,) of one text, not normalised.
+        """Return the pooled vector (d,) of one text, not normalised.
 
         Args:
             token_ids: The text's tokens with their special tokens, at most `len(position)`.
@@ -114,7 +123,7 @@ class Bert:
             x = layer.attention_norm(np.add(x, y, out=y))
             y = layer.contract(gelu(layer.expand(x)))
             x = layer.output_norm(np.add(x, y, out=y))
-        pooled: Floats = x.mean(axis=0)
+        pooled: Floats = x.mean(axis=0) if self.pooling == "mean" else x[0]
         return pooled
 
 

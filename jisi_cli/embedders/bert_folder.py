@@ -1,8 +1,8 @@
 """Recognises a sentence-transformers folder that `bert.py` computes exactly, and maps its weights.
 
-The shape: BERT with exact GELU and absolute positions, mean pooling, at most a normalisation after it, float32
-safetensors, a lower-casing rule that its two tokenizer files agree on. all-MiniLM-L6-v2 and the many models
-made after it are like that. Anything else, or anything unknown, is left to sentence-transformers.
+The shape: BERT with exact GELU and absolute positions, mean or first-token pooling, at most a normalisation
+after it, float32 safetensors, a lower-casing rule that its two tokenizer files agree on. all-MiniLM-L6-v2 and the
+many models made after it are like that. Anything else, or anything unknown, is left to sentence-transformers.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embedders.bert import Affine, Bert, Floats, Layer, LayerNorm
+from jisi_cli.embedders.bert import Affine, Bert, Floats, Layer, LayerNorm, Pooling
 from jisi_cli.embedders.model_folder import read_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _MODULES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
-_WINDOW_KEYS = {"max_seq_length", "do_lower_case"}
+# What `sentence_bert_config.json` may say; later versions write the last three.
+_KNOWN = {
+    "do_lower_case": False,
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+}
 
 
 class NotThisShape(Exception):
@@ -38,11 +44,13 @@ class BertFolder:
     Attributes:
         path: The folder.
         longest: Tokens the model takes at most, special tokens included.
+        pooling: How it pools.
         config: Its `config.json`.
     """
 
     path: Path
     longest: int
+    pooling: Pooling
     config: Mapping[str, Any]
 
     def load(self) -> Bert:
@@ -51,7 +59,7 @@ class BertFolder:
         Raises:
             NotThisShape: The weights are not those of such a model.
         """
-        return _bert(map_safetensors(self.path / "model.safetensors"), self.config)
+        return _bert(map_safetensors(self.path / "model.safetensors"), self.config, self.pooling)
 
     def tokenizer(self) -> Tokenizer:
         """Load the tokenizer, without its own padding and truncation.
@@ -81,23 +89,24 @@ def recognise(path: Path) -> BertFolder | None:
         modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
         window = read_object(path / "sentence_bert_config.json")
         kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-        pooling = read_object(path / modules[1]["path"] / "config.json")
+        pooling = _pooling(read_object(path / modules[1]["path"] / "config.json"))
+        longest = window.pop("max_seq_length", None)
+        if longest is None:
+            longest = read_object(path / "tokenizer_config.json")["model_max_length"]
         fits = (
             kinds in _MODULES
             and modules[0]["path"] == ""
             and _is_plain_bert(config)
-            and _is_mean(pooling)
-            and set(window) <= _WINDOW_KEYS
-            and not window.get("do_lower_case")
+            and all(value == _KNOWN[key] for key, value in window.items())
             and not read_object(path / "config_sentence_transformers.json").get("truncate_dim")
-            and 2 < window["max_seq_length"] <= config["max_position_embeddings"]
+            and 2 < longest <= config["max_position_embeddings"]
             and (path / "tokenizer.json").is_file()
             and (path / "model.safetensors").is_file()
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         # Whatever cannot be read here is for sentence-transformers to judge.
         return None
-    return BertFolder(path, window["max_seq_length"], config) if fits else None
+    return BertFolder(path, int(longest), pooling, config) if fits and pooling is not None else None
 
 
 def _is_plain_bert(config: Mapping[str, Any]) -> bool:
@@ -113,12 +122,16 @@ def _is_plain_bert(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_mean(pooling: Mapping[str, Any]) -> bool:
-    """Whether pooling takes the mean over all tokens, in the old or the new words of its configuration."""
-    modes = {key.removeprefix("pooling_mode_") for key, value in pooling.items() if "mode_" in key and value}
-    said = pooling.get("pooling_mode")
+def _pooling(config: Mapping[str, Any]) -> Pooling | None:
+    """Return how a folder pools, from the old or the new words of its configuration; None for other ways."""
+    modes = {key.removeprefix("pooling_mode_") for key, value in config.items() if "mode_" in key and value}
+    said = config.get("pooling_mode")
     modes |= {said} if isinstance(said, str) else set(said or ())
-    return modes in ({"mean_tokens"}, {"mean"}) and bool(pooling.get("include_prompt", True))
+    if not config.get("include_prompt", True):
+        return None
+    if modes in ({"mean_tokens"}, {"mean"}):
+        return "mean"
+    return "cls" if modes in ({"cls_token"}, {"cls"}) else None
 
 
 def map_safetensors(path: Path) -> dict[str, Floats]:
@@ -172,7 +185,7 @@ class _Named:
         return LayerNorm(self.tensor(f"{name}.weight", width), self.tensor(f"{name}.bias", width), self._eps)
 
 
-def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any]) -> Bert:
+def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any], pooling: Pooling) -> Bert:
     named = _Named(tensors, float(config["layer_norm_eps"]))
     d, inner = config["hidden_size"], config["intermediate_size"]
     layers = []
@@ -197,4 +210,5 @@ def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any]) -> Bert:
         norm=named.norm("embeddings", d),
         layers=tuple(layers),
         heads=int(config["num_attention_heads"]),
+        pooling=pooling,
     )

@@ -61,8 +61,8 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         found = HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
         files = [sibling.rfilename for sibling in found.siblings or ()]
         twice = ["*.bin", "*.pt", "*.pth"] if any(file.endswith(".safetensors") for file in files) else []
-        commit = found.sha or revision
-        folder = Path(snapshot_download(name, revision=commit, ignore_patterns=[*_OTHER_FORMATS, *twice]))
+        # By the name that was asked for, because only then huggingface_hub notes which commit it stands for.
+        folder = Path(snapshot_download(name, revision=revision, ignore_patterns=[*_OTHER_FORMATS, *twice]))
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InputError(f"the hub has no model {what}, or it is private; check the name with --embedder") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:

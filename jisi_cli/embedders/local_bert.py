@@ -21,8 +21,8 @@ from jisi_cli.embedders.token_window import SpecialTokens, TokenWindow
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-_NUMPY_TOKENS = 30_000
-"""Tokens after which NumPy has taken about as long as importing torch (5 s); torch's own speed pays from there.
+NUMPY_WORK = 3e11
+"""Multiplications after which NumPy has taken about as long as importing torch takes (28,000 tokens of MiniLM).
 
 Whoever rents until the rent has cost as much as buying, and then buys, never pays more than twice the least.
 """
@@ -38,15 +38,21 @@ class BertEncoder:
         shape: The folder as recognised.
         spec: Its `max_tokens`, `truncation` and `prompt` apply.
         torch: The same model through sentence-transformers.
+        numpy_work: Multiplications after which torch takes over.
     """
 
     tokens = 0
 
     def __init__(
-        self, folder: ModelFolder, shape: BertFolder, spec: EmbedderSpec, torch: SentenceTransformerEncoder
+        self,
+        folder: ModelFolder,
+        shape: BertFolder,
+        spec: EmbedderSpec,
+        torch: SentenceTransformerEncoder,
+        numpy_work: float = NUMPY_WORK,
     ) -> None:
         self._folder, self._shape, self._spec, self._torch = folder, shape, spec, torch
-        self._spent = 0
+        self._numpy_work, self._spent = numpy_work, 0.0
         self._alone = threading.Lock()
 
     @property
@@ -67,14 +73,14 @@ class BertEncoder:
 
     def encode(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.floating]]:
         """Yield raw row vectors, a batch at a time."""
-        coming = sum(reading.length for reading in readings)
-        opened = self._opened
-        if opened is None or self._spent + coming > _NUMPY_TOKENS:
+        bert = self._opened[0] if self._opened is not None else None
+        work = self._spent + (bert.work * sum(reading.length for reading in readings) if bert is not None else 0)
+        if bert is None or work > self._numpy_work:
             yield from self._torch.encode(readings)
             return
-        self._spent += coming
+        self._spent = work
         for batch in batches(readings, most=_TEXTS, volume=None):
-            yield self._forward(opened[0], batch)
+            yield self._forward(bert, batch)
 
     def _forward(self, bert: Bert, batch: Sequence[Reading]) -> NDArray[np.floating]:
         """Encode texts one by one, on one thread of the matrix library.

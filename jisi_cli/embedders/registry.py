@@ -34,7 +34,7 @@ def load_embedder(
 
     Args:
         spec: What decides the vectors; a revision or width it pins must be the model's.
-        device: torch's name of where to compute; None for its choice.
+        device: torch's name of where to compute; None leaves it open, and whether torch is needed at all.
         batch_size: Texts embedded at once, or in one request; None for a choice by length.
         cache_folder: Where content hashes of weights are remembered; None for jisi's cache folder.
         concurrency: Requests to an endpoint at one time.
@@ -81,7 +81,7 @@ def _folder_encoder(
         spec = replace(spec, revision=commit)
     folder = inspect_folder(path, commit, cache)
     torch = SentenceTransformerEncoder(folder, spec, device, batch_size)
-    shape = recognise(path) if device in (None, "cpu") else None
+    shape = recognise(path) if device is None else None
     return (torch if shape is None else BertEncoder(folder, shape, spec, torch)), spec
 
 

@@ -66,6 +66,8 @@ class UnitEmbedder:
                 be loaded.
             NoAnswerError: An endpoint does not answer.
         """
+        if not texts:
+            return np.empty((0, self.spec.dimension or 0), dtype=np.float32)
         times = Counter(texts)
         for text in times:
             if not text.strip():
@@ -73,14 +75,11 @@ class UnitEmbedder:
         distinct = list(times)
         readings = self._encoder.read([_readable(text) for text in distinct])
         order = sorted(range(len(distinct)), key=lambda place: -readings[place].length)
-        vectors: NDArray[np.float32] | None = None
+        units: list[NDArray[np.float32]] = []
         read = done = 0
         for raw in self._encoder.encode([readings[place] for place in order]):
             batch = [distinct[place] for place in order[read : read + len(raw)]]
-            unit = self._unit(raw, batch, texts)
-            if vectors is None:
-                vectors = np.empty((len(distinct), unit.shape[1]), dtype=np.float32)
-            vectors[order[read : read + len(raw)]] = unit
+            units.append(self._unit(raw, batch, texts))
             read += len(raw)
             done += sum(times[text] for text in batch)
             if on_progress is not None:
@@ -88,9 +87,9 @@ class UnitEmbedder:
         with self._counting:
             pairs = zip(distinct, readings, strict=True)
             self._truncated += sum(times[text] for text, reading in pairs if reading.truncated)
-        if vectors is None:
-            return np.empty((0, self._width or 0), dtype=np.float32)
-        return _spread(vectors, distinct, texts)
+        rows = {distinct[place]: row for row, place in enumerate(order)}
+        vectors: NDArray[np.float32] = np.concatenate(units)[[rows[text] for text in texts]]
+        return vectors
 
     def _unit(self, raw: NDArray[np.floating], batch: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
         """Return rows of length 1, or say which text has none.
@@ -114,15 +113,6 @@ class UnitEmbedder:
             raise InputError(f"{name} gives {_where(texts, batch[place])} {what}; leave this text out")
         unit: NDArray[np.float32] = (rows / lengths[:, None]).astype(np.float32)
         return unit
-
-
-def _spread(vectors: NDArray[np.float32], distinct: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return one row per text (n, d) from one row per distinct text."""
-    if len(distinct) == len(texts):
-        return vectors
-    rows = {text: row for row, text in enumerate(distinct)}
-    spread: NDArray[np.float32] = vectors[[rows[text] for text in texts]]
-    return spread
 
 
 def _readable(text: str) -> str:
