@@ -39,10 +39,16 @@ def read_prices(path: Path) -> dict[str, Price]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = {str(model): price for model, price in data.items() if price is not None}
-        return {model: Price(float(price["input"]), float(price["output"])) for model, price in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {model: Price(_dollars(price["input"]), _dollars(price["output"])) for model, price in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise InputError(
             f'{path}: cannot be read as prices ({reason}); write {{"model": {{"input": 1.0, "output": 2.0}}}} '
             "in USD per million tokens"
         ) from error
+
+
+def _dollars(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is not a number of dollars")
+    return float(value)

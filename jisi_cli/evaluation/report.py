@@ -70,19 +70,19 @@ def build_report(
 
     Args:
         results: For each method its results, all in the order of the same questions.
-        versus: Methods that every other one is compared with; those without results are left out.
+        versus: Methods that every other one is compared with; those without results, or without all of them
+            because they need live calls, are left out.
         rng: Source of the bootstrap.
         timings: Seconds per method, where they were measured.
     """
     scores = {name: _scores(rows) for name, rows in results.items()}
+    # Questions that happen to need no live call are no fair sample of all.
+    whole = {name for name, rows in results.items() if not _count(rows, "needs-live")}
     reports = []
     for name, rows in results.items():
         datasets = [row.dataset for row in rows]
-        others = [other for other in versus if other in results and other != name]
-        comparable = not _count(rows, "needs-live")
-        differences = tuple(
-            paired_difference(scores[name], scores[other], datasets, other, rng) for other in others if comparable
-        )
+        others = [other for other in versus if other in whole and other != name and name in whole]
+        differences = tuple(paired_difference(scores[name], scores[other], datasets, other, rng) for other in others)
         reports.append(_method_report(name, rows, scores[name], differences, (timings or {}).get(name)))
     return reports
 
