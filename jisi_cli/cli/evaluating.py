@@ -20,6 +20,7 @@ from jisi_cli.cli.session import PoolUse, Session
 from jisi_cli.cli.sweeping import run_sweep
 from jisi_cli.cli.test_sources import SourceRequest, read_test_set
 from jisi_cli.config import Price
+from jisi_cli.embedders.deferred import DeferredEmbedder
 from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.evaluation.costs import mean_costs, read_prices
 from jisi_cli.evaluation.experiments import Variation, ablations, growing
@@ -117,7 +118,7 @@ def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> Me
         bank=session.arrays,
         datasets=[questions[row].dataset for row in session.bank.train_rows.tolist()],
         costs=mean_costs(session.bank, session.models, prices),
-        embedder=session.embedder,
+        embedder=DeferredEmbedder(session.bank.manifest.embedder, lambda: session.embedder),
         settings=session.settings,
         seed=seed,
     )
