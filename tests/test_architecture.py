@@ -33,7 +33,17 @@ ROOMS = [
     "evaluation",
     "cli",
 ]
-HEAVY = ["litellm", "torch", "sentence_transformers", "sklearn", "pyarrow", "numpy", "rich", "transformers", "diskcache"]
+HEAVY = [
+    "litellm",
+    "torch",
+    "sentence_transformers",
+    "sklearn",
+    "pyarrow",
+    "numpy",
+    "rich",
+    "transformers",
+    "diskcache",
+]
 
 
 def room_of(module: str) -> str:
@@ -58,7 +68,9 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__main__.py" and path != PACKAGE / "__init__.py"]
+MODULES = [
+    path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__main__.py" and path != PACKAGE / "__init__.py"
+]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
@@ -73,6 +85,7 @@ def test_a_module_imports_only_rooms_before_its_own(path: Path) -> None:
 
 def test_methods_never_import_each_other() -> None:
     shared = {"protocol", "registry", "factories", "decision", "aggregation_prompt", "asking", "ranked", "consensus"}
+    shared |= {"panel", "similarity", "bleu", "plurality", "tuning"}
     methods = {path.stem for path in (PACKAGE / "methods").glob("*.py")} - shared - {"__init__"}
     for path in (PACKAGE / "methods").glob("*.py"):
         if path.stem in methods:

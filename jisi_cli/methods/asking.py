@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.llm.answer import Answer, Message, OnText, Pool, Role, Sampling
-from jisi_cli.methods.protocol import Call, Listener
+from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome
 
 
 class Asker:
@@ -33,11 +33,13 @@ class Asker:
         role: Role,
         sampling: Sampling,
         on_text: OnText | None = None,
+        *,
+        sample: int = 0,
     ) -> Answer | None:
         """Make one call; None when the budget forbids it or no answer came."""
         self._listener.asked(model, role)
         try:
-            answer = await self._pool.ask(model, messages, role=role, sampling=sampling, on_text=on_text)
+            answer = await self._pool.ask(model, messages, role=role, sampling=sampling, sample=sample, on_text=on_text)
         except BudgetError as error:
             self.stopped = error
             return None
@@ -56,6 +58,17 @@ class Asker:
             if answer is not None or self.stopped is not None:
                 return answer
         return None
+
+    def settle_on(self, answer: Answer, mode: Mode, reason: str) -> Outcome:
+        """Make a response that is already there the final answer; whatever was being written counts no more."""
+        self._listener.writing(answer.model)
+        self._listener.text(answer.text)
+        return self.outcome(answer, mode, reason)
+
+    def outcome(self, answer: Answer, mode: Mode, reason: str) -> Outcome:
+        """Return how the question ended, with every call that was made for it."""
+        stopped = self.stopped is not None
+        return Outcome(answer, mode, reason, tuple(self.calls), stopped_by_budget=stopped)
 
     def nobody(self) -> NoAnswerError | BudgetError:
         """Return the error for a question that no model answered, with each model's own words."""

@@ -3,74 +3,83 @@
 from __future__ import annotations
 
 from jisi_cli.errors import InputError
+from jisi_cli.methods.agent_forest import AgentForest, ForestSettings
+from jisi_cli.methods.bleu import BleuSimilarity
 from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
 from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.jisi_query import JiSiQuery
 from jisi_cli.methods.knn import Knn
+from jisi_cli.methods.majority_voting import MajorityVoting, VotingSettings
 from jisi_cli.methods.ranked import RankedMethod
 from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
+from jisi_cli.methods.similarity import CosineSimilarity, Similarity
+from jisi_cli.methods.tuning import tuned
 
 
 def jisi(context: MethodContext, name: str) -> JiSi:
     """Make the whole of the paper's method, with the paper's switch."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings)
+    return JiSi(paper.bank, paper.embedder, paper.settings, sampling=paper.sampling())
 
 
 def jisi_router(context: MethodContext, name: str) -> JiSi:
     """Make the router: A_1 of step 11, never aggregates."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "never")
+    return JiSi(paper.bank, paper.embedder, paper.settings, "never", paper.sampling())
 
 
 def jisi_static(context: MethodContext, name: str) -> JiSi:
     """Make the variant that always aggregates the top K."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "always")
+    return JiSi(paper.bank, paper.embedder, paper.settings, "always", paper.sampling())
 
 
 def jisi_query(context: MethodContext, name: str) -> RankedMethod:
     """Make stage 1 alone."""
-    return RankedMethod(JiSiQuery(context.bank, context.settings), "stage 1 ranks it first")
+    return RankedMethod(JiSiQuery(context.bank, context.settings), "stage 1 ranks it first", context.sampling())
 
 
 def jisi_vote(context: MethodContext, name: str) -> JiSi:
     """Make the vote of the candidates: no call beyond the probes."""
     ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings, "never")
+    return JiSi(ours.bank, ours.embedder, ours.settings, "never", ours.sampling())
 
 
 def jisi_consensus(context: MethodContext, name: str) -> JiSi:
     """Make consensus first, the paper's switch otherwise."""
     ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings)
+    return JiSi(ours.bank, ours.embedder, ours.settings, sampling=ours.sampling())
 
 
 def best_single(context: MethodContext, name: str) -> RankedMethod:
     """Make the best model on train."""
-    return RankedMethod(Fixed(best_first(context.bank, context.datasets)), "it has the best train average")
+    return RankedMethod(
+        Fixed(best_first(context.bank, context.datasets)), "it has the best train average", context.sampling()
+    )
 
 
 def best_per_dataset_oracle(context: MethodContext, name: str) -> RankedMethod:
     """Make the best train model of each dataset."""
     rankings = best_per_dataset(context.bank, context.datasets)
     ranker = PerDataset(rankings, best_first(context.bank, context.datasets))
-    return RankedMethod(ranker, "it is the best train model of the dataset")
+    return RankedMethod(ranker, "it is the best train model of the dataset", context.sampling())
 
 
 def cheapest(context: MethodContext, name: str) -> RankedMethod:
     """Make the cheapest model."""
-    return RankedMethod(Fixed(cheapest_first(context.bank, context.costs)), "its calls are the cheapest")
+    return RankedMethod(
+        Fixed(cheapest_first(context.bank, context.costs)), "its calls are the cheapest", context.sampling()
+    )
 
 
 def random(context: MethodContext, name: str) -> RankedMethod:
     """Make chance."""
-    return RankedMethod(Chance(context.bank.model_names, context.seed), "chance")
+    return RankedMethod(Chance(context.bank.model_names, context.seed), "chance", context.sampling())
 
 
 def knn(context: MethodContext, name: str) -> RankedMethod:
     """Make the retrieval-based router."""
-    return RankedMethod(Knn(context.bank), "the nearest questions favour it")
+    return RankedMethod(Knn(context.bank), "the nearest questions favour it", context.sampling())
 
 
 def one_model(context: MethodContext, name: str) -> RankedMethod:
@@ -83,4 +92,31 @@ def one_model(context: MethodContext, name: str) -> RankedMethod:
     if model not in context.bank.model_names:
         raise InputError(f"{name}: the bank has no such model; it has {', '.join(context.bank.model_names)}")
     # No stand-ins: where it has no answer, this method has none either.
-    return RankedMethod(Fixed((model,)), "it is the only one asked")
+    return RankedMethod(Fixed((model,)), "it is the only one asked", context.sampling())
+
+
+def majority_voting(context: MethodContext, name: str) -> MajorityVoting:
+    """Make the vote of all models."""
+    return _voting(context, tuned(name, VotingSettings()))
+
+
+def majority_voting_of_3(context: MethodContext, name: str) -> MajorityVoting:
+    """Make the vote of the three best on train."""
+    return _voting(context, tuned(name, VotingSettings(models=3)))
+
+
+def _voting(context: MethodContext, settings: VotingSettings) -> MajorityVoting:
+    similarity = CosineSimilarity(context.embedder)
+    return MajorityVoting(best_first(context.bank, context.datasets), similarity, settings, context.sampling())
+
+
+def agent_forest(context: MethodContext, name: str) -> AgentForest:
+    """Make the most typical response of all models.
+
+    Raises:
+        InputError: BLEU is asked for and sacrebleu is not installed.
+    """
+    settings = tuned(name, ForestSettings())
+    bleu = settings.similarity == "bleu"
+    similarity: Similarity = BleuSimilarity() if bleu else CosineSimilarity(context.embedder)
+    return AgentForest(best_first(context.bank, context.datasets), similarity, settings, context.sampling())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.protocol import Method
 from jisi_cli.scoring import BankArrays
 
@@ -33,6 +34,8 @@ class MethodContext:
         embedder: The bank's own embedder.
         settings: Hyper-parameters of JiSi.
         seed: Seed of everything random.
+        temperature: Sampling temperature of every call; None for each method's own.
+        max_tokens: Length of an answer at most.
     """
 
     bank: BankArrays
@@ -41,6 +44,16 @@ class MethodContext:
     embedder: Embedder
     settings: Hyperparameters
     seed: int = 42
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
+        """Return the sampling parameters of a method's calls.
+
+        Args:
+            temperature: The method's own, for want of another.
+        """
+        return Sampling(temperature if self.temperature is None else self.temperature, max_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class MethodInfo:
         needs: What an evaluation must have.
         source: Where it comes from.
         factory: `module:function` that makes it from a `MethodContext`.
+        tunable: Whether settings may stand behind its name, as in `moa:layers=2`.
     """
 
     name: str
@@ -60,6 +74,7 @@ class MethodInfo:
     needs: Needs
     source: str
     factory: str
+    tunable: bool = False
 
 
 _JISI = "JiSi, arXiv 2601.01330"
@@ -103,6 +118,30 @@ METHODS: dict[str, MethodInfo] = {
         MethodInfo(
             "knn", "similarity-weighted scores of the nearest 50", "recorded", "SMACS, arXiv 2507.14200", _HERE + "knn"
         ),
+        MethodInfo(
+            "majority-voting",
+            "the final answer that most models give",
+            "recorded",
+            "Chen et al., arXiv 2403.02419",
+            _HERE + "majority_voting",
+            tunable=True,
+        ),
+        MethodInfo(
+            "majority-voting-3",
+            "the final answer that most of the 3 best models give",
+            "recorded",
+            "Chen et al., arXiv 2403.02419",
+            _HERE + "majority_voting_of_3",
+            tunable=True,
+        ),
+        MethodInfo(
+            "agent-forest",
+            "the response most like those of all other models",
+            "recorded",
+            "More Agents, arXiv 2402.05120",
+            _HERE + "agent_forest",
+            tunable=True,
+        ),
         MethodInfo("oracle", "the best answer of each question: a bound, no method", "labels", _FRAME, ""),
     )
 }
@@ -116,6 +155,9 @@ def method_info(name: str) -> MethodInfo:
     """
     if name.startswith(MODEL_PREFIX) and len(name) > len(MODEL_PREFIX):
         return MethodInfo(name, "always this model", "recorded", _FRAME, _HERE + "one_model")
+    base = METHODS.get(name.partition(":")[0])
+    if base is not None and base.tunable and base.name != name:
+        return replace(base, name=name)
     if name not in METHODS:
         raise InputError(f"no method is called `{name}`; --list-methods names them: {', '.join(METHODS)}, model:NAME")
     return METHODS[name]

@@ -1,0 +1,77 @@
+"""`agent-forest`: the response that is most like all the others.
+
+Li et al. 2024, "More Agents Is All You Need" (arXiv 2402.05120): with S the responses, the answer is
+argmax_i of the sum over j != i of sim(s_i, s_j). Their sim for open answers is BLEU; here it is the cosine of
+embeddings unless BLEU is asked for. Their count of equal short answers is `majority-voting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jisi_cli.errors import InputError
+from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.methods.asking import Asker
+from jisi_cli.methods.panel import Panel
+from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.methods.similarity import Similarity, most_typical
+
+
+@dataclass(frozen=True, slots=True)
+class ForestSettings:
+    """Settings of `agent-forest`.
+
+    Attributes:
+        models: How many models answer, the best on train; 0 for all.
+        similarity: `cosine` of embeddings, or `bleu` (needs sacrebleu).
+    """
+
+    models: int = 0
+    similarity: Literal["cosine", "bleu"] = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.similarity not in ("cosine", "bleu"):
+            raise InputError(f"agent-forest: similarity is cosine or bleu, not {self.similarity!r}")
+
+
+class AgentForest:
+    """All models of a panel answer; the response with the highest mean similarity to the others wins.
+
+    Args:
+        ranking: Models, best on train first; of equals the better one's response wins.
+        similarity: Compares responses.
+        settings: Who answers.
+        sampling: Sampling parameters of every call.
+    """
+
+    def __init__(
+        self,
+        ranking: Sequence[str],
+        similarity: Similarity,
+        settings: ForestSettings | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        chosen = settings or ForestSettings()
+        self._panel = Panel.of_best(ranking, chosen.models or None)
+        self._similarity = similarity
+        self._sampling = sampling or Sampling()
+
+    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
+        """Yield the panel once per query."""
+        return (self._panel for _ in queries)
+
+    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
+        """Find the most typical response.
+
+        Raises:
+            NoAnswerError: No model could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+        """
+        asker = Asker(pool, listener)
+        answers = await plan.ask(asker, query.messages(), self._sampling)
+        if not answers:
+            return await plan.stand_in(asker, query, self._sampling)
+        typical = await most_typical(answers, self._similarity)
+        return asker.settle_on(typical, "consensus", f"it is most like the others, of {len(answers)} responses")
