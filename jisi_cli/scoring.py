@@ -29,7 +29,7 @@ Rows = NDArray[np.intp]
 _COMPAT_PROBES = 3
 _COMPAT_COST_OFFSET = 1e-8
 _SCAN_BYTES = 1 << 26
-_DOT_ROWS = 4096
+_DOT_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class BankArrays:
     def mean_scores(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         columns = (self.scores[self.present[:, j], j] for j in range(len(self.model_names)))
-        return np.array(
-            [math.fsum(column.tolist()) / len(column) if len(column) else 0.0 for column in columns]
-        )
+        return np.array([math.fsum(column.tolist()) / len(column) if len(column) else 0.0 for column in columns])
 
     @cached_property
     def longest_row(self) -> float:
@@ -155,17 +153,13 @@ def coarse(bank: BankArrays, query_vector: NDArray[np.floating], settings: Hyper
     return next(coarse_block(bank, query_vector[np.newaxis], settings))
 
 
-def coarse_block(
-    bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters
-) -> Iterator[Coarse]:
+def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters) -> Iterator[Coarse]:
     """Stage 1 for a block of queries (B, d), in order; the similarities are matrix products.
 
     Yields exactly what `coarse` returns for each row alone.
     """
     if query_vectors.ndim != 2 or query_vectors.shape[1] != bank.query_vectors.shape[1]:
-        raise ValueError(
-            f"query vectors {query_vectors.shape} do not fit a bank of {bank.query_vectors.shape}"
-        )
+        raise ValueError(f"query vectors {query_vectors.shape} do not fit a bank of {bank.query_vectors.shape}")
     step = max(1, _SCAN_BYTES // (bank.query_vectors.itemsize * len(bank.query_vectors)))
     for start in range(0, len(query_vectors), step):
         block = query_vectors[start : start + step]
@@ -199,14 +193,10 @@ def fine(
     by_response = _response_similarities(bank, first.rows, used)
     by_cost = _cost_similarities(bank, first.rows, used, settings)
     size = len(used.models)
-    mixed = (
-        settings.epsilon * size * first.similarities + settings.sigma * by_response + settings.delta * by_cost
-    )
+    mixed = settings.epsilon * size * first.similarities + settings.sigma * by_response + settings.delta * by_cost
     if settings.compat == "openjisi":
         by_response, by_cost = by_response / size, by_cost / size
-        mixed = (
-            settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
-        )
+        mixed = settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
     kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
     scores = _weighted_scores(bank, first.rows[kept], mixed[kept], settings)
     ranking = _rank(bank, scores)
@@ -214,9 +204,7 @@ def fine(
     return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)
 
 
-def limit_tokens(
-    aggregatees: Sequence[int], tokens: Sequence[float], settings: Hyperparameters
-) -> tuple[int, ...]:
+def limit_tokens(aggregatees: Sequence[int], tokens: Sequence[float], settings: Hyperparameters) -> tuple[int, ...]:
     """Cut three or more aggregatees to the best two when their responses are too long together (§4.1).
 
     Args:
@@ -238,12 +226,7 @@ def _coarse_from_scan(
     base = min(settings.n_base, count)
     # |fl(a.b) - a.b| <= d u |a||b| (u = eps/2) for any order of summation, and u |a||b| more for
     # rounding e to the bank's precision; twice that leaves room for the float64 side.
-    margin = (
-        (width + 4)
-        * float(np.finfo(approximate.dtype).eps)
-        * bank.longest_row
-        * float(np.linalg.norm(vector))
-    )
+    margin = (width + 4) * float(np.finfo(approximate.dtype).eps) * bank.longest_row * float(np.linalg.norm(vector))
     kth_at_least = float(np.partition(approximate, count - base)[count - base]) - margin
     near = np.flatnonzero(approximate >= _threshold(kth_at_least, settings) - margin)
     similarities = _dots(bank.query_vectors, near, vector)
@@ -346,8 +329,11 @@ def _dots(vectors: NDArray[np.floating], rows: Rows, vector: Floats) -> Floats:
     """Row-wise float64 dot products whose value depends on the two vectors alone, not on their company."""
     out = np.empty(len(rows))
     for start in range(0, len(rows), _DOT_ROWS):
-        part = vectors[rows[start : start + _DOT_ROWS]].astype(np.float64)
-        out[start : start + _DOT_ROWS] = (part * vector).sum(axis=1)
+        part = vectors[rows[start : start + _DOT_ROWS]]
+        if part.dtype == np.float16:
+            part = part.astype(np.float32)  # exact, and the hardware's own step towards float64
+        # einsum sums each row on its own in an order that the width alone decides; BLAS would not.
+        out[start : start + _DOT_ROWS] = np.einsum("nd,d->n", part.astype(np.float64), vector)
     return out
 
 

@@ -267,3 +267,27 @@ def test_a_query_of_another_width_is_a_bug_not_a_decision() -> None:
 def test_impossible_hyperparameters_are_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Hyperparameters(**change)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 7, 8, 64, 384, 3584]), st.sampled_from(["float16", "float32"]))
+def test_a_similarity_depends_on_its_two_vectors_alone(seed: int, width: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    rows = unit(rng, 9, width).astype(dtype)
+    query = unit(rng, width)
+    order = rng.permutation(9)
+
+    def similarities(vectors: np.ndarray) -> list[float]:
+        bank = BankArrays(
+            query_vectors=vectors.astype(np.float32),
+            response_vectors=[vectors],
+            scores=np.ones((len(vectors), 1)),
+            completion_tokens=np.ones((len(vectors), 1)),
+            present=np.ones((len(vectors), 1), dtype=bool),
+            model_names=("a",),
+        )
+        return coarse(bank, query, Hyperparameters(n_base=len(vectors), gamma=0)).similarities.tolist()
+
+    together = similarities(rows)
+    assert together == [similarities(rows[[place]])[0] for place in range(9)]
+    assert [together[place] for place in order] == similarities(rows[order])
