@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import jisi_cli
-from jisi_cli.cli import ask, bank, eval, route
+from jisi_cli.cli import ask, bank, cost, eval, route
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import ExitCode, JisiError
 
@@ -66,6 +66,7 @@ def _root(
 app.command("ask")(ask.ask)
 app.command("route")(route.route)
 app.command("eval")(eval.evaluate)
+app.command("cost")(cost.cost)
 app.add_typer(bank.app, name="bank")
 
 

@@ -1,0 +1,150 @@
+"""Charges, grouped and added up. An amount that is not known makes its sum unknown; it never counts as 0."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from jisi_cli.accounting.charges import Charge
+
+Dimension = Literal["model", "dataset", "role", "day", "run", "command", "method"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+Key = tuple[str | None, ...]
+"""One value per dimension; None where the charges have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over charges.
+
+    Attributes:
+        calls: Calls, failed and cached ones included.
+        cached_calls: Of these, from the cache or a recording.
+        failed_calls: Of these, without an answer.
+        prompt_tokens: Tokens of all prompts that were counted, cached calls included.
+        completion_tokens: Tokens of all responses that were counted, cached calls included.
+        uncounted_calls: Answered calls whose tokens are not known.
+        cost_usd: Dollars paid; None when the price of an answer is unknown.
+        known_cost_usd: Dollars paid, as far as they are known.
+        unknown_price_calls: Answers that were paid for at a price nobody knows.
+        unknown_failure_calls: Failed calls that may have cost something, such as those that timed out.
+        list_cost_usd: Dollars of all answers when nothing is cached; None when one is unknown.
+        cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
+        cached_unknown_price_calls: Cached calls at a price nobody knows.
+        price_sources: Calls by who named their price: provider, pool, litellm, recorded.
+    """
+
+    calls: int
+    cached_calls: int
+    failed_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    uncounted_calls: int
+    cost_usd: float | None
+    known_cost_usd: float
+    unknown_price_calls: int
+    unknown_failure_calls: int
+    list_cost_usd: float | None
+    cached_list_cost_usd: float
+    cached_unknown_price_calls: int
+    price_sources: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The charges that agree in some dimensions."""
+
+    key: Key
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A bill.
+
+    Attributes:
+        by: The dimensions of the groups.
+        groups: The dearest first; by day and by run in the order of time.
+        total: Over all groups.
+    """
+
+    by: tuple[Dimension, ...]
+    groups: tuple[Group, ...]
+    total: Totals
+
+
+def summarise(charges: Iterable[Charge], by: Sequence[Dimension]) -> Summary:
+    """Add up charges.
+
+    Args:
+        charges: What to add up.
+        by: What keeps charges apart.
+    """
+    grouped: dict[Key, list[Charge]] = defaultdict(list)
+    everything: list[Charge] = []
+    for charge in charges:
+        grouped[key_of(charge, by)].append(charge)
+        everything.append(charge)
+    groups = [Group(key, add_up(members)) for key, members in grouped.items()]
+    return Summary(tuple(by), tuple(_ordered(groups, by)), add_up(everything))
+
+
+def key_of(charge: Charge, by: Sequence[Dimension]) -> Key:
+    """Return the group of a charge."""
+    return tuple(getattr(charge, dimension) for dimension in by)
+
+
+def add_up(charges: Sequence[Charge]) -> Totals:
+    """Return the sums over charges."""
+    cached = [charge for charge in charges if charge.cached]
+    paid = [charge for charge in charges if not charge.cached]
+    answered = [charge for charge in charges if not charge.failed]
+    known_cost = _sum(charge.cost_usd for charge in paid)
+    unknown = sum(charge.calls for charge in paid if charge.cost_usd is None and not charge.failed)
+    sources = Counter(charge.price_source for charge in charges if charge.price_source is not None)
+    return Totals(
+        calls=sum(charge.calls for charge in charges),
+        cached_calls=sum(charge.calls for charge in cached),
+        failed_calls=sum(charge.calls for charge in charges if charge.failed),
+        prompt_tokens=sum(charge.prompt_tokens or 0 for charge in charges),
+        completion_tokens=sum(charge.completion_tokens or 0 for charge in charges),
+        uncounted_calls=sum(
+            charge.calls for charge in answered if charge.prompt_tokens is None or charge.completion_tokens is None
+        ),
+        cost_usd=None if unknown else known_cost,
+        known_cost_usd=known_cost,
+        unknown_price_calls=unknown,
+        unknown_failure_calls=sum(charge.calls for charge in paid if charge.cost_usd is None and charge.failed),
+        list_cost_usd=whole_sum([charge.list_cost_usd for charge in answered]),
+        cached_list_cost_usd=_sum(charge.list_cost_usd for charge in cached),
+        cached_unknown_price_calls=sum(charge.calls for charge in cached if charge.list_cost_usd is None),
+        price_sources=dict(sorted(sources.items())),
+    )
+
+
+def whole_sum(amounts: Sequence[float | None]) -> float | None:
+    """Return a sum of dollars; None when one amount is unknown."""
+    known = [amount for amount in amounts if amount is not None]
+    return math.fsum(known) if len(known) == len(amounts) else None
+
+
+def _sum(amounts: Iterable[float | None]) -> float:
+    return math.fsum(amount for amount in amounts if amount is not None)
+
+
+def _ordered(groups: Sequence[Group], by: Sequence[Dimension]) -> list[Group]:
+    # Charges come in the order of time, so the first of a run is before the first of the next.
+    if by and by[0] == "run":
+        return list(groups)
+
+    def rank(group: Group) -> tuple[Any, ...]:
+        day = (group.key[0] or "") if by and by[0] == "day" else ""
+        totals = group.totals
+        dollars = totals.known_cost_usd + totals.cached_list_cost_usd
+        return (day, -dollars, -totals.calls, tuple(value or "" for value in group.key))
+
+    return sorted(groups, key=rank)
