@@ -23,7 +23,9 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
-_DEFAULT_METHODS = "best-single,jisi-query,jisi-router,jisi-vote,jisi,oracle"
+_DEFAULT_METHODS = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
+_BOUND = "oracle"
+"""It is read off recorded answers, so a live run goes without it."""
 
 
 @routing_options
@@ -35,8 +37,11 @@ def evaluate(
     bank: BankOption = None,
     config: ConfigOption = None,
     method: Annotated[
-        str, typer.Option("--method", "-m", metavar="NAMES", help="Methods, separated by commas, or `all`.")
-    ] = _DEFAULT_METHODS,
+        str | None,
+        typer.Option(
+            "--method", "-m", metavar="NAMES", help=f"Methods, or `all` [{_DEFAULT_METHODS}, and in a replay {_BOUND}]."
+        ),
+    ] = None,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Name the methods and what they need.")] = False,
     versus: Annotated[
         list[str] | None, typer.Option("--versus", metavar="METHOD", help="Compare with this method, too.")
@@ -64,10 +69,14 @@ def evaluate(
     ] = None,
     grow_from: Annotated[int, typer.Option("--grow-from", metavar="N", min=1, help="Models to begin with.")] = 5,
     ablate: Annotated[bool, typer.Option("--ablate", help="Leave out one part of the method at a time.")] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the bootstrap and of random methods.")] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap and of random methods.")
+    ] = 42,
     fail_under: Annotated[
         str | None,
-        typer.Option("--fail-under", metavar="X[:METHOD]", help="Exit 6 when the first method's Avg in % is below."),
+        typer.Option(
+            "--fail-under", metavar="X[:METHOD]", help="Exit 6 when a method's Avg in % is below [the first]."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
     timeout: TimeoutOption = None,
@@ -96,7 +105,7 @@ def evaluate(
         test=test,
         bank=bank,
         config=config,
-        methods=tuple(split_names([method]) or ()),
+        methods=tuple(split_names([_default_methods(live) if method is None else method]) or ()),
         versus=tuple(split_names(versus) or ()),
         live=live,
         out_file=out_file,
@@ -117,3 +126,7 @@ def evaluate(
         as_json=as_json,
     )
     run_eval(request, out)
+
+
+def _default_methods(live: bool) -> str:
+    return _DEFAULT_METHODS if live else f"{_DEFAULT_METHODS},{_BOUND}"

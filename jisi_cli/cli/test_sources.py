@@ -21,7 +21,7 @@ from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
 from jisi_cli.cli.session import Session
 from jisi_cli.config import Price
-from jisi_cli.errors import InputError
+from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
 
 
@@ -42,11 +42,13 @@ def read_test_set(session: Session, request: SourceRequest, prices: Mapping[str,
 
     Raises:
         InputError: There is no question in it, or a replay has no recorded answers.
+        BankError: It is a bank of another embedder.
     """
     path = Path(request.test) if request.test not in (None, "-") else None
     if request.test is None or (path is not None and (path / MANIFEST_NAME).exists()):
         bank = session.bank if path is None or path == session.bank.path else Bank(path)
-        return from_bank(bank, _shared_models(session, bank), _rows(bank, request), prices)
+        _check_fit(session, bank)
+        return from_bank(bank, session.models, _rows(bank, request), prices)
     problems = Problems(out, strict=request.strict)
     if path is None or (request.format or detect(path)) == QUESTIONS:
         tests = _questions(session, path, request, problems)
@@ -72,11 +74,19 @@ def _questions(session: Session, path: Path | None, request: SourceRequest, prob
     return from_questions(questions, session.query_embedder, where)
 
 
-def _shared_models(session: Session, bank: Bank) -> list[str]:
-    shared = [model for model in session.models if model in bank.models]
-    if not shared:
+def _check_fit(session: Session, bank: Bank) -> None:
+    """Refuse a bank whose vectors mean something else, or that has none of the models."""
+    ours, theirs = session.bank.manifest.embedder, bank.manifest.embedder
+    if ours != theirs:
+        raise BankError(
+            f"{bank.path} was embedded by {theirs.describe()}, and {session.bank.path} by {ours.describe()}; "
+            "build one of them again with the other's embedder"
+        )
+    if not set(session.models) & set(bank.models):
         raise InputError(f"{bank.path} has none of the models {', '.join(session.models)}")
-    return shared
+    for model in session.models:
+        if model not in bank.models:
+            session.out.warn(f"{bank.path} has no answer of {model}, so others answer for it; --models leaves it out")
 
 
 def _rows(bank: Bank, request: SourceRequest) -> NDArray[np.intp]:
