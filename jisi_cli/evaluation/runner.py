@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,12 @@ import numpy as np
 
 from jisi_cli.bank.records import Question
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
+from jisi_cli.evaluation.bill import spent_on
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.grading.registry import GRADERS, load_grader
 from jisi_cli.llm.answer import Answer, Pool
-from jisi_cli.llm.live import LivePool
+from jisi_cli.llm.live import LivePool, query_hash
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
 
@@ -149,16 +149,17 @@ async def _run_one(
     contestant: Contestant, method: Method[Any], tests: TestSet, pool: Pool, row: int, plan: object, key: str
 ) -> Result:
     question, heard = tests.questions[row], _Heard()
-    failed = Result(key, question.dataset, question.index, contestant.name, "failed", score=0.0)
+    asked = query_hash(question.query)
+    failed = Result(key, question.dataset, question.index, contestant.name, "failed", score=0.0, query_hash=asked)
+    live = not isinstance(pool, ReplayPool)
     if isinstance(pool, LivePool):
         pool = pool.about(dataset=question.dataset, query=question.query)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:
-        return replace(failed, error=str(error), **_spent(heard.calls))
+        return replace(failed, error=str(error), **spent_on(heard.calls, None, live=live))
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
-    live = not isinstance(pool, ReplayPool)
     if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
         mode, support = _wanted_mode(outcome), _support(outcome)
         return replace(failed, status="needs-live", score=None, mode=mode, support_size=support)
@@ -170,7 +171,7 @@ async def _run_one(
         model=outcome.answer.model,
         mode=outcome.mode,
         winner_cost_usd=outcome.answer.list_cost_usd,
-        **_spent(outcome.calls),
+        **spent_on(outcome.calls, outcome.answer, live=live),
         support_size=_support(outcome),
         answer=outcome.answer.text if live else None,
     )
@@ -222,27 +223,3 @@ def _wanted_mode(outcome: Outcome) -> str:
 
 def _support(outcome: Outcome) -> int | None:
     return len(outcome.decision.coarse.rows) if outcome.decision is not None else None
-
-
-def _spent(calls: Sequence[Call]) -> dict[str, Any]:
-    """What a question cost, as fields of its result."""
-    return {
-        "calls": len(calls),
-        "cost_usd": _sum([_cost(call.answer) for call in calls]),
-        "tokens": _tokens([call.answer for call in calls]),
-    }
-
-
-def _cost(answer: Answer) -> float | None:
-    # No list names the price of a failure; what was paid for it may be known.
-    return answer.list_cost_usd if answer.ok or answer.list_cost_usd is not None else answer.cost_usd
-
-
-def _sum(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None
-
-
-def _tokens(answers: Sequence[Answer]) -> int | None:
-    known = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
-    return sum(known) if len(known) == len(answers) else None
