@@ -50,17 +50,23 @@ def read_test_set(session: Session, request: SourceRequest, prices: Mapping[str,
         _check_fit(session, bank)
         return from_bank(bank, session.models, _rows(bank, request), prices)
     problems = Problems(out, strict=request.strict)
-    if path is None or (request.format or detect(path)) == QUESTIONS:
-        tests = _questions(session, path, request, problems)
-    else:
-        records = read_records(path, request.format, on_problem=problems)
-        datasets = None if request.datasets is None else frozenset(request.datasets)
-        gathered = gather(records, Selection(frozenset(session.models), datasets, request.limit))
-        if not gathered.questions:
-            raise InputError(f"{path}: no answer of the models {', '.join(session.models)} in it")
-        tests = from_records(gathered, session.models, session.query_embedder, str(path), prices)
-    problems.summarise()
-    return tests
+    try:
+        if path is None or (request.format or detect(path)) == QUESTIONS:
+            return _questions(session, path, request, problems)
+        return _answers(session, path, request, prices, problems)
+    finally:
+        problems.summarise()
+
+
+def _answers(
+    session: Session, path: Path, request: SourceRequest, prices: Mapping[str, Price], problems: Problems
+) -> TestSet:
+    records = read_records(path, request.format, on_problem=problems)
+    datasets = None if request.datasets is None else frozenset(request.datasets)
+    gathered = gather(records, Selection(frozenset(session.models), datasets, request.limit))
+    if not gathered.questions:
+        raise InputError(f"{path}: no answer of the models {', '.join(session.models)} in it")
+    return from_records(gathered, session.models, session.query_embedder, str(path), prices)
 
 
 def _questions(session: Session, path: Path | None, request: SourceRequest, problems: Problems) -> TestSet:
