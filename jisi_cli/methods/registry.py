@@ -81,6 +81,7 @@ _JISI = "JiSi, arXiv 2601.01330"
 _OURS = "jisi, beyond the paper"
 _FRAME = "frame of the comparison"
 _HERE = "jisi_cli.methods.factories:"
+_ROUTER = "jisi_cli.methods.router_factories:"
 
 METHODS: dict[str, MethodInfo] = {
     info.name: info
@@ -140,6 +141,54 @@ METHODS: dict[str, MethodInfo] = {
             "recorded",
             "More Agents, arXiv 2402.05120",
             _HERE + "agent_forest",
+            tunable=True,
+        ),
+        MethodInfo(
+            "embedllm-knn",
+            "mean score on the nearest 131",
+            "recorded",
+            "EmbedLLM, arXiv 2410.02223",
+            _ROUTER + "embedllm_knn",
+            tunable=True,
+        ),
+        MethodInfo(
+            "avengers",
+            "ranking of the question's cluster, of 64",
+            "recorded",
+            "The Avengers, arXiv 2505.19797",
+            _ROUTER + "avengers",
+            tunable=True,
+        ),
+        MethodInfo(
+            "avengers-pro",
+            "score against price in the question's clusters; weight=1 is score alone",
+            "recorded",
+            "Avengers-Pro, arXiv 2508.12631",
+            _ROUTER + "avengers_pro",
+            tunable=True,
+        ),
+        MethodInfo(
+            "moa",
+            "the 3 best models propose, the best of them aggregates",
+            "live",
+            "Mixture-of-Agents, arXiv 2406.04692",
+            _HERE + "moa",
+            tunable=True,
+        ),
+        MethodInfo(
+            "moa-lite",
+            "the 3 best models propose, the cheapest of them aggregates",
+            "live",
+            "Mixture-of-Agents, arXiv 2406.04692",
+            _HERE + "moa_lite",
+            tunable=True,
+        ),
+        MethodInfo(
+            "self-moa",
+            "6 samples of the best model, aggregated by it",
+            "live",
+            "Self-MoA, arXiv 2502.00674",
+            _HERE + "self_moa",
             tunable=True,
         ),
         MethodInfo("oracle", "the best answer of each question: a bound, no method", "labels", _FRAME, ""),

@@ -25,6 +25,9 @@ Seen = tuple[object, ...]
 
 every_method = pytest.mark.parametrize("name", NAMES)
 
+DRAWS = {"random", "avengers", "avengers-pro"}
+"""Methods with a draw in them: a choice, first centres, first weights, minibatches."""
+
 READINGS: dict[str, dict[str, object]] = {
     "paper": {},
     "openjisi": {"compat": "openjisi"},
@@ -75,9 +78,10 @@ def test_the_same_seed_gives_the_same_answers(name: str) -> None:
     assert outcomes(name, setting()) == outcomes(name, setting())
 
 
-def test_another_seed_gives_random_other_answers_and_nobody_else() -> None:
+def test_another_seed_moves_only_what_draws_at_random() -> None:
     moved = {name for name in NAMES if outcomes(name, setting(), seed=1) != outcomes(name, setting(), seed=2)}
-    assert moved == {"random"}
+    assert "random" in moved
+    assert moved <= DRAWS
 
 
 @every_method
