@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jisi_cli.evaluation.results import Result, Spent
+from jisi_cli.evaluation.results import Result
 from jisi_cli.ledger import LedgerEntry
 from jisi_cli.llm.answer import PriceSource, Role
 
@@ -15,7 +15,7 @@ _ANSWERING = "ask"
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One call, or the calls of a result that does not tell them apart. Unknown is None, never 0.
+    """One call. Unknown is None, never 0.
 
     Attributes:
         run: Which run made it; for a result file the file.
@@ -26,10 +26,9 @@ class Charge:
         model: Who was called.
         dataset: The data set of the question.
         question: SHA-256 of the question's text, in hexadecimal.
-        work: Names the answered question that this call was made for; None for a call that answers none
-            (a bank's), or for one of which that is not recorded.
+        work: Names the question that this call helped to answer; None for a call that answers none (a bank's),
+            or of which that is not known.
         is_answer: Whether this call wrote the final answer; None where nobody recorded it.
-        calls: How many calls this is.
         cached: Whether it came from the cache, or from a recording.
         failed: Whether it brought no answer.
         prompt_tokens: Tokens of the prompt.
@@ -41,15 +40,14 @@ class Charge:
 
     run: str
     command: str
+    role: Role
+    model: str
     time: str | None = None
     method: str | None = None
-    role: Role | None = None
-    model: str | None = None
     dataset: str | None = None
     question: str | None = None
     work: str | None = None
     is_answer: bool | None = None
-    calls: int = 1
     cached: bool = False
     failed: bool = False
     prompt_tokens: int | None = None
@@ -75,9 +73,9 @@ def from_ledger(entries: Iterable[LedgerEntry]) -> Iterator[Charge]:
         yield Charge(
             run=entry.run,
             command=entry.command,
-            time=entry.time,
             role=entry.role,
             model=entry.model,
+            time=entry.time,
             dataset=entry.dataset,
             question=entry.query_hash,
             # Methods that are compared share their calls, so that of a live evaluation only the result file
@@ -97,47 +95,26 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
     """Yield the charges of one result file.
 
     Args:
-        results: Its lines.
+        results: Its lines; one without a bill (a bound, a question that needs live calls) has no charge.
         name: What stands for the run.
     """
     for result in results:
-        if result.bill:
-            yield from (_of_call(result, spent, name) for spent in result.bill)
-        elif result.calls:
-            yield _of_result(result, name)
-
-
-def _of_call(result: Result, spent: Spent, name: str) -> Charge:
-    return Charge(
-        run=name,
-        command="eval",
-        method=result.method,
-        role=spent.role,
-        model=spent.model,
-        dataset=result.dataset,
-        question=result.query_hash,
-        work=result.key if result.status != "failed" else None,
-        is_answer=spent.is_answer,
-        cached=spent.cached,
-        failed=spent.failed,
-        prompt_tokens=spent.prompt_tokens,
-        completion_tokens=spent.completion_tokens,
-        cost_usd=spent.cost_usd,
-        list_cost_usd=spent.list_cost_usd,
-        price_source=spent.price_source,
-    )
-
-
-def _of_result(result: Result, name: str) -> Charge:
-    """The calls of a line without a bill, as one: whose they were, and what was paid, is not known."""
-    return Charge(
-        run=name,
-        command="eval",
-        method=result.method,
-        dataset=result.dataset,
-        question=result.query_hash,
-        calls=result.calls,
-        failed=result.status == "failed",
-        completion_tokens=result.tokens,
-        list_cost_usd=result.cost_usd,
-    )
+        for spent in result.bill or ():
+            yield Charge(
+                run=name,
+                command="eval",
+                role=spent.role,
+                model=spent.model,
+                method=result.method,
+                dataset=result.dataset,
+                question=result.query_hash,
+                work=f"{name}\n{result.key}",
+                is_answer=spent.is_answer,
+                cached=spent.cached,
+                failed=spent.failed,
+                prompt_tokens=spent.prompt_tokens,
+                completion_tokens=spent.completion_tokens,
+                cost_usd=spent.cost_usd,
+                list_cost_usd=spent.list_cost_usd,
+                price_source=spent.price_source,
+            )

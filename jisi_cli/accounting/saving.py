@@ -118,7 +118,7 @@ def compare(charges: Iterable[Charge], reference: Reference, by: Sequence[Dimens
     others: Counter[str] = Counter()
     for charge in charges:
         if charge.work is None:
-            others[charge.command] += charge.calls
+            others[charge.command] += 1
         else:
             works[charge.work].append(charge)
     grouped: dict[Key, list[_Compared]] = defaultdict(list)

@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from jisi_cli.accounting.charges import Charge
 
@@ -84,13 +84,8 @@ def summarise(charges: Iterable[Charge], by: Sequence[Dimension]) -> Summary:
         charges: What to add up.
         by: What keeps charges apart.
     """
-    grouped: dict[Key, list[Charge]] = defaultdict(list)
-    everything: list[Charge] = []
-    for charge in charges:
-        grouped[key_of(charge, by)].append(charge)
-        everything.append(charge)
-    groups = [Group(key, add_up(members)) for key, members in grouped.items()]
-    return Summary(tuple(by), tuple(_ordered(groups, by)), add_up(everything))
+    everything = list(charges)
+    return Summary(tuple(by), tuple(_groups(everything, by)), add_up(everything))
 
 
 def key_of(charge: Charge, by: Sequence[Dimension]) -> Key:
@@ -104,24 +99,22 @@ def add_up(charges: Sequence[Charge]) -> Totals:
     paid = [charge for charge in charges if not charge.cached]
     answered = [charge for charge in charges if not charge.failed]
     known_cost = _sum(charge.cost_usd for charge in paid)
-    unknown = sum(charge.calls for charge in paid if charge.cost_usd is None and not charge.failed)
+    unknown = sum(charge.cost_usd is None and not charge.failed for charge in paid)
     sources = Counter(charge.price_source for charge in charges if charge.price_source is not None)
     return Totals(
-        calls=sum(charge.calls for charge in charges),
-        cached_calls=sum(charge.calls for charge in cached),
-        failed_calls=sum(charge.calls for charge in charges if charge.failed),
+        calls=len(charges),
+        cached_calls=len(cached),
+        failed_calls=len(charges) - len(answered),
         prompt_tokens=sum(charge.prompt_tokens or 0 for charge in charges),
         completion_tokens=sum(charge.completion_tokens or 0 for charge in charges),
-        uncounted_calls=sum(
-            charge.calls for charge in answered if charge.prompt_tokens is None or charge.completion_tokens is None
-        ),
+        uncounted_calls=sum(charge.prompt_tokens is None or charge.completion_tokens is None for charge in answered),
         cost_usd=None if unknown else known_cost,
         known_cost_usd=known_cost,
         unknown_price_calls=unknown,
-        unknown_failure_calls=sum(charge.calls for charge in paid if charge.cost_usd is None and charge.failed),
+        unknown_failure_calls=sum(charge.cost_usd is None and charge.failed for charge in paid),
         list_cost_usd=whole_sum([charge.list_cost_usd for charge in answered]),
         cached_list_cost_usd=_sum(charge.list_cost_usd for charge in cached),
-        cached_unknown_price_calls=sum(charge.calls for charge in cached if charge.list_cost_usd is None),
+        cached_unknown_price_calls=sum(charge.list_cost_usd is None and not charge.failed for charge in cached),
         price_sources=dict(sorted(sources.items())),
     )
 
@@ -136,15 +129,26 @@ def _sum(amounts: Iterable[float | None]) -> float:
     return math.fsum(amount for amount in amounts if amount is not None)
 
 
-def _ordered(groups: Sequence[Group], by: Sequence[Dimension]) -> list[Group]:
-    # Charges come in the order of time, so the first of a run is before the first of the next.
-    if by and by[0] == "run":
-        return list(groups)
+def _groups(charges: Sequence[Charge], by: Sequence[Dimension]) -> list[Group]:
+    """Return the groups, ordered by the first dimension, within it by the second, and so on."""
+    grouped: dict[Key, list[Charge]] = defaultdict(list)
+    for charge in charges:
+        grouped[key_of(charge, by)].append(charge)
+    groups = [Group(key, add_up(members)) for key, members in grouped.items()]
+    if len(by) > 1:
+        outer = {group.key: place for place, group in enumerate(_groups(charges, by[:-1]))}
+        return sorted(_ordered(groups, by[-1]), key=lambda group: outer[group.key[:-1]])
+    return _ordered(groups, by[-1]) if by else groups
 
-    def rank(group: Group) -> tuple[Any, ...]:
-        day = (group.key[0] or "") if by and by[0] == "day" else ""
-        totals = group.totals
-        dollars = totals.known_cost_usd + totals.cached_list_cost_usd
-        return (day, -dollars, -totals.calls, tuple(value or "" for value in group.key))
+
+def _ordered(groups: Sequence[Group], dimension: Dimension) -> list[Group]:
+    if dimension == "run":
+        return list(groups)  # Charges come in the order of time, and so do their runs.
+    if dimension == "day":
+        return sorted(groups, key=lambda group: group.key[-1] or "")
+
+    def rank(group: Group) -> tuple[float, int, str]:
+        dollars = group.totals.known_cost_usd + group.totals.cached_list_cost_usd
+        return (-dollars, -group.totals.calls, group.key[-1] or "")
 
     return sorted(groups, key=rank)

@@ -85,7 +85,7 @@ def show_bill(bill: Bill, out: Output) -> None:
     _show_totals(bill.summary, out)
     _explain_totals(bill, out)
     if bill.comparison is not None:
-        _show_comparison(bill.comparison, out)
+        _show_comparison(bill.comparison, [group.key for group in bill.summary.groups], out)
 
 
 def _show_totals(summary: Summary, out: Output) -> None:
@@ -119,10 +119,10 @@ def _amount(known: float, unknown: int) -> str:
 
 
 def _usd(value: float) -> str:
-    """Return an amount with cents and, below a dollar, two digits more."""
-    if value == 0 or abs(value) < 0.01:
+    """Return an amount with as many decimals as tell it from another: two from a dollar on, else four or six."""
+    if value == 0 or value < 1e-5:
         return dollars(value)
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.01 else f"${value:.6f}"
 
 
 def _sources(totals: Totals) -> str:
@@ -148,7 +148,7 @@ def _explain_totals(bill: Bill, out: Output) -> None:
         out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are not known and not in the sums")
 
 
-def _show_comparison(comparison: Comparison, out: Output) -> None:
+def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:
     columns = [Column(name) for name in comparison.by] or [Column("")]
     titles = ("questions", "this work", comparison.reference, "saving")
     columns += [Column(title, right=True) for title in titles]
@@ -173,7 +173,7 @@ def _show_comparison(comparison: Comparison, out: Output) -> None:
 
 _WHY_OTHER = {
     "bank build": "they make a bank and answer no question",
-    "eval": "methods share them, or nobody answered; name the result file (eval --out) instead of the ledger",
+    "eval": "the methods of an evaluation share them; name its result file (--out) instead",
     "route": "they decide and answer no question",
 }
 

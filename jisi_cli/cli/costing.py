@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jisi_cli.accounting.saving import WORK_DIMENSIONS, Comparison, compare
 from jisi_cli.accounting.summary import DIMENSIONS, Dimension, summarise
 from jisi_cli.cli.cost_view import Bill, bill_csv, bill_json, show_bill
 from jisi_cli.cli.options import read_config
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Output, count
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import read_results
@@ -54,7 +55,7 @@ def run_cost(request: CostRequest, out: Output) -> None:
     files = [Path(name) for name in request.sources if _is_file(name)]
     runs = [*request.runs, *(name for name in request.sources if not _is_file(name))]
     if files:
-        charges, by = _of_files(files, runs, request), _dimensions(request, "method", "day")
+        charges, by = _of_files(files, runs, request, out), _dimensions(request, "method", "day")
     else:
         charges, by = _of_ledger(runs, request, out), _dimensions(request, "model", "method")
     comparison = _compare(request, charges, by)
@@ -77,12 +78,16 @@ def _is_file(name: str) -> bool:
     return Path(name).exists() or os.sep in name or "." in name
 
 
-def _of_files(files: Sequence[Path], runs: Sequence[str], request: CostRequest) -> list[Charge]:
+def _of_files(files: Sequence[Path], runs: Sequence[str], request: CostRequest, out: Output) -> list[Charge]:
     if runs:
         raise InputError(f"a result file and a run of the ledger ({runs[0]}) hold the same calls; give one kind")
     if request.since or request.until:
         raise InputError("a result file has no dates; leave out --since and --until")
-    return [charge for path in files for charge in from_results(read_results(path), str(path))]
+    results = {str(path): list(read_results(path)) for path in files}
+    unbilled = Counter(result.method for lines in results.values() for result in lines if result.bill is None)
+    for method, number in unbilled.items():
+        out.note(f"{method}: {count(number, 'question')} without calls (a bound, or live calls are needed); left out")
+    return [charge for name, lines in results.items() for charge in from_results(lines, name)]
 
 
 def _of_ledger(runs: Sequence[str], request: CostRequest, out: Output) -> list[Charge]:
