@@ -10,6 +10,8 @@ from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.jisi_query import JiSiQuery
 from jisi_cli.methods.knn import Knn
 from jisi_cli.methods.majority_voting import MajorityVoting, VotingSettings
+from jisi_cli.methods.mixture_of_agents import MixtureOfAgents, MoaSettings, SelfMoaSettings, cheapest_of
+from jisi_cli.methods.panel import Panel
 from jisi_cli.methods.ranked import RankedMethod
 from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
 from jisi_cli.methods.similarity import CosineSimilarity, Similarity
@@ -120,3 +122,31 @@ def agent_forest(context: MethodContext, name: str) -> AgentForest:
     bleu = settings.similarity == "bleu"
     similarity: Similarity = BleuSimilarity() if bleu else CosineSimilarity(context.embedder)
     return AgentForest(best_first(context.bank, context.datasets), similarity, settings, context.sampling())
+
+
+def moa(context: MethodContext, name: str) -> MixtureOfAgents:
+    """Make the mixture of the best models."""
+    settings = tuned(name, MoaSettings())
+    ranking = best_first(context.bank, context.datasets)
+    panel = Panel.of_best(ranking, settings.proposers)
+    return MixtureOfAgents(panel, ranking, settings.layers, context.sampling(), context.sampling())
+
+
+def moa_lite(context: MethodContext, name: str) -> MixtureOfAgents:
+    """Make the same mixture with a cheap aggregator."""
+    settings = tuned(name, MoaSettings())
+    ranking = best_first(context.bank, context.datasets)
+    panel = Panel.of_best(ranking, settings.proposers)
+    costs = dict(zip(context.bank.model_names, context.costs.tolist(), strict=True))
+    writer = cheapest_of(ranking[: settings.proposers], costs)
+    aggregators = dict.fromkeys((writer, *ranking))
+    return MixtureOfAgents(panel, tuple(aggregators), settings.layers, context.sampling(), context.sampling())
+
+
+def self_moa(context: MethodContext, name: str) -> MixtureOfAgents:
+    """Make the mixture of one model's samples."""
+    settings = tuned(name, SelfMoaSettings())
+    ranking = best_first(context.bank, context.datasets)
+    panel = Panel.of_samples(ranking, settings.samples)
+    proposing = context.sampling(settings.temperature)
+    return MixtureOfAgents(panel, ranking, settings.layers, proposing, context.sampling())

@@ -196,7 +196,10 @@ class ToldPool:
 
 @dataclass
 class WritingPool:
-    """A pool that gives recorded answers, and writes one where it is asked anything else."""
+    """A pool that gives recorded answers, and writes one where it is asked anything else.
+
+    A model that cannot answer a question cannot in another sample either.
+    """
 
     replay: ReplayPool
     given: list[Answer] = field(default_factory=list)
@@ -210,7 +213,8 @@ class WritingPool:
 
     async def ask(self, model: str, messages: Sequence[Message], **how: Any) -> Answer:
         answer = await self.replay.ask(model, messages, **how)
-        if answer.error == ReplayPool.NOT_RECORDED:
+        first = await self.replay.ask(model, messages, **{**how, "sample": 0, "on_text": None})
+        if answer.error == ReplayPool.NOT_RECORDED and first.error in (None, ReplayPool.NOT_RECORDED):
             answer = Answer(model, f"{model} writes after {len(messages[-1]['content'])} characters")
         self.given.append(answer)
         return answer
