@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from jisi_cli.errors import InputError
+
+_ROUND = re.compile(r" *[1-9][0-9]{0,5} *")
 
 Compat = Literal["paper", "openjisi"]
 """Which reading of the method: the paper's equations, or the authors' released code."""
@@ -72,10 +75,10 @@ class Hyperparameters:
         return tuple(int(part) for part in self.probe_schedule.split(",")) if self.probe_schedule else (self.k,)
 
     def _check_schedule(self) -> None:
-        if not self.probe_schedule:
+        if self.probe_schedule == "":
             return
-        parts = self.probe_schedule.split(",")
-        if not all(part.strip().isdecimal() and int(part) >= 1 for part in parts) or sum(map(int, parts)) != self.k:
+        parts = self.probe_schedule.split(",") if isinstance(self.probe_schedule, str) else [""]
+        if not all(_ROUND.fullmatch(part) for part in parts) or sum(map(int, parts)) != self.k:
             raise InputError(f"probe_schedule must be numbers that add up to k={self.k}, not {self.probe_schedule!r}")
         if self.switch != "consensus":
             raise InputError("probe_schedule stops when candidates agree; it needs switch = consensus")

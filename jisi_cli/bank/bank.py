@@ -15,7 +15,7 @@ from jisi_cli.bank.lazy_vectors import LazyVectors
 from jisi_cli.bank.manifest import Manifest, read_manifest
 from jisi_cli.bank.records import Question
 from jisi_cli.bank.tables import column_vectors, query_schema, read_part, response_schema
-from jisi_cli.errors import BankError
+from jisi_cli.errors import BankError, InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays
 
@@ -65,19 +65,29 @@ class Bank:
         self.manifest: Manifest = read_manifest(path)
         if not self.manifest.queries or not self.manifest.responses:
             raise BankError(f"{path} holds no answers; build it again with --force")
-        dimension = self.manifest.embedder.dimension
-        if dimension is None or dimension < 1:
-            raise BankError(f"{path / 'bank.json'} names no embedding width; build the bank again with --force")
-        self.dimension: int = dimension
+        self.dimension: int = self.manifest.embedder.dimension or 0
+        self._vectors: dict[str, NDArray[np.floating]] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the M models, in code-point order."""
         return self.manifest.models
 
+    @property
+    def rows(self) -> int:
+        """Number R of questions, train and test, as the table of questions has them."""
+        return len(self._is_test)
+
     def hyperparameters(self) -> Hyperparameters:
-        """The settings chosen for this bank, the paper's where nothing was chosen."""
-        return Hyperparameters().with_changes(self.manifest.hyperparameters, f"{self.path / 'bank.json'}")
+        """Return the settings chosen for this bank, the paper's where nothing was chosen.
+
+        Raises:
+            BankError: They are none that this version knows.
+        """
+        try:
+            return Hyperparameters().with_changes(self.manifest.hyperparameters, f"{self.path / 'bank.json'}")
+        except InputError as error:
+            raise BankError(f"{error}; upgrade jisi, or build the bank again with --force") from error
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -109,8 +119,8 @@ class Bank:
     def answers(self, model: str) -> AnswerColumns:
         """Return one model's answers to all questions."""
         names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
-        status = np.full(self.manifest.rows, "missing", dtype="U8")
-        numbers = [np.full(self.manifest.rows, np.nan) for _ in names[1:]]
+        status = np.full(self.rows, "missing", dtype="U8")
+        numbers = [np.full(self.rows, np.nan) for _ in names[1:]]
         for rows, table in self._response_parts(model, names):
             status[rows] = np.array(table.column("status").to_pylist(), dtype="U8")
             for values, name in zip(numbers, names[1:], strict=True):
@@ -120,17 +130,24 @@ class Bank:
 
     def responses(self, model: str) -> list[str | None]:
         """Return one model's responses to all questions; None where there is none."""
-        texts: list[str | None] = [None] * self.manifest.rows
+        texts: list[str | None] = [None] * self.rows
         for rows, table in self._response_parts(model, ["response"]):
             for row, text in zip(rows.tolist(), table.column("response").to_pylist(), strict=True):
                 texts[row] = text
         return texts
 
     def response_vectors(self, model: str) -> NDArray[np.floating]:
-        """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response."""
-        vectors = np.zeros((self.manifest.rows, self.dimension), dtype=self.manifest.vector_dtype)
+        """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response.
+
+        Read once and kept: a replay needs train and test rows of the same models.
+        """
+        if model in self._vectors:
+            return self._vectors[model]
+        vectors = np.zeros((self.rows, self.dimension), dtype=self.manifest.vector_dtype)
         for rows, table in self._response_parts(model, ["vector"]):
             vectors[rows] = column_vectors(table.column("vector"), self.dimension)
+        vectors.setflags(write=False)
+        self._vectors[model] = vectors
         return vectors
 
     def arrays(self, models: Sequence[str] | None = None, rows: Rows | None = None) -> BankArrays:
@@ -178,7 +195,7 @@ class Bank:
         for part in self.manifest.responses[model]:
             table = read_part(self.path, part, ["row", *names], schema)
             rows = table.column("row").to_numpy()
-            if len(rows) and (rows.min() < 0 or rows.max() >= self.manifest.rows):
+            if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
                 where = self.path / part.path
                 raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
             parts.append((rows, table))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.protocol import EmbedderSpec, Truncation
 from jisi_cli.errors import BankError
 
 FORMAT_VERSION = 1
@@ -17,6 +18,8 @@ MANIFEST_NAME = "bank.json"
 VectorDtype = Literal["float16", "float32"]
 
 _LONGEST_FOLDER_NAME = 200
+_MOST_BYTES = 64 * 2**20
+_WIDEST = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,50 +113,123 @@ def write_manifest(bank: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(bank: Path) -> Manifest:
-    """Read and check `bank.json`.
+    """Read and check `bank.json`, which may come from anywhere.
 
     Raises:
         BankError: There is no bank, its manifest is broken, or a newer jisi wrote it.
     """
     path = bank / MANIFEST_NAME
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise BankError(f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
     version = data.get("format_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise BankError(
             f"{bank} has bank format {version}, this jisi reads up to {FORMAT_VERSION}; upgrade jisi "
             "(`pip install -U jisi`) or build the bank again with --force"
         )
     try:
-        return _parse(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BankError(f"{path} is not a bank manifest ({error!r}); build the bank again with --force") from error
+        return _parse(_Table(data, "it"))
+    except ValueError as error:
+        raise BankError(f"{path} is not a bank manifest ({error}); build the bank again with --force") from error
 
 
-def _parse(data: dict[str, Any]) -> Manifest:
-    if data["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"format_version {data['format_version']!r}")
-    if data["vector_dtype"] not in ("float16", "float32"):
-        raise ValueError(f"vector_dtype {data['vector_dtype']!r}")
+def _parse(table: _Table) -> Manifest:
+    table.whole("format_version", FORMAT_VERSION, FORMAT_VERSION)
+    table.one_of("vector_dtype", get_args(VectorDtype))
+    responses = table.table("responses")
+    split = table.table("split") if table.value("split") is not None else None
     return Manifest(
-        embedder=EmbedderSpec(**data["embedder"]),
-        vector_dtype=data["vector_dtype"],
-        queries=tuple(_part(part) for part in data["queries"]),
-        responses={str(model): tuple(_part(part) for part in parts) for model, parts in data["responses"].items()},
-        hyperparameters=dict(data["hyperparameters"]),
-        split=SplitSpec(**data["split"]) if data["split"] else None,
-        sources=tuple(Source(**source) for source in data["sources"]),
-        created_by=str(data["created_by"]),
+        embedder=_embedder(table.table("embedder")),
+        vector_dtype=table.value("vector_dtype"),
+        queries=tuple(_part(part) for part in table.tables("queries")),
+        responses={model: tuple(_part(part) for part in responses.tables(model)) for model in responses.names()},
+        hyperparameters=table.table("hyperparameters").data,
+        split=None if split is None else _split(split),
+        sources=tuple(_source(source) for source in table.tables("sources")),
+        created_by=table.text("created_by"),
     )
 
 
-def _part(data: dict[str, Any]) -> PartFile:
-    part = PartFile(path=str(data["path"]), rows=int(data["rows"]), sha256=str(data["sha256"]))
-    pure = PurePosixPath(part.path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in part.path or part.rows < 0:
-        raise ValueError(f"unsafe part {part.path!r}")
-    return part
+def _embedder(table: _Table) -> EmbedderSpec:
+    optional = {key: table.text(key) if table.value(key) is not None else None for key in ("revision", "prompt")}
+    limit = table.value("max_tokens")
+    table.one_of("truncation", get_args(Truncation))
+    return EmbedderSpec(
+        name=table.text("name"),
+        dimension=table.whole("dimension", 1, _WIDEST),
+        max_tokens=None if limit is None else table.whole("max_tokens", 1),
+        truncation=table.value("truncation"),
+        **optional,
+    )
+
+
+def _part(table: _Table) -> PartFile:
+    path = table.text("path")
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or set("\\:\0") & set(path) or pure.suffix != ".parquet":
+        raise ValueError(f"the part {path!r} is not a Parquet file inside the bank")
+    return PartFile(path, table.whole("rows", 0), table.text("sha256"))
+
+
+def _split(table: _Table) -> SplitSpec:
+    fraction = table.value("fraction")
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ValueError(f"{table.where} has no `fraction` from 0 to 1")
+    return SplitSpec(fraction, table.whole("seed", 0, 2**32 - 1), table.text("method"))
+
+
+def _source(table: _Table) -> Source:
+    return Source(table.text("name"), table.text("format"), table.text("sha256"), table.whole("records", 0))
+
+
+class _Table:
+    """A JSON object that is read with its types checked; each complaint is a ValueError."""
+
+    def __init__(self, data: object, where: str) -> None:
+        if not isinstance(data, dict):
+            raise ValueError(f"{where} is not an object")
+        self.data: dict[str, Any] = data
+        self.where = where
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys, which are names."""
+        for name in self.data:
+            if not name.strip():
+                raise ValueError(f"{self.where} has a blank name")
+            yield name
+
+    def value(self, key: str) -> Any:  # noqa: ANN401 - any JSON value
+        if key not in self.data:
+            raise ValueError(f"{self.where} lacks `{key}`")
+        return self.data[key]
+
+    def text(self, key: str) -> str:
+        value = self.value(key)
+        if not isinstance(value, str):
+            raise ValueError(f"`{key}` in {self.where} is not text")
+        return value
+
+    def one_of(self, key: str, choices: tuple[str, ...]) -> None:
+        if self.value(key) not in choices:
+            raise ValueError(f"`{key}` in {self.where} is none of {', '.join(choices)}")
+
+    def whole(self, key: str, least: int, most: int = 2**40) -> int:
+        value = self.value(key)
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"`{key}` in {self.where} is not a whole number from {least} to {most}")
+        return value
+
+    def table(self, key: str) -> _Table:
+        return _Table(self.value(key), f"`{key}`")
+
+    def tables(self, key: str) -> list[_Table]:
+        value = self.value(key)
+        if not isinstance(value, list):
+            raise ValueError(f"`{key}` in {self.where} is not a list")
+        return [_Table(item, f"an entry of `{key}`") for item in value]

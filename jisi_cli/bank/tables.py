@@ -16,8 +16,11 @@ from jisi_cli.errors import BankError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_VECTOR_LEAF = "vector.list.element"
 _ROW_GROUP = 8192
 """Rows per Parquet row group: few enough that a reader's memory stays bounded at 3584-wide vectors."""
+
+_NEVER_NULL = frozenset({"row", "dataset", "index", "query", "status"})
 
 
 def query_schema(dimension: int, dtype: VectorDtype) -> pa.Schema:
@@ -100,7 +103,17 @@ def write_part(bank: Path, folder: str, stem: str, table: pa.Table) -> PartFile:
     target_folder = bank / folder
     target_folder.mkdir(parents=True, exist_ok=True)
     temporary = target_folder / f".{stem}.{os.getpid()}.part"
-    pq.write_table(table, temporary, row_group_size=_ROW_GROUP, compression="zstd")
+    leaves = [_VECTOR_LEAF if name == "vector" else name for name in table.column_names]
+    # Vectors are noise to a dictionary and to a compressor: plain pages are read several times as fast.
+    others = [leaf for leaf in leaves if leaf != _VECTOR_LEAF]
+    pq.write_table(
+        table,
+        temporary,
+        row_group_size=_ROW_GROUP,
+        compression={leaf: "none" if leaf == _VECTOR_LEAF else "zstd" for leaf in leaves},
+        use_dictionary=others,
+        write_statistics=others,
+    )
     digest = file_sha256(temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
@@ -128,7 +141,8 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
     wanted = pa.schema([required.field(name) for name in columns])
-    if table.num_rows != part.rows or not _same_fields(table.schema, wanted):
+    has_gaps = any(table.column(name).null_count for name in table.column_names if name in _NEVER_NULL)
+    if table.num_rows != part.rows or not _same_fields(table.schema, wanted) or has_gaps:
         raise BankError(f"{path} does not hold what {bank / 'bank.json'} says; build the bank again with --force")
     return table
 
