@@ -27,14 +27,16 @@ def test_minilm_is_pinned_by_the_hash_of_its_weights(minilm: Path) -> None:
 
 
 @pytest.mark.big
-@pytest.mark.parametrize(("change", "found"), [({"revision": "abc"}, "53aa5117"), ({"dimension": 385}, "384")])
+@pytest.mark.parametrize("change", [{"revision": "abc"}, {"dimension": 385}])
 def test_another_minilm_than_the_pinned_one_is_refused_with_both_values(
-    minilm: Path, change: dict[str, object], found: str
+    minilm: Path, change: dict[str, object]
 ) -> None:
+    here = load_embedder(EmbedderSpec("minilm")).spec
     with pytest.raises(InputError) as raised:
-        load_embedder(replace(EmbedderSpec("minilm"), **change))  # type: ignore[arg-type]
-    assert found in str(raised.value)
-    assert str(*change.values()) in str(raised.value)
+        load_embedder(replace(here, **change))  # type: ignore[arg-type]
+    for name, wanted in change.items():
+        assert str(wanted) in str(raised.value)
+        assert str(getattr(here, name)) in str(raised.value)
 
 
 def test_a_hash_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
