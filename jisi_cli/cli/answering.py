@@ -78,7 +78,7 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Ou
     (first,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(request.pool, view.called) as pool:
-        outcome = await method.answer(query, first, pool, view)
+        outcome = await method.answer(query, first, pool.about(query=request.text), view)
     return replace(outcome, seconds=before | outcome.seconds)
 
 

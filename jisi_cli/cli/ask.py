@@ -13,6 +13,7 @@ from jisi_cli.cli.options import (
     JsonOption,
     MaxCostOption,
     ModelsOption,
+    NoStoreOption,
     QuietOption,
     TimeoutOption,
     VerboseOption,
@@ -47,6 +48,7 @@ def ask(
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
+    no_store: NoStoreOption = False,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
     temperature: Annotated[
@@ -78,8 +80,8 @@ def ask(
     if mode not in _AGGREGATION:
         raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
     text = read_question(query)
-    session = Session(bank, config, split_names(models), routing, out)
-    options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency)
+    session = Session(bank, config, split_names(models), routing, out, store=not no_store)
+    options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
     request = AskRequest(
         text=text,
         system=None if system is None else checked_text(system, "--system"),

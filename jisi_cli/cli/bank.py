@@ -12,6 +12,7 @@ from jisi_cli.cli.options import (
     ConfigOption,
     JsonOption,
     MaxCostOption,
+    NoStoreOption,
     QuietOption,
     TimeoutOption,
     VerboseOption,
@@ -94,6 +95,7 @@ def build(
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
+    no_store: NoStoreOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -110,7 +112,7 @@ def build(
     from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
-    pool = PoolOptions("bank build", True, timeout, max_cost, concurrency)
+    pool = PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store)
     request = BuildRequest(
         sources=tuple(sources),
         bank=output,

@@ -103,7 +103,7 @@ def open_session(request: EvalRequest, out: Output) -> Session:
     test_is_bank = request.test is not None and (Path(request.test) / MANIFEST_NAME).exists()
     bank = request.bank or (Path(request.test) if test_is_bank and request.test else None)
     pool: PoolUse = "required" if request.live else "ignored"
-    return Session(bank, request.config, request.models, request.routing, out, pool)
+    return Session(bank, request.config, request.models, request.routing, out, pool, store=request.pool.store)
 
 
 def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:
@@ -115,13 +115,15 @@ def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:
 def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> MethodContext:
     """Gather what methods are made from: train data only."""
     questions = session.bank.questions
+    rows = session.bank.train_rows.tolist()
     return MethodContext(
         bank=session.arrays,
-        datasets=[questions[row].dataset for row in session.bank.train_rows.tolist()],
+        datasets=[questions[row].dataset for row in rows],
         costs=mean_costs(session.bank, session.models, prices),
         embedder=DeferredEmbedder(session.bank.manifest.embedder, lambda: session.embedder),
         settings=session.settings,
         seed=seed,
+        texts=[questions[row].query for row in rows],
     )
 
 

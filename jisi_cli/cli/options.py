@@ -31,6 +31,9 @@ ModelsOption = Annotated[
     typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
 ]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
+NoStoreOption = Annotated[
+    bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
+]
 MaxCostOption = Annotated[
     float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most for the whole run.")
 ]

@@ -31,6 +31,7 @@ class PoolOptions:
         timeout: Seconds per attempt.
         max_cost: Dollars for the whole run.
         concurrency: Calls out at one time.
+        store: False keeps questions and answers out of cache and ledger.
     """
 
     command: str
@@ -38,6 +39,7 @@ class PoolOptions:
     timeout: float | None = None
     max_cost: float | None = None
     concurrency: int | None = None
+    store: bool = True
 
 
 def open_pool(
@@ -81,6 +83,7 @@ def open_pool(
         local_models=LocalModels(),
         run=Run(id=secrets.token_hex(8), command=options.command),
         use_cache=options.use_cache,
+        store=options.store,
         on_event=on_event,
     )
 

@@ -13,6 +13,7 @@ from jisi_cli.cli.options import (
     JsonOption,
     MaxCostOption,
     ModelsOption,
+    NoStoreOption,
     QuietOption,
     TimeoutOption,
     VerboseOption,
@@ -41,6 +42,7 @@ def route(
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
+    no_store: NoStoreOption = False,
     as_json: JsonOption = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")] = False,
     quiet: QuietOption = False,
@@ -55,14 +57,15 @@ def route(
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.reading import read_question
     from jisi_cli.cli.routing import route_many, route_one
-    from jisi_cli.cli.session import Session
+    from jisi_cli.cli.session import PoolUse, Session
 
     out = Output(quiet=quiet, verbose=verbose)
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")
     text = None if source is not None else read_question(query)
-    session = Session(bank, config, split_names(models), routing, out, "required" if probe else "preferred")
-    options = PoolOptions("route", use_cache=not no_cache, timeout=timeout, max_cost=max_cost) if probe else None
+    use: PoolUse = "required" if probe else "preferred"
+    session = Session(bank, config, split_names(models), routing, out, use, store=not no_store)
+    options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store) if probe else None
     if source is not None:
         route_many(session, source, options, explain=explain)
     elif text is not None:

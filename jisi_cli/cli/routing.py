@@ -64,7 +64,7 @@ def _decide(
 
     async def probe() -> tuple[Decision, tuple[Call, ...]]:
         async with session.pool(options) as pool:
-            return await method.probe(query, first, pool, Silent())
+            return await method.probe(query, first, pool.about(query=query.text), Silent())
 
     return session.run(probe())
 

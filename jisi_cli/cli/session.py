@@ -43,6 +43,7 @@ class Session:
         out: Where warnings go.
         pool: Whether the models must be in the pool file: `required` for calls; `preferred` where the pool
             decides if it shares a model with the bank; `ignored` for replays.
+        store: False keeps the vectors of questions out of the cache on disk.
 
     Raises:
         InputError: The configuration cannot be used, or no bank was named.
@@ -57,8 +58,11 @@ class Session:
         routing: Mapping[str, Any],
         out: Output,
         pool: PoolUse = "required",
+        *,
+        store: bool = True,
     ) -> None:
         self.out = out
+        self._store = store
         self.config: Config = read_config(config)
         self.bank = Bank(bank_path(bank, self.config))
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
@@ -95,6 +99,8 @@ class Session:
     @cached_property
     def query_embedder(self) -> Embedder:
         """The same embedder behind a cache on disk, for questions, which come again."""
+        if not self._store:
+            return self.embedder
         return cache_vectors(self.embedder, cache_folder() / "vectors", warn=self.out.warn)
 
     def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jisi_cli.bank.gather import Question
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.records import Question, Record
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.registry import load_grader
 from jisi_cli.llm.answer import Answer, Pool, Sampling
+from jisi_cli.llm.live import LivePool
 
 OnRecord = Callable[["Collected"], None]
 """Called after every answer with what has been collected so far."""
@@ -89,8 +89,8 @@ async def collect(
             if collected.stopped is not None:
                 return
             try:
-                answer = await pool.ask(
-                    model, [{"role": "user", "content": question.query}], role="probe", sampling=sampling
+                answer = await _about(pool, question).ask(
+                    model, [{"role": "user", "content": question.query}], role="expert", sampling=sampling
                 )
             except BudgetError as error:
                 collected.stopped = str(error)
@@ -103,6 +103,11 @@ async def collect(
         for _ in range(min(concurrency, collected.total)):
             group.create_task(worker())
     return collected
+
+
+def _about(pool: Pool, question: Question) -> Pool:
+    """Let a pool that keeps a ledger know whose question it serves."""
+    return pool.about(dataset=question.dataset, query=question.query) if isinstance(pool, LivePool) else pool
 
 
 def graded(question: Question, answer: Answer) -> Record:
