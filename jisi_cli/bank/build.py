@@ -286,6 +286,7 @@ def _remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
         *path.glob("queries*.parquet"),
         *path.glob("responses/model=*/*.parquet"),
         *path.glob("**/.*.part"),
+        *path.glob(f".{MANIFEST_NAME}.*"),
     )
     for file in leftovers:
         if file not in named:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.manifest import PartFile, VectorDtype
+from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype
 from jisi_cli.errors import BankError
 
 if TYPE_CHECKING:
@@ -117,8 +117,10 @@ def write_part(bank: Path, folder: str, stem: str, table: pa.Table) -> PartFile:
     digest = file_sha256(temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
-    name = f"{stem}.parquet" if stem == "queries" and not (target_folder / "queries.parquet").exists() else None
-    target = target_folder / (name or f"{stem}-{digest[:12]}.parquet")
+    # Only a bank's first table of questions has the plain name: under a name that comes again with other
+    # contents, a reader of the bank before would find the rows of the bank after.
+    plain = stem == "queries" and not (bank / MANIFEST_NAME).exists()
+    target = target_folder / (f"{stem}.parquet" if plain else f"{stem}-{digest[:12]}.parquet")
     temporary.replace(target)
     return PartFile(target.relative_to(bank).as_posix(), table.num_rows, digest)
 
@@ -136,7 +138,9 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
     try:
         table = pq.ParquetFile(path, memory_map=True).read(columns=columns)
     except FileNotFoundError:
-        raise BankError(f"{path} is missing; build the bank again with --force") from None
+        raise BankError(
+            f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
+        ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
