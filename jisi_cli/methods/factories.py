@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.agent_forest import AgentForest, ForestSettings
-from jisi_cli.methods.bleu import BleuSimilarity
 from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
 from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.jisi_query import JiSiQuery
 from jisi_cli.methods.knn import Knn
-from jisi_cli.methods.majority_voting import MajorityVoting, VotingSettings
-from jisi_cli.methods.mixture_of_agents import MixtureOfAgents, MoaSettings, SelfMoaSettings, cheapest_of
-from jisi_cli.methods.panel import Panel
 from jisi_cli.methods.ranked import RankedMethod
 from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
-from jisi_cli.methods.similarity import CosineSimilarity, Similarity
-from jisi_cli.methods.tuning import tuned
 
 
 def jisi(context: MethodContext, name: str) -> JiSi:
@@ -95,58 +88,3 @@ def one_model(context: MethodContext, name: str) -> RankedMethod:
         raise InputError(f"{name}: the bank has no such model; it has {', '.join(context.bank.model_names)}")
     # No stand-ins: where it has no answer, this method has none either.
     return RankedMethod(Fixed((model,)), "it is the only one asked", context.sampling())
-
-
-def majority_voting(context: MethodContext, name: str) -> MajorityVoting:
-    """Make the vote of all models."""
-    return _voting(context, tuned(name, VotingSettings()))
-
-
-def majority_voting_of_3(context: MethodContext, name: str) -> MajorityVoting:
-    """Make the vote of the three best on train."""
-    return _voting(context, tuned(name, VotingSettings(models=3)))
-
-
-def _voting(context: MethodContext, settings: VotingSettings) -> MajorityVoting:
-    similarity = CosineSimilarity(context.embedder)
-    return MajorityVoting(best_first(context.bank, context.datasets), similarity, settings, context.sampling())
-
-
-def agent_forest(context: MethodContext, name: str) -> AgentForest:
-    """Make the most typical response of all models.
-
-    Raises:
-        InputError: BLEU is asked for and sacrebleu is not installed.
-    """
-    settings = tuned(name, ForestSettings())
-    bleu = settings.similarity == "bleu"
-    similarity: Similarity = BleuSimilarity() if bleu else CosineSimilarity(context.embedder)
-    return AgentForest(best_first(context.bank, context.datasets), similarity, settings, context.sampling())
-
-
-def moa(context: MethodContext, name: str) -> MixtureOfAgents:
-    """Make the mixture of the best models."""
-    settings = tuned(name, MoaSettings())
-    ranking = best_first(context.bank, context.datasets)
-    panel = Panel.of_best(ranking, settings.proposers)
-    return MixtureOfAgents(panel, ranking, settings.layers, context.sampling(), context.sampling())
-
-
-def moa_lite(context: MethodContext, name: str) -> MixtureOfAgents:
-    """Make the same mixture with a cheap aggregator."""
-    settings = tuned(name, MoaSettings())
-    ranking = best_first(context.bank, context.datasets)
-    panel = Panel.of_best(ranking, settings.proposers)
-    costs = dict(zip(context.bank.model_names, context.costs.tolist(), strict=True))
-    writer = cheapest_of(ranking[: settings.proposers], costs)
-    aggregators = dict.fromkeys((writer, *ranking))
-    return MixtureOfAgents(panel, tuple(aggregators), settings.layers, context.sampling(), context.sampling())
-
-
-def self_moa(context: MethodContext, name: str) -> MixtureOfAgents:
-    """Make the mixture of one model's samples."""
-    settings = tuned(name, SelfMoaSettings())
-    ranking = best_first(context.bank, context.datasets)
-    panel = Panel.of_samples(ranking, settings.samples)
-    proposing = context.sampling(settings.temperature)
-    return MixtureOfAgents(panel, ranking, settings.layers, proposing, context.sampling())

@@ -36,6 +36,7 @@ class MethodContext:
         seed: Seed of everything random.
         temperature: Sampling temperature of every call; None for each method's own.
         max_tokens: Length of an answer at most.
+        texts: The train queries' texts (N,); empty where nothing reads them.
     """
 
     bank: BankArrays
@@ -46,6 +47,7 @@ class MethodContext:
     seed: int = 42
     temperature: float | None = None
     max_tokens: int | None = None
+    texts: Sequence[str] = ()
 
     def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
         """Return the sampling parameters of a method's calls.
@@ -81,6 +83,7 @@ _JISI = "JiSi, arXiv 2601.01330"
 _OURS = "jisi, beyond the paper"
 _FRAME = "frame of the comparison"
 _HERE = "jisi_cli.methods.factories:"
+_AGENTS = "jisi_cli.methods.agent_factories:"
 _ROUTER = "jisi_cli.methods.router_factories:"
 
 METHODS: dict[str, MethodInfo] = {
@@ -124,7 +127,7 @@ METHODS: dict[str, MethodInfo] = {
             "the final answer that most models give",
             "recorded",
             "Chen et al., arXiv 2403.02419",
-            _HERE + "majority_voting",
+            _AGENTS + "majority_voting",
             tunable=True,
         ),
         MethodInfo(
@@ -132,7 +135,7 @@ METHODS: dict[str, MethodInfo] = {
             "the final answer that most of the 3 best models give",
             "recorded",
             "Chen et al., arXiv 2403.02419",
-            _HERE + "majority_voting_of_3",
+            _AGENTS + "majority_voting_of_3",
             tunable=True,
         ),
         MethodInfo(
@@ -140,7 +143,7 @@ METHODS: dict[str, MethodInfo] = {
             "the response most like those of all other models",
             "recorded",
             "More Agents, arXiv 2402.05120",
-            _HERE + "agent_forest",
+            _AGENTS + "agent_forest",
             tunable=True,
         ),
         MethodInfo(
@@ -168,11 +171,27 @@ METHODS: dict[str, MethodInfo] = {
             tunable=True,
         ),
         MethodInfo(
+            "self-consistency",
+            "the final answer that most of 4 samples of the best model give",
+            "live",
+            "Self-Consistency, arXiv 2203.11171",
+            _AGENTS + "self_consistency",
+            tunable=True,
+        ),
+        MethodInfo(
+            "universal-self-consistency",
+            "8 samples of the best model, of which it chooses the most consistent",
+            "live",
+            "Universal Self-Consistency, arXiv 2311.17311",
+            _AGENTS + "universal_self_consistency",
+            tunable=True,
+        ),
+        MethodInfo(
             "moa",
             "the 3 best models propose, the best of them aggregates",
             "live",
             "Mixture-of-Agents, arXiv 2406.04692",
-            _HERE + "moa",
+            _AGENTS + "moa",
             tunable=True,
         ),
         MethodInfo(
@@ -180,7 +199,7 @@ METHODS: dict[str, MethodInfo] = {
             "the 3 best models propose, the cheapest of them aggregates",
             "live",
             "Mixture-of-Agents, arXiv 2406.04692",
-            _HERE + "moa_lite",
+            _AGENTS + "moa_lite",
             tunable=True,
         ),
         MethodInfo(
@@ -188,7 +207,31 @@ METHODS: dict[str, MethodInfo] = {
             "6 samples of the best model, aggregated by it",
             "live",
             "Self-MoA, arXiv 2502.00674",
-            _HERE + "self_moa",
+            _AGENTS + "self_moa",
+            tunable=True,
+        ),
+        MethodInfo(
+            "smoa",
+            "a mixture whose judge passes on 2 of 4 responses and whose moderator ends it early",
+            "live",
+            "SMoA, arXiv 2411.03284",
+            _AGENTS + "smoa",
+            tunable=True,
+        ),
+        MethodInfo(
+            "symbolic-moe",
+            "the 3 experts of the question's keywords answer, the best model aggregates",
+            "live",
+            "Symbolic-MoE, arXiv 2503.05641",
+            _AGENTS + "symbolic_moe",
+            tunable=True,
+        ),
+        MethodInfo(
+            "smacs",
+            "the 7 best nearby, subsets aggregated, the most typical kept (without the perplexity term)",
+            "live",
+            "SMACS, arXiv 2507.14200",
+            _AGENTS + "smacs",
             tunable=True,
         ),
         MethodInfo("oracle", "the best answer of each question: a bound, no method", "labels", _FRAME, ""),

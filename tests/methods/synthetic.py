@@ -60,7 +60,8 @@ class Setting:
             bank.model_names,
         )
         datasets = [self.context.datasets[row] for row in order]
-        return replace(self, context=replace(self.context, bank=taken, datasets=datasets))
+        texts = [self.context.texts[row] for row in order]
+        return replace(self, context=replace(self.context, bank=taken, datasets=datasets, texts=texts))
 
     def with_models(self, order: Sequence[int]) -> Setting:
         """Return the same bank with fewer models, or its models in another order."""
@@ -101,12 +102,14 @@ def setting(
         present=present,
         model_names=tuple(models),
     )
+    datasets = [DATASETS[number] for number in rng.integers(len(DATASETS), size=rows)]
     context = MethodContext(
         bank=bank,
-        datasets=[DATASETS[number] for number in rng.integers(len(DATASETS), size=rows)],
+        datasets=datasets,
         costs=rng.random(len(models)),
         embedder=hashing_embedder(),
         settings=Hyperparameters(n_base=8),
+        texts=[f"train question {row % 9} of {name}?" for row, name in enumerate(datasets)],
     )
     return Setting(context, _tests(rng, models, skill, tests, gaps))
 
