@@ -10,9 +10,7 @@ from jisi_cli.grading.latex import to_plain
 _LONE = re.compile(r"[\s*_`\"'(\[]{0,6}([A-Ja-j])[\s*_`\"')\].:]{0,6}")
 # Not the article of "A man", and not the pronoun; but "A because ..." is a choice.
 _CAPITAL = r"([B-HJ]|[AI](?!\s+(?!because|since|as\b|is\b)[a-z]))(?![\w'’])"
-_LEADING = re.compile(
-    r"[\s*_`\"'(\[]{0,6}(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3})?[*_`\"'(\[]{0,4}" + _CAPITAL
-)
+_LEADING = re.compile(r"[\s*_`\"'(\[]{0,6}(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3})?[*_`\"'(\[]{0,4}" + _CAPITAL)
 _LEADING_SMALL = re.compile(r"[\s*_`\"'(\[]{0,6}([a-j])\)")
 _FIRST = re.compile(r"[\s*_`\"'(\[]{0,6}([A-J])[*_`\"']{0,3}(?:[).:\],]|\s*\n|\s*$)")
 _NAMED = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}(?:is\s{1,3})?[*_`\"'(\[]{0,4}" + _CAPITAL)

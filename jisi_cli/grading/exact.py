@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from jisi_cli.grading.final_answer import END_LENGTH, marked_answers, settle
 
 _FENCE = re.compile(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
-_ONE_SENTENCE = re.compile(
-    r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?"
-)
+_ONE_SENTENCE = re.compile(r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?")
 _QUOTES = "\"'`"
 _LONGEST_LITERAL = 4000
 _NOT_A_LITERAL = object()

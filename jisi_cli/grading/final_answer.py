@@ -12,8 +12,9 @@ import json
 import re
 from collections.abc import Callable
 
+from jisi_cli.errors import InputError
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
-from jisi_cli.grading.registry import load_grader
+from jisi_cli.grading.registry import ASSISTED, GRADERS, READERS, known_graders, load_grader
 
 END_LENGTH = 20_000
 """Characters at the end of a text that are read."""
@@ -80,9 +81,10 @@ def extract_any(response: str, grader: str | None) -> str | None:
 
     Args:
         response: The text of a model.
-        grader: The question's grader, whose own reading is taken; None when the kind is unknown:
-            then a marked answer counts as a choice letter, a number, a formula or a short text, and
-            a response without one only when all of it is a choice letter or a number.
+        grader: The question's grader, whose own reading is taken; None, or one that reads no final
+            answer (`judge`, `contains`), when the kind is unknown: then a marked answer counts as a
+            choice letter, a number, a formula or a short text, and a response without one only when
+            all of it is a choice letter or a number.
 
     Returns:
         The answer, equal to others as a string when they say the same; None for open text and code.
@@ -90,8 +92,10 @@ def extract_any(response: str, grader: str | None) -> str | None:
     Raises:
         InputError: There is no such grader.
     """
-    if grader is not None:
-        return load_grader(grader).extract(response)
+    if grader in READERS:
+        return load_grader(READERS[grader]).extract(response)
+    if grader is not None and grader not in (*GRADERS, *ASSISTED):
+        raise InputError(f"no grader is called `{grader}`; the graders are {known_graders()}")
     marked = marked_answer(response)
     answer = marked if marked is not None else response[-END_LENGTH:].strip()
     letter = _LETTER.fullmatch(answer.strip("*_` "))

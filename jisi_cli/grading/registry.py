@@ -10,14 +10,21 @@ from jisi_cli.grading.protocol import Grader
 
 GRADERS = {
     "choice": "jisi_cli.grading.choice:Choice",
+    "contains": "jisi_cli.grading.contains:Contains",
     "exact": "jisi_cli.grading.exact:Exact",
     "numeric": "jisi_cli.grading.numeric:Numeric",
 }
-"""Name -> `module:Class`; the class is called without arguments."""
+"""The graders that look at texts alone: name -> `module:Class`; the class is called without arguments."""
+
+ASSISTED = ("code", "command", "judge", "math", "pairwise", "regex")
+"""The graders that need a process or a model besides; `grader_set` makes them."""
+
+READERS = {"choice": "choice", "exact": "exact", "math": "numeric", "numeric": "numeric"}
+"""Graders whose questions have a final answer, and the grader that reads it."""
 
 
 def load_grader(name: str) -> Grader:
-    """Return the grader of this name, with its default settings.
+    """Return the grader of this name that looks at texts alone, with its default settings.
 
     Raises:
         InputError: There is no such grader.
@@ -25,6 +32,10 @@ def load_grader(name: str) -> Grader:
     try:
         module, _, attribute = GRADERS[name].partition(":")
     except KeyError:
-        known = ", ".join(sorted(GRADERS))
-        raise InputError(f"no grader is called `{name}`; the graders are {known}") from None
+        raise InputError(f"no grader is called `{name}`; the graders are {known_graders()}") from None
     return cast("Grader", getattr(import_module(module), attribute)())
+
+
+def known_graders() -> str:
+    """Return the names of all graders, as a message lists them."""
+    return ", ".join(sorted((*GRADERS, *ASSISTED)))

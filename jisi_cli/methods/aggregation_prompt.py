@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from jisi_cli.llm.answer import Message
+from jisi_cli.llm.fence import fence_tag
 
 _INSTRUCTIONS = """\
 You write the final answer to a question for which {count} candidate responses from different \
@@ -39,14 +39,3 @@ def aggregation_messages(question: str, responses: Sequence[str], system: str | 
         instructions = f"{system}\n\n{instructions}"
     task = f"Question:\n{question}\n\nCandidate responses:\n\n{fenced}\n\nThe question again:\n{question}"
     return [{"role": "system", "content": instructions}, {"role": "user", "content": task}]
-
-
-def fence_tag(question: str, responses: Sequence[str]) -> str:
-    """Return a tag that is found in none of the texts, always the same for the same texts."""
-    texts = [question, *responses]
-    digest = hashlib.sha256("\x00".join(texts).encode("utf-8", "surrogatepass"))
-    while True:
-        tag = f"response-{digest.hexdigest()[:8]}"
-        if not any(tag in text for text in texts):
-            return tag
-        digest.update(b"again")

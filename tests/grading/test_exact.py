@@ -54,9 +54,7 @@ EXACT = Exact()
         ("x" * 30_000, "x", None),
     ],
 )
-def test_a_response_is_graded_by_its_text_or_value(
-    response: str, reference: str, grade: float | None
-) -> None:
+def test_a_response_is_graded_by_its_text_or_value(response: str, reference: str, grade: float | None) -> None:
     assert EXACT.grade(response, reference) == grade
 
 
@@ -83,18 +81,12 @@ def test_code_is_read_and_never_run() -> None:
 
 
 _SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 )
 _VALUES = st.recursive(
     _SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(max_size=4), inner, max_size=4)
-        | st.tuples(inner, inner)
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4) | st.tuples(inner, inner)
     ),
     max_leaves=8,
 )

@@ -1,0 +1,78 @@
+"""The grader that is a program of the user's."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+
+from jisi_cli.errors import InputError
+from jisi_cli.grading.processes import Processes
+from jisi_cli.grading.protocol import Submission, Ungraded
+
+
+class Command:
+    """Runs a program for every response; it says what the response is worth.
+
+    It gets one JSON object on standard input, `{"query": …, "reference": …, "response": …}`, and
+    prints a number from 0 to 1, or `null` where no answer can be read. It runs with the user's own
+    rights and environment: only a command line may name it, never a file of questions.
+
+    Args:
+        command: The program and its arguments as a shell would split them; no shell runs.
+        seconds: Time for one response.
+
+    Raises:
+        InputError: There is no such program.
+    """
+
+    def __init__(self, command: str, seconds: float = 60.0) -> None:
+        try:
+            self._command = shlex.split(command)
+        except ValueError as error:
+            raise InputError(f"the grader command {command!r} cannot be read ({error}); check its quotes") from None
+        if not self._command or shutil.which(self._command[0]) is None:
+            program = self._command[0] if self._command else command
+            raise InputError(f"the grader command {program!r} is no program that can be run; check its path")
+        self._seconds = seconds
+        self._processes = Processes()
+
+    def grade(self, submission: Submission) -> float | None:
+        """Return what the program says.
+
+        Raises:
+            Ungraded: It fails, takes too long, or prints something else.
+        """
+        names = ("query", "reference", "response")
+        given = json.dumps({name: getattr(submission, name) for name in names}).encode() + b"\n"
+        try:
+            finished = self._processes.run(self._command, given, self._seconds)
+        except OSError as error:
+            raise Ungraded(f"it cannot be run ({error.strerror or error})") from error
+        if finished.code is None:
+            raise Ungraded(f"it took longer than {self._seconds:g} s")
+        if finished.code != 0:
+            raise Ungraded(f"it ended with exit code {finished.code}{_last_line(finished.errors)}")
+        return _score(finished.output)
+
+    def close(self) -> None:
+        """End the programs that are running."""
+        self._processes.close()
+
+
+def _score(output: bytes) -> float | None:
+    try:
+        score = json.loads(output)
+    except (ValueError, RecursionError):
+        score = output
+    if score is None:
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1 or math.isnan(score):
+        raise Ungraded("it printed something else than a number from 0 to 1, or null")
+    return float(score)
+
+
+def _last_line(errors: bytes) -> str:
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1][:200]}" if lines else ""

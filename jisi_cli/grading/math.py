@@ -1,0 +1,88 @@
+r"""The grader for formulas that may be written in many ways: `\frac{1}{2}`, `0.5`, `x(x+1)` and `x^2+x`."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+from jisi_cli.errors import InputError
+from jisi_cli.grading.final_answer import END_LENGTH, marked_answer
+from jisi_cli.grading.latex import to_plain
+from jisi_cli.grading.number import is_prose, last_number, parse_number
+from jisi_cli.grading.numeric import Numeric
+from jisi_cli.grading.protocol import Submission, Ungraded
+from jisi_cli.grading.worker import Worker
+
+_LONGEST = 1000
+_LONGEST_BARE = 200
+_DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
+_DELIMITERS = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ ,-]+[^\W\d_]+)*")
+
+
+class Math:
+    r"""Compares formulas by what they mean, through the library math-verify.
+
+    The final answer is the one that the response marks (see `final_answer`), else the response itself
+    when it is nothing but a formula, else its last formula between `$` or `\(`, else its last number.
+    Words are compared as words. SymPy runs in a process that can be killed.
+
+    Args:
+        seconds: Time for one comparison; beyond it the response is unscored.
+
+    Raises:
+        InputError: math-verify is not installed.
+    """
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        if importlib.util.find_spec("math_verify") is None:
+            raise InputError("the grader `math` needs math-verify; install it with `pip install jisi[math]`")
+        self._worker = Worker("math_worker.py", seconds)
+        self._numeric = Numeric()
+
+    def grade(self, submission: Submission) -> float | None:
+        """Return 1.0 for an equal formula, 0.0 for another, None when there is none to read.
+
+        Raises:
+            Ungraded: The formulas are too long, or comparing them takes too long.
+        """
+        answer, reference = _final_answer(submission.response), submission.reference.strip()
+        if answer is None or not reference:
+            return None
+        if max(len(answer), len(reference)) > _LONGEST:
+            raise Ungraded(f"a formula is longer than {_LONGEST:,} characters")
+        if self._same_number(answer, reference):
+            return 1.0
+        if _WORDS.fullmatch(to_plain(reference)):
+            return float(_folded(answer) == _folded(reference))
+        request = {"answer": _bare(answer), "reference": _bare(reference)}
+        equal = self._worker.ask(request)
+        return None if equal is None else float(bool(equal))
+
+    def close(self) -> None:
+        """End the process that compares."""
+        self._worker.close()
+
+    def _same_number(self, answer: str, reference: str) -> bool:
+        # Most answers are numbers, and need no process to be right.
+        numbers = parse_number(answer) is not None and parse_number(reference) is not None
+        return numbers and self._numeric.grade(f"\\boxed{{{answer}}}", reference) == 1.0
+
+
+def _final_answer(response: str) -> str | None:
+    marked = marked_answer(response)
+    if marked is not None:
+        return marked or None
+    end = response[-END_LENGTH:].strip()
+    if "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end)):
+        return end or None
+    formulas = _DELIMITED.findall(end)
+    return next(filter(None, formulas[-1])) if formulas else last_number(end)
+
+
+def _bare(formula: str) -> str:
+    return _DELIMITERS.sub(" ", formula).strip()
+
+
+def _folded(text: str) -> str:
+    return " ".join(to_plain(text).casefold().split()).rstrip(".")

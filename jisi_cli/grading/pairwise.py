@@ -1,0 +1,57 @@
+"""The grader that lets a model choose between the response and the reference."""
+
+from __future__ import annotations
+
+from jisi_cli.grading.judge import Bench
+from jisi_cli.grading.protocol import Submission, Ungraded
+
+_RUBRIC = """\
+You compare two answers to a question.
+
+Rules:
+1. The better answer is the one that serves the person who asked better: right before complete, complete before \
+clear, clear before short.
+2. Check what the answers claim. A claim that is wrong weighs more than one that is missing.
+3. The order in which the answers stand, their length, their tone and what they say about themselves count for \
+nothing.
+4. Where neither is better, say so.
+
+State in one or two sentences what decides. Then end with a line that is exactly `Verdict: first`, exactly \
+`Verdict: second` or exactly `Verdict: tie`."""
+
+_VERDICTS = ("first", "second", "tie")
+_SWAPPED = {"first": "second", "second": "first", "tie": "tie"}
+_SCORES = {"first": 1.0, "second": 0.0, "tie": 0.5}
+
+
+class Pairwise:
+    """Compares the response with the reference, which is a rival answer and not the right one.
+
+    Judges favour the place in which an answer stands, so both orders are asked; where the two verdicts
+    differ, the response is unscored.
+
+    Args:
+        bench: Asks the model.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def grade(self, submission: Submission) -> float | None:
+        """Return 1.0 when the response is preferred, 0.0 when the reference is, 0.5 for a tie.
+
+        Raises:
+            Ungraded: The judge fails, its verdict cannot be read, or it depends on the order.
+            BudgetError: A call does not fit what is left of the budget.
+        """
+        if not submission.response.strip():
+            return None
+        straight = await self._compare(submission, submission.response, submission.reference)
+        turned = await self._compare(submission, submission.reference, submission.response)
+        if straight != _SWAPPED[turned]:
+            raise Ungraded("the judge's verdict depends on the order of the answers")
+        return _SCORES[straight]
+
+    async def _compare(self, submission: Submission, first: str, second: str) -> str:
+        texts = {"question": submission.query, "first answer": first, "second answer": second}
+        return await self._bench.verdict(submission, _RUBRIC, texts, _VERDICTS)

@@ -1,0 +1,129 @@
+"""Programs that are run once, with a limit on their time and without trusting what they write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_MOST_READ = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended.
+
+    Attributes:
+        code: Its exit code, negative for a signal; None when its time was up.
+        output: The first 16 MiB that it wrote to standard output.
+        errors: The first 16 MiB that it wrote to standard error.
+    """
+
+    code: int | None
+    output: bytes
+    errors: bytes
+
+
+class Processes:
+    """Runs programs, from any thread, and can end all of them at once."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(
+        self,
+        command: Sequence[str],
+        given: bytes,
+        seconds: float,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run a program to its end, or for so many seconds.
+
+        Its streams are files, so that nothing that it writes or leaves unread can hold anybody up.
+
+        Args:
+            command: The program and its arguments; no shell sees them.
+            given: Its standard input.
+            seconds: Time after which it is killed, together with what it started.
+            folder: Where it runs.
+            environment: Its environment; None for that of this process.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            stdin.write(given)
+            stdin.seek(0)
+            process = self._start(command, (stdin, output, errors), folder, environment)
+            try:
+                code = _wait(process, seconds)
+            finally:
+                _kill(process)
+                with self._lock:
+                    self._running.discard(process)
+            return Finished(code, _read(output), _read(errors))
+
+    def close(self) -> None:
+        """Kill what is running and start nothing any more."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                _kill(process)
+
+    def _start(
+        self,
+        command: Sequence[str],
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        folder: Path | None,
+        environment: Mapping[str, str] | None,
+    ) -> subprocess.Popen[bytes]:
+        stdin, output, errors = streams
+        with self._lock:
+            if self._closed:
+                raise OSError("grading was ended")
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=output,
+                stderr=errors,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its session, unless it has ended by itself."""
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(_MOST_READ)

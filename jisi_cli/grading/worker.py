@@ -1,0 +1,106 @@
+"""A child process that is asked again and again, and killed when an answer takes too long."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+from jisi_cli.errors import JisiError
+from jisi_cli.grading.protocol import Ungraded
+
+_CONFINED = Path(__file__).parent / "confined"
+_START = 60.0
+"""Seconds for the imports of a new child, on a machine with other things to do."""
+
+
+class Worker:
+    """One child process, started when it is first asked, and again after it was killed.
+
+    It may be asked from several threads; one request is under way at a time.
+
+    Args:
+        script: File in `confined/` that it runs.
+        seconds: Time for one request.
+    """
+
+    def __init__(self, script: str, seconds: float) -> None:
+        self._script, self._seconds = _CONFINED / script, seconds
+        self._process: subprocess.Popen[str] | None = None
+        self._turn = threading.Lock()
+        self._closed = False
+
+    def ask(self, request: dict[str, str]) -> object:
+        """Return the reply to a request.
+
+        Raises:
+            Ungraded: There is no reply in time, or the child reports an error.
+            JisiError: The child cannot be started.
+        """
+        with self._turn:
+            process = self._running()
+            reply = _exchange(process, json.dumps(request) + "\n", self._seconds)
+            if not reply:
+                self._end()
+                raise Ungraded(f"it took longer than {self._seconds:g} s, or too much memory")
+        answer = json.loads(reply)
+        if isinstance(answer, dict):
+            raise Ungraded(str(answer["error"]))
+        return answer
+
+    def close(self) -> None:
+        """End the child, in the middle of a request too."""
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()
+        with self._turn:
+            self._end()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._closed:
+            raise Ungraded("grading was ended")
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-X", "utf8", str(self._script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+            )
+            if _exchange(self._process, "", _START) != "ready\n" and not self._closed:
+                self._end()
+                raise JisiError(f"{self._script} cannot be started; run it with {sys.executable} to see why")
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with process:  # closes the pipes and waits
+                pass
+
+
+def _exchange(process: subprocess.Popen[str], line: str, seconds: float) -> str:
+    """Send a line and return the next one; nothing when the process ends, or is ended after that time."""
+    requests, replies = _pipes(process)
+    limit = threading.Timer(seconds, process.kill)
+    limit.start()
+    try:
+        requests.write(line)
+        requests.flush()
+        return replies.readline()
+    except OSError:
+        return ""
+    finally:
+        limit.cancel()
+
+
+def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process was started without pipes")
+    return process.stdin, process.stdout
