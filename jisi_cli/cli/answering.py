@@ -15,9 +15,11 @@ from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.jisi import Aggregation, JiSi
-from jisi_cli.methods.protocol import Call, Outcome
+from jisi_cli.methods.protocol import Call, Method, Outcome
+from jisi_cli.methods.registry import make_method
 
 _NEIGHBOURS = 5
+_SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class AskRequest:
     """The command line of `jisi ask`."""
 
     text: str
+    method: str
     system: str | None
     aggregation: str
     explain: bool
@@ -73,21 +76,38 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Ou
     started = time.perf_counter()
     (query,) = session.queries([request.text], request.system)
     embedded = time.perf_counter()
-    aggregation = cast(Aggregation, request.aggregation)
-    method = JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
-    (first,) = method.plan([query])
+    method = _method(session, request)
+    (plan,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(request.pool, view.called) as pool:
-        outcome = await method.answer(query, first, pool.about(query=request.text), view)
+        outcome = await method.answer(query, plan, pool.about(query=request.text), view)
     return replace(outcome, seconds=before | outcome.seconds)
+
+
+def _method(session: Session, request: AskRequest) -> Method[Any]:
+    """JiSi as the options shape it, or another method as an evaluation makes it.
+
+    Raises:
+        InputError: The method cannot be made from this bank.
+    """
+    if request.method == "jisi":
+        aggregation = cast(Aggregation, request.aggregation)
+        return JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
+    from jisi_cli.cli.evaluating import make_context
+
+    prices = {entry.name: entry.price for entry in session.config.models if entry.price is not None}
+    context = make_context(session, prices, _SEED)
+    context = replace(context, temperature=request.temperature, max_tokens=request.max_tokens)
+    return make_method(request.method, context)
 
 
 def _footer(outcome: Outcome, seconds: float) -> str:
     """One line: who answered, who aggregated whom, calls, tokens, dollars, seconds."""
     answered = [call.answer for call in outcome.calls if call.answer.ok]
     who = outcome.answer.model
-    if outcome.mode == "aggregate" and outcome.decision is not None:
-        who = f"{who} aggregated {', '.join(outcome.decision.aggregatees)}"
+    if outcome.mode == "aggregate":
+        aggregated = outcome.references if outcome.decision is None else outcome.decision.aggregatees
+        who = f"{who} aggregated {', '.join(aggregated)}"
     else:
         who = f"{who} answered ({outcome.mode})"
     cached = sum(answer.cached for answer in answered)
@@ -107,6 +127,8 @@ def _explain(session: Session, outcome: Outcome) -> None:
     out = Output(quiet=False)
     decision = outcome.decision
     if decision is None:
+        out.note(f"{outcome.mode}: {outcome.reason}")
+        out.note(_steps(outcome))
         return
     data = decision.to_json(_NEIGHBOURS, neighbours_of(session))
     lines = [
@@ -117,11 +139,14 @@ def _explain(session: Session, outcome: Outcome) -> None:
         ratios = ", ".join(f"{row['model']} {row['ratio']:.3f}" for row in data["aggregatees"])
         lines.append(f"kept by the mixed filter: {data['filtered_size']}; aggregatees (share of the best): {ratios}")
     lines.append(f"{outcome.mode}: {outcome.reason}")
-    steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
-    lines.append(f"steps: {steps}")
+    lines.append(_steps(outcome))
     for line in lines:
         out.note(line)
     show_neighbours(out, data["neighbours"], stderr=True)
+
+
+def _steps(outcome: Outcome) -> str:
+    return "steps: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
 
 
 def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: float) -> dict[str, Any]:
@@ -129,6 +154,7 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
     described = neighbours_of(session) if request.explain else ()
     return {
         "query": request.text,
+        "method": request.method,
         "answer": outcome.answer.text,
         "model": outcome.answer.model,
         "mode": outcome.mode,
@@ -139,7 +165,7 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
         "stopped_by_budget": outcome.stopped_by_budget,
         "calls": [_call_to_json(call) for call in outcome.calls],
         "decision": decision.to_json(_NEIGHBOURS if request.explain else 0, described) if decision else None,
-        "settings": session.settings.to_json(),
+        "settings": session.settings.to_json() if request.method.startswith("jisi") else None,
     }
 
 

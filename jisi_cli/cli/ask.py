@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -34,6 +35,9 @@ def ask(
     bank: BankOption = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="Who answers, and how; eval --list-methods names all.")
+    ] = "jisi",
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
@@ -79,11 +83,13 @@ def ask(
     mode = "route" if aggregate else mode
     if mode not in _AGGREGATION:
         raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
+    _check_method(method, mode, routing)
     text = read_question(query)
     session = Session(bank, config, split_names(models), routing, out, store=not no_store)
     options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
     request = AskRequest(
         text=text,
+        method=method,
         system=None if system is None else checked_text(system, "--system"),
         aggregation=_AGGREGATION[mode],
         explain=explain,
@@ -94,3 +100,21 @@ def ask(
         pool=options,
     )
     raise typer.Exit(int(run_ask(session, request)))
+
+
+def _check_method(method: str, mode: str, routing: Mapping[str, object]) -> None:
+    """Refuse what cannot answer a question, and options that a method would not heed.
+
+    Raises:
+        InputError: Such a method or option was given.
+    """
+    from jisi_cli.methods.registry import method_info
+
+    info = method_info(method)
+    if info.needs == "labels" or method.partition(":")[0].endswith("-oracle"):
+        raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")
+    if method != "jisi" and mode != "auto":
+        raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
+    if routing and not method.startswith("jisi"):
+        option = "--" + next(iter(routing)).replace("_", "-")
+        raise InputError(f"{option} is JiSi's; leave it out with --method {method}")

@@ -59,16 +59,22 @@ class Asker:
                 return answer
         return None
 
-    def settle_on(self, answer: Answer, mode: Mode, reason: str) -> Outcome:
+    def settle_on(self, answer: Answer, mode: Mode, reason: str, references: Sequence[Answer] = ()) -> Outcome:
         """Make a response that is already there the final answer; whatever was being written counts no more."""
         self._listener.writing(answer.model)
         self._listener.text(answer.text)
-        return self.outcome(answer, mode, reason)
+        return self.outcome(answer, mode, reason, references)
 
-    def outcome(self, answer: Answer, mode: Mode, reason: str) -> Outcome:
+    def outcome(self, answer: Answer, mode: Mode, reason: str, references: Sequence[Answer] = ()) -> Outcome:
         """Return how the question ended, with every call that was made for it."""
-        stopped = self.stopped is not None
-        return Outcome(answer, mode, reason, tuple(self.calls), stopped_by_budget=stopped)
+        return Outcome(
+            answer=answer,
+            mode=mode,
+            reason=reason,
+            calls=tuple(self.calls),
+            stopped_by_budget=self.stopped is not None,
+            references=tuple(dict.fromkeys(reference.model for reference in references)),
+        )
 
     def nobody(self) -> NoAnswerError | BudgetError:
         """Return the error for a question that no model answered, with each model's own words."""

@@ -62,6 +62,7 @@ class Outcome:
         decision: What was computed; None for methods that compute nothing.
         seconds: Wall time per step.
         stopped_by_budget: Whether a call was not made because it did not fit the budget.
+        references: Models whose responses an aggregation was made from, best first, where no decision names them.
     """
 
     answer: Answer
@@ -71,6 +72,7 @@ class Outcome:
     decision: Decision | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_by_budget: bool = False
+    references: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

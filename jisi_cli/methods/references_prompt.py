@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jisi_cli.llm.answer import Message
-from jisi_cli.methods.aggregation_prompt import fence_tag
+from jisi_cli.llm.fence import fence_tag
 
 _INSTRUCTIONS = """\
 The user's question was put to other language models. Their {count} responses are listed below as \

@@ -105,7 +105,8 @@ class Smacs:
             why = "the budget left no room for the aggregator" if asker.stopped else "no aggregator answered"
             return asker.settle_on(answers[0], "fallback", f"{why}; this is the response of the best model nearby")
         typical = await most_typical(written, self._similarity)
-        return asker.settle_on(typical, "aggregate", f"it is most like the others, of {len(written)} aggregations")
+        reason = f"it is most like the others, of {len(written)} aggregations"
+        return asker.settle_on(typical, "aggregate", reason, answers)
 
     async def _aggregate(self, asker: Asker, query: Query, prior: Prior, answers: Sequence[Answer]) -> list[Answer]:
         """All subsets aggregated by the best model nearby; where it writes nothing, by the next one."""
@@ -128,8 +129,8 @@ class Smacs:
         # Seeded by the text, so that neither the order of questions nor a resumed run changes it.
         rng = np.random.default_rng([self._seed, *query.text.encode("utf-8", "surrogatepass")])
         size = min(self._settings.subsets, len(scores))
-        chosen: list[int] = rng.choice(len(scores), size=size, replace=False, p=drop_chances(scores)).tolist()
-        return chosen
+        chosen = rng.choice(len(scores), size=size, replace=False, p=drop_chances(scores))
+        return sorted(chosen.tolist())
 
 
 def drop_chances(scores: Sequence[float]) -> NDArray[np.float64]:

@@ -33,4 +33,4 @@ async def synthesise(
     reason = f"it wrote with {count} {'response' if count == 1 else 'responses'} as references"
     if answer.model != aggregators[0]:
         reason += f"; {answer.model} stood in for {aggregators[0]}"
-    return asker.outcome(answer, "aggregate", reason)
+    return asker.outcome(answer, "aggregate", reason, references)

@@ -47,6 +47,7 @@ def test_the_three_best_propose_at_once_and_the_best_aggregates(loopback: Loopba
     assert [call.role for call in outcome.calls] == ["expert"] * 3 + ["aggregator"]
     assert (outcome.mode, outcome.answer.text) == ("aggregate", f"{FIRST} says 2")
     assert outcome.reason == "it wrote with 3 responses as references"
+    assert outcome.references == (FIRST, SECOND, THIRD)
     assert [request.body["temperature"] for request in loopback.requests] == [0.2] * 4
 
 

@@ -39,6 +39,7 @@ def test_the_judges_choice_alone_reaches_the_aggregator_when_the_moderator_stops
     assert fenced(user_of(judge)) == [f"{model} says 1" for model in (FIRST, SECOND, THIRD, FOURTH)]
     assert fenced(user_of(moderator)) == fenced(system_of(last)) == [f"{FOURTH} says 1", f"{SECOND} says 1"]
     assert (outcome.mode, outcome.answer.text) == ("aggregate", f"{FIRST} has read 2")
+    assert outcome.references == (FOURTH, SECOND)
 
 
 def test_a_layer_sees_what_the_judge_kept_until_the_layers_are_used_up(loopback: Loopback) -> None:
