@@ -121,11 +121,11 @@ def build_bank(
         if old is not None and old.manifest.embedder != vectors.spec:
             theirs, ours = old.manifest.embedder.describe(), vectors.spec.describe()
             raise BankError(f"{path} was embedded by {theirs}, not by {ours}; use its embedder, or another bank")
-        _remove_unnamed_parts(path, old.manifest if old else None)
+        remove_unnamed_parts(path, old.manifest if old else None)
         addition = _beyond(old, gathered, options)
         embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
         manifest = _write(path, old, addition, vectors, options, sources)
-        _remove_unnamed_parts(path, manifest)
+        remove_unnamed_parts(path, manifest)
         shutil.rmtree(path / _BUILDING, ignore_errors=True)
     return BuildReport(
         manifest=manifest,
@@ -277,7 +277,7 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def _remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
+def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     """Delete what builds that died or were replaced left behind."""
     if manifest is None and (path / MANIFEST_NAME).exists():
         return  # a bank that is about to be replaced stays readable until the new one is committed

@@ -12,7 +12,7 @@ from typing import Self
 from jisi_cli.bank.records import Question
 from jisi_cli.errors import InputError
 from jisi_cli.grading.judge import Bench, Judge, JudgeBill
-from jisi_cli.grading.options import GraderSpec, GradingOptions
+from jisi_cli.grading.options import COSTLY, GraderSpec, GradingOptions
 from jisi_cli.grading.pairwise import Pairwise
 from jisi_cli.grading.protocol import Grader, ModelGrader, ProcessGrader, Submission, Ungraded
 from jisi_cli.grading.registry import ASSISTED, GRADERS, known_graders, load_grader
@@ -105,7 +105,7 @@ class GraderSet:
         self._refuse(spec)
         if spec.name in GRADERS:
             self._texts[spec.name] = load_grader(spec.name)
-        elif spec.name in ("judge", "pairwise"):
+        elif spec.name in COSTLY:
             self._models[spec] = self._model_grader(spec)
         else:
             self._processes[spec] = _process_grader(spec)
@@ -122,7 +122,7 @@ class GraderSet:
             raise InputError("the grader `code` runs what models wrote; add --allow-code, or --grader with another")
         if name == "command" and not spec.argument:
             raise InputError("the grader `command` runs a program of yours; name it with --grader-command")
-        if name in ("judge", "pairwise") and not spec.argument:
+        if name in COSTLY and not spec.argument:
             raise InputError(f"the grader `{name}` asks a model; name one of the pool with --judge")
 
     def _model_grader(self, spec: GraderSpec) -> ModelGrader:

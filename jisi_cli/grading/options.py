@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from jisi_cli.bank.records import Question
 from jisi_cli.grading.registry import ASSISTED, GRADERS
 
-_WITH_ARGUMENT = ("judge", "pairwise", "command")
+COSTLY = ("judge", "pairwise")
+"""Graders that ask a model."""
+_WITH_ARGUMENT = (*COSTLY, "command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class GradingOptions:
     def judges(self) -> tuple[str, ...]:
         """Return the models that graders may ask."""
         specs = [spec for spec in (self.for_all, *self.by_dataset.values()) if spec is not None]
-        named = [spec.argument for spec in specs if spec.name in ("judge", "pairwise")]
+        named = [spec.argument for spec in specs if spec.name in COSTLY]
         return tuple(dict.fromkeys(model for model in (self.judge, *named) if model is not None))
 
     def _argument(self, name: str) -> str | None:
