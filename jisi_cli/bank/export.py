@@ -49,4 +49,6 @@ def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:
         for record in rows
     }
     line["raw_output"] = {record.model: record.response for record in rows}
-    return line
+    # Beyond the authors' format: without it a call that failed would read as one that was never made.
+    errors = {record.model: record.error or "" for record in rows if record.status == "failed"}
+    return line | ({"errors": errors} if errors else {})

@@ -9,7 +9,7 @@ import numpy as np
 
 from jisi_cli.bank.records import Split
 
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def recorded_order(indices: Sequence[str], orders: Sequence[int | None]) -> list[int]:
@@ -51,4 +51,10 @@ def paper_split(count: int, fraction: float, seed: int) -> list[Split]:
 def _natural(index: str) -> tuple[object, ...]:
     # re.split with a group alternates text and digits, so equal places always hold equal types.
     parts = _DIGITS.split(index)
-    return (*(int(part) if place % 2 else part for place, part in enumerate(parts)), index)
+    return (tuple(_magnitude(part) if place % 2 else part for place, part in enumerate(parts)), index)
+
+
+def _magnitude(digits: str) -> tuple[int, str]:
+    """Order digits as the number they are, however many there are."""
+    significant = digits.lstrip("0")
+    return (len(significant), significant)

@@ -2,7 +2,7 @@
 
 `{query, dataset, index, split, records: {model: score}, usages: {model: {prompt_tokens,
 completion_tokens, cost}}, raw_output: {model: text}, gt}`. Avengers-Pro writes the same without
-split, raw_output and gt.
+split, raw_output and gt. jisi itself adds `errors: {model: text}` for calls that failed.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ class _Answers:
         self._scores = _table(row, "records")
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
+        # Anybody's line may have a key of that name, so only what jisi writes is taken for it.
+        errors = row.get("errors")
+        self._errors: Row = errors if isinstance(errors, Mapping) else {}
         self._split = fields.split(row.get("split"))
         # The order of raw_output is the model axis of the authors' vectors, so it comes first.
         self.models = list(dict.fromkeys([*self._responses, *self._scores]))
@@ -66,6 +69,7 @@ class _Answers:
         score = fields.score(self._scores.get(model))
         response = fields.text(self._responses.get(model))
         usage = _table(self._usages, model)
+        failed = model in self._errors and response is None
         return Record(
             dataset=question.dataset,
             index=question.index,
@@ -77,9 +81,10 @@ class _Answers:
             completion_tokens=fields.tokens(usage.get("completion_tokens"), "completion_tokens"),
             cost_usd=fields.dollars(usage.get("cost")),
             score=score,
-            status=fields.status(response, score),
+            status=fields.status(response, score, "failed" if failed else None),
             split=self._split,
             grader=question.grader,
+            error=(fields.text(self._errors[model]) or None) if failed else None,
             order=question.order,
         )
 
