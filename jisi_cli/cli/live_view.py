@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_ROLES: dict[Role, str] = {"probe": "answering", "expert": "answering", "aggregator": "aggregating"}
+_ROLES: dict[Role, str] = {
+    "probe": "answering",
+    "expert": "answering",
+    "aggregator": "aggregating",
+    "judge": "judging",
+}
+_DONE: dict[Role, str] = {"aggregator": "aggregated", "judge": "judged"}
 _WRITERS: tuple[Role, ...] = ("aggregator", "expert")
 """Roles whose responses are streamed."""
 
@@ -200,5 +206,5 @@ def _ended(call: Call) -> str:
     if not answer.ok:
         return f"✗ {one_line(answer.model)} {one_line(answer.error or 'returned nothing', 100)}"
     source = "cached" if answer.cached else f"{answer.seconds:.1f} s"
-    verb = "aggregated" if call.role == "aggregator" else "answered"
+    verb = _DONE.get(call.role, "answered")
     return f"✓ {one_line(answer.model)} {verb}, {answer.completion_tokens or 0:,} tokens, {source}"
