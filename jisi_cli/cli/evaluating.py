@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,10 @@ from jisi_cli.cli.report_view import show_report
 from jisi_cli.cli.session import PoolUse, Session
 from jisi_cli.cli.sweeping import run_sweep
 from jisi_cli.cli.test_sources import SourceRequest, read_test_set
+from jisi_cli.cli.threshold import Threshold
 from jisi_cli.config import Price
 from jisi_cli.embedders.deferred import DeferredEmbedder
-from jisi_cli.errors import BelowThresholdError, InputError
+from jisi_cli.errors import InputError
 from jisi_cli.evaluation.costs import mean_costs, read_prices
 from jisi_cli.evaluation.experiments import Variation, ablations, growing
 from jisi_cli.evaluation.report import MethodReport, build_report
@@ -80,14 +80,16 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     """
     session = open_session(request, out)
     prices = known_prices(request, session)
+    threshold = Threshold.parse(request.fail_under) if request.fail_under is not None else None
     context = make_context(session, prices, request.seed)
     if request.sweep:
         run_sweep(session, context, request.sweep, request.methods, request.seed, out, as_json=request.as_json)
         return
     variations = _variations(request, context, session)
-    threshold = _threshold(request, [variation.label for variation in variations])
     tests = read_test_set(session, _source(request), prices, out)
-    contestants = [make_contestant(variation, session, request) for variation in variations]
+    contestants = _contestants(variations, session, request, out)
+    if threshold is not None:
+        threshold.rows([contestant.name for contestant in contestants])
     results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
@@ -95,7 +97,8 @@ def run_eval(request: EvalRequest, out: Output) -> None:
         out.json(report_json(session, request, tests, reports))
     else:
         show_report(reports, out)
-    _check_threshold(threshold, reports)
+    if threshold is not None:
+        threshold.check(reports)
 
 
 def open_session(request: EvalRequest, out: Output) -> Session:
@@ -145,6 +148,21 @@ def make_contestant(variation: Variation, session: Session, request: EvalRequest
     return Contestant(variation.label, method, identity)
 
 
+def _contestants(
+    variations: Sequence[Variation], session: Session, request: EvalRequest, out: Output
+) -> list[Contestant]:
+    """Make the methods; `all` goes without what cannot be made, as without prices."""
+    made = []
+    for variation in variations:
+        try:
+            made.append(make_contestant(variation, session, request))
+        except InputError as error:
+            if "all" not in request.methods or variation.label in (*request.methods, *request.versus):
+                raise
+            out.note(f"{variation.label} is left out: {error}")
+    return made
+
+
 def _asked(session: Session) -> list[object]:
     """What decides the answers of live models, as it decides whether a cached answer is theirs."""
     entries = [entry for entry in session.config.models if entry.name in session.models]
@@ -188,10 +206,10 @@ def _variations(request: EvalRequest, context: MethodContext, session: Session) 
     if request.ablate:
         return [*ablations(context), Variation(_BASELINE, _BASELINE, context)]
     if request.grow is not None:
-        methods = [name for name in _methods(request, context) if name != "jisi"] or ["jisi-router"]
+        methods = [name for name in _methods(request) if name != "jisi"] or ["jisi-router"]
         order = [line.strip() for line in read_text(request.grow).splitlines() if line.strip()]
         return growing(context, order, request.grow_from, methods)
-    return [entry for name in _methods(request, context) for entry in _readings(name, context, session)]
+    return [entry for name in _methods(request) for entry in _readings(name, context, session)]
 
 
 def _readings(name: str, context: MethodContext, session: Session) -> list[Variation]:
@@ -212,14 +230,12 @@ def _readings(name: str, context: MethodContext, session: Session) -> list[Varia
     ]
 
 
-def _methods(request: EvalRequest, context: MethodContext) -> list[str]:
+def _methods(request: EvalRequest) -> list[str]:
     """The methods in the order asked for; `all` leaves out what cannot be done with what there is."""
     names = list(dict.fromkeys(request.methods))
     if "all" in names:
         impossible = "labels" if request.live else "live"
         everything = [name for name, info in METHODS.items() if info.needs != impossible]
-        if np.isnan(context.costs).all():
-            everything.remove("cheapest")
         names = [*everything, *(name for name in names if name not in ("all", *everything))]
     names += [name for name in request.versus if name not in names]
     for name in names:
@@ -273,37 +289,3 @@ async def _run_on(
             results[contestant.name], timings[contestant.name] = found, timing
             out.detail(f"{contestant.name}: {timing.plan:.2f} s planning, {timing.answer:.2f} s answering")
     return results, timings
-
-
-def _threshold(request: EvalRequest, labels: Sequence[str]) -> tuple[float, list[str]] | None:
-    """The demanded average in percent and the rows of the report that it is demanded of."""
-    if request.fail_under is None:
-        return None
-    number, _, method = request.fail_under.partition(":")
-    try:
-        wanted = float(number)
-    except ValueError:
-        wanted = math.nan
-    if not 0 <= wanted <= 100:
-        raise InputError(
-            f"--fail-under takes a percentage from 0 to 100, or PERCENTAGE:METHOD, not {request.fail_under!r}"
-        )
-    # A method may stand in several readings, as in `jisi-router (calibrated)`.
-    found = [label for label in labels if method in (label, label.partition(" (")[0])] if method else [labels[0]]
-    if not found:
-        raise InputError(f"--fail-under: `{method}` is not among the methods {', '.join(labels)}")
-    return wanted, found
-
-
-def _check_threshold(threshold: tuple[float, list[str]] | None, reports: Sequence[MethodReport]) -> None:
-    if threshold is None:
-        return
-    wanted, labels = threshold
-    for report in reports:
-        if report.name not in labels:
-            continue
-        reached = 100 * report.averages.average if report.averages else None
-        # Averages are exact but for the last bits, and 57 % is not below 57.
-        if reached is None or reached < wanted - 1e-9:
-            shown = "no average" if reached is None else f"{reached:.6g} %"
-            raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {wanted:g}")

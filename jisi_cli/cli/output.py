@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from jisi_cli.cli.drawn_table import draw_table
 from jisi_cli.llm.answer import whole_characters
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Output:
         """Write a table: drawn on a terminal, aligned plain text without any cutting when piped."""
         cells = [[one_line(cell) for cell in row] for row in rows]
         if self.stderr_is_terminal if stderr else self.stdout_is_terminal:
-            self._drawn(columns, cells, stderr=stderr)
+            draw_table(self.console(stderr=stderr), columns, cells)
             return
         write = self._err_line if stderr else self.data
         titles = [column.title for column in columns]
@@ -162,23 +163,6 @@ class Output:
         with suppress(OSError, ValueError):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
-
-    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, stderr: bool) -> None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(
-                column.title,
-                justify="right" if column.right else "left",
-                no_wrap=column.shrink or column.right,
-                overflow="ellipsis" if column.shrink else "fold",
-            )
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self.console(stderr=stderr).print(table)
 
 
 def _encoding(stream: IO[str]) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from jisi_cli.cli.output import Column, Output, dollars
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.statistics import Difference
 
-_FEW_COLUMNS_BELOW = 110
-
 
 def show_report(reports: Sequence[MethodReport], out: Output) -> None:
     """Write the scores, then what they cost, then what could not be replayed."""
     datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
-    narrow = out.stdout_is_terminal and shutil.get_terminal_size().columns < _FEW_COLUMNS_BELOW
-    _show_scores(reports, datasets if not narrow or len(datasets) <= 3 else [], out)
-    if narrow and len(datasets) > 3:
-        out.note(f"the scores on {len(datasets)} datasets need a wider terminal, or --json")
+    _show_scores(reports, datasets, out)
     out.data("")
     _show_costs(reports, out)
     for report in reports:

@@ -1,0 +1,59 @@
+"""Tables on a terminal: as wide as it is, in parts below each other where one would cut a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from jisi_cli.cli.output import Column
+
+_GAP, _EDGES = 3, 2
+"""Characters between two columns, and at the edges of the table."""
+_READABLE = 16
+"""Characters that a column of text may be narrowed to."""
+
+
+def draw_table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; every part of it begins with the first column."""
+    for places in _parts(columns, rows, console.width):
+        part = [[row[place] for place in places] for row in rows]
+        console.print(_table([columns[place] for place in places], part))
+
+
+def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
+    """Yield the columns of each part, as many as fit with their numbers whole."""
+    from rich.cells import cell_len
+
+    longest = [max(map(cell_len, cells)) for cells in zip([column.title for column in columns], *rows, strict=True)]
+    # Text may be shortened or folded, down to something that can still be read.
+    least = [size if column.right else min(size, _READABLE) for column, size in zip(columns, longest, strict=True)]
+    places, used = [0], _EDGES + least[0]
+    for place in range(1, len(columns)):
+        if len(places) > 1 and used + _GAP + least[place] > width:
+            yield places
+            places, used = [0], _EDGES + least[0]
+        places.append(place)
+        used += _GAP + least[place]
+    yield places
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=column.shrink or column.right,
+            overflow="ellipsis" if column.shrink else "fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
