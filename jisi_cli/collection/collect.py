@@ -12,8 +12,8 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jisi_cli.bank.records import Question, Record
-from jisi_cli.errors import BudgetError, InputError
-from jisi_cli.grading.registry import load_grader
+from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.llm.answer import Answer, Pool, Sampling
 from jisi_cli.llm.live import LivePool
 
@@ -62,6 +62,7 @@ async def collect(
     pool: Pool,
     *,
     concurrency: int,
+    graders: GraderSet | None = None,
     sampling: Sampling | None = None,
     on_record: OnRecord | None = None,
 ) -> Collected:
@@ -74,13 +75,20 @@ async def collect(
         pairs: Questions, with the reference and the grader to use, and models of the pool.
         pool: Whom to ask.
         concurrency: Calls out at one time.
+        graders: The graders; by default those that need no leave of the user's.
         sampling: Sampling parameters; the paper's by default.
         on_record: Told of every answer.
 
     Raises:
-        InputError: A question names a grader that does not exist, or has a grader and no reference.
+        InputError: A question names a grader that cannot be used, or has a grader and no reference.
+        JisiError: A grader cannot work on this machine.
     """
-    _check_graders({question.key: question for question, _ in pairs}.values())
+    if graders is None:
+        with GraderSet() as graders:
+            return await collect(
+                pairs, pool, concurrency=concurrency, graders=graders, sampling=sampling, on_record=on_record
+            )
+    check_graders({question.key: question for question, _ in pairs}.values(), graders)
     collected = Collected(total=len(pairs))
     work = iter(pairs)
 
@@ -95,13 +103,16 @@ async def collect(
             except BudgetError as error:
                 collected.stopped = str(error)
                 return
-            collected.add(graded(question, answer), answer)
+            collected.add(await _graded(question, answer, graders, collected), answer)
             if on_record is not None:
                 on_record(collected)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, collected.total)):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, collected.total)):
+                group.create_task(worker())
+    except* JisiError as failed:
+        raise failed.exceptions[0] from None
     return collected
 
 
@@ -110,11 +121,16 @@ def _about(pool: Pool, question: Question) -> Pool:
     return pool.about(dataset=question.dataset, query=question.query) if isinstance(pool, LivePool) else pool
 
 
-def graded(question: Question, answer: Answer) -> Record:
+async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:
     """Return the record of one answer: failed, unscored, or with the grader's score."""
     score = None
-    if answer.ok and question.grader is not None and question.reference is not None:
-        score = load_grader(question.grader).grade(answer.text, question.reference)
+    if answer.ok:
+        try:
+            score = await graders.grade(question, answer.text)
+        except BudgetError as stopped:
+            # The answer itself is paid for.
+            collected.stopped = str(stopped)
+    spec = graders.options.spec_for(question)
     error = None if answer.ok else answer.error or "the model returned nothing"
     return Record(
         dataset=question.dataset,
@@ -128,20 +144,25 @@ def graded(question: Question, answer: Answer) -> Record:
         cost_usd=answer.list_cost_usd if answer.ok else None,
         score=score,
         status="failed" if error is not None else "unscored" if score is None else "ok",
-        grader=question.grader,
+        grader=None if spec is None else spec.name,
         order=question.order,
         error=error,
     )
 
 
-def _check_graders(questions: Iterable[Question]) -> None:
+def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:
+    """Refuse questions that cannot be graded as they demand, before anything is paid.
+
+    Raises:
+        InputError: A question names a grader that cannot be used, or has a grader and no reference.
+    """
+    graders = graders or GraderSet()
+    graders.check(questions := list(questions))
     for question in questions:
-        if question.grader is None:
-            continue
-        load_grader(question.grader)
-        if question.reference is None:
+        spec = graders.options.spec_for(question)
+        if spec is not None and question.reference is None:
             where = f"{question.dataset}/{question.index}"
-            raise InputError(f"{where}: the grader `{question.grader}` needs a reference; add `gt` to the question")
+            raise InputError(f"{where}: the grader `{spec.name}` needs a reference; add `gt` to the question")
 
 
 def pairs_of(

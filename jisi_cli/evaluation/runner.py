@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jisi_cli.bank.records import Question
-from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
+from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.evaluation.bill import spent_on
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
-from jisi_cli.grading.registry import GRADERS, load_grader
-from jisi_cli.llm.answer import Answer, Pool
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.llm.answer import Pool
 from jisi_cli.llm.live import LivePool, query_hash
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
@@ -57,6 +56,7 @@ async def run_method(
     file: ResultFile,
     *,
     concurrency: int = 1,
+    graders: GraderSet | None = None,
     on_result: OnResult | None = None,
 ) -> tuple[list[Result], Timing]:
     """Answer every question with one method, except those that an earlier run settled.
@@ -67,23 +67,27 @@ async def run_method(
         pool: A replay of recorded answers, or live models.
         file: Where results are found and written.
         concurrency: Questions under way at one time; 1 for a replay.
+        graders: What grades live answers; by default the graders that need no leave of the user's.
         on_result: Told of every result, old ones included.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
-        InputError: A question is to be graded by a grader that does not exist, or the file cannot be written.
+        InputError: A question is to be graded by a grader that cannot be used, or the file cannot be written.
     """
-    live = not isinstance(pool, ReplayPool)
-    if live:
-        _check_graders(tests.questions)
-    keys = [_key(contestant, tests, row, live=live) for row in range(len(tests))]
+    if graders is None:
+        with GraderSet() as graders:
+            return await run_method(
+                contestant, tests, pool, file, concurrency=concurrency, graders=graders, on_result=on_result
+            )
+    run = _Run(contestant, tests, pool, graders)
+    if run.live:
+        graders.check(tests.questions)
+    keys = [_key(run, row) for row in range(len(tests))]
     open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
     spent = [0.0, 0.0]
     if contestant.method is not None:
         for part in blocks(len(open_rows), _BLOCK):
-            await _run_block(
-                contestant, contestant.method, tests, pool, file, open_rows[part], keys, concurrency, spent
-            )
+            await _run_block(run, contestant.method, file, open_rows[part], keys, concurrency, spent)
     else:
         for row in open_rows:
             file.write(_bound(contestant.name, tests, row, keys[row]))
@@ -94,11 +98,24 @@ async def run_method(
     return results, Timing(*spent)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One method, on what it is run and how it is graded."""
+
+    contestant: Contestant
+    tests: TestSet
+    pool: Pool
+    graders: GraderSet
+
+    @property
+    def live(self) -> bool:
+        """Whether models are called: a replay knows its scores."""
+        return not isinstance(self.pool, ReplayPool)
+
+
 async def _run_block(
-    contestant: Contestant,
+    run: _Run,
     method: Method[Any],
-    tests: TestSet,
-    pool: Pool,
     file: ResultFile,
     rows: Sequence[int],
     keys: Sequence[str],
@@ -106,7 +123,7 @@ async def _run_block(
     spent: list[float],
 ) -> None:
     started = time.perf_counter()
-    plans = list(method.plan([tests.queries[row] for row in rows]))
+    plans = list(method.plan([run.tests.queries[row] for row in rows]))
     spent[0] += time.perf_counter() - started
     started = time.perf_counter()
     work: Iterator[tuple[int, Any]] = iter(list(zip(rows, plans, strict=True)))
@@ -118,7 +135,7 @@ async def _run_block(
             if stopped:
                 return
             try:
-                file.write(await _run_one(contestant, method, tests, pool, row, plan, keys[row]))
+                file.write(await _run_one(run, method, row, plan, keys[row]))
             except BudgetError as error:
                 # The others finish what they are at: it is paid for.
                 stopped.append(error)
@@ -145,13 +162,11 @@ class _Heard(Silent):
         self.calls.append(call)
 
 
-async def _run_one(
-    contestant: Contestant, method: Method[Any], tests: TestSet, pool: Pool, row: int, plan: object, key: str
-) -> Result:
+async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: str) -> Result:
+    tests, pool, live = run.tests, run.pool, run.live
     question, heard = tests.questions[row], _Heard()
     asked = query_hash(question.query)
-    failed = Result(key, question.dataset, question.index, contestant.name, "failed", score=0.0, query_hash=asked)
-    live = not isinstance(pool, ReplayPool)
+    failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=0.0, query_hash=asked)
     if isinstance(pool, LivePool):
         pool = pool.about(dataset=question.dataset, query=question.query)
     try:
@@ -163,7 +178,7 @@ async def _run_one(
     if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
         mode, support = _wanted_mode(outcome), _support(outcome)
         return replace(failed, status="needs-live", score=None, mode=mode, support_size=support)
-    score = _grade(question, outcome.answer) if live else tests.label(row, outcome.answer.model)
+    score = await run.graders.grade(question, outcome.answer.text) if live else tests.label(row, outcome.answer.model)
     return replace(
         failed,
         status="unscored" if score is None else "scored",
@@ -182,27 +197,13 @@ def _settled(known: Result | None, pool: Pool) -> bool:
     return known is not None and (isinstance(pool, ReplayPool) or known.status != "failed")
 
 
-def _key(contestant: Contestant, tests: TestSet, row: int, *, live: bool) -> str:
-    question = tests.questions[row]
-    asked = (question.dataset, question.index, question.query, question.reference, question.grader)
-    # A replay's results are made of what was recorded; a live run's are not.
-    recorded = None if live else tests.fingerprints[row]
-    return content_key(*asked, contestant.name, recorded, *contestant.identity)
-
-
-def _check_graders(questions: Sequence[Question]) -> None:
-    for question in questions:
-        if question.grader is not None and question.grader not in GRADERS:
-            raise InputError(
-                f"{question.dataset}/{question.index}: no grader is called `{question.grader}`; "
-                f"the graders are {', '.join(sorted(GRADERS))}"
-            )
-
-
-def _grade(question: Question, answer: Answer) -> float | None:
-    if question.grader is None or question.reference is None:
-        return None
-    return load_grader(question.grader).grade(answer.text, question.reference)
+def _key(run: _Run, row: int) -> str:
+    question = run.tests.questions[row]
+    # A replay's results are made of what was recorded; a live run's of how they are graded.
+    grader = run.graders.options.spec_for(question) if run.live else question.grader
+    recorded = None if run.live else run.tests.fingerprints[row]
+    asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
+    return content_key(*asked, run.contestant.name, recorded, *run.contestant.identity)
 
 
 def _bound(name: str, tests: TestSet, row: int, key: str) -> Result:
