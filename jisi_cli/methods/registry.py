@@ -37,6 +37,7 @@ class MethodContext:
         temperature: Sampling temperature of every call; None for each method's own.
         max_tokens: Length of an answer at most.
         texts: The train queries' texts (N,); empty where nothing reads them.
+        dollars: Dollars of every train answer (N, M), NaN where unknown; None where nothing reads them.
     """
 
     bank: BankArrays
@@ -48,6 +49,7 @@ class MethodContext:
     temperature: float | None = None
     max_tokens: int | None = None
     texts: Sequence[str] = ()
+    dollars: NDArray[np.float64] | None = None
 
     def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
         """Return the sampling parameters of a method's calls.
@@ -168,6 +170,62 @@ METHODS: dict[str, MethodInfo] = {
             "recorded",
             "Avengers-Pro, arXiv 2508.12631",
             _ROUTER + "avengers_pro",
+            tunable=True,
+        ),
+        MethodInfo(
+            "embedllm",
+            "matrix factorisation of who is right on what; trained",
+            "recorded",
+            "EmbedLLM, arXiv 2410.02223",
+            _ROUTER + "embedllm",
+            tunable=True,
+        ),
+        MethodInfo(
+            "zooter",
+            "softmax regression distilled from scores; trained",
+            "recorded",
+            "Zooter, arXiv 2311.08692",
+            _ROUTER + "zooter",
+            tunable=True,
+        ),
+        MethodInfo(
+            "model-sat",
+            "regression on the question and each model's capabilities; trained",
+            "recorded",
+            "Model-SAT, arXiv 2502.17282",
+            _ROUTER + "model_sat",
+            tunable=True,
+        ),
+        MethodInfo(
+            "routerdc",
+            "contrastive linear map over frozen vectors; trained",
+            "recorded",
+            "RouterDC, arXiv 2409.19886",
+            _ROUTER + "routerdc",
+            tunable=True,
+        ),
+        MethodInfo(
+            "routellm",
+            "the best model where it is likely to win, else the cheapest; trained",
+            "recorded",
+            "RouteLLM, arXiv 2406.18665",
+            _ROUTER + "routellm",
+            tunable=True,
+        ),
+        MethodInfo(
+            "graphrouter",
+            "edges of a graph of questions and models; trained",
+            "recorded",
+            "GraphRouter, arXiv 2410.03834",
+            _ROUTER + "graphrouter",
+            tunable=True,
+        ),
+        MethodInfo(
+            "graphrouter-oracle",
+            "graphrouter, told each question's dataset; trained",
+            "recorded",
+            "GraphRouter, arXiv 2410.03834",
+            _ROUTER + "graphrouter",
             tunable=True,
         ),
         MethodInfo(

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from jisi_cli.errors import InputError
 from jisi_cli.methods.avengers import Avengers, AvengersSettings
 from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
+from jisi_cli.methods.constant import best_first, cheapest_first
+from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
 from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
 from jisi_cli.methods.examples import Examples, examples_of
-from jisi_cli.methods.ranked import RankedMethod
+from jisi_cli.methods.graphrouter import GraphRouter, GraphRouterSettings
+from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
+from jisi_cli.methods.ranked import RankedMethod, Ranker
 from jisi_cli.methods.registry import MethodContext
+from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
+from jisi_cli.methods.routerdc import RouterDc, RouterDcSettings
 from jisi_cli.methods.tuning import tuned
+from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
 
 def embedllm_knn(context: MethodContext, name: str) -> RankedMethod:
     """Make EmbedLLM's nearest-neighbour router."""
     ranker = EmbedLlmKnn(context.bank, context.datasets, tuned(name, EmbedLlmKnnSettings()))
-    return RankedMethod(ranker, "it scores best on the nearest questions", context.sampling())
+    return _router(context, ranker, "it scores best on the nearest questions")
 
 
 def avengers(context: MethodContext, name: str) -> RankedMethod:
     """Make the router over clusters."""
     ranker = Avengers(_examples(context), context.seed, tuned(name, AvengersSettings()))
-    return RankedMethod(ranker, "it ranks first in the question's cluster", context.sampling())
+    return _router(context, ranker, "it ranks first in the question's cluster")
 
 
 def avengers_pro(context: MethodContext, name: str) -> RankedMethod:
@@ -32,7 +42,58 @@ def avengers_pro(context: MethodContext, name: str) -> RankedMethod:
     examples = _examples(context)
     settings = tuned(name, AvengersProSettings())
     ranker = AvengersPro(examples, context.costs[examples.columns], context.seed, settings)
-    return RankedMethod(ranker, "it has the best mix of score and price in the question's clusters", context.sampling())
+    return _router(context, ranker, "it has the best mix of score and price in the question's clusters")
+
+
+def embedllm(context: MethodContext, name: str) -> RankedMethod:
+    """Make the matrix factorisation."""
+    ranker = EmbedLlm(_examples(context), context.seed, tuned(name, EmbedLlmSettings()))
+    return _router(context, ranker, "its vector fits the question best")
+
+
+def zooter(context: MethodContext, name: str) -> RankedMethod:
+    """Make the distilled distribution over models."""
+    ranker = Zooter(_examples(context), context.seed, tuned(name, ZooterSettings()))
+    return _router(context, ranker, "it has the largest share of the rewards expected here")
+
+
+def model_sat(context: MethodContext, name: str) -> RankedMethod:
+    """Make the regression over capabilities."""
+    ranker = ModelSat(_examples(context), context.seed, tuned(name, ModelSatSettings()))
+    return _router(context, ranker, "its capabilities fit the question best")
+
+
+def routerdc(context: MethodContext, name: str) -> RankedMethod:
+    """Make the router of two contrasts."""
+    ranker = RouterDc(_examples(context), context.seed, tuned(name, RouterDcSettings()))
+    return _router(context, ranker, "its vector is nearest to the mapped question")
+
+
+def routellm(context: MethodContext, name: str) -> RankedMethod:
+    """Make the choice between the best model on train and the cheapest other one.
+
+    Raises:
+        InputError: No price is known.
+    """
+    if np.isnan(context.costs).all():
+        raise InputError("`routellm` needs prices; add `price` to the models in the pool file, or pass --prices")
+    settings = tuned(name, RouteLlmSettings())
+    strong, *others = best_first(context.bank, context.datasets)
+    weak = [model for model in cheapest_first(context.bank, context.costs) if model != strong][:1]
+    order = (strong, *weak, *(model for model in others if model not in weak))
+    return _router(context, RouteLlm(_examples(context), order, context.seed, settings), "it is worth its price here")
+
+
+def graphrouter(context: MethodContext, name: str) -> RankedMethod:
+    """Make the router over a graph; under its oracle's name it is told each question's dataset."""
+    examples, settings = _examples(context), tuned(name, GraphRouterSettings())
+    oracle = name.startswith("graphrouter-oracle")
+    ranker = GraphRouter(examples, context.costs[examples.columns], context.seed, settings, oracle=oracle)
+    return _router(context, ranker, "the graph predicts its edge to the question first")
+
+
+def _router(context: MethodContext, ranker: Ranker, reason: str) -> RankedMethod:
+    return RankedMethod(ranker, reason, context.sampling())
 
 
 def _examples(context: MethodContext) -> Examples:

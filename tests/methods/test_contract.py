@@ -25,7 +25,8 @@ Seen = tuple[object, ...]
 
 every_method = pytest.mark.parametrize("name", NAMES)
 
-DRAWS = {"random", "avengers", "avengers-pro"}
+DRAWS = {"random", "avengers", "avengers-pro", "embedllm", "zooter", "model-sat", "routerdc", "routellm"}
+DRAWS |= {"graphrouter", "graphrouter-oracle"}
 """Methods with a draw in them: a choice, first centres, first weights, minibatches."""
 
 READINGS: dict[str, dict[str, object]] = {
