@@ -37,6 +37,8 @@ class Hyperparameters:
         u: Share of the candidates' weight that an answer needs to win at once: 0.999 is unanimous.
         probe_schedule: How many candidates are asked in each round, as in `2,1`; the next round comes
             only while they disagree (`consensus` only). Empty asks all at once.
+        price_weight: How much expected dollars count against expected score, from 0 (not at all, the
+            paper) to 1 (ours).
     """
 
     k: int = 3
@@ -52,13 +54,14 @@ class Hyperparameters:
     switch: Switch = "paper"
     u: float = 0.999
     probe_schedule: str = ""
+    price_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("k", "n_base", "max_aggregate_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1, not {value!r}")
-        for name in ("gamma", "beta", "epsilon", "sigma", "delta", "t", "u"):
+        for name in ("gamma", "beta", "epsilon", "sigma", "delta", "t", "u", "price_weight"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}")

@@ -199,7 +199,7 @@ def fine(
         mixed = settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
     kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
     scores = _weighted_scores(bank, first.rows[kept], mixed[kept], settings)
-    ranking = _rank(bank, scores)
+    ranking = rank(bank, scores)
     chosen, ratios = _aggregatees(scores, ranking, probes, settings, answerable)
     return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)
 
@@ -237,7 +237,7 @@ def _coarse_from_scan(
         inside[int(np.argmax(similarities))] = True
     rows, similarities = near[inside], similarities[inside]
     scores = _weighted_scores(bank, rows, similarities, settings)
-    return Coarse(rows, similarities, kth, threshold, scores, _rank(bank, scores), settings.k)
+    return Coarse(rows, similarities, kth, threshold, scores, rank(bank, scores), settings.k)
 
 
 def _threshold(kth: float, settings: Hyperparameters) -> float:
@@ -265,8 +265,13 @@ def _column_sums(values: Floats) -> Floats:
     return np.array([math.fsum(column) for column in values.T.tolist()])
 
 
-def _rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
-    """All models, best first; ties: the higher mean score over the bank, then the name."""
+def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
+    """Return all models, best first; ties: the higher mean score over the bank, then the name.
+
+    Args:
+        bank: The bank.
+        scores: One score per model (M,).
+    """
     keys = list(zip((-scores).tolist(), (-bank.mean_scores).tolist(), bank.model_names, strict=True))
     return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 

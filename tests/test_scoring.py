@@ -99,7 +99,7 @@ def run(case: Case, params: Hyperparameters) -> tuple[Coarse, Fine | None]:
 
 
 def slow(case: Case, params: Hyperparameters) -> dict[str, Any]:
-    ours_alone = ("switch", "u", "probe_schedule")
+    ours_alone = ("switch", "u", "probe_schedule", "price_weight")
     settings_ = {name: value for name, value in params.to_json().items() if name not in ours_alone}
 
     def ask(model: int) -> tuple[Any, float | None]:

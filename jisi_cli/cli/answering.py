@@ -92,7 +92,8 @@ def _method(session: Session, request: AskRequest) -> Method[Any]:
     """
     if request.method == "jisi":
         aggregation = cast(Aggregation, request.aggregation)
-        return JiSi(session.arrays, session.embedder, session.settings, aggregation, request.sampling())
+        parts = (session.arrays, session.embedder, session.settings)
+        return JiSi(*parts, aggregation, request.sampling(), session.dollars())
     from jisi_cli.cli.evaluating import make_context
 
     prices = {entry.name: entry.price for entry in session.config.models if entry.price is not None}

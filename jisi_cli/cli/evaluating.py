@@ -23,7 +23,7 @@ from jisi_cli.cli.threshold import Threshold
 from jisi_cli.config import Price
 from jisi_cli.embedders.deferred import DeferredEmbedder
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.costs import mean_costs, read_prices
+from jisi_cli.evaluation.costs import mean_costs, read_prices, row_dollars
 from jisi_cli.evaluation.experiments import Variation, ablations, growing
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
@@ -119,10 +119,12 @@ def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> Me
     """Gather what methods are made from: train data only."""
     questions = session.bank.questions
     rows = session.bank.train_rows.tolist()
+    dollars = row_dollars(session.bank, session.models, prices)
     return MethodContext(
         bank=session.arrays,
         datasets=[questions[row].dataset for row in rows],
-        costs=mean_costs(session.bank, session.models, prices),
+        costs=mean_costs(dollars),
+        dollars=dollars,
         embedder=DeferredEmbedder(session.bank.manifest.embedder, lambda: session.embedder),
         settings=session.settings,
         seed=seed,

@@ -27,7 +27,7 @@ def route_one(
 ) -> None:
     """Route one question and show the decision; `options` turns probing on."""
     (query,) = session.queries([text])
-    method = JiSi(session.arrays, session.embedder, session.settings)
+    method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
     (first,) = method.plan([query])
     decision, calls = _decide(session, method, query, first, options)
     data = _to_json(session, text, decision, calls, explain=explain)
@@ -45,7 +45,7 @@ def route_many(session: Session, source: Path, options: PoolOptions | None, *, e
     questions = list(read_questions(read_lines(source), problems))
     if not questions:
         raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
-    method = JiSi(session.arrays, session.embedder, session.settings)
+    method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
     for start in range(0, len(questions), _BLOCK):
         block = questions[start : start + _BLOCK]
         queries = session.queries([question.query for question in block])

@@ -17,12 +17,16 @@ from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import PinError, load_embedder
 from jisi_cli.embedders.vector_cache import cache_vectors
 from jisi_cli.errors import BankError, InputError, NoAnswerError
+from jisi_cli.evaluation.costs import row_dollars
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.protocol import Query
 from jisi_cli.paths import cache_folder
 from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from jisi_cli.llm.attempts import OnEvent
     from jisi_cli.llm.live import LivePool
 
@@ -102,6 +106,13 @@ class Session:
         if not self._store:
             return self.embedder
         return cache_vectors(self.embedder, cache_folder() / "vectors", warn=self.out.warn)
+
+    def dollars(self) -> NDArray[np.float64] | None:
+        """Return dollars of every train answer (N, M) where a price weight needs them."""
+        if self.settings.price_weight == 0:
+            return None
+        prices = {entry.name: entry.price for entry in self.config.models if entry.price is not None}
+        return row_dollars(self.bank, self.models, prices)
 
     def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
         """Embed new questions."""

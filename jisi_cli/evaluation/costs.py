@@ -15,9 +15,15 @@ from jisi_cli.config import Price
 from jisi_cli.errors import InputError
 
 
-def mean_costs(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> NDArray[np.float64]:
-    """Return mean dollars of a call on the train rows (M,); NaN where neither dollars nor a price are known."""
-    costs = []
+def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> NDArray[np.float64]:
+    """Return dollars of every answer on the train rows (N, M); NaN where neither dollars nor a price are known.
+
+    Args:
+        bank: The bank.
+        models: M of its models.
+        prices: List prices, for models without any recorded dollars.
+    """
+    found = []
     for model in models:
         columns = bank.answers(model)
         recorded = columns.cost_usd[bank.train_rows]
@@ -25,7 +31,15 @@ def mean_costs(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -
         if np.isnan(recorded).all() and price is not None:
             prompt, completion = columns.prompt_tokens[bank.train_rows], columns.completion_tokens[bank.train_rows]
             recorded = (prompt * price.input + completion * price.output) / 1e6
-        known = recorded[~np.isnan(recorded)]
+        found.append(recorded)
+    return np.stack(found, axis=1)
+
+
+def mean_costs(dollars: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return mean dollars of a call (M,) from those of single answers (N, M); NaN where none is known."""
+    costs = []
+    for column in dollars.T:
+        known = column[~np.isnan(column)]
         costs.append(math.fsum(known.tolist()) / len(known) if len(known) else math.nan)
     return np.array(costs)
 

@@ -66,8 +66,9 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
     found = []
     for size in range(first, len(order) + 1):
         models = list(order[:size])
-        costs = context.costs[[known.index(name) for name in models]]
-        smaller = replace(context, bank=take_models(context.bank, models), costs=costs)
+        places = [known.index(name) for name in models]
+        dollars = None if context.dollars is None else context.dollars[:, places]
+        smaller = replace(context, bank=take_models(context.bank, models), costs=context.costs[places], dollars=dollars)
         found += [Variation(f"{method} · {size} models", method, smaller) for method in methods]
     return found
 

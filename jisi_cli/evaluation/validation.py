@@ -53,6 +53,8 @@ async def validate(
             context,
             bank=take_rows(context.bank, outside),
             datasets=[context.datasets[row] for row in outside.tolist()],
+            texts=[context.texts[row] for row in outside.tolist()] if context.texts else (),
+            dollars=None if context.dollars is None else context.dollars[outside],
         )
         held_out = take_questions(train, inside)
         for place, setting in enumerate(settings):

@@ -14,36 +14,37 @@ from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
 def jisi(context: MethodContext, name: str) -> JiSi:
     """Make the whole of the paper's method, with the paper's switch."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, sampling=paper.sampling())
+    return JiSi(paper.bank, paper.embedder, paper.settings, sampling=paper.sampling(), dollars=paper.dollars)
 
 
 def jisi_router(context: MethodContext, name: str) -> JiSi:
     """Make the router: A_1 of step 11, never aggregates."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "never", paper.sampling())
+    return JiSi(paper.bank, paper.embedder, paper.settings, "never", paper.sampling(), paper.dollars)
 
 
 def jisi_static(context: MethodContext, name: str) -> JiSi:
     """Make the variant that always aggregates the top K."""
     paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "always", paper.sampling())
+    return JiSi(paper.bank, paper.embedder, paper.settings, "always", paper.sampling(), paper.dollars)
 
 
 def jisi_query(context: MethodContext, name: str) -> RankedMethod:
     """Make stage 1 alone."""
-    return RankedMethod(JiSiQuery(context.bank, context.settings), "stage 1 ranks it first", context.sampling())
+    ranker = JiSiQuery(context.bank, context.settings, context.dollars)
+    return RankedMethod(ranker, "stage 1 ranks it first", context.sampling())
 
 
 def jisi_vote(context: MethodContext, name: str) -> JiSi:
     """Make the vote of the candidates: no call beyond the probes."""
     ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings, "never", ours.sampling())
+    return JiSi(ours.bank, ours.embedder, ours.settings, "never", ours.sampling(), ours.dollars)
 
 
 def jisi_consensus(context: MethodContext, name: str) -> JiSi:
     """Make consensus first, the paper's switch otherwise."""
     ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings, sampling=ours.sampling())
+    return JiSi(ours.bank, ours.embedder, ours.settings, sampling=ours.sampling(), dollars=ours.dollars)
 
 
 def best_single(context: MethodContext, name: str) -> RankedMethod:

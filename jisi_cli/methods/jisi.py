@@ -20,6 +20,7 @@ from jisi_cli.methods.aggregation_prompt import aggregation_messages
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.decision import Decision
+from jisi_cli.methods.price_weight import price_weight_of
 from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 
@@ -39,6 +40,10 @@ class JiSi:
         settings: Hyper-parameters.
         aggregation: Whether responses are aggregated.
         sampling: Sampling parameters of every call.
+        dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.
+
+    Raises:
+        InputError: There is a price weight and no price.
     """
 
     def __init__(
@@ -48,14 +53,17 @@ class JiSi:
         settings: Hyperparameters,
         aggregation: Aggregation = "auto",
         sampling: Sampling | None = None,
+        dollars: NDArray[np.float64] | None = None,
     ) -> None:
         self.bank, self.embedder, self.aggregation = bank, embedder, aggregation
         self.settings = replace(settings, t=0.0) if aggregation == "always" else settings
         self.sampling = sampling or Sampling()
+        self.prices = price_weight_of(bank, dollars, self.settings)
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Coarse]:
         """Yield stage 1 of each query; the similarities of a block are matrix products."""
-        return coarse_block(self.bank, np.stack([query.vector for query in queries]), self.settings)
+        found = coarse_block(self.bank, np.stack([query.vector for query in queries]), self.settings)
+        return found if self.prices is None else map(self.prices.coarse, found)
 
     async def answer(self, query: Query, plan: Coarse, pool: Pool, listener: Listener) -> Outcome:
         """Carry out stages 2 and 3 for one query.
@@ -149,7 +157,9 @@ class _Run:
             probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
             messages = self.query.messages()
             answerable = np.array([self.pool.can_answer(name, messages) for name in self.names])
-            return fine(self.method.bank, self.first, probes, self.settings, answerable)
+            second = fine(self.method.bank, self.first, probes, self.settings, answerable)
+            prices = self.method.prices
+            return second if prices is None else prices.fine(second, self.first, probes)
 
     def agree(self, group: Consensus, second: Fine | None = None) -> Outcome:
         """Let the best-ranked member of a group answer (C3, C4)."""

@@ -17,7 +17,7 @@ from jisi_cli.config import Price
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.costs import mean_costs, read_prices
+from jisi_cli.evaluation.costs import mean_costs, read_prices, row_dollars
 
 PRICES = {"ada": Price(1.0, 2.0), "bob": Price(3.0, 4.0), "cyd": Price(5.0, 6.0)}
 
@@ -51,30 +51,30 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def test_recorded_dollars_of_train_rows_come_first(bank: Bank) -> None:
-    assert mean_costs(bank, ["ada"], PRICES).tolist() == pytest.approx([0.02])
+    assert mean_costs(row_dollars(bank, ["ada"], PRICES)).tolist() == pytest.approx([0.02])
 
 
 def test_tokens_times_list_prices_fill_in(bank: Bank) -> None:
     # 3 dollars for 250 tokens in the mean and 4 for 50, per million.
-    assert mean_costs(bank, ["bob"], PRICES).tolist() == pytest.approx([(3 * 250 + 4 * 50) / 1e6])
+    assert mean_costs(row_dollars(bank, ["bob"], PRICES)).tolist() == pytest.approx([(3 * 250 + 4 * 50) / 1e6])
 
 
 def test_rows_without_tokens_are_left_out_of_the_mean(bank: Bank) -> None:
-    assert mean_costs(bank, ["dee"], {"dee": Price(1.0, 1.0)}).tolist() == pytest.approx([120 / 1e6])
+    assert mean_costs(row_dollars(bank, ["dee"], {"dee": Price(1.0, 1.0)})).tolist() == pytest.approx([120 / 1e6])
 
 
 def test_what_nobody_knows_stays_unknown(bank: Bank) -> None:
-    assert np.isnan(mean_costs(bank, ["cyd"], PRICES)).all()
-    assert np.isnan(mean_costs(bank, ["bob"], {})).all()
+    assert np.isnan(mean_costs(row_dollars(bank, ["cyd"], PRICES))).all()
+    assert np.isnan(mean_costs(row_dollars(bank, ["bob"], {}))).all()
 
 
 def test_costs_are_in_the_order_of_the_models_asked_for(bank: Bank) -> None:
-    found = mean_costs(bank, ["cyd", "bob", "ada"], PRICES)
+    found = mean_costs(row_dollars(bank, ["cyd", "bob", "ada"], PRICES))
     assert np.isnan(found[0]) and found[2] == pytest.approx(0.02)
 
 
 def test_free_is_not_unknown(bank: Bank) -> None:
-    assert mean_costs(bank, ["bob"], {"bob": Price(0.0, 0.0)}).tolist() == [0.0]
+    assert mean_costs(row_dollars(bank, ["bob"], {"bob": Price(0.0, 0.0)})).tolist() == [0.0]
 
 
 def prices(tmp_path: Path, content: object) -> Path:
