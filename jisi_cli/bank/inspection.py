@@ -78,7 +78,7 @@ class Inspection:
         hyperparameters: The settings the support sizes were measured with.
         datasets: Number of train and test questions by dataset.
         models: One summary per model, the best average first.
-        best_per_dataset: The model with the best mean score, by dataset.
+        best_per_dataset: The model with the best mean score, by dataset; None where nothing was scored.
         oracle: Mean of the best score of each question, by dataset, and `average`.
         duplicates: Questions whose text, case and spacing aside, occurred before.
         leaks: Test questions whose text is also a train question.
@@ -92,7 +92,7 @@ class Inspection:
     hyperparameters: dict[str, Any]
     datasets: dict[str, dict[str, int]]
     models: tuple[ModelSummary, ...]
-    best_per_dataset: dict[str, str]
+    best_per_dataset: dict[str, str | None]
     oracle: dict[str, float | None]
     duplicates: int
     leaks: int
@@ -194,9 +194,11 @@ def _summary(bank: Bank, model: str, columns: AnswerColumns, groups: dict[str, N
     )
 
 
-def _best(summaries: Sequence[ModelSummary], dataset: str) -> str:
+def _best(summaries: Sequence[ModelSummary], dataset: str) -> str | None:
+    scored = [summary for summary in summaries if summary.accuracy[dataset] is not None]
     # The order of the summaries settles ties in favour of the better average.
-    return max(summaries, key=lambda summary: summary.accuracy[dataset] or 0.0).model
+    best = max(scored, key=lambda summary: summary.accuracy[dataset] or 0.0, default=None)
+    return None if best is None else best.model
 
 
 def _oracle(answers: dict[str, AnswerColumns], groups: dict[str, NDArray[np.intp]]) -> dict[str, float | None]:
@@ -215,6 +217,8 @@ def _repeated(bank: Bank) -> tuple[int, int]:
 
 def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
     train = bank.train_rows
+    if not len(train):
+        return SupportSizes(0, 0, (0,) * 5, 0.0)
     sample = train[np.linspace(0, len(train) - 1, min(_SUPPORT_SAMPLE, len(train)), dtype=np.intp)]
     similarities = bank.query_vectors[sample] @ bank.query_vectors[train].T
     others = max(1, len(train) - 1)
@@ -237,7 +241,9 @@ def _warnings(
     duplicates: int,
     leaks: int,
 ) -> Iterator[str]:
-    if support.train <= settings.n_base:
+    if not support.train:
+        yield "it has no train rows, so nothing can be decided from it; build it with another --split"
+    elif support.train <= settings.n_base:
         yield f"n_base={settings.n_base} is the whole bank of {support.train} train rows: every question sees all of it"
     elif support.whole_bank > 0.5:
         yield (

@@ -41,9 +41,11 @@ def _show_models(found: Inspection, out: Output) -> None:
     columns += [Column("tokens", right=True), Column("cost", right=True)]
     rows = [_row(summary, names) for summary in found.models]
     sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
-    best = [_percent(max((s.accuracy[name] or 0.0) for s in found.models)) for name in names]
+    best = [_best(found, name) for name in names]
     oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
-    rows.append(["best per dataset", *best, _percent(_mean_of_best(found)), "", "", ""])
+    known = [value for value in best if value is not None]
+    mean = sum(known) / len(known) if known else None
+    rows.append(["best per dataset", *map(_percent, (*best, mean)), "", "", ""])
     rows.append(["oracle", *oracle, "", "", ""])
     rows.append(["questions", *sizes, "", "", "", ""])
     out.table(columns, rows)
@@ -61,9 +63,9 @@ def _row(summary: ModelSummary, names: list[str]) -> list[str]:
     ]
 
 
-def _mean_of_best(found: Inspection) -> float:
-    best = [max((summary.accuracy[name] or 0.0) for summary in found.models) for name in found.datasets]
-    return sum(best) / len(best)
+def _best(found: Inspection, dataset: str) -> float | None:
+    known = [value for summary in found.models if (value := summary.accuracy[dataset]) is not None]
+    return max(known, default=None)
 
 
 def _percent(value: float | None) -> str:
