@@ -1,0 +1,495 @@
+"""`jisi eval` on recorded answers: the table, the document, exit codes, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.methods.registry import METHODS
+from tests.cli.commands import Run, finish, jisi, says_one_error, start, write_lines
+from tests.cli.evaluation_data import DATASETS, SKILL, TEST_ROWS, answers, build
+
+MANY = "jisi-router,jisi-query,jisi-vote,best-single,best-per-dataset-oracle,cheapest,random,knn,oracle"
+"""Methods that need no call and no training."""
+
+DEFAULT = ("best-single", "jisi-query", "jisi-router", "jisi-vote", "jisi", "oracle")
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank with 28 train and 12 test questions; not to be changed."""
+    return build(tmp_path_factory.mktemp("evaluated"))
+
+
+def evaluate(*arguments: str | Path, stdin: str | bytes | None = None) -> Any:
+    """Return the document of a command that succeeds."""
+    run = jisi("eval", *arguments, "--json", stdin=stdin)
+    assert run.exit_code == 0, run
+    return run.json
+
+
+def by_name(document: Any) -> dict[str, Any]:
+    return {method["name"]: method for method in document["methods"]}
+
+
+def without_seconds(document: Any) -> Any:
+    return {**document, "methods": [{**method, "seconds": None} for method in document["methods"]]}
+
+
+def of_the_test_rows(bank: Path) -> list[dict[str, Any]]:
+    opened = Bank(bank)
+    keys = {opened.questions[row].key for row in opened.test_rows.tolist()}
+    return [line for line in answers() if (line["dataset"], str(line["index"])) in keys]
+
+
+# The table and the document.
+
+
+def test_the_table_has_a_row_per_method_and_a_column_per_dataset(bank: Path) -> None:
+    run = jisi("eval", bank)
+    assert run.exit_code == 0
+    scores, costs = run.stdout.split("\n\n")
+    header, *rows = scores.splitlines()
+    assert header.split()[:5] == ["method", *DATASETS, "Avg", "weighted"]
+    assert [row.split()[0] for row in rows] == list(DEFAULT)
+    assert [row.split()[0] for row in costs.splitlines()[1:]] == list(DEFAULT)
+    document = by_name(evaluate(bank))
+    for row in rows:
+        name, *figures = row.split()
+        averages = document[name]["averages"]
+        if averages is None:
+            assert figures == ["–"] * 4
+        else:
+            expected = [*averages["datasets"].values(), averages["average"], averages["weighted"]]
+            assert figures[:4] == [f"{100 * value:.2f}" for value in expected]
+
+
+def test_what_the_table_cannot_say_stands_on_stderr(bank: Path) -> None:
+    run = jisi("eval", bank)
+    assert re.search(r"jisi: \d+ of 12 questions need calls that were not recorded .*; add --live", run.stderr)
+    assert "95 % paired bootstrap intervals" in run.stderr
+    assert jisi("eval", bank, "-q").stderr == ""
+    assert jisi("eval", bank, "-q").stdout == run.stdout
+
+
+def test_averages_are_those_of_the_recorded_scores(bank: Path) -> None:
+    document = by_name(evaluate(bank, "--method", "model:ada,model:bob,oracle"))
+    rows = of_the_test_rows(bank)
+    assert len(rows) == 2 * TEST_ROWS
+    for name, score in [
+        ("model:ada", lambda line: line["records"]["ada"]),
+        ("model:bob", lambda line: line["records"]["bob"]),
+        ("oracle", lambda line: max(line["records"].values())),
+    ]:
+        means = {
+            dataset: sum(score(line) for line in rows if line["dataset"] == dataset) / TEST_ROWS for dataset in DATASETS
+        }
+        assert document[name]["averages"]["datasets"] == pytest.approx(means)
+        assert document[name]["averages"]["average"] == pytest.approx(sum(means.values()) / 2)
+
+
+def test_the_document_says_all_that_is_needed_to_make_it_again(bank: Path) -> None:
+    document = evaluate(bank, "--gamma", "0.8", "--seed", "7")
+    assert set(document) >= {
+        *("methods", "questions", "test", "bank", "bank_parts", "models", "embedder", "split", "settings", "seed"),
+        *("live", "versions"),
+    }
+    assert document["questions"] == 12
+    assert document["models"] == ["ada", "bob", "cyd"]
+    assert document["split"] == {"fraction": 0.7, "seed": 42}
+    assert document["settings"]["gamma"] == 0.8 and document["settings"]["n_base"] == 50
+    assert (document["seed"], document["live"]) == (7, False)
+    assert document["embedder"]["name"] == "hashing:64" and document["embedder"]["revision"]
+    assert set(document["versions"]) >= {"jisi", "numpy"}
+    assert [len(part) for part in document["bank_parts"]] == [64]
+    router = by_name(document)["jisi-router"]
+    assert set(router) >= {
+        *("name", "questions", "scored", "unscored", "needs_live", "failed", "averages", "versus", "calls", "cost_usd"),
+        *("winner_cost_usd", "modes", "selection", "support_size", "seconds"),
+    }
+    assert set(router["averages"]) == {"datasets", "average", "weighted"}
+    (versus,) = router["versus"]
+    assert set(versus) == {"versus", "average", "low", "high", "wins", "ties", "losses", "questions"}
+    assert versus["versus"] == "best-single"
+    assert set(router["selection"]) == {"*", *DATASETS}
+
+
+def test_the_same_command_gives_the_same_document_but_for_the_seconds(bank: Path) -> None:
+    first, second = (evaluate(bank, "--method", MANY) for _ in range(2))
+    assert without_seconds(first) == without_seconds(second)
+
+
+def test_another_seed_moves_the_intervals_and_nothing_else(bank: Path) -> None:
+    first, second = (by_name(evaluate(bank, "--seed", seed)) for seed in ("1", "2"))
+    oracle = first["oracle"]["versus"][0], second["oracle"]["versus"][0]
+    assert oracle[0]["average"] == oracle[1]["average"]
+    assert first["jisi-router"]["averages"] == second["jisi-router"]["averages"]
+
+
+def test_without_test_the_test_rows_of_the_bank_in_force_are_meant(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = without_seconds(evaluate(bank, "-m", "jisi-router"))
+    assert without_seconds(evaluate("--bank", bank, "-m", "jisi-router")) == expected
+    monkeypatch.setenv("JISI_BANK", str(bank))
+    assert without_seconds(evaluate("-m", "jisi-router")) == expected
+
+
+def test_recorded_answers_are_evaluated_like_the_test_rows_of_a_bank(bank: Path, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "test.jsonl", of_the_test_rows(bank))
+    from_file = evaluate(path, "--bank", bank, "--method", MANY)
+    from_bank = evaluate(bank, "--method", MANY)
+    assert without_seconds(from_file)["methods"] == without_seconds(from_bank)["methods"]
+    assert from_file["test"] == str(path)
+
+
+def test_a_differently_written_file_of_the_same_answers_is_evaluated_the_same(bank: Path, tmp_path: Path) -> None:
+    long = [
+        {
+            **{key: line[key] for key in ("dataset", "index", "query", "gt", "grader")},
+            "model": model,
+            "score": score,
+            "response": line["raw_output"][model],
+            **{key: line["usages"][model][key] for key in ("prompt_tokens", "completion_tokens", "cost")},
+        }
+        for line in reversed(of_the_test_rows(bank))
+        for model, score in line["records"].items()
+    ]
+    path = write_lines(tmp_path / "long.jsonl", long)
+    assert without_seconds(evaluate(path, "--bank", bank))["methods"] == without_seconds(evaluate(bank))["methods"]
+
+
+def test_gaps_in_the_answers_are_answered_by_others_and_counted(bank: Path, tmp_path: Path) -> None:
+    lines = of_the_test_rows(bank)
+    for line in lines[:3]:
+        for part in ("records", "usages", "raw_output"):
+            del line[part]["ada"]
+    path = write_lines(tmp_path / "test.jsonl", lines)
+    document = by_name(evaluate(path, "--bank", bank, "--method", "best-single,model:ada,jisi-vote"))
+    assert document["model:ada"]["failed"] == 3
+    assert document["model:ada"]["modes"] == {"failed": 0.25, "route": 0.75}
+    assert document["best-single"]["modes"] == {"fallback": 0.25, "route": 0.75}
+    assert document["jisi-vote"]["scored"] == 12
+    run = jisi("eval", path, "--bank", bank, "--method", "model:ada")
+    assert "warning: model:ada: no model answered 3 questions; they count as wrong" in run.stderr
+
+
+def test_versus_adds_a_method_and_a_column(bank: Path) -> None:
+    document = by_name(evaluate(bank, "--method", "jisi-router", "--versus", "model:cyd", "--versus", "best-single"))
+    assert list(document) == ["jisi-router", "model:cyd", "best-single"]
+    assert [row["versus"] for row in document["jisi-router"]["versus"]] == ["best-single", "model:cyd"]
+    (versus,) = document["model:cyd"]["versus"]
+    assert versus["wins"] + versus["ties"] + versus["losses"] == 12
+    header = jisi("eval", bank, "--method", "jisi-router", "--versus", "model:cyd").stdout.splitlines()[0]
+    assert "vs model:cyd" in header
+
+
+def test_models_datasets_and_limit_leave_out(bank: Path) -> None:
+    document = evaluate(bank, "--models", "bob,cyd", "--method", "best-single,oracle")
+    assert document["models"] == ["bob", "cyd"]
+    assert set(by_name(document)["best-single"]["selection"]["*"]) == {"bob"}
+    document = evaluate(bank, "--datasets", "trees", "--method", "best-single")
+    assert list(by_name(document)["best-single"]["averages"]["datasets"]) == ["trees"]
+    assert document["questions"] == TEST_ROWS
+    assert evaluate(bank, "--limit", "2", "--method", "best-single")["questions"] == 4
+
+
+@pytest.mark.parametrize("name", [name for name, info in METHODS.items() if info.needs == "recorded"])
+def test_every_method_that_needs_no_call_has_an_average(bank: Path, name: str) -> None:
+    found = by_name(evaluate(bank, "--method", name))[name]
+    assert 0 <= found["averages"]["average"] <= 1
+    assert found["scored"] == 12
+
+
+def test_all_takes_everything_that_a_replay_can_do(bank: Path) -> None:
+    names = list(by_name(evaluate(bank, "--method", "all,model:bob")))
+    assert names == [*(name for name, info in METHODS.items() if info.needs != "live"), "model:bob"]
+
+
+def test_all_goes_without_the_cheapest_where_nobody_knows_a_price(tmp_path: Path) -> None:
+    lines = [{**line, "usages": {}} for line in answers()]
+    source = write_lines(tmp_path / "answers.jsonl", lines)
+    built = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64", "--split", "0.7")
+    assert built.exit_code == 0
+    run = jisi("eval", tmp_path / "bank", "--method", "all", "--json")
+    assert run.exit_code == 0
+    document = by_name(run.json)
+    assert "cheapest" not in document and "random" in document
+    assert "cheapest is left out: `cheapest` needs prices" in run.stderr
+    assert {method["cost_usd"] for method in document.values()} == {None}
+    says_one_error(jisi("eval", tmp_path / "bank", "-m", "cheapest"), 2, "needs prices", "--prices")
+    # Unknown stays unknown, and is not $0.
+    assert "unknown" in jisi("eval", tmp_path / "bank", "-m", "best-single").stdout
+    # Tokens are unknown too, so list prices cannot help.
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps({model: {"input": 1, "output": 2} for model in SKILL}))
+    says_one_error(jisi("eval", tmp_path / "bank", "-m", "cheapest", "--prices", prices), 2, "needs prices")
+
+
+def test_list_methods_names_them_all_without_a_bank() -> None:
+    run = jisi("eval", "--list-methods")
+    assert run.exit_code == 0
+    assert [line.split()[0] for line in run.stdout.splitlines()] == ["method", *METHODS, "model:NAME"]
+    document = jisi("eval", "--list-methods", "--json").json
+    assert [info["name"] for info in document] == [*METHODS, "model:NAME"]
+    assert all(info["description"] and info["needs"] and info["source"] for info in document)
+
+
+# --fail-under.
+
+
+def average(bank: Path, name: str) -> float:
+    return 100 * float(by_name(evaluate(bank, "--method", name))[name]["averages"]["average"])
+
+
+def test_an_average_below_the_threshold_ends_with_6_after_the_table(bank: Path) -> None:
+    reached = average(bank, "model:cyd")
+    run = jisi("eval", bank, "--method", "model:cyd,model:ada", "--fail-under", str(reached + 0.01))
+    assert run.exit_code == 6
+    assert run.stdout == jisi("eval", bank, "--method", "model:cyd,model:ada").stdout
+    (error,) = run.errors
+    assert error.startswith("error: model:cyd reached ")
+    as_json = jisi("eval", bank, "--method", "model:cyd", "--json", "--fail-under", "100")
+    assert as_json.exit_code == 6 and as_json.json["questions"] == 12
+
+
+def test_an_average_at_the_threshold_is_not_below_it(bank: Path) -> None:
+    for name in SKILL:
+        reached = average(bank, f"model:{name}")
+        for wanted in (repr(reached), "0"):
+            assert jisi("eval", bank, "--method", f"model:{name}", "--fail-under", wanted).exit_code == 0
+
+
+def test_the_threshold_is_demanded_of_the_method_that_it_names(bank: Path) -> None:
+    better, worse = average(bank, "oracle"), average(bank, "model:cyd")
+    assert worse < better
+    wanted = (better + worse) / 2
+    methods = ("--method", "model:cyd,oracle")
+    assert jisi("eval", bank, *methods, "--fail-under", f"{wanted}:oracle").exit_code == 0
+    assert jisi("eval", bank, *methods, "--fail-under", f"{wanted}:model:cyd").exit_code == 6
+    assert (
+        jisi("eval", bank, "--method", "model:cyd", "--versus", "oracle", "--fail-under", f"{wanted}:oracle").exit_code
+        == 0
+    )
+
+
+def test_a_method_without_an_average_is_below_every_threshold(bank: Path) -> None:
+    run = jisi("eval", bank, "--method", "jisi", "--t", "0", "--fail-under", "0")
+    assert run.exit_code == 6
+    assert "jisi reached no average" in run.errors[0]
+
+
+@pytest.mark.parametrize("wanted", ["much", "", "nan", "inf", "-1", "101", ":oracle", "50:knn", "50:"])
+def test_a_threshold_that_says_nothing_is_refused(bank: Path, wanted: str) -> None:
+    run = jisi("eval", bank, "--method", "model:cyd,oracle", "--fail-under", wanted)
+    if wanted == "50:":
+        assert run.exit_code in (0, 6)  # no method is named: the first
+    else:
+        says_one_error(run, 2, "--fail-under")
+
+
+# --out.
+
+
+def test_results_are_one_line_per_question_and_method_and_are_used_again(bank: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    first = evaluate(bank, "--out", path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 12 * len(DEFAULT)
+    assert {(line["dataset"], line["index"], line["method"]) for line in lines} == {
+        (line["dataset"], str(line["index"]), method) for line in of_the_test_rows(bank) for method in DEFAULT
+    }
+    content = path.read_bytes()
+    assert without_seconds(evaluate(bank, "--out", path)) == without_seconds(first)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_ends_in_half_a_line_is_gone_on_with(bank: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    expected = without_seconds(evaluate(bank, "--out", path))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:30]) + lines[30][:40])
+    assert without_seconds(evaluate(bank, "--out", path)) == expected
+    assert sorted(path.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_a_file_of_somebody_else_is_refused_and_kept(bank: Path, tmp_path: Path) -> None:
+    path = tmp_path / "thesis.txt"
+    for content in (b"my thesis", b"my thesis\n", b'{"query": "q"}\n'):
+        path.write_bytes(content)
+        says_one_error(jisi("eval", bank, "--out", path), 2, "thesis.txt:1", "not a result", "--out")
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [("--gamma", "0.8"), ("--seed", "43"), ("--models", "ada,bob"), ("--compat", "openjisi")],
+    ids=lambda changes: changes[0],
+)
+def test_results_under_other_settings_are_not_used(bank: Path, tmp_path: Path, changes: Sequence[str]) -> None:
+    path = tmp_path / "results.jsonl"
+    evaluate(bank, "-m", "jisi-router", "--out", path)
+    kept = path.read_bytes()
+    with_old = evaluate(bank, "-m", "jisi-router", *changes, "--out", path)
+    assert without_seconds(with_old) == without_seconds(evaluate(bank, "-m", "jisi-router", *changes))
+    assert path.read_bytes().startswith(kept)
+    assert len(path.read_bytes().splitlines()) == 24
+
+
+def test_results_of_another_bank_or_of_other_answers_are_not_used(bank: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    test = of_the_test_rows(bank)
+    first = write_lines(tmp_path / "first.jsonl", test)
+    second = write_lines(tmp_path / "second.jsonl", [{**line, "records": dict.fromkeys(SKILL, 1.0)} for line in test])
+    # Where all were right anyway, nothing is another.
+    others = sum(0.0 in line["records"].values() for line in test)
+    evaluate(first, "--bank", bank, "-m", "jisi-router", "--out", path)
+    found = evaluate(second, "--bank", bank, "-m", "jisi-router", "--out", path)
+    assert found["methods"][0]["averages"]["average"] == 1.0
+    other = build(tmp_path, "--models", "ada,bob")
+    evaluate(first, "--bank", other, "-m", "jisi-router", "--out", path)
+    assert len(path.read_bytes().splitlines()) == 12 + others + 12
+
+
+# What is refused, and what a reader sees.
+
+
+def test_questions_without_recorded_answers_need_live_calls(bank: Path, tmp_path: Path) -> None:
+    line = json.dumps({"query": "What is 2 plus 2?"}) + "\n"
+    says_one_error(jisi("eval", "-", "--bank", bank, stdin=line), 2, "standard input", "add --live")
+    path = tmp_path / "questions.jsonl"
+    path.write_text(line)
+    says_one_error(jisi("eval", path, "--bank", bank), 2, "questions.jsonl", "add --live")
+
+
+@pytest.mark.parametrize("stdin", ["", "\n\n", "What is 2 plus 2?\n", b"\xff\xfe\x00", "[]\n"])
+def test_standard_input_without_a_question_is_told(bank: Path, stdin: str | bytes) -> None:
+    says_one_error(jisi("eval", "-", "--bank", bank, stdin=stdin), 2, "standard input: no question in it", "`query`")
+
+
+def test_a_bank_of_another_embedder_is_refused_with_both_names(bank: Path, tmp_path: Path) -> None:
+    other = build(tmp_path, embedder="hashing:32")
+    says_one_error(jisi("eval", other, "--bank", bank), 3, "hashing:32", "hashing:64")
+    # The same width is not the same embedder.
+    same_width = Path(shutil.copytree(bank, tmp_path / "same width"))
+    manifest = json.loads((same_width / "bank.json").read_text())
+    manifest["embedder"]["max_tokens"] = 3
+    (same_width / "bank.json").write_text(json.dumps(manifest))
+    says_one_error(jisi("eval", same_width, "--bank", bank), 3, "3 tokens")
+
+
+def test_a_test_bank_without_one_of_the_models_says_so_and_lets_the_others_answer(bank: Path, tmp_path: Path) -> None:
+    other = build(tmp_path, "--models", "bob,cyd")
+    run = jisi("eval", other, "--bank", bank, "--method", "best-single", "--json")
+    assert run.exit_code == 0
+    assert by_name(run.json)["best-single"]["modes"] == {"fallback": 1.0}
+    (warning,) = run.warnings
+    assert "no answer of ada" in warning and "--models" in warning
+    stranger = write_lines(tmp_path / "stranger.jsonl", [{**answers()[0], "records": {"eve": 1}, "raw_output": {}}])
+    says_one_error(jisi("eval", stranger, "--bank", bank), 2, "no answer of the models ada, bob, cyd")
+
+
+def refusals(bank: Path) -> dict[str, tuple[list[str | Path], int, str]]:
+    return {
+        "no bank": (["eval"], 2, "no bank was named"),
+        "no such file": (["eval", "nowhere.jsonl", "--bank", bank], 2, "nowhere.jsonl"),
+        "no such bank": (["eval", "--bank", "nowhere"], 3, "no bank at nowhere"),
+        "no such method": (["eval", bank, "-m", "jisi-best"], 2, "no method is called `jisi-best`"),
+        "no such model": (["eval", bank, "-m", "model:eve"], 2, "the bank has no such model"),
+        "no such reading": (["eval", bank, "-m", "jisi@mine"], 2, "jisi@mine"),
+        "no method": (["eval", bank, "-m", ","], 2, "empty list"),
+        "no such dataset": (["eval", bank, "--datasets", "law"], 2, "has no `law`"),
+        "a live method": (["eval", bank, "-m", "jisi-static"], 2, "add --live"),
+        "a bound, live": (["eval", bank, "-m", "oracle", "--live"], 2, "oracle"),
+        "no pool": (["eval", bank, "--live"], 2, "no models to call"),
+        "no such format": (
+            ["eval", bank / "bank.json", "--bank", bank, "--format", "xml"],
+            2,
+            "no format called `xml`",
+        ),
+        "no such setting": (["eval", bank, "--k", "0"], 2, "k must be"),
+        "weights": (["eval", bank, "--sigma", "0.9"], 2, "must be 1"),
+        "two experiments": (["eval", bank, "--ablate", "--sweep", "gamma=0.9"], 2, "one of them"),
+        "no prices": (["eval", bank, "--prices", "nowhere.json"], 2, "nowhere.json"),
+        "nowhere to write": (["eval", bank, "--out", "nowhere/r.jsonl"], 2, "nowhere/r.jsonl"),
+    }
+
+
+@pytest.mark.parametrize("case", refusals(Path()))
+def test_what_cannot_be_done_is_one_line_with_a_remedy(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command, exit_code, words = refusals(bank)[case]
+    says_one_error(jisi(*command), exit_code, words)
+
+
+@pytest.mark.parametrize("arguments", [("--seed", "-1"), ("--limit", "0"), ("--concurrency", "0"), ("--limit", "x")])
+def test_options_out_of_bounds_are_usage_errors(bank: Path, arguments: tuple[str, str]) -> None:
+    run = jisi("eval", bank, *arguments)
+    assert run.exit_code == 2
+    assert arguments[0] in run.stderr
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly(bank: Path) -> None:
+    process = start("eval", bank, "--method", MANY)
+    assert process.stdout is not None
+    process.stdout.close()
+    err = process.stderr.read() if process.stderr is not None else b""
+    assert process.wait() == 0
+    assert b"Traceback" not in err and b"BrokenPipe" not in err
+
+
+def on_a_terminal(columns: int, *arguments: str | Path) -> Run:
+    """Run a command whose stdout is a terminal of so many columns."""
+    outer, inner = pty.openpty()
+    environment = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}
+    process = start(*arguments, env=environment, stdout=inner, stderr=subprocess.DEVNULL)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(outer, 65_536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(outer)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+    return Run(finish(process).exit_code, text, "")
+
+
+@pytest.mark.parametrize("columns", [45, 60, 80, 100, 200])
+def test_a_terminal_of_any_width_shows_whole_numbers(bank: Path, columns: int) -> None:
+    methods = ("--method", "jisi-router,jisi-vote,oracle,best-single")
+    document = by_name(evaluate(bank, *methods))
+    run = on_a_terminal(columns, "eval", bank, *methods)
+    assert run.exit_code == 0
+    assert max(map(len, run.stdout.splitlines())) <= columns
+    words = run.stdout.split()
+    for name, method in document.items():
+        averages = method["averages"]
+        figures = [*averages["datasets"].values(), averages["average"], averages["weighted"]]
+        differences = [figure for row in method["versus"] for figure in (row["average"], row["low"], row["high"])]
+        shown = [f"{100 * figure:.2f}" for figure in figures] + [f"{100 * figure:+.2f}" for figure in differences]
+        for figure in shown:
+            assert any(word.strip("[],") == figure for word in words), (name, figure)
+        assert f"{method['calls']:.2f}" in words
+        for row in method["versus"]:
+            assert f"{row['wins']}/{row['ties']}/{row['losses']}" in words
+    # Nothing is left out for want of room, either.
+    assert all(title in words for title in (*DATASETS, "Avg", "weighted", "support", "modes"))
+
+
+def test_a_table_that_fits_is_one_table(bank: Path) -> None:
+    run = on_a_terminal(200, "eval", bank, "--method", "jisi-router,oracle")
+    assert run.stdout.split().count("method") == 2  # scores, and costs
