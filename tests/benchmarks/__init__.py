@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against named opponents in the same run, never timed assertions."""
