@@ -103,10 +103,9 @@ def load_config(path: Path | None) -> Config:
         return Config()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     _refuse_unknown(path, "the file", data, _TABLES)
-    embedder = _table(path, data, "embedder", _EMBEDDER_KEYS)
     bank = data.get("bank")
     if bank is not None and not isinstance(bank, str):
         raise InputError(f"{path}: `bank` must be a path in quotes")
@@ -114,7 +113,7 @@ def load_config(path: Path | None) -> Config:
         path=path,
         bank=path.parent / Path(bank).expanduser() if bank else None,
         models=_models(path, data.get("models", [])),
-        embedder=embedder,
+        embedder=_embedder(path, _table(path, data, "embedder", _EMBEDDER_KEYS)),
         routing=_table(path, data, "routing", None),
         budget=_table(path, data, "budget", _BUDGET_KEYS),
     )
@@ -134,6 +133,22 @@ def _table(path: Path, data: Mapping[str, Any], name: str, known: set[str] | Non
     if known is not None:
         _refuse_unknown(path, f"[{name}]", table, known)
     return table
+
+
+def _embedder(path: Path, table: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in ("name", "revision"):
+        _text(path, "[embedder]", table, key)
+    if not isinstance(table.get("prompt", ""), str):
+        raise InputError(f"{path}: [embedder]: `prompt` must be text in quotes")
+    if table.get("truncation", "head") not in ("head", "tail"):
+        raise InputError(f'{path}: [embedder]: `truncation` must be "head" or "tail"')
+    _check_limit(path, "[embedder]", "max_tokens", table.get("max_tokens"))
+    return table
+
+
+def _check_limit(path: Path, where: str, key: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"{path}: {where}: `{key}` must be a whole number from 1")
 
 
 def _models(path: Path, tables: object) -> tuple[ModelEntry, ...]:
@@ -162,9 +177,7 @@ def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
             f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, never from this file"
         )
     for limit in _LIMITS:
-        value = table.get(limit)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{path}: {where}: `{limit}` must be a whole number from 1")
+        _check_limit(path, where, limit, table.get(limit))
     return ModelEntry(
         name=_text(path, where, table, "name") or litellm,
         litellm=litellm,

@@ -67,6 +67,7 @@ class Bank:
             raise BankError(f"{path} holds no answers; build it again with --force")
         self.dimension: int = self.manifest.embedder.dimension or 0
         self._vectors: dict[str, NDArray[np.floating]] = {}
+        self._answers: dict[str, AnswerColumns] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -117,7 +118,12 @@ class Bank:
         return column_vectors(column, self.dimension).astype(np.float32, copy=False)
 
     def answers(self, model: str) -> AnswerColumns:
-        """Return one model's answers to all questions."""
+        """Return one model's answers to all questions; read once and kept."""
+        if model not in self._answers:
+            self._answers[model] = self._read_answers(model)
+        return self._answers[model]
+
+    def _read_answers(self, model: str) -> AnswerColumns:
         names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
         status = np.full(self.rows, "missing", dtype="U8")
         numbers = [np.full(self.rows, np.nan) for _ in names[1:]]
@@ -126,6 +132,8 @@ class Bank:
             for values, name in zip(numbers, names[1:], strict=True):
                 # Arrow turns nulls into NaN only once integers are floats.
                 values[rows] = table.column(name).cast("float64").to_numpy()
+        for values in (status, *numbers):
+            values.setflags(write=False)
         return AnswerColumns(status, *numbers)
 
     def responses(self, model: str) -> list[str | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
 from jisi_cli.bank.importers.questions import read_questions
@@ -18,6 +21,9 @@ from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.protocol import Call, Query, Silent
 from jisi_cli.scoring import Coarse
 
+if TYPE_CHECKING:
+    from jisi_cli.llm.live import LivePool
+
 _NEIGHBOURS = 10
 _BLOCK = 256
 
@@ -29,8 +35,14 @@ def route_one(
     (query,) = session.queries([text])
     method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
     (first,) = method.plan([query])
-    decision, calls = _decide(session, method, query, first, options)
-    data = _to_json(session, text, decision, calls, explain=explain)
+    described = neighbours_of(session) if explain else None
+
+    async def decide() -> tuple[Decision, dict[str, Any]]:
+        async with _probing(session, options) as pool:
+            decision, calls = await _decide(session, method, query, first, pool)
+        return decision, _to_json(session, text, decision, calls, described)
+
+    decision, data = session.run(decide())
     if as_line:
         session.out.json_line(data)
     elif as_json:
@@ -46,27 +58,35 @@ def route_many(session: Session, source: Path, options: PoolOptions | None, *, e
     if not questions:
         raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
     method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
-    for start in range(0, len(questions), _BLOCK):
-        block = questions[start : start + _BLOCK]
-        queries = session.queries([question.query for question in block])
-        for question, query, first in zip(block, queries, method.plan(queries), strict=True):
-            decision, calls = _decide(session, method, query, first, options)
-            data = _to_json(session, question.query, decision, calls, explain=explain)
-            session.out.json_line({"dataset": question.dataset, "index": question.index, **data})
+    described = neighbours_of(session) if explain else None
+
+    async def decide_all() -> None:
+        # One pool, and so one budget, for the whole run.
+        async with _probing(session, options) as pool:
+            for start in range(0, len(questions), _BLOCK):
+                block = questions[start : start + _BLOCK]
+                queries = session.queries([question.query for question in block])
+                for question, query, first in zip(block, queries, method.plan(queries), strict=True):
+                    decision, calls = await _decide(session, method, query, first, pool)
+                    data = _to_json(session, question.query, decision, calls, described)
+                    session.out.json_line({"dataset": question.dataset, "index": question.index, **data})
+
+    session.run(decide_all())
     problems.summarise()
 
 
-def _decide(
-    session: Session, method: JiSi, query: Query, first: Coarse, options: PoolOptions | None
+def _probing(session: Session, options: PoolOptions | None) -> AbstractAsyncContextManager[LivePool | None]:
+    """Open the pool where candidates are to be called."""
+    return nullcontext() if options is None else session.pool(options)
+
+
+async def _decide(
+    session: Session, method: JiSi, query: Query, first: Coarse, pool: LivePool | None
 ) -> tuple[Decision, tuple[Call, ...]]:
-    if options is None:
+    if pool is None:
+        await asyncio.sleep(0)  # where Ctrl-C is let in
         return Decision(session.models, first), ()
-
-    async def probe() -> tuple[Decision, tuple[Call, ...]]:
-        async with session.pool(options) as pool:
-            return await method.probe(query, first, pool.about(query=query.text), Silent())
-
-    return session.run(probe())
+    return await method.probe(query, first, pool.about(query=query.text), Silent())
 
 
 def neighbours_of(session: Session) -> list[dict[str, Any]]:
@@ -89,10 +109,14 @@ def neighbours_of(session: Session) -> list[dict[str, Any]]:
 
 
 def _to_json(
-    session: Session, text: str, decision: Decision, calls: tuple[Call, ...], *, explain: bool
+    session: Session,
+    text: str,
+    decision: Decision,
+    calls: tuple[Call, ...],
+    described: Sequence[Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
-    described = neighbours_of(session) if explain else ()
-    data = decision.to_json(_NEIGHBOURS if explain else 0, described)
+    """Return a decision as plain data; with neighbours where the bank's rows are described."""
+    data = decision.to_json(0) if described is None else decision.to_json(_NEIGHBOURS, described)
     for row in data["models"]:
         usage = _usage(session, row["model"], decision.coarse)
         row["expected_completion_tokens"] = usage.completion_tokens
