@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre
-from jisi_cli.methods.descent import Descent, Standard, first_weights, hold_out, minimise
+from jisi_cli.methods.descent import Descent, Standard, hold_out, minimise
 from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
@@ -40,7 +40,7 @@ class ZooterSettings:
 
     smoothing: float = 0.3
     clusters: int = 64
-    rate: float = 1e-3
+    rate: float = 1e-4
     decay: float = 0.01
     batch: int = 256
     epochs: int = 50
@@ -52,8 +52,8 @@ class Zooter:
 
     What differs from the original: a reward is the recorded score, not a reward model's; clusters of query vectors
     stand for tags that a model gives; the regression is linear over frozen, standardised vectors where the original
-    trains an encoder. A missing score is its cluster's mean. Training ends where a tenth of the train
-    rows is best.
+    trains an encoder, and starts from the mean of the targets. A missing score is its cluster's mean. Training
+    ends where a tenth of the train rows is best.
 
     Args:
         examples: Train rows.
@@ -97,8 +97,9 @@ def _train(examples: Examples, settings: ZooterSettings, seed: int) -> State:
         # The Kullback-Leibler divergence less the entropy of the targets, which nothing can change.
         return -(targets[rows] * chances).sum(dim=1).mean()
 
-    rng = np.random.default_rng(seed)
     models, width = len(examples.models), examples.vectors.shape[1]
-    start = {"weights": 0.01 * first_weights(rng, models, width), "bias": np.zeros(models)}
+    # The best that can be said without looking at the question; the rest is learned from there.
+    usual = torch.log(targets[torch.from_numpy(train)].mean(dim=0)).numpy().astype(np.float64)
+    start = {"weights": np.zeros((models, width)), "bias": usual}
     how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
     return {**minimise(loss, start, train, held_out, how, seed), "mean": standard.mean, "scale": standard.scale}
