@@ -1,0 +1,269 @@
+"""`jisi eval --live`: graded answers, what they cost, budgets, failing servers, and a client that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.llm.live import query_hash
+from tests.cli.commands import ROOT, Run, finish, jisi, pool_file, says_one_error, start, wait_for
+from tests.cli.evaluation_data import SKILL, build
+from tests.loopback import Loopback, journal_count
+
+MODELS = tuple(SKILL)
+DEFAULT = ("best-single", "jisi-query", "jisi-router", "jisi-vote", "jisi")
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture
+def pool(tmp_path: Path, loopback: Loopback) -> Path:
+    """Three models; the question is a number, which ada and bob repeat and cyd does not."""
+    loopback.script("ada", "The answer is {question}")
+    loopback.script("bob", "I think so too. The answer is {question}")
+    loopback.script("cyd", "The answer is 1{question}")
+    return pool_file(tmp_path / "jisi.toml", loopback, MODELS)
+
+
+def questions(count: int, **fields: object) -> list[dict[str, Any]]:
+    """Return questions that are their own answers."""
+    return [
+        {"dataset": ("odd", "even")[n % 2], "index": n, "query": str(100 + n), "gt": str(100 + n), "grader": "numeric"}
+        | fields
+        for n in range(count)
+    ]
+
+
+def lines(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def live(bank: Path, pool: Path, *arguments: str | Path, stdin: str, test: str = "-") -> Run:
+    return jisi("eval", test, "--bank", bank, "--config", pool, "--live", "--json", *arguments, stdin=stdin)
+
+
+def by_name(run: Run) -> dict[str, Any]:
+    assert run.exit_code == 0, run
+    return {method["name"]: method for method in run.json["methods"]}
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_answers_are_asked_graded_and_kept(bank: Path, pool: Path, loopback: Loopback, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    run = live(bank, pool, "--method", "model:ada,model:cyd", "--out", path, stdin=lines(questions(6)))
+    document = by_name(run)
+    assert document["model:ada"]["averages"] == {"datasets": {"even": 1.0, "odd": 1.0}, "average": 1.0, "weighted": 1.0}
+    assert document["model:cyd"]["averages"]["average"] == 0.0
+    assert run.json["live"] is True and run.json["test"] == "standard input"
+    assert loopback.count() == 12
+    assert {line["answer"] for line in results(path) if line["method"] == "model:ada"} == {
+        f"The answer is {100 + n}" for n in range(6)
+    }
+
+
+def test_a_question_without_reference_or_grader_is_answered_and_unscored(bank: Path, pool: Path) -> None:
+    for missing in ("gt", "grader"):
+        rows = questions(4)
+        del rows[0][missing]
+        run = live(bank, pool, "--method", "model:ada", stdin=lines(rows))
+        document = by_name(run)
+        assert (document["model:ada"]["scored"], document["model:ada"]["unscored"]) == (3, 1)
+        shown = jisi("eval", "-", "--bank", bank, "--config", pool, "--live", "-m", "model:ada", stdin=lines(rows))
+        assert "warning: model:ada: 1 answers have no score" in shown.stderr
+
+
+def test_the_default_methods_run_live_and_share_their_calls(bank: Path, pool: Path, loopback: Loopback) -> None:
+    document = by_name(live(bank, pool, stdin=lines(questions(5))))
+    assert tuple(document) == DEFAULT
+    assert {method["scored"] for method in document.values()} == {5}
+    asked = Counter(json.dumps(request.body["messages"]) + request.model for request in loopback.requests)
+    assert max(asked.values()) == 1
+
+
+def test_calls_are_booked_with_their_data_set_their_question_and_their_role(bank: Path, pool: Path) -> None:
+    by_name(live(bank, pool, "--method", "jisi", "--t", "0", stdin=lines(questions(2))))
+    rows = list(Ledger(ledger_path(), warn=pytest.fail).rows())
+    booked = {(row.command, row.dataset, row.query_hash, row.role) for row in rows}
+    assert booked == {
+        ("eval", dataset, query_hash(query), role)
+        for dataset, query in (("odd", "100"), ("even", "101"))
+        for role in ("probe", "aggregator")
+    }
+
+
+def test_dollars_are_those_of_the_pool_file_whether_cached_or_not(bank: Path, pool: Path) -> None:
+    first = by_name(live(bank, pool, "--method", "model:ada,jisi-vote", stdin=lines(questions(3))))
+    second = by_name(live(bank, pool, "--method", "model:ada,jisi-vote", stdin=lines(questions(3))))
+    # One word of prompt at 1 dollar and four of answer at 2, per million.
+    assert first["model:ada"]["cost_usd"] == first["model:ada"]["winner_cost_usd"] == pytest.approx(9e-6)
+    for name, method in first.items():
+        assert {**second[name], "seconds": None} == {**method, "seconds": None}
+
+
+def test_a_dead_model_is_stood_in_for_and_its_failure_costs_nothing(bank: Path, pool: Path, loopback: Loopback) -> None:
+    loopback.script("ada", every=1)
+    document = by_name(live(bank, pool, "--method", "best-single,model:ada,jisi-vote", stdin=lines(questions(4))))
+    assert document["best-single"]["modes"] == {"fallback": 1.0}
+    assert document["best-single"]["averages"]["average"] == 1.0
+    assert document["best-single"]["cost_usd"] == document["best-single"]["winner_cost_usd"] is not None
+    assert document["model:ada"]["failed"] == 4
+    assert document["model:ada"]["averages"]["average"] == 0.0
+    assert document["jisi-vote"]["failed"] == 0
+
+
+def test_a_grader_that_does_not_exist_is_told_before_anything_is_paid(
+    bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    run = live(bank, pool, stdin=lines(questions(4, grader="bleurt")))
+    says_one_error(run, 2, "odd/0: no grader is called `bleurt`")
+    assert loopback.count() == 0
+
+
+def test_a_budget_stops_the_run_with_5_and_more_money_goes_on(
+    bank: Path, pool: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    path, rows = tmp_path / "r.jsonl", lines(questions(20))
+    # The worst case of a call is 1,000 tokens of answer, $0.002; it costs $0.000009.
+    stopped = live(bank, pool, "-m", "model:ada", "--out", path, "--max-cost", "0.0021", stdin=rows)
+    says_one_error(stopped, 5, "--max-cost")
+    assert 0 < len(results(path)) == loopback.count() < 20
+    document = by_name(live(bank, pool, "-m", "model:ada", "--out", path, "--max-cost", "1", stdin=rows))
+    assert document["model:ada"]["scored"] == 20
+    assert loopback.count() == 20
+
+
+def test_a_bank_is_asked_live_on_its_test_rows(bank: Path, pool: Path, loopback: Loopback) -> None:
+    document = by_name(live(bank, pool, "-m", "model:bob", stdin="", test=str(bank)))
+    assert document["model:bob"]["questions"] == 12
+    assert loopback.count("bob") == 12
+
+
+def test_another_model_behind_a_name_is_asked_anew(bank: Path, pool: Path, loopback: Loopback, tmp_path: Path) -> None:
+    path, rows = tmp_path / "r.jsonl", lines(questions(3))
+    by_name(live(bank, pool, "-m", "model:ada", "--out", path, stdin=rows))
+    loopback.script("eve", "The answer is 0")
+    pool.write_text(pool.read_text().replace('litellm = "openai/ada"', 'litellm = "openai/eve"'))
+    document = by_name(live(bank, pool, "-m", "model:ada", "--out", path, stdin=rows))
+    assert document["model:ada"]["averages"]["average"] == 0.0
+    assert loopback.count("eve") == 3
+
+
+# A client that is killed. The server is a process of its own: its journal says what was paid.
+
+COUNT = 24
+AT_ONCE = 4
+
+
+class Server(NamedTuple):
+    api_base: str
+    journal: Path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Three models that take a moment and fail one call in ten."""
+    script, journal = tmp_path / "script.json", tmp_path / "journal.jsonl"
+    how = {"delay": 0.02, "every": 10, "every_fault": {"kind": "status", "status": 503, "retry_after": 0}}
+    texts = {"ada": "The answer is {question}", "bob": "It is 7. The answer is {question}", "cyd": "The answer is 7"}
+    script.write_text(json.dumps({"models": {model: {"text": text, **how} for model, text in texts.items()}}))
+    command = [sys.executable, "-m", "tests.loopback", "--script", str(script), "--journal", str(journal)]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}/v1", journal)
+    process.kill()
+    process.communicate()
+
+
+def paid(journal: Path) -> Counter[str]:
+    """Return how often each request was answered in full."""
+    found = (json.loads(line) for line in journal.read_text().splitlines())
+    return Counter(line["key"] for line in found if line["event"] == "answered")
+
+
+def answered(journal: Path) -> int:
+    return journal_count(journal, "answered") if journal.exists() else 0
+
+
+@pytest.mark.parametrize("killed_after", [5, 60])
+def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_twice(
+    bank: Path, tmp_path: Path, server: Server, killed_after: int
+) -> None:
+    pool, path, source = tmp_path / "jisi.toml", tmp_path / "r.jsonl", tmp_path / "questions.jsonl"
+    entry = 'name = "{0}"\nlitellm = "openai/{0}"\napi_base = "{1}"\nprice = {{ input = 1, output = 2 }}\n'
+    pool.write_text("\n".join("[[models]]\n" + entry.format(model, server.api_base) for model in MODELS))
+    source.write_text(lines(questions(COUNT)))
+    command = ["eval", "-", "--bank", bank, "--config", pool, "--live", "--out", path, "--json"]
+    command += ["--concurrency", str(AT_ONCE)]
+
+    with source.open("rb") as stdin:
+        first = start(*command, stdin=stdin)
+        wait_for(first, lambda: answered(server.journal) >= killed_after)
+        os.kill(first.pid, signal.SIGKILL)
+        assert finish(first).exit_code == -signal.SIGKILL
+    before = paid(server.journal)
+    # What stands in the file was paid for once and for all.
+    kept = path.read_bytes() if path.exists() else b""
+    kept = kept[: kept.rfind(b"\n") + 1]
+
+    with source.open("rb") as stdin:
+        second = finish(start(*command, stdin=stdin))
+    document = by_name(second)
+    assert tuple(document) == DEFAULT
+    for method in document.values():
+        assert (method["questions"], method["scored"], method["failed"]) == (COUNT, COUNT, 0)
+    found = results(path)
+    assert path.read_bytes().startswith(kept)
+    assert Counter((line["method"], line["index"]) for line in found) == Counter(
+        (name, str(n)) for name in DEFAULT for n in range(COUNT)
+    )
+    # Only a call that was out when the client died can have been answered to nobody.
+    again = {key for key, times in paid(server.journal).items() if times > 1}
+    assert len(again) <= AT_ONCE
+    assert max(paid(server.journal).values()) <= 2
+    assert not again - set(before)
+
+    total = paid(server.journal)
+    with source.open("rb") as stdin:
+        third = finish(start(*command, stdin=stdin))
+    assert [{**method, "seconds": None} for method in by_name(third).values()] == [
+        {**method, "seconds": None} for method in document.values()
+    ]
+    assert paid(server.journal) == total
+
+
+def test_interrupted_it_ends_with_130_and_goes_on_later(bank: Path, tmp_path: Path, loopback: Loopback) -> None:
+    for model in MODELS:
+        loopback.script(model, "The answer is {question}", delay=0.05)
+    pool, path, source = tmp_path / "jisi.toml", tmp_path / "r.jsonl", tmp_path / "questions.jsonl"
+    pool_file(pool, loopback, MODELS)
+    source.write_text(lines(questions(30)))
+    command = ["eval", source, "--bank", bank, "--config", pool, "--live", "--out", path, "-m", "model:ada"]
+    process = start(*command, "--concurrency", "2")
+    wait_for(process, lambda: loopback.count() >= 6)
+    process.send_signal(signal.SIGINT)
+    run = finish(process)
+    assert run.exit_code == 130
+    assert run.stdout == "" and "Traceback" not in run.stderr
+    assert not re.search("never|Unclosed|destroyed|ResourceWarning|LiteLLM", run.stderr)
+    done = loopback.count()
+    assert done < 30
+    assert finish(start(*command, "--concurrency", "2")).exit_code == 0
+    assert loopback.count() <= 30 + 2
+    assert sorted(int(line["index"]) for line in results(path)) == list(range(30))
