@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
@@ -21,6 +22,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output, count
+from jisi_cli.grading.options import GradingOptions
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make a bank of recorded answers, or look into one."
@@ -33,6 +35,7 @@ BankArgument = Annotated[
 
 
 @app.command("build")
+@grading_options
 def build(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder.")],
@@ -99,6 +102,8 @@ def build(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
+    *,
+    grading: GradingOptions,
 ) -> None:
     """Make a bank from recorded answers, or with --call from questions.
 
@@ -109,9 +114,11 @@ def build(
     """
     from jisi_cli.cli.building import BuildRequest, run_build
     from jisi_cli.cli.collecting import CallRequest
+    from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
+    require_grading("--call", grading, present=call)
     pool = PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store)
     request = BuildRequest(
         sources=tuple(sources),
@@ -130,7 +137,7 @@ def build(
         device=device,
         batch_size=batch_size,
         strict=strict,
-        call=CallRequest(split_names(models), retry_failed, pool) if call else None,
+        call=CallRequest(split_names(models), retry_failed, pool, grading) if call else None,
         save_answers=save_answers,
     )
     report = run_build(request, read_config(config), out)
@@ -152,6 +159,56 @@ def build(
     known = f", {count(report.known, 'answer')} known already" if report.known else ""
     cut = f", {count(report.truncated, 'text')} truncated" if report.truncated else ""
     out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
+
+
+@app.command("grade")
+@grading_options
+def grade(
+    bank: BankArgument = None,
+    config: ConfigOption = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--models", metavar="NAMES", help="Only responses of these models.")
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and ask no judge.")] = False,
+    max_cost: MaxCostOption = None,
+    concurrency: ConcurrencyOption = None,
+    timeout: TimeoutOption = None,
+    no_store: NoStoreOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    grading: GradingOptions,
+) -> None:
+    """Grade the responses of a bank again; no model is called but a judge, where one is asked for.
+
+    Each question says how it is graded, unless --grader does. The scores change in one step, the vectors stay.
+
+    Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
+    """
+    from jisi_cli.cli.grading import GradeRequest, raise_if_stopped, run_grading, show_grading
+    from jisi_cli.cli.options import bank_path
+    from jisi_cli.cli.pool import PoolOptions
+
+    out = Output(quiet=quiet, verbose=verbose)
+    settings = read_config(config)
+    request = GradeRequest(
+        bank=bank_path(bank, settings),
+        models=split_names(models),
+        datasets=split_names(datasets),
+        grading=grading,
+        dry_run=dry_run,
+        pool=PoolOptions("bank grade", True, timeout, max_cost, concurrency, store=not no_store),
+    )
+    data = run_grading(request, settings, out)
+    if as_json:
+        out.json(data)
+    else:
+        show_grading(data, out)
+    raise_if_stopped(data)
 
 
 @app.command("inspect")

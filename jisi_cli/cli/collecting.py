@@ -6,18 +6,21 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.bank.records import Question
+from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
 from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.options import GradingOptions
 
 _SHOWN_FAILURES = 5
 
@@ -30,11 +33,13 @@ class CallRequest:
         models: Models of the pool; None for all.
         retry_failed: Ask again what the bank holds as failed.
         pool: How calls are made.
+        grading: Which graders grade, and what they may do.
     """
 
     models: Sequence[str] | None
     retry_failed: bool
     pool: PoolOptions
+    grading: GradingOptions = field(default_factory=GradingOptions)
 
 
 def read_all_questions(
@@ -103,9 +108,12 @@ async def _collect(
     pairs: Sequence[Pair], models: Sequence[str], request: CallRequest, config: Config, out: Output
 ) -> Collected:
     with _progress(out) as on_record:
-        async with open_pool(config, models, request.pool, out) as pool:
+        async with open_pool(config, [*models, *judges_of(request.grading, config)], request.pool, out) as pool:
             concurrency = pool_concurrency(config, request.pool)
-            return await collect(pairs, pool, concurrency=concurrency, on_record=on_record)
+            with GraderSet(request.grading, pool) as graders:
+                collected = await collect(pairs, pool, concurrency=concurrency, graders=graders, on_record=on_record)
+    note_grading(graders, out)
+    return collected
 
 
 def _known(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
     BankOption,
     ConcurrencyOption,
@@ -23,12 +24,14 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
+from jisi_cli.grading.options import GradingOptions
 
 _DEFAULT_METHODS = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
 _BOUND = "oracle"
 """It is read off recorded answers, so a live run goes without it."""
 
 
+@grading_options
 @routing_options
 def evaluate(
     test: Annotated[
@@ -89,12 +92,14 @@ def evaluate(
     verbose: VerboseOption = False,
     *,
     routing: dict[str, object],
+    grading: GradingOptions,
 ) -> None:
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
     from jisi_cli.cli.evaluating import EvalRequest, run_eval, show_methods
+    from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
@@ -103,6 +108,7 @@ def evaluate(
         return
     if sum(map(bool, (sweep, grow, ablate))) > 1:
         raise InputError("--sweep, --grow and --ablate are experiments of their own; give one of them")
+    require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,
         bank=bank,
@@ -125,6 +131,7 @@ def evaluate(
         strict=strict,
         pool=PoolOptions("eval", True, timeout, max_cost, concurrency, store=not no_store),
         routing=routing,
+        grading=grading,
         as_json=as_json,
     )
     run_eval(request, out)

@@ -12,8 +12,9 @@ import numpy as np
 
 import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.cli.pool import PoolOptions, pool_concurrency
+from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.reading import read_text
 from jisi_cli.cli.report_view import show_report
 from jisi_cli.cli.session import PoolUse, Session
@@ -29,6 +30,8 @@ from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.options import GradingOptions
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Pool
 from jisi_cli.methods.registry import METHODS, MethodContext, make_method, method_info
@@ -66,6 +69,7 @@ class EvalRequest:
     strict: bool
     pool: PoolOptions
     routing: Mapping[str, Any]
+    grading: GradingOptions
     as_json: bool
 
 
@@ -270,7 +274,8 @@ async def _run_all(
 ) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
     if not request.live:
         return await _run_on(tests.pool, contestants, tests, request, out, concurrency=1)
-    async with session.pool(request.pool) as pool:
+    models = [*session.models, *judges_of(request.grading, session.config)]
+    async with open_pool(session.config, models, request.pool, out) as pool:
         concurrency = pool_concurrency(session.config, request.pool)
         return await _run_on(pool, contestants, tests, request, out, concurrency=concurrency)
 
@@ -285,9 +290,10 @@ async def _run_on(
     concurrency: int,
 ) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
     results, timings = {}, {}
-    with ResultFile(request.out_file) as file:
+    with ResultFile(request.out_file) as file, GraderSet(request.grading, pool) as graders:
         for contestant in contestants:
-            found, timing = await run_method(contestant, tests, pool, file, concurrency=concurrency)
+            found, timing = await run_method(contestant, tests, pool, file, concurrency=concurrency, graders=graders)
             results[contestant.name], timings[contestant.name] = found, timing
             out.detail(f"{contestant.name}: {timing.plan:.2f} s planning, {timing.answer:.2f} s answering")
+    note_grading(graders, out)
     return results, timings

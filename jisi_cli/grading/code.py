@@ -9,6 +9,7 @@ import secrets
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,16 @@ class Code:
     kernel lacks Landlock or seccomp, and on other systems, Python's audit hooks deny what they can,
     which stops accidents and not attacks. It protects this machine from answers. It does not protect
     the tests: they run in the answer's process, and an answer written to fool them can.
+
+    Args:
+        limits: What one run may use up.
+        warn: Told, once, when the kernel of this machine confines less than Linux can.
     """
 
-    def __init__(self, limits: CodeLimits | None = None) -> None:
+    def __init__(self, limits: CodeLimits | None = None, warn: Callable[[str], None] | None = None) -> None:
         self._limits = limits or CodeLimits()
         self._processes = Processes()
+        self._warn = warn
 
     def grade(self, submission: Submission) -> float | None:
         """Return 1.0 when all tests pass, 0.0 when one fails or the code breaks off, None without code.
@@ -103,7 +109,15 @@ class Code:
         if not finished.errors.startswith(b"ready") and finished.code is not None:
             reason = finished.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise JisiError(f"answers cannot be run here ({reason}); grade without `code`")
+        if finished.errors:
+            self._note_layers(finished.errors.partition(b"\n")[0])
         return finished
+
+    def _note_layers(self, ready: bytes) -> None:
+        missing = [layer for layer in ("landlock", "seccomp") if layer.encode() not in ready.split()]
+        warn, self._warn = self._warn, None
+        if missing and warn is not None:
+            warn(f"answers ran without {' and '.join(missing)}: against code that means harm this system protects less")
 
 
 def _tests(reference: str) -> str | list[_Case]:

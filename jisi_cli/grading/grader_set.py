@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -34,6 +34,8 @@ class GraderSet:
         self.bill = JudgeBill()
         self.unscored: Counter[str] = Counter()
         """Why responses have no score: `grader: reason` -> how many."""
+        self.warnings: list[str] = []
+        """What the user should know about how grading was done."""
         self._pool = pool
         self._texts: dict[str, Grader] = {}
         self._processes: dict[GraderSpec, ProcessGrader] = {}
@@ -108,7 +110,7 @@ class GraderSet:
         elif spec.name in COSTLY:
             self._models[spec] = self._model_grader(spec)
         else:
-            self._processes[spec] = _process_grader(spec)
+            self._processes[spec] = _process_grader(spec, self.warnings.append)
 
     def _refuse(self, spec: GraderSpec) -> None:
         """Raise what a grader lacks."""
@@ -134,11 +136,11 @@ class GraderSet:
         return Judge(bench) if spec.name == "judge" else Pairwise(bench)
 
 
-def _process_grader(spec: GraderSpec) -> ProcessGrader:
+def _process_grader(spec: GraderSpec, warn: Callable[[str], None]) -> ProcessGrader:
     if spec.name == "code":
         from jisi_cli.grading.code import Code
 
-        return Code()
+        return Code(warn=warn)
     if spec.name == "command":
         from jisi_cli.grading.command import Command
 

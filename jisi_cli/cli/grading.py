@@ -1,0 +1,179 @@
+"""What `jisi bank grade` does, and what every command that grades says about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.build import exclusive
+from jisi_cli.bank.rescoring import commit_scores
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
+from jisi_cli.cli.progress import OnProgress, counted
+from jisi_cli.collection.regrade import ModelGrades, Regraded, regrade
+from jisi_cli.config import Config
+from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.options import GradingOptions
+
+_SHOWN_REASONS = 5
+_NO_FLAGS = GradingOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class GradeRequest:
+    """The command line of `jisi bank grade`."""
+
+    bank: Path
+    models: Sequence[str] | None
+    datasets: Sequence[str] | None
+    grading: GradingOptions
+    dry_run: bool
+    pool: PoolOptions
+
+
+def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str, Any]:
+    """Grade a bank's responses again; return what changed as plain data.
+
+    Raises:
+        BankError: The bank cannot be used, or is being built.
+        InputError: A grader, a model or a data set cannot be used.
+    """
+    bank = Bank(request.bank)
+    with nullcontext() if request.dry_run else exclusive(request.bank):
+        # Only what is read under the lock is what will be replaced.
+        bank = bank if request.dry_run else Bank(request.bank)
+        with counted(out, "grading") as on_progress:
+            found, graders = asyncio.run(_regrade(bank, request, config, out, on_progress))
+        written = not request.dry_run and bool(found.changed or found.graders)
+        if written:
+            scores = {model: grades.scores for model, grades in found.models.items()}
+            commit_scores(bank, scores, found.graders)
+    note_grading(graders, out)
+    return {
+        "bank": str(request.bank),
+        "models": {model: _summary(grades) for model, grades in found.models.items()},
+        "graded": sum(grades.graded for grades in found.models.values()),
+        "changed": found.changed,
+        "unscored": sum(grades.unscored for grades in found.models.values()),
+        "unscored_because": dict(graders.unscored),
+        "left_as_they_are": found.left,
+        "left_to_a_judge": found.costly,
+        "judge_calls": graders.bill.calls,
+        "judge_cost_usd": graders.bill.cost_usd,
+        "written": written,
+        "stopped": found.stopped,
+    }
+
+
+def show_grading(data: dict[str, Any], out: Output) -> None:
+    """Tell what grading again changed."""
+    columns = [Column("model"), *(Column(title, right=True) for title in _TITLES)]
+    rows = [
+        [model, *(f"{grades[name]:,}" for name in _COUNTS), _percent(grades["before"]), _percent(grades["after"])]
+        for model, grades in data["models"].items()
+    ]
+    out.table(columns, rows)
+    if data["left_as_they_are"]:
+        out.note(f"{count(data['left_as_they_are'], 'response')} left as they are: no grader or no reference")
+    if data["left_to_a_judge"]:
+        out.note(f"{count(data['left_to_a_judge'], 'response')} would be shown to the judge; it was not asked")
+    out.note(
+        f"{count(data['changed'], 'score')} changed in {data['bank']}" if data["written"] else "nothing was written"
+    )
+
+
+def raise_if_stopped(data: dict[str, Any]) -> None:
+    """End the command as a budget demands, after what was graded is in the bank.
+
+    Raises:
+        BudgetError: A budget stopped the judge.
+    """
+    if data["stopped"] is not None:
+        raise BudgetError(f"{data['bank']} holds what the budget allowed; raise --max-cost: {data['stopped']}")
+
+
+def note_grading(graders: GraderSet, out: Output) -> None:
+    """Say why responses have no score, what the judge cost, and how well code was confined."""
+    reasons = graders.unscored.most_common()
+    for reason, number in reasons[:_SHOWN_REASONS]:
+        out.note(f"{count(number, 'response')} unscored by {one_line(reason, 300)}")
+    rest = sum(number for _, number in reasons[_SHOWN_REASONS:])
+    if rest:
+        out.note(f"{count(rest, 'response')} unscored for {len(reasons) - _SHOWN_REASONS:,} other reasons")
+    if graders.bill.calls:
+        out.note(f"{count(graders.bill.calls, 'call')} of the judge for {dollars(graders.bill.cost_usd)}")
+    for warning in graders.warnings:
+        out.warn(warning)
+
+
+def require_grading(needed: str, grading: GradingOptions, *, present: bool) -> None:
+    """Refuse flags about grading where nothing is graded.
+
+    Raises:
+        InputError: There are such flags.
+    """
+    if not present and grading != _NO_FLAGS:
+        raise InputError(f"--grader, --allow-code, --judge and --grader-command need {needed}: else nothing is graded")
+
+
+def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
+    """Return the models that graders may ask.
+
+    Raises:
+        InputError: The pool lacks one.
+    """
+    names = [entry.name for entry in config.models]
+    for judge in grading.judges():
+        if judge not in names:
+            raise InputError(f"--judge: the pool has no `{judge}`; it has {', '.join(names) or 'none'}")
+    return grading.judges()
+
+
+async def _regrade(
+    bank: Bank, request: GradeRequest, config: Config, out: Output, on_progress: OnProgress | None
+) -> tuple[Regraded, GraderSet]:
+    judges = judges_of(request.grading, config)
+    if not judges:
+        with GraderSet(request.grading) as graders:
+            return await _with(graders, bank, request, config, on_progress), graders
+    async with open_pool(config, judges, request.pool, out) as pool:
+        with GraderSet(request.grading, pool) as graders:
+            return await _with(graders, bank, request, config, on_progress), graders
+
+
+async def _with(
+    graders: GraderSet, bank: Bank, request: GradeRequest, config: Config, on_progress: OnProgress | None
+) -> Regraded:
+    return await regrade(
+        bank,
+        graders,
+        models=request.models,
+        datasets=request.datasets,
+        concurrency=pool_concurrency(config, request.pool),
+        free_only=request.dry_run,
+        on_graded=on_progress,
+    )
+
+
+_COUNTS = ("graded", "changed", "unscored", "lost")
+_TITLES = ("graded", "changed", "unscored", "lost their score", "before", "after")
+
+
+def _summary(grades: ModelGrades) -> dict[str, Any]:
+    means = {"before": grades.before, "after": grades.after}
+    return {
+        **{name: getattr(grades, name) for name in ("graded", "unscored", "lost")},
+        "changed": len(grades.scores),
+        **{name: fmean(scores) if scores else None for name, scores in means.items()},
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
