@@ -21,14 +21,12 @@ def draw_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     """Print a table; every part of it begins with the first column."""
     for places in _parts(columns, rows, console.width):
         part = [[row[place] for place in places] for row in rows]
-        console.print(_table([columns[place] for place in places], part))
+        console.print(_table([columns[place] for place in places], part, console.width))
 
 
 def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
     """Yield the columns of each part, as many as fit with their numbers whole."""
-    from rich.cells import cell_len
-
-    longest = [max(map(cell_len, cells)) for cells in zip([column.title for column in columns], *rows, strict=True)]
+    longest = _longest(columns, rows)
     # Text may be shortened or folded, down to something that can still be read.
     least = [size if column.right else min(size, _READABLE) for column, size in zip(columns, longest, strict=True)]
     places, used = [0], _EDGES + least[0]
@@ -41,15 +39,36 @@ def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
     yield places
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+def _longest(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(map(cell_len, cells)) for cells in zip([column.title for column in columns], *rows, strict=True)]
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the width of each column: Rich, left alone, narrows numbers like everything else."""
+    widths = _longest(columns, rows)
+    texts = [place for place, column in enumerate(columns) if not column.right]
+    excess = sum(widths) + _GAP * (len(widths) - 1) + _EDGES - width
+    while excess > 0 and texts:
+        widest = max(texts, key=lambda place: widths[place])
+        if widths[widest] <= 1:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
+    for column, most in zip(columns, _widths(columns, rows, width), strict=True):
         table.add_column(
             column.title,
+            width=most,
             justify="right" if column.right else "left",
             no_wrap=column.shrink or column.right,
             overflow="ellipsis" if column.shrink else "fold",

@@ -196,7 +196,7 @@ def view_for(out: Output, *, stream: bool | None, as_json: bool) -> AnswerView:
     """
     if as_json:
         return AnswerView(out, hidden=True)
-    if out.stdout_is_terminal and out.stderr_is_terminal and not out.quiet and stream is not False:
+    if out.stdout_is_terminal and out.moves and stream is not False:
         return TerminalView(out)
     return StreamedView(out) if stream else AnswerView(out)
 

@@ -36,9 +36,9 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """Return printable text on one line, shortened with an ellipsis."""
+    """Return printable text on one line, shortened with an ellipsis to at most `limit` characters."""
     line = " ".join(printable(text).split())
-    return line if limit is None or len(line) <= limit else line[: max(1, limit - 1)] + "…"
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
 def plain_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -88,11 +88,18 @@ class Output:
         """Whether a person reads stderr."""
         return _is_terminal(sys.stderr)
 
+    @property
+    def moves(self) -> bool:
+        """Whether stderr may show what moves, such as progress: that takes escape codes, which NO_COLOR forbids."""
+        return self.stderr_is_terminal and not self.quiet and not _is_without_escapes()
+
     def console(self, *, stderr: bool = False) -> Console:
-        """Return a Rich console for a terminal; it honours NO_COLOR."""
+        """Return a Rich console for a terminal; with NO_COLOR it styles nothing."""
         from rich.console import Console
 
-        return Console(stderr=stderr, highlight=False, soft_wrap=False)
+        return Console(
+            stderr=stderr, highlight=False, soft_wrap=False, color_system=None if _is_without_escapes() else "auto"
+        )
 
     def data(self, text: str) -> None:
         """Write a line of data; what stdout's character set lacks becomes `?`."""
@@ -152,7 +159,7 @@ class Output:
 
     def _err(self, text: str, style: str | None = None) -> None:
         line = one_line(text)
-        if style and self.stderr_is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        if style and self.stderr_is_terminal and not _is_without_escapes():
             head, _, rest = line.partition(": ")
             line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"
         self._err_line(line)
@@ -167,6 +174,10 @@ class Output:
 
 def _encoding(stream: IO[str]) -> str:
     return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _is_without_escapes() -> bool:
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def _is_terminal(stream: IO[str]) -> bool:

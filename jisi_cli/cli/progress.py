@@ -14,7 +14,7 @@ OnProgress = Callable[[int, int], None]
 @contextmanager
 def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
     """Show how far embedding is, in characters, with rate and time left."""
-    if out.quiet or not out.stderr_is_terminal:
+    if not out.moves:
         yield None
         return
     from rich.progress import (
@@ -49,7 +49,7 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
 @contextmanager
 def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     """Show done, total and time left of equal steps."""
-    if out.quiet or not out.stderr_is_terminal:
+    if not out.moves:
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
