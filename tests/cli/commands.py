@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,23 @@ def interrupt(process: subprocess.Popen[bytes]) -> Run:
     """Press Ctrl-C and wait."""
     process.send_signal(signal.SIGINT)
     return finish(process)
+
+
+def on_a_terminal(*arguments: str | Path, **variables: str) -> str:
+    """Run Python whose stdout and stderr are a terminal; return what the terminal gets."""
+    master, slave = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
+    env = {**clean, "TERM": "xterm-256color", "COLUMNS": "40", **variables}
+    command = [sys.executable, *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env, cwd=ROOT)
+    os.close(slave)
+    shown = b""
+    with suppress(OSError):  # how Linux tells that the other end has gone
+        while chunk := os.read(master, 65536):
+            shown += chunk
+    os.close(master)
+    assert process.wait(timeout=60) == 0, shown
+    return shown.decode()
 
 
 def says_one_error(run: Run, exit_code: int, *words: str, secrets: Sequence[str] = ()) -> str:

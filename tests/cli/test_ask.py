@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.ledger import Ledger, ledger_path
-from tests.cli.commands import MODELS, Run, finish, jisi, pool_file, start
+from tests.cli.commands import MODELS, Run, finish, jisi, on_a_terminal, pool_file, start
 from tests.loopback import Fault, Loopback, Request
 
 QUESTION = "What is 3 plus 6?"
@@ -308,6 +308,37 @@ def test_no_color_and_no_terminal_mean_no_escape_codes(
         assert run.stdout == "# Title\n\n**bold** `code`\n\n- item\n"
         assert "\x1b" not in run.stderr
         monkeypatch.delenv(name)
+
+
+MARKDOWN = "# Title\n\nSome **bold** words.\n\n" + ESCAPES
+
+
+def ask_on_a_terminal(small_bank: Path, pool: Path, **variables: str) -> str:
+    """Ask what is in the cache already, which is quicker."""
+    words = ("ask", QUESTION, "--mode", "aggregate", "--bank", str(small_bank), "--config", str(pool))
+    assert jisi(*words).exit_code == 0
+    return on_a_terminal("-m", "jisi_cli", *words, **variables)
+
+
+def test_a_terminal_shows_the_answer_rendered_and_nothing_of_what_it_carried(
+    small_bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    loopback.script("ada", text=MARKDOWN)
+    shown = ask_on_a_terminal(small_bank, pool, COLUMNS="200")
+    assert "Some \x1b[1mbold\x1b[0m words." in shown
+    assert "ada aggregated ada, bob, cyd" in shown
+    for sequence in ("\x1b]0;owned", "\x1b[2J\x1b[H", "\x9b", "\x07", "\u202e", "\x1b]8;;http://x"):
+        assert sequence not in shown
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colours_gets_the_text_alone(
+    variables: dict[str, str], small_bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    loopback.script("ada", text=MARKDOWN)
+    shown = ask_on_a_terminal(small_bank, pool, **variables)
+    assert "\x1b" not in shown
+    assert shown.startswith("# Title\r\n\r\nSome **bold** words.")
 
 
 def test_candidates_are_asked_at_the_same_time(ask: Any, loopback: Loopback) -> None:

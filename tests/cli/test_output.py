@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, plain_json, printable
-from tests.cli.commands import ROOT
+from tests.cli.commands import ROOT, on_a_terminal
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 ODD = "\x1b\x9b\x9d\x90\x07\x08\r\n\t\x00\x7f[]()P^_X\\;?0123456789mHJKa \u202e\u2066é\ud83d\ude00"
@@ -162,27 +161,6 @@ def test_counts_agree_with_their_nouns() -> None:
     ]
 
 
-def on_a_terminal(script: str, **variables: str) -> str:
-    """Run a script whose stdout and stderr are a terminal; return what the terminal gets."""
-    master, slave = pty.openpty()
-    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
-    env = {**clean, "TERM": "xterm-256color", "COLUMNS": "40", **variables}
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=slave, stderr=slave, env=env, cwd=ROOT)
-    os.close(slave)
-    chunks = []
-    while True:
-        try:
-            chunk = os.read(master, 65536)
-        except OSError:  # how Linux tells that the other end has gone
-            break
-        if not chunk:
-            break
-        chunks.append(chunk)
-    os.close(master)
-    assert process.wait(timeout=60) == 0
-    return b"".join(chunks).decode()
-
-
 TABLE = (
     "from jisi_cli.cli.output import *\n"
     "Output().warn('careful')\n"
@@ -191,7 +169,7 @@ TABLE = (
 
 
 def test_a_table_on_a_narrow_terminal_shortens_text_and_no_number() -> None:
-    shown = on_a_terminal(TABLE)
+    shown = on_a_terminal("-c", TABLE)
     assert "0.123456" in shown
     assert "…" in shown
     assert "n" * 100 not in shown
@@ -200,7 +178,7 @@ def test_a_table_on_a_narrow_terminal_shortens_text_and_no_number() -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_without_colours_a_terminal_gets_no_escape_codes(variables: dict[str, str]) -> None:
-    shown = on_a_terminal(TABLE, **variables)
+    shown = on_a_terminal("-c", TABLE, **variables)
     assert "0.123456" in shown
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", shown)
     assert "\x1b" not in shown
