@@ -5,8 +5,11 @@ Every eighth test question by default; JISI_ALL_QUESTIONS=1 takes all of them.
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from jisi_cli.bank.vectors import read_given_vectors
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, coarse_block, fine
+from tests.cli.commands import jisi
 from tests.reference import decide
 
 DATA = Path(os.environ.get("JISI_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -112,3 +116,68 @@ def test_block_single_and_slow_reference_agree(bank: Bank, compat: str) -> None:
         assert alone.aggregator == slow["aggregator"]
         assert alone.rows[second.kept].tolist() == slow["filtered"]
         assert list(second.aggregatees) == slow["aggregatees"]
+
+
+def evaluate(bank: Bank, *arguments: str | Path) -> dict[str, Any]:
+    run = jisi("eval", bank.path, "--json", *arguments)
+    assert run.exit_code == 0, run
+    return {method["name"]: method for method in run.json["methods"]}
+
+
+def test_the_eval_command_reaches_the_same_figures(bank: Bank) -> None:
+    found = evaluate(bank, "--method", "best-single,best-per-dataset-oracle,oracle,jisi-query,jisi-router")
+    averages = {name: round(100 * method["averages"]["average"], 2) for name, method in found.items()}
+    assert averages == {
+        "best-single": 73.61,
+        # Two models tie on gsm's train rows, at 889 of 923. The better one at large is taken, Mistral-Large-2;
+        # the other, which that program took, gives its 74.03.
+        "best-per-dataset-oracle": 73.61,
+        "oracle": 88.61,
+        "jisi-query": 74.92,
+        "jisi-router": 73.61,
+    }
+    assert found["best-single"]["selection"]["*"] == {"Mistral-Large-2": 1.0}
+
+
+@pytest.mark.parametrize("wide", [(), ("--n-base", "100", "--gamma", "0.7")], ids=["paper", "wide"])
+def test_the_vote_beats_the_best_single_model_with_its_interval_above_zero(bank: Bank, wide: Sequence[str]) -> None:
+    (versus,) = evaluate(bank, "--method", "best-single,jisi-vote", *wide)["jisi-vote"]["versus"]
+    assert versus["versus"] == "best-single"
+    assert 0 < versus["low"] < versus["average"] < versus["high"]
+    assert versus["wins"] > versus["losses"]
+
+
+def test_the_eval_command_routes_like_the_reference_in_the_released_codes_reading(bank: Bank, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    evaluate(bank, "--method", "jisi-router", "--compat", "openjisi", "--out", path)
+    results = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(results) == len(bank.test_rows) == 853
+    arrays = bank.arrays()
+    responses = np.stack([bank.response_vectors(model) for model in bank.models], axis=1)
+    tokens = np.stack([bank.answers(model).completion_tokens for model in bank.models], axis=1)
+    texts = [bank.responses(model) for model in bank.models]
+    slow_bank = (
+        arrays.query_vectors.tolist(),
+        responses[bank.train_rows].tolist(),
+        arrays.scores.tolist(),
+        arrays.completion_tokens.tolist(),
+        arrays.present.tolist(),
+        bank.models,
+    )
+    unsure = 0
+    for row, result in list(zip(bank.test_rows.tolist(), results, strict=True))[::STEP]:
+        answerable = [bool((answers[row] or "").strip()) for answers in texts]
+
+        def ask(model: int, row: int = row, answerable: list[bool] = answerable) -> tuple[list[float] | None, float]:
+            return (responses[row, model].tolist() if answerable[model] else None, float(tokens[row, model]))
+
+        query = bank.query_vectors[row].tolist()
+        slow = decide(*slow_bank, query, ask, compat="openjisi", answerable=answerable)
+        if min(slow["margins"].values(), default=1) < 1e-9:
+            unsure += 1
+            continue
+        assert (result["dataset"], result["index"]) == bank.questions[row].key
+        assert result["mode"] == "route"
+        assert result["model"] == bank.models[slow["aggregatees"][0]]
+        assert result["support_size"] == len(slow["support"])
+    assert unsure <= len(results) // STEP // 20
