@@ -16,7 +16,7 @@ from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.collecting import chosen_questions
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
 from jisi_cli.cli.session import Session
@@ -48,14 +48,34 @@ def read_test_set(session: Session, request: SourceRequest, prices: Mapping[str,
     if request.test is None or (path is not None and (path / MANIFEST_NAME).exists()):
         bank = session.bank if path is None or path == session.bank.path else Bank(path)
         _check_fit(session, bank)
-        return from_bank(bank, session.models, _rows(bank, request), prices)
-    problems = Problems(out, strict=request.strict)
+        tests = from_bank(bank, session.models, _rows(bank, request), prices)
+    else:
+        tests = _from_lines(session, path, request, prices, Problems(out, strict=request.strict))
+    _warn_of_train_rows(session, tests)
+    return tests
+
+
+def _from_lines(
+    session: Session, path: Path | None, request: SourceRequest, prices: Mapping[str, Price], problems: Problems
+) -> TestSet:
     try:
         if path is None or (request.format or detect(path)) == QUESTIONS:
             return _questions(session, path, request, problems)
         return _answers(session, path, request, prices, problems)
     finally:
         problems.summarise()
+
+
+def _warn_of_train_rows(session: Session, tests: TestSet) -> None:
+    """Say when the bank holds the very questions that it is tested on, with everybody's score on them."""
+    questions = session.bank.questions
+    train = {questions[row].query for row in session.bank.train_rows.tolist()}
+    known = sum(question.query in train for question in tests.questions)
+    if known:
+        session.out.warn(
+            f"{count(known, 'question')} of {len(tests):,} in {tests.source} are train rows of {session.bank.path}; "
+            "scores on them flatter every method that learns from it"
+        )
 
 
 def _answers(

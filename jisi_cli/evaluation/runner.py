@@ -169,6 +169,8 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=0.0, query_hash=asked)
     if isinstance(pool, LivePool):
         pool = pool.about(dataset=question.dataset, query=question.query)
+    elif isinstance(pool, ReplayPool):
+        pool = tests.repeated.get(question.key, pool)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:

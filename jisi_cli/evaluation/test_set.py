@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +33,8 @@ class TestSet:
         scores: Recorded correctness (n, M), NaN where unknown: for the evaluation alone.
         pool: Replays the recorded answers.
         source: What it was read from.
+        repeated: Replays of their own, by (dataset, index), for questions whose text stands more than once:
+            each has its own recorded answers, and `pool` finds answers by text.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -42,6 +45,7 @@ class TestSet:
     scores: NDArray[np.float64]
     pool: ReplayPool
     source: str
+    repeated: Mapping[tuple[str, str], ReplayPool] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -50,7 +54,7 @@ class TestSet:
     def fingerprints(self) -> list[str]:
         """For each question a hash of what was recorded about it (n)."""
         return [
-            content_key(self.pool.recorded(question.query), scores)
+            content_key(self.repeated.get(question.key, self.pool).recorded(question.query), scores)
             for question, scores in zip(self.questions, self.scores.tolist(), strict=True)
         ]
 
@@ -64,6 +68,9 @@ class TestSet:
 
 _MISSING = RecordedAnswer("", error="recorded as missing")
 """A gap: a model without an answer, which is not a call that the replay lacks."""
+
+_Recorded = dict[tuple[tuple[str, str], str], RecordedAnswer]
+"""Answers by question key and model."""
 
 Prices = Mapping[str, Price]
 """List prices by model; they fill in where no dollars were recorded."""
@@ -85,18 +92,18 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
         raise InputError(f"{bank.path} has no test rows; build it with --split 0.7, or name recorded answers instead")
     questions = [bank.questions[row] for row in rows.tolist()]
     queries = _queries(questions, bank.query_vectors[rows])
-    recorded: dict[tuple[str, str], RecordedAnswer] = {}
+    recorded: _Recorded = {}
     scores = np.full((len(rows), len(models)), np.nan)
     for place, model in enumerate(models):
         if model not in bank.models:
-            recorded.update(((question.query, model), _MISSING) for question in questions)
+            recorded.update(((question.key, model), _MISSING) for question in questions)
             continue
         columns = bank.answers(model)
         scores[:, place] = np.where(columns.present, columns.scores, np.nan)[rows]
         texts, vectors = bank.responses(model), bank.response_vectors(model)
         for row, question in zip(rows.tolist(), questions, strict=True):
             prompt, completion = _whole(columns.prompt_tokens[row]), _whole(columns.completion_tokens[row])
-            recorded[question.query, model] = RecordedAnswer(
+            recorded[question.key, model] = RecordedAnswer(
                 text=texts[row] or "",
                 prompt_tokens=prompt,
                 completion_tokens=completion,
@@ -104,7 +111,8 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
                 error=None if texts[row] else f"recorded as {columns.status[row]}",
                 vector=vectors[row] if texts[row] else None,
             )
-    return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), str(bank.path))
+    pool, repeated = _replays(questions, recorded, models)
+    return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), repeated)
 
 
 def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, source: str, prices: Prices) -> TestSet:
@@ -119,30 +127,43 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
     """
     questions = gathered.questions
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
-    recorded: dict[tuple[str, str], RecordedAnswer] = {}
+    recorded: _Recorded = {}
     scores = np.full((len(questions), len(models)), np.nan)
     for place, model in enumerate(models):
         for row, question in enumerate(questions):
             record = gathered.answers.get(model, {}).get(question.key)
             if record is None:
-                recorded[question.query, model] = _MISSING
+                recorded[question.key, model] = _MISSING
                 continue
             if record.status == "ok" and record.score is not None:
                 scores[row, place] = record.score
-            recorded[question.query, model] = RecordedAnswer(
+            recorded[question.key, model] = RecordedAnswer(
                 text=record.response or "",
                 prompt_tokens=record.prompt_tokens,
                 completion_tokens=record.completion_tokens,
                 cost_usd=_dollars(record.cost_usd, record.prompt_tokens, record.completion_tokens, prices.get(model)),
                 error=None if record.response else f"recorded as {record.status}",
             )
-    return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), source)
+    pool, repeated = _replays(questions, recorded, models)
+    return TestSet(questions, queries, tuple(models), scores, pool, source, repeated)
 
 
 def from_questions(questions: Sequence[Question], embedder: Embedder, source: str) -> TestSet:
     """Return questions without recorded answers as a test set, for live evaluation."""
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
     return TestSet(questions, queries, (), np.empty((len(questions), 0)), ReplayPool({}, ()), source)
+
+
+def _replays(
+    questions: Sequence[Question], recorded: _Recorded, models: Sequence[str]
+) -> tuple[ReplayPool, dict[tuple[str, str], ReplayPool]]:
+    """Return the replay of all questions, and one of its own for each whose text stands more than once."""
+    times = Counter(question.query for question in questions)
+
+    def replay(some: Sequence[Question]) -> ReplayPool:
+        return ReplayPool({(q.query, model): recorded[q.key, model] for q in some for model in models}, models)
+
+    return replay(questions), {q.key: replay([q]) for q in questions if times[q.query] > 1}
 
 
 def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
