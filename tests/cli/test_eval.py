@@ -397,6 +397,15 @@ def test_a_test_bank_without_one_of_the_models_says_so_and_lets_the_others_answe
     says_one_error(jisi("eval", stranger, "--bank", bank), 2, "no answer of the models ada, bob, cyd")
 
 
+def test_answers_that_the_bank_was_built_from_are_evaluated_with_a_warning(bank: Path, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "all.jsonl", answers())
+    run = jisi("eval", path, "--bank", bank, "--method", "best-single")
+    assert run.exit_code == 0
+    (warning,) = run.warnings
+    assert f"28 questions of 40 in {path} are train rows of {bank}" in warning
+    assert jisi("eval", bank, "--method", "best-single").warnings == []
+
+
 def refusals(bank: Path) -> dict[str, tuple[list[str | Path], int, str]]:
     return {
         "no bank": (["eval"], 2, "no bank was named"),
