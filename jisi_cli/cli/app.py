@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -13,6 +15,11 @@ import jisi_cli
 from jisi_cli.cli import ask, bank, cost, eval, route
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import ExitCode, JisiError
+
+_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+)
+"""What a machine refuses whatever a program does: such an error is no bug, and needs no traceback."""
 
 
 class JisiGroup(TyperGroup):
@@ -31,9 +38,22 @@ class JisiGroup(TyperGroup):
             Output().note("interrupted")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
         except BrokenPipeError:
-            # The reader has gone (`| head`). Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader has gone (`| head`).
+            _drop_output()
             raise typer.Exit(int(ExitCode.OK)) from None
+        except OSError as error:
+            if error.errno not in _MACHINE:
+                raise
+            _drop_output()
+            where = f"{error.filename}: " if error.filename else ""
+            Output().error(f"{where}{error.strerror or error}; make room or allow it, and run the command again")
+            raise typer.Exit(int(ExitCode.FAILED)) from None
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to stdout go nowhere; Python would complain once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:
