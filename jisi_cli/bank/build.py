@@ -30,6 +30,7 @@ from jisi_cli.bank.manifest import (
 from jisi_cli.bank.records import Question, Record
 from jisi_cli.bank.tables import query_schema, response_schema, vector_column, write_part
 from jisi_cli.bank.vectors import OnProgress, VectorSource, has_response
+from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import BankError, InputError
 
 _BUILDING = ".building"
@@ -118,9 +119,8 @@ def build_bank(
     check_target(path, options)
     with exclusive(path):
         old = Bank(path) if options.append else None
-        if old is not None and old.manifest.embedder != vectors.spec:
-            theirs, ours = old.manifest.embedder.describe(), vectors.spec.describe()
-            raise BankError(f"{path} was embedded by {theirs}, not by {ours}; use its embedder, or another bank")
+        if old is not None:
+            require_embedder(path, old.manifest.embedder, vectors.spec)
         remove_unnamed_parts(path, old.manifest if old else None)
         addition = _beyond(old, gathered, options)
         embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
@@ -136,6 +136,19 @@ def build_bank(
         truncated=vectors.truncated,
         conflicts=(*gathered.conflicts, *addition.conflicts),
     )
+
+
+def require_embedder(path: Path, recorded: EmbedderSpec, found: EmbedderSpec) -> None:
+    """Refuse to extend a bank by vectors of another embedder.
+
+    Raises:
+        BankError: The two differ.
+    """
+    if recorded != found:
+        raise BankError(
+            f"{path} was embedded by {recorded.describe()}, not by {found.describe()}; "
+            "use its embedder, or another bank"
+        )
 
 
 def check_target(path: Path, options: BuildOptions) -> None:
