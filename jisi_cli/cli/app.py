@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,4 +93,8 @@ app.add_typer(bank.app, name="bank")
 
 def main() -> None:
     """Run the command line."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
     app()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -351,6 +352,15 @@ def test_a_message_that_quotes_odd_input_stays_one_harmless_line(small_bank: Pat
     hostile = "a\nerror: b\x1b[2J\r\n\x9bc"
     for words in (("--models", hostile), ("--mode", hostile), ("--compat", hostile), ("--probe-schedule", hostile)):
         says_one_error(jisi("ask", QUESTION, *words, "--bank", small_bank, "--config", pool), 2)
+
+
+def test_streams_that_the_shell_closed_harm_nothing(small_bank: Path) -> None:
+    route = ("route", QUESTION, "--bank", small_bank)
+    run = finish(start(*route, preexec_fn=lambda: os.close(2)))
+    assert (run.exit_code, run.stdout.splitlines()[1].split()[:2]) == (0, ["1", "ada"])
+    run = finish(start(*route, preexec_fn=lambda: os.close(1)))
+    assert run.exit_code == 0
+    assert run.stderr.startswith("support set: 12 questions")
 
 
 @pytest.mark.parametrize(
