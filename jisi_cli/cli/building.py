@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target
+from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target, require_embedder
 from jisi_cli.bank.export import write_jisi
 from jisi_cli.bank.gather import Gathered, Selection, gather
 from jisi_cli.bank.importers.detect import detect
@@ -18,12 +18,13 @@ from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.collecting import CallRequest, read_all_questions, run_collection
 from jisi_cli.cli.output import Output, count
+from jisi_cli.cli.pool import offer_the_offline_pool
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import embedding_bar
 from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
-from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.embedders.registry import PinError, load_embedder
+from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 
 _SHOWN_PROBLEMS = 10
 
@@ -63,6 +64,8 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
     check_target(request.bank, options)
     if request.save_answers is not None and not request.save_answers.parent.is_dir():
         raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
+    # An embedder that is missing, or is not the bank's, must show before calls are paid for.
+    vectors = _vectors(request, config)
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
         gathered, sources, stopped = _ask_for_answers(request, request.call, config, problems, out)
@@ -71,7 +74,6 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
     problems.summarise()
     if request.save_answers is not None:
         write_jisi(request.save_answers, gathered)
-    vectors = _vectors(request, config)
     with embedding_bar(out) as on_progress:
         report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
     for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
@@ -106,6 +108,11 @@ def _ask_for_answers(
     """Ask the pool the questions of the sources."""
     questions = read_all_questions(request.sources, problems, request.datasets, request.limit)
     collected = run_collection(questions, call, config, request.bank if request.append else None, out)
+    if collected.stopped is not None and not collected.records:
+        raise BudgetError(collected.stopped)
+    if collected.records and all(record.status == "failed" for record in collected.records):
+        error = NoAnswerError(f"none of {count(len(collected.records), 'call')} was answered; nothing was built")
+        raise offer_the_offline_pool(error, config, sorted({record.model for record in collected.records}))
     sources = [Source(path.name, "questions", _content_hash(path), len(collected.records)) for path in request.sources]
     return gather(collected.records), sources, collected.stopped
 
@@ -113,6 +120,8 @@ def _ask_for_answers(
 def _options(request: BuildRequest) -> BuildOptions:
     if request.split is not None and not 0 < request.split <= 1:
         raise InputError(f"--split must be above 0 and at most 1, not {request.split:g}")
+    if not 0 <= request.seed < 2**32:
+        raise InputError(f"--seed must be from 0 to 2^32 - 1, not {request.seed}")
     if request.append and request.force:
         raise InputError("--append extends a bank and --force replaces it; give one of them")
     if request.vector_dtype not in get_args(VectorDtype):
@@ -123,13 +132,21 @@ def _options(request: BuildRequest) -> BuildOptions:
 
 def _vectors(request: BuildRequest, config: Config) -> VectorSource:
     spec = embedder_spec(request.embedder, config)
-    if request.append:
+    recorded = read_manifest(request.bank).embedder if request.append else None
+    if recorded is not None and not any(request.embedder.values()):
         # An extended bank keeps its embedder; what the command line names must agree with it.
-        recorded = read_manifest(request.bank).embedder
-        spec = recorded if not any(request.embedder.values()) else spec
+        spec = recorded
+    try:
+        embedder = load_embedder(spec, device=request.device, batch_size=request.batch_size)
+    except PinError as error:
+        if recorded is None:
+            raise
+        raise BankError(f"{request.bank}: {error}; install that one, or build the bank again with --force") from error
+    if recorded is not None:
+        require_embedder(request.bank, recorded, embedder.spec)
     if request.vectors is not None:
-        return read_given_vectors(request.vectors, load_embedder(spec).spec)
-    return EmbeddedVectors(load_embedder(spec, device=request.device, batch_size=request.batch_size))
+        return read_given_vectors(request.vectors, embedder.spec)
+    return EmbeddedVectors(embedder)
 
 
 def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:
