@@ -33,6 +33,8 @@ def commit_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
     Raises:
         BankError: A part is missing or broken.
     """
+    # What is replaced now stays until the next time: it may be open somewhere.
+    remove_unnamed_parts(bank.path, bank.manifest)
     responses = dict(bank.manifest.responses)
     for model, rows in scores.items():
         if rows:
@@ -44,7 +46,6 @@ def commit_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
         created_by=f"jisi {jisi_cli.__version__}",
     )
     write_manifest(bank.path, manifest)
-    remove_unnamed_parts(bank.path, manifest)
     return manifest
 
 
