@@ -17,9 +17,7 @@ def near(expected: Any) -> Any:
     return pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
-def answers(
-    by_model: dict[int, tuple[list[float] | None, float | None]], asked: list[int] | None = None
-) -> Any:
+def answers(by_model: dict[int, tuple[list[float] | None, float | None]], asked: list[int] | None = None) -> Any:
     """An `ask` that knows these answers, fails for every other model and notes whom it was asked for."""
 
     def ask(model: int) -> tuple[list[float] | None, float | None]:
@@ -212,9 +210,7 @@ def test_a_negative_kth_keeps_the_nearest_queries() -> None:
     assert (result["kth"], result["threshold"]) == (-0.6, -0.6)
     assert result["support"] == [0, 1]
     assert result["g"] == [-0.6, 0.6]
-    strict = one_dimensional(
-        [0.6, -0.6, -1.0], [[0, 1], [1, 0], [0, 0]], ["a", "b"], n_base=2, compat="openjisi"
-    )
+    strict = one_dimensional([0.6, -0.6, -1.0], [[0, 1], [1, 0], [0, 0]], ["a", "b"], n_base=2, compat="openjisi")
     assert strict["support"] == [0]
 
 
@@ -358,7 +354,5 @@ def test_too_many_tokens_leave_two_aggregatees() -> None:
 def test_token_distances_are_squared_in_double_precision() -> None:
     # 20,000^2 - 19,999^2 = 39,999, which float32 (4e8 to the nearest 32) cannot say.
     # cm = 20,000^2 - 0 = 4e8 from the row with 0 tokens.
-    result = one_dimensional(
-        [1.0, 1.0], [[1], [1]], ["a"], answers({0: ([1.0], 20000)}), tokens=[[19999], [0]]
-    )
+    result = one_dimensional([1.0, 1.0], [[1], [1]], ["a"], answers({0: ([1.0], 20000)}), tokens=[[19999], [0]])
     assert result["s_cost"] == near({0: 1 - 39999 / 4e8, 1: 0.0})

@@ -95,6 +95,9 @@ def build(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --call --append: ask again what failed before.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --call: tell how many calls, tokens and dollars; ask nobody.")
+    ] = False,
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
@@ -140,6 +143,11 @@ def build(
         call=CallRequest(split_names(models), retry_failed, pool, grading) if call else None,
         save_answers=save_answers,
     )
+    if dry_run:
+        from jisi_cli.cli.forecasting import run_forecast
+
+        run_forecast(request, read_config(config), out, as_json=as_json)
+        return
     report = run_build(request, read_config(config), out)
     summary = {
         "bank": str(output),

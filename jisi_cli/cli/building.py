@@ -60,10 +60,7 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
         InputError: A source or an option cannot be used.
         BankError: The bank to extend is missing, broken or of another embedder.
     """
-    options = _options(request)
-    check_target(request.bank, options)
-    if request.save_answers is not None and not request.save_answers.parent.is_dir():
-        raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
+    options = checked_options(request)
     # An embedder that is missing, or is not the bank's, must show before calls are paid for.
     vectors = _vectors(request, config)
     problems = Problems(out, strict=request.strict)
@@ -117,7 +114,13 @@ def _ask_for_answers(
     return gather(collected.records), sources, collected.stopped
 
 
-def _options(request: BuildRequest) -> BuildOptions:
+def checked_options(request: BuildRequest) -> BuildOptions:
+    """Return how the bank is to be written.
+
+    Raises:
+        InputError: An option makes no sense, or something else is where the bank is to be.
+        BankError: There is no bank to extend.
+    """
     if request.split is not None and not 0 < request.split <= 1:
         raise InputError(f"--split must be above 0 and at most 1, not {request.split:g}")
     if not 0 <= request.seed < 2**32:
@@ -127,7 +130,11 @@ def _options(request: BuildRequest) -> BuildOptions:
     if request.vector_dtype not in get_args(VectorDtype):
         raise InputError(f"--vector-dtype must be float16 or float32, not {request.vector_dtype!r}")
     split = SplitSpec(request.split, request.seed) if request.split is not None else None
-    return BuildOptions(split, cast(VectorDtype, request.vector_dtype), request.append, request.force)
+    options = BuildOptions(split, cast(VectorDtype, request.vector_dtype), request.append, request.force)
+    check_target(request.bank, options)
+    if request.save_answers is not None and not request.save_answers.parent.is_dir():
+        raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
+    return options
 
 
 def _vectors(request: BuildRequest, config: Config) -> VectorSource:

@@ -71,6 +71,19 @@ def chosen_questions(
     return kept
 
 
+def chosen_models(request: CallRequest, config: Config) -> list[str]:
+    """Return the models that are to be asked, in the pool's order.
+
+    Raises:
+        InputError: The pool lacks one.
+    """
+    names = [entry.name for entry in config.models]
+    for name in request.models or ():
+        if name not in names:
+            raise InputError(f"--models: the pool has no `{name}`; it has {', '.join(names) or 'none'}")
+    return [name for name in names if request.models is None or name in request.models]
+
+
 def run_collection(
     questions: Sequence[Question], request: CallRequest, config: Config, bank: Path | None, out: Output
 ) -> Collected:
@@ -83,16 +96,11 @@ def run_collection(
         bank: A bank that is being extended; None for a new one.
         out: Where progress and failures are shown.
     """
-    names = [entry.name for entry in config.models]
-    for name in request.models or ():
-        if name not in names:
-            raise InputError(f"--models: the pool has no `{name}`; it has {', '.join(names) or 'none'}")
-    models = [name for name in names if request.models is None or name in request.models]
-    known = _known(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
+    models = chosen_models(request, config)
+    known = known_answers(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
     pairs = pairs_of(questions, models, known)
     collected = asyncio.run(_collect(pairs, models, request, config, out))
-    for reason, number in sorted(collected.failures.items(), key=lambda item: -item[1])[:_SHOWN_FAILURES]:
-        out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
+    _warn_of_failures(collected, out)
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
@@ -102,6 +110,15 @@ def run_collection(
     if collected.stopped is not None:
         out.warn(f"stopped by the budget: {collected.stopped}")
     return collected
+
+
+def _warn_of_failures(collected: Collected, out: Output) -> None:
+    failures = sorted(collected.failures.items(), key=lambda item: -item[1])
+    for reason, number in failures[:_SHOWN_FAILURES]:
+        out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
+    rest = sum(number for _, number in failures[_SHOWN_FAILURES:])
+    if rest:
+        out.warn(f"{count(rest, 'answer')} failed for {len(failures) - _SHOWN_FAILURES:,} other reasons; see the bank")
 
 
 async def _collect(
@@ -116,7 +133,13 @@ async def _collect(
     return collected
 
 
-def _known(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:
+def known_answers(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:
+    """Return (dataset, index, model) of the answers that need not be asked for.
+
+    Args:
+        bank: The bank that is extended.
+        retry_failed: Ask again what failed.
+    """
     settled = {"ok", "unscored"} if retry_failed else {"ok", "unscored", "failed"}
     keys = [question.key for question in bank.questions]
     return {
@@ -130,7 +153,7 @@ def _known(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:
 @contextmanager
 def _progress(out: Output) -> Iterator[OnRecord | None]:
     """Draw done/total, rate, time left, dollars so far and expected, and failures; nothing when piped."""
-    if out.quiet or not out.stderr_is_terminal:
+    if not out.moves:
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

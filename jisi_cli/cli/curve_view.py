@@ -7,7 +7,7 @@ from jisi_cli.evaluation.curve import Curve
 
 
 def show_curve(curve: Curve, out: Output) -> None:
-    """Write the points by cost, then the area under the front of each method and of all."""
+    """Write the points by cost, then the area under the front of all and of each method with several points."""
     columns = [Column("method"), Column("cost per question", right=True), Column("Avg", right=True), Column("front")]
     rows = [
         [point.label, dollars(point.cost_usd), f"{100 * point.average:.2f}", "*" if point.on_front else ""]
@@ -24,4 +24,7 @@ def show_curve(curve: Curve, out: Output) -> None:
             f"to {dollars(curve.points[-1].cost_usd)} per question; * marks the Pareto front"
         )
     if curve.unpriced:
-        out.warn(f"no point without an Avg and known dollars: {', '.join(curve.unpriced)}; --prices names list prices")
+        out.warn(
+            f"{', '.join(curve.unpriced)}: no point where an Avg or dollars are unknown; "
+            "--prices names list prices, --live asks"
+        )

@@ -73,6 +73,9 @@ def evaluate(
     ] = None,
     grow_from: Annotated[int, typer.Option("--grow-from", metavar="N", min=1, help="Models to begin with.")] = 5,
     ablate: Annotated[bool, typer.Option("--ablate", help="Leave out one part of the method at a time.")] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="What quality costs: methods that trade it for dollars, at eleven weights.")
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap and of random methods.")
     ] = 42,
@@ -106,8 +109,8 @@ def evaluate(
     if list_methods:
         show_methods(out, as_json=as_json)
         return
-    if sum(map(bool, (sweep, grow, ablate))) > 1:
-        raise InputError("--sweep, --grow and --ablate are experiments of their own; give one of them")
+    if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
+        raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,
@@ -126,6 +129,7 @@ def evaluate(
         grow=grow,
         grow_from=grow_from,
         ablate=ablate,
+        curve=curve,
         seed=seed,
         fail_under=fail_under,
         strict=strict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.cli.curve_view import show_curve
 from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
@@ -25,6 +27,7 @@ from jisi_cli.config import Price
 from jisi_cli.embedders.deferred import DeferredEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.costs import mean_costs, read_prices, row_dollars
+from jisi_cli.evaluation.curve import build_curve, traded
 from jisi_cli.evaluation.experiments import Variation, ablations, growing
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
@@ -64,6 +67,7 @@ class EvalRequest:
     grow: Path | None
     grow_from: int
     ablate: bool
+    curve: bool
     seed: int
     fail_under: str | None
     strict: bool
@@ -97,8 +101,12 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
+    curve = build_curve(reports) if request.curve else None
     if request.as_json:
-        out.json(report_json(session, request, tests, reports))
+        found = report_json(session, request, tests, reports)
+        out.json(found if curve is None else {**found, "curve": curve.to_json()})
+    elif curve is not None:
+        show_curve(curve, out)
     else:
         show_report(reports, out)
     if threshold is not None:
@@ -139,7 +147,9 @@ def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> Me
 def make_contestant(variation: Variation, session: Session, request: EvalRequest) -> Contestant:
     """Make one method, with what decides its answers as its identity."""
     context = variation.context
+    started = time.perf_counter()
     method = make_method(variation.method, context) if method_info(variation.method).factory else None
+    making = time.perf_counter() - started
     parts = [part.sha256 for part in session.bank.manifest.queries]
     parts += [part.sha256 for model in session.models for part in session.bank.manifest.responses[model]]
     identity = (
@@ -151,7 +161,7 @@ def make_contestant(variation: Variation, session: Session, request: EvalRequest
         request.seed,
         _asked(session) if request.live else "replay",
     )
-    return Contestant(variation.label, method, identity)
+    return Contestant(variation.label, method, identity, making)
 
 
 def _contestants(
@@ -215,6 +225,8 @@ def _variations(request: EvalRequest, context: MethodContext, session: Session) 
         methods = [name for name in _methods(request) if name != "jisi"] or ["jisi-router"]
         order = [line.strip() for line in read_text(request.grow).splitlines() if line.strip()]
         return growing(context, order, request.grow_from, methods)
+    if request.curve:
+        return [entry for name in _methods(request) for entry in traded(name, context)]
     return [entry for name in _methods(request) for entry in _readings(name, context, session)]
 
 
@@ -294,6 +306,7 @@ async def _run_on(
         for contestant in contestants:
             found, timing = await run_method(contestant, tests, pool, file, concurrency=concurrency, graders=graders)
             results[contestant.name], timings[contestant.name] = found, timing
-            out.detail(f"{contestant.name}: {timing.plan:.2f} s planning, {timing.answer:.2f} s answering")
+            took = f"{timing.make:.2f} s making, {timing.plan:.2f} s planning, {timing.answer:.2f} s answering"
+            out.detail(f"{contestant.name}: {took}")
     note_grading(graders, out)
     return results, timings

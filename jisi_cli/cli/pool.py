@@ -59,11 +59,7 @@ def open_pool(
     from jisi_cli.llm.live import LivePool, Run
     from jisi_cli.llm.local import LocalModels
 
-    if not config.models:
-        raise InputError(
-            "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
-            "(to try jisi without a key: --config sample_data/jisi.toml)"
-        )
+    require_models(config)
     max_cost = _limit(options.max_cost, config, "max_cost")
     timeout = _limit(options.timeout, config, "timeout", _TIMEOUT)
     if not timeout:
@@ -86,6 +82,19 @@ def open_pool(
         store=options.store,
         on_event=on_event,
     )
+
+
+def require_models(config: Config) -> None:
+    """Refuse a configuration without models.
+
+    Raises:
+        InputError: It names none.
+    """
+    if not config.models:
+        raise InputError(
+            "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
+            "(to try jisi without a key: --config sample_data/jisi.toml)"
+        )
 
 
 def pool_concurrency(config: Config, options: PoolOptions) -> int:

@@ -43,8 +43,8 @@ class Curve:
     Attributes:
         points: By cost, then the better first.
         area: Area under the front of all points, see `area_under`; None without points.
-        areas: The same for the points of each method alone, over the same dollars.
-        unpriced: Labels without an average or without known dollars; they are no points.
+        areas: The same for the points of each method that has several, alone, over the same dollars.
+        unpriced: Methods with an entry without an average or without known dollars, which is no point.
     """
 
     points: tuple[CurvePoint, ...]
@@ -93,13 +93,14 @@ def build_curve(reports: Sequence[MethodReport]) -> Curve:
     points.sort(key=lambda point: (point.cost_usd, -point.average, point.label))
     front = {point.label for point in pareto_front(points)}
     marked = tuple(replace(point, on_front=point.label in front) for point in points)
-    unpriced = tuple(report.name for report, averages, cost in priced if averages is None or cost is None)
+    missing = [_method_of(report.name) for report, averages, cost in priced if averages is None or cost is None]
+    unpriced = tuple(dict.fromkeys(missing))
     if not points:
         return Curve((), None, {}, unpriced)
     low, high = points[0].cost_usd, points[-1].cost_usd
     names = list(dict.fromkeys(_method_of(report.name) for report in reports))
     own = {name: [point for point in points if point.method == name] for name in names}
-    areas = {name: area_under(found, low, high) for name, found in own.items() if found}
+    areas = {name: area_under(found, low, high) for name, found in own.items() if len(found) > 1}
     return Curve(marked, area_under(points, low, high), areas, unpriced)
 
 

@@ -34,19 +34,28 @@ class Contestant:
         name: As in the report.
         method: The method; None for a bound that is read off the labels.
         identity: What decides its answers besides the question; part of the content key.
+        making: Seconds that making the method took, training included.
     """
 
     name: str
     method: Method[Any] | None
     identity: tuple[object, ...]
+    making: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that one method took for all questions."""
+    """Seconds that one method took.
+
+    Attributes:
+        plan: For deciding what needs no call, for all questions.
+        answer: For the rest of it.
+        make: For making the method; little where what it trained before was kept.
+    """
 
     plan: float
     answer: float
+    make: float = 0.0
 
 
 async def run_method(
@@ -95,7 +104,7 @@ async def run_method(
     for result in results:
         if on_result is not None:
             on_result(result)
-    return results, Timing(*spent)
+    return results, Timing(spent[0], spent[1], contestant.making)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,7 @@ def admitted(located: Iterable[Located], on_problem: OnProblem) -> Iterator[Reco
         # Hashes, because a set of benchmarks holds hundreds of megabytes of questions.
         fingerprint = hash(record.query)
         if questions.setdefault(question, fingerprint) != fingerprint:
-            on_problem(
-                place.problem(f"another question already has the index {record.index} in {record.dataset}")
-            )
+            on_problem(place.problem(f"another question already has the index {record.index} in {record.dataset}"))
         elif (*question, record.model) in answered:
             on_problem(
                 place.problem(

@@ -44,9 +44,7 @@ def detect(source: Path) -> str:
     if found is None:
         from jisi_cli.bank.importers.registry import IMPORTERS
 
-        raise InputError(
-            f"{source}: not a format that jisi recognises; --format names one of {', '.join(IMPORTERS)}"
-        )
+        raise InputError(f"{source}: not a format that jisi recognises; --format names one of {', '.join(IMPORTERS)}")
     return found
 
 

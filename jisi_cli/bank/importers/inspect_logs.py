@@ -54,9 +54,7 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
     for log in latest.values():
         yield from _samples(log, on_problem)
     if earlier:
-        on_problem(
-            Problem(str(source), None, f"logs of earlier runs that are not read: {earlier}", note=True)
-        )
+        on_problem(Problem(str(source), None, f"logs of earlier runs that are not read: {earlier}", note=True))
 
 
 def _require_inspect(source: Path) -> None:

@@ -135,8 +135,6 @@ def _mapped(folder: Path, name: str, axes: tuple[int, ...]) -> NDArray[np.floati
         reason = fields.shown(str(error).partition("\n")[0])
         raise InputError(f"{path}: cannot be mapped as a tensor of torch.save: {reason}") from error
     if array.ndim != len(axes) + 1 or array.shape[:-1] != axes:
-        raise InputError(
-            f"{path}: shape {array.shape} does not fit {axes} rows and models; is it of this split?"
-        )
+        raise InputError(f"{path}: shape {array.shape} does not fit {axes} rows and models; is it of this split?")
     array.flags.writeable = False
     return array

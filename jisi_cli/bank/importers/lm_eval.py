@@ -53,9 +53,7 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
         rows = _one_filter(file_json_rows(samples.path, on_problem), samples.path, on_problem)
         yield from usable(rows, _maker(samples.task, model, on_problem), on_problem)
     if earlier:
-        on_problem(
-            Problem(str(source), None, f"files of earlier runs that are not read: {earlier}", note=True)
-        )
+        on_problem(Problem(str(source), None, f"files of earlier runs that are not read: {earlier}", note=True))
 
 
 def _one_filter(rows: Iterator[Numbered], path: Path, on_problem: OnProblem) -> Iterator[Numbered]:

@@ -52,9 +52,7 @@ def read_records(source: Path, format: str | None = None, *, on_problem: OnProbl
     refuse_pickle(source)
     found = format or detect(source)
     if found == QUESTIONS:
-        raise InputError(
-            f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool"
-        )
+        raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
     return _some(importer(found)(source, on_problem), source, found)
 
 
@@ -64,6 +62,4 @@ def _some(records: Iterator[Record], source: Path, format: str) -> Iterator[Reco
         empty = False
         yield record
     if empty:
-        raise InputError(
-            f"{source}: no usable answer in it, read as the format {format}; --format names another"
-        )
+        raise InputError(f"{source}: no usable answer in it, read as the format {format}; --format names another")

@@ -25,9 +25,7 @@ def test_what_is_no_score_between_0_and_1_is_unusable(written: object):
         fields.score(written)
 
 
-@pytest.mark.parametrize(
-    ("written", "count"), [(3, 3), (3.0, 3), ("3", 3), (0, 0), (None, None), (math.nan, None)]
-)
+@pytest.mark.parametrize(("written", "count"), [(3, 3), (3.0, 3), ("3", 3), (0, 0), (None, None), (math.nan, None)])
 def test_a_token_count_may_arrive_as_a_float_or_text(written: object, count: int | None):
     assert fields.tokens(written, "tokens") == count
 

@@ -9,9 +9,7 @@ from jisi_cli.errors import InputError
 from tests.bank.importers.reading import by_answer, read_all
 
 HAS_INSPECT = importlib.util.find_spec("inspect_ai") is not None
-needs_inspect = pytest.mark.skipif(
-    not HAS_INSPECT, reason="inspect_ai (the extra `inspect`) is not installed"
-)
+needs_inspect = pytest.mark.skipif(not HAS_INSPECT, reason="inspect_ai (the extra `inspect`) is not installed")
 
 
 @pytest.fixture(scope="module", params=["eval", "json"])

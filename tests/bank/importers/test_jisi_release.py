@@ -23,9 +23,7 @@ def release(tmp_path: Path) -> Path:
     root = tmp_path / "release"
     shutil.copytree(RELEASE, root)
     folder = root / "example_data" / "seed42_split0.7"
-    torch.save(
-        torch.arange(ROWS * WIDTH, dtype=torch.float32).reshape(ROWS, WIDTH), folder / "train_query_embed.tar"
-    )
+    torch.save(torch.arange(ROWS * WIDTH, dtype=torch.float32).reshape(ROWS, WIDTH), folder / "train_query_embed.tar")
     responses = torch.arange(ROWS * MODELS * WIDTH, dtype=torch.float32).reshape(ROWS, MODELS, WIDTH)
     torch.save(responses, folder / "train_response_embed.tar")
     torch.save(responses[:1].half(), folder.parent / "test_response_embed.tar")
@@ -86,9 +84,7 @@ def test_a_release_without_vectors_has_none():
 
 def test_vectors_that_do_not_fit_the_questions_are_refused(release: Path):
     path = release / "example_data" / "seed42_split0.7" / "train.jsonl"
-    path.write_text(
-        "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8"
-    )
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
     with pytest.raises(InputError, match=r"shape \(4, 8\) does not fit \(3,\) rows"):
         release_vectors(release)
 

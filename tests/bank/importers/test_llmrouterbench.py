@@ -28,9 +28,7 @@ def test_a_record_of_the_benchmark_becomes_a_record():
 
 def test_the_latest_run_counts_and_demo_runs_are_passed_over():
     records, problems = read_all(BENCH)
-    assert [record.response for record in records if record.model == ADA and record.index == "1"] == [
-        "\\boxed{42}"
-    ]
+    assert [record.response for record in records if record.model == ADA and record.index == "1"] == ["\\boxed{42}"]
     assert [problem.message for problem in problems if problem.note] == [
         "4 of 6 files are read: the latest run of each dataset, split and model that is whole and no demo"
     ]

@@ -54,9 +54,7 @@ def test_the_model_s_name_is_found_in_older_results_too():
 def test_without_results_the_folder_s_name_is_the_model_s(tmp_path: Path):
     folder = tmp_path / "org__cy"
     folder.mkdir()
-    line = (
-        '{"doc_id": 0, "doc": {}, "target": "b", "arguments": [["the prompt"]], "resps": [["b"]], "em": 1}\n'
-    )
+    line = '{"doc_id": 0, "doc": {}, "target": "b", "arguments": [["the prompt"]], "resps": [["b"]], "em": 1}\n'
     (folder / "samples_spelling.jsonl").write_text(line, encoding="utf-8")
     record = read_all(folder / "samples_spelling.jsonl")[0][0]
     assert (record.model, record.dataset, record.query, record.score) == (

@@ -53,9 +53,7 @@ def test_an_empty_csv_response_is_empty_when_it_was_scored_and_unknown_when_not(
 
 
 def test_a_csv_file_becomes_the_same_records_as_parquet(tmp_path: Path):
-    table = pyarrow.csv.read_csv(
-        FIXTURES / "long.csv", parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
-    )
+    table = pyarrow.csv.read_csv(FIXTURES / "long.csv", parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
     assert table.schema.field("score").type != pa.null()
     pyarrow.parquet.write_table(table, tmp_path / "long.parquet")
     from_csv = by_answer(read_all(FIXTURES / "long.csv")[0])

@@ -16,9 +16,7 @@ def test_a_question_is_found_under_any_of_its_keys():
         Question("questions", "x1", "bare", "3", None, None),
         Question("questions", "4", "only a prompt", None, None, 4),
     ]
-    assert [(problem.line, problem.message) for problem in problems] == [
-        (5, "sums 4 appears twice; the first is kept")
-    ]
+    assert [(problem.line, problem.message) for problem in problems] == [(5, "sums 4 appears twice; the first is kept")]
 
 
 def test_lines_of_standard_input_are_read_as_they_come():

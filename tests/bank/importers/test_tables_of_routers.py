@@ -87,9 +87,7 @@ def test_routerbench_nan_and_empty_cells_are_unknown():
 def test_routerbench_dollars_are_taken_as_they_are_recorded():
     # 71 prompt tokens and 1 completion token at the 10 and 30 USD per million of gpt-4-1106-preview.
     assert (
-        pytest.approx(
-            by_answer(read_all(FIXTURES / "routerbench.csv")[0])["sums", "sums.val.2", "ada/chat"].cost_usd
-        )
+        pytest.approx(by_answer(read_all(FIXTURES / "routerbench.csv")[0])["sums", "sums.val.2", "ada/chat"].cost_usd)
         == 71 * 10e-6 + 1 * 30e-6
     )
 

@@ -1,0 +1,124 @@
+"""What `jisi bank build --call --dry-run` shows: the calls, tokens and dollars to expect."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.cli.building import BuildRequest, checked_options
+from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
+from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.pool import require_models
+from jisi_cli.cli.problems import Problems
+from jisi_cli.collection.collect import check_graders, pairs_of
+from jisi_cli.collection.forecast import Forecast, forecast
+from jisi_cli.config import Config
+from jisi_cli.errors import InputError
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.llm.answer_cache import AnswerCache
+from jisi_cli.llm.json_disk import open_cache
+from jisi_cli.llm.replay import ReplayPool
+from jisi_cli.paths import cache_folder
+
+_BASES = {"bank": "mean in the bank", "max_tokens": "max_tokens (worst case)", "model limit": "its limit (worst case)"}
+
+
+def run_forecast(request: BuildRequest, config: Config, out: Output, *, as_json: bool) -> None:
+    """Show what a build would ask; nobody is asked and nothing is written.
+
+    Raises:
+        InputError: There are no questions to ask, or an option cannot be used.
+        BankError: The bank to extend cannot be opened.
+    """
+    if request.call is None:
+        raise InputError("--dry-run tells what --call would ask; give both, or leave it out")
+    require_models(config)
+    checked_options(request)
+    problems = Problems(out, strict=request.strict)
+    questions = read_all_questions(request.sources, problems, request.datasets, request.limit)
+    problems.summarise()
+    # No grader is run; a judge only has to be in the pool.
+    pool = ReplayPool({}, [entry.name for entry in config.models])
+    check_graders(questions, GraderSet(request.call.grading, pool))
+    bank = Bank(request.bank) if request.append else None
+    known = known_answers(bank, retry_failed=request.call.retry_failed) if bank is not None else set()
+    models = chosen_models(request.call, config)
+    pairs = pairs_of(questions, models, known)
+    keys = {question.key for question in questions}
+    in_bank = Counter(model for *key, model in known if tuple(key) in keys)
+    is_cached = _cached(request.call, out)
+    found = [
+        forecast(
+            entry,
+            pairs,
+            in_bank=in_bank[entry.name],
+            is_cached=is_cached,
+            mean_length=_mean_length(bank, entry.name),
+        )
+        for entry in config.models
+        if entry.name in models
+    ]
+    if as_json:
+        out.json(_to_json(found, len(questions)))
+    else:
+        _show(found, len(questions), request.call, out)
+
+
+def _cached(call: CallRequest, out: Output) -> Callable[[str], bool]:
+    """Return the test whether an answer is in the cache; a cache that is not there is not made."""
+    folder = cache_folder() / "answers"
+    if not folder.is_dir():
+        return lambda key: False
+    answers = AnswerCache(open_cache(folder, warn=out.warn), read=call.pool.use_cache, write=False)
+    return lambda key: answers.get(key) is not None
+
+
+def _mean_length(bank: Bank | None, model: str) -> float | None:
+    """Return the mean tokens of a model's answers in a bank."""
+    if bank is None or model not in bank.models:
+        return None
+    tokens = bank.answers(model).completion_tokens
+    known = tokens[~np.isnan(tokens)]
+    return math.fsum(known.tolist()) / len(known) if len(known) else None
+
+
+def _to_json(found: Sequence[Forecast], questions: int) -> dict[str, Any]:
+    return {"questions": questions, "models": [asdict(model) for model in found], "total": _total(found)}
+
+
+def _total(found: Sequence[Forecast]) -> dict[str, Any]:
+    lengths = [model.completion_tokens for model in found if model.completion_tokens is not None]
+    costs = [model.cost_usd for model in found if model.cost_usd is not None]
+    return {
+        "calls": sum(model.calls for model in found),
+        "in_bank": sum(model.in_bank for model in found),
+        "in_cache": sum(model.in_cache for model in found),
+        "prompt_tokens": sum(model.prompt_tokens for model in found),
+        "completion_tokens": sum(lengths) if len(lengths) == len(found) else None,
+        "cost_usd": math.fsum(costs) if len(costs) == len(found) else None,
+    }
+
+
+def _show(found: Sequence[Forecast], questions: int, call: CallRequest, out: Output) -> None:
+    titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost")
+    columns = [Column("model"), *(Column(title, right=True) for title in titles), Column("length of an answer")]
+    rows = [[model.model, *_cells(asdict(model)), _BASES.get(model.length_basis or "", "unknown")] for model in found]
+    total = _total(found)
+    if len(found) > 1:
+        rows.append(["total", *_cells(total), ""])
+    out.table(columns, rows)
+    out.note(f"{count(questions, 'question')}, nobody was asked; prompt, completion: tokens expected, without retries")
+    if call.pool.max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > call.pool.max_cost:
+        out.note(f"--max-cost {call.pool.max_cost:g} would stop it before the end")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    length = row["completion_tokens"]
+    counts = [f"{row[name]:,}" for name in ("calls", "in_bank", "in_cache", "prompt_tokens")]
+    return [*counts, "unknown" if length is None else f"{length:,.0f}", dollars(row["cost_usd"])]
