@@ -49,35 +49,36 @@ class Math:
         answer, reference = _final_answer(submission.response), submission.reference.strip()
         if answer is None or not reference:
             return None
-        if max(len(answer), len(reference)) > _LONGEST:
-            raise Ungraded(f"a formula is longer than {_LONGEST:,} characters")
-        if self._same_number(answer, reference):
-            return 1.0
+        as_number = self._numeric.grade(submission.response, reference)
+        if as_number == 1.0 and parse_number(reference) is not None:
+            return 1.0  # most answers are numbers, and need no process to be right
         if _WORDS.fullmatch(to_plain(reference)):
             return float(_folded(answer) == _folded(reference))
-        request = {"answer": _bare(answer), "reference": _bare(reference)}
-        equal = self._worker.ask(request)
-        return None if equal is None else float(bool(equal))
+        if is_prose(to_plain(answer)):
+            return as_number
+        return self._compare(_bare(answer), _bare(reference))
 
     def close(self) -> None:
         """End the process that compares."""
         self._worker.close()
 
-    def _same_number(self, answer: str, reference: str) -> bool:
-        # Most answers are numbers, and need no process to be right.
-        numbers = parse_number(answer) is not None and parse_number(reference) is not None
-        return numbers and self._numeric.grade(f"\\boxed{{{answer}}}", reference) == 1.0
+    def _compare(self, answer: str, reference: str) -> float | None:
+        if max(len(answer), len(reference)) > _LONGEST:
+            raise Ungraded(f"a formula is longer than {_LONGEST:,} characters")
+        equal = self._worker.ask({"answer": answer, "reference": reference})
+        return None if equal is None else float(bool(equal))
 
 
 def _final_answer(response: str) -> str | None:
     marked = marked_answer(response)
-    if marked is not None:
-        return marked or None
-    end = response[-END_LENGTH:].strip()
-    if "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end)):
-        return end or None
-    formulas = _DELIMITED.findall(end)
-    return next(filter(None, formulas[-1])) if formulas else last_number(end)
+    if marked == "":
+        return None
+    end = (marked or response[-END_LENGTH:]).strip()
+    is_formula = "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end))
+    formulas = [] if is_formula else _DELIMITED.findall(end)
+    if formulas:
+        return next(filter(None, formulas[-1]), None)
+    return end or None if marked or is_formula else last_number(end)
 
 
 def _bare(formula: str) -> str:
