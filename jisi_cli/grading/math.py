@@ -52,7 +52,7 @@ class Math:
         as_number = self._numeric.grade(submission.response, reference)
         if as_number == 1.0 and parse_number(reference) is not None:
             return 1.0  # most answers are numbers, and need no process to be right
-        if _WORDS.fullmatch(to_plain(reference)):
+        if _is_words(to_plain(reference)):
             return float(_folded(answer) == _folded(reference))
         if is_prose(to_plain(answer)):
             return as_number
@@ -79,6 +79,11 @@ def _final_answer(response: str) -> str | None:
     if formulas:
         return next(filter(None, formulas[-1]), None)
     return end or None if marked or is_formula else last_number(end)
+
+
+def _is_words(plain: str) -> bool:
+    # Three letters may be a product.
+    return len(plain) > 3 and _WORDS.fullmatch(plain) is not None
 
 
 def _bare(formula: str) -> str:
