@@ -201,7 +201,7 @@ def answered(journal: Path) -> int:
     return journal_count(journal, "answered") if journal.exists() else 0
 
 
-@pytest.mark.parametrize("killed_after", [5, 60])
+@pytest.mark.parametrize("killed_after", [5, 40])
 def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_twice(
     bank: Path, tmp_path: Path, server: Server, killed_after: int
 ) -> None:
