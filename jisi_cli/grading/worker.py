@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from jisi_cli.grading.protocol import Ungraded
 _CONFINED = Path(__file__).parent / "confined"
 _START = 60.0
 """Seconds for the imports of a new child, on a machine with other things to do."""
+_CLOSED = "grading was ended"
 
 
 class Worker:
@@ -54,14 +56,15 @@ class Worker:
     def close(self) -> None:
         """End the child, in the middle of a request too."""
         self._closed = True
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
         with self._turn:
             self._end()
 
     def _running(self) -> subprocess.Popen[str]:
         if self._closed:
-            raise Ungraded("grading was ended")
+            raise Ungraded(_CLOSED)
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._process = subprocess.Popen(
@@ -72,8 +75,13 @@ class Worker:
                 text=True,
                 encoding="utf-8",
             )
-            if _exchange(self._process, "", _START) != "ready\n" and not self._closed:
+            # Whoever closes marks it first and looks for a process then, so that one of the two sees the other.
+            ready = not self._closed and _exchange(self._process, "", _START) == "ready\n"
+            if not ready:
                 self._end()
+            if self._closed:
+                raise Ungraded(_CLOSED)
+            if not ready:
                 raise JisiError(f"{self._script} cannot be started; run it with {sys.executable} to see why")
         return self._process
 
@@ -81,8 +89,10 @@ class Worker:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:  # closes the pipes and waits
-                pass
+            for pipe in _pipes(process):
+                with suppress(OSError):  # what was not sent any more needs no telling
+                    pipe.close()
+            process.wait()
 
 
 def _exchange(process: subprocess.Popen[str], line: str, seconds: float) -> str:
