@@ -18,6 +18,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 
 _SUPPORT_SAMPLE = 512
 """Questions from which the distribution of support-set sizes is drawn."""
+_HISTOGRAM_STEPS = 32
 _ALMOST_ALL = 0.9
 
 
@@ -58,12 +59,14 @@ class SupportSizes:
         sampled: Questions it was measured on.
         train: Train rows that could be neighbours.
         quantiles: Size at 0, 25, 50, 75 and 100 %.
+        histogram: Questions in each of equally wide steps from the smallest size to the largest.
         whole_bank: Share of questions whose support set is more than nine tenths of the bank.
     """
 
     sampled: int
     train: int
     quantiles: tuple[int, ...]
+    histogram: tuple[int, ...]
     whole_bank: float
 
 
@@ -218,7 +221,7 @@ def _repeated(bank: Bank) -> tuple[int, int]:
 def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
     train = bank.train_rows
     if not len(train):
-        return SupportSizes(0, 0, (0,) * 5, 0.0)
+        return SupportSizes(0, 0, (0,) * 5, (), 0.0)
     sample = train[np.linspace(0, len(train) - 1, min(_SUPPORT_SAMPLE, len(train)), dtype=np.intp)]
     similarities = bank.query_vectors[sample] @ bank.query_vectors[train].T
     others = max(1, len(train) - 1)
@@ -230,7 +233,8 @@ def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
         sizes.append(int((left >= min(settings.gamma * kth, kth)).sum()))
     quantiles = np.quantile(sizes, [0, 0.25, 0.5, 0.75, 1], method="nearest")
     whole = sum(size > _ALMOST_ALL * others for size in sizes) / len(sizes)
-    return SupportSizes(len(sizes), len(train), tuple(int(size) for size in quantiles), whole)
+    steps, _ = np.histogram(sizes, bins=_HISTOGRAM_STEPS)
+    return SupportSizes(len(sizes), len(train), tuple(map(int, quantiles)), tuple(map(int, steps)), whole)
 
 
 def _warnings(

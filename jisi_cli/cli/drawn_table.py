@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,18 +11,48 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jisi_cli.cli.output import Column
+    from jisi_cli.cli.pictures import Picture
 
 _GAP, _EDGES = 3, 2
 """Characters between two columns, and at the edges of the table."""
 _READABLE = 16
 """Characters that a column of text may be narrowed to."""
+_SMALLEST, _LARGEST = 12, 40
+"""Characters of a picture: fewer show nothing, more say nothing new."""
 
 
-def draw_table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; every part of it begins with the first column."""
-    for places in _parts(columns, rows, console.width):
-        part = [[row[place] for place in places] for row in rows]
-        console.print(_table([columns[place] for place in places], part, console.width))
+def draw_table(
+    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], picture: Picture | None = None
+) -> None:
+    """Print a table; every part of it begins with the first column, and the last ends with the picture."""
+    parts = list(_parts(columns, rows, console.width))
+    if picture is not None and _room(columns, rows, parts[-1], console.width, picture) < _SMALLEST:
+        # Under the table then, beside what names the rows.
+        parts.append([next((place for place, column in enumerate(columns) if not column.right), 0)])
+    for places in parts:
+        part_columns, part = [columns[place] for place in places], [[row[place] for place in places] for row in rows]
+        room = _room(columns, rows, places, console.width, picture) if picture is not None else 0
+        if picture is not None and places is parts[-1] and room >= _SMALLEST:
+            part_columns, part = _with_picture(part_columns, part, picture, min(room, _LARGEST))
+        if len(part_columns) > 1 or len(parts) == 1:
+            console.print(_table(part_columns, part, console.width))
+
+
+def _room(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], places: Sequence[int], width: int, picture: Picture
+) -> int:
+    """Return the characters that a picture has behind these columns with their text whole."""
+    longest = _longest(columns, rows)
+    room = width - _EDGES - sum(longest[place] + _GAP for place in places)
+    return room if room >= len(picture.title) else 0
+
+
+def _with_picture(
+    columns: list[Column], rows: list[list[str]], picture: Picture, room: int
+) -> tuple[list[Column], list[list[str]]]:
+    drawn = picture.draw(max(room, len(picture.title)))
+    column = replace(columns[0], title=picture.title, right=False, shrink=False)
+    return [*columns, column], [[*row, cell] for row, cell in zip(rows, drawn, strict=True)]
 
 
 def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jisi_cli.bank.inspection import Inspection, ModelSummary
 from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.pictures import Picture, bars, distribution
 from jisi_cli.embedders.protocol import EmbedderSpec
 
 
@@ -25,6 +26,8 @@ def show_inspection(found: Inspection, out: Output) -> None:
         f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
         f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
     )
+    if out.draws and high > low:
+        out.data(f"{low:,} {distribution(found.support.histogram)} {high:,}")
     for warning in found.warnings:
         out.warn(warning)
 
@@ -48,7 +51,8 @@ def _show_models(found: Inspection, out: Output) -> None:
     rows.append(["best per dataset", *map(_percent, (*best, mean)), "", "", ""])
     rows.append(["oracle", *oracle, "", "", ""])
     rows.append(["questions", *sizes, "", "", "", ""])
-    out.table(columns, rows)
+    averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
+    out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
 
 
 def _row(summary: ModelSummary, names: list[str]) -> list[str]:

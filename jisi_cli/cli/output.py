@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from jisi_cli.cli.drawn_table import draw_table
+from jisi_cli.cli.pictures import BLOCKS, Picture
 from jisi_cli.llm.answer import whole_characters
 
 if TYPE_CHECKING:
@@ -116,11 +117,24 @@ class Output:
         """Write one JSON document on one line."""
         self._json(value, indent=None)
 
-    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:
-        """Write a table: drawn on a terminal, aligned plain text without any cutting when piped."""
+    @property
+    def draws(self) -> bool:
+        """Whether stdout shows pictures: a terminal whose character set has blocks."""
+        return self.stdout_is_terminal and _has(sys.stdout, BLOCKS)
+
+    def table(
+        self,
+        columns: Sequence[Column],
+        rows: Iterable[Sequence[str]],
+        *,
+        stderr: bool = False,
+        picture: Picture | None = None,
+    ) -> None:
+        """Write a table: drawn on a terminal, with its picture; aligned plain text without any cutting when piped."""
         cells = [[one_line(cell) for cell in row] for row in rows]
         if self.stderr_is_terminal if stderr else self.stdout_is_terminal:
-            draw_table(self.console(stderr=stderr), columns, cells)
+            drawn = picture if _has(sys.stderr if stderr else sys.stdout, BLOCKS) else None
+            draw_table(self.console(stderr=stderr), columns, cells, drawn)
             return
         write = self._err_line if stderr else self.data
         titles = [column.title for column in columns]
@@ -174,6 +188,14 @@ class Output:
 
 def _encoding(stream: IO[str]) -> str:
     return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _has(stream: IO[str], characters: str) -> bool:
+    try:
+        characters.encode(_encoding(stream))
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_without_escapes() -> bool:

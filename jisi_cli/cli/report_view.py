@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jisi_cli.cli.output import Column, Output, dollars
+from jisi_cli.cli.pictures import Interval, Picture, intervals
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.statistics import Difference
 
@@ -25,9 +26,19 @@ def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: 
     columns += [Column("Avg", right=True), Column("weighted", right=True)]
     columns += [Column(f"vs {name}", right=True) for name in versus]
     columns += [Column("win/tie/loss", right=True)] if versus else []
-    out.table(columns, [_score_row(report, datasets, versus) for report in reports])
+    rows = [_score_row(report, datasets, versus) for report in reports]
+    out.table(columns, rows, picture=_forest(reports, versus[0]) if versus else None)
     if versus:
         out.note(f"in %; differences of Avg with 95 % paired bootstrap intervals; win/tie/loss against {versus[0]}")
+
+
+def _forest(reports: Sequence[MethodReport], versus: str) -> Picture:
+    """Return the differences to one method and their intervals, side by side: those clear of 0 are real."""
+    differences = [next((found for found in report.versus if found.versus == versus), None) for report in reports]
+    lines: list[Interval | None] = [
+        (found.low, found.average, found.high) if found and found.questions else None for found in differences
+    ]
+    return Picture(f"Avg vs {versus}", lambda width: intervals(lines, width))
 
 
 def _score_row(report: MethodReport, datasets: Sequence[str], versus: Sequence[str]) -> list[str]:

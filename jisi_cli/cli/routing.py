@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
 from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.pictures import Picture, bars
 from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
@@ -158,7 +159,8 @@ def _show(session: Session, decision: Decision, data: dict[str, Any]) -> None:
                 _roles(decision, row["model"]),
             ]
         )
-    out.table(columns, rows)
+    scores = [row["fine_score" if probing else "coarse_score"] for row in data["models"]]
+    out.table(columns, rows, picture=Picture("fine" if probing else "score", lambda width: bars(scores, width)))
     out.note(
         f"support set: {count(data['support_size'], 'question')} of {len(session.arrays.query_vectors):,} "
         f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"

@@ -1,0 +1,106 @@
+"""Pictures made of characters: what they show, where they are drawn, and where never."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jisi_cli.cli.pictures import BLOCKS, bars, distribution, intervals
+
+SHARES = st.lists(st.floats(0, 1e6), min_size=1, max_size=8)
+
+
+def test_a_bar_is_as_long_as_its_share_of_the_largest():
+    assert bars([8.0, 4.0, 1.0, 0.0, None], 4) == ["████", "██", "▌", "", ""]
+
+
+def test_no_bar_is_drawn_where_nothing_is_known_or_all_is_zero():
+    assert bars([None, 0.0], 10) == ["", ""]
+    assert bars([], 10) == []
+
+
+@given(SHARES, st.integers(8, 40))
+def test_longer_bars_mean_larger_values(values: list[float], width: int):
+    def eighths(bar: str) -> int:
+        return sum(BLOCKS.index(cell) + 1 for cell in bar)
+
+    lengths = [eighths(bar) for bar in bars(values, width)]
+    assert max(lengths) <= 8 * width
+    for first, one in zip(values, lengths, strict=True):
+        for second, other in zip(values, lengths, strict=True):
+            assert first < second or one >= other
+
+
+def test_an_interval_shows_its_value_its_ends_and_zero():
+    assert intervals([(-2.0, 0.0, 2.0), (1.0, 2.0, 2.0), (-2.0, -2.0, -1.0), None], 5) == ["──●──", "  ┊─●", "●─┊", ""]
+
+
+def test_an_interval_that_contains_zero_crosses_its_mark():
+    assert intervals([(-1.0, 1.0, 3.0)], 5) == ["─┼●──"]
+
+
+@given(st.lists(st.tuples(*[st.floats(-1, 1)] * 3).map(sorted).map(tuple), min_size=1, max_size=6), st.integers(2, 40))
+def test_intervals_never_outgrow_their_room(values: list[tuple[float, float, float]], width: int):
+    assert all(len(line) <= width for line in intervals(values, width))
+
+
+def test_a_distribution_has_a_character_per_step_and_a_blank_for_none():
+    assert distribution([0, 1, 8, 4]) == " ▁█▄"
+    assert distribution([]) == ""
+    assert distribution([0, 0]) == "  "
+
+
+SHOW = """
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.cli.pictures import Picture, bars
+columns = [Column("model", shrink=True), Column("Avg", right=True)]
+share = Picture("share", lambda width: bars([80, 40], width))
+Output().table(columns, [["ada", "80.00"], ["bob", "40.00"]], picture=share)
+"""
+
+
+def on_a_terminal(columns: int, **environment: str) -> str:
+    main, child = pty.openpty()
+    settings = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment}
+    with subprocess.Popen([sys.executable, "-c", SHOW], stdout=child, stderr=child, env=settings) as process:
+        os.close(child)
+        written = b""
+        try:
+            while part := os.read(main, 4096):
+                written += part
+        except OSError:  # Linux's end of file of a terminal
+            pass
+        process.wait()
+    os.close(main)
+    return written.decode()
+
+
+@pytest.mark.parametrize("columns", [80, 60, 41])
+def test_on_a_terminal_a_picture_takes_the_room_that_is_left(columns: int):
+    lines = on_a_terminal(columns, NO_COLOR="1").splitlines()
+    ada = next(line for line in lines if "ada" in line)
+    bob = next(line for line in lines if "bob" in line)
+    assert ada.count("█") == 2 * bob.count("█") or ada.count("█") == 2 * bob.count("█") + 1
+    assert ada.count("█") >= 12
+    assert all(len(line) <= columns for line in lines)
+
+
+def test_where_there_is_no_room_beside_the_numbers_the_picture_stands_below_them():
+    lines = [line for line in on_a_terminal(24, NO_COLOR="1").splitlines() if "ada" in line]
+    assert len(lines) == 2
+    assert "80.00" in lines[0] and "█" not in lines[0]
+    assert "█" in lines[1]
+
+
+def test_a_pipe_gets_no_picture():
+    written = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True)
+    assert written.stdout.split() == ["model", "Avg", "ada", "80.00", "bob", "40.00"]
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_terminal_without_blocks_gets_no_picture(environment: dict[str, str]):
+    assert not set(on_a_terminal(80, **environment)) & set(BLOCKS)
