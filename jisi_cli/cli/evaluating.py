@@ -227,7 +227,11 @@ def _variations(request: EvalRequest, context: MethodContext, session: Session) 
         return growing(context, order, request.grow_from, methods)
     if request.curve:
         return [entry for name in _methods(request) for entry in traded(name, context)]
-    return [entry for name in _methods(request) for entry in _readings(name, context, session)]
+    names = _methods(request)
+    if not request.live and _BASELINE not in names:
+        # Costs nothing in a replay, and without it a reader cannot tell whether routing pays at all.
+        names.append(_BASELINE)
+    return [entry for name in names for entry in _readings(name, context, session)]
 
 
 def _readings(name: str, context: MethodContext, session: Session) -> list[Variation]:

@@ -341,7 +341,11 @@ def test_results_under_other_settings_are_not_used(bank: Path, tmp_path: Path, c
     with_old = evaluate(bank, "-m", "jisi-router", *changes, "--out", path)
     assert without_seconds(with_old) == without_seconds(evaluate(bank, "-m", "jisi-router", *changes))
     assert path.read_bytes().startswith(kept)
-    assert len(path.read_bytes().splitlines()) == 24
+    assert len(lines_of("jisi-router", path)) == 24
+
+
+def lines_of(method: str, path: Path) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, path.read_text().splitlines()) if line["method"] == method]
 
 
 def test_results_of_another_bank_or_of_other_answers_are_not_used(bank: Path, tmp_path: Path) -> None:
@@ -356,7 +360,13 @@ def test_results_of_another_bank_or_of_other_answers_are_not_used(bank: Path, tm
     assert found["methods"][0]["averages"]["average"] == 1.0
     other = build(tmp_path, "--models", "ada,bob")
     evaluate(first, "--bank", other, "-m", "jisi-router", "--out", path)
-    assert len(path.read_bytes().splitlines()) == 12 + others + 12
+    assert len(lines_of("jisi-router", path)) == 12 + others + 12
+
+
+def test_the_best_single_model_stands_beside_whatever_was_asked_for(bank: Path) -> None:
+    methods = evaluate(bank, "-m", "knn")["methods"]
+    assert [method["name"] for method in methods] == ["knn", "best-single"]
+    assert [difference["versus"] for difference in methods[0]["versus"]] == ["best-single"]
 
 
 # What is refused, and what a reader sees.

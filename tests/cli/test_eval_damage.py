@@ -243,7 +243,8 @@ def test_every_good_line_is_evaluated_and_every_bad_one_named(
     run = jisi("eval", path, "--bank", bank, "--method", "model:ada", "--json", *quiet)
     assert run.exit_code == 0
     assert run.json["questions"] == good_lines
-    (method,) = run.json["methods"]
+    method, best = run.json["methods"]
+    assert (method["name"], best["name"]) == ("model:ada", "best-single")
     assert (method["questions"], method["scored"]) == (good_lines, good_lines)
     assert named(run, path) == (bad, len(bad))
     # Nothing in a damaged line steers the terminal.
