@@ -76,13 +76,18 @@ def build_report(
         timings: Seconds per method, where they were measured.
     """
     scores = {name: _scores(rows) for name, rows in results.items()}
+    # Every pair is resampled alike, so that an interval does not depend on what else was compared.
+    seed = int(rng.integers(2**63))
     # Questions that happen to need no live call are no fair sample of all.
     whole = {name for name, rows in results.items() if not _count(rows, "needs-live")}
     reports = []
     for name, rows in results.items():
         datasets = [row.dataset for row in rows]
         others = [other for other in versus if other in whole and other != name and name in whole]
-        differences = tuple(paired_difference(scores[name], scores[other], datasets, other, rng) for other in others)
+        differences = tuple(
+            paired_difference(scores[name], scores[other], datasets, other, np.random.default_rng(seed))
+            for other in others
+        )
         reports.append(_method_report(name, rows, scores[name], differences, (timings or {}).get(name)))
     return reports
 

@@ -149,3 +149,12 @@ def test_a_report_is_plain_data_without_nan() -> None:
         again = json.loads(json.dumps(plain_json(found.to_json()), allow_nan=False))
         assert again["averages"] is None
         assert set(again) == set(MethodReport.__dataclass_fields__)
+
+
+def test_an_interval_does_not_depend_on_what_else_was_compared() -> None:
+    values = np.random.default_rng(1).integers(0, 2, size=(3, 60)).astype(float)
+    ours, theirs, more = ([scored(place, value) for place, value in enumerate(row)] for row in values)
+    alone = build_report({"ours": ours, "theirs": theirs}, ["theirs"], np.random.default_rng(7))
+    among = build_report({"more": more, "ours": ours, "theirs": theirs}, ["theirs"], np.random.default_rng(7))
+    assert alone[0].versus == among[1].versus
+    assert alone[0].versus[0].low < alone[0].versus[0].high
