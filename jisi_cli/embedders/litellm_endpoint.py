@@ -8,15 +8,19 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.embedders.account import Account, RequestAccount, Unbooked
 from jisi_cli.embedders.encoder import Reading, batches
 from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.errors import InputError, JisiError, NoAnswerError
+from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
 from jisi_cli.llm.litellm_setup import load_litellm
+
+if TYPE_CHECKING:
+    import openai
 
 _MOST = 64
 """Texts in a request, unless the user says otherwise; some providers take no more than 96."""
@@ -41,6 +45,7 @@ class LiteLLMEncoder:
         spec: Its `max_tokens`, `truncation` and `prompt` apply. Without `max_tokens` the limit that LiteLLM
             knows of the model applies; without either, the endpoint's own.
         api_base: Address of the endpoint; None for LiteLLM's default.
+        account: Pays for the requests and keeps the books; None lets them happen unbooked.
         batch_size: Texts in a request; None for 64.
         concurrency: Requests out at one time.
         timeout: Seconds per request.
@@ -54,11 +59,13 @@ class LiteLLMEncoder:
         spec: EmbedderSpec,
         *,
         api_base: str | None = None,
+        account: Account | None = None,
         batch_size: int | None = None,
         concurrency: int = 4,
         timeout: float = 60.0,
     ) -> None:
         self._model, self._spec, self._api_base = model, spec, api_base
+        self._account: Account = account or Unbooked()
         self._batch_size = batch_size or _MOST
         self._concurrency, self._timeout = concurrency, timeout
         self._tokens = 0
@@ -84,6 +91,7 @@ class LiteLLMEncoder:
         Raises:
             InputError: The endpoint refuses the request, or there is no key for it.
             NoAnswerError: It cannot be reached, is too busy, or answers with something else.
+            BudgetError: A request does not fit what is left of the budget.
         """
         requests = [[reading.text for reading in batch] for batch in self._batches(readings)]
         if len(requests) == 1:
@@ -136,25 +144,29 @@ class LiteLLMEncoder:
         missing = [] if base else litellm.validate_environment(self._model)["missing_keys"]
         if missing and all(name.endswith("_API_KEY") for name in missing):
             raise InputError(f"no key for {self._spec.name}: set {' or '.join(missing)} in the environment")
+        if not self._model.startswith("openai/"):
+            return {"model": self._model, "api_base": base}
         # Many servers of one's own want no key, but OpenAI's client refuses to start without one.
-        keyless = self._model.startswith("openai/") and not environment.get("OPENAI_API_KEY")
-        return {"model": self._model, "api_base": base, **({"api_key": "none"} if keyless else {})}
+        key = environment.get("OPENAI_API_KEY") or "none"
+        return {"model": self._model, "client": _client_that_asks_once(key, base)}
 
     def _request(self, texts: list[str]) -> NDArray[np.float64]:
-        litellm, target = load_litellm(), self._target
-        # OpenAI's client, which LiteLLM cannot be told to keep from repeating, repeats by itself.
-        last = 1 if self._model.startswith("openai/") else _ATTEMPTS
-        settings = {"timeout": self._timeout, "max_retries": _ATTEMPTS - 1}
-        for attempt in range(1, last + 1):
-            try:
-                answer = litellm.embedding(input=texts, **settings, **target)
-            except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes one of ours.
-                failure = self._failure(error)
-                if isinstance(failure, InputError) or attempt == last:
-                    raise failure from error
-                time.sleep(_pause(error, attempt))
-            else:
-                return self._vectors(answer, len(texts))
+        target = self._target
+        with self._account.request(texts) as account:
+            failure: JisiError | None = None
+            for attempt in range(1, _ATTEMPTS + 1):
+                _open_attempt(account, failure)
+                try:
+                    answer = load_litellm().embedding(input=texts, timeout=self._timeout, max_retries=0, **target)
+                except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes one of ours.
+                    failure = self._failure(error)
+                    account.failed(str(failure), billable=_may_cost(error))
+                    if isinstance(failure, InputError) or _is_unreadable(error) or attempt == _ATTEMPTS:
+                        raise failure from error
+                    time.sleep(_pause(error, attempt))
+                else:
+                    account.answered(getattr(answer, "usage", None))
+                    return self._vectors(answer, len(texts))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _vectors(self, answer: Any, expected: int) -> NDArray[np.float64]:  # noqa: ANN401 - LiteLLM's response
@@ -191,6 +203,44 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _client_that_asks_once(key: str, base: str | None) -> openai.OpenAI:
+    """Return OpenAI's client without its repetitions, each of which may be paid for; LiteLLM always sets two."""
+    import openai
+
+    class Once(openai.OpenAI):
+        @property
+        def max_retries(self) -> int:
+            return 0
+
+        @max_retries.setter
+        def max_retries(self, wanted: int) -> None: ...
+
+    return Once(api_key=key, base_url=base)
+
+
+def _open_attempt(account: RequestAccount, failure: JisiError | None) -> None:
+    """Set an attempt's money aside; where that fails, an earlier failure says more than that another is too dear."""
+    try:
+        account.attempt()
+    except BudgetError as stopped:
+        raise failure or stopped from None
+
+
+def _may_cost(error: Exception) -> bool:
+    """Whether the endpoint may have worked, and be paid, although nothing came back: it heard and did not refuse."""
+    import httpx
+
+    causes = list(_causes(error))
+    if any(isinstance(cause, httpx.ConnectError) for cause in causes):
+        return False
+    return _is_unreadable(error) or any(isinstance(cause, (httpx.TransportError, TimeoutError)) for cause in causes)
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether an answer came that is not what it should be: it is paid for, and another would be no better."""
+    return any(isinstance(cause, ValueError) for cause in _causes(error))
 
 
 def _pause(error: Exception, attempt: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from jisi_cli.embedders.account import Account
 from jisi_cli.embedders.encoder import Encoder
 from jisi_cli.embedders.hub import hub_folder, is_hub_id
 from jisi_cli.embedders.model_folder import inspect_folder, packaged_minilm
@@ -29,6 +30,7 @@ def load_embedder(
     cache_folder: Path | None = None,
     concurrency: int = 4,
     api_base: str | None = None,
+    account: Account | None = None,
 ) -> UnitEmbedder:
     """Return the embedder that a spec names. A model is loaded when it first embeds; only the hub is asked now.
 
@@ -39,6 +41,7 @@ def load_embedder(
         cache_folder: Where content hashes of weights are remembered; None for jisi's cache folder.
         concurrency: Requests to an endpoint at one time.
         api_base: Address of an endpoint; None for LiteLLM's default.
+        account: Pays for the requests to an endpoint and keeps the books; None lets them happen unbooked.
 
     Raises:
         InputError: There is no such embedder, it is not installed or cannot be fetched, or it has another
@@ -51,7 +54,9 @@ def load_embedder(
     if kind == "litellm" and argument:
         from jisi_cli.embedders.litellm_endpoint import LiteLLMEncoder
 
-        encoder = LiteLLMEncoder(argument, spec, api_base=api_base, batch_size=batch_size, concurrency=concurrency)
+        encoder = LiteLLMEncoder(
+            argument, spec, api_base=api_base, account=account, batch_size=batch_size, concurrency=concurrency
+        )
     elif kind == "hashing":
         encoder = _hashing(spec, argument)
     else:

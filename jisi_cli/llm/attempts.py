@@ -23,7 +23,7 @@ from jisi_cli.pricing import Cost, max_output_tokens, price_of_call, worst_case
 if TYPE_CHECKING:
     import numpy as np
 
-_TOKENIZER_MARGIN = 1.5
+TOKENIZER_MARGIN = 1.5
 """The prompt is counted with a tokenizer that is often not the model's own; most differ by less than this."""
 
 
@@ -231,7 +231,7 @@ async def _worst_case(call: Call) -> float | None:
             "add `params = { max_tokens = … }` to the model in the pool file"
         )
     counted = await asyncio.to_thread(count_prompt, call.entry, call.messages)
-    return worst_case(call.entry, math.ceil(counted * _TOKENIZER_MARGIN), longest)
+    return worst_case(call.entry, math.ceil(counted * TOKENIZER_MARGIN), longest)
 
 
 def _ignore(event: CallEvent) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import Future
 
 from jisi_cli.errors import BudgetError
 
@@ -28,7 +30,7 @@ class Reservation:
 
 
 class Budget:
-    """What a run may spend; for one event loop.
+    """What a run may spend; shared by the calls of an event loop and by the threads that embed.
 
     Args:
         limit_usd: The most, in dollars.
@@ -38,12 +40,15 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = 0.0
         self._reserved_usd = 0.0
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._reservations = 0
+        self._held_usd = 0.0
+        self._waiting: list[Future[None]] = []
+        self._lock = threading.Lock()
 
     @property
     def left_usd(self) -> float:
         """Dollars that are neither spent nor set aside."""
-        return self.limit_usd - self.spent_usd - self._reserved_usd
+        return self.limit_usd - self.spent_usd - self._held_usd - self._reserved_usd
 
     async def reserve(self, model: str, worst_case_usd: float | None) -> Reservation:
         """Set aside the worst case of one call.
@@ -58,35 +63,65 @@ class Budget:
         Raises:
             BudgetError: There is no price, or the worst case is more than the run has left.
         """
+        while isinstance(found := self._reserve(model, worst_case_usd), Future):
+            await asyncio.wrap_future(found)
+        return found
+
+    def reserve_in_thread(self, model: str, worst_case_usd: float | None) -> Reservation:
+        """Do the same from a thread other than the one that settles the calls that are out.
+
+        Raises:
+            BudgetError: As `reserve` says.
+        """
+        while isinstance(found := self._reserve(model, worst_case_usd), Future):
+            found.result()
+        return found
+
+    def hold_back(self, usd: float) -> None:
+        """Keep money for a later part of the run; to the calls until then it is as good as spent."""
+        with self._lock:
+            self._held_usd += usd
+
+    def release_held(self) -> None:
+        """Let what was held back be spent: its time has come."""
+        with self._lock:
+            self._held_usd = 0.0
+            self._wake()
+
+    def settle(self, reserved_usd: float, actual_usd: float) -> None:
+        """Book what a call cost in place of what was set aside for it (called by its `Reservation`)."""
+        with self._lock:
+            self._reservations -= 1
+            # With nothing out there is nobody to wait for, so no rest of rounding may seem to be set aside.
+            self._reserved_usd = self._reserved_usd - reserved_usd if self._reservations else 0.0
+            self.spent_usd += actual_usd
+            self._wake()
+
+    def _reserve(self, model: str, worst_case_usd: float | None) -> Reservation | Future[None]:
+        """Set money aside, or return what is done once another call has been settled."""
         if worst_case_usd is None:
             raise BudgetError(
                 f"--max-cost needs a price for `{model}`, and nobody knows one; "
                 "add `price = { input = …, output = … }` to the model in the pool file"
             )
-        while worst_case_usd > self.left_usd:
-            unspent = self.limit_usd - self.spent_usd
+        with self._lock:
+            if worst_case_usd <= self.left_usd:
+                self._reserved_usd += worst_case_usd
+                self._reservations += 1
+                return Reservation(self, worst_case_usd)
+            unspent = self.limit_usd - self.spent_usd - self._held_usd
             if worst_case_usd > unspent:
                 raise BudgetError(
-                    f"a call to `{model}` may cost ${worst_case_usd:.6f}, and ${unspent:.6f} of "
+                    f"a call to `{model}` may cost ${worst_case_usd:.6f}, and ${max(0.0, unspent):.6f} of "
                     f"${self.limit_usd:g} are left; raise --max-cost or lower `max_tokens`"
                 )
-            await self._settlement()
-        self._reserved_usd += worst_case_usd
-        return Reservation(self, worst_case_usd)
+            waiting: Future[None] = Future()
+            self._waiting.append(waiting)
+            return waiting
 
-    def settle(self, reserved_usd: float, actual_usd: float) -> None:
-        """Book what a call cost in place of what was set aside for it (called by its `Reservation`)."""
-        self._reserved_usd -= reserved_usd
-        self.spent_usd += actual_usd
+    def _wake(self) -> None:
+        """Let those that wait look again; one that was cancelled meanwhile no longer wants to."""
         for waiting in self._waiting:
-            if not waiting.done():
+            if waiting.set_running_or_notify_cancel():
                 waiting.set_result(None)
         self._waiting.clear()
-
-    async def _settlement(self) -> None:
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
-        try:
-            await waiting
-        finally:
-            self._waiting.discard(waiting)
