@@ -51,6 +51,19 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingEndpoint:
+    """What `[embedder]` says of an endpoint beyond the embedder itself; no bank records it.
+
+    Attributes:
+        api_base: Its address where LiteLLM's default is not meant.
+        price: USD per million tokens; None when the file gives none.
+    """
+
+    api_base: str | None = None
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A parsed `jisi.toml`; every part may be absent.
 
@@ -59,6 +72,7 @@ class Config:
         bank: The default bank; relative paths are taken from the file's own folder.
         models: The pool, in the file's order.
         embedder: Keyword arguments of `EmbedderSpec`.
+        endpoint: Where an embedder that is an endpoint is reached, and its price.
         routing: Hyper-parameters by name.
         budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
     """
@@ -67,6 +81,7 @@ class Config:
     bank: Path | None = None
     models: tuple[ModelEntry, ...] = ()
     embedder: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: EmbeddingEndpoint = EmbeddingEndpoint()
     routing: Mapping[str, Any] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +90,7 @@ _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 _MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
+_ENDPOINT_KEYS = {"api_base", "price"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
 
 
@@ -109,11 +125,13 @@ def load_config(path: Path | None) -> Config:
     bank = data.get("bank")
     if bank is not None and not isinstance(bank, str):
         raise InputError(f"{path}: `bank` must be a path in quotes")
+    embedder = _table(path, data, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
     return Config(
         path=path,
         bank=path.parent / Path(bank).expanduser() if bank else None,
         models=_models(path, data.get("models", [])),
-        embedder=_embedder(path, _table(path, data, "embedder", _EMBEDDER_KEYS)),
+        embedder=_embedder(path, embedder),
+        endpoint=_endpoint(path, embedder),
         routing=_table(path, data, "routing", None),
         budget=_table(path, data, "budget", _BUDGET_KEYS),
     )
@@ -143,7 +161,22 @@ def _embedder(path: Path, table: Mapping[str, Any]) -> Mapping[str, Any]:
     if table.get("truncation", "head") not in ("head", "tail"):
         raise InputError(f'{path}: [embedder]: `truncation` must be "head" or "tail"')
     _check_limit(path, "[embedder]", "max_tokens", table.get("max_tokens"))
-    return table
+    return {key: value for key, value in table.items() if key in _EMBEDDER_KEYS}
+
+
+def _endpoint(path: Path, table: Mapping[str, Any]) -> EmbeddingEndpoint:
+    given = next((key for key in sorted(_ENDPOINT_KEYS) if key in table), None)
+    if given is not None and not str(table.get("name", "litellm:")).startswith("litellm:"):
+        raise InputError(
+            f'{path}: [embedder]: `{given}` is for an endpoint, name = "litellm:provider/model"; remove it'
+        )
+    price = table.get("price")
+    if isinstance(price, dict):
+        # An embedder writes no tokens.
+        price = {"output": 0, **price}
+    return EmbeddingEndpoint(
+        api_base=_text(path, "[embedder]", table, "api_base"), price=_price(path, "[embedder]", price)
+    )
 
 
 def _check_limit(path: Path, where: str, key: str, value: object) -> None:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from jisi_cli.cli.live_view import AnswerView, view_for
 from jisi_cli.cli.output import Output, count, dollars
-from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode
@@ -35,7 +34,6 @@ class AskRequest:
     as_json: bool
     temperature: float | None
     max_tokens: int | None
-    pool: PoolOptions
 
     def sampling(self) -> Sampling:
         """Return the sampling parameters, the paper's where none were given."""
@@ -79,7 +77,7 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Ou
     method = _method(session, request)
     (plan,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
-    async with session.pool(request.pool, view.called) as pool:
+    async with session.pool(view.called) as pool:
         outcome = await method.answer(query, plan, pool.about(query=request.text), view)
     return replace(outcome, seconds=before | outcome.seconds)
 

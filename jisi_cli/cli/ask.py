@@ -73,7 +73,8 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.answering import AskRequest, run_ask
-    from jisi_cli.cli.pool import PoolOptions, amount
+    from jisi_cli.cli.pool import PoolOptions
+    from jisi_cli.cli.purse import amount
     from jisi_cli.cli.reading import checked_text, read_question
     from jisi_cli.cli.session import Session
 
@@ -85,8 +86,8 @@ def ask(
         raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
     _check_method(method, mode, routing)
     text = read_question(query)
-    session = Session(bank, config, split_names(models), routing, out, store=not no_store)
     options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
+    session = Session(bank, config, split_names(models), routing, out, options)
     request = AskRequest(
         text=text,
         method=method,
@@ -97,7 +98,6 @@ def ask(
         as_json=as_json,
         temperature=None if temperature is None else amount(temperature, "--temperature"),
         max_tokens=max_tokens,
-        pool=options,
     )
     raise typer.Exit(int(run_ask(session, request)))
 

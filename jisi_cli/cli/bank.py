@@ -122,7 +122,6 @@ def build(
 
     out = Output(quiet=quiet, verbose=verbose)
     require_grading("--call", grading, present=call)
-    pool = PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store)
     request = BuildRequest(
         sources=tuple(sources),
         bank=output,
@@ -140,7 +139,8 @@ def build(
         device=device,
         batch_size=batch_size,
         strict=strict,
-        call=CallRequest(split_names(models), retry_failed, pool, grading) if call else None,
+        pool=PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store),
+        call=CallRequest(split_names(models), retry_failed, grading) if call else None,
         save_answers=save_answers,
     )
     if dry_run:
@@ -272,10 +272,11 @@ def calibrate(
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
     from jisi_cli.cli.calibrating import run_calibration, show_calibration
+    from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
-    session = Session(bank, config, None, {}, out, "ignored")
+    session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored")
     data = run_calibration(session, method, seed=seed, dry_run=dry_run, out=out)
     if as_json:
         out.json(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target, require_embedder
 from jisi_cli.bank.export import write_jisi
@@ -16,17 +16,22 @@ from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
 from jisi_cli.bank.records import Record
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
-from jisi_cli.cli.collecting import CallRequest, read_all_questions, run_collection
+from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_collection
 from jisi_cli.cli.output import Output, count
-from jisi_cli.cli.pool import offer_the_offline_pool
+from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import embedding_bar
+from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
 from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import PinError, load_embedder
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 
+if TYPE_CHECKING:
+    from jisi_cli.llm.embedding_account import EmbeddingAccount
+
 _SHOWN_PROBLEMS = 10
+_WORD = "a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class BuildRequest:
     device: str | None
     batch_size: int | None
     strict: bool
+    pool: PoolOptions
     call: CallRequest | None = None
     save_answers: Path | None = None
 
@@ -61,18 +67,28 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
         BankError: The bank to extend is missing, broken or of another embedder.
     """
     options = checked_options(request)
+    purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
     # An embedder that is missing, or is not the bank's, must show before calls are paid for.
-    vectors = _vectors(request, config)
+    vectors, account = _vectors(request, config, purse)
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
-        gathered, sources, stopped = _ask_for_answers(request, request.call, config, problems, out)
+        means = Means(request.pool, purse, account)
+        gathered, sources, stopped = _ask_for_answers(request, request.call, config, means, problems, out)
     else:
         gathered, sources, stopped = *_read_answers(request, problems), None
     problems.summarise()
     if request.save_answers is not None:
         write_jisi(request.save_answers, gathered)
-    with embedding_bar(out) as on_progress:
-        report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
+    if purse.budget is not None:
+        purse.budget.release_held()
+    try:
+        with embedding_bar(out) as on_progress:
+            report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
+    except BudgetError as error:
+        raise BudgetError(
+            f"{request.bank} was not written: embedding stopped, and what was embedded and answered is kept; "
+            f"run the same command with a higher --max-cost: {error}"
+        ) from error
     for conflict in report.conflicts[:_SHOWN_PROBLEMS]:
         out.warn(f"left out: {conflict}")
     if len(report.conflicts) > _SHOWN_PROBLEMS:
@@ -100,11 +116,11 @@ def _read_answers(request: BuildRequest, problems: Problems) -> tuple[Gathered, 
 
 
 def _ask_for_answers(
-    request: BuildRequest, call: CallRequest, config: Config, problems: Problems, out: Output
+    request: BuildRequest, call: CallRequest, config: Config, means: Means, problems: Problems, out: Output
 ) -> tuple[Gathered, list[Source], str | None]:
     """Ask the pool the questions of the sources."""
     questions = read_all_questions(request.sources, problems, request.datasets, request.limit)
-    collected = run_collection(questions, call, config, request.bank if request.append else None, out)
+    collected = run_collection(questions, call, config, request.bank if request.append else None, means, out)
     if collected.stopped is not None and not collected.records:
         raise BudgetError(collected.stopped)
     if collected.records and all(record.status == "failed" for record in collected.records):
@@ -137,14 +153,23 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     return options
 
 
-def _vectors(request: BuildRequest, config: Config) -> VectorSource:
+def _vectors(request: BuildRequest, config: Config, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
+    """Return where vectors come from, and what pays for them where an endpoint makes them."""
     spec = embedder_spec(request.embedder, config)
     recorded = read_manifest(request.bank).embedder if request.append else None
     if recorded is not None and not any(request.embedder.values()):
         # An extended bank keeps its embedder; what the command line names must agree with it.
         spec = recorded
+    entry = endpoint_entry(spec, config)
+    account = None if entry is None else purse.embedding_account(entry)
     try:
-        embedder = load_embedder(spec, device=request.device, batch_size=request.batch_size)
+        embedder = load_embedder(
+            spec,
+            device=request.device,
+            batch_size=request.batch_size,
+            api_base=config.endpoint.api_base,
+            account=account,
+        )
     except PinError as error:
         if recorded is None:
             raise
@@ -152,8 +177,11 @@ def _vectors(request: BuildRequest, config: Config) -> VectorSource:
     if recorded is not None:
         require_embedder(request.bank, recorded, embedder.spec)
     if request.vectors is not None:
-        return read_given_vectors(request.vectors, embedder.spec)
-    return EmbeddedVectors(embedder)
+        return read_given_vectors(request.vectors, embedder.spec), None
+    if account is not None:
+        # An address or a key that is wrong costs one word now instead of a collection without vectors.
+        embedder.embed([_WORD])
+    return EmbeddedVectors(embedder), account
 
 
 def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:

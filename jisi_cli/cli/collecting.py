@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.importers.questions import read_questions
@@ -16,11 +17,16 @@ from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
+from jisi_cli.cli.purse import Purse
 from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.options import GradingOptions
+from jisi_cli.llm.answer import whole_characters
+
+if TYPE_CHECKING:
+    from jisi_cli.llm.embedding_account import EmbeddingAccount
 
 _SHOWN_FAILURES = 5
 
@@ -32,13 +38,11 @@ class CallRequest:
     Attributes:
         models: Models of the pool; None for all.
         retry_failed: Ask again what the bank holds as failed.
-        pool: How calls are made.
         grading: Which graders grade, and what they may do.
     """
 
     models: Sequence[str] | None
     retry_failed: bool
-    pool: PoolOptions
     grading: GradingOptions = field(default_factory=GradingOptions)
 
 
@@ -84,8 +88,23 @@ def chosen_models(request: CallRequest, config: Config) -> list[str]:
     return [name for name in names if request.models is None or name in request.models]
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a collection calls with.
+
+    Attributes:
+        options: How calls are made.
+        purse: What they may cost, and where they are booked.
+        embedding: What pays for embedding the answers afterwards; None where that costs nothing.
+    """
+
+    options: PoolOptions
+    purse: Purse
+    embedding: EmbeddingAccount | None
+
+
 def run_collection(
-    questions: Sequence[Question], request: CallRequest, config: Config, bank: Path | None, out: Output
+    questions: Sequence[Question], request: CallRequest, config: Config, bank: Path | None, means: Means, out: Output
 ) -> Collected:
     """Ask the pool everything that the bank does not know yet.
 
@@ -94,12 +113,13 @@ def run_collection(
         request: Whom and how.
         config: The pool.
         bank: A bank that is being extended; None for a new one.
+        means: What is called with.
         out: Where progress and failures are shown.
     """
     models = chosen_models(request, config)
     known = known_answers(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
     pairs = pairs_of(questions, models, known)
-    collected = asyncio.run(_collect(pairs, models, request, config, out))
+    collected = asyncio.run(_collect(pairs, models, request, config, means, out))
     _warn_of_failures(collected, out)
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:
@@ -122,15 +142,39 @@ def _warn_of_failures(collected: Collected, out: Output) -> None:
 
 
 async def _collect(
-    pairs: Sequence[Pair], models: Sequence[str], request: CallRequest, config: Config, out: Output
+    pairs: Sequence[Pair], models: Sequence[str], request: CallRequest, config: Config, means: Means, out: Output
 ) -> Collected:
-    with _progress(out) as on_record:
-        async with open_pool(config, [*models, *judges_of(request.grading, config)], request.pool, out) as pool:
-            concurrency = pool_concurrency(config, request.pool)
+    hold_back = _holding_back(pairs, means)
+    with _progress(out) as show:
+
+        def on_record(collected: Collected) -> None:
+            hold_back(collected)
+            if show is not None:
+                show(collected)
+
+        everyone = [*models, *judges_of(request.grading, config)]
+        async with open_pool(config, everyone, means.options, out, purse=means.purse) as pool:
+            concurrency = pool_concurrency(config, means.options)
             with GraderSet(request.grading, pool) as graders:
                 collected = await collect(pairs, pool, concurrency=concurrency, graders=graders, on_record=on_record)
     note_grading(graders, out)
     return collected
+
+
+def _holding_back(pairs: Sequence[Pair], means: Means) -> OnRecord:
+    """Return what keeps back, of the run's money, the cost of embedding what came in: answers without are no bank."""
+    budget, account = means.purse.budget, means.embedding
+    if budget is None or account is None:
+        return lambda collected: None
+    seen: set[str] = set()
+
+    def hold_back(texts: Iterable[str]) -> None:
+        new = {whole_characters(text) for text in texts} - seen
+        seen.update(new)
+        budget.hold_back(account.worst_case(sorted(new)) or 0.0)
+
+    hold_back(question.query for question, _ in pairs)
+    return lambda collected: hold_back([collected.records[-1].response or ""])
 
 
 def known_answers(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:

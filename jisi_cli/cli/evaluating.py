@@ -118,7 +118,7 @@ def open_session(request: EvalRequest, out: Output) -> Session:
     test_is_bank = request.test is not None and (Path(request.test) / MANIFEST_NAME).exists()
     bank = request.bank or (Path(request.test) if test_is_bank and request.test else None)
     pool: PoolUse = "required" if request.live else "ignored"
-    return Session(bank, request.config, request.models, request.routing, out, pool, store=request.pool.store)
+    return Session(bank, request.config, request.models, request.routing, out, request.pool, pool)
 
 
 def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:
@@ -291,7 +291,7 @@ async def _run_all(
     if not request.live:
         return await _run_on(tests.pool, contestants, tests, request, out, concurrency=1)
     models = [*session.models, *judges_of(request.grading, session.config)]
-    async with open_pool(session.config, models, request.pool, out) as pool:
+    async with open_pool(session.config, models, request.pool, out, purse=session.purse) as pool:
         concurrency = pool_concurrency(session.config, request.pool)
         return await _run_on(pool, contestants, tests, request, out, concurrency=concurrency)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.building import BuildRequest, checked_options
-from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
+from jisi_cli.cli.collecting import chosen_models, known_answers, read_all_questions
 from jisi_cli.cli.output import Column, Output, count, dollars
-from jisi_cli.cli.pool import require_models
+from jisi_cli.cli.pool import PoolOptions, require_models
 from jisi_cli.cli.problems import Problems
 from jisi_cli.collection.collect import check_graders, pairs_of
 from jisi_cli.collection.forecast import Forecast, forecast
@@ -52,7 +52,7 @@ def run_forecast(request: BuildRequest, config: Config, out: Output, *, as_json:
     pairs = pairs_of(questions, models, known)
     keys = {question.key for question in questions}
     in_bank = Counter(model for *key, model in known if tuple(key) in keys)
-    is_cached = _cached(request.call, out)
+    is_cached = _cached(request.pool, out)
     found = [
         forecast(
             entry,
@@ -67,15 +67,15 @@ def run_forecast(request: BuildRequest, config: Config, out: Output, *, as_json:
     if as_json:
         out.json(_to_json(found, len(questions)))
     else:
-        _show(found, len(questions), request.call, out)
+        _show(found, len(questions), request.pool.max_cost, out)
 
 
-def _cached(call: CallRequest, out: Output) -> Callable[[str], bool]:
+def _cached(options: PoolOptions, out: Output) -> Callable[[str], bool]:
     """Return the test whether an answer is in the cache; a cache that is not there is not made."""
     folder = cache_folder() / "answers"
     if not folder.is_dir():
         return lambda key: False
-    answers = AnswerCache(open_cache(folder, warn=out.warn), read=call.pool.use_cache, write=False)
+    answers = AnswerCache(open_cache(folder, warn=out.warn), read=options.use_cache, write=False)
     return lambda key: answers.get(key) is not None
 
 
@@ -105,7 +105,7 @@ def _total(found: Sequence[Forecast]) -> dict[str, Any]:
     }
 
 
-def _show(found: Sequence[Forecast], questions: int, call: CallRequest, out: Output) -> None:
+def _show(found: Sequence[Forecast], questions: int, max_cost: float | None, out: Output) -> None:
     titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost")
     columns = [Column("model"), *(Column(title, right=True) for title in titles), Column("length of an answer")]
     rows = [[model.model, *_cells(asdict(model)), _BASES.get(model.length_basis or "", "unknown")] for model in found]
@@ -114,8 +114,8 @@ def _show(found: Sequence[Forecast], questions: int, call: CallRequest, out: Out
         rows.append(["total", *_cells(total), ""])
     out.table(columns, rows)
     out.note(f"{count(questions, 'question')}, nobody was asked; prompt, completion: tokens expected, without retries")
-    if call.pool.max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > call.pool.max_cost:
-        out.note(f"--max-cost {call.pool.max_cost:g} would stop it before the end")
+    if max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > max_cost:
+        out.note(f"--max-cost {max_cost:g} would stop it before the end")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

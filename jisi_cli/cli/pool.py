@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.purse import Purse, budget_limit, open_purse
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
@@ -43,24 +43,36 @@ class PoolOptions:
 
 
 def open_pool(
-    config: Config, models: Sequence[str], options: PoolOptions, out: Output, on_event: OnEvent | None = None
+    config: Config,
+    models: Sequence[str],
+    options: PoolOptions,
+    out: Output,
+    on_event: OnEvent | None = None,
+    *,
+    purse: Purse | None = None,
 ) -> LivePool:
     """Return the live pool of some models, behind cache and ledger.
+
+    Args:
+        config: The pool file.
+        models: Which of its models.
+        options: How calls are made.
+        out: Where warnings go.
+        on_event: Receives what a live view may show.
+        purse: What the run may spend where the pool is not all that spends; None for a purse of its own.
 
     Raises:
         InputError: The configuration names no models, or a limit makes no sense.
     """
     import numpy as np
 
-    from jisi_cli.ledger import Ledger, ledger_path
-    from jisi_cli.llm.budget import Budget
     from jisi_cli.llm.json_disk import open_cache
     from jisi_cli.llm.limits import Limits, PerMinute
-    from jisi_cli.llm.live import LivePool, Run
+    from jisi_cli.llm.live import LivePool
     from jisi_cli.llm.local import LocalModels
 
     require_models(config)
-    max_cost = _limit(options.max_cost, config, "max_cost")
+    purse = purse or open_purse(config, options.command, options.max_cost, out)
     timeout = _limit(options.timeout, config, "timeout", _TIMEOUT)
     if not timeout:
         raise InputError("no call can be answered within a timeout of 0 seconds; give more")
@@ -71,13 +83,13 @@ def open_pool(
         entries,
         rng=np.random.default_rng(),
         cache=open_cache(cache_folder() / "answers", warn=out.warn),
-        ledger=Ledger(ledger_path(), warn=out.warn),
-        budget=Budget(max_cost) if max_cost is not None else None,
+        ledger=purse.ledger,
+        budget=purse.budget,
         limits=Limits(concurrency=pool_concurrency(config, options), per_minute=per_minute),
         timeout=timeout,
         max_retries=int(retries),
         local_models=LocalModels(),
-        run=Run(id=secrets.token_hex(8), command=options.command),
+        run=purse.run,
         use_cache=options.use_cache,
         store=options.store,
         on_event=on_event,
@@ -111,25 +123,6 @@ def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequenc
     return error
 
 
-def amount(value: object, what: str) -> float:
-    """Return a setting that is a number from 0.
-
-    Raises:
-        InputError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InputError(f"{what} must be a number from 0, not {value!r}")
-    return float(value)
-
-
-@overload
-def _limit(flag: float | None, config: Config, key: str, default: float) -> float: ...
-@overload
-def _limit(flag: float | None, config: Config, key: str, default: None = None) -> float | None: ...
-def _limit(flag: float | None, config: Config, key: str, default: float | None = None) -> float | None:
-    """Return a limit of the command line, else of the configuration's [budget], else the default."""
-    if flag is not None:
-        return amount(flag, f"--{key.replace('_', '-')}")
-    if key in config.budget:
-        return amount(config.budget[key], f"{config.path}: [budget] {key}")
-    return default
+def _limit(flag: float | None, config: Config, key: str, default: float) -> float:
+    found = budget_limit(flag, config, key)
+    return default if found is None else found

@@ -64,9 +64,9 @@ def route(
         raise InputError("give a question or --input, not both")
     text = None if source is not None else read_question(query)
     use: PoolUse = "required" if probe else "preferred"
-    session = Session(bank, config, split_names(models), routing, out, use, store=not no_store)
-    options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store) if probe else None
+    options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store)
+    session = Session(bank, config, split_names(models), routing, out, options, use)
     if source is not None:
-        route_many(session, source, options, explain=explain)
+        route_many(session, source, probe=probe, explain=explain)
     elif text is not None:
-        route_one(session, text, options, explain=explain, as_json=as_json, as_line=as_jsonl)
+        route_one(session, text, probe=probe, explain=explain, as_json=as_json, as_line=as_jsonl)

@@ -12,7 +12,6 @@ from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
 from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.pictures import Picture, bars
-from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
 from jisi_cli.cli.session import Session
@@ -29,17 +28,15 @@ _NEIGHBOURS = 10
 _BLOCK = 256
 
 
-def route_one(
-    session: Session, text: str, options: PoolOptions | None, *, explain: bool, as_json: bool, as_line: bool
-) -> None:
-    """Route one question and show the decision; `options` turns probing on."""
+def route_one(session: Session, text: str, *, probe: bool, explain: bool, as_json: bool, as_line: bool) -> None:
+    """Route one question and show the decision."""
     (query,) = session.queries([text])
     method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
     (first,) = method.plan([query])
     described = neighbours_of(session) if explain else None
 
     async def decide() -> tuple[Decision, dict[str, Any]]:
-        async with _probing(session, options) as pool:
+        async with _probing(session, probe=probe) as pool:
             decision, calls = await _decide(session, method, query, first, pool)
         return decision, _to_json(session, text, decision, calls, described)
 
@@ -52,7 +49,7 @@ def route_one(
         _show(session, decision, data)
 
 
-def route_many(session: Session, source: Path, options: PoolOptions | None, *, explain: bool) -> None:
+def route_many(session: Session, source: Path, *, probe: bool, explain: bool) -> None:
     """Route every question of a JSONL file, one JSON document a line, in the file's order."""
     problems = Problems(session.out, strict=False)
     questions = list(read_questions(read_lines(source), problems))
@@ -63,7 +60,7 @@ def route_many(session: Session, source: Path, options: PoolOptions | None, *, e
 
     async def decide_all() -> None:
         # One pool, and so one budget, for the whole run.
-        async with _probing(session, options) as pool:
+        async with _probing(session, probe=probe) as pool:
             for start in range(0, len(questions), _BLOCK):
                 block = questions[start : start + _BLOCK]
                 queries = session.queries([question.query for question in block])
@@ -76,9 +73,9 @@ def route_many(session: Session, source: Path, options: PoolOptions | None, *, e
     problems.summarise()
 
 
-def _probing(session: Session, options: PoolOptions | None) -> AbstractAsyncContextManager[LivePool | None]:
+def _probing(session: Session, *, probe: bool) -> AbstractAsyncContextManager[LivePool | None]:
     """Open the pool where candidates are to be called."""
-    return nullcontext() if options is None else session.pool(options)
+    return session.pool() if probe else nullcontext()
 
 
 async def _decide(

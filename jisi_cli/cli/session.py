@@ -12,6 +12,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.options import bank_path, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
+from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import PinError, load_embedder
@@ -45,9 +46,10 @@ class Session:
         models: The `--models` flag.
         routing: Hyper-parameters given on the command line.
         out: Where warnings go.
+        calls: How models and an embedder that is an endpoint are called. Without `store` the vectors of questions
+            stay out of the cache on disk, too.
         pool: Whether the models must be in the pool file: `required` for calls; `preferred` where the pool
             decides if it shares a model with the bank; `ignored` for replays.
-        store: False keeps the vectors of questions out of the cache on disk.
 
     Raises:
         InputError: The configuration cannot be used, or no bank was named.
@@ -61,12 +63,11 @@ class Session:
         models: Sequence[str] | None,
         routing: Mapping[str, Any],
         out: Output,
+        calls: PoolOptions,
         pool: PoolUse = "required",
-        *,
-        store: bool = True,
     ) -> None:
         self.out = out
-        self._store = store
+        self.calls = calls
         self.config: Config = read_config(config)
         self.bank = Bank(bank_path(bank, self.config))
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
@@ -77,6 +78,15 @@ class Session:
     def arrays(self) -> BankArrays:
         """The bank's arrays for the models in use."""
         return self.bank.arrays(self.models)
+
+    @cached_property
+    def purse(self) -> Purse:
+        """What this run may spend, and where it is booked.
+
+        Raises:
+            InputError: The limit makes no sense.
+        """
+        return open_purse(self.config, self.calls.command, self.calls.max_cost, self.out)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -94,7 +104,10 @@ class Session:
                     f"{key} = {wanted!r} in [embedder]; describe the bank's embedder there, or build another bank"
                 )
         try:
-            return load_embedder(recorded)
+            entry = endpoint_entry(recorded, self.config)
+            if entry is None:
+                return load_embedder(recorded)
+            return load_embedder(recorded, api_base=entry.api_base, account=self.purse.embedding_account(entry))
         except PinError as error:
             raise BankError(
                 f"{self.bank.path}: {error}; install that one, or build the bank again with --force"
@@ -103,7 +116,7 @@ class Session:
     @cached_property
     def query_embedder(self) -> Embedder:
         """The same embedder behind a cache on disk, for questions, which come again."""
-        if not self._store:
+        if not self.calls.store:
             return self.embedder
         return cache_vectors(self.embedder, cache_folder() / "vectors", warn=self.out.warn)
 
@@ -123,9 +136,9 @@ class Session:
         """Return the pool's entry of a model, where there is one."""
         return next((entry for entry in self.config.models if entry.name == model), None)
 
-    def pool(self, options: PoolOptions, on_event: OnEvent | None = None) -> LivePool:
+    def pool(self, on_event: OnEvent | None = None) -> LivePool:
         """Return the live pool of the models in use, behind cache and ledger."""
-        return open_pool(self.config, self.models, options, self.out, on_event)
+        return open_pool(self.config, self.models, self.calls, self.out, on_event, purse=self.purse)
 
     def run(self, calls: Coroutine[Any, Any, T]) -> T:
         """Carry out what calls models.
