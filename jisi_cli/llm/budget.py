@@ -102,7 +102,7 @@ class Budget:
         if worst_case_usd is None:
             raise BudgetError(
                 f"--max-cost needs a price for `{model}`, and nobody knows one; "
-                "add `price = { input = …, output = … }` to the model in the pool file"
+                "add `price = { input = …, output = … }` to it in the pool file"
             )
         with self._lock:
             if worst_case_usd <= self.left_usd:

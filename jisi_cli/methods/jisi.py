@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.errors import BudgetError
 from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Answer, Pool, Sampling
@@ -77,7 +78,7 @@ class JiSi:
         if agreed is not None:
             return run.agree(agreed)
         if not run.answers:
-            return await run.ask_the_rest()
+            return run.without_vectors() or await run.ask_the_rest()
         second = run.decide()
         if self.settings.switch == "consensus" and self.aggregation == "never":
             group = run.group()
@@ -111,6 +112,7 @@ class _Run:
         self.asker = Asker(pool, listener)
         self.answers: dict[int, Answer] = {}
         self.vectors: dict[int, NDArray[np.floating]] = {}
+        self.unembedded: dict[int, Answer] = {}
         self.asked: list[int] = []
         self.seconds: dict[str, float] = {}
 
@@ -166,6 +168,14 @@ class _Run:
         reason = f"{len(group.members)} of {len(self.asked)} candidates agree, with {group.share:.0%} of the weight"
         return self._outcome(self.answers[group.members[0]], "consensus", reason, second, group.members)
 
+    def without_vectors(self) -> Outcome | None:
+        """Let the best-ranked candidate answer when the budget left no room to embed any; None when none answered."""
+        found = next((model for model in self.first.candidates if model in self.unembedded), None)
+        if found is None:
+            return None
+        reason = "the budget left no room to embed the responses; this is the first candidate's"
+        return self._outcome(self.unembedded[found], "fallback", reason, None, [found])
+
     async def ask_the_rest(self) -> Outcome:
         """Ask the models behind the candidates, one after another, when no candidate answered."""
         rest = [self.names[model] for model in self.first.ranking[len(self.first.candidates) :]]
@@ -199,7 +209,12 @@ class _Run:
         vector = answer.vector
         if vector is None:
             # Embedding is pure computation: in a thread it overlaps with the calls still out.
-            vector = (await asyncio.to_thread(self.method.embedder.embed, [answer.text]))[0]
+            try:
+                vector = (await asyncio.to_thread(self.method.embedder.embed, [answer.text]))[0]
+            except BudgetError as error:
+                # The answer is paid for, but without a vector it cannot take part in the decision.
+                self.asker.stopped, self.unembedded[model] = error, answer
+                return
         self.answers[model], self.vectors[model] = answer, vector
 
     async def _ask_experts(self, wanted: Sequence[int]) -> None:

@@ -1,0 +1,131 @@
+"""What an endpoint that embeds costs: booked like any other call, and held to the same budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.config import ModelEntry, Price
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embedders.unit_embedder import UnitEmbedder
+from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.ledger import LedgerEntry
+from jisi_cli.llm.budget import Budget
+from jisi_cli.llm.embedding_account import EmbeddingAccount
+from jisi_cli.llm.live import Run
+from tests.llm.asking import ledger_in
+from tests.loopback import Fault, Loopback
+
+TENTH_OF_A_CENT = Price(1000, 0)
+"""What a token costs here."""
+
+TEXTS = [f"text number {number}" for number in range(40)]
+"""Of three words each, which the loopback server counts as tokens."""
+
+
+def endpoint(
+    loopback: Loopback,
+    folder: Path,
+    *,
+    budget: Budget | None = None,
+    price: Price | None = TENTH_OF_A_CENT,
+    model: str = "vectors",
+    **how: Any,
+) -> UnitEmbedder:
+    name = f"litellm:openai/{model}"
+    entry = ModelEntry(name, f"openai/{model}", price=price)
+    account = EmbeddingAccount(entry, Run(id="r", command="test"), ledger_in(folder), budget)
+    return load_embedder(EmbedderSpec(name), api_base=loopback.api_base, account=account, **how)
+
+
+def booked(folder: Path) -> list[LedgerEntry]:
+    return list(ledger_in(folder).rows())
+
+
+def test_every_request_is_a_row_of_its_own_with_tokens_and_dollars(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors")
+    endpoint(loopback, tmp_path, batch_size=16).embed(TEXTS)
+    rows = booked(tmp_path)
+    assert sorted(row.prompt_tokens or 0 for row in rows) == [24, 48, 48]
+    assert sorted(row.cost_usd or 0 for row in rows) == pytest.approx([0.024, 0.048, 0.048])
+    for row in rows:
+        assert (row.run, row.command, row.role) == ("r", "test", "embedding")
+        assert (row.model, row.litellm) == ("litellm:openai/vectors", "openai/vectors")
+        assert (row.completion_tokens, row.tokens_source, row.price_source) == (0, "provider", "pool")
+        assert row.list_cost_usd == row.cost_usd
+        assert (row.cached, row.attempts, row.error) == (False, 1, None)
+        assert (row.dataset, row.query_hash) == (None, None)
+
+
+def test_the_price_is_litellms_where_the_pool_file_names_none_and_else_unknown(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    for model in ("text-embedding-3-small", "vectors"):
+        loopback.script(model)
+        endpoint(loopback, tmp_path, model=model, price=None).embed(["one two three"])
+    public, unknown = booked(tmp_path)
+    # Two cents per million tokens.
+    assert (public.cost_usd, public.price_source) == (pytest.approx(6e-8), "litellm")
+    assert (unknown.cost_usd, unknown.list_cost_usd, unknown.price_source) == (None, None, None)
+
+
+def test_requests_that_failed_are_booked_with_what_they_may_have_cost(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors", faults=(Fault("status", status=503, retry_after=0),))
+    endpoint(loopback, tmp_path).embed(["one"])
+    loopback.script("vectors", every=1, every_fault=Fault("status", status=401))
+    with pytest.raises(InputError):
+        endpoint(loopback, tmp_path).embed(["one"])
+    loopback.script("vectors", every=1, every_fault=Fault("malformed"))
+    with pytest.raises(NoAnswerError):
+        endpoint(loopback, tmp_path).embed(["one"])
+    again, refused, broken = booked(tmp_path)
+    assert (again.attempts, again.cost_usd, again.error) == (2, pytest.approx(0.001), None)
+    # A refusal costs nothing; an answer that cannot be read may have cost anything.
+    assert (refused.attempts, refused.cost_usd) == (1, 0.0)
+    assert (broken.attempts, broken.cost_usd) == (1, None)
+    assert "HTTP 401" in str(refused.error) and "no vectors" in str(broken.error)
+    assert refused.list_cost_usd is None and refused.prompt_tokens is None
+
+
+def test_the_limit_holds_over_threads_and_what_was_embedded_is_paid(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors", delay=0.01)
+    budget = Budget(0.050)
+    with pytest.raises(BudgetError, match=r"`litellm:openai/vectors` may cost"):
+        endpoint(loopback, tmp_path, budget=budget, batch_size=1, concurrency=8).embed(TEXTS)
+    paid = 0.003 * loopback.count()
+    assert 0.030 < paid <= 0.050
+    assert budget.spent_usd == pytest.approx(paid) == sum(row.cost_usd or 0 for row in booked(tmp_path))
+    assert budget.left_usd == pytest.approx(0.050 - paid)
+
+
+def test_without_a_price_nothing_is_sent_under_a_limit(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors")
+    with pytest.raises(BudgetError, match="needs a price for `litellm:openai/vectors`"):
+        endpoint(loopback, tmp_path, budget=Budget(1.0), price=None).embed(["one"])
+    assert loopback.count() == 0
+    assert booked(tmp_path) == []
+
+
+def test_a_request_that_broke_off_counts_as_its_worst_case(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors", every=1, every_fault=Fault("reset"))
+    budget = Budget(0.010)
+    with pytest.raises(NoAnswerError):
+        endpoint(loopback, tmp_path, budget=budget).embed(["one"])
+    # A token, half as much again rounded up, and two special ones: 0.4 cents, twice; a third time is too dear.
+    assert loopback.count() == 2
+    assert budget.spent_usd == pytest.approx(0.008)
+
+
+def test_money_that_is_held_back_is_spent_only_when_its_time_has_come(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("vectors")
+    budget = Budget(0.010)
+    budget.hold_back(0.007)
+    embedder = endpoint(loopback, tmp_path, budget=budget)
+    with pytest.raises(BudgetError, match=r"\$0\.003000 of \$0\.01 are left"):
+        embedder.embed(["one"])
+    budget.release_held()
+    embedder.embed(["one"])
+    assert budget.spent_usd == pytest.approx(0.001)
