@@ -15,6 +15,16 @@ from jisi_cli.cli.output import Column, Output, count, dollars
 
 _NOTHING = "–"
 
+_COMPARED = (
+    "questions",
+    "recorded_questions",
+    "own_token_questions",
+    "compared_cost_usd",
+    "reference_cost_usd",
+    "saving",
+)
+"""What --against adds to a line of CSV; the cost is that of the questions that could be compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
@@ -68,14 +78,14 @@ def bill_csv(bill: Bill) -> str:
     """Return the groups as CSV with a line of names, without a line for the total."""
     summary, comparison = bill.summary, bill.comparison
     names = [field.name for field in fields(Totals)]
-    compared = ["questions", "reference_cost_usd", "saving"] if comparison is not None else []
+    compared = _COMPARED if comparison is not None else ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*summary.by, *names, *compared])
     for group in summary.groups:
         totals = {**asdict(group.totals), "price_sources": _sources(group.totals)}
         saving = comparison.groups.get(group.key) if comparison is not None else None
-        extra = _saving_json(saving) if saving is not None else {}
+        extra = {} if saving is None else {**_saving_json(saving), "compared_cost_usd": saving.cost_usd}
         writer.writerow([*group.key, *(totals[name] for name in names), *(extra.get(name) for name in compared)])
     return text.getvalue().rstrip("\n")
 
@@ -152,9 +162,8 @@ def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -
     columns = [Column(name) for name in comparison.by] or [Column("")]
     titles = ("questions", "this work", comparison.reference, "saving")
     columns += [Column(title, right=True) for title in titles]
-    rows = [
-        [*(value or _NOTHING for value in key), *_saving_cells(saving)] for key, saving in comparison.groups.items()
-    ]
+    shown = [(key, comparison.groups[key]) for key in keys if key in comparison.groups]
+    rows = [[*(value or _NOTHING for value in key), *_saving_cells(saving)] for key, saving in shown]
     if len(rows) != 1:
         rows.append(["total", *([""] * (len(comparison.by) - 1)), *_saving_cells(comparison.total)])
     out.data("")

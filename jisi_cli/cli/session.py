@@ -16,7 +16,7 @@ from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import PinError, load_embedder
-from jisi_cli.embedders.vector_cache import cache_vectors
+from jisi_cli.embedders.vector_cache import CachedEmbedder, cache_vectors
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.evaluation.costs import row_dollars
 from jisi_cli.hyperparameters import Hyperparameters
@@ -107,7 +107,9 @@ class Session:
             entry = endpoint_entry(recorded, self.config)
             if entry is None:
                 return load_embedder(recorded)
-            return load_embedder(recorded, api_base=entry.api_base, account=self.purse.embedding_account(entry))
+            account = self.purse.embedding_account(entry)
+            # Whoever pays for vectors wants those of responses kept, too: a cached answer is to cost nothing.
+            return self._cached(load_embedder(recorded, api_base=entry.api_base, account=account))
         except PinError as error:
             raise BankError(
                 f"{self.bank.path}: {error}; install that one, or build the bank again with --force"
@@ -116,9 +118,7 @@ class Session:
     @cached_property
     def query_embedder(self) -> Embedder:
         """The same embedder behind a cache on disk, for questions, which come again."""
-        if not self.calls.store:
-            return self.embedder
-        return cache_vectors(self.embedder, cache_folder() / "vectors", warn=self.out.warn)
+        return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
     def dollars(self) -> NDArray[np.float64] | None:
         """Return dollars of every train answer (N, M) where a price weight needs them."""
@@ -150,6 +150,11 @@ class Session:
             return asyncio.run(calls)
         except NoAnswerError as error:
             raise offer_the_offline_pool(error, self.config, self.models) from error
+
+    def _cached(self, embedder: Embedder) -> Embedder:
+        if not self.calls.store:
+            return embedder
+        return cache_vectors(embedder, cache_folder() / "vectors", warn=self.out.warn)
 
     def _models(self, wanted: Sequence[str] | None, use: PoolUse) -> tuple[str, ...]:
         """Models that the bank knows and, where that matters, the pool can ask."""
