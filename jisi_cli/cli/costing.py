@@ -54,10 +54,8 @@ def run_cost(request: CostRequest, out: Output) -> None:
         raise InputError("--json and --csv are two ways to print the same; give one of them")
     files = [Path(name) for name in request.sources if _is_file(name)]
     runs = [*request.runs, *(name for name in request.sources if not _is_file(name))]
-    if files:
-        charges, by = _of_files(files, runs, request, out), _dimensions(request, "method", "day")
-    else:
-        charges, by = _of_ledger(runs, request, out), _dimensions(request, "model", "method")
+    by = _dimensions(request, "method", "day") if files else _dimensions(request, "model", "method")
+    charges = _of_files(files, runs, request, out) if files else _of_ledger(runs, request, out)
     comparison = _compare(request, charges, by)
     bill = Bill(
         source={"files": [str(path) for path in files]} if files else {"ledger": str(ledger_path())},
