@@ -147,3 +147,29 @@ def test_a_killed_writer_leaves_whole_rows_and_a_ledger_that_can_be_written(tmp_
     assert [row.attempts for row in rows[: len(booked)]] == booked
     assert len(rows) - len(booked) in (1, 2)  # The last one may be booked but not yet reported.
     assert rows[-1].run == "after"
+
+
+def test_writers_killed_among_others_lose_nothing_that_was_reported_and_stop_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "ledger" / "calls.sqlite"
+    survivors = [appending(path, f"lives{n}", 300) for n in range(2)]
+    booked = {}
+    for n in range(5):
+        victim = appending(path, f"dies{n}", 100_000)
+        assert victim.stdout is not None
+        reported = [victim.stdout.readline() for _ in range(7 * n + 1)]
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait()
+        booked[f"dies{n}"] = [int(line) for line in [*reported, *victim.stdout.read().splitlines()]]
+        victim.stdout.close()
+    for writer in survivors:
+        writer.communicate()
+        assert writer.returncode == 0
+    rows = list(ledger_in(tmp_path).rows())
+    for n in range(2):
+        assert [row.attempts for row in rows if row.run == f"lives{n}"] == list(range(300))
+    for run, numbers in booked.items():
+        found = [row.attempts for row in rows if row.run == run]
+        assert found[: len(numbers)] == numbers
+        assert len(found) - len(numbers) in (0, 1)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
