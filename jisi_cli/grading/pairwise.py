@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jisi_cli.grading.judge import Bench
+from jisi_cli.grading.judge import Bench, conversation_about
 from jisi_cli.grading.protocol import Submission, Ungraded
+from jisi_cli.llm.answer import Message
 
 _RUBRIC = """\
 You compare two answers to a question.
@@ -46,12 +47,18 @@ class Pairwise:
         """
         if not submission.response.strip():
             return None
-        straight = await self._compare(submission, submission.response, submission.reference)
-        turned = await self._compare(submission, submission.reference, submission.response)
+        straight, turned = [
+            await self._bench.verdict(submission, asked, _VERDICTS) for asked in pairwise_prompts(submission)
+        ]
         if straight != _SWAPPED[turned]:
             raise Ungraded("the judge's verdict depends on the order of the answers")
         return _SCORES[straight]
 
-    async def _compare(self, submission: Submission, first: str, second: str) -> str:
-        texts = {"question": submission.query, "first answer": first, "second answer": second}
-        return await self._bench.verdict(submission, _RUBRIC, texts, _VERDICTS)
+
+def pairwise_prompts(submission: Submission) -> list[list[Message]]:
+    """Return what `Pairwise` asks about a response: a conversation for each order of the answers."""
+    answers = (submission.response, submission.reference)
+    return [
+        conversation_about({"question": submission.query, "first answer": first, "second answer": second}, _RUBRIC)
+        for first, second in (answers, answers[::-1])
+    ]
