@@ -92,6 +92,7 @@ _MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", *_LIM
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _ENDPOINT_KEYS = {"api_base", "price"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+_DEAREST = 1e12
 
 
 def find_config(explicit: Path | None = None) -> Path | None:
@@ -119,7 +120,7 @@ def load_config(path: Path | None) -> Config:
         return Config()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     _refuse_unknown(path, "the file", data, _TABLES)
     bank = data.get("bank")
@@ -128,13 +129,20 @@ def load_config(path: Path | None) -> Config:
     embedder = _table(path, data, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
     return Config(
         path=path,
-        bank=path.parent / Path(bank).expanduser() if bank else None,
+        bank=_bank(path, bank) if bank else None,
         models=_models(path, data.get("models", [])),
         embedder=_embedder(path, embedder),
         endpoint=_endpoint(path, embedder),
         routing=_table(path, data, "routing", None),
         budget=_table(path, data, "budget", _BUDGET_KEYS),
     )
+
+
+def _bank(path: Path, bank: str) -> Path:
+    try:
+        return path.parent / Path(bank).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: `bank`: {error}; write the folder out") from error
 
 
 def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:
@@ -235,6 +243,8 @@ def _price(path: Path, where: str, table: object) -> Price | None:
     if not isinstance(table, dict) or set(table) != {"input", "output"}:
         raise InputError(f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens")
     values = [table["input"], table["output"]]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in values):
+    if not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DEAREST for value in values
+    ):
         raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
     return Price(float(values[0]), float(values[1]))

@@ -7,12 +7,14 @@ lets many processes write.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.llm.answer import PriceSource, Role, TokensSource
@@ -71,6 +73,7 @@ _COLUMNS = tuple(field.name for field in fields(LedgerEntry))
 _TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
     ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
 )
+_ALWAYS = frozenset({"run", "time", "command", "role", "model", "litellm", "seconds", "cached", "attempts"})
 _CREATE = "CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {})".format(
     ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
 )
@@ -128,8 +131,7 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{self.path} cannot be read as a ledger ({error}); move it away") from error
         for row in found:
-            values_by_name = dict(zip(_COLUMNS, row, strict=True))
-            yield LedgerEntry(**{**values_by_name, "cached": bool(values_by_name["cached"])})
+            yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
 
     def close(self) -> None:
         """Close the file."""
@@ -137,6 +139,14 @@ class Ledger:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _entry(self, values: dict[str, Any]) -> LedgerEntry:
+        for name, value in values.items():
+            if not _fits(name, value):
+                raise InputError(
+                    f"{self.path} cannot be read as a ledger (a call's `{name}` is {value!r:.40}); move it away"
+                )
+        return LedgerEntry(**{**values, "cached": bool(values["cached"])})
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -157,6 +167,19 @@ class Ledger:
             raise
         self._connection = connection
         return connection
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a column may hold a value: SQLite keeps any kind in any column."""
+    if value is None:
+        return name not in _ALWAYS
+    match _TYPES.get(name, "TEXT"):
+        case "INTEGER":
+            return isinstance(value, int) and value >= 0
+        case "REAL":
+            return isinstance(value, int | float) and math.isfinite(value)
+        case _:
+            return isinstance(value, str)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

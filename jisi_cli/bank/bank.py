@@ -131,7 +131,7 @@ class Bank:
             status[rows] = np.array(table.column("status").to_pylist(), dtype="U8")
             for values, name in zip(numbers, names[1:], strict=True):
                 # Arrow turns nulls into NaN only once integers are floats.
-                values[rows] = table.column(name).cast("float64").to_numpy()
+                values[rows] = table.column(name).cast("float64", safe=False).to_numpy()
         for values in (status, *numbers):
             values.setflags(write=False)
         return AnswerColumns(status, *numbers)

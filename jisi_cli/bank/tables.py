@@ -136,7 +136,13 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
 
     path = bank / part.path
     try:
-        table = pq.ParquetFile(path, memory_map=True).read(columns=columns)
+        file = pq.ParquetFile(path, memory_map=True)
+        if file.metadata.num_rows != part.rows:
+            raise _other_than_said(bank, path)
+        table = file.read(columns=columns)
+        # Bytes that are no text would come up as an error in whoever reads them.
+        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        table.select(texts).validate(full=True)
     except FileNotFoundError:
         raise BankError(
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
@@ -147,8 +153,12 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
     wanted = pa.schema([required.field(name) for name in columns])
     has_gaps = any(table.column(name).null_count for name in table.column_names if name in _NEVER_NULL)
     if table.num_rows != part.rows or not _same_fields(table.schema, wanted) or has_gaps:
-        raise BankError(f"{path} does not hold what {bank / 'bank.json'} says; build the bank again with --force")
+        raise _other_than_said(bank, path)
     return table
+
+
+def _other_than_said(bank: Path, path: Path) -> BankError:
+    return BankError(f"{path} does not hold what {bank / MANIFEST_NAME} says; build the bank again with --force")
 
 
 def file_sha256(path: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,15 @@ OnProgress = Callable[[int, int], None]
 
 _CHUNK = 256
 """Texts per journal entry: what a kill can cost."""
+
+
+_UNREADABLE = (
+    *(OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on a damaged archive."""
+
+_MOST_UNFOLDED = 256 * 2**20
 
 
 class VectorSource(Protocol):
@@ -198,19 +209,38 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
     """
     needed = ("query", "response", "dataset", "models")
     try:
+        _refuse_a_bomb(path)
         with np.load(path, allow_pickle=False) as file:
             place = "index" if "index" in file else "rank"
             query, response, dataset, models = (file[name] for name in needed)
             places = file[place]
-    except (OSError, KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         names = ", ".join(needed)
         raise InputError(f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank") from error
-    width = spec.dimension or query.shape[-1]
+    width = spec.dimension or query.shape[-1] if query.ndim == 2 else 0
+    if {query.dtype.kind, response.dtype.kind} != {"f"} or dataset.ndim != 1 or models.ndim != 1 or places.ndim != 1:
+        raise InputError(f"{path}: needs real `query` and `response`, and one row each of dataset, models and {place}")
+    if not len(query) == len(dataset) == len(places):
+        raise InputError(
+            f"{path}: {len(query)} vectors, {len(dataset)} datasets, {len(places)} numbers; they must match"
+        )
     if query.ndim != 2 or response.shape != (len(query), len(models), query.shape[1]) or query.shape[1] != width:
         raise InputError(f"{path}: vectors of shape {query.shape} and {response.shape} do not fit width {width}")
     labels = places.tolist() if place == "rank" else [str(label) for label in places.tolist()]
     keys = zip(dataset.tolist(), labels, strict=True)
     return GivenVectors(spec, query, response, {key: row for row, key in enumerate(keys)}, models.tolist())
+
+
+def _refuse_a_bomb(path: Path) -> None:
+    """Refuse an archive that would unfold to far more than numbers can be compressed by.
+
+    Raises:
+        ValueError: It would.
+    """
+    with zipfile.ZipFile(path) as archive:
+        unfolded = sum(member.file_size for member in archive.infolist())
+    if unfolded > _MOST_UNFOLDED and unfolded > 50 * path.stat().st_size:
+        raise ValueError(f"it would unfold to {unfolded >> 20} MiB")
 
 
 def _journal_name(spec: EmbedderSpec) -> str:

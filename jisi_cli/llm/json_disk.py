@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from jisi_cli.errors import JisiError
 
 Warn = Callable[[str], None]
 """Receives a note for the user, in one line."""
+
+
+_BUSY_SECONDS = 60.0
+_LARGEST = 128 * 2**20
+"""Bytes of a value's JSON: beyond any answer, and less than a few bytes may unfold to."""
 
 
 class PoisonedRowError(JisiError):
@@ -86,6 +92,7 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
 
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_what_is_not_ours(folder)
         rows = diskcache.Cache(
             str(folder),
             disk=_json_disk(),
@@ -125,8 +132,8 @@ def _json_disk() -> type:
             if mode not in (MODE_RAW, MODE_BINARY) or filename is not None or not isinstance(value, bytes):
                 raise PoisonedRowError(f"the cache at {self._directory} has a row that jisi did not write")
             try:
-                return json.loads(zlib.decompress(value))
-            except (zlib.error, ValueError) as error:
+                return json.loads(_unfolded(value))
+            except (zlib.error, ValueError, RecursionError) as error:
                 raise PoisonedRowError(f"the cache at {self._directory} has a damaged row") from error
 
         def remove(self, file_path: str) -> None:
@@ -135,11 +142,49 @@ def _json_disk() -> type:
     return JsonDisk
 
 
+def _unfolded(value: bytes) -> bytes:
+    """Decompress a value.
+
+    Raises:
+        ValueError: It unfolds to more than any value of ours, or ends too early.
+        zlib.error: It is not compressed.
+    """
+    stream = zlib.decompressobj()
+    data = stream.decompress(value, _LARGEST)
+    if not stream.eof:
+        raise ValueError("too large, or cut short")
+    return data
+
+
 def _broken() -> tuple[type[Exception], ...]:
     """Return what diskcache raises when the disk or the database is unusable."""
     import diskcache
 
-    return (OSError, sqlite3.Error, diskcache.Timeout)
+    return (OSError, sqlite3.Error, diskcache.Timeout, UnicodeDecodeError, PoisonedRowError)
+
+
+def _refuse_what_is_not_ours(folder: Path) -> None:
+    """Refuse a database that lies elsewhere, or whose settings diskcache would obey though it never wrote them.
+
+    diskcache makes every row of the table of settings an attribute of the cache, its methods included.
+
+    Raises:
+        PoisonedRowError: It is such a database.
+    """
+    from diskcache.core import DEFAULT_SETTINGS, METADATA
+
+    database = folder / "cache.db"
+    if any((folder / f"cache.db{ending}").is_symlink() for ending in ("", "-wal", "-shm", "-journal")):
+        raise PoisonedRowError("its database is a link to somewhere else")
+    if not database.exists():
+        return
+    with closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as rows:
+        has_settings = rows.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings'").fetchone()
+        settings = rows.execute("SELECT key, value FROM Settings").fetchall() if has_settings else []
+    known = {**DEFAULT_SETTINGS, **METADATA}
+    for key, value in settings:
+        if key not in known or not isinstance(value, int | type(known[key])):
+            raise PoisonedRowError(f"it has a setting {key!r:.40} that jisi did not write")
 
 
 def _line(error: Exception) -> str:

@@ -43,8 +43,8 @@ def parquet_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
         for row in _batch_rows(batch):
             number += 1
             place = Place(str(source), number)
-            if row is None:
-                on_problem(place.problem("not UTF-8"))
+            if isinstance(row, str):
+                on_problem(place.problem(row))
             else:
                 yield place, row
 
@@ -65,11 +65,11 @@ def _damaged(source: Path, error: Exception) -> InputError:
     return InputError(f"{source}: cannot be read as Parquet: {reason}")
 
 
-def _batch_rows(batch: RecordBatch) -> list[Row | None]:
-    """Return the rows of one batch; None for one whose text is not UTF-8."""
+def _batch_rows(batch: RecordBatch) -> list[Row | str]:
+    """Return the rows of one batch; for one that cannot be used, why."""
     try:
         return list(batch.to_pylist())
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError) as error:
         if batch.num_rows == 1:
-            return [None]
+            return ["not UTF-8" if isinstance(error, UnicodeDecodeError) else f"a value out of range: {error}"]
         return [row for offset in range(batch.num_rows) for row in _batch_rows(batch.slice(offset, 1))]
