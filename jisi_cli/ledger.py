@@ -107,7 +107,7 @@ class Ledger:
         try:
             with self._lock, self._open() as connection:
                 connection.execute(_INSERT, astuple(entry))
-        except (OSError, sqlite3.Error, InputError) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError, InputError) as error:
             self._unusable = True
             self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
 
@@ -128,7 +128,7 @@ class Ledger:
                 found = connection.execute(
                     f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id", values
                 ).fetchall()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise InputError(f"{self.path} cannot be read as a ledger ({error}); move it away") from error
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))

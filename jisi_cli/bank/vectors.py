@@ -220,7 +220,7 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
     width = spec.dimension or query.shape[-1] if query.ndim == 2 else 0
     if {query.dtype.kind, response.dtype.kind} != {"f"} or dataset.ndim != 1 or models.ndim != 1 or places.ndim != 1:
         raise InputError(f"{path}: needs real `query` and `response`, and one row each of dataset, models and {place}")
-    if not len(query) == len(dataset) == len(places):
+    if query.ndim and not len(query) == len(dataset) == len(places):
         raise InputError(
             f"{path}: {len(query)} vectors, {len(dataset)} datasets, {len(places)} numbers; they must match"
         )

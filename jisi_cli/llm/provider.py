@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _LOCAL = "local:"
 
+LONGEST_ANSWER = 64 * 2**20
+"""Characters; what goes on beyond them is no answer."""
+_MOST_PIECES = 2**18
+"""Pieces of a stream, about a token each: LiteLLM keeps every one until the end."""
+
 
 class Endpoint(Protocol):
     """Where a local model listens."""
@@ -170,19 +175,27 @@ class Provider:
         if not response.choices:
             raise ProviderFailure("the answer has no choices", retryable=True, billable=True)
         choice = response.choices[0]
-        return choice.message.content or "", _End(getattr(response, "usage", None), choice.finish_reason)
+        text = choice.message.content or ""
+        if len(text) > LONGEST_ANSWER:
+            raise _endless()
+        return text, _End(getattr(response, "usage", None), choice.finish_reason)
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
         pieces: list[str] = []
+        received = length = 0
         last: Any = None
         try:
             while (chunk := await _next(stream)) is not None:
                 last = chunk
+                received += 1
                 piece = chunk.choices[0].delta.content if chunk.choices else None
                 if piece:
+                    length += len(piece)
                     pieces.append(piece)
                     on_text(piece)
+                if received > _MOST_PIECES or length > LONGEST_ANSWER:
+                    raise _endless()
         finally:
             # A stream left in the middle holds its connection, and says so on stderr when it is collected.
             if hasattr(stream, "aclose"):
@@ -208,6 +221,11 @@ class Provider:
             return await litellm.acompletion(**request, **settings, drop_params=True)
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error) from error
+
+
+def _endless() -> ProviderFailure:
+    reason = f"the answer went on beyond {LONGEST_ANSWER >> 20} Mi characters or {_MOST_PIECES:,} pieces"
+    return ProviderFailure(reason, billable=True)
 
 
 class _End(NamedTuple):

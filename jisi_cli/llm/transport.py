@@ -8,6 +8,7 @@ tokens are counted later.
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.llm.litellm_setup import load_litellm
@@ -15,6 +16,9 @@ from jisi_cli.llm.litellm_setup import load_litellm
 if TYPE_CHECKING:
     import httpx
 
+_MOST_BYTES = 192 * 2**20
+_LONGEST_LINE = 16 * 2**20
+"""Bytes of one event of a stream, which is put together piece by piece: time grows with the square."""
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -30,6 +34,9 @@ def lenient_client() -> httpx.AsyncClient:
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             response = await self.inner.handle_async_request(request)
+            if isinstance(response.stream, httpx.AsyncByteStream):
+                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                response.stream = _bounded(response.stream, _LONGEST_LINE if is_stream else _MOST_BYTES)
             if not response.headers.get("content-type", "").startswith("application/json"):
                 return response
             body = await response.aread()
@@ -45,6 +52,29 @@ def lenient_client() -> httpx.AsyncClient:
             await self.inner.aclose()
 
     return httpx.AsyncClient(transport=UsageFilter(_fast_transport()), follow_redirects=True)
+
+
+def _bounded(body: httpx.AsyncByteStream, longest_line: int) -> httpx.AsyncByteStream:
+    """Return a body that is cut off where it, or a line of it, goes on without end."""
+    import httpx
+
+    class Bounded(httpx.AsyncByteStream):
+        """Passes everything through until it is too much."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            received = line = 0
+            async for piece in body:
+                received += len(piece)
+                ended = piece.rfind(b"\n") + 1
+                line = len(piece) - ended if ended else line + len(piece)
+                if received > _MOST_BYTES or line > longest_line:
+                    raise httpx.ReadError("the answer, or a line of it, went on without end")
+                yield piece
+
+        async def aclose(self) -> None:
+            await body.aclose()
+
+    return Bounded()
 
 
 def without_odd_usage(body: bytes) -> bytes:
