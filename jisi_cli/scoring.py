@@ -62,9 +62,19 @@ class BankArrays:
 
     @cached_property
     def longest_row(self) -> float:
-        """Largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
-        squares = (np.einsum("nd,nd->n", part, part) for part in _parts(self.query_vectors))
-        return math.sqrt(max((float(part.max()) for part in squares), default=0.0)) * (1 + 1e-3)
+        """At least the largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
+        width: int = self.query_vectors.shape[1]
+        for precision in (np.float32, np.float64):
+            if np.dtype(precision).itemsize < self.query_vectors.itemsize:
+                continue  # rounding the rows themselves is outside the bound below
+            limits = np.finfo(precision)
+            with np.errstate(over="ignore"):
+                squares = [np.einsum("nd,nd->n", part, part) for part in _parts(self.query_vectors, precision)]
+            largest = max((float(part.max()) for part in squares), default=0.0)
+            if math.isfinite(largest):
+                break
+        # A sum of d squares comes out at least (1 - d u) times the exact one (u = eps/2), but for what underflows.
+        return math.sqrt(largest + 2 * width * float(limits.tiny)) * (1 + width * float(limits.eps))
 
 
 @dataclass(frozen=True)
@@ -342,6 +352,6 @@ def _dots(vectors: NDArray[np.floating], rows: Rows, vector: Floats) -> Floats:
     return out
 
 
-def _parts(vectors: NDArray[np.floating]) -> Iterator[Floats]:
+def _parts(vectors: NDArray[np.floating], precision: type[np.floating]) -> Iterator[NDArray[np.floating]]:
     for start in range(0, len(vectors), _DOT_ROWS):
-        yield vectors[start : start + _DOT_ROWS].astype(np.float64)
+        yield vectors[start : start + _DOT_ROWS].astype(precision, copy=False)

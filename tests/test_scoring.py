@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -291,3 +292,16 @@ def test_a_similarity_depends_on_its_two_vectors_alone(seed: int, width: int, dt
     together = similarities(rows)
     assert together == [similarities(rows[[place]])[0] for place in range(9)]
     assert [together[place] for place in order] == similarities(rows[order])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-22, 1e25])
+@pytest.mark.parametrize("width", [1, 3, 384])
+def test_no_row_is_longer_than_the_bound_on_rows(dtype: type[np.floating], scale: float, width: int) -> None:
+    with np.errstate(over="ignore"):
+        vectors = (np.random.default_rng(width).normal(size=(5, width)) * scale).astype(dtype)
+    vectors[~np.isfinite(vectors)] = 1.0  # float16 has no such number
+    nothing = np.empty((5, 0))
+    bank = BankArrays(vectors, [], nothing, nothing, nothing.astype(bool), ())
+    longest_squared = max(sum(Fraction(float(value)) ** 2 for value in row) for row in vectors)
+    assert Fraction(bank.longest_row) ** 2 >= longest_squared
