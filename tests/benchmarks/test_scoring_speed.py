@@ -70,6 +70,27 @@ def test_stage_one_of_a_block(benchmark: BenchmarkFixture, bank: BankArrays, que
     assert len(benchmark(lambda: list(coarse_block(bank, queries, SETTINGS)))) == BLOCK
 
 
+def plain_loop(bank: BankArrays, query: np.ndarray) -> list[float]:
+    """Stage 1 as one would first write it: sort every similarity, then add up model by model in Python."""
+    similarities = bank.query_vectors @ query
+    order = np.argsort(-similarities)
+    threshold = SETTINGS.gamma * similarities[order[SETTINGS.n_base - 1]]
+    support = [row for row in order if similarities[row] >= threshold]
+    totals = []
+    for model in range(MODELS):
+        total = 0.0
+        for row in support:
+            total += bank.scores[row, model] * similarities[row]
+        totals.append(total)
+    return totals
+
+
+@pytest.mark.benchmark(group="a block of 256 queries")
+def test_a_plain_loop_over_the_block(benchmark: BenchmarkFixture, bank: BankArrays, queries: np.ndarray) -> None:
+    totals = benchmark(lambda: [plain_loop(bank, query) for query in queries])
+    assert np.allclose(totals, [first.scores for first in coarse_block(bank, queries, SETTINGS)], rtol=1e-3)
+
+
 @pytest.mark.benchmark(group="one query on 300 rows")
 @pytest.mark.parametrize("who", ["ours", "slow reference"])
 def test_a_whole_decision(benchmark: BenchmarkFixture, bank: BankArrays, queries: np.ndarray, who: str) -> None:
