@@ -31,6 +31,7 @@ ROOMS = [
     "methods",
     "collection",
     "evaluation",
+    "reporting",
     "accounting",
     "cli",
 ]
