@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import jisi_cli
-from jisi_cli.cli import ask, bank, cost, eval, route
+from jisi_cli.cli import ask, bank, cost, eval, report, route
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import ExitCode, JisiError
 
@@ -88,6 +88,7 @@ app.command("ask")(ask.ask)
 app.command("route")(route.route)
 app.command("eval")(eval.evaluate)
 app.command("cost")(cost.cost)
+app.command("report")(report.report)
 app.add_typer(bank.app, name="bank")
 
 
