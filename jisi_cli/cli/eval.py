@@ -76,6 +76,9 @@ def evaluate(
     curve: Annotated[
         bool, typer.Option("--curve", help="What quality costs: methods that trade it for dollars, at eleven weights.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap and of random methods.")
     ] = 42,
@@ -111,6 +114,12 @@ def evaluate(
         return
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
+    if report is not None:
+        from jisi_cli.reporting.charts import require_charts
+
+        if sweep:
+            raise InputError("--sweep compares settings, which a page does not show; leave out --report")
+        require_charts()
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,
@@ -137,6 +146,7 @@ def evaluate(
         routing=routing,
         grading=grading,
         as_json=as_json,
+        report=report,
     )
     run_eval(request, out)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +21,7 @@ from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.reading import read_text
+from jisi_cli.cli.report import write_page
 from jisi_cli.cli.report_view import show_report
 from jisi_cli.cli.session import PoolUse, Session
 from jisi_cli.cli.sweeping import run_sweep
@@ -75,6 +79,7 @@ class EvalRequest:
     routing: Mapping[str, Any]
     grading: GradingOptions
     as_json: bool
+    report: Path | None = None
 
 
 def run_eval(request: EvalRequest, out: Output) -> None:
@@ -101,6 +106,8 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
+    if request.report is not None:
+        _write_report(request.report, report_json(session, request, tests, reports), reports, results, tests, out)
     curve = build_curve(reports) if request.curve else None
     if request.as_json:
         found = report_json(session, request, tests, reports)
@@ -215,6 +222,24 @@ def report_json(
         "live": request.live,
         "versions": {"jisi": jisi_cli.__version__, "numpy": np.__version__},
     }
+
+
+def _write_report(
+    path: Path,
+    found: Mapping[str, Any],
+    reports: Sequence[MethodReport],
+    results: Mapping[str, Sequence[Result]],
+    tests: TestSet,
+    out: Output,
+) -> None:
+    """Write the page of the comparison; what made it is what `--json` says of it."""
+    from jisi_cli.reporting.comparison_page import comparison_page
+
+    made = {name: value for name, value in found.items() if name != "methods"}
+    origin = {name: value if isinstance(value, str) else json.dumps(value) for name, value in made.items()}
+    origin = {"command": shlex.join(["jisi", *sys.argv[1:]]), **origin}
+    page = comparison_page(reports, results, origin, [question.query for question in tests.questions])
+    write_page(path, page, out)
 
 
 def _variations(request: EvalRequest, context: MethodContext, session: Session) -> list[Variation]:

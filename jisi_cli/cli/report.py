@@ -52,12 +52,21 @@ def report(
         "SHA-256 of the results": hashlib.sha256(results.read_bytes()).hexdigest(),
     }
     page = comparison_page(reports, by_method, origin)
+    write_page(out_file, page, Output(quiet=quiet))
+
+
+def write_page(path: Path, page: str, out: Output) -> None:
+    """Write a page and say so.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     try:
         # Half of a surrogate pair, which models do emit, is in no UTF-8 file.
-        out_file.write_text(page, encoding="utf-8", errors="replace")
+        path.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise InputError(f"{out_file}: cannot be written ({error.strerror}); name another file with --out") from error
-    Output(quiet=quiet).note(f"{out_file}: {len(page):,} characters; open it in a browser")
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    out.note(f"{path}: {len(page):,} characters; open it in a browser")
 
 
 def _require_same_questions(path: Path, by_method: dict[str, list[Result]]) -> None:

@@ -11,13 +11,16 @@ from jisi_cli.errors import InputError
 PALETTE = tuple(f"var(--series-{number})" for number in range(1, 9))
 """Colours that page.css defines for light, dark and print; they can be told apart by colour-blind readers."""
 
-_WIDTHS = (("wide", 620), ("narrow", 210))
+_WIDTHS = (("wide", 720), ("narrow", 210))
 """Width of the plotting area in pixels, by the class that page.css shows on wide and on narrow screens."""
 
 _CONFIG: dict[str, Any] = {
     "background": "transparent",
+    # Browsers set the text in another font than the one that it is measured in here.
+    "padding": {"left": 24, "right": 24, "top": 8, "bottom": 8},
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    "point": {"opacity": 1},
     "axis": {
         "labelColor": "var(--quiet)",
         "titleColor": "var(--quiet)",
@@ -28,6 +31,8 @@ _CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelLimit": 190,
+        "labelOverlap": "greedy",
+        "labelSeparation": 12,
     },
     "legend": {"labelColor": "var(--ink)", "titleColor": "var(--quiet)", "labelFontSize": 12, "labelLimit": 220},
     "header": {"labelColor": "var(--ink)", "titleColor": "var(--quiet)"},

@@ -47,7 +47,11 @@ def lead(reports: Sequence[MethodReport]) -> list[str]:
     best = leading(reports)
     if best is None or best.averages is None:
         return ["No method has an average: nothing was scored, or calls are missing from the replay."]
-    sentences = [f"{best.name} has the best average: {_percent(best.averages.average)} %."]
+    top = best.averages.average
+    equal = [found.name for found in reports if found.averages and found.averages.average == top and found is not best]
+    equal = [name for name in equal if name != _BOUND]
+    shared = f", shared with {_listed(equal)}" if equal else ""
+    sentences = [f"{best.name} has the best average: {_percent(top)} %{shared}."]
     versus = difference_to(best, _BASELINE)
     if versus is not None:
         sentences.append(_compared(versus))
@@ -104,7 +108,7 @@ def advantage(reports: Sequence[MethodReport]) -> Chart:
     }
     rows = [(name, _signed(d.average), _signed(d.low), _signed(d.high), _verdict(d)) for name, d in known]
     header = ("method", "difference", "low", "high", "says")
-    note = "95 % paired bootstrap intervals; one that holds 0 shows no clear difference."
+    note = "On questions that both have scores for; 95 % intervals. One that holds 0 shows no clear difference."
     if not known:
         note = f"{_BASELINE} was not run on these questions, so nothing is compared with it."
     return Chart("By how much", note, spec if values else None, header, tuple(rows))
@@ -133,7 +137,9 @@ def cost_against_quality(reports: Sequence[MethodReport]) -> Chart:
     }
     rows = [(p.label, _dollars(p.cost_usd), _percent(p.average), "yes" if p.on_front else "") for p in curve.points]
     note = "Nothing else is better for less along the line; those points are named."
-    if curve.unpriced:
+    if not points:
+        note = "No method has both an average and known dollars, so there is no price to compare."
+    elif curve.unpriced:
         note += f" Without a known price: {', '.join(curve.unpriced)}."
     header = ("method", "US $ per question", "Avg, %", "on the front")
     return Chart("At what price", note, spec if points else None, header, tuple(rows))
@@ -167,9 +173,20 @@ def shares(title: str, note: str, values: Sequence[tuple[str, str, float]]) -> C
         note: How to read it.
         values: Whose share, of what, and how much in [0, 1].
     """
-    data = [{"of": of, "part": part, "share": share} for of, part, share in values]
+    totals: dict[str, float] = {}
+    for _, part, share in values:
+        totals[part] = totals.get(part, 0.0) + share
+    # As many as there are colours; the table names the others.
+    largest = sorted(totals, key=lambda part: -totals[part])
+    own = set(largest if len(largest) <= len(PALETTE) else largest[: len(PALETTE) - 1])
+    data = [{"of": of, "part": part if part in own else "others", "share": share} for of, part, share in values]
     colour = {"field": "part", "type": "nominal", "scale": {"range": list(PALETTE)}, "legend": _LEGEND}
-    x = {**_number("share", "share"), "axis": {"format": "%"}, "stack": "zero", "scale": {"domain": [0, 1]}}
+    x = {
+        **_number("share", "share"),
+        "axis": {"format": "%", "tickCount": 5},
+        "stack": "zero",
+        "scale": {"domain": [0, 1]},
+    }
     spec = {
         "data": {"values": data},
         "mark": {"type": "bar", "stroke": "var(--paper)", "strokeWidth": 1},
@@ -193,7 +210,7 @@ def support_sizes(results: Mapping[str, Sequence[Result]]) -> Chart:
     return Chart("Size of the support set", note, spec if values else None, ("questions", "decisions"), rows)
 
 
-_LEGEND: dict[str, Any] = {"orient": "bottom", "columns": 2, "title": None, "symbolLimit": 60}
+_LEGEND: dict[str, Any] = {"orient": "bottom", "columns": 1, "title": None, "symbolLimit": 60}
 
 
 def colour_shape() -> dict[str, Any]:
@@ -262,4 +279,6 @@ def _signed(value: float) -> str:
 
 
 def _dollars(value: float) -> str:
+    if value == 0:
+        return "$0"
     return f"${value:.6f}" if value < 0.01 else f"${value:.4f}"
