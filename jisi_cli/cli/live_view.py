@@ -56,6 +56,8 @@ class AnswerView:
 
     def called(self, event: CallEvent) -> None:
         """A request has gone out, or will again: then what it had begun to write counts no more."""
+        if event.kind == "waiting":
+            self._out.detail(f"{event.model}: another process is asking it the same; waiting for its answer")
         if event.kind == "retry":
             self._out.detail(f"{event.model}: {event.reason}; again in {event.wait:.1f} s")
             if event.role in _WRITERS:

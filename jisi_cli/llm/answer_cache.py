@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jisi_cli.llm.json_disk import JsonCache
@@ -21,6 +22,11 @@ class AnswerCache:
     def __init__(self, disk: JsonCache | None, *, read: bool, write: bool) -> None:
         self._reads = disk if read else None
         self._writes = disk if write else None
+
+    @property
+    def shared_folder(self) -> Path | None:
+        """Where processes find each other's responses; None unless they are both read and written."""
+        return self._reads.folder if self._reads is not None and self._writes is not None else None
 
     def get(self, key: str) -> Completion | None:
         """Return what is stored under a key; None when there is nothing, or nothing usable."""

@@ -53,7 +53,8 @@ class CallEvent:
     A `retry` means that the response begins again: pieces streamed so far belong to no answer.
 
     Attributes:
-        kind: `started` when the first request goes out, `retry` when another will after `wait` seconds.
+        kind: `waiting` when another process makes the same call already, `started` when the first request
+            goes out, `retry` when another will after `wait` seconds.
         model: The pool's name of the model.
         role: Why the call is made.
         attempt: Attempts made so far.
@@ -61,7 +62,7 @@ class CallEvent:
         wait: Seconds until the next attempt.
     """
 
-    kind: Literal["started", "retry"]
+    kind: Literal["waiting", "started", "retry"]
     model: str
     role: Role
     attempt: int = 0

@@ -46,6 +46,11 @@ class JsonCache:
         self._warn = warn
         self._warned = False
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies; None when it could not be opened."""
+        return None if self._rows is None else self._folder
+
     def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
         """Return the value stored under a key; None when there is none that can be trusted."""
         if self._rows is None:

@@ -15,11 +15,12 @@ from jisi_cli.errors import InputError
 from jisi_cli.ledger import Ledger, LedgerEntry
 from jisi_cli.llm.answer import Answer, Message, OnText, Role, Sampling
 from jisi_cli.llm.answer_cache import AnswerCache
-from jisi_cli.llm.attempts import Call, Caller, OnEvent, Outcome, cost_of
+from jisi_cli.llm.attempts import Call, Caller, CallEvent, OnEvent, Outcome, cost_of
 from jisi_cli.llm.budget import Budget
 from jisi_cli.llm.cache_key import cache_key, conversation, effective_parameters
 from jisi_cli.llm.flights import Flights
 from jisi_cli.llm.json_disk import JsonCache
+from jisi_cli.llm.leases import Leases
 from jisi_cli.llm.limits import Limits, Turnstile
 from jisi_cli.llm.provider import Completion, LocalServers, Provider
 from jisi_cli.llm.retry import RetryPolicy
@@ -114,6 +115,10 @@ class LivePool:
         policy = RetryPolicy(max_retries=max_retries)
         self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event)
         self._flights: Flights[Answer] = Flights()
+        # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
+        patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
+        self._leases = Leases(self._cache.shared_folder, patience)
+        self._on_event = on_event or (lambda event: None)
 
     @property
     def models(self) -> Sequence[str]:
@@ -152,8 +157,8 @@ class LivePool:
         if answer is not None:
             self._book(call, answer, attempts=0)
         else:
-            answer, called = await self._flights.join(call.key, lambda: self._paid(call, on_text))
-            if called:
+            answer, called = await self._flights.join(call.key, lambda: self._alone(call, on_text))
+            if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
             seconds = time.perf_counter() - started
@@ -165,6 +170,7 @@ class LivePool:
 
     async def close(self) -> None:
         """Close the connections and end the local models."""
+        self._leases.close()
         await self._provider.close()
         if self._local_models is not None:
             await self._local_models.close()
@@ -190,6 +196,13 @@ class LivePool:
             return None
         answer = _answer(call, completion)
         return replace(answer, cost_usd=0.0, seconds=time.perf_counter() - started, cached=True)
+
+    async def _alone(self, call: Call, on_text: OnText | None) -> Answer:
+        """Make a call that no other process is making, or take what the other one brought."""
+        started = time.perf_counter()
+        waiting = CallEvent("waiting", call.entry.name, call.role)
+        async with self._leases.hold(call.key, lambda: self._on_event(waiting)):
+            return self._cached(call, started) or await self._paid(call, on_text)
 
     async def _paid(self, call: Call, on_text: OnText | None) -> Answer:
         outcome = await self._caller.call(call, on_text)

@@ -1,6 +1,7 @@
-"""A process that asks the model `a` some questions: `python -m tests.llm.asking_process API_BASE COUNT [streamed]`.
+"""A process that asks the model `a`: `python -m tests.llm.asking_process API_BASE COUNT [streamed] [told]`.
 
-It prints each answer as it comes. Tests start several, and kill some.
+It prints each answer as it comes, and when told so also that it waits for another process. Tests start
+several, and kill some.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jisi_cli.llm.live import LivePool, Run
 from jisi_cli.paths import cache_folder
 
 
-async def main(api_base: str, count: int, streamed: bool) -> None:
+async def main(api_base: str, count: int, streamed: bool, told: bool) -> None:
     pool = LivePool(
         [ModelEntry("a", "openai/a", api_base=api_base, price=Price(1, 2))],
         rng=np.random.default_rng(),
@@ -28,6 +29,7 @@ async def main(api_base: str, count: int, streamed: bool) -> None:
         limits=Limits(concurrency=4),
         timeout=20,
         run=Run(id="r", command="test"),
+        on_event=lambda event: print(event.kind, flush=True) if told and event.kind == "waiting" else None,
     )
 
     async def one(number: int) -> None:
@@ -40,4 +42,4 @@ async def main(api_base: str, count: int, streamed: bool) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), "streamed" in sys.argv[3:]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), "streamed" in sys.argv[3:], "told" in sys.argv[3:]))

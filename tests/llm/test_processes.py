@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from jisi_cli.ledger import Ledger, ledger_path
-from tests.loopback import Loopback, journal_count
+from tests.loopback import Fault, Loopback, journal_count
 
 ROOT = Path(__file__).parent.parent.parent
 CONCURRENCY = 4
@@ -58,11 +58,57 @@ def test_two_processes_share_cache_and_ledger(server: Server) -> None:
         assert (process.returncode, out, err) == (0, EXPECTED, "")
     rows = list(Ledger(ledger_path(), warn=pytest.fail).rows())
     assert len(rows) == 80
-    paid = sum(not row.cached for row in rows)
-    assert 40 <= journal_count(server.journal, "received") == paid <= 80
+    assert journal_count(server.journal, "received") == sum(not row.cached for row in rows) == 40
     third = start("tests.llm.asking_process", server.api_base, "40")
     assert lines(third)[0] == EXPECTED
-    assert journal_count(server.journal, "received") == paid
+    assert journal_count(server.journal, "received") == 40
+
+
+@pytest.fixture
+def owner(loopback: Loopback) -> Iterator[subprocess.Popen[str]]:
+    """A process whose one call hangs, as no later call does."""
+    loopback.script("a", text="answer to {question}", faults=[Fault("hang")])
+    process = start("tests.llm.asking_process", loopback.api_base, "1")
+    while loopback.count() < 1:
+        assert process.poll() is None
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def waiting_for(loopback: Loopback) -> subprocess.Popen[str]:
+    """Start a process that asks the same, and wait until it waits."""
+    process = start("tests.llm.asking_process", loopback.api_base, "1", "told")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    return process
+
+
+def test_a_process_that_is_killed_is_waited_for_by_nobody(loopback: Loopback, owner: subprocess.Popen[str]) -> None:
+    waiting = waiting_for(loopback)
+    assert loopback.count() == 1
+    os.kill(owner.pid, signal.SIGKILL)
+    assert lines(waiting) == (EXPECTED[:1], "")
+    assert loopback.count() == 2
+
+
+def test_ctrl_c_ends_the_waiting_for_another_process(loopback: Loopback, owner: subprocess.Popen[str]) -> None:
+    waiting = waiting_for(loopback)
+    waiting.send_signal(signal.SIGINT)
+    out, err = waiting.communicate(timeout=60)
+    assert (out, err.rstrip().splitlines()[-1]) == ("", "KeyboardInterrupt")
+    assert owner.poll() is None
+    assert loopback.count() == 1
+
+
+def test_waiting_for_another_process_holds_up_no_other_question(
+    loopback: Loopback, owner: subprocess.Popen[str]
+) -> None:
+    both = start("tests.llm.asking_process", loopback.api_base, "2", "told")
+    assert both.stdout is not None
+    assert sorted(both.stdout.readline() for _ in range(2)) == [f"{EXPECTED[1]}\n", "waiting\n"]
+    owner.kill()
+    assert lines(both) == (EXPECTED[:1], "")
 
 
 def test_killed_at_any_moment_only_the_calls_in_flight_are_asked_again(server: Server) -> None:
