@@ -1,0 +1,124 @@
+"""Kill `jisi bank build --call` again and again, and see that nothing is paid for twice.
+
+    python -m tests.faults.killed_collection [--kills 20] [--questions 60] [--seed 0]
+
+Each kill is a SIGKILL at a random moment: after some more requests have reached the server, or at some time
+after start-up. Then the build is left to end. Its bank must be the one that a build makes that nobody kills, byte
+for byte in every Parquet file; and a kill may only lose the calls that were out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bank.making import data_of, files_of
+from tests.faults.scene import EMBEDDER, Server, cached_answers, serving, start, write_pool, write_questions
+
+MODELS = ("ada", "bob", "cyd")
+CONCURRENCY = 4
+_SECONDS = 3.0
+"""Kills that wait for no request come within this time: a whole build takes about as long."""
+
+
+@dataclass
+class Outcome:
+    """What became of a run with kills.
+
+    Attributes:
+        wanted: Answers of the whole bank.
+        received: Requests that reached the server.
+        lost: Calls that were out at each kill: sent, but not kept.
+        finished: Builds that had ended before they were to be killed.
+        same_data: Whether the bank's data equals that of a build without kills.
+        same_files: Whether its Parquet files are the same bytes, whatever their names.
+    """
+
+    wanted: int
+    received: int = 0
+    lost: list[int] = field(default_factory=list)
+    finished: int = 0
+    same_data: bool = False
+    same_files: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return (
+            self.same_data
+            and self.same_files
+            and max(self.lost, default=0) <= CONCURRENCY
+            and self.received == self.wanted + sum(self.lost)
+        )
+
+
+def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
+    """Build once undisturbed, and once with kills."""
+    chance = random.Random(seed)
+    script = {model: {"text": f"{model} answers: {{question}}", "delay": 0.03} for model in MODELS}
+    source = write_questions(folder / "questions.jsonl", questions)
+    outcome = Outcome(questions * len(MODELS))
+    homes = [folder / "undisturbed", folder / "killed"]
+    for home in homes:
+        home.mkdir()
+        with serving(home, script) as server:
+            pool = write_pool(home / "jisi.toml", server, MODELS)
+            command = ("bank", "build", source, "-o", home / "bank", "--call", "--config", pool, *EMBEDDER)
+            command = (*command, "--concurrency", str(CONCURRENCY))
+            if home.name == "killed":
+                for _ in range(kills):
+                    before = server.count("received"), cached_answers(home)
+                    outcome.finished += not kill(start(home, *command), server, chance)
+                    if (home / "bank" / "bank.json").exists():
+                        command = (*command, "--force") if "--force" not in command else command
+                    time.sleep(0.1)  # what has reached the server gets into its journal
+                    outcome.lost.append(server.count("received") - before[0] - (cached_answers(home) - before[1]))
+            process = start(home, *command)
+            _, said = process.communicate(timeout=600)
+            if process.returncode:
+                raise RuntimeError(said)
+            outcome.received = server.count("received")
+    banks = [home / "bank" for home in homes]
+    outcome.same_data = data_of(banks[0]) == data_of(banks[1])
+    # A bank that is replaced has its questions under another name.
+    outcome.same_files = sorted(files_of(banks[0]).values()) == sorted(files_of(banks[1]).values())
+    return outcome
+
+
+def kill(process: subprocess.Popen[str], server: Server, chance: random.Random) -> bool:
+    """Kill a build; return whether it was still at work."""
+    if chance.random() < 0.7:
+        wanted = server.count("received") + chance.randrange(1, 14)
+        end = time.monotonic() + _SECONDS
+        while server.count("received") < wanted and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.05)
+    else:
+        time.sleep(chance.random() * _SECONDS)
+    killed = process.poll() is None
+    process.kill()
+    process.communicate()
+    return killed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--questions", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run(Path(folder), kills=arguments.kills, questions=arguments.questions, seed=arguments.seed)
+    print(f"kills: {arguments.kills}, of which after the end of the build: {outcome.finished}")
+    print(f"answers wanted: {outcome.wanted}, requests received: {outcome.received}")
+    print(f"calls out at each kill: {outcome.lost}, {sum(outcome.lost)} in all, at most {CONCURRENCY} each")
+    print(f"data as without kills: {outcome.same_data}, Parquet files byte for byte: {outcome.same_files}")
+    raise SystemExit(0 if outcome.passed else 1)
+
+
+if __name__ == "__main__":
+    main()
