@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import jisi_cli
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.gather import Gathered, assign_split
+from jisi_cli.bank.lock import LOCK_NAME, exclusive
 from jisi_cli.bank.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -35,7 +36,6 @@ from jisi_cli.errors import BankError, InputError
 
 _BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
-_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ def build_bank(
     options: BuildOptions,
     sources: Sequence[Source] = (),
     on_progress: OnProgress | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> BuildReport:
     """Write a bank, or extend one.
 
@@ -111,22 +112,36 @@ def build_bank(
         options: Split, precision, and what may happen to a bank that is there.
         sources: Where the records came from, for the manifest.
         on_progress: Told how far embedding is.
+        on_wait: Called before waiting for another build to end; None refuses to wait.
 
     Raises:
         InputError: There is nothing to build from, or something else is in the way.
         BankError: The bank to extend is broken or has another embedder; another build is at work.
     """
     check_target(path, options)
-    with exclusive(path):
-        old = Bank(path) if options.append else None
-        if old is not None:
-            require_embedder(path, old.manifest.embedder, vectors.spec)
-        remove_unnamed_parts(path, old.manifest if old else None)
-        addition = _beyond(old, gathered, options)
-        embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
-        manifest = _write(path, old, addition, vectors, options, sources)
-        remove_unnamed_parts(path, manifest)
-        shutil.rmtree(path / _BUILDING, ignore_errors=True)
+    with exclusive(path, on_wait):
+        return write_bank(path, gathered, vectors, options, sources, on_progress)
+
+
+def write_bank(
+    path: Path,
+    gathered: Gathered,
+    vectors: VectorSource,
+    options: BuildOptions,
+    sources: Sequence[Source] = (),
+    on_progress: OnProgress | None = None,
+) -> BuildReport:
+    """Do what `build_bank` does, for a caller that holds the bank's lock (`exclusive`)."""
+    check_target(path, options)
+    old = Bank(path) if options.append else None
+    if old is not None:
+        require_embedder(path, old.manifest.embedder, vectors.spec)
+    remove_unnamed_parts(path, old.manifest if old else None)
+    addition = _beyond(old, gathered, options)
+    embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
+    manifest = _write(path, old, addition, vectors, options, sources)
+    remove_unnamed_parts(path, manifest)
+    shutil.rmtree(path / _BUILDING, ignore_errors=True)
     return BuildReport(
         manifest=manifest,
         questions=len(addition.questions),
@@ -270,26 +285,6 @@ def _write_answers(
     return write_part(path, model_folder(model), "part", table)
 
 
-@contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the bank's lock, which the system releases even when the process is killed."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK).open("w")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
-    with lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BankError(f"another build is at work on {path}; wait for it or name another folder") from None
-        except ImportError:
-            pass  # Windows: builds at the same time are the user's to avoid
-        yield
-
-
 def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     """Delete what builds that died or were replaced left behind."""
     if manifest is None and (path / MANIFEST_NAME).exists():
@@ -317,5 +312,5 @@ def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
 
 def _is_ours(entry: Path) -> bool:
     name = entry.name
-    ours = name in (_BUILDING, _LOCK, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
+    ours = name in (_BUILDING, LOCK_NAME, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
     return ours or (name.startswith("queries") and name.endswith(".parquet"))

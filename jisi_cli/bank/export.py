@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ def write_jisi(path: Path, gathered: Gathered) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    # Another process may write the same file: the last one wins, whole.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             for question in gathered.questions:
@@ -30,6 +33,8 @@ def write_jisi(path: Path, gathered: Gathered) -> None:
                 file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise InputError(f"{path}: the answers cannot be written ({error.strerror}); name another file") from error
 
 

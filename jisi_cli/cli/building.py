@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target, require_embedder
+from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target, require_embedder, write_bank
 from jisi_cli.bank.export import write_jisi
 from jisi_cli.bank.gather import Gathered, Selection, gather
 from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
 from jisi_cli.bank.records import Record
 from jisi_cli.bank.tables import file_sha256
@@ -64,9 +65,19 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
 
     Raises:
         InputError: A source or an option cannot be used.
-        BankError: The bank to extend is missing, broken or of another embedder.
+        BankError: The bank to extend is missing, broken or of another embedder; another build is at work.
     """
     options = checked_options(request)
+    if request.append:
+        return _build(request, options, config, out)
+    # From the beginning: who would write the same bank must know before paying for answers.
+    with exclusive(request.bank):
+        check_target(request.bank, options)
+        return _build(request, options, config, out)
+
+
+def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Output) -> BuildReport:
+    """Build; only who extends a bank has yet to lock it."""
     purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
     # An embedder that is missing, or is not the bank's, must show before calls are paid for.
     vectors, account = _vectors(request, config, purse)
@@ -81,9 +92,14 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
         write_jisi(request.save_answers, gathered)
     if purse.budget is not None:
         purse.budget.release_held()
+
+    def wait() -> None:
+        out.note(f"another build is at work on {request.bank}; waiting for it")
+
     try:
         with embedding_bar(out) as on_progress:
-            report = build_bank(request.bank, gathered, vectors, options, sources, on_progress)
+            built = (request.bank, gathered, vectors, options, sources, on_progress)
+            report = build_bank(*built, wait) if request.append else write_bank(*built)
     except BudgetError as error:
         raise BudgetError(
             f"{request.bank} was not written: embedding stopped, and what was embedded and answered is kept; "

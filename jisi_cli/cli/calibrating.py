@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jisi_cli.bank.build import exclusive
+from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import read_manifest, write_manifest
 from jisi_cli.cli.evaluating import make_context
 from jisi_cli.cli.output import Output

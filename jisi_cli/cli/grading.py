@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import exclusive
+from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.rescoring import commit_scores
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency

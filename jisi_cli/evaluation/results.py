@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -104,6 +105,10 @@ _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
 
 
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+"""What files that cannot be locked say, pipes and some file systems on a network among them."""
+
+
 def content_key(*parts: object) -> str:
     """Return a key that is the same exactly when all parts are."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
@@ -132,6 +137,7 @@ class ResultFile:
         with self._failures():
             # Unbuffered, so that a line is the system's from the moment it is written.
             self._file = path.open("a+b", buffering=0)
+            self._lock(self._file)
             self._file.seek(0)
             content = self._file.read()
         whole = content.rfind(b"\n") + 1
@@ -166,6 +172,28 @@ class ResultFile:
         with self._failures():
             while line:
                 line = line[self._file.write(line) :]
+
+    def _lock(self, file: FileIO) -> None:
+        """Refuse a file that another run is writing: its last line may be half written only now.
+
+        The system lets go of the lock when the process ends, however it ends.
+
+        Raises:
+            InputError: Another process holds the lock.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            return  # Windows: two runs with one file are the user's to avoid
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{self._path}: another `jisi eval` is writing it; wait for it or name another file with --out"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from tests.faults.scene import EMBEDDER, Server, cached_answers, serving, start,
 
 MODELS = ("ada", "bob", "cyd")
 CONCURRENCY = 4
+ANSWERS = "cache/answers"
 _SECONDS = 3.0
 """Kills that wait for no request come within this time: a whole build takes about as long."""
 
@@ -71,12 +72,12 @@ def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
             command = (*command, "--concurrency", str(CONCURRENCY))
             if home.name == "killed":
                 for _ in range(kills):
-                    before = server.count("received"), cached_answers(home)
+                    before = server.count("received") - cached_answers(home / ANSWERS)
                     outcome.finished += not kill(start(home, *command), server, chance)
                     if (home / "bank" / "bank.json").exists():
                         command = (*command, "--force") if "--force" not in command else command
                     time.sleep(0.1)  # what has reached the server gets into its journal
-                    outcome.lost.append(server.count("received") - before[0] - (cached_answers(home) - before[1]))
+                    outcome.lost.append(server.count("received") - cached_answers(home / ANSWERS) - before)
             process = start(home, *command)
             _, said = process.communicate(timeout=600)
             if process.returncode:

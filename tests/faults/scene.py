@@ -91,8 +91,8 @@ def write_questions(path: Path, count: int) -> Path:
 
 
 def cached_answers(folder: Path) -> int:
-    """Count the answers that a killed or finished process left in the cache."""
-    database = folder / "cache" / "answers" / "cache.db"
+    """Count the answers in the folder of a cache, whose process may have been killed."""
+    database = folder / "cache.db"
     if not database.exists():
         return 0
     with closing(sqlite3.connect(database, timeout=60)) as rows:

@@ -1,0 +1,72 @@
+"""One writer of a bank at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from jisi_cli.errors import BankError, InputError
+
+LOCK_NAME = ".lock"
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the bank's lock, which the system releases even when the process is killed.
+
+    A folder that is still empty afterwards is removed.
+
+    Args:
+        path: The bank's folder, which is made if it is not there.
+        on_wait: Called when another process holds the lock, before waiting for it; None refuses to wait.
+
+    Raises:
+        InputError: The folder cannot be written.
+        BankError: Another process holds the lock, and one is not to wait.
+    """
+    with _held(path, on_wait):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if [entry.name for entry in path.iterdir()] == [LOCK_NAME]:
+                    (path / LOCK_NAME).unlink()
+                    path.rmdir()
+
+
+def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
+    """Return the open lock file, locked."""
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / LOCK_NAME).open("w")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
+        try:
+            _lock(path, lock, on_wait)
+            # Who held it before may have removed the file; whoever comes next would lock another one.
+            if os.path.samestat(os.fstat(lock.fileno()), (path / LOCK_NAME).stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def _lock(path: Path, lock: TextIO, on_wait: Callable[[], None] | None) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return  # Windows: builds at the same time are the user's to avoid
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if on_wait is None:
+            raise BankError(f"another build is at work on {path}; wait for it or name another folder") from None
+        on_wait()
+        fcntl.flock(lock, fcntl.LOCK_EX)
