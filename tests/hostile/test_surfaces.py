@@ -24,7 +24,7 @@ from jisi_cli.ledger import Ledger
 from jisi_cli.llm.json_disk import open_cache
 from tests.bank.importers.reading import read_all
 from tests.bank.making import build, records
-from tests.hostile.surfaces import SPEC, SURFACES, seeds, withstand
+from tests.hostile.surfaces import SPEC, SURFACES, _entry, _whole, seeds, withstand
 
 
 @st.composite
@@ -144,7 +144,6 @@ def test_a_cache_whose_database_is_a_link_elsewhere_is_not_written(tmp_path: Pat
 )
 def test_a_ledger_with_values_of_another_kind_is_an_input_error(tmp_path: Path, column: str, value: object) -> None:
     withstand(SURFACES["ledger_row"], b"")
-    from tests.hostile.surfaces import _whole
 
     path = tmp_path / "calls.sqlite"
     path.write_bytes(_whole("calls.sqlite"))
@@ -181,3 +180,23 @@ def test_an_archive_of_vectors_that_is_a_bomb_is_an_input_error(tmp_path: Path) 
             member.write(bytes(2**20))
     with pytest.raises(InputError, match="would unfold"):
         read_given_vectors(path, SPEC)
+
+
+def test_arrays_without_any_axis_are_no_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    np.savez(path, **dict.fromkeys(("query", "response"), np.float32(1)), dataset=["d"], models=["ada"], rank=[0])
+    with pytest.raises(InputError, match="do not fit"):
+        read_given_vectors(path, SPEC)
+
+
+def test_a_ledger_whose_tables_have_names_that_are_no_text_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with closing(Ledger(path, warn=print)) as book:
+        assert list(book.rows()) == []
+        book.append(_entry(0.5))
+    with closing(sqlite3.connect(path)) as rows:
+        rows.execute("PRAGMA journal_mode = DELETE")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE calls (id", b"CREATE TABLE c\xecl\xff (id"))
+    with closing(Ledger(path, warn=print)) as book, pytest.raises(InputError, match="ledger"):
+        list(book.rows())
