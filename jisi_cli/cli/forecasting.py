@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.cli.building import BuildRequest, checked_options
-from jisi_cli.cli.collecting import chosen_models, known_answers, read_all_questions
+from jisi_cli.bank.records import Question
+from jisi_cli.cli.building import BuildRequest, checked_options, embedder_spec
+from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
+from jisi_cli.cli.grading import judges_of
 from jisi_cli.cli.output import Column, Output, count, dollars
-from jisi_cli.cli.pool import PoolOptions, require_models
+from jisi_cli.cli.pool import require_models
 from jisi_cli.cli.problems import Problems
+from jisi_cli.cli.purse import endpoint_entry
 from jisi_cli.collection.collect import check_graders, pairs_of
-from jisi_cli.collection.forecast import Forecast, forecast
+from jisi_cli.collection.forecast import ExpectedAnswer, Forecast, Recall, forecast
+from jisi_cli.collection.side_costs import forecast_embedding, forecast_judge
 from jisi_cli.config import Config
+from jisi_cli.embedders.litellm_endpoint import TEXTS_PER_REQUEST
 from jisi_cli.errors import InputError
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.llm.answer_cache import AnswerCache
@@ -27,6 +32,7 @@ from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.paths import cache_folder
 
 _BASES = {"bank": "mean in the bank", "max_tokens": "max_tokens (worst case)", "model limit": "its limit (worst case)"}
+_ROLES = {"expert": "answers", "judge": "grading", "embedding": "embedding"}
 
 
 def run_forecast(request: BuildRequest, config: Config, out: Output, *, as_json: bool) -> None:
@@ -47,36 +53,71 @@ def run_forecast(request: BuildRequest, config: Config, out: Output, *, as_json:
     pool = ReplayPool({}, [entry.name for entry in config.models])
     check_graders(questions, GraderSet(request.call.grading, pool))
     bank = Bank(request.bank) if request.append else None
-    known = known_answers(bank, retry_failed=request.call.retry_failed) if bank is not None else set()
-    models = chosen_models(request.call, config)
-    pairs = pairs_of(questions, models, known)
-    keys = {question.key for question in questions}
-    in_bank = Counter(model for *key, model in known if tuple(key) in keys)
-    is_cached = _cached(request.pool, out)
-    found = [
-        forecast(
-            entry,
-            pairs,
-            in_bank=in_bank[entry.name],
-            is_cached=is_cached,
-            mean_length=_mean_length(bank, entry.name),
-        )
-        for entry in config.models
-        if entry.name in models
-    ]
+    found, answers = _forecast_answers(request, request.call, config, questions, bank, recall := _recall(request, out))
+    grading = request.call.grading
+    judges = [entry for entry in config.models if entry.name in judges_of(grading, config)]
+    found += [forecast_judge(entry, answers, grading, recall) for entry in judges]
+    found += _forecast_embedding(request, config, questions, bank, answers)
     if as_json:
         out.json(_to_json(found, len(questions)))
     else:
         _show(found, len(questions), request.pool.max_cost, out)
 
 
-def _cached(options: PoolOptions, out: Output) -> Callable[[str], bool]:
-    """Return the test whether an answer is in the cache; a cache that is not there is not made."""
+def _forecast_answers(
+    request: BuildRequest,
+    call: CallRequest,
+    config: Config,
+    questions: Sequence[Question],
+    bank: Bank | None,
+    recall: Recall,
+) -> tuple[list[Forecast], list[ExpectedAnswer]]:
+    """Work out what asking each model would take, and what answers would come."""
+    known = known_answers(bank, retry_failed=call.retry_failed) if bank is not None else set()
+    models = chosen_models(call, config)
+    pairs = pairs_of(questions, models, known)
+    keys = {question.key for question in questions}
+    in_bank = Counter(model for *key, model in known if tuple(key) in keys)
+    found: list[Forecast] = []
+    answers: list[ExpectedAnswer] = []
+    for entry in config.models:
+        if entry.name in models:
+            mean = _mean_length(bank, entry.name)
+            asked, expected = forecast(entry, pairs, in_bank=in_bank[entry.name], recall=recall, mean_length=mean)
+            found.append(asked)
+            answers += expected
+    return found, answers
+
+
+def _forecast_embedding(
+    request: BuildRequest,
+    config: Config,
+    questions: Sequence[Question],
+    bank: Bank | None,
+    answers: Sequence[ExpectedAnswer],
+) -> list[Forecast]:
+    """Work out what an endpoint that embeds would be asked; nothing for an embedder that works on this machine."""
+    spec = bank.manifest.embedder if bank is not None else embedder_spec(request.embedder, config)
+    entry = endpoint_entry(spec, config)
+    if entry is None or request.vectors is not None:
+        return []
+    embedded = {question.key for question in bank.questions} if bank is not None else set()
+    new = [question.query for question in questions if question.key not in embedded]
+    return [forecast_embedding(entry, new, answers, per_request=request.batch_size or TEXTS_PER_REQUEST)]
+
+
+def _recall(request: BuildRequest, out: Output) -> Recall:
+    """Return what finds a response in the cache; a cache that is not there is not made."""
     folder = cache_folder() / "answers"
     if not folder.is_dir():
-        return lambda key: False
-    answers = AnswerCache(open_cache(folder, warn=out.warn), read=options.use_cache, write=False)
-    return lambda key: answers.get(key) is not None
+        return lambda key: None
+    answers = AnswerCache(open_cache(folder, warn=out.warn), read=request.pool.use_cache, write=False)
+
+    def recall(key: str) -> str | None:
+        stored = answers.get(key)
+        return None if stored is None else stored.text
+
+    return recall
 
 
 def _mean_length(bank: Bank | None, model: str) -> float | None:
@@ -93,13 +134,14 @@ def _to_json(found: Sequence[Forecast], questions: int) -> dict[str, Any]:
 
 
 def _total(found: Sequence[Forecast]) -> dict[str, Any]:
+    prompts = [model.prompt_tokens for model in found if model.prompt_tokens is not None]
     lengths = [model.completion_tokens for model in found if model.completion_tokens is not None]
     costs = [model.cost_usd for model in found if model.cost_usd is not None]
     return {
         "calls": sum(model.calls for model in found),
         "in_bank": sum(model.in_bank for model in found),
         "in_cache": sum(model.in_cache for model in found),
-        "prompt_tokens": sum(model.prompt_tokens for model in found),
+        "prompt_tokens": sum(prompts) if len(prompts) == len(found) else None,
         "completion_tokens": sum(lengths) if len(lengths) == len(found) else None,
         "cost_usd": math.fsum(costs) if len(costs) == len(found) else None,
     }
@@ -107,18 +149,25 @@ def _total(found: Sequence[Forecast]) -> dict[str, Any]:
 
 def _show(found: Sequence[Forecast], questions: int, max_cost: float | None, out: Output) -> None:
     titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost")
-    columns = [Column("model"), *(Column(title, right=True) for title in titles), Column("length of an answer")]
-    rows = [[model.model, *_cells(asdict(model)), _BASES.get(model.length_basis or "", "unknown")] for model in found]
+    columns = [Column("model"), Column("for"), *(Column(title, right=True) for title in titles)]
+    columns.append(Column("length of an answer"))
+    rows = [[model.model, _ROLES[model.role], *_cells(asdict(model)), _basis(model)] for model in found]
     total = _total(found)
     if len(found) > 1:
-        rows.append(["total", *_cells(total), ""])
+        rows.append(["total", "", *_cells(total), ""])
     out.table(columns, rows)
     out.note(f"{count(questions, 'question')}, nobody was asked; prompt, completion: tokens expected, without retries")
     if max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > max_cost:
         out.note(f"--max-cost {max_cost:g} would stop it before the end")
 
 
+def _basis(model: Forecast) -> str:
+    return "" if model.role == "embedding" else _BASES.get(model.length_basis or "", "unknown")
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
-    length = row["completion_tokens"]
-    counts = [f"{row[name]:,}" for name in ("calls", "in_bank", "in_cache", "prompt_tokens")]
-    return [*counts, "unknown" if length is None else f"{length:,.0f}", dollars(row["cost_usd"])]
+    counts = [f"{row[name]:,}" for name in ("calls", "in_bank", "in_cache")]
+    tokens = [
+        "unknown" if row[name] is None else f"{row[name]:,.0f}" for name in ("prompt_tokens", "completion_tokens")
+    ]
+    return [*counts, *tokens, dollars(row["cost_usd"])]

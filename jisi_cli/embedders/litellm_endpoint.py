@@ -22,7 +22,7 @@ from jisi_cli.llm.litellm_setup import load_litellm
 if TYPE_CHECKING:
     import openai
 
-_MOST = 64
+TEXTS_PER_REQUEST = 64
 """Texts in a request, unless the user says otherwise; some providers take no more than 96."""
 _VOLUME = 200_000
 """Tokens, or characters, in a request at most; OpenAI takes 300,000 tokens."""
@@ -66,7 +66,7 @@ class LiteLLMEncoder:
     ) -> None:
         self._model, self._spec, self._api_base = model, spec, api_base
         self._account: Account = account or Unbooked()
-        self._batch_size = batch_size or _MOST
+        self._batch_size = batch_size or TEXTS_PER_REQUEST
         self._concurrency, self._timeout = concurrency, timeout
         self._tokens = 0
         self._counting = threading.Lock()
