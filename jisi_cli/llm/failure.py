@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 6
+_HEADERS = ("extra_headers", "headers")
 _SECRET_SHAPES = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
     (re.compile(r"(?i)([?&](?:[\w-]*key|[\w-]*token|sig|signature|password)=)[^&\s\"']+"), r"\1[redacted]"),
@@ -54,28 +56,45 @@ class ProviderFailure(Exception):
         self.billable = billable
 
 
-def redact(text: str) -> str:
-    """Replace secrets in a text: values of the environment's keys, and whatever has the shape of one."""
-    secrets = [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6]
+def secrets_in(request: Mapping[str, Any]) -> list[str]:
+    """Return what in a request may be a secret of the pool file: its own headers, and parameters that are named so."""
+    own = [value for name in _HEADERS for value in dict(request.get(name) or {}).values()]
+    named = [value for name, value in request.items() if _SECRET_NAME.search(name)]
+    return [value for value in (*own, *named) if isinstance(value, str)]
+
+
+def redact(text: str, secrets: Sequence[str] = ()) -> str:
+    """Replace secrets in a text: values of the environment's keys, and whatever has the shape of one.
+
+    Args:
+        text: Anybody's words.
+        secrets: Further secrets that are known.
+    """
+    kept = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    known = [secret for secret in (*kept, *secrets) if len(secret) >= _SHORTEST_SECRET]
     # The longest first, so that one which begins with another leaves no rest.
-    for secret in sorted(secrets, key=len, reverse=True):
+    for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     for shape, replacement in _SECRET_SHAPES:
         text = shape.sub(replacement, text)
     return text
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, secrets: Sequence[str] = ()) -> str:
     """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
-    line = redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()))
+    line = redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-def failure_from(error: Exception) -> ProviderFailure:
+def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailure:
     """Turn what LiteLLM raised into a failure that says whether to try again.
 
     LiteLLM gives errors of the connection the status 500, so what happened is read from the chain of
     causes: a timeout, a broken connection, an HTTP status, or an answer that cannot be read.
+
+    Args:
+        error: What LiteLLM raised.
+        secrets: What the request held and nobody's words may tell.
     """
     import httpx
     import openai
@@ -85,26 +104,26 @@ def failure_from(error: Exception) -> ProviderFailure:
         return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
     if any(isinstance(e, (TimeoutError, httpx.TimeoutException, openai.APITimeoutError)) for e in chain):
         status = _http_status(chain)
-        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error)}"
+        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, secrets)}"
         return ProviderFailure(reason, status=status, retryable=True, billable=True)
     status = _http_status(chain)
     if status is not None and status >= 400:
-        return _refusal(error, chain, status)
+        return _refusal(error, chain, status, secrets)
     if any(_is_connection(e) for e in chain):
-        return _lost_connection(chain)
+        return _lost_connection(chain, secrets)
     if any(isinstance(e, json.JSONDecodeError) for e in chain) or status is not None:
         return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
     if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
         # LiteLLM stumbled over the answer; it would again, and each time is paid for.
-        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error)}", billable=True)
+        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error, secrets)}", billable=True)
     # An error in the body of a good answer; LiteLLM gives it the status that the body names.
     named = getattr(error, "status_code", None)
     transient = isinstance(named, int) and is_transient(named)
-    return ProviderFailure(_words(error), retryable=transient, billable=transient)
+    return ProviderFailure(_words(error, secrets), retryable=transient, billable=transient)
 
 
-def _refusal(error: Exception, chain: list[BaseException], status: int) -> ProviderFailure:
-    words = _words(error)
+def _refusal(error: Exception, chain: list[BaseException], status: int, secrets: Sequence[str]) -> ProviderFailure:
+    words = _words(error, secrets)
     # A spent quota is reported as 429 but does not come back within a run.
     hopeless = "insufficient_quota" in str(error) or "ContentPolicy" in type(error).__name__
     return ProviderFailure(
@@ -115,11 +134,11 @@ def _refusal(error: Exception, chain: list[BaseException], status: int) -> Provi
     )
 
 
-def _lost_connection(chain: list[BaseException]) -> ProviderFailure:
+def _lost_connection(chain: list[BaseException], secrets: Sequence[str]) -> ProviderFailure:
     import httpx
 
     # The innermost cause is the one that names the host or the reason.
-    reason = one_line(str(chain[-1])) or type(chain[-1]).__name__
+    reason = one_line(str(chain[-1]), secrets) or type(chain[-1]).__name__
     never_connected = any(isinstance(e, httpx.ConnectError) for e in chain)
     return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
 
@@ -171,11 +190,11 @@ def _header(chain: list[BaseException], name: str) -> str | None:
     return None
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, secrets: Sequence[str]) -> str:
     body: Any = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
     said = _WRAPPING.sub("", str(message or getattr(error, "message", None) or error))
-    return one_line(_message_within(said)) or type(error).__name__
+    return one_line(_message_within(said), secrets) or type(error).__name__
 
 
 def _message_within(said: str) -> str:
