@@ -24,6 +24,7 @@ from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, coarse_block, fine
 from tests.cli.commands import jisi
+from tests.grading.agreement import compare
 from tests.reference import decide
 
 DATA = Path(os.environ.get("JISI_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -182,3 +183,14 @@ def test_the_eval_command_routes_like_the_reference_in_the_released_codes_readin
         assert result["model"] == bank.models[slow["aggregatees"][0]]
         assert result["support_size"] == len(slow["support"])
     assert unsure <= len(results) // STEP // 20
+
+
+def test_graders_agree_with_the_given_verdicts() -> None:
+    """What differs was looked at, kind by kind: `python -m tests.grading.agreement`."""
+    found = compare(ANSWERS)
+    assert {name: agreement.rows for name, agreement in found.items()} == {"crux": 8000, "gsm": 13190, "math-l5": 7210}
+    assert found["gsm"].share > 0.995
+    assert found["math-l5"].share > 0.99
+    # The given verdicts on crux compare text; Python literals that are equal are right here.
+    equal = sum(len(rows) for kind, rows in found["crux"].differing.items() if "Python literals" in kind)
+    assert (found["crux"].same + equal) / found["crux"].rows > 0.99
