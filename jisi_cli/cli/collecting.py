@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
+from jisi_cli.cli.progress import collection_bar
 from jisi_cli.cli.purse import Purse
 from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
 from jisi_cli.config import Config
@@ -145,7 +145,7 @@ async def _collect(
     pairs: Sequence[Pair], models: Sequence[str], request: CallRequest, config: Config, means: Means, out: Output
 ) -> Collected:
     hold_back = _holding_back(pairs, means)
-    with _progress(out) as show:
+    with collection_bar(out, len(pairs)) as show:
 
         def on_record(collected: Collected) -> None:
             hold_back(collected)
@@ -192,32 +192,3 @@ def known_answers(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]
         for key, status in zip(keys, bank.answers(model).status.tolist(), strict=True)
         if status in settled
     }
-
-
-@contextmanager
-def _progress(out: Output) -> Iterator[OnRecord | None]:
-    """Draw done/total, rate, time left, dollars so far and expected, and failures; nothing when piped."""
-    if not out.moves:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("asking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left, {task.fields[money]}{task.fields[failed]}"),
-    )
-    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking", total=None, money="", failed="")
-
-        def advance(collected: Collected) -> None:
-            done = len(collected.records)
-            expected = None if collected.cost_usd is None else collected.cost_usd / done * collected.total
-            money = f"{dollars(collected.cost_usd)} of about {dollars(expected)}"
-            failed = sum(collected.failures.values())
-            shown = f", {failed:,} failed" if failed else ""
-            bar.update(task, completed=done, total=collected.total, money=money, failed=shown)
-
-        yield advance

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Output, dollars, one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jisi_cli.collection.collect import Collected, OnRecord
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, in all)."""
+
+_SHOWN_CAUSES = 3
 
 
 @contextmanager
@@ -58,3 +66,53 @@ def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
+    """Show how far a collection is: done and total, rate, time left, dollars so far and expected, failures by cause."""
+    if not out.moves:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    latest: list[Collected] = []
+
+    class WithCauses(Progress):
+        """A bar, and below it why answers failed."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            yield from (_causes(latest[0]) if latest else ())
+
+    columns = (
+        TextColumn("asking"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left{task.fields[money]}"),
+    )
+    with WithCauses(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking", total=total, rate="", money="")
+
+        def advance(collected: Collected) -> None:
+            latest[:] = [collected]
+            speed = bar.tasks[0].speed
+            rate = "" if not speed else f"{speed:,.1f}/s" if speed >= 1 else f"{60 * speed:,.1f}/min"
+            money = f", {dollars(collected.cost_usd)} of about {dollars(collected.expected_usd)}"
+            bar.update(task, completed=len(collected.records), rate=rate, money=money)
+
+        yield advance
+
+
+def _causes(collected: Collected) -> Iterator[RenderableType]:
+    """Yield a line for each of the most frequent reasons of failures."""
+    from rich.text import Text
+
+    failures = sorted(collected.failures.items(), key=lambda item: -item[1])
+    for reason, number in failures[:_SHOWN_CAUSES]:
+        yield Text(f"  {number:,} failed: {one_line(reason, 200)}", no_wrap=True, overflow="ellipsis")
+    rest = sum(number for _, number in failures[_SHOWN_CAUSES:])
+    if rest:
+        yield Text(f"  {rest:,} failed for other reasons")

@@ -41,6 +41,14 @@ class Collected:
     failures: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
 
+    @property
+    def expected_usd(self) -> float | None:
+        """Dollars to expect in the end, if what is left costs as much as what was called; None when unknown."""
+        called = len(self.records) - self.cached
+        if self.cost_usd is None or not called:
+            return None if self.cost_usd is None or len(self.records) < self.total else self.cost_usd
+        return self.cost_usd * (1 + (self.total - len(self.records)) / called)
+
     def add(self, record: Record, answer: Answer) -> None:
         """Take in one answer."""
         self.records.append(record)

@@ -23,8 +23,6 @@ from tests.faults.scene import EMBEDDER, Server, cached_answers, serving, start,
 MODELS = ("ada", "bob", "cyd")
 CONCURRENCY = 4
 ANSWERS = "cache/answers"
-_SECONDS = 3.0
-"""Kills that wait for no request come within this time: a whole build takes about as long."""
 
 
 @dataclass
@@ -64,6 +62,7 @@ def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
     source = write_questions(folder / "questions.jsonl", questions)
     outcome = Outcome(questions * len(MODELS))
     homes = [folder / "undisturbed", folder / "killed"]
+    whole = 0.0
     for home in homes:
         home.mkdir()
         with serving(home, script) as server:
@@ -73,15 +72,17 @@ def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
             if home.name == "killed":
                 for _ in range(kills):
                     before = server.count("received") - cached_answers(home / ANSWERS)
-                    outcome.finished += not kill(start(home, *command), server, chance)
+                    outcome.finished += not kill(start(home, *command), server, chance, whole)
                     if (home / "bank" / "bank.json").exists():
                         command = (*command, "--force") if "--force" not in command else command
                     time.sleep(0.1)  # what has reached the server gets into its journal
                     outcome.lost.append(server.count("received") - cached_answers(home / ANSWERS) - before)
+            began = time.monotonic()
             process = start(home, *command)
             _, said = process.communicate(timeout=600)
             if process.returncode:
                 raise RuntimeError(said)
+            whole = time.monotonic() - began
             outcome.received = server.count("received")
     banks = [home / "bank" for home in homes]
     outcome.same_data = data_of(banks[0]) == data_of(banks[1])
@@ -90,16 +91,22 @@ def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
     return outcome
 
 
-def kill(process: subprocess.Popen[str], server: Server, chance: random.Random) -> bool:
-    """Kill a build; return whether it was still at work."""
+def kill(process: subprocess.Popen[str], server: Server, chance: random.Random, whole: float) -> bool:
+    """Kill a build; return whether it was still at work.
+
+    Args:
+        process: The build.
+        server: Whom it asks.
+        chance: Chooses the moment.
+        whole: Seconds that a whole build takes on this machine.
+    """
     if chance.random() < 0.7:
         wanted = server.count("received") + chance.randrange(1, 14)
-        end = time.monotonic() + _SECONDS
-        while server.count("received") < wanted and process.poll() is None and time.monotonic() < end:
+        while server.count("received") < wanted and process.poll() is None:
             time.sleep(0.002)
         time.sleep(chance.random() * 0.05)
     else:
-        time.sleep(chance.random() * _SECONDS)
+        time.sleep(chance.random() * whole)
     killed = process.poll() is None
     process.kill()
     process.communicate()

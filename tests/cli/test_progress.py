@@ -1,0 +1,62 @@
+"""What a terminal shows while a pool is asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jisi_cli.bank.records import Record
+from jisi_cli.collection.collect import Collected
+from jisi_cli.llm.answer import Answer
+from tests.cli.commands import on_a_terminal, pool_file, write_lines
+from tests.loopback import Fault, Loopback
+
+
+def collected(total: int, *costs: float | None, cached: int = 0) -> Collected:
+    """So many answers, the first ones from the cache."""
+    found = Collected(total)
+    record = Record("d", "1", "q?", "ada")
+    for _ in range(cached):
+        found.add(record, Answer("ada", "4", cost_usd=0.0, cached=True))
+    for cost in costs:
+        found.add(record, Answer("ada", "4", cost_usd=cost))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (collected(10, 0.5, 1.5), 10.0),
+        (collected(10, 0.5, 1.5, cached=4), 6.0),
+        (collected(10, cached=4), None),
+        (collected(4, cached=4), 0.0),
+        (collected(10, 0.5, None), None),
+    ],
+    ids=["paid", "some cached", "only cached so far", "all cached", "unknown price"],
+)
+def test_what_is_left_is_expected_to_cost_what_was_called(found: Collected, expected: float | None) -> None:
+    assert found.expected_usd == expected
+
+
+def test_a_collection_shows_rate_time_left_dollars_and_why_answers_failed(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("ada", delay=0.05, every=3, every_fault=Fault("status", status=400, message="I will not"))
+    questions = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(60)])
+    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
+    build = (
+        "-m",
+        "jisi_cli",
+        "bank",
+        "build",
+        questions,
+        "--call",
+        "-o",
+        tmp_path / "bank",
+        "--embedder",
+        "hashing:64",
+    )
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(*build, "--config", pool, COLUMNS="100"))
+    assert re.search(r"asking \S+ +\d+/60 +[\d.]+/s +\d:\d\d:\d\d left, \$[\d.e-]+ of about \$[\d.e-]+", shown), shown
+    assert re.search(r"  \d+ failed: HTTP 400: I will not", shown), shown
+    assert "20 answers failed: HTTP 400: I will not" in shown
