@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.methods.trained_state import State
+from jisi_cli.methods.training import OnStep
 from jisi_cli.scoring import Floats, Rows
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent, seed: int) -> State:
+def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent, seed: int, on_step: OnStep) -> State:
     """Return the parameters with the smallest held-out loss on the way down; the last ones without held-out rows.
 
     Args:
@@ -68,6 +69,7 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
         held_out: Rows to stop by.
         how: Steps and their sizes.
         seed: Seed of the minibatches and of what the loss draws.
+        on_step: Told after every step.
     """
     import torch
 
@@ -81,6 +83,7 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
             optimiser.zero_grad()
             loss(parameters, torch.from_numpy(rows), draws).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            on_step(step, steps)
             if (step % max(1, steps // how.checks) == 0 or step == steps) and stop.seen_enough(parameters):
                 break
     return stop.best or _values(parameters)

@@ -15,6 +15,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -65,12 +66,23 @@ class RouterDc:
         examples: Train rows.
         seed: Seed of k-means and of the training.
         settings: Of the training.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, seed: int, settings: RouterDcSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: RouterDcSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         chosen = settings or RouterDcSettings()
         self._examples = examples
-        self._state = learned("routerdc", _VERSION, chosen, seed, examples, lambda: _train(examples, chosen, seed))
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
+        self._state = learned("routerdc", _VERSION, chosen, seed, examples, train, training=training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
@@ -125,7 +137,7 @@ def _first(order: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _train(examples: Examples, settings: RouterDcSettings, seed: int) -> State:
+def _train(examples: Examples, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     rng = np.random.default_rng(seed)
@@ -147,7 +159,7 @@ def _train(examples: Examples, settings: RouterDcSettings, seed: int) -> State:
     width = examples.vectors.shape[1]
     start = {"map": np.eye(width), "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
     how = Descent(settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps)
-    return minimise(loss, start, train, held_out, how, seed)
+    return minimise(loss, start, train, held_out, how, seed, on_step)
 
 
 def _draw_queries(clusters: torch.Tensor, count: int, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
