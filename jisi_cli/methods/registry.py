@@ -133,7 +133,12 @@ METHODS: dict[str, MethodInfo] = {
         MethodInfo("cheapest", "the model with the cheapest calls", "recorded", _FRAME, _HERE + "cheapest"),
         MethodInfo("random", "any model with equal probability", "recorded", _FRAME, _HERE + "random"),
         MethodInfo(
-            "knn", "similarity-weighted scores of the nearest 50", "recorded", "SMACS, arXiv 2507.14200", _HERE + "knn"
+            "knn",
+            "similarity-weighted scores of the nearest 50",
+            "recorded",
+            "SMACS, arXiv 2507.14200",
+            _HERE + "knn",
+            tunable=True,
         ),
         MethodInfo(
             "majority-voting",
