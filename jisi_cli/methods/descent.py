@@ -40,6 +40,7 @@ class Descent:
         least_steps: Steps at least: passes over few rows are few steps.
         checks: How often the held-out loss is looked at.
         patience: Checks without a better one that end the training.
+        device: torch's name of where the parameters are; rows and what is drawn stay on the processor.
     """
 
     rate: float
@@ -49,6 +50,7 @@ class Descent:
     least_steps: int
     checks: int = 40
     patience: int = 6
+    device: str = "cpu"
 
 
 def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
@@ -73,7 +75,10 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
     """
     import torch
 
-    parameters = {name: torch.tensor(value, dtype=torch.float32, requires_grad=True) for name, value in start.items()}
+    parameters = {
+        name: torch.tensor(value, dtype=torch.float32, device=how.device, requires_grad=True)
+        for name, value in start.items()
+    }
     optimiser = torch.optim.AdamW(parameters.values(), lr=how.rate, weight_decay=how.decay)
     draws = torch.Generator().manual_seed(seed)
     steps = max(how.least_steps, how.epochs * math.ceil(len(train) / how.batch))
@@ -170,4 +175,4 @@ def _minibatches(rows: Rows, size: int, seed: int) -> Iterator[Rows]:
 
 
 def _values(parameters: Parameters) -> State:
-    return {name: value.detach().numpy().astype(np.float64) for name, value in parameters.items()}
+    return {name: value.detach().cpu().numpy().astype(np.float64) for name, value in parameters.items()}

@@ -219,7 +219,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "routerdc",
-            "contrastive linear map over frozen vectors; trained",
+            "contrastive linear map over frozen vectors, or with finetune=yes the encoder; trained",
             "recorded",
             "RouterDC, arXiv 2409.19886",
             _ROUTER + "routerdc",

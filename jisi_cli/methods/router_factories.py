@@ -8,6 +8,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.methods.avengers import Avengers, AvengersSettings
 from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
 from jisi_cli.methods.constant import best_first, cheapest_first
+from jisi_cli.methods.contrasts import RouterDcSettings
 from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
 from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
 from jisi_cli.methods.examples import Examples, examples_of
@@ -16,7 +17,8 @@ from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
 from jisi_cli.methods.ranked import RankedMethod, Ranker
 from jisi_cli.methods.registry import MethodContext
 from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
-from jisi_cli.methods.routerdc import RouterDc, RouterDcSettings
+from jisi_cli.methods.routerdc import RouterDc
+from jisi_cli.methods.routerdc_finetuned import FinetunedRouterDc
 from jisi_cli.methods.tuning import tuned
 from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
@@ -64,9 +66,19 @@ def model_sat(context: MethodContext, name: str) -> RankedMethod:
 
 
 def routerdc(context: MethodContext, name: str) -> RankedMethod:
-    """Make the router of two contrasts."""
-    ranker = RouterDc(_examples(context), context.seed, tuned(name, RouterDcSettings()), context.training)
-    return _router(context, ranker, "its vector is nearest to the mapped question")
+    """Make the router of two contrasts: over frozen vectors, or with the bank's embedder trained.
+
+    Raises:
+        InputError: The embedder is to be trained and cannot be.
+    """
+    examples, settings = _examples(context), tuned(name, RouterDcSettings())
+    if settings.finetune == "no":
+        ranker: Ranker = RouterDc(examples, context.seed, settings, context.training)
+        return _router(context, ranker, "its vector is nearest to the mapped question")
+    settings = tuned(name, RouterDcSettings.finetuned())
+    texts = [context.texts[row] for row in examples.rows.tolist()]
+    ranker = FinetunedRouterDc(examples, texts, context.embedder.spec, context.seed, settings, context.training)
+    return _router(context, ranker, "its vector is nearest to the question's")
 
 
 def routellm(context: MethodContext, name: str) -> RankedMethod:
