@@ -311,7 +311,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "smacs",
-            "the 7 best nearby, subsets aggregated, the most typical kept (without the perplexity term)",
+            "the 7 best nearby, subsets aggregated, the most typical kept (perplexity=yes: and the surest)",
             "live",
             "SMACS, arXiv 2507.14200",
             _AGENTS + "smacs",
