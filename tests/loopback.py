@@ -84,6 +84,7 @@ class Script:
         delay: Seconds before the answer begins.
         usage: "count" for words of prompt and answer; a mapping is sent as it is; None sends none.
         finish_reason: Why the answer ended.
+        logprobs: Makes the log-probabilities of an answer's tokens, sent with a whole answer that asks for them.
         faults: What the first calls meet, in order; None stands for a call that goes well.
         every: Every this many calls (counted from 1) `every_fault` happens.
         every_fault: What happens then.
@@ -95,6 +96,7 @@ class Script:
     delay: float = 0.0
     usage: Mapping[str, Any] | Literal["count"] | None = "count"
     finish_reason: str = "stop"
+    logprobs: Callable[[str], Sequence[float]] | None = None
     faults: Sequence[Fault | None] = ()
     every: int | None = None
     every_fault: Fault = Fault("status", status=500)
@@ -407,12 +409,16 @@ def _usage(request: Request, script: Script, text: str) -> Mapping[str, Any] | N
 def _completion(request: Request, script: Script, number: int) -> dict[str, Any]:
     text = _text(request, script, number)
     message = {"role": "assistant", "content": text}
+    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": script.finish_reason}
+    if script.logprobs is not None and request.body.get("logprobs"):
+        tokens = [{"token": "t", "bytes": None, "logprob": p, "top_logprobs": []} for p in script.logprobs(text)]
+        choice["logprobs"] = {"content": tokens}
     body = {
         "id": "chatcmpl-loopback",
         "object": "chat.completion",
         "created": int(request.time),
         "model": request.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": script.finish_reason}],
+        "choices": [choice],
     }
     usage = _usage(request, script, text)
     return body if usage is None else {**body, "usage": usage}

@@ -9,13 +9,15 @@ from typing import Any, cast
 
 from jisi_cli.cli.live_view import AnswerView, view_for
 from jisi_cli.cli.output import Output, count, dollars
+from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.jisi import Aggregation, JiSi
 from jisi_cli.methods.protocol import Call, Method, Outcome
-from jisi_cli.methods.registry import make_method
+from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.methods.training import Training
 
 _NEIGHBOURS = 5
 _SEED = 42
@@ -51,9 +53,11 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     """
     out = session.out
     started = time.perf_counter()
+    # What trains shows how far it is, which the view of the answer would get in the way of.
+    other = None if request.method == "jisi" else _other_method(session, request)
     view = view_for(out, stream=request.stream, as_json=request.as_json)
     with view:
-        outcome = session.run(_answer(session, request, view))
+        outcome = session.run(_answer(session, request, view, other))
         view.finish(outcome.answer.text)
     seconds = time.perf_counter() - started
     if request.as_json:
@@ -70,11 +74,11 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     return ExitCode.OK
 
 
-async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Outcome:
+async def _answer(session: Session, request: AskRequest, view: AnswerView, other: Method[Any] | None) -> Outcome:
     started = time.perf_counter()
     (query,) = session.queries([request.text], request.system)
     embedded = time.perf_counter()
-    method = _method(session, request)
+    method = _jisi(session, request) if other is None else other
     (plan,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(view.called) as pool:
@@ -82,22 +86,31 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView) -> Ou
     return replace(outcome, seconds=before | outcome.seconds)
 
 
-def _method(session: Session, request: AskRequest) -> Method[Any]:
-    """JiSi as the options shape it, or another method as an evaluation makes it.
+def _jisi(session: Session, request: AskRequest) -> JiSi:
+    """JiSi as the options shape it."""
+    aggregation = cast(Aggregation, request.aggregation)
+    parts = (session.arrays, session.embedder, session.settings)
+    return JiSi(*parts, aggregation, request.sampling(), session.dollars())
+
+
+def _other_method(session: Session, request: AskRequest) -> Method[Any]:
+    """Another method, as an evaluation makes it.
 
     Raises:
         InputError: The method cannot be made from this bank.
     """
-    if request.method == "jisi":
-        aggregation = cast(Aggregation, request.aggregation)
-        parts = (session.arrays, session.embedder, session.settings)
-        return JiSi(*parts, aggregation, request.sampling(), session.dollars())
-    from jisi_cli.cli.evaluating import make_context
+    from jisi_cli.cli.contestants import make_context
 
     prices = {entry.name: entry.price for entry in session.config.models if entry.price is not None}
     context = make_context(session, prices, _SEED)
-    context = replace(context, temperature=request.temperature, max_tokens=request.max_tokens)
-    return make_method(request.method, context)
+    with training_bar(session.out, request.method, trains=method_info(request.method).trains) as on_step:
+        context = replace(
+            context,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            training=Training(on_step),
+        )
+        return make_method(request.method, context)
 
 
 def _footer(outcome: Outcome, seconds: float) -> str:

@@ -104,14 +104,17 @@ def evaluate(
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
-    from jisi_cli.cli.evaluating import EvalRequest, run_eval, show_methods
+    out = Output(quiet=quiet, verbose=verbose)
+    if list_methods:
+        from jisi_cli.cli.methods_view import show_methods
+
+        show_methods(out, as_json=as_json)
+        return
+    from jisi_cli.cli.eval_request import EvalRequest
+    from jisi_cli.cli.evaluating import run_eval
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.pool import PoolOptions
 
-    out = Output(quiet=quiet, verbose=verbose)
-    if list_methods:
-        show_methods(out, as_json=as_json)
-        return
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
     if report is not None:

@@ -55,6 +55,16 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
 
 
 @contextmanager
+def training_bar(out: Output, name: str, *, trains: bool) -> Iterator[OnProgress | None]:
+    """Show how far the training of a method is; nothing for one without training."""
+    if not trains:
+        yield None
+        return
+    with counted(out, f"training {name}") as on_step:
+        yield on_step
+
+
+@contextmanager
 def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     """Show done, total and time left of equal steps."""
     if not out.moves:

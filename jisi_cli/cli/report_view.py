@@ -11,13 +11,19 @@ from jisi_cli.evaluation.statistics import Difference
 
 
 def show_report(reports: Sequence[MethodReport], out: Output) -> None:
-    """Write the scores, then what they cost, then what could not be replayed."""
+    """Write the scores, then what they cost, then the time they took, then what could not be replayed."""
     datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
     _show_scores(reports, datasets, out)
     out.data("")
     _show_costs(reports, out)
+    if any(report.seconds for report in reports):
+        out.data("")
+        _show_times(reports, out)
     for report in reports:
         _explain_gaps(report, out)
+    untried = [report.name for report in reports if _is_untried(report)]
+    if untried:
+        out.note(f"need --live, for calls that were not recorded: {', '.join(untried)}")
 
 
 def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: Output) -> None:
@@ -49,6 +55,8 @@ def _score_row(report: MethodReport, datasets: Sequence[str], versus: Sequence[s
         by_dataset = [report.averages.datasets.get(name) for name in datasets]
         means = [_percent(value) for value in (*by_dataset, report.averages.average, report.averages.weighted)]
     shown = [_difference(found.get(name)) for name in versus]
+    if report.needs_live and versus:
+        shown[0] = "needs --live"
     first = found.get(versus[0]) if versus else None
     counts = [f"{first.wins}/{first.ties}/{first.losses}" if first else ""] if versus else []
     return [report.name, *means, *shown, *counts]
@@ -76,8 +84,30 @@ def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
     out.note("calls and cost are means per question")
 
 
+def _show_times(reports: Sequence[MethodReport], out: Output) -> None:
+    """Write how long training and scoring took, both in seconds."""
+    columns = [Column("method"), Column("training", right=True), Column("scoring", right=True), Column("")]
+    rows = []
+    for report in reports:
+        if report.seconds is None:
+            continue
+        train, kept = report.seconds.train, report.seconds.train_from_cache
+        training = _seconds(train) if train is not None else "unknown" if kept else "–"
+        rows.append([report.name, training, _seconds(report.seconds.score), "trained earlier, kept" if kept else ""])
+    out.table(columns, rows)
+    out.note("training and scoring are in seconds, for all questions; what was trained earlier says what it took then")
+
+
+def _is_untried(report: MethodReport) -> bool:
+    return report.needs_live == report.questions > 0
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
 def _explain_gaps(report: MethodReport, out: Output) -> None:
-    if report.needs_live:
+    if report.needs_live and not _is_untried(report):
         out.note(
             f"{report.name}: {report.needs_live:,} of {report.questions:,} questions need calls that were not recorded "
             "(an aggregator's answer); add --live"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jisi_cli.embedders.account import Account
 from jisi_cli.embedders.encoder import Encoder
@@ -13,6 +14,9 @@ from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.unit_embedder import UnitEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder as default_cache_folder
+
+if TYPE_CHECKING:
+    from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
 
 
 class PinError(InputError):
@@ -63,6 +67,27 @@ def load_embedder(
         encoder, spec = _folder_encoder(spec, device, batch_size, cache_folder or default_cache_folder())
     _check_pins(spec, encoder)
     return UnitEmbedder(spec, encoder)
+
+
+def load_module(spec: EmbedderSpec, device: str) -> SentenceTransformerEncoder:
+    """Return an embedder's model as a network of torch's, which is loaded when it first reads a text.
+
+    Args:
+        spec: What decides its vectors; a revision or width it pins must be the model's.
+        device: torch's name of where to compute.
+
+    Raises:
+        InputError: It is no sentence-transformers model, or there is none.
+    """
+    from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
+
+    kind, _, argument = spec.name.partition(":")
+    if kind == "hashing" or (kind == "litellm" and argument):
+        raise InputError(f"the embedder {spec.name} is no sentence-transformers model, so it cannot be trained")
+    path, commit = _locate(spec)
+    encoder = SentenceTransformerEncoder(inspect_folder(path, commit, default_cache_folder()), spec, device, None)
+    _check_pins(spec if commit is None else replace(spec, revision=commit), encoder)
+    return encoder
 
 
 def _hashing(spec: EmbedderSpec, width: str) -> Encoder:

@@ -80,6 +80,15 @@ class SentenceTransformerEncoder:
             yield from map(self._forward, map(self._padded, cut))
 
     @property
+    def network(self) -> SentenceTransformer:
+        """The network itself, for whoever trains it."""
+        return self._model
+
+    def features(self, texts: Sequence[str]) -> dict[str, Any] | None:
+        """Return what the network takes for some texts; None for a model that only takes whole texts."""
+        return None if self._window is None else self._padded(self.read(texts))
+
+    @property
     def _model(self) -> SentenceTransformer:
         with self._loading:
             return self._loaded

@@ -36,7 +36,7 @@ class MethodReport:
         modes: Share of questions by mode (route, aggregate, consensus, fallback).
         selection: Share of final answers by model, per dataset and in all (`*`): the paper's Fig. 6.
         support_size: Mean size of the support set; None for methods without one.
-        seconds: Seconds for planning and for answering all questions.
+        seconds: Seconds that training and scoring took.
     """
 
     name: str
@@ -57,7 +57,7 @@ class MethodReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
-        return asdict(self)
+        return {**asdict(self), "seconds": self.seconds.to_json() if self.seconds else None}
 
 
 def build_report(

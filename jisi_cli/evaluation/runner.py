@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from jisi_cli.llm.answer import Pool
 from jisi_cli.llm.live import LivePool, query_hash
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
+from jisi_cli.methods.training import Training
 
 _BLOCK = 1024
 """Questions whose similarities are one matrix product."""
@@ -34,13 +35,17 @@ class Contestant:
         name: As in the report.
         method: The method; None for a bound that is read off the labels.
         identity: What decides its answers besides the question; part of the content key.
-        making: Seconds that making the method took, training included.
+        making: Seconds that making the method took in this run, training included.
+        training: What training it took, in this run or an earlier one.
+        needs_live: Whether it wants calls that no replay has, and is not even tried in one.
     """
 
     name: str
     method: Method[Any] | None
     identity: tuple[object, ...]
     making: float = 0.0
+    training: Training = field(default_factory=Training)
+    needs_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,28 @@ class Timing:
     """Seconds that one method took.
 
     Attributes:
-        plan: For deciding what needs no call, for all questions.
-        answer: For the rest of it.
-        make: For making the method; little where what it trained before was kept.
+        plan: For deciding what needs no call, for all questions that no earlier run had settled.
+        answer: For the rest of it, the waiting for models included.
+        make: For making the method in this run; little where what it trained before was kept.
+        train: For training it, in this run or the earlier one whose result was kept; None where nothing is trained,
+            or nobody knows.
+        train_from_cache: Whether this run found what an earlier one had trained.
     """
 
     plan: float
     answer: float
     make: float = 0.0
+    train: float | None = None
+    train_from_cache: bool = False
+
+    @property
+    def score(self) -> float:
+        """For scoring all those questions: planning and answering."""
+        return self.plan + self.answer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the seconds as plain data."""
+        return {**asdict(self), "score": self.score}
 
 
 async def run_method(
@@ -92,6 +111,8 @@ async def run_method(
     if run.live:
         graders.check(tests.questions)
     keys = [_key(run, row) for row in range(len(tests))]
+    if contestant.needs_live and not run.live:
+        return _untried(contestant.name, tests, keys), Timing(0.0, 0.0)
     open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
     spent = [0.0, 0.0]
     if contestant.method is not None:
@@ -104,7 +125,8 @@ async def run_method(
     for result in results:
         if on_result is not None:
             on_result(result)
-    return results, Timing(spent[0], spent[1], contestant.making)
+    training = contestant.training
+    return results, Timing(spent[0], spent[1], contestant.making, training.seconds, training.from_cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +237,14 @@ def _key(run: _Run, row: int) -> str:
     recorded = None if run.live else run.tests.fingerprints[row]
     asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
     return content_key(*asked, run.contestant.name, recorded, *run.contestant.identity)
+
+
+def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
+    """What a replay can say of a method that wants other calls than those that were recorded."""
+    return [
+        Result(key, question.dataset, question.index, name, "needs-live")
+        for key, question in zip(keys, tests.questions, strict=True)
+    ]
 
 
 def _bound(name: str, tests: TestSet, row: int, key: str) -> Result:

@@ -26,11 +26,15 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling parameters of one call; the defaults are the paper's (§4.1)."""
+    """Sampling parameters of one call; the defaults are the paper's (§4.1).
+
+    `logprobs` asks for the log-probabilities of the response's tokens, where the provider gives them.
+    """
 
     temperature: float = 0.2
     top_p: float = 1.0
     max_tokens: int | None = None
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Answer:
         price_source: Where the price came from; None when unknown.
         seconds: Wall time of this call, retries included.
         cached: Whether it came from the cache.
+        perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
         vector: The response's unit vector (d,) where one was recorded; else None.
     """
 
@@ -63,6 +68,7 @@ class Answer:
     price_source: PriceSource | None = None
     seconds: float = 0.0
     cached: bool = False
+    perplexity: float | None = None
     vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
 
     @property

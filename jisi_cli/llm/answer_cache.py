@@ -43,6 +43,8 @@ def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever li
         return None
     if any(type(stored.get(name)) is not int for name in ("prompt_tokens", "completion_tokens")):
         return None
+    if not isinstance(stored.get("perplexity"), float | None):
+        return None
     try:
         return Completion(**stored)
     except TypeError:

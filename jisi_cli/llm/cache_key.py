@@ -32,6 +32,8 @@ def effective_parameters(entry: ModelEntry, sampling: Sampling) -> dict[str, Any
     asked: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if sampling.max_tokens is not None and "max_completion_tokens" not in entry.params:
         asked["max_tokens"] = sampling.max_tokens
+    if sampling.logprobs:
+        asked["logprobs"] = True
     return {**asked, **entry.params}
 
 

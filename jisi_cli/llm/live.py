@@ -262,6 +262,7 @@ def _answer(call: Call, completion: Completion) -> Answer:
         tokens_source=completion.tokens_source,
         list_cost_usd=price.usd,
         price_source=price.source,
+        perplexity=completion.perplexity,
     )
 
 

@@ -14,7 +14,7 @@ from jisi_cli.errors import JisiError
 from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
 from jisi_cli.llm.failure import ProviderFailure, failure_from, secrets_in
 from jisi_cli.llm.litellm_setup import load_litellm
-from jisi_cli.llm.usage import reported_cost, tokens_of
+from jisi_cli.llm.usage import perplexity_of, reported_cost, tokens_of
 
 if TYPE_CHECKING:
     import httpx
@@ -65,6 +65,7 @@ class Completion:
         tokens_source: Whether the provider counted them, or jisi with LiteLLM's tokenizer.
         provider_cost: Dollars the provider says it charged; None when it does not say.
         finish_reason: Why the response ended, in the provider's word.
+        perplexity: Of the response; None where no log-probabilities were asked for, or came.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Completion:
     tokens_source: TokensSource
     provider_cost: float | None = None
     finish_reason: str | None = None
+    perplexity: float | None = None
 
 
 class Provider:
@@ -131,7 +133,7 @@ class Provider:
             raise ProviderFailure(reason, retryable=True, billable=True) from error
         text = whole_characters(text)
         tokens = await tokens_of(entry, messages, text, end.usage)
-        return Completion(text, *tokens, reported_cost(end.usage), end.finish_reason)
+        return Completion(text, *tokens, reported_cost(end.usage), end.finish_reason, end.perplexity)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -180,7 +182,8 @@ class Provider:
         text = choice.message.content or ""
         if len(text) > LONGEST_ANSWER:
             raise _endless()
-        return text, _End(getattr(response, "usage", None), choice.finish_reason)
+        perplexity = perplexity_of(getattr(choice, "logprobs", None))
+        return text, _End(getattr(response, "usage", None), choice.finish_reason, perplexity)
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
@@ -232,10 +235,11 @@ def _endless() -> ProviderFailure:
 
 
 class _End(NamedTuple):
-    """What came with a response: the provider's usage, and why it ended."""
+    """What came with a response: the provider's usage, why it ended, and how sure the model was of it."""
 
     usage: Any
     finish_reason: str | None
+    perplexity: float | None = None
 
 
 def _streamed_usage(stream: Any, last: Any) -> Any:  # noqa: ANN401 - LiteLLM's stream and last chunk

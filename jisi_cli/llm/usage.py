@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from jisi_cli.llm.litellm_setup import load_litellm
 
 _MOST_TOKENS = 100_000_000
 """No model reads or writes this much in one call; a larger number is a mistake."""
+_LEAST_LOGPROB = -100.0
+"""Keeps a perplexity finite."""
 
 
 class Tokens(NamedTuple):
@@ -67,6 +70,17 @@ def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
         return None
     return float(cost)
+
+
+def perplexity_of(logprobs: Any) -> float | None:  # noqa: ANN401 - LiteLLM's ChoiceLogprobs, or whatever came
+    """Return exp(-mean log-probability) of a response's tokens; None where they are not all known."""
+    tokens = getattr(logprobs, "content", None) or ()
+    values: list[Any] = [getattr(token, "logprob", None) for token in tokens]
+    if not values or any(isinstance(v, bool) or not isinstance(v, int | float) or not v <= 0 for v in values):
+        return None
+    # A provider's -9999 for "not among the likely ones" is as good as unlikely can be.
+    mean = math.fsum(max(float(value), _LEAST_LOGPROB) for value in values) / len(values)
+    return math.exp(-mean)
 
 
 def count_prompt(entry: ModelEntry, messages: Sequence[Message]) -> int:

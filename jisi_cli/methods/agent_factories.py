@@ -25,7 +25,7 @@ def majority_voting(context: MethodContext, name: str) -> MajorityVoting:
 
 def majority_voting_of_3(context: MethodContext, name: str) -> MajorityVoting:
     """Make the vote of the three best on train."""
-    return _voting(context, tuned(name, VotingSettings(models=3)))
+    return _voting(context, tuned(name, VotingSettings(top=3)))
 
 
 def _voting(context: MethodContext, settings: VotingSettings) -> MajorityVoting:

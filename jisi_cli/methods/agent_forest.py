@@ -24,11 +24,11 @@ class ForestSettings:
     """Settings of `agent-forest`.
 
     Attributes:
-        models: How many models answer, the best on train; 0 for all.
+        top: How many models answer, the best on train; 0 for all.
         similarity: `cosine` of embeddings, or `bleu` (needs sacrebleu).
     """
 
-    models: int = 0
+    top: int = 0
     similarity: Literal["cosine", "bleu"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class AgentForest:
         sampling: Sampling | None = None,
     ) -> None:
         chosen = settings or ForestSettings()
-        self._panel = Panel.of_best(ranking, chosen.models or None)
+        self._panel = Panel.of_best(ranking, chosen.top or None)
         self._similarity = similarity
         self._sampling = sampling or Sampling()
 

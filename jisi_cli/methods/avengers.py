@@ -12,6 +12,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats
 
 _VERSION = 1
@@ -44,13 +45,24 @@ class Avengers:
         examples: Train rows.
         seed: Seed of k-means.
         settings: Clusters and weights.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, seed: int, settings: AvengersSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: AvengersSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         self._examples, self._settings = examples, settings or AvengersSettings()
         count = self._settings.clusters
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, count, seed)
+
         # The other settings change nothing that is learned.
-        state = learned("avengers", _VERSION, count, seed, examples, lambda: _train(examples, count, seed))
+        state = learned("avengers", _VERSION, count, seed, examples, train, training=training)
         self._centres, self._ranks = state["centres"], state["ranks"]
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:

@@ -14,6 +14,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats, Rows
 
 _VERSION = 1
@@ -53,6 +54,7 @@ class AvengersPro:
         costs: Mean dollars of a call per model, in the order of the examples (M,); NaN where unknown.
         seed: Seed of k-means.
         settings: Clusters and weights.
+        training: Where what the training took is noted.
 
     Raises:
         InputError: No price is known.
@@ -64,6 +66,7 @@ class AvengersPro:
         costs: NDArray[np.float64],
         seed: int,
         settings: AvengersProSettings | None = None,
+        training: Training | None = None,
     ) -> None:
         if np.isnan(costs).all():
             raise InputError(
@@ -71,8 +74,12 @@ class AvengersPro:
             )
         self._examples, self._settings = examples, settings or AvengersProSettings()
         count = self._settings.clusters
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, count, seed)
+
         # The weight changes nothing that is learned: a curve over it trains once.
-        state = learned("avengers-pro", _VERSION, count, seed, examples, lambda: _train(examples, count, seed))
+        state = learned("avengers-pro", _VERSION, count, seed, examples, train, training=training)
         self._centres = state["centres"]
         self._values = self._weigh(state["means"], costs * state["lengths"])
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.methods.trained_state import State
+from jisi_cli.methods.training import OnStep
 from jisi_cli.scoring import Floats, Rows
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Descent:
         least_steps: Steps at least: passes over few rows are few steps.
         checks: How often the held-out loss is looked at.
         patience: Checks without a better one that end the training.
+        device: torch's name of where the parameters are; rows and what is drawn stay on the processor.
     """
 
     rate: float
@@ -48,6 +50,7 @@ class Descent:
     least_steps: int
     checks: int = 40
     patience: int = 6
+    device: str = "cpu"
 
 
 def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
@@ -58,7 +61,7 @@ def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent, seed: int) -> State:
+def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent, seed: int, on_step: OnStep) -> State:
     """Return the parameters with the smallest held-out loss on the way down; the last ones without held-out rows.
 
     Args:
@@ -68,10 +71,14 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
         held_out: Rows to stop by.
         how: Steps and their sizes.
         seed: Seed of the minibatches and of what the loss draws.
+        on_step: Told after every step.
     """
     import torch
 
-    parameters = {name: torch.tensor(value, dtype=torch.float32, requires_grad=True) for name, value in start.items()}
+    parameters = {
+        name: torch.tensor(value, dtype=torch.float32, device=how.device, requires_grad=True)
+        for name, value in start.items()
+    }
     optimiser = torch.optim.AdamW(parameters.values(), lr=how.rate, weight_decay=how.decay)
     draws = torch.Generator().manual_seed(seed)
     steps = max(how.least_steps, how.epochs * math.ceil(len(train) / how.batch))
@@ -81,6 +88,7 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
             optimiser.zero_grad()
             loss(parameters, torch.from_numpy(rows), draws).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            on_step(step, steps)
             if (step % max(1, steps // how.checks) == 0 or step == steps) and stop.seen_enough(parameters):
                 break
     return stop.best or _values(parameters)
@@ -167,4 +175,4 @@ def _minibatches(rows: Rows, size: int, seed: int) -> Iterator[Rows]:
 
 
 def _values(parameters: Parameters) -> State:
-    return {name: value.detach().numpy().astype(np.float64) for name, value in parameters.items()}
+    return {name: value.detach().cpu().numpy().astype(np.float64) for name, value in parameters.items()}

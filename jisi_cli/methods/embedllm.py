@@ -13,6 +13,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +60,23 @@ class EmbedLlm:
         examples: Train rows.
         seed: Seed of the training.
         settings: Of the training.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, seed: int, settings: EmbedLlmSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: EmbedLlmSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         chosen = settings or EmbedLlmSettings()
         self._examples = examples
-        self._state = learned("embedllm", _VERSION, chosen, seed, examples, lambda: _train(examples, chosen, seed))
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
+        self._state = learned("embedllm", _VERSION, chosen, seed, examples, train, training=training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
@@ -75,7 +87,7 @@ class EmbedLlm:
         yield from self._examples.rankings(inner @ (state["models"] * (state["out"][1] - state["out"][0])).T)
 
 
-def _train(examples: Examples, settings: EmbedLlmSettings, seed: int) -> State:
+def _train(examples: Examples, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     train, held_out = hold_out(len(examples.vectors), seed)
@@ -103,4 +115,8 @@ def _train(examples: Examples, settings: EmbedLlmSettings, seed: int) -> State:
         "out": first_weights(rng, 2, width),
     }
     how = Descent(settings.rate, settings.decay, max(1, settings.pairs // models), settings.epochs, settings.steps)
-    return {**minimise(loss, start, train, held_out, how, seed), "mean": standard.mean, "scale": standard.scale}
+    return {
+        **minimise(loss, start, train, held_out, how, seed, on_step),
+        "mean": standard.mean,
+        "scale": standard.scale,
+    }

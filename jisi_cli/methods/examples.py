@@ -33,6 +33,7 @@ class Examples:
         datasets: Dataset of each row (N,).
         models: Names (M,).
         columns: Each model's place in the bank (M,).
+        rows: Each row's place in the bank (N,).
     """
 
     vectors: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Examples:
     datasets: tuple[str, ...]
     models: Ranking
     columns: Rows
+    rows: Rows
 
     @property
     def means(self) -> Floats:
@@ -90,6 +92,7 @@ def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
         datasets=tuple(datasets[row] for row in order),
         models=tuple(bank.model_names[column] for column in columns.tolist()),
         columns=columns,
+        rows=np.array(order, dtype=np.intp),
     )
 
 

@@ -6,9 +6,10 @@ from jisi_cli.errors import InputError
 from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
 from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.jisi_query import JiSiQuery
-from jisi_cli.methods.knn import Knn
+from jisi_cli.methods.knn import Knn, KnnSettings
 from jisi_cli.methods.ranked import RankedMethod
 from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
+from jisi_cli.methods.tuning import tuned
 
 
 def jisi(context: MethodContext, name: str) -> JiSi:
@@ -75,7 +76,8 @@ def random(context: MethodContext, name: str) -> RankedMethod:
 
 def knn(context: MethodContext, name: str) -> RankedMethod:
     """Make the retrieval-based router."""
-    return RankedMethod(Knn(context.bank), "the nearest questions favour it", context.sampling())
+    ranker = Knn(context.bank, tuned(name, KnnSettings()))
+    return RankedMethod(ranker, "the nearest questions favour it", context.sampling())
 
 
 def one_model(context: MethodContext, name: str) -> RankedMethod:

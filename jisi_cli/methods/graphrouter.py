@@ -14,6 +14,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class GraphRouter:
         seed: Seed of the training.
         settings: Of the training.
         oracle: Whether a question's dataset is looked at.
+        training: Where what the training took is noted.
     """
 
     def __init__(
@@ -74,14 +76,17 @@ class GraphRouter:
         settings: GraphRouterSettings | None = None,
         *,
         oracle: bool = False,
+        training: Training | None = None,
     ) -> None:
         chosen = settings or GraphRouterSettings()
         self._examples = examples
         self._tasks = _mean_vectors(examples) if oracle else {}
         name = "graphrouter-oracle" if oracle else "graphrouter"
-        self._state = learned(
-            name, _VERSION, chosen, seed, examples, lambda: self._train(costs, chosen, seed), {"costs": costs}
-        )
+
+        def train(on_step: OnStep) -> State:
+            return self._train(costs, chosen, seed, on_step)
+
+        self._state = learned(name, _VERSION, chosen, seed, examples, train, {"costs": costs}, training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
@@ -100,7 +105,7 @@ class GraphRouter:
         new = np.zeros(vectors.shape[1])
         return np.hstack([vectors, np.stack([self._tasks.get(name, new) for name in datasets])])
 
-    def _train(self, costs: NDArray[np.float64], settings: GraphRouterSettings, seed: int) -> State:
+    def _train(self, costs: NDArray[np.float64], settings: GraphRouterSettings, seed: int, on_step: OnStep) -> State:
         import torch
 
         examples = self._examples
@@ -124,7 +129,7 @@ class GraphRouter:
 
         start = _first_values(raw.shape[1], len(examples.models), graph.features.shape[2], settings.width, seed)
         how = Descent(settings.rate, settings.decay, settings.questions, settings.epochs, settings.steps)
-        found = minimise(loss, start, train, held_out, how, seed)
+        found = minimise(loss, start, train, held_out, how, seed, on_step)
         with torch.no_grad():
             final = {name: torch.tensor(value, dtype=torch.float32) for name, value in found.items()}
             nodes = model_nodes(final, graph, torch.arange(len(raw))).numpy().astype(np.float64)

@@ -23,10 +23,10 @@ class VotingSettings:
     """Settings of `majority-voting`.
 
     Attributes:
-        models: How many models vote, the best on train; 0 for all.
+        top: How many models vote, the best on train; 0 for all.
     """
 
-    models: int = 0
+    top: int = 0
 
 
 class MajorityVoting:
@@ -47,7 +47,7 @@ class MajorityVoting:
         sampling: Sampling | None = None,
     ) -> None:
         chosen = settings or VotingSettings()
-        self._panel = Panel.of_best(ranking, chosen.models or None)
+        self._panel = Panel.of_best(ranking, chosen.top or None)
         self._similarity = similarity
         self._sampling = sampling or Sampling()
 

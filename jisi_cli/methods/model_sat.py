@@ -13,6 +13,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats, Rows
 
 _VERSION = 1
@@ -48,12 +49,23 @@ class ModelSat:
         examples: Train rows.
         seed: Seed of k-means and of the folds.
         settings: Clusters and penalty.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, seed: int, settings: ModelSatSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: ModelSatSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         self._examples, self._settings = examples, settings or ModelSatSettings()
         chosen = self._settings
-        self._state = learned("model-sat", _VERSION, chosen, seed, examples, lambda: _train(examples, chosen, seed))
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed)
+
+        self._state = learned("model-sat", _VERSION, chosen, seed, examples, train, training=training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -15,6 +15,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.protocol import Method
+from jisi_cli.methods.training import Training
 from jisi_cli.scoring import BankArrays
 
 Needs = Literal["recorded", "live", "recorded; live to aggregate", "labels"]
@@ -38,6 +39,7 @@ class MethodContext:
         max_tokens: Length of an answer at most.
         texts: The train queries' texts (N,); empty where nothing reads them.
         dollars: Dollars of every train answer (N, M), NaN where unknown; None where nothing reads them.
+        training: Told how a method's training goes, where it has one.
     """
 
     bank: BankArrays
@@ -50,6 +52,7 @@ class MethodContext:
     max_tokens: int | None = None
     texts: Sequence[str] = ()
     dollars: NDArray[np.float64] | None = None
+    training: Training = field(default_factory=Training)
 
     def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
         """Return the sampling parameters of a method's calls.
@@ -71,6 +74,8 @@ class MethodInfo:
         source: Where it comes from.
         factory: `module:function` that makes it from a `MethodContext`.
         tunable: Whether settings may stand behind its name, as in `moa:layers=2`.
+        training_seconds: About how long it trains on 2,000 questions and 10 models, vectors of 384 numbers, two
+            cores; None where nothing is trained.
     """
 
     name: str
@@ -79,6 +84,12 @@ class MethodInfo:
     source: str
     factory: str
     tunable: bool = False
+    training_seconds: float | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it learns something that is kept."""
+        return self.training_seconds is not None
 
 
 _JISI = "JiSi, arXiv 2601.01330"
@@ -122,7 +133,12 @@ METHODS: dict[str, MethodInfo] = {
         MethodInfo("cheapest", "the model with the cheapest calls", "recorded", _FRAME, _HERE + "cheapest"),
         MethodInfo("random", "any model with equal probability", "recorded", _FRAME, _HERE + "random"),
         MethodInfo(
-            "knn", "similarity-weighted scores of the nearest 50", "recorded", "SMACS, arXiv 2507.14200", _HERE + "knn"
+            "knn",
+            "similarity-weighted scores of the nearest 50",
+            "recorded",
+            "SMACS, arXiv 2507.14200",
+            _HERE + "knn",
+            tunable=True,
         ),
         MethodInfo(
             "majority-voting",
@@ -163,6 +179,7 @@ METHODS: dict[str, MethodInfo] = {
             "The Avengers, arXiv 2505.19797",
             _ROUTER + "avengers",
             tunable=True,
+            training_seconds=0.5,
         ),
         MethodInfo(
             "avengers-pro",
@@ -171,6 +188,7 @@ METHODS: dict[str, MethodInfo] = {
             "Avengers-Pro, arXiv 2508.12631",
             _ROUTER + "avengers_pro",
             tunable=True,
+            training_seconds=0.5,
         ),
         MethodInfo(
             "embedllm",
@@ -179,6 +197,7 @@ METHODS: dict[str, MethodInfo] = {
             "EmbedLLM, arXiv 2410.02223",
             _ROUTER + "embedllm",
             tunable=True,
+            training_seconds=10,
         ),
         MethodInfo(
             "zooter",
@@ -187,6 +206,7 @@ METHODS: dict[str, MethodInfo] = {
             "Zooter, arXiv 2311.08692",
             _ROUTER + "zooter",
             tunable=True,
+            training_seconds=1,
         ),
         MethodInfo(
             "model-sat",
@@ -195,14 +215,16 @@ METHODS: dict[str, MethodInfo] = {
             "Model-SAT, arXiv 2502.17282",
             _ROUTER + "model_sat",
             tunable=True,
+            training_seconds=20,
         ),
         MethodInfo(
             "routerdc",
-            "contrastive linear map over frozen vectors; trained",
+            "contrastive linear map over frozen vectors, or with finetune=yes the encoder; trained",
             "recorded",
             "RouterDC, arXiv 2409.19886",
             _ROUTER + "routerdc",
             tunable=True,
+            training_seconds=3,
         ),
         MethodInfo(
             "routellm",
@@ -211,6 +233,7 @@ METHODS: dict[str, MethodInfo] = {
             "RouteLLM, arXiv 2406.18665",
             _ROUTER + "routellm",
             tunable=True,
+            training_seconds=1,
         ),
         MethodInfo(
             "graphrouter",
@@ -219,6 +242,7 @@ METHODS: dict[str, MethodInfo] = {
             "GraphRouter, arXiv 2410.03834",
             _ROUTER + "graphrouter",
             tunable=True,
+            training_seconds=3,
         ),
         MethodInfo(
             "graphrouter-oracle",
@@ -227,6 +251,7 @@ METHODS: dict[str, MethodInfo] = {
             "GraphRouter, arXiv 2410.03834",
             _ROUTER + "graphrouter",
             tunable=True,
+            training_seconds=3,
         ),
         MethodInfo(
             "self-consistency",
@@ -286,7 +311,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "smacs",
-            "the 7 best nearby, subsets aggregated, the most typical kept (without the perplexity term)",
+            "the 7 best nearby, subsets aggregated, the most typical kept (perplexity=yes: and the surest)",
             "live",
             "SMACS, arXiv 2507.14200",
             _AGENTS + "smacs",

@@ -16,6 +16,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -68,16 +69,28 @@ class RouteLlm:
         order: All models; the first is the strong one, the second the weak one, the others stand in.
         seed: Seed of the training.
         settings: Share and training.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, order: Ranking, seed: int, settings: RouteLlmSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        order: Ranking,
+        seed: int,
+        settings: RouteLlmSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         chosen = settings or RouteLlmSettings()
         self._order, self._state = order, State()
         if len(order) < 2:
             return
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
         # The share changes nothing that is learned: a curve over it trains once.
         identity = (chosen.width, chosen.rate, chosen.decay, chosen.batch, chosen.epochs, chosen.steps)
-        self._state = learned("routellm", _VERSION, identity, seed, examples, lambda: _train(examples, chosen, seed))
+        self._state = learned("routellm", _VERSION, identity, seed, examples, train, training=training)
         self._pair = [examples.models.index(name) for name in order[:2]]
         self._threshold = _threshold(self._chances(examples.vectors), chosen.strong_share)
 
@@ -108,7 +121,7 @@ def _threshold(chances: Floats, share: float) -> float:
     return float(np.sort(chances)[len(chances) - count])
 
 
-def _train(examples: Examples, settings: RouteLlmSettings, seed: int) -> State:
+def _train(examples: Examples, settings: RouteLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     train, held_out = hold_out(len(examples.vectors), seed)
@@ -134,4 +147,8 @@ def _train(examples: Examples, settings: RouteLlmSettings, seed: int) -> State:
         "out": first_weights(rng, width),
     }
     how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
-    return {**minimise(loss, start, train, held_out, how, seed), "mean": standard.mean, "scale": standard.scale}
+    return {
+        **minimise(loss, start, train, held_out, how, seed, on_step),
+        "mean": standard.mean,
+        "scale": standard.scale,
+    }

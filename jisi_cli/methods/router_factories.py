@@ -8,6 +8,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.methods.avengers import Avengers, AvengersSettings
 from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
 from jisi_cli.methods.constant import best_first, cheapest_first
+from jisi_cli.methods.contrasts import RouterDcSettings
 from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
 from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
 from jisi_cli.methods.examples import Examples, examples_of
@@ -16,7 +17,8 @@ from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
 from jisi_cli.methods.ranked import RankedMethod, Ranker
 from jisi_cli.methods.registry import MethodContext
 from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
-from jisi_cli.methods.routerdc import RouterDc, RouterDcSettings
+from jisi_cli.methods.routerdc import RouterDc
+from jisi_cli.methods.routerdc_finetuned import FinetunedRouterDc
 from jisi_cli.methods.tuning import tuned
 from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
@@ -29,7 +31,7 @@ def embedllm_knn(context: MethodContext, name: str) -> RankedMethod:
 
 def avengers(context: MethodContext, name: str) -> RankedMethod:
     """Make the router over clusters."""
-    ranker = Avengers(_examples(context), context.seed, tuned(name, AvengersSettings()))
+    ranker = Avengers(_examples(context), context.seed, tuned(name, AvengersSettings()), context.training)
     return _router(context, ranker, "it ranks first in the question's cluster")
 
 
@@ -41,32 +43,42 @@ def avengers_pro(context: MethodContext, name: str) -> RankedMethod:
     """
     examples = _examples(context)
     settings = tuned(name, AvengersProSettings())
-    ranker = AvengersPro(examples, context.costs[examples.columns], context.seed, settings)
+    ranker = AvengersPro(examples, context.costs[examples.columns], context.seed, settings, context.training)
     return _router(context, ranker, "it has the best mix of score and price in the question's clusters")
 
 
 def embedllm(context: MethodContext, name: str) -> RankedMethod:
     """Make the matrix factorisation."""
-    ranker = EmbedLlm(_examples(context), context.seed, tuned(name, EmbedLlmSettings()))
+    ranker = EmbedLlm(_examples(context), context.seed, tuned(name, EmbedLlmSettings()), context.training)
     return _router(context, ranker, "its vector fits the question best")
 
 
 def zooter(context: MethodContext, name: str) -> RankedMethod:
     """Make the distilled distribution over models."""
-    ranker = Zooter(_examples(context), context.seed, tuned(name, ZooterSettings()))
+    ranker = Zooter(_examples(context), context.seed, tuned(name, ZooterSettings()), context.training)
     return _router(context, ranker, "it has the largest share of the rewards expected here")
 
 
 def model_sat(context: MethodContext, name: str) -> RankedMethod:
     """Make the regression over capabilities."""
-    ranker = ModelSat(_examples(context), context.seed, tuned(name, ModelSatSettings()))
+    ranker = ModelSat(_examples(context), context.seed, tuned(name, ModelSatSettings()), context.training)
     return _router(context, ranker, "its capabilities fit the question best")
 
 
 def routerdc(context: MethodContext, name: str) -> RankedMethod:
-    """Make the router of two contrasts."""
-    ranker = RouterDc(_examples(context), context.seed, tuned(name, RouterDcSettings()))
-    return _router(context, ranker, "its vector is nearest to the mapped question")
+    """Make the router of two contrasts: over frozen vectors, or with the bank's embedder trained.
+
+    Raises:
+        InputError: The embedder is to be trained and cannot be.
+    """
+    examples, settings = _examples(context), tuned(name, RouterDcSettings())
+    if settings.finetune == "no":
+        ranker: Ranker = RouterDc(examples, context.seed, settings, context.training)
+        return _router(context, ranker, "its vector is nearest to the mapped question")
+    settings = tuned(name, RouterDcSettings.finetuned())
+    texts = [context.texts[row] for row in examples.rows.tolist()]
+    ranker = FinetunedRouterDc(examples, texts, context.embedder.spec, context.seed, settings, context.training)
+    return _router(context, ranker, "its vector is nearest to the question's")
 
 
 def routellm(context: MethodContext, name: str) -> RankedMethod:
@@ -81,14 +93,16 @@ def routellm(context: MethodContext, name: str) -> RankedMethod:
     strong, *others = best_first(context.bank, context.datasets)
     weak = [model for model in cheapest_first(context.bank, context.costs) if model != strong][:1]
     order = (strong, *weak, *(model for model in others if model not in weak))
-    return _router(context, RouteLlm(_examples(context), order, context.seed, settings), "it is worth its price here")
+    ranker = RouteLlm(_examples(context), order, context.seed, settings, context.training)
+    return _router(context, ranker, "it is worth its price here")
 
 
 def graphrouter(context: MethodContext, name: str) -> RankedMethod:
     """Make the router over a graph; under its oracle's name it is told each question's dataset."""
     examples, settings = _examples(context), tuned(name, GraphRouterSettings())
     oracle = name.startswith("graphrouter-oracle")
-    ranker = GraphRouter(examples, context.costs[examples.columns], context.seed, settings, oracle=oracle)
+    costs = context.costs[examples.columns]
+    ranker = GraphRouter(examples, costs, context.seed, settings, oracle=oracle, training=context.training)
     return _router(context, ranker, "the graph predicts its edge to the question first")
 
 

@@ -4,25 +4,27 @@ Tang et al. 2025, SMACS (arXiv 2507.14200). Retrieval-based prior selection: the
 similarity-weighted scores among the 400 nearest train queries. Posterior enhancement: `subsets` times one of
 their responses is left out, with probability proportional to exp((max - s) / (max - min)) of its model's score
 s, and the rest aggregated; of the results the one with the highest mean cosine to the others is kept. The
-paper adds 1 - perplexity to that cosine; it is left out here, because few providers give log-probabilities.
+paper adds 1 - perplexity to that cosine, which `perplexity=yes` does where the provider gives log-probabilities for
+all results; it is off at first, because some servers refuse a request that asks for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Answer, Pool, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
 from jisi_cli.methods.protocol import Listener, Outcome, Query
 from jisi_cli.methods.references_prompt import reference_messages
-from jisi_cli.methods.similarity import Similarity, most_typical
+from jisi_cli.methods.similarity import Similarity
 from jisi_cli.scoring import BankArrays, coarse_block
 
 
@@ -34,11 +36,17 @@ class SmacsSettings:
         prior: How many models answer.
         neighbours: Train queries that choose them.
         subsets: How many subsets of their responses are aggregated.
+        perplexity: `yes` asks for log-probabilities of the results and counts how sure the aggregator was; `no`.
     """
 
     prior: int = 7
     neighbours: int = 400
     subsets: int = 4
+    perplexity: str = "no"
+
+    def __post_init__(self) -> None:
+        if self.perplexity not in ("no", "yes"):
+            raise InputError(f"smacs: perplexity is no or yes, not {self.perplexity!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class Smacs:
         # The released code's support set holds similarities strictly above the threshold: stage 1 as `openjisi`.
         self._nearest = Hyperparameters(compat="openjisi", n_base=self._settings.neighbours, k=1)
         self._sampling = sampling or Sampling()
+        self._writing = replace(self._sampling, logprobs=self._settings.perplexity == "yes")
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Prior]:
         """Yield the prior of each query; the similarities of a block are matrix products."""
@@ -104,9 +113,19 @@ class Smacs:
         if not written:
             why = "the budget left no room for the aggregator" if asker.stopped else "no aggregator answered"
             return asker.settle_on(answers[0], "fallback", f"{why}; this is the response of the best model nearby")
-        typical = await most_typical(written, self._similarity)
+        chosen, reason = await self._keep(written)
+        return asker.settle_on(chosen, "aggregate", reason, answers)
+
+    async def _keep(self, written: Sequence[Answer]) -> tuple[Answer, str]:
+        """The result to keep, and why: by likeness, and by perplexity where it is asked for and known of all."""
+        means = await self._similarity.to_others(written)
         reason = f"it is most like the others, of {len(written)} aggregations"
-        return asker.settle_on(typical, "aggregate", reason, answers)
+        sure = [1.0 - answer.perplexity for answer in written if answer.perplexity is not None]
+        if self._settings.perplexity == "yes":
+            known = len(sure) == len(written)
+            means = [mean + bonus for mean, bonus in zip(means, sure, strict=True)] if known else means
+            reason += ", and the surest" if known else "; log-probabilities did not come for all of them"
+        return written[means.index(max(means))], reason
 
     async def _aggregate(self, asker: Asker, query: Query, prior: Prior, answers: Sequence[Answer]) -> list[Answer]:
         """All subsets aggregated by the best model nearby; where it writes nothing, by the next one."""
@@ -118,7 +137,7 @@ class Smacs:
         for model in prior.ranking:
             if asker.stopped is not None:
                 break
-            calls = (asker.ask(model, messages, "aggregator", self._sampling) for messages in requests)
+            calls = (asker.ask(model, messages, "aggregator", self._writing) for messages in requests)
             written = [answer for answer in await asyncio.gather(*calls) if answer is not None]
             if written:
                 return written

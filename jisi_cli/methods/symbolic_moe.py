@@ -2,9 +2,10 @@
 
 Chen et al. 2025, "Symbolic Mixture-of-Experts: Adaptive Skill-based Routing for Heterogeneous Reasoning" (arXiv
 2503.05641). There a model names the skills of every question; here they are its keywords by TF-IDF, so that
-nothing is called to make the profiles. A model's profile counts, for each keyword, the train questions with it
-that the model got right, less those it got wrong. Experts are the models whose profiles add up to most over the
-new question's keywords. The paper tries out aggregators on a task made for it; here the best on train writes.
+nothing is called to make the profiles; `named_by=model` lets the best model name those of the new question. A
+model's profile counts, for each keyword, the train questions with it that the model got right, less those it got
+wrong. Experts are the models whose profiles add up to most over the new question's keywords. The paper tries out
+aggregators on a task made for it; here the best on train writes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.errors import InputError
+from jisi_cli.llm.answer import Message, Pool, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
 from jisi_cli.methods.protocol import Listener, Outcome, Query
 from jisi_cli.methods.synthesis import synthesise
 from jisi_cli.scoring import BankArrays
+
+_INSTRUCTIONS = """\
+Name what one must know or be able to do to answer the question below, in at most {count} single words. Do not answer \
+the question, whatever it says. Reply with one line: the words, separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,16 @@ class SkillSettings:
     Attributes:
         experts: How many models answer.
         keywords: How many keywords a question has at most.
+        named_by: Who names the new question's: `tfidf`, or `model` in a call to the best model on train.
     """
 
     experts: int = 3
     keywords: int = 5
+    named_by: str = "tfidf"
+
+    def __post_init__(self) -> None:
+        if self.named_by not in ("tfidf", "model"):
+            raise InputError(f"symbolic-moe: named_by is tfidf or model, not {self.named_by!r}")
 
 
 class Keywords:
@@ -50,6 +62,7 @@ class Keywords:
         vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)
         analyse = vectorizer.build_analyzer()
         # Without a single word there is nothing to learn, and scikit-learn refuses.
+        self._analyse = analyse
         self._vectorizer: Any = vectorizer.fit(texts) if any(analyse(text) for text in texts) else None
         self._words = [] if self._vectorizer is None else self._vectorizer.get_feature_names_out().tolist()
 
@@ -59,6 +72,11 @@ class Keywords:
             return [[] for _ in texts]
         weights = self._vectorizer.transform(texts)
         return [self._heaviest(row.indices.tolist(), row.data.tolist()) for row in weights]
+
+    def read(self, text: str) -> list[str]:
+        """Return the known words of a list that somebody else wrote, each once, in its order."""
+        known = set(self._words)
+        return [word for word in dict.fromkeys(self._analyse(text)) if word in known]
 
     def _heaviest(self, columns: Sequence[int], weights: Sequence[float]) -> list[str]:
         ranked = sorted((-weight, self._words[column]) for column, weight in zip(columns, weights, strict=True))
@@ -103,10 +121,26 @@ class SymbolicMixture:
             BudgetError: The budget stopped every call before there was an answer.
         """
         asker = Asker(pool, listener)
+        if self._settings.named_by == "model":
+            plan = await self._named(asker, query) or plan
         answers = await plan.ask(asker, query.messages(), self._sampling)
         if not answers:
             return await plan.stand_in(asker, query, self._sampling)
         return await synthesise(asker, query, answers, self._ranking, self._sampling)
+
+    async def _named(self, asker: Asker, query: Query) -> Panel | None:
+        """Let the best model name the keywords; None where it names none that a train question has."""
+        instructions = _INSTRUCTIONS.format(count=self._settings.keywords)
+        asked: list[Message] = [
+            {"role": "system", "content": instructions},
+            {"role": "user", "content": f"Question:\n{query.text}"},
+        ]
+        reply = await asker.ask(self._ranking[0], asked, "judge", self._sampling)
+        if reply is None:
+            return None
+        # Whatever is thought aloud before it, the list is the last line.
+        keywords = self._keywords.read(reply.text.strip().splitlines()[-1])[: self._settings.keywords]
+        return Panel.of_best(self._by_skill(keywords), self._settings.experts) if keywords else None
 
     def _by_skill(self, keywords: Sequence[str]) -> tuple[str, ...]:
         known = [self._profiles[word] for word in keywords if word in self._profiles]

@@ -14,6 +14,7 @@ from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -59,12 +60,23 @@ class Zooter:
         examples: Train rows.
         seed: Seed of k-means and of the training.
         settings: Of the training.
+        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, seed: int, settings: ZooterSettings | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: ZooterSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
         chosen = settings or ZooterSettings()
         self._examples = examples
-        self._state = learned("zooter", _VERSION, chosen, seed, examples, lambda: _train(examples, chosen, seed))
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
+        self._state = learned("zooter", _VERSION, chosen, seed, examples, train, training=training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
@@ -83,7 +95,7 @@ def smoothed_rewards(examples: Examples, clusters: int, smoothing: float, seed: 
     return np.where(examples.present, (1.0 - smoothing) * examples.scores + smoothing * typical, typical)
 
 
-def _train(examples: Examples, settings: ZooterSettings, seed: int) -> State:
+def _train(examples: Examples, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     train, held_out = hold_out(len(examples.vectors), seed)
@@ -102,4 +114,8 @@ def _train(examples: Examples, settings: ZooterSettings, seed: int) -> State:
     usual = torch.log(targets[torch.from_numpy(train)].mean(dim=0)).numpy().astype(np.float64)
     start = {"weights": np.zeros((models, width)), "bias": usual}
     how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
-    return {**minimise(loss, start, train, held_out, how, seed), "mean": standard.mean, "scale": standard.scale}
+    return {
+        **minimise(loss, start, train, held_out, how, seed, on_step),
+        "mean": standard.mean,
+        "scale": standard.scale,
+    }

@@ -33,9 +33,9 @@ def test_a_mixture_answers_and_its_footer_names_whom_it_aggregated(ask: Any) -> 
 
 
 def test_the_json_of_a_method_without_a_decision_is_complete(ask: Any) -> None:
-    data = ask("--method", "majority-voting:models=2", "--json").json
+    data = ask("--method", "majority-voting:top=2", "--json").json
     assert (data["method"], data["mode"], data["model"], data["answer"]) == (
-        "majority-voting:models=2",
+        "majority-voting:top=2",
         "consensus",
         "ada",
         "ada says so",

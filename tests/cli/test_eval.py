@@ -18,6 +18,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.methods.registry import METHODS
 from tests.cli.commands import Run, finish, jisi, says_one_error, start, write_lines
 from tests.cli.evaluation_data import DATASETS, SKILL, TEST_ROWS, answers, build
+from tests.loopback import Loopback
 
 MANY = "jisi-router,jisi-query,jisi-vote,best-single,best-per-dataset-oracle,cheapest,random,knn,oracle"
 """Methods that need no call and no training."""
@@ -46,6 +47,13 @@ def without_seconds(document: Any) -> Any:
     return {**document, "methods": [{**method, "seconds": None} for method in document["methods"]]}
 
 
+def without_times(stdout: str) -> str:
+    """The tables that are the same each time: scores and costs."""
+    scores, costs, times = stdout.split("\n\n")
+    assert times.split()[:3] == ["method", "training", "scoring"]
+    return f"{scores}\n\n{costs}"
+
+
 def of_the_test_rows(bank: Path) -> list[dict[str, Any]]:
     opened = Bank(bank)
     keys = {opened.questions[row].key for row in opened.test_rows.tolist()}
@@ -58,17 +66,18 @@ def of_the_test_rows(bank: Path) -> list[dict[str, Any]]:
 def test_the_table_has_a_row_per_method_and_a_column_per_dataset(bank: Path) -> None:
     run = jisi("eval", bank)
     assert run.exit_code == 0
-    scores, costs = run.stdout.split("\n\n")
+    scores, costs, times = run.stdout.split("\n\n")
     header, *rows = scores.splitlines()
     assert header.split()[:5] == ["method", *DATASETS, "Avg", "weighted"]
     assert [row.split()[0] for row in rows] == list(DEFAULT)
     assert [row.split()[0] for row in costs.splitlines()[1:]] == list(DEFAULT)
+    assert [row.split()[0] for row in times.splitlines()[1:]] == list(DEFAULT)
     document = by_name(evaluate(bank))
     for row in rows:
         name, *figures = row.split()
         averages = document[name]["averages"]
         if averages is None:
-            assert figures == ["–"] * 4
+            assert figures == ["–"] * 4 + ["needs", "--live"]
         else:
             expected = [*averages["datasets"].values(), averages["average"], averages["weighted"]]
             assert figures[:4] == [f"{100 * value:.2f}" for value in expected]
@@ -79,7 +88,7 @@ def test_what_the_table_cannot_say_stands_on_stderr(bank: Path) -> None:
     assert re.search(r"jisi: \d+ of 12 questions need calls that were not recorded .*; add --live", run.stderr)
     assert "95 % paired bootstrap intervals" in run.stderr
     assert jisi("eval", bank, "-q").stderr == ""
-    assert jisi("eval", bank, "-q").stdout == run.stdout
+    assert without_times(jisi("eval", bank, "-q").stdout) == without_times(run.stdout)
 
 
 def test_averages_are_those_of_the_recorded_scores(bank: Path) -> None:
@@ -209,9 +218,25 @@ def test_every_method_that_needs_no_call_has_an_average(bank: Path, name: str) -
     assert found["scored"] == 12
 
 
-def test_all_takes_everything_that_a_replay_can_do(bank: Path) -> None:
-    names = list(by_name(evaluate(bank, "--method", "all,model:bob")))
-    assert names == [*(name for name, info in METHODS.items() if info.needs != "live"), "model:bob"]
+def test_all_takes_everything_that_a_replay_can_do_and_lists_what_needs_calls(bank: Path, loopback: Loopback) -> None:
+    document = by_name(evaluate(bank, "--method", "all,model:bob"))
+    assert list(document) == [*METHODS, "model:bob"]
+    for name, method in document.items():
+        untried = name != "model:bob" and METHODS[name].needs == "live"
+        # Never approximated: no score, no cost, no place in a comparison.
+        assert (method["needs_live"] == 12) == untried or name.startswith("jisi")
+        if untried:
+            assert (method["averages"], method["calls"], method["cost_usd"], method["versus"]) == (None, None, None, [])
+    run = jisi("eval", bank, "--method", "all")
+    rows = [row.split() for row in run.stdout.split("\n\n")[0].splitlines()]
+    (moa,) = [row for row in rows if row[0] == "moa"]
+    assert moa[1:] == ["–"] * 4 + ["needs", "--live"]
+    assert re.search(r"need --live, for calls that were not recorded: .*moa, moa-lite", run.stderr)
+    says_one_error(jisi("eval", bank, "--method", "moa"), 2, "`moa` needs live calls; add --live")
+    # A curve is of what can be scored.
+    curve = jisi("eval", bank, "--method", "all", "--curve", "-q")
+    assert "moa" not in curve.stdout + curve.stderr
+    assert loopback.count() == 0
 
 
 def test_all_goes_without_the_cheapest_where_nobody_knows_a_price(tmp_path: Path) -> None:
@@ -243,6 +268,71 @@ def test_list_methods_names_them_all_without_a_bank() -> None:
     assert all(info["description"] and info["needs"] and info["source"] for info in document)
 
 
+# What training and scoring took.
+
+
+def test_the_seconds_of_training_and_of_scoring_are_told_and_where_training_was_kept(bank: Path) -> None:
+    names = ("zooter", "knn")
+    first, second = (by_name(evaluate(bank, "--method", ",".join(names))) for _ in range(2))
+    trained, kept = first["zooter"]["seconds"], second["zooter"]["seconds"]
+    assert set(trained) == {"make", "train", "train_from_cache", "plan", "answer", "score"}
+    assert 0 < trained["train"] <= trained["make"] and trained["train_from_cache"] is False
+    assert trained["score"] == trained["plan"] + trained["answer"] > 0
+    # It says what training took then, not what reading it takes now.
+    assert kept["train"] == trained["train"] and kept["train_from_cache"] is True
+    assert kept["make"] < trained["make"]
+    assert first["knn"]["seconds"]["train"] is None and first["knn"]["seconds"]["train_from_cache"] is False
+    run = jisi("eval", bank, "--method", ",".join(names))
+    rows = {row.split()[0]: row.split()[1:] for row in run.stdout.split("\n\n")[2].splitlines()[1:]}
+    assert rows["zooter"][0] == f"{trained['train']:.2f}" and rows["zooter"][2:] == ["trained", "earlier,", "kept"]
+    assert rows["knn"][0] == "–" and len(rows["knn"]) == 2
+    assert "training and scoring are in seconds" in run.stderr
+
+
+def test_other_train_rows_are_trained_on_anew(bank: Path) -> None:
+    evaluate(bank, "--method", "zooter")
+    (fewer,) = (method for method in evaluate(bank, "--method", "zooter", "--models", "ada,bob")["methods"][:1])
+    assert fewer["seconds"]["train_from_cache"] is False
+
+
+def test_training_shows_how_far_it_is_on_a_terminal_alone(bank: Path) -> None:
+    run = on_a_terminal(100, "eval", bank, "--method", "routerdc", moving=True)
+    assert re.search(r"training routerdc\W+(\d+)/1000", run.stdout)
+    again = jisi("eval", bank, "--method", "routerdc")
+    assert "training routerdc" not in again.stderr + again.stdout
+
+
+# What nobody sees.
+
+
+def test_poisoned_labels_of_the_test_rows_move_no_choice(tmp_path: Path) -> None:
+    lines = {(line["dataset"], line["index"]): line for line in answers()}
+    (tmp_path / "honest").mkdir()
+    honest = build(tmp_path / "honest")
+    opened = Bank(honest)
+    keys = [opened.questions[row].key for row in opened.test_rows.tolist()]
+    for line in (line for key, line in lines.items() if (key[0], str(key[1])) in keys):
+        line["records"] = {model: 1.0 - score for model, score in line["records"].items()}
+        line["gt"] = "poison"
+    source = write_lines(tmp_path / "poisoned.jsonl", list(lines.values()))
+    run = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64", "--split", "0.7")
+    assert run.exit_code == 0, run
+    chosen = {}
+    for bank in (honest, tmp_path / "bank"):
+        path = tmp_path / f"{bank.parent.name}.jsonl"
+        document = evaluate(bank, "--method", "all", "--out", path)
+        assert document["questions"] == 12
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        chosen[bank] = {
+            (row["method"], row["dataset"], row["index"]): (row["model"], row["mode"], row["calls"], row["cost_usd"])
+            for row in rows
+            if row["method"] != "oracle"
+        }
+    replayed = [name for name, info in METHODS.items() if info.needs not in ("live", "labels")]
+    assert {name for name, *_ in chosen[honest]} == set(replayed)
+    assert chosen[honest] == chosen[tmp_path / "bank"]
+
+
 # --fail-under.
 
 
@@ -254,7 +344,8 @@ def test_an_average_below_the_threshold_ends_with_6_after_the_table(bank: Path) 
     reached = average(bank, "model:cyd")
     run = jisi("eval", bank, "--method", "model:cyd,model:ada", "--fail-under", str(reached + 0.01))
     assert run.exit_code == 6
-    assert run.stdout == jisi("eval", bank, "--method", "model:cyd,model:ada").stdout
+    shown = jisi("eval", bank, "--method", "model:cyd,model:ada").stdout
+    assert without_times(run.stdout) == without_times(shown)
     (error,) = run.errors
     assert error.startswith("error: model:cyd reached ")
     as_json = jisi("eval", bank, "--method", "model:cyd", "--json", "--fail-under", "100")
@@ -467,11 +558,11 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(bank: Path) -> None:
     assert b"Traceback" not in err and b"BrokenPipe" not in err
 
 
-def on_a_terminal(columns: int, *arguments: str | Path) -> Run:
-    """Run a command whose stdout is a terminal of so many columns."""
+def on_a_terminal(columns: int, *arguments: str | Path, moving: bool = False) -> Run:
+    """Run a command whose stdout, and what moves on stderr, is a terminal of so many columns."""
     outer, inner = pty.openpty()
-    environment = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "1"}
-    process = start(*arguments, env=environment, stdout=inner, stderr=subprocess.DEVNULL)
+    environment = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm", "NO_COLOR": "" if moving else "1"}
+    process = start(*arguments, env=environment, stdout=inner, stderr=inner if moving else subprocess.DEVNULL)
     os.close(inner)
     shown = b""
     while True:
@@ -511,4 +602,4 @@ def test_a_terminal_of_any_width_shows_whole_numbers(bank: Path, columns: int) -
 
 def test_a_table_that_fits_is_one_table(bank: Path) -> None:
     run = on_a_terminal(200, "eval", bank, "--method", "jisi-router,oracle")
-    assert run.stdout.split().count("method") == 2  # scores, and costs
+    assert run.stdout.split().count("method") == 3  # scores, costs, and times

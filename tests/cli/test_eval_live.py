@@ -18,6 +18,7 @@ import pytest
 
 from jisi_cli.ledger import Ledger, ledger_path
 from jisi_cli.llm.live import query_hash
+from jisi_cli.methods.registry import METHODS
 from tests.cli.commands import ROOT, Run, finish, jisi, pool_file, says_one_error, start, wait_for
 from tests.cli.evaluation_data import SKILL, build
 from tests.loopback import Loopback, journal_count
@@ -96,6 +97,18 @@ def test_the_default_methods_run_live_and_share_their_calls(bank: Path, pool: Pa
     assert {method["scored"] for method in document.values()} == {5}
     asked = Counter(json.dumps(request.body["messages"]) + request.model for request in loopback.requests)
     assert max(asked.values()) == 1
+
+
+def test_every_method_that_only_lives_is_scored_live(bank: Path, pool: Path, loopback: Loopback) -> None:
+    names = [name for name, info in METHODS.items() if info.needs == "live"]
+    # Whatever stands around it, a prompt with the question in it is answered with the question.
+    for model in MODELS:
+        loopback.script(model, lambda messages: f"The answer is {re.findall(r'10[01]', str(messages))[-1]}")
+    document = by_name(live(bank, pool, "--method", ",".join(names), stdin=lines(questions(2))))
+    assert list(document) == names and len(names) == 9
+    for name, method in document.items():
+        assert (method["scored"], method["needs_live"], method["averages"]["average"]) == (2, 0, 1.0), name
+        assert method["calls"] >= 4 and method["cost_usd"] > 0 and method["seconds"]["score"] > 0
 
 
 def test_calls_are_booked_with_their_data_set_their_question_and_their_role(bank: Path, pool: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.llm.asking import ask_once, entry, pool
+from jisi_cli.llm.answer import Sampling
+from jisi_cli.llm.usage import perplexity_of
+from tests.llm.asking import ask_once, cache_in, entry, pool
 from tests.loopback import Loopback
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
@@ -78,3 +83,35 @@ def test_a_model_nobody_prices_has_an_unknown_cost(loopback: Loopback) -> None:
     answer = ask_once(pool(entry(loopback, price=None)))
     assert (answer.cost_usd, answer.list_cost_usd, answer.price_source) == (None, None, None)
     assert answer.ok
+
+
+def logprobs(*values: object) -> SimpleNamespace:
+    return SimpleNamespace(content=[SimpleNamespace(logprob=value) for value in values])
+
+
+def test_perplexity_is_that_of_all_tokens_or_unknown() -> None:
+    assert perplexity_of(logprobs(-0.5, -1.5, -1.0)) == pytest.approx(math.e)
+    assert perplexity_of(logprobs(0, -0.0)) == 1.0
+    # A provider's word for "not likely enough to be counted".
+    assert perplexity_of(logprobs(-9999.0)) == pytest.approx(math.exp(100))
+    for nothing in (
+        None,
+        "sure",
+        logprobs(),
+        logprobs(-0.1, None),
+        logprobs(0.2),
+        logprobs(float("nan")),
+        logprobs(True),
+    ):
+        assert perplexity_of(nothing) is None
+
+
+def test_perplexity_is_kept_with_a_cached_answer(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("a", "yes it is", logprobs=lambda text: [-1.0] * 3)
+    disk = cache_in(tmp_path)
+    for _ in range(2):
+        answer = ask_once(pool(entry(loopback), cache=disk), sampling=Sampling(logprobs=True))
+        assert answer.perplexity == pytest.approx(math.e)
+    assert loopback.count() == 1 and answer.cached
+    # Who did not ask for it has another answer, and none of this.
+    assert ask_once(pool(entry(loopback), cache=disk)).perplexity is None

@@ -95,5 +95,5 @@ def test_bleu_is_1_among_equals_and_0_without_a_common_word() -> None:
 def test_fewer_models_can_be_asked() -> None:
     given = setting()
     pool = WritingPool(given.tests.pool)
-    answer("agent-forest:models=2", given, pool)
+    answer("agent-forest:top=2", given, pool)
     assert [given.model for given in pool.given] == list(best_first(given.context.bank, given.context.datasets)[:2])

@@ -107,13 +107,13 @@ def test_a_budget_that_ends_leaves_the_vote_to_those_who_answered() -> None:
 
 def test_who_votes_can_be_said_behind_the_name() -> None:
     told = ToldPool(dict.fromkeys("abcd", says("the answer is 1")))
-    answer("majority-voting:models=2", told)
+    answer("majority-voting:top=2", told)
     assert [call.model for call in told.asked] == list(ranked(setting())[:2])
     for wrong, words in (
-        ("models=0", "a whole number from 1"),
-        ("models=two", "a whole number from 1"),
-        ("voters=2", "settings are models=0"),
-        ("models", "no setting `models`"),
+        ("top=0", "a whole number from 1"),
+        ("top=two", "a whole number from 1"),
+        ("voters=2", "settings are top=0"),
+        ("top", "no setting `top`"),
     ):
         with pytest.raises(InputError, match=words):
             make_method(f"majority-voting:{wrong}", setting().context)

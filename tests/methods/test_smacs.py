@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from jisi_cli.errors import InputError
 from jisi_cli.llm.budget import Budget
 from jisi_cli.methods.knn import Knn, KnnSettings
 from jisi_cli.methods.registry import make_method
@@ -68,6 +69,50 @@ def test_the_most_typical_aggregation_is_kept(loopback: Loopback) -> None:
     outcome = answer(loopback, "smacs", given)
     means = mean_cosines(hashing_embedder().embed(words))
     assert outcome.answer.text == words[int(np.argmax(means))]
+
+
+SURE = {"red green blue": -0.9, "red green blue too": -0.8, "red green blue also too": -0.1, "taxes": -0.3}
+"""Results of four subsets, and the log-probability of each of their tokens."""
+
+
+def writes_in_turn(loopback: Loopback, model: str, **how: object) -> None:
+    written: list[str] = []
+
+    def reply(messages: list[dict[str, object]]) -> str:
+        if messages[0]["role"] == "user":
+            return "a proposal"
+        written.append(list(SURE)[len(written)])
+        return written[-1]
+
+    loopback.script(model, text=reply, **how)
+
+
+def test_perplexity_counts_where_it_is_asked_for_and_comes(loopback: Loopback) -> None:
+    given = setting()
+    best = prior(given)[0]
+    writes_in_turn(loopback, best, logprobs=lambda text: [SURE[text]] * len(text.split()))
+    script_all(loopback)
+    outcome = answer(loopback, "smacs:perplexity=yes", given)
+    means = mean_cosines(hashing_embedder().embed(list(SURE)))
+    scores = [mean + 1 - math.exp(-p) for mean, p in zip(means, SURE.values(), strict=True)]
+    assert outcome.answer.text == list(SURE)[int(np.argmax(scores))] == "red green blue also too"
+    # By likeness alone another one would have been kept.
+    assert int(np.argmax(means)) != int(np.argmax(scores))
+    assert outcome.reason == "it is most like the others, of 4 aggregations, and the surest"
+    assert [request.body.get("logprobs") for request in loopback.requests] == [None] * 4 + [True] * 4
+
+
+def test_without_log_probabilities_likeness_alone_decides_and_says_so(loopback: Loopback) -> None:
+    given = setting()
+    best = prior(given)[0]
+    writes_in_turn(loopback, best, logprobs=lambda text: [] if text == "taxes" else [SURE[text]])
+    script_all(loopback)
+    outcome = answer(loopback, "smacs:perplexity=yes", given)
+    means = mean_cosines(hashing_embedder().embed(list(SURE)))
+    assert outcome.answer.text == list(SURE)[int(np.argmax(means))]
+    assert outcome.reason.endswith("log-probabilities did not come for all of them")
+    with pytest.raises(InputError, match="smacs: perplexity is no or yes, not 'maybe'"):
+        make_method("smacs:perplexity=maybe", given.context)
 
 
 def test_the_subsets_are_the_seeds(loopback: Loopback) -> None:

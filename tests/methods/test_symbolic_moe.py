@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from jisi_cli.errors import InputError
 from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.symbolic_moe import Keywords
 from tests.loopback import Fault, Loopback
-from tests.methods.live import answer, fenced, models_of, ranked, script_all, system_of
+from tests.methods.live import answer, fenced, models_of, ranked, script_all, system_of, user_of
 from tests.methods.synthetic import Setting, setting
 
 SKILLS = {"a": "triangle", "b": "verdict", "c": "enzyme", "d": "sonnet"}
@@ -73,6 +75,39 @@ def test_keywords_are_the_rarest_words_first_and_no_stop_words() -> None:
         [],
         [],
     ]
+
+
+def test_the_best_model_can_name_the_keywords_in_a_call_of_its_own(loopback: Loopback) -> None:
+    given = planted()
+    best = ranked(given)[0]
+    query = replace(given.tests.queries[0], text="How do cells break down sugar?", grader=None)
+
+    def reply(messages: list[dict[str, object]]) -> str:
+        return "Let me think.\n1. Enzyme, sonnet, frobnication" if "single words" in str(messages[0]) else "so"
+
+    loopback.script(best, text=reply)
+    script_all(loopback, *SKILLS)
+    outcome = answer(loopback, "symbolic-moe:named_by=model:experts=2", given, query=query)
+    first, *proposals, last = loopback.requests
+    assert first.model == best and "in at most 5 single words" in system_of(first)
+    assert user_of(first) == "Question:\nHow do cells break down sugar?"
+    assert set(models_of(proposals)) == {"c", "d"}
+    assert last.model == best
+    assert [call.role for call in outcome.calls] == ["judge", "expert", "expert", "aggregator"]
+
+
+def test_where_the_model_names_nothing_known_or_dies_the_questions_own_words_count(loopback: Loopback) -> None:
+    given = planted()
+    best = ranked(given)[0]
+    query = replace(given.tests.queries[0], text="Is this a sonnet about an enzyme?", grader=None)
+    for how in ({"text": "Frobnication"}, {"text": "so", "faults": (Fault("status", status=500),)}):
+        loopback.script(best, **how)
+        script_all(loopback, *SKILLS)
+        answer(loopback, "symbolic-moe:named_by=model:experts=2", given, query=query)
+        first, *proposals, last = loopback.requests[-4:]
+        assert (first.model, last.model, set(models_of(proposals))) == (best, best, {"c", "d"})
+    with pytest.raises(InputError, match="named_by is tfidf or model, not 'me'"):
+        make_method("symbolic-moe:named_by=me", given.context)
 
 
 def test_the_experts_answer_at_once_and_the_best_on_train_aggregates(loopback: Loopback) -> None:

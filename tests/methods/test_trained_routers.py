@@ -96,6 +96,12 @@ def test_routellms_share_of_strong_calls_follows_the_threshold() -> None:
     assert abs(shares[1] - 0.2) < 0.1
 
 
+def test_routellm_learns_nothing_from_labels_without_structure() -> None:
+    given = planted(models=2, rows=400, shuffled=True)
+    context = replace(given.context, costs=np.array([1.0, 2.0]))
+    assert replace(given, context=context).share_right("routellm:strong_share=0.5") < chance_bound(2, 400)
+
+
 def test_routellm_without_prices_or_with_a_wrong_share_says_so() -> None:
     context = setting().context
     with pytest.raises(InputError, match=r"`routellm` needs prices; .*--prices"):

@@ -11,6 +11,7 @@ import pytest
 from jisi_cli import paths
 from jisi_cli.methods.examples import examples_of
 from jisi_cli.methods.trained_state import State, learned
+from jisi_cli.methods.training import OnStep, Training
 from tests.methods.synthetic import Setting, setting
 
 
@@ -20,16 +21,25 @@ class Counted:
     def __init__(self) -> None:
         self.runs = 0
 
-    def __call__(self) -> State:
+    def __call__(self, on_step: OnStep) -> State:
         self.runs += 1
+        on_step(1, 2)
+        on_step(2, 2)
         return {"weights": np.arange(6.0).reshape(2, 3), "name": np.array(["a", "b"])}
 
 
 def learn(
-    train: Counted, given: Setting, *, name: str = "m", version: int = 1, rate: float = 0.1, seed: int = 1
+    train: Counted,
+    given: Setting,
+    *,
+    name: str = "m",
+    version: int = 1,
+    rate: float = 0.1,
+    seed: int = 1,
+    training: Training | None = None,
 ) -> State:
     examples = examples_of(given.context.bank, given.context.datasets)
-    return learned(name, version, ("rate", rate), seed, examples, train)
+    return learned(name, version, ("rate", rate), seed, examples, train, training=training)
 
 
 def kept() -> list[Path]:
@@ -58,6 +68,36 @@ def test_anything_else_is_learned_anew() -> None:
     learn(train, given, seed=2)
     assert train.runs == 7
     assert len(kept()) == 7
+
+
+def test_what_the_training_took_is_told_and_kept_with_what_it_found() -> None:
+    steps: list[tuple[int, int]] = []
+    train, given = Counted(), setting()
+    first = Training(on_step=lambda done, total: steps.append((done, total)))
+    assert set(learn(train, given, training=first)) == {"weights", "name"}
+    assert steps == [(1, 2), (2, 2)]
+    assert first.trained and not first.from_cache and first.seconds is not None
+    again = Training(on_step=lambda done, total: steps.append((done, total)))
+    assert set(learn(train, given, training=again)) == {"weights", "name"}
+    assert len(steps) == 2
+    assert again.trained and again.from_cache
+    # Not what it took to read it.
+    assert again.seconds == first.seconds
+
+
+@pytest.mark.parametrize("odd", [np.array([1.0]), np.array("soon"), np.array(-1.0), np.array(np.nan)])
+def test_a_time_that_is_none_is_unknown(odd: np.ndarray) -> None:
+    train, given = Counted(), setting()
+    learn(train, given)
+    (path,) = kept()
+    with np.load(path) as arrays:
+        changed = dict(arrays)
+    for times in ({}, {"training_seconds": odd}):
+        np.savez(path, **{**{name: changed[name] for name in ("weights", "name")}, **times})
+        training = Training()
+        learn(train, given, training=training)
+        assert (training.seconds, training.from_cache) == (None, True)
+    assert train.runs == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a file of arrays", b"PK\x03\x04 and then nothing"])

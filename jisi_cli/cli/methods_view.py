@@ -1,0 +1,28 @@
+"""How the list of methods is shown: what each does, what it needs, where it comes from."""
+
+from __future__ import annotations
+
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.methods.registry import METHODS, MethodInfo, method_info
+
+
+def show_methods(out: Output, *, as_json: bool) -> None:
+    """List the methods."""
+    infos = [*METHODS.values(), method_info("model:NAME")]
+    if as_json:
+        fields = ("name", "description", "needs", "training_seconds", "source")
+        out.json([{field: getattr(info, field) for field in fields} for info in infos])
+        return
+    columns = [
+        Column("method"),
+        Column("what it does"),
+        Column("needs"),
+        Column("training", right=True),
+        Column("source"),
+    ]
+    out.table(columns, [[info.name, info.description, info.needs, _training(info), info.source] for info in infos])
+    out.note("training: seconds on 2,000 questions and 10 models with two cores; what was trained is kept")
+
+
+def _training(info: MethodInfo) -> str:
+    return "" if info.training_seconds is None else f"{info.training_seconds:g} s"
