@@ -83,7 +83,7 @@ async def _decide(
 ) -> tuple[Decision, tuple[Call, ...]]:
     if pool is None:
         await asyncio.sleep(0)  # where Ctrl-C is let in
-        return Decision(session.models, first), ()
+        return Decision(session.models, first, scores_are_means=session.settings.compat == "openjisi"), ()
     return await method.probe(query, first, pool.about(query=query.text), Silent())
 
 
