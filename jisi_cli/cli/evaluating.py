@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +18,7 @@ from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.reading import read_text
-from jisi_cli.cli.report import write_page
+from jisi_cli.cli.report import origin_of, write_page
 from jisi_cli.cli.report_view import show_report
 from jisi_cli.cli.session import PoolUse, Session
 from jisi_cli.cli.sweeping import run_sweep
@@ -107,7 +104,8 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:
-        _write_report(request.report, report_json(session, request, tests, reports), reports, results, tests, out)
+        found = report_json(session, request, tests, reports)
+        _write_report(request.report, found, reports, results, tests, session, out)
     curve = build_curve(reports) if request.curve else None
     if request.as_json:
         found = report_json(session, request, tests, reports)
@@ -230,16 +228,18 @@ def _write_report(
     reports: Sequence[MethodReport],
     results: Mapping[str, Sequence[Result]],
     tests: TestSet,
+    session: Session,
     out: Output,
 ) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     from jisi_cli.reporting.comparison_page import comparison_page
+    from jisi_cli.reporting.questions import Material
 
-    made = {name: value for name, value in found.items() if name != "methods"}
-    origin = {name: value if isinstance(value, str) else json.dumps(value) for name, value in made.items()}
-    origin = {"command": shlex.join(["jisi", *sys.argv[1:]]), **origin}
-    page = comparison_page(reports, results, origin, [question.query for question in tests.questions])
-    write_page(path, page, out)
+    material = Material(tests, {question.key: question for question in session.bank.questions})
+    left_out = ("methods", "bank_parts", "versions")
+    made = {name: value for name, value in found.items() if name not in left_out}
+    made["SHA-256 of the bank's questions"] = found["bank_parts"]
+    write_page(path, comparison_page(reports, results, origin_of(made), material), out)
 
 
 def _variations(request: EvalRequest, context: MethodContext, session: Session) -> list[Variation]:

@@ -105,6 +105,9 @@ _KINDS: dict[str, Any] = {
 }
 """What a field of a line may hold, by the field's annotation; text where nothing is said."""
 
+_LARGEST = 2**53
+"""NaN, infinities and whole numbers that no float holds are in no line of ours."""
+
 _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
 
@@ -258,6 +261,8 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
             value = data[field.name]
             if not isinstance(value, _KINDS.get(str(field.type), str | None)):
                 raise TypeError(f"{field.name} is not {field.type}")
+            if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+                raise TypeError(f"{field.name} is not a number that can be reckoned with")
             kept[field.name] = value
     return kept
 
