@@ -55,8 +55,18 @@ def _charts(
     charts = [leaderboard(reports), cost_against_quality(reports), profile(reports), growth(reports)]
     charts += [selection(reports), modes(reports)]
     if known:
-        charts += [support_sizes(results, known[0]), margins(results, known[0]), reliability(results, known)]
+        charts += [
+            support_sizes(results, known[0]),
+            margins(results, known[0]),
+            reliability(results, _whole(reports, known)),
+        ]
     return [chart for chart in charts if chart is not None]
+
+
+def _whole(reports: Sequence[MethodReport], names: Sequence[str]) -> list[str]:
+    """Leave out methods that answered only what happened to need no live call: no fair sample of the questions."""
+    whole = {report.name for report in reports if report.averages is not None}
+    return [name for name in names if name in whole]
 
 
 def _subtitle(results: Mapping[str, Sequence[Result]], material: Material | None) -> str:

@@ -20,9 +20,10 @@ _PANELS = 3
 
 
 def explained(reports: Sequence[MethodReport], results: Results) -> list[str]:
-    """Return the methods whose decisions were kept, the leader first, then in the table's order."""
+    """Return the methods whose decisions were kept: the leader, those with an average, the others."""
     best = leading(reports)
-    order = sorted(results, key=lambda name: best is None or name != best.name)
+    whole = {report.name for report in reports if report.averages is not None}
+    order = sorted(results, key=lambda name: (best is None or name != best.name, name not in whole))
     return [name for name in order if any(row.support_size is not None for row in results[name])]
 
 
@@ -33,14 +34,17 @@ def support_sizes(results: Results, method: str) -> Chart:
     counts: dict[int, int] = {}
     for size in sizes:
         counts[size // step * step] = counts.get(size // step * step, 0) + 1
-    values = [{"from": low, "to": low + step, "questions": number} for low, number in sorted(counts.items())]
+    # A bar of one size stands over its number.
+    shift = 0.5 if step == 1 else 0.0
+    values = [{"from": n - shift, "to": n + step - shift, "questions": count} for n, count in sorted(counts.items())]
     middle = int(np.median(sizes))
 
     def spec(room: Room) -> Spec:
         return _histogram(values, "questions in the support set", "d", float(middle), room)
 
     rows = tuple(
-        (f"{v['from']:,}" if step == 1 else f"{v['from']:,} to {v['to'] - 1:,}", f"{v['questions']:,}") for v in values
+        (f"{low:,}" if step == 1 else f"{low:,} to {low + step - 1:,}", f"{count:,}")
+        for low, count in sorted(counts.items())
     )
     note = f"How many past questions each decision of {method} rests on; the median, {middle:,}, is marked."
     return Chart("Support sets", note, spec, ("support set", "questions"), rows, half=True)
@@ -51,7 +55,8 @@ def margins(results: Results, method: str) -> Chart | None:
     kept = [row.evidence.margin for row in results[method] if row.evidence and row.evidence.margin is not None]
     if not kept:
         return None
-    step = next((step for step in (0.01, 0.02) if max(kept) < 40 * step), 0.05)
+    bars = min(2 * _BARS, max(8, int(2 * math.sqrt(len(kept)))))
+    step = next((step for step in (0.01, 0.02, 0.05) if max(kept) < bars * step), 0.1)
     counts: dict[int, int] = {}
     for margin in kept:
         counts[int(margin / step + 1e-9)] = counts.get(int(margin / step + 1e-9), 0) + 1

@@ -12,7 +12,7 @@ from jisi_cli.reporting.page import Tile
 
 BASELINE = "best-single"
 BOUND = "oracle"
-_CLEAR = "no clear difference"
+_UNCLEAR = "no clear difference"
 
 
 def competes(name: str) -> bool:
@@ -34,7 +34,7 @@ def difference_to(report: MethodReport, versus: str) -> Difference | None:
 def verdict(found: Difference) -> str:
     """Return what an interval says: one that holds 0 shows no clear difference."""
     if found.low <= 0 <= found.high:
-        return _CLEAR
+        return _UNCLEAR
     return "better" if found.low > 0 else "worse"
 
 
@@ -47,8 +47,10 @@ def headline(reports: Sequence[MethodReport]) -> str:
     equal = [r.name for r in reports if r.averages and r.averages.average == top and r is not best and competes(r.name)]
     shared = f", level with {listed(equal)}" if equal else ""
     found = difference_to(best, BASELINE)
-    wins = "wins" if found is not None and verdict(found) == "better" and not equal else "leads"
-    return f"{best.name} {wins} with {percent(top)} %{shared}"
+    if found is not None and verdict(found) == "better" and not equal:
+        return f"{best.name} wins with {percent(top)} %"
+    unclear = ", but not clearly ahead" if found is not None and verdict(found) == _UNCLEAR else ""
+    return f"{best.name} leads with {percent(top)} %{shared}{unclear}"
 
 
 def tiles(reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result]]) -> list[Tile]:
@@ -70,7 +72,7 @@ def _by_how_much(reports: Sequence[MethodReport], best: MethodReport, single: Me
     title = "By how much"
     found = difference_to(best, BASELINE)
     if found is not None:
-        says = {"better": "clearly better", "worse": "clearly worse"}.get(verdict(found), _CLEAR)
+        says = {"better": "clearly better", "worse": "clearly worse"}.get(verdict(found), _UNCLEAR)
         interval = f"95 % interval {signed(found.low)} to {signed(found.high)}"
         return Tile(title, f"{signed(found.average)} points", f"than {_called(single)}; {interval}: {says}")
     if best is single:

@@ -10,7 +10,7 @@ from jisi_cli.reporting.charts import FONT_SIZE, text_width
 
 Align = Literal["left", "center", "right"]
 _RADIUS = 6.0
-_DISTANCES = (10.0, 16.0, 24.0, 34.0)
+_DISTANCES = (10.0, 16.0, 24.0, 34.0, 46.0)
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -39,9 +39,9 @@ class Label:
 def place_labels(
     points: Sequence[Point], size: tuple[float, float], lines: Sequence[Box] = (), *, only_first: bool = False
 ) -> list[Label]:
-    """Return names for as many points as there is room for, the first ones before the others.
+    """Return names for as many points as there is room for.
 
-    Points in the same place share a label.
+    The first ones come before the others, the higher before the lower; points in the same place share a label.
 
     Args:
         points: The points.
@@ -53,7 +53,7 @@ def place_labels(
     taken: list[Box] = [(p.x - _RADIUS, p.y - _RADIUS, p.x + _RADIUS, p.y + _RADIUS) for p in points]
     taken += lines
     found = []
-    for point in sorted(_merged(points), key=lambda point: not point.first):
+    for point in sorted(_merged(points), key=lambda point: (not point.first, point.y)):
         if only_first and not point.first:
             continue
         for label, box in _places(point):

@@ -30,16 +30,16 @@ def leaderboard(reports: Sequence[MethodReport]) -> Chart:
 
 
 def _note(reports: Sequence[MethodReport]) -> str:
-    parts = ["Avg gives each dataset the same weight."]
+    parts = ["Avg gives each dataset the same weight; prices charge all calls."]
     if any(difference_to(report, BASELINE) for report in reports):
         parts.append(
-            "Differences are to the best single model, on questions that both have scores for, with 95 % paired "
-            "bootstrap intervals: blue is better, orange worse, grey shows no clear difference. Prices are for all calls."
+            "Differences are to the best single model on the same questions, with 95 % paired bootstrap intervals: "
+            "blue is better, orange worse, grey shows no clear difference."
         )
     else:
         parts.append(f"{BASELINE} was not run on all of these questions, so nothing is compared with it.")
     if any(not competes(report.name) for report in reports):
-        parts.append(f"An {BOUND} (hollow) is told what no method can know: a bound, not a competitor.")
+        parts.append(f"Hollow: an {BOUND}, told what no method can know.")
     missing = [report.name for report in reports if report.averages is None]
     if missing:
         parts.append(f"Without an average, because calls or scores are missing: {listed(missing)}.")
@@ -169,6 +169,6 @@ def _narrow(values: list[Spec], room: Room, bold: str | None) -> Spec:
         "mark": {"type": "text", "align": "right", "dx": 46},
         "encoding": {"y": rows, "x": {"value": "width"}, "text": {"field": "shown"}},
     }
-    title = {"text": "Avg, %", "anchor": "end", "dx": 46}
+    title = {"text": "Avg, %", "anchor": "end", "dx": 46, "frame": "group"}
     spec = {"data": {"values": values}, "title": title, "height": {"step": _STEP}, "layer": [*layer, text]}
-    return fitted(room, spec, right=48)
+    return fitted(room, spec, right=2)

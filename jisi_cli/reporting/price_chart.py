@@ -146,7 +146,7 @@ def _domain(values: Sequence[float], *, logarithmic: bool = False) -> list[float
     if logarithmic:
         return [low / (high / low) ** 0.06, high * (high / low) ** 0.06]
     span = (high - low) or abs(high) or 1.0
-    return [max(0.0, low - 0.08 * span), high + 0.08 * span]
+    return [max(0.0, low - 0.08 * span), high + 0.12 * span]
 
 
 def _share(value: float, domain: Sequence[float], *, logarithmic: bool = False) -> float:

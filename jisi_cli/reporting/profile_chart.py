@@ -38,6 +38,8 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
     x = number("mean", "mean score, %", tickCount=5 if room.narrow else 9)
     scale = {"domain": shown, "range": list(PALETTE[: len(shown)])}
     shapes = {"domain": shown, "range": list(_SHAPES[: len(shown)])}
+    # Hollow and of different sizes, so that equal means do not hide one another.
+    sizes = {"domain": shown, "range": [50, 170, 110][: len(shown)]}
     field = {"field": "method", "type": "nominal", "legend": {"columns": 1 if room.narrow else 3}}
     own = "indexof(" + str([value for value in range(len(shown))]) + ", datum.place) >= 0"
     placed = [{**value, "place": shown.index(value["method"]) if value["method"] in shown else -1} for value in values]
@@ -54,8 +56,12 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
                 },
                 {
                     "transform": [{"filter": own}],
-                    "mark": {"type": "point", "filled": True, "size": 110},
-                    "encoding": {"color": {**field, "scale": scale}, "shape": {**field, "scale": shapes}},
+                    "mark": {"type": "point", "filled": False, "strokeWidth": 2.5},
+                    "encoding": {
+                        "color": {**field, "scale": scale},
+                        "shape": {**field, "scale": shapes},
+                        "size": {**field, "scale": sizes, "legend": None},
+                    },
                 },
             ],
         },

@@ -74,7 +74,7 @@ def _spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
         "type": "quantitative",
         "title": None,
         "stack": "zero",
-        "axis": {"format": "%", "tickCount": 5},
+        "axis": {"format": "%", "values": [0, 0.25, 0.5, 0.75, 1], "labelFlush": False, "labelOverlap": False},
         "scale": {"domain": [0, 1]},
     }
     owners = list(dict.fromkeys(value["of"] for value in data))

@@ -49,7 +49,6 @@ function questionDialog(data) {
     const found = [];
     if (detail.text !== null) found.push(element("h3", "Question"), element("pre", detail.text));
     if (detail.reference !== null) found.push(element("h3", "Reference answer"), element("pre", detail.reference));
-    found.push(element("h3", "Methods"), methodTable(at));
     if (solved || detail.coarse) {
       found.push(element("h3", `Models${detail.coarse ? `, and what the scores of ${explained} promised` : ""}`));
       found.push(modelTable(at, detail));
@@ -57,6 +56,7 @@ function questionDialog(data) {
     if (detail.near.length) found.push(element("h3", "Nearest questions of the bank"), nearTable(detail.near));
     if (detail.answers.length) found.push(element("h3", live ? "Answers, by method" : "Answers, by model"));
     detail.answers.forEach(([name, text], first) => found.push(answer(at, names[name], text, !first)));
+    found.push(element("h3", "Methods"), methodTable(at));
     return found;
   }
 
