@@ -149,7 +149,7 @@ def names(field: str, room: Room, order: Sequence[str], bold: str | None = None)
         order: All names from above to below; plots side by side have rows for the same ones.
         bold: A name that stands out.
     """
-    axis: Spec = {"grid": True, "labelLimit": room.names, "labelColor": INK, "title": None}
+    axis: Spec = {"grid": True, "labelLimit": room.names, "labelColor": INK, "labelOverlap": False, "title": None}
     if bold is not None:
         # As JSON a name is a string to Vega's expressions, too, whatever it holds.
         axis["labelFontWeight"] = {

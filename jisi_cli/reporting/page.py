@@ -29,6 +29,8 @@ from jisi_cli.reporting.charts import Chart, draw
 
 _NUMBER = re.compile(r"[$+−-]?[\d,.]+( %)?|–|")
 """What a cell holds whose column is aligned at the right."""
+_LONG = 50
+"""Characters from which on a cell is broken into lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,11 @@ def _table(chart: Chart) -> str:
     if not chart.rows:
         return ""
     right = [all(_NUMBER.fullmatch(row[place]) for row in chart.rows) for place in range(len(chart.header))]
-    kinds = [' class="number"' if is_number else "" for is_number in right]
+    long = [any(len(row[place]) > _LONG for row in chart.rows) for place in range(len(chart.header))]
+    kinds = [
+        ' class="number"' if is_number else ' class="long"' if is_long else ""
+        for is_number, is_long in zip(right, long, strict=True)
+    ]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(chart.header, kinds, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"

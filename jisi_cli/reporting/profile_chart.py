@@ -9,6 +9,7 @@ from jisi_cli.reporting.charts import PALETTE, QUIET, Chart, Room, Spec, fitted,
 from jisi_cli.reporting.formats import UNKNOWN, percent
 from jisi_cli.reporting.headline import BASELINE, BOUND, leading
 
+_SIZES = (50, 170, 110)
 _SHAPES = ("circle", "square", "triangle-up")
 
 
@@ -38,11 +39,16 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
     x = number("mean", "mean score, %", tickCount=5 if room.narrow else 9)
     scale = {"domain": shown, "range": list(PALETTE[: len(shown)])}
     shapes = {"domain": shown, "range": list(_SHAPES[: len(shown)])}
-    # Hollow and of different sizes, so that equal means do not hide one another.
-    sizes = {"domain": shown, "range": [50, 170, 110][: len(shown)]}
     field = {"field": "method", "type": "nominal", "legend": {"columns": 1 if room.narrow else 3}}
-    own = "indexof(" + str([value for value in range(len(shown))]) + ", datum.place) >= 0"
-    placed = [{**value, "place": shown.index(value["method"]) if value["method"] in shown else -1} for value in values]
+    own = "datum.place >= 0"
+    places = {name: place for place, name in enumerate(shown)}
+    # Hollow and of different sizes, so that equal means do not hide one another.
+    placed = [
+        {**value, "place": places[value["method"]], "size": _SIZES[places[value["method"]]]}
+        if value["method"] in places
+        else {**value, "place": -1}
+        for value in values
+    ]
     return fitted(
         room,
         {
@@ -60,7 +66,7 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
                     "encoding": {
                         "color": {**field, "scale": scale},
                         "shape": {**field, "scale": shapes},
-                        "size": {**field, "scale": sizes, "legend": None},
+                        "size": {"field": "size", "type": "quantitative", "scale": None, "legend": None},
                     },
                 },
             ],
