@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import numpy as np
 import jisi_cli
 from jisi_cli.cli.eval_request import EvalRequest
 from jisi_cli.cli.output import Output
-from jisi_cli.cli.report import write_page
+from jisi_cli.cli.report import origin_of, write_page
 from jisi_cli.cli.session import Session
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.results import Result
@@ -48,13 +45,15 @@ def write_report(
     reports: Sequence[MethodReport],
     results: Mapping[str, Sequence[Result]],
     tests: TestSet,
+    session: Session,
     out: Output,
 ) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     from jisi_cli.reporting.comparison_page import comparison_page
+    from jisi_cli.reporting.questions import Material
 
-    made = {name: value for name, value in found.items() if name != "methods"}
-    origin = {name: value if isinstance(value, str) else json.dumps(value) for name, value in made.items()}
-    origin = {"command": shlex.join(["jisi", *sys.argv[1:]]), **origin}
-    page = comparison_page(reports, results, origin, [question.query for question in tests.questions])
-    write_page(path, page, out)
+    material = Material(tests, {question.key: question for question in session.bank.questions})
+    left_out = ("methods", "bank_parts", "versions")
+    made = {name: value for name, value in found.items() if name not in left_out}
+    made["SHA-256 of the bank's questions"] = found["bank_parts"]
+    write_page(path, comparison_page(reports, results, origin_of(made), material), out)

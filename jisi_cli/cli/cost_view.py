@@ -12,6 +12,7 @@ from jisi_cli.accounting.charges import Charge
 from jisi_cli.accounting.saving import Comparison, Saving
 from jisi_cli.accounting.summary import Key, Summary, Totals
 from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.pictures import Picture, bars
 
 _NOTHING = "–"
 
@@ -105,7 +106,19 @@ def _show_totals(summary: Summary, out: Output) -> None:
     rows = [[*(value or _NOTHING for value in group.key), *_cells(group.totals)] for group in summary.groups]
     if len(rows) > 1:
         rows.append(["total", *([""] * (len(summary.by) - 1)), *_cells(summary.total)])
-    out.table(columns, rows)
+    out.table(columns, rows, picture=_amounts([group.totals for group in summary.groups], len(rows)))
+
+
+def _amounts(groups: Sequence[Totals], rows: int) -> Picture | None:
+    """Return what was paid as bars, or where nothing was, what the cache saved; None where there is but one group."""
+    if len(groups) < 2:
+        return None
+    title, values = "paid", [totals.known_cost_usd for totals in groups]
+    if not any(values):
+        title, values = "saved", [totals.cached_list_cost_usd for totals in groups]
+    # The total has no bar: beside it every other would be short.
+    padded: list[float | None] = [*values, *[None] * (rows - len(values))]
+    return Picture(title, lambda width: bars(padded, width))
 
 
 def _cells(totals: Totals) -> list[str]:

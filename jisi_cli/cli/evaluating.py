@@ -57,7 +57,8 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     versus = tuple(dict.fromkeys((BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:
-        write_report(request.report, report_json(session, request, tests, reports), reports, results, tests, out)
+        found = report_json(session, request, tests, reports)
+        write_report(request.report, found, reports, results, tests, session, out)
     curve = build_curve(reports) if request.curve else None
     if request.as_json:
         found = report_json(session, request, tests, reports)
@@ -88,14 +89,15 @@ async def _run_all(
     session: Session, request: EvalRequest, contestants: Sequence[Contestant], tests: TestSet, out: Output
 ) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
     if not request.live:
-        return await _run_on(tests.pool, contestants, tests, request, out, concurrency=1)
+        return await _run_on(session, tests.pool, contestants, tests, request, out, concurrency=1)
     models = [*session.models, *judges_of(request.grading, session.config)]
     async with open_pool(session.config, models, request.pool, out, purse=session.purse) as pool:
         concurrency = pool_concurrency(session.config, request.pool)
-        return await _run_on(pool, contestants, tests, request, out, concurrency=concurrency)
+        return await _run_on(session, pool, contestants, tests, request, out, concurrency=concurrency)
 
 
 async def _run_on(
+    session: Session,
     pool: Pool,
     contestants: Sequence[Contestant],
     tests: TestSet,
@@ -105,9 +107,12 @@ async def _run_on(
     concurrency: int,
 ) -> tuple[dict[str, list[Result]], dict[str, Timing]]:
     results, timings = {}, {}
+    train = [session.bank.questions[row].key for row in session.bank.train_rows.tolist()]
     with ResultFile(request.out_file) as file, GraderSet(request.grading, pool) as graders:
         for contestant in contestants:
-            found, timing = await run_method(contestant, tests, pool, file, concurrency=concurrency, graders=graders)
+            found, timing = await run_method(
+                contestant, tests, pool, file, concurrency=concurrency, graders=graders, train=train
+            )
             results[contestant.name] = found
             if contestant.needs_live:
                 continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +14,18 @@ from jisi_cli.errors import InputError
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
+    from jisi_cli.reporting.questions import Material
 
 
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results of `jisi eval --out`.")],
     out_file: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page (HTML) to write.")],
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank", metavar="PATH", help="The bank they were made on: the page has its questions and answers."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap.")] = 42,
     quiet: QuietOption = False,
 ) -> None:
@@ -29,12 +37,9 @@ def report(
 
     require_charts()
     import hashlib
-    import shlex
-    import sys
 
     import numpy as np
 
-    import jisi_cli
     from jisi_cli.evaluation.report import build_report
     from jisi_cli.evaluation.results import read_results
     from jisi_cli.reporting.comparison_page import comparison_page
@@ -43,16 +48,73 @@ def report(
     for result in read_results(results):
         by_method.setdefault(result.method, []).append(result)
     _require_same_questions(results, by_method)
+    material = _material(bank, results, next(iter(by_method.values()))) if bank is not None else None
     reports = build_report(by_method, ("best-single",), np.random.default_rng(seed))
-    origin = {
-        "command": shlex.join(["jisi", *sys.argv[1:]]),
-        "seed": str(seed),
-        "jisi": jisi_cli.__version__,
-        "numpy": np.__version__,
+    made = {
+        "questions": len(next(iter(by_method.values()))),
+        "seed": seed,
+        "results": str(results),
         "SHA-256 of the results": hashlib.sha256(results.read_bytes()).hexdigest(),
+        "bank": str(bank) if bank is not None else None,
     }
-    page = comparison_page(reports, by_method, origin)
+    page = comparison_page(reports, by_method, origin_of(made), material)
     write_page(out_file, page, Output(quiet=quiet))
+
+
+def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
+    """Look the questions of results up in a bank.
+
+    Raises:
+        BankError: The bank cannot be opened.
+        InputError: The bank lacks a question.
+    """
+    import numpy as np
+
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.evaluation.test_set import from_bank
+    from jisi_cli.reporting.questions import Material
+
+    opened = Bank(bank)
+    places = {question.key: place for place, question in enumerate(opened.questions)}
+    missing = next((row for row in rows if (row.dataset, row.index) not in places), None)
+    if missing is not None:
+        raise InputError(f"{path}: the question {missing.dataset}/{missing.index} is not in {bank}; name its own bank")
+    wanted = np.array([places[row.dataset, row.index] for row in rows], dtype=np.intp)
+    known = {question.key: question for question in opened.questions}
+    return Material(from_bank(opened, opened.models, wanted, {}), known)
+
+
+def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
+    """Return what made a page, as names and texts: the command first, the versions last.
+
+    Args:
+        made: Plain data; what is None or empty is left out, and a mapping is written as `name value`.
+    """
+    import platform
+    import shlex
+    import sys
+    from importlib.metadata import version
+
+    import numpy as np
+
+    import jisi_cli
+
+    def text(value: Any) -> str:  # noqa: ANN401 - plain data
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name} {text(part)}" for name, part in value.items() if part not in (None, ""))
+        if isinstance(value, list | tuple):
+            return ", ".join(map(text, value))
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+    versions = {
+        "jisi": jisi_cli.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "vl-convert": version("vl-convert-python"),
+    }
+    origin = {"command": shlex.join(["jisi", *sys.argv[1:]])}
+    origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
+    return {**origin, "versions": text(versions)}
 
 
 def write_page(path: Path, page: str, out: Output) -> None:

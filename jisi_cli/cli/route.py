@@ -39,6 +39,9 @@ def route(
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Draw the decision as a page (HTML), too.")
+    ] = None,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
@@ -59,6 +62,12 @@ def route(
     from jisi_cli.cli.routing import route_many, route_one
     from jisi_cli.cli.session import PoolUse, Session
 
+    if html is not None:
+        from jisi_cli.reporting.charts import require_charts
+
+        if source is not None:
+            raise InputError("--html draws one decision; leave out --input")
+        require_charts()
     out = Output(quiet=quiet, verbose=verbose)
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")
@@ -69,4 +78,4 @@ def route(
     if source is not None:
         route_many(session, source, probe=probe, explain=explain)
     elif text is not None:
-        route_one(session, text, probe=probe, explain=explain, as_json=as_json, as_line=as_jsonl)
+        route_one(session, text, probe=probe, explain=explain, as_json=as_json, as_line=as_jsonl, html=html)

@@ -28,8 +28,17 @@ _NEIGHBOURS = 10
 _BLOCK = 256
 
 
-def route_one(session: Session, text: str, *, probe: bool, explain: bool, as_json: bool, as_line: bool) -> None:
-    """Route one question and show the decision."""
+def route_one(
+    session: Session,
+    text: str,
+    *,
+    probe: bool,
+    explain: bool,
+    as_json: bool,
+    as_line: bool,
+    html: Path | None = None,
+) -> None:
+    """Route one question and show the decision; with `html` as a page, too."""
     (query,) = session.queries([text])
     method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
     (first,) = method.plan([query])
@@ -47,6 +56,37 @@ def route_one(session: Session, text: str, *, probe: bool, explain: bool, as_jso
         session.out.json(data)
     else:
         _show(session, decision, data)
+    if html is not None:
+        _write_page(session, html, text, decision)
+
+
+def _write_page(session: Session, path: Path, text: str, decision: Decision) -> None:
+    """Draw a decision."""
+    from jisi_cli.cli.report import origin_of, write_page
+    from jisi_cli.reporting.decision_charts import NEIGHBOURS, Neighbour
+    from jisi_cli.reporting.decision_page import decision_page
+
+    questions, train, arrays = session.bank.questions, session.bank.train_rows.tolist(), session.arrays
+    near = []
+    for row, similarity, kept in decision.nearest(NEIGHBOURS):
+        question = questions[train[row]]
+        scores = zip(arrays.scores[row].tolist(), arrays.present[row].tolist(), strict=True)
+        outcomes = tuple(score if known else None for score, known in scores)
+        near.append(Neighbour(question.dataset, one_line(question.query, 240), similarity, kept, outcomes))
+    usage = [_usage(session, model, decision.coarse) for model in decision.models]
+    expected = [(found.completion_tokens, found.cost_usd) for found in usage]
+    manifest = session.bank.manifest
+    made = {
+        "question": text,
+        "bank": str(session.bank.path),
+        "SHA-256 of the bank's questions": [part.sha256 for part in manifest.queries],
+        "embedder": manifest.embedder.to_json(),
+        "settings": session.settings.to_json(),
+    }
+    size = len(arrays.query_vectors)
+    write_page(
+        path, decision_page(text, decision, near, session.settings, expected, size, origin_of(made)), session.out
+    )
 
 
 def route_many(session: Session, source: Path, *, probe: bool, explain: bool) -> None:
@@ -83,7 +123,7 @@ async def _decide(
 ) -> tuple[Decision, tuple[Call, ...]]:
     if pool is None:
         await asyncio.sleep(0)  # where Ctrl-C is let in
-        return Decision(session.models, first), ()
+        return Decision(session.models, first, scores_are_means=session.settings.compat == "openjisi"), ()
     return await method.probe(query, first, pool.about(query=query.text), Silent())
 
 

@@ -69,8 +69,18 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
         places = [known.index(name) for name in models]
         dollars = None if context.dollars is None else context.dollars[:, places]
         smaller = replace(context, bank=take_models(context.bank, models), costs=context.costs[places], dollars=dollars)
-        found += [Variation(f"{method} · {size} models", method, smaller) for method in methods]
+        found += [Variation(f"{method}{_GROWN}{size}{_MODELS}", method, smaller) for method in methods]
     return found
+
+
+_GROWN, _MODELS = " · ", " models"
+
+
+def grown(label: str) -> tuple[str, int] | None:
+    """Return method and number of models of a label that `growing` made; None for any other label."""
+    method, found, rest = label.rpartition(_GROWN)
+    size = rest.removesuffix(_MODELS)
+    return (method, int(size)) if found and rest.endswith(_MODELS) and size.isdecimal() else None
 
 
 def swept(settings: Hyperparameters, values: Mapping[str, Sequence[Any]]) -> list[tuple[str, Hyperparameters]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from jisi_cli.errors import InputError
+from jisi_cli.evaluation.evidence import Evidence, parse_evidence
 from jisi_cli.llm.answer import PriceSource, Role
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
@@ -71,6 +72,7 @@ class Result:
         answer: The final answer, in a live run; None in a replay.
         query_hash: SHA-256 of the question, in hexadecimal, as in the ledger.
         bill: Every call; None where they were not kept apart.
+        evidence: What the decision rested on; None for methods that compute nothing of the kind.
     """
 
     key: str
@@ -90,6 +92,7 @@ class Result:
     answer: str | None = None
     query_hash: str | None = None
     bill: tuple[Spent, ...] | None = None
+    evidence: Evidence | None = None
 
 
 _KINDS: dict[str, Any] = {
@@ -98,8 +101,12 @@ _KINDS: dict[str, Any] = {
     "int | None": int | None,
     "float | None": int | float | None,
     "tuple[Spent, ...] | None": list | None,
+    "Evidence | None": dict | None,
 }
 """What a field of a line may hold, by the field's annotation; text where nothing is said."""
+
+_LARGEST = 2**53
+"""NaN, infinities and whole numbers that no float holds are in no line of ours."""
 
 _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
@@ -235,8 +242,10 @@ def _parse(line: bytes, path: Path, number: int) -> Result:
         data = _known(Result, json.loads(line))
         if data.get("bill") is not None:
             data["bill"] = tuple(Spent(**_known(Spent, spent)) for spent in data["bill"])
+        if data.get("evidence") is not None:
+            data["evidence"] = parse_evidence(data["evidence"])
         return Result(**data)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise _foreign(path, number) from None
 
 
@@ -252,6 +261,8 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
             value = data[field.name]
             if not isinstance(value, _KINDS.get(str(field.type), str | None)):
                 raise TypeError(f"{field.name} is not {field.type}")
+            if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+                raise TypeError(f"{field.name} is not a number that can be reckoned with")
             kept[field.name] = value
     return kept
 

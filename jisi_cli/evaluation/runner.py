@@ -12,6 +12,7 @@ import numpy as np
 
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.evaluation.bill import spent_on
+from jisi_cli.evaluation.evidence import Evidence, evidence_of
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.grading.grader_set import GraderSet
@@ -86,6 +87,7 @@ async def run_method(
     concurrency: int = 1,
     graders: GraderSet | None = None,
     on_result: OnResult | None = None,
+    train: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[Result], Timing]:
     """Answer every question with one method, except those that an earlier run settled.
 
@@ -97,6 +99,7 @@ async def run_method(
         concurrency: Questions under way at one time; 1 for a replay.
         graders: What grades live answers; by default the graders that need no leave of the user's.
         on_result: Told of every result, old ones included.
+        train: Dataset and index of each bank row that the method decides by, to name neighbours in the results.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
@@ -105,9 +108,16 @@ async def run_method(
     if graders is None:
         with GraderSet() as graders:
             return await run_method(
-                contestant, tests, pool, file, concurrency=concurrency, graders=graders, on_result=on_result
+                contestant,
+                tests,
+                pool,
+                file,
+                concurrency=concurrency,
+                graders=graders,
+                on_result=on_result,
+                train=train,
             )
-    run = _Run(contestant, tests, pool, graders)
+    run = _Run(contestant, tests, pool, graders, train)
     if run.live:
         graders.check(tests.questions)
     keys = [_key(run, row) for row in range(len(tests))]
@@ -137,6 +147,7 @@ class _Run:
     tests: TestSet
     pool: Pool
     graders: GraderSet
+    train: Sequence[tuple[str, str]]
 
     @property
     def live(self) -> bool:
@@ -209,8 +220,8 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
     if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
-        mode, support = _wanted_mode(outcome), _support(outcome)
-        return replace(failed, status="needs-live", score=None, mode=mode, support_size=support)
+        mode, support, evidence = _wanted_mode(outcome), _support(outcome), _evidence(run, outcome)
+        return replace(failed, status="needs-live", score=None, mode=mode, support_size=support, evidence=evidence)
     score = await run.graders.grade(question, outcome.answer.text) if live else tests.label(row, outcome.answer.model)
     return replace(
         failed,
@@ -222,6 +233,7 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
         **spent_on(outcome.calls, outcome.answer, live=live),
         support_size=_support(outcome),
         answer=outcome.answer.text if live else None,
+        evidence=_evidence(run, outcome),
     )
 
 
@@ -265,3 +277,7 @@ def _wanted_mode(outcome: Outcome) -> str:
 
 def _support(outcome: Outcome) -> int | None:
     return len(outcome.decision.coarse.rows) if outcome.decision is not None else None
+
+
+def _evidence(run: _Run, outcome: Outcome) -> Evidence | None:
+    return evidence_of(outcome.decision, run.train) if outcome.decision is not None else None

@@ -200,7 +200,9 @@ class _Run:
     def decision(self, second: Fine | None, used: Sequence[int]) -> Decision:
         """Gather what was decided, by name."""
         answered = tuple(self.names[model] for model in self.first.candidates if model in self.answers)
-        return Decision(self.names, self.first, second, answered, tuple(self.names[model] for model in used))
+        chosen = tuple(self.names[model] for model in used)
+        means = self.settings.compat == "openjisi"
+        return Decision(self.names, self.first, second, answered, chosen, scores_are_means=means)
 
     async def _probe_one(self, model: int) -> None:
         answer = await self.asker.ask(self.names[model], self.query.messages(), "probe", self.method.sampling)

@@ -3,41 +3,82 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jisi_cli.errors import InputError
 
+Spec = dict[str, Any]
+
 PALETTE = tuple(f"var(--series-{number})" for number in range(1, 9))
-"""Colours that page.css defines for light, dark and print; they can be told apart by colour-blind readers."""
+"""Colours that page.css defines for light and dark; they can be told apart by colour-blind readers."""
+INK, QUIET, LINE, PAPER = "var(--ink)", "var(--quiet)", "var(--line)", "var(--paper)"
 
-_WIDTHS = (("wide", 720), ("narrow", 210))
-"""Width of the plotting area in pixels, by the class that page.css shows on wide and on narrow screens."""
+FONT_SIZE = 12
+_CHARACTER = 5.8
+"""Mean width in pixels of a character of that size."""
 
-_CONFIG: dict[str, Any] = {
+_CONFIG: Spec = {
     "background": "transparent",
-    # Browsers set the text in another font than the one that it is measured in here.
-    "padding": {"left": 24, "right": 24, "top": 8, "bottom": 8},
-    "font": "system-ui, sans-serif",
+    # Measured in Liberation Sans, which has the widths of Arial and Helvetica: what page.css sets the text in.
+    "font": "sans-serif",
     "view": {"stroke": None},
     "point": {"opacity": 1},
     "axis": {
-        "labelColor": "var(--quiet)",
-        "titleColor": "var(--quiet)",
-        "gridColor": "var(--line)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "labelColor": QUIET,
+        "titleColor": QUIET,
+        "gridColor": LINE,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 8,
+        "titlePadding": 10,
+        "labelFontSize": FONT_SIZE,
+        "titleFontSize": FONT_SIZE,
         "titleFontWeight": "normal",
-        "labelLimit": 190,
         "labelOverlap": "greedy",
         "labelSeparation": 12,
     },
-    "legend": {"labelColor": "var(--ink)", "titleColor": "var(--quiet)", "labelFontSize": 12, "labelLimit": 220},
-    "header": {"labelColor": "var(--ink)", "titleColor": "var(--quiet)"},
-    "text": {"color": "var(--ink)"},
+    "legend": {
+        "labelColor": INK,
+        "titleColor": QUIET,
+        "labelFontSize": FONT_SIZE,
+        "titleFontSize": FONT_SIZE,
+        "titleFontWeight": "normal",
+        "orient": "top",
+        "title": None,
+        "symbolLimit": 60,
+        "labelLimit": 280,
+        "columnPadding": 20,
+        "rowPadding": 6,
+        "offset": 14,
+    },
+    "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": "bold", "title": None},
+    "title": {"color": QUIET, "fontSize": FONT_SIZE, "fontWeight": "normal", "anchor": "start", "offset": 10},
+    "text": {"color": INK, "fontSize": FONT_SIZE},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where a chart is drawn.
+
+    Attributes:
+        width: All of its width in pixels.
+        narrow: Whether it is for a phone.
+    """
+
+    width: int
+    narrow: bool = False
+
+    @property
+    def names(self) -> int:
+        """How many pixels the names at the left may take."""
+        return 118 if self.narrow else min(230, self.width // 3)
+
+
+WIDE, HALF, NARROW = Room(960), Room(456), Room(350, narrow=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +88,21 @@ class Chart:
     Attributes:
         title: What it shows, in a few words.
         note: How to read it, and what is missing from it.
-        spec: Vega-Lite without a width, a configuration or data from elsewhere; None where there is nothing to draw.
+        spec: Makes Vega-Lite, without configuration or data from elsewhere, for a room; None where there is nothing
+            to draw.
         header: Names of the table's columns.
         rows: The table's cells.
+        half: Whether two such charts fit side by side.
+        open: Whether the table is shown at once.
     """
 
     title: str
     note: str
-    spec: dict[str, Any] | None
+    spec: Callable[[Room], Spec] | None
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    half: bool = False
+    open: bool = False
 
 
 def require_charts() -> None:
@@ -69,12 +115,67 @@ def require_charts() -> None:
         raise InputError('a report needs the extra `report`; install it with: pip install "jisi[report]"')
 
 
-def draw(spec: dict[str, Any]) -> dict[str, str]:
-    """Return the SVG of a chart for a wide and for a narrow screen; text from data is escaped in it."""
+def draw(chart: Chart) -> dict[str, str]:
+    """Return the SVGs of a chart by page.css's class, for a wide and for a narrow screen; text is escaped in them."""
     import vl_convert
 
-    drawn = {}
-    for name, width in _WIDTHS:
-        whole = {**spec, "width": width, "config": _CONFIG}
-        drawn[name] = str(vl_convert.vegalite_to_svg(whole, allowed_base_urls=[]))
-    return drawn
+    if chart.spec is None:
+        return {}
+    rooms = {"wide": HALF if chart.half else WIDE, "narrow": NARROW}
+    return {
+        name: str(vl_convert.vegalite_to_svg({**chart.spec(room), "config": _CONFIG}, allowed_base_urls=[]))
+        for name, room in rooms.items()
+    }
+
+
+def fitted(room: Room, spec: Spec, *, right: int = 8) -> Spec:
+    """Return a chart of one plot whose names, axes and legend share the room's width with it.
+
+    Args:
+        room: Where it is drawn.
+        spec: The chart.
+        right: Pixels that stay free at the right.
+    """
+    padding = {"left": 0, "right": right, "top": 4, "bottom": 4}
+    return {**spec, "width": room.width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": padding}
+
+
+def names(field: str, room: Room, order: Sequence[str], bold: str | None = None) -> Spec:
+    """Return the axis of names at the left.
+
+    Args:
+        field: Where the names are.
+        room: Where it is drawn.
+        order: All names from above to below; plots side by side have rows for the same ones.
+        bold: A name that stands out.
+    """
+    axis: Spec = {"grid": True, "labelLimit": room.names, "labelColor": INK, "labelOverlap": False, "title": None}
+    if bold is not None:
+        # As JSON a name is a string to Vega's expressions, too, whatever it holds.
+        axis["labelFontWeight"] = {
+            "condition": {"test": f"datum.value == {json.dumps(bold)}", "value": "bold"},
+            "value": "normal",
+        }
+    return {"field": field, "type": "nominal", "scale": {"domain": list(order)}, "axis": axis}
+
+
+def number(field: str, title: str | None, **axis: Any) -> Spec:  # noqa: ANN401 - Vega-Lite's own options
+    """Return an axis of numbers that need not begin at 0."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"zero": False, "nice": True},
+        "axis": {"tickCount": 6, **axis},
+    }
+
+
+def columns_of(labels: Sequence[str], room: Room) -> int:
+    """Return how many columns of a legend fit into the room."""
+    longest = max((text_width(label) for label in labels), default=0.0)
+    return max(1, int(room.width // (longest + 44)))
+
+
+def text_width(text: str) -> float:
+    """Return about how many pixels a text of the usual size takes."""
+    return _CHARACTER * len(text)

@@ -1,20 +1,23 @@
 """The shell of a page that is one file: template, style, scripts and charts, and a policy that lets nothing else run.
 
-To make another page, as of one routing decision:
+To make a page:
 
-    page = Page(title="One question", lead=("Answered by b.", "…"), charts=(Chart(...),), data={"rows": []})
+    page = Page(title="…", subtitle="…", headline="b answers", tiles=(Tile("By how much", "+2.1 points", "…"),),
+                charts=(Chart(...),), origin={"seed": "42"})
     path.write_text(render(page), encoding="utf-8")
 
-`lead` is shown first and largest. Each chart is drawn by `charts.draw`, with its table in a <details> below. `data` is
-embedded as JSON with id `data`; name the scripts of `assets/` that read it in `scripts`, and they find the element
-`#browser` at the end of the page. Scripts must set text by textContent alone. Text given here is escaped here.
+Each chart is drawn by `charts.draw`, with its table in a <details> below. `data` is packed into the page by name; a
+script of `assets/` that is named in `scripts` reads it with `unpack(name)` and sets text by textContent alone. Text
+given here is escaped here.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -24,6 +27,26 @@ from typing import Any
 
 from jisi_cli.reporting.charts import Chart, draw
 
+_NUMBER = re.compile(r"[$+−-]?[\d,.]+( %)?|–|")
+"""What a cell holds whose column is aligned at the right."""
+_LONG = 50
+"""Characters from which on a cell is broken into lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One answer that is read at a glance.
+
+    Attributes:
+        title: What is asked.
+        value: The answer, in a word or a number.
+        note: What it rests on.
+    """
+
+    title: str
+    value: str
+    note: str
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -31,45 +54,60 @@ class Page:
 
     Attributes:
         title: Title of the page.
-        lead: Sentences that are read first.
+        subtitle: What it is about, on one line.
+        headline: The sentence that is read first.
+        tiles: What is read next.
         charts: Charts, in order.
         origin: What made the page: names and values.
-        data: Plain data for the scripts.
+        data: Plain data for the scripts, by name.
         scripts: Names of files in `assets/`, run in this order after the page's own.
+        browser: Whether the scripts show a table of questions.
     """
 
     title: str
-    lead: Sequence[str]
+    subtitle: str
+    headline: str
+    tiles: Sequence[Tile]
     charts: Sequence[Chart]
     origin: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     scripts: Sequence[str] = ()
+    browser: bool = False
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML that needs no network."""
+    """Return the page as HTML that needs no network; equal pages are equal to the byte."""
     style = asset("page.css")
     script = "\n".join(asset(name) for name in ("page.js", *page.scripts))
     policy = (
         f"default-src 'none'; style-src '{_fingerprint(style)}'; script-src '{_fingerprint(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    links = [(f"chart-{number}", chart.title) for number, chart in enumerate(page.charts)]
+    links += [("browser", "Questions")] if page.browser else []
     return Template(asset("page.html")).substitute(
         policy=policy,
         title=escape(page.title),
+        subtitle=escape(page.subtitle),
+        headline=escape(page.headline),
         style=style,
-        lead="\n".join(f"<p>{escape(sentence)}</p>" for sentence in page.lead),
+        tiles="".join(map(_tile, page.tiles)),
+        links="".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in links),
         charts="\n".join(_section(number, chart) for number, chart in enumerate(page.charts)),
+        browser='<section id="browser" aria-label="Questions"></section>' if page.browser else "",
         origin="".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in page.origin.items()),
-        data=embedded(page.data),
+        data="\n".join(
+            f'<script type="text/plain" id="{escape(name)}">{packed(value)}</script>'
+            for name, value in page.data.items()
+        ),
         script=script,
     )
 
 
-def embedded(data: Mapping[str, Any]) -> str:
-    """Return JSON that can stand inside a <script> element, whatever text it holds."""
+def packed(data: object) -> str:
+    """Return plain data as base64 of gzipped JSON: small, and without a character that HTML could take for its own."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def asset(name: str) -> str:
@@ -81,24 +119,42 @@ def _fingerprint(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def _tile(tile: Tile) -> str:
+    return (
+        f'<div class="tile"><h2>{escape(tile.title)}</h2><p class="value">{escape(tile.value)}</p>'
+        f"<p>{escape(tile.note)}</p></div>"
+    )
+
+
 def _section(number: int, chart: Chart) -> str:
-    pictures = draw(chart.spec) if chart.spec is not None else {}
     label = f"{escape(chart.title)}; the table below has its figures"
     drawn = "".join(
-        f'<div class="{name}" role="img" aria-label="{label}">{svg}</div>' for name, svg in pictures.items()
+        f'<div class="{name}" role="img" aria-label="{label}">{svg}</div>' for name, svg in draw(chart).items()
     )
+    kind = ' class="half"' if chart.half else ""
     return (
-        f'<section aria-labelledby="chart-{number}"><h2 id="chart-{number}">{escape(chart.title)}</h2>'
-        f'<p class="note">{escape(chart.note)}</p>{drawn}{_table(chart)}</section>'
+        f'<section id="chart-{number}" aria-labelledby="title-{number}"{kind}><h2 id="title-{number}">'
+        f'{escape(chart.title)}</h2><p class="note">{escape(chart.note)}</p>{drawn}{_table(chart)}</section>'
     )
 
 
 def _table(chart: Chart) -> str:
     if not chart.rows:
         return ""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in chart.header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in chart.rows)
+    right = [all(_NUMBER.fullmatch(row[place]) for row in chart.rows) for place in range(len(chart.header))]
+    long = [any(len(row[place]) > _LONG for row in chart.rows) for place in range(len(chart.header))]
+    kinds = [
+        ' class="number"' if is_number else ' class="long"' if is_long else ""
+        for is_number, is_long in zip(right, long, strict=True)
+    ]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(chart.header, kinds, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in chart.rows
+    )
+    summary = "Table" if chart.open else "The same as a table"
     return (
-        '<details><summary>The same as a table</summary><div class="scroll" tabindex="0">'
+        f"<details{' open' if chart.open else ''}><summary>{summary}</summary>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(chart.title)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
     )

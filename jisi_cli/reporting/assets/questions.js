@@ -1,57 +1,62 @@
 "use strict";
 
-// The question browser. Only the rows in view exist, so that 50,000 of them scroll like fifty.
-(() => {
-  const HEIGHT = 36;
+// The table of questions. Only the rows in view exist, so that 50,000 of them scroll like fifty.
+(async () => {
+  const HEIGHT = 40;
   const SPARE = 6;
-  const { names, questions, methods, texts } = DATA;
   const host = document.getElementById("browser");
-  if (!methods || !methods.length) return;
-
+  const data = await unpack("questions");
+  const { names, datasets, indices, titles, methods, baseline, first, note } = data;
+  const dialog = questionDialog(data);
   const named = (at) => (at < 0 ? "–" : names[at]);
-  const shown = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
-  const state = { method: 0, text: "", dataset: "", outcome: "", sort: "", down: false, rows: [] };
+  const searched = (titles || indices).map((title, at) => `${title} ${indices[at]}`.toLowerCase());
+  const state = { method: first, text: "", dataset: "", outcome: "", sort: "", down: false, rows: [] };
 
-  host.append(element("h2", "Questions"));
-  host.append(element("p", texts ? "Click a question to open it." :
-    "The texts of the questions were not kept in the results; their names are shown.", "note"));
-
-  const controls = element("div", undefined, "controls");
+  host.append(element("h2", "Questions"), element("p", note, "note"));
   const search = element("input");
   search.type = "search";
   search.placeholder = "Search";
   search.setAttribute("aria-label", "Search questions");
   const method = choice("Method", methods.map((found, at) => [at, found.name]));
+  method.value = first;
   const dataset = choice("Dataset", [["", "All datasets"],
-    ...[...new Set(questions.map((question) => question[0]))].map((at) => [at, named(at)])]);
-  const outcome = choice("Outcome", [["", "Right and wrong"], ["right", "Right"], ["wrong", "Wrong"], ["none", "No score"]]);
-  controls.append(search, method, dataset, outcome);
-  const count = element("p", "", "note");
+    ...[...new Set(datasets)].map((at) => [at, named(at)]).sort((a, b) => (a[1] < b[1] ? -1 : 1))]);
+  const kinds = [["", "Right and wrong"], ["right", "Right"], ["wrong", "Wrong"], ["none", "No score"]];
+  if (baseline >= 0) {
+    const name = methods[baseline].name;
+    kinds.push(["won", `Better than ${name}`], ["lost", `Worse than ${name}`]);
+  }
+  const outcomes = choice("Outcome", kinds);
+  const controls = element("div", undefined, "controls");
+  controls.append(search, method, dataset, outcomes);
+  const count = element("p", "", "count");
   count.setAttribute("role", "status");
 
   const head = element("div", undefined, "head");
-  const sorters = { dataset: "Dataset", question: "Question", model: "Model", score: "Score", mode: "Mode" };
+  const sorters = { dataset: "Dataset", question: "Question", model: "Answered by", mode: "Mode", margin: "Margin", score: "Outcome" };
   for (const [key, label] of Object.entries(sorters)) {
-    const button = element("button", label);
-    button.type = "button";
-    button.dataset.sort = key;
-    button.addEventListener("click", () => {
+    const button = pressable(label, "", () => {
       state.down = state.sort === key && !state.down;
       state.sort = key;
-      for (const other of head.children) other.textContent = sorters[other.dataset.sort];
+      for (const other of head.children) {
+        other.textContent = sorters[other.dataset.sort];
+        delete other.dataset.sorted;
+      }
       button.textContent = `${label} ${state.down ? "↓" : "↑"}`;
+      button.dataset.sorted = "";
       select();
     });
+    button.dataset.sort = key;
     head.append(button);
   }
   const view = element("div", undefined, "rows");
   view.tabIndex = 0;
+  view.setAttribute("role", "region");
   view.setAttribute("aria-label", "Questions");
-  const tall = element("div");
-  view.append(tall);
-  const opened = element("div", undefined, "opened");
-  opened.setAttribute("aria-live", "polite");
-  host.append(controls, count, head, view, opened);
+  const tall = element("div", undefined, "tall");
+  // The head scrolls with the rows, so that a scroll bar narrows both alike.
+  view.append(head, tall);
+  host.append(controls, count, view);
 
   function choice(label, options) {
     const made = element("select");
@@ -64,34 +69,40 @@
     return made;
   }
 
-  function title(at) {
-    return texts ? texts[at] : questions[at][1];
-  }
-
   function fits(at) {
     const score = methods[state.method].score[at];
-    const kind = score === null ? "none" : score >= 0.5 ? "right" : "wrong";
-    return (state.dataset === "" || questions[at][0] === Number(state.dataset))
-      && (state.outcome === "" || kind === state.outcome)
-      && (state.text === "" || title(at).toLowerCase().includes(state.text)
-        || questions[at][1].toLowerCase().includes(state.text));
+    return (state.dataset === "" || datasets[at] === Number(state.dataset))
+      && (state.outcome === "" || isOutcome(score, at))
+      && (state.text === "" || searched[at].includes(state.text));
+  }
+
+  function isOutcome(score, at) {
+    if (state.outcome === "none") return score === null;
+    if (score === null) return false;
+    if (state.outcome === "right") return score >= 0.5;
+    if (state.outcome === "wrong") return score < 0.5;
+    const other = methods[baseline].score[at];
+    return other !== null && (state.outcome === "won" ? score > other : score < other);
   }
 
   function sortKey(at) {
     const found = methods[state.method];
-    if (state.sort === "score") return found.score[at] === null ? -1 : found.score[at];
-    if (state.sort === "question") return title(at);
-    return named({ dataset: questions[at][0], model: found.model[at], mode: found.mode[at] }[state.sort]);
+    if (state.sort === "score" || state.sort === "margin") {
+      const value = found[state.sort][at];
+      return value === null ? -1 : value;
+    }
+    if (state.sort === "question") return searched[at];
+    return named({ dataset: datasets[at], model: found.model[at], mode: found.mode[at] }[state.sort]);
   }
 
   function select() {
-    state.rows = [...questions.keys()].filter(fits);
+    state.rows = [...datasets.keys()].filter(fits);
     if (state.sort) {
       const keys = new Map(state.rows.map((at) => [at, sortKey(at)]));
       const order = (a, b) => (keys.get(a) < keys.get(b) ? -1 : keys.get(a) > keys.get(b) ? 1 : a - b);
       state.rows.sort(state.down ? (a, b) => order(b, a) : order);
     }
-    count.textContent = `${state.rows.length.toLocaleString("en")} of ${questions.length.toLocaleString("en")} questions`;
+    count.textContent = `${state.rows.length.toLocaleString("en")} of ${datasets.length.toLocaleString("en")} questions`;
     tall.style.height = `${state.rows.length * HEIGHT}px`;
     view.scrollTop = 0;
     draw();
@@ -100,47 +111,30 @@
   function draw() {
     const from = Math.max(0, Math.floor(view.scrollTop / HEIGHT) - SPARE);
     const to = Math.min(state.rows.length, Math.ceil((view.scrollTop + view.clientHeight) / HEIGHT) + SPARE);
+    // A row that has the focus keeps it while others come and go.
+    const focused = document.activeElement && document.activeElement.dataset.place;
     tall.replaceChildren(...state.rows.slice(from, to).map((at, place) => row(at, from + place)));
+    const again = focused && tall.querySelector(`[data-place="${Number(focused)}"]`);
+    if (again) again.focus({ preventScroll: true });
   }
 
   function row(at, place) {
     const found = methods[state.method];
-    const made = element("button", undefined, "row");
-    made.type = "button";
+    const made = pressable(undefined, "", () => dialog.open(state.rows, place));
+    made.className = "row";
+    made.dataset.place = place;
     made.style.top = `${place * HEIGHT}px`;
-    const cells = [named(questions[at][0]), title(at), named(found.model[at]), shown(found.score[at]), named(found.mode[at])];
-    made.append(...cells.map((text) => element("span", text)));
-    made.addEventListener("click", () => open(at));
+    const margin = found.margin[at] === null ? "–" : `${(100 * found.margin[at]).toFixed(1)} %`;
+    const texts = [named(datasets[at]), titles ? titles[at] : indices[at], named(found.model[at]), named(found.mode[at]), margin];
+    made.append(...texts.map((text) => element("span", text)), outcome(found.score[at]));
     return made;
-  }
-
-  function open(at) {
-    const table = element("table");
-    const top = element("tr");
-    for (const label of ["method", "score", "model", "mode", "support", "US $", "status"]) top.append(element("th", label));
-    table.append(top);
-    for (const found of methods) {
-      const line = element("tr");
-      const cells = [found.name, shown(found.score[at]), named(found.model[at]), named(found.mode[at]),
-        shown(found.support[at]), shown(found.cost[at]), named(found.status[at])];
-      line.append(...cells.map((text) => element("td", text)));
-      table.append(line);
-    }
-    const scroll = element("div", undefined, "scroll");
-    scroll.append(table);
-    opened.replaceChildren(element("h3", `${named(questions[at][0])} / ${questions[at][1]}`));
-    if (texts) opened.append(element("pre", texts[at]));
-    opened.append(scroll);
-    for (const found of methods) {
-      if (at in found.answer) opened.append(element("h4", found.name), element("pre", found.answer[at]));
-    }
-    opened.scrollIntoView({ block: "nearest" });
   }
 
   search.addEventListener("input", () => { state.text = search.value.toLowerCase(); select(); });
   method.addEventListener("change", () => { state.method = Number(method.value); select(); });
   dataset.addEventListener("change", () => { state.dataset = dataset.value; select(); });
-  outcome.addEventListener("change", () => { state.outcome = outcome.value; select(); });
+  outcomes.addEventListener("change", () => { state.outcome = outcomes.value; select(); });
   view.addEventListener("scroll", () => requestAnimationFrame(draw));
   select();
+  host.dataset.ready = "";
 })();
