@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
-from tests.faults.scene import EMBEDDER, serving, start, write_pool, write_questions
+from tests.faults.scene import EMBEDDER, Start, serving, start, write_pool, write_questions
 
 MODELS = ("ada", "bob", "cyd", "dee")
 FAULTS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def scripts(requests: int, share: float, chance: random.Random) -> tuple[dict[st
     return found, plans
 
 
-def run(folder: Path, *, questions: int, share: float, seed: int) -> Outcome:
+def run(folder: Path, *, questions: int, share: float, seed: int, start: Start = start) -> Outcome:
     """Build under faults, then ask again what failed."""
     outcome = Outcome(questions * len(MODELS))
     # No model gets more requests than this; what comes after meets no fault.

@@ -11,14 +11,23 @@ from __future__ import annotations
 
 import argparse
 import random
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bank.making import data_of, files_of
-from tests.faults.scene import EMBEDDER, Server, cached_answers, serving, start, write_pool, write_questions
+from tests.faults.scene import (
+    EMBEDDER,
+    Process,
+    Server,
+    Start,
+    cached_answers,
+    serving,
+    start,
+    write_pool,
+    write_questions,
+)
 
 MODELS = ("ada", "bob", "cyd")
 CONCURRENCY = 4
@@ -55,7 +64,7 @@ class Outcome:
         )
 
 
-def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
+def run(folder: Path, *, kills: int, questions: int, seed: int, start: Start = start) -> Outcome:
     """Build once undisturbed, and once with kills."""
     chance = random.Random(seed)
     script = {model: {"text": f"{model} answers: {{question}}", "delay": 0.03} for model in MODELS}
@@ -91,7 +100,7 @@ def run(folder: Path, *, kills: int, questions: int, seed: int) -> Outcome:
     return outcome
 
 
-def kill(process: subprocess.Popen[str], server: Server, chance: random.Random, whole: float) -> bool:
+def kill(process: Process, server: Server, chance: random.Random, whole: float) -> bool:
     """Kill a build; return whether it was still at work.
 
     Args:
@@ -109,7 +118,7 @@ def kill(process: subprocess.Popen[str], server: Server, chance: random.Random, 
         time.sleep(chance.random() * whole)
     killed = process.poll() is None
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     return killed
 
 

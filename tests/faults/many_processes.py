@@ -24,7 +24,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import JisiError
 from jisi_cli.ledger import Ledger
 from tests.bank.making import everything
-from tests.faults.scene import EMBEDDER, Server, serving, start, write_pool
+from tests.faults.scene import EMBEDDER, Server, Start, serving, start, write_pool
 
 MODELS = ("ada", "bob", "cyd")
 _WINDOW = 12
@@ -80,24 +80,38 @@ class Outcome:
 
 
 class Crowd:
-    """The processes of one run, one thread for each that is at work."""
+    """The processes of one run, one thread for each that is at work.
 
-    def __init__(self, folder: Path, server: Server, seconds: float, seed: int) -> None:
+    Args:
+        folder: Where everything lies.
+        server: The models.
+        start: How a command becomes a process.
+        seed: Of what is chosen.
+    """
+
+    def __init__(self, folder: Path, server: Server, start: Start, seed: int) -> None:
         self.folder, self.bank = folder, folder / "bank"
         self.pool = write_pool(folder / "jisi.toml", server, MODELS)
-        self.end = time.monotonic() + seconds
+        self.start = start
         self.outcome = Outcome()
         self.chance = random.Random(seed)
         self.lock = threading.Lock()
         self.number = 0
+        self.begun = 0
+        self.done = threading.Event()
 
-    def work(self) -> None:
-        """Run one command after another."""
-        commands: list[Callable[[], None]] = [self.ask, self.evaluate, self.extend]
-        while time.monotonic() < self.end:
+    def work(self, goes_on: Callable[[int, float], bool], began: float) -> None:
+        """Run one command after another as long as it goes on, which the number begun and the seconds decide."""
+        commands: list[Callable[[], None]] = [self.ask, self.extend, self.evaluate]
+        while True:
             with self.lock:
-                command = self.chance.choices(commands, weights=(3, 2, 2))[0]
-            command()
+                if not goes_on(self.begun, time.monotonic() - began):
+                    return
+                place = self.begun
+                self.begun += 1
+                # Each at least once.
+                chosen = self.chance.choices(commands, weights=(3, 2, 2))[0]
+            (commands[place] if place < len(commands) else chosen)()
 
     def ask(self) -> None:
         """Ask one question."""
@@ -125,14 +139,15 @@ class Crowd:
             self.outcome.added += 0 if found is None else sum(found["answers_added"].values())
 
     def read(self) -> None:
-        """Read the bank until the time is up."""
-        while time.monotonic() < self.end:
+        """Read the bank until everybody is done."""
+        while True:
             try:
                 everything(Bank(self.bank))
             except JisiError as error:
                 self.outcome.half_read.append(str(error))
             self.outcome.read += 1
-            time.sleep(0.2)
+            if self.done.wait(0.1):
+                return
 
     def numbers(self, count: int) -> list[int]:
         """Choose some questions of the window."""
@@ -153,7 +168,7 @@ class Crowd:
 
     def run(self, *arguments: str | Path) -> dict | None:
         """Run a command; return the document that it writes, or None when it went wrong."""
-        process = start(self.folder, *arguments)
+        process = self.start(self.folder, *arguments)
         out, said = process.communicate(timeout=300)
         unexpected = [line for line in said.splitlines() if line.startswith(("error", "warning", "Traceback"))]
         unexpected = [line for line in unexpected if not any(words in line for words in _EXPECTED)]
@@ -168,22 +183,26 @@ class Crowd:
             self.outcome.asked[command] += calls
 
 
-def run(folder: Path, *, seconds: float, processes: int, seed: int) -> Outcome:
-    """Let the processes work for some time, and count."""
+def run(
+    folder: Path, *, goes_on: Callable[[int, float], bool], processes: int, seed: int, start: Start = start
+) -> Outcome:
+    """Let the processes work for some time or on some commands, and count."""
     script = {model: {"text": f"{model} says: {{question}}", "delay": 0.2} for model in MODELS}
     with serving(folder, script) as server:
-        crowd = Crowd(folder, server, seconds, seed)
+        crowd = Crowd(folder, server, start, seed)
         source, _ = crowd.questions(6)
         build = ("bank", "build", source, "-o", crowd.bank, "--call", "--config", crowd.pool, *EMBEDDER, "--json")
         if crowd.run(*build) is None:
             raise RuntimeError(crowd.outcome.wrong[0])
         before = answers_in(crowd.bank)
-        threads = [threading.Thread(target=crowd.work) for _ in range(processes)]
-        threads.append(threading.Thread(target=crowd.read))
-        for thread in threads:
+        reader = threading.Thread(target=crowd.read)
+        workers = [threading.Thread(target=crowd.work, args=(goes_on, time.monotonic())) for _ in range(processes)]
+        for thread in (reader, *workers):
             thread.start()
-        for thread in threads:
+        for thread in workers:
             thread.join()
+        crowd.done.set()
+        reader.join()
         outcome = crowd.outcome
         answered = Counter(line["key"] for line in server.lines("answered"))
     outcome.answered, outcome.twice = answered.total(), sum(number > 1 for number in answered.values())
@@ -208,7 +227,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder), seconds=60 * arguments.minutes, processes=arguments.processes, seed=arguments.seed)
+        seconds = 60 * arguments.minutes
+        outcome = run(
+            Path(folder),
+            goes_on=lambda begun, passed: passed < seconds,
+            processes=arguments.processes,
+            seed=arguments.seed,
+        )
     print(f"commands run: {dict(outcome.runs)}; gone wrong: {len(outcome.wrong)}")
     for wrong in outcome.wrong[:10]:
         print(f"  {wrong}")

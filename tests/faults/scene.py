@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).parent.parent.parent
 EMBEDDER = ("--embedder", "hashing:64")
@@ -60,6 +60,25 @@ def environment(folder: Path) -> dict[str, str]:
     homes = {f"JISI_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "DATA", "CONFIG")}
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1", "OPENAI_API_KEY": "sk-none"}
     return {**os.environ, **homes, **offline}
+
+
+class Process(Protocol):
+    """What tests use of a process."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def communicate(self, *, timeout: float) -> tuple[str, str]: ...
+
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """How a command becomes a process: from nothing, as here, or by `tests.faults.forked`, which is quicker."""
+
+    def __call__(self, folder: Path, *arguments: str | Path) -> Process: ...
 
 
 def start(folder: Path, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:

@@ -287,10 +287,26 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
         path = Path(arguments[0]).resolve()
         if arguments[2] & _WRITES and not path.is_relative_to(_inside) and path != Path(os.devnull):
             raise Broken(f"{path} is opened for writing")
-    if event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree"):
-        path = Path(os.fsdecode(arguments[0])).resolve()  # type: ignore[arg-type]
+    for path in _changed(event, arguments):
         if not path.is_relative_to(_inside):
             raise Broken(f"{event} of {path}")
+
+
+def _changed(event: str, arguments: tuple[Any, ...]) -> list[Path]:
+    """Return the paths that an event takes away or makes."""
+    if event in ("os.remove", "os.rmdir"):
+        return [_located(arguments[0], arguments[1])]
+    if event == "os.mkdir":
+        return [_located(arguments[0], arguments[2])]
+    if event == "os.rename":
+        return [_located(arguments[0], arguments[2]), _located(arguments[1], arguments[3])]
+    return []
+
+
+def _located(name: Any, folder: int) -> Path:
+    """Return a whole path; a name may be given relative to an open folder."""
+    base = Path.cwd() if folder < 0 else Path(f"/proc/self/fd/{folder}").readlink()
+    return (base / os.fsdecode(name)).resolve()
 
 
 sys.addaudithook(_watch)

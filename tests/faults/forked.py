@@ -1,0 +1,128 @@
+"""`jisi` as a process of its own, without its start-up: a process that has imported everything forks itself.
+
+A fault can then be met by many commands in a short time. What happens during the start-up itself needs `scene.start`,
+whose processes these resemble.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from tests.cli.commands import Run
+from tests.faults.scene import environment
+
+_IMPORTED = (
+    *("jisi_cli.cli.app", "jisi_cli.cli.evaluating", "jisi_cli.cli.building", "jisi_cli.cli.answering"),
+    *("jisi_cli.cli.costing", "jisi_cli.llm.provider", "jisi_cli.methods.jisi", "litellm", "diskcache"),
+    *("pyarrow.parquet", "sklearn.feature_extraction.text", "tests.faults.forked"),
+    # What LiteLLM imports at the first call only; a name that is gone does no harm.
+    *("litellm.proxy._types", "litellm.llms.litellm_proxy.chat.transformation", "litellm._service_logger"),
+    *("litellm.proxy.spend_tracking.savings", "litellm.llms.openai.chat.gpt_audio_transformation"),
+)
+_SECONDS = 120.0
+
+Prepare = Callable[[], None]
+"""What a process does to itself before the command runs; a function of a module, or a partial of one."""
+
+# The process that forks gets this process's environment, and reads the price map when it imports LiteLLM.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(list(_IMPORTED))
+
+
+class Forked:
+    """One command at work; what tests use of `subprocess.Popen`.
+
+    Args:
+        process: The process.
+        said: The folder of what it writes to stdout and stderr.
+    """
+
+    def __init__(self, process: ForkServerProcess, said: Path) -> None:
+        self._process, self._said = process, said
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; a negative one is the signal that ended it; None as long as it is at work."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def communicate(self, timeout: float = _SECONDS) -> tuple[str, str]:
+        """Wait for the end; return what it wrote to stdout and stderr."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self.kill()
+            raise subprocess.TimeoutExpired("jisi", timeout, *self._words())
+        return self._words()
+
+    def send_signal(self, number: int) -> None:
+        if self._process.exitcode is None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def finish(self) -> Run:
+        """Wait for the end; return all of it."""
+        out, err = self.communicate()
+        assert self.returncode is not None
+        return Run(self.returncode, out, err)
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Wait until something has happened to a command that is still at work."""
+        end = time.monotonic() + _SECONDS
+        while not happened():
+            assert self.poll() is None, self._words()
+            assert time.monotonic() < end, self._words()
+            time.sleep(0.01)
+
+    def _words(self) -> tuple[str, str]:
+        out, err = ((self._said / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
+        return out, err
+
+
+def start(
+    folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None, prepare: Prepare | None = None
+) -> Forked:
+    """Start a command.
+
+    Args:
+        folder: Where it keeps its files, unless `env` says otherwise.
+        arguments: What stands behind `jisi`.
+        env: Its environment.
+        prepare: Called in the new process before the command runs.
+    """
+    said = Path(tempfile.mkdtemp(prefix="said-", dir=folder))
+    for name in ("stdout", "stderr"):
+        (said / name).touch()
+    words = ["jisi", *map(str, arguments)]
+    process = _context.Process(target=_run, args=(words, dict(env or environment(folder)), said, prepare))
+    process.start()
+    return Forked(process, said)
+
+
+def _run(words: list[str], variables: dict[str, str], said: Path, prepare: Prepare | None) -> None:
+    from jisi_cli.cli.app import main
+
+    os.environ.clear()
+    os.environ.update(variables)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(said / name, os.O_WRONLY)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = words
+    if prepare is not None:
+        prepare()
+    main()
