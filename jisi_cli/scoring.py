@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,15 @@ from jisi_cli.hyperparameters import Hyperparameters
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+
+class RowVectors(Protocol):
+    """Vectors (n, d) of which only rows are taken."""
+
+    def __getitem__(self, rows: Rows, /) -> NDArray[np.floating]:
+        """Return some rows."""
+        ...
+
 
 _COMPAT_PROBES = 3
 _COMPAT_COST_OFFSET = 1e-8
@@ -45,14 +55,16 @@ class BankArrays:
         present: Whether model j has a scored answer to query i (N, M); where not, the other arrays
             are ignored.
         model_names: M names; they break ties in code-point order.
+        norm_bound: At least the largest norm of a query vector, where it is known already.
     """
 
     query_vectors: NDArray[np.floating]
-    response_vectors: Sequence[NDArray[np.floating]]
+    response_vectors: Sequence[RowVectors]
     scores: Floats
     completion_tokens: Floats
     present: NDArray[np.bool_]
     model_names: tuple[str, ...]
+    norm_bound: float | None = None
 
     @cached_property
     def mean_scores(self) -> Floats:
@@ -63,18 +75,23 @@ class BankArrays:
     @cached_property
     def longest_row(self) -> float:
         """At least the largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
-        width: int = self.query_vectors.shape[1]
-        for precision in (np.float32, np.float64):
-            if np.dtype(precision).itemsize < self.query_vectors.itemsize:
-                continue  # rounding the rows themselves is outside the bound below
-            limits = np.finfo(precision)
-            with np.errstate(over="ignore"):
-                squares = [np.einsum("nd,nd->n", part, part) for part in _parts(self.query_vectors, precision)]
-            largest = max((float(part.max()) for part in squares), default=0.0)
-            if math.isfinite(largest):
-                break
-        # A sum of d squares comes out at least (1 - d u) times the exact one (u = eps/2), but for what underflows.
-        return math.sqrt(largest + 2 * width * float(limits.tiny)) * (1 + width * float(limits.eps))
+        return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
+
+
+def longest_row(vectors: NDArray[np.floating]) -> float:
+    """Return a number that is at least the largest norm of the rows (n, d), float32 or float64."""
+    width: int = vectors.shape[1]
+    for precision in (np.float32, np.float64):
+        if np.dtype(precision).itemsize < vectors.itemsize:
+            continue  # rounding the rows themselves is outside the bound below
+        limits = np.finfo(precision)
+        with np.errstate(over="ignore"):
+            squares = [np.einsum("nd,nd->n", part, part) for part in _parts(vectors, precision)]
+        largest = max((float(part.max()) for part in squares), default=0.0)
+        if math.isfinite(largest):
+            break
+    # A sum of d squares comes out at least (1 - d u) times the exact one (u = eps/2), but for what underflows.
+    return math.sqrt(largest + 2 * width * float(limits.tiny)) * (1 + width * float(limits.eps))
 
 
 @dataclass(frozen=True)
@@ -340,7 +357,7 @@ def _aggregatees(
     return tuple(model for model, _ in chosen), tuple(ratio for _, ratio in chosen)
 
 
-def _dots(vectors: NDArray[np.floating], rows: Rows, vector: Floats) -> Floats:
+def _dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
     """Row-wise float64 dot products whose value depends on the two vectors alone, not on their company."""
     out = np.empty(len(rows))
     for start in range(0, len(rows), _DOT_ROWS):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.lazy_vectors import LazyVectors
-from jisi_cli.bank.manifest import Manifest, read_manifest
-from jisi_cli.bank.records import Question
-from jisi_cli.bank.tables import column_vectors, query_schema, read_part, response_schema
+from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
+from jisi_cli.bank.manifest import Manifest, PartFile, read_manifest
+from jisi_cli.bank.records import STATUSES, Key, Question
+from jisi_cli.bank.tables import column_vectors, query_schema, read_part, read_pieces, read_rows, response_schema
+from jisi_cli.bank.vector_map import VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays
+from jisi_cli.scoring import BankArrays, RowVectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = NDArray[np.intp]
+
+_QUESTION = ["dataset", "index", "order", "split", "query", "reference", "grader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,28 @@ class AnswerColumns:
     """One model's answers to all R questions of a bank.
 
     Attributes:
-        status: `ok`, `unscored`, `failed` or `missing` (R,).
+        status_codes: Place of the status in `STATUSES` (R,).
         scores: In [0, 1], NaN where unknown (R,).
         prompt_tokens: NaN where unknown (R,).
         completion_tokens: NaN where unknown (R,).
         cost_usd: NaN where unknown (R,).
     """
 
-    status: NDArray[np.str_]
+    status_codes: NDArray[np.int8]
     scores: NDArray[np.float64]
     prompt_tokens: NDArray[np.float64]
     completion_tokens: NDArray[np.float64]
     cost_usd: NDArray[np.float64]
 
     @property
+    def status(self) -> NDArray[np.str_]:
+        """`ok`, `unscored`, `failed` or `missing` (R,)."""
+        return np.array(STATUSES)[self.status_codes]
+
+    @property
     def present(self) -> NDArray[np.bool_]:
         """Where there is a response with a score (R,)."""
-        found: NDArray[np.bool_] = (self.status == "ok") & ~np.isnan(self.scores)
+        found: NDArray[np.bool_] = (self.status_codes == STATUSES.index("ok")) & ~np.isnan(self.scores)
         return found
 
 
@@ -93,13 +102,33 @@ class Bank:
     @cached_property
     def questions(self) -> list[Question]:
         """All R questions, in bank order."""
-        columns = ["dataset", "index", "order", "split", "query", "reference", "grader"]
-        table = self._query_columns(columns).to_pydict()
-        rows = zip(*(table[name] for name in columns), strict=True)
-        return [
-            Question(dataset, index, query, reference, grader, order, split)
-            for dataset, index, order, split, query, reference, grader in rows
-        ]
+        return _questions(self._query_columns(_QUESTION))
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """What identifies each of the R questions, in bank order."""
+        table = self._query_columns(["dataset", "index"])
+        return list(zip(table.column("dataset").to_pylist(), table.column("index").to_pylist(), strict=True))
+
+    def some_questions(self, rows: Rows) -> list[Question]:
+        """Return some questions without reading much more than these.
+
+        Args:
+            rows: Their rows, ascending.
+        """
+        return _questions(self._query_rows(rows, _QUESTION))
+
+    def texts(self, rows: Rows) -> list[str]:
+        """Return the texts of some questions.
+
+        Args:
+            rows: Their rows, in any order.
+        """
+        order = np.argsort(rows, kind="stable")
+        found = self._query_rows(rows[order], ["query"]).column("query").to_pylist()
+        places = np.empty(len(rows), dtype=np.intp)
+        places[order] = np.arange(len(rows))
+        return [found[place] for place in places.tolist()]
 
     @cached_property
     def train_rows(self) -> Rows:
@@ -111,11 +140,46 @@ class Bank:
         """Rows set aside for evaluation."""
         return np.flatnonzero(self._is_test)
 
+    @property
+    def train_vectors(self) -> NDArray[np.float32]:
+        """E^Q of the train rows (N, d), in bank order, mapped from disk where that is worth it."""
+        return self._query_map.vectors[: len(self.train_rows)]
+
     @cached_property
     def query_vectors(self) -> NDArray[np.float32]:
-        """E^Q of all rows, train and test (R, d)."""
-        column = self._query_columns(["vector"]).column("vector")
-        return column_vectors(column, self.dimension).astype(np.float32, copy=False)
+        """E^Q of all rows, train and test (R, d), in bank order."""
+        return self.vectors_of(np.arange(self.rows))
+
+    def vectors_of(self, rows: Rows) -> NDArray[np.float32]:
+        """Return E^Q of some rows (n, d)."""
+        if not len(self.test_rows) and np.array_equal(rows, np.arange(self.rows)):
+            return self._query_map.vectors
+        found: NDArray[np.float32] = self._query_map.vectors[self._train_first[rows]]
+        return found
+
+    @cached_property
+    def _train_first(self) -> Rows:
+        """Where each row lies when the train rows come first (R,)."""
+        places = np.empty(self.rows, dtype=np.intp)
+        places[np.concatenate([self.train_rows, self.test_rows])] = np.arange(self.rows)
+        return places
+
+    @cached_property
+    def _query_map(self) -> VectorMap:
+        """E^Q (R, d), train rows first: what every decision is drawn from lies together."""
+
+        def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
+            schema, start = query_schema(self.dimension, self.manifest.vector_dtype), 0
+            for part in self.manifest.queries:
+                for table in read_pieces(self.path, part, ["vector"], schema):
+                    places = self._train_first[start : start + table.num_rows]
+                    start += table.num_rows
+                    values = column_vectors(table.column("vector"), self.dimension).astype(np.float32, copy=False)
+                    for here in (places < len(self.train_rows), places >= len(self.train_rows)):
+                        yield places[here], values if here.all() else values[here]
+
+        shape = (self.rows, self.dimension)
+        return map_vectors(self.path, "queries", self.manifest.queries, shape, "float32", pieces)
 
     def answers(self, model: str) -> AnswerColumns:
         """Return one model's answers to all questions; read once and kept."""
@@ -125,10 +189,10 @@ class Bank:
 
     def _read_answers(self, model: str) -> AnswerColumns:
         names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
-        status = np.full(self.rows, "missing", dtype="U8")
+        status = np.full(self.rows, STATUSES.index("missing"), dtype=np.int8)
         numbers = [np.full(self.rows, np.nan) for _ in names[1:]]
         for rows, table in self._response_parts(model, names):
-            status[rows] = np.array(table.column("status").to_pylist(), dtype="U8")
+            status[rows] = self._status_codes(model, table.column("status"))
             for values, name in zip(numbers, names[1:], strict=True):
                 # Arrow turns nulls into NaN only once integers are floats.
                 values[rows] = table.column(name).cast("float64", safe=False).to_numpy()
@@ -147,16 +211,23 @@ class Bank:
     def response_vectors(self, model: str) -> NDArray[np.floating]:
         """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response.
 
-        Read once and kept: a replay needs train and test rows of the same models.
+        Mapped from disk where that is worth it, so that only rows that are used are read; opened once and kept.
         """
         if model in self._vectors:
             return self._vectors[model]
-        vectors = np.zeros((self.rows, self.dimension), dtype=self.manifest.vector_dtype)
-        for rows, table in self._response_parts(model, ["vector"]):
-            vectors[rows] = column_vectors(table.column("vector"), self.dimension)
-        vectors.setflags(write=False)
-        self._vectors[model] = vectors
-        return vectors
+
+        def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
+            schema = response_schema(self.dimension, self.manifest.vector_dtype)
+            for part in self._parts_of(model):
+                for table in read_pieces(self.path, part, ["row", "vector"], schema):
+                    rows = self._checked_rows(part, table)
+                    yield rows, column_vectors(table.column("vector"), self.dimension)
+
+        what = "responses-" + hashlib.sha256(model.encode()).hexdigest()[:16]
+        shape = (self.rows, self.dimension)
+        found = map_vectors(self.path, what, self._parts_of(model), shape, self.manifest.vector_dtype, pieces)
+        self._vectors[model] = found.vectors
+        return found.vectors
 
     def arrays(self, models: Sequence[str] | None = None, rows: Rows | None = None) -> BankArrays:
         """Return what the equations need.
@@ -172,22 +243,33 @@ class Bank:
         chosen = self.train_rows if rows is None else rows
         if not len(chosen) or not names:
             raise BankError(f"{self.path} has no train rows for these models; build it with other --split or --models")
+        vectors = self.train_vectors if rows is None else self.vectors_of(chosen)
+        whole = len(chosen) == self.rows and bool((chosen == np.arange(self.rows)).all())
+
+        def load(place: int) -> RowVectors:
+            found = self.response_vectors(names[place])
+            return found if whole else RowsOf(found, chosen)
+
         columns = [self.answers(name) for name in names]
         present = np.stack([column.present[chosen] for column in columns], axis=1)
         scores = np.stack([column.scores[chosen] for column in columns], axis=1)
         return BankArrays(
-            query_vectors=self.query_vectors[chosen],
-            response_vectors=LazyVectors(len(names), lambda place: self.response_vectors(names[place])[chosen]),
+            query_vectors=vectors,
+            response_vectors=LazyVectors(len(names), load),
             scores=np.where(present, scores, 0.0),
             completion_tokens=np.stack([column.completion_tokens[chosen] for column in columns], axis=1),
             present=present,
             model_names=names,
+            norm_bound=self._query_map.longest,
         )
 
     @cached_property
     def _is_test(self) -> NDArray[np.bool_]:
-        marks = self._query_columns(["split"]).column("split").to_pylist()
-        return np.array([mark == "test" for mark in marks], dtype=bool)
+        import pyarrow.compute as pc
+
+        marks = self._query_columns(["split"]).column("split")
+        found: NDArray[np.bool_] = pc.fill_null(pc.equal(marks, "test"), False).to_numpy()
+        return found
 
     def _query_columns(self, names: list[str]) -> pa.Table:
         import pyarrow as pa
@@ -195,16 +277,51 @@ class Bank:
         schema = query_schema(self.dimension, self.manifest.vector_dtype)
         return pa.concat_tables(read_part(self.path, part, names, schema) for part in self.manifest.queries)
 
-    def _response_parts(self, model: str, names: list[str]) -> list[tuple[Rows, pa.Table]]:
+    def _query_rows(self, rows: Rows, names: list[str]) -> pa.Table:
+        import pyarrow as pa
+
+        schema = query_schema(self.dimension, self.manifest.vector_dtype)
+        ends = np.cumsum([part.rows for part in self.manifest.queries])
+        parts = np.searchsorted(ends, rows, side="right")
+        return pa.concat_tables(
+            read_rows(self.path, part, rows[parts == place] - (ends[place] - part.rows), names, schema)
+            for place, part in enumerate(self.manifest.queries)
+        )
+
+    def _response_parts(self, model: str, names: list[str]) -> Iterator[tuple[Rows, pa.Table]]:
+        schema = response_schema(self.dimension, self.manifest.vector_dtype)
+        for part in self._parts_of(model):
+            table = read_part(self.path, part, ["row", *names], schema)
+            yield self._checked_rows(part, table), table
+
+    def _parts_of(self, model: str) -> tuple[PartFile, ...]:
         if model not in self.manifest.responses:
             raise BankError(f"{self.path} has no model `{model}`; it has {', '.join(self.models)}")
-        schema = response_schema(self.dimension, self.manifest.vector_dtype)
-        parts = []
-        for part in self.manifest.responses[model]:
-            table = read_part(self.path, part, ["row", *names], schema)
-            rows = table.column("row").to_numpy()
-            if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
-                where = self.path / part.path
-                raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
-            parts.append((rows, table))
-        return parts
+        return self.manifest.responses[model]
+
+    def _checked_rows(self, part: PartFile, table: pa.Table) -> Rows:
+        rows: Rows = table.column("row").to_numpy()
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
+            where = self.path / part.path
+            raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
+        return rows
+
+    def _status_codes(self, model: str, column: pa.ChunkedArray) -> NDArray[np.int8]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.index_in(column, value_set=pa.array(STATUSES))
+        if found.null_count:
+            odd = column.filter(pc.is_null(found))[0].as_py()
+            raise BankError(f"{self.path}: an answer of {model} is {odd!r}; upgrade jisi, or build it with --force")
+        codes: NDArray[np.int8] = found.to_numpy().astype(np.int8)
+        return codes
+
+
+def _questions(table: pa.Table) -> list[Question]:
+    columns = table.to_pydict()
+    rows = zip(*(columns[name] for name in _QUESTION), strict=True)
+    return [
+        Question(dataset, index, query, reference, grader, order, split)
+        for dataset, index, order, split, query, reference, grader in rows
+    ]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 import jisi_cli
+from jisi_cli.bank.addition import Addition, Texts, beyond
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Gathered, assign_split
+from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.lock import LOCK_NAME, exclusive
 from jisi_cli.bank.manifest import (
     MANIFEST_NAME,
@@ -28,13 +27,12 @@ from jisi_cli.bank.manifest import (
     model_folder,
     write_manifest,
 )
-from jisi_cli.bank.records import Question, Record
-from jisi_cli.bank.tables import query_schema, response_schema, vector_column, write_part
-from jisi_cli.bank.vectors import OnProgress, VectorSource, has_response
+from jisi_cli.bank.tables import query_schema, response_schema, write_part
+from jisi_cli.bank.vectors import OnProgress, VectorSource
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import BankError, InputError
 
-_BUILDING = ".building"
+BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
 
 
@@ -76,22 +74,6 @@ class BuildReport:
     embedded: int
     truncated: int
     conflicts: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Addition:
-    """What goes into the bank beyond what it holds; answers as (row, record), by model."""
-
-    questions: list[Question]
-    answers: dict[str, list[tuple[int, Record]]]
-    known: int = 0
-    conflicts: list[str] = field(default_factory=list)
-
-    def texts(self) -> Iterator[str]:
-        """Everything that needs a vector."""
-        yield from (question.query for question in self.questions)
-        for answers in self.answers.values():
-            yield from (record.response or "" for _, record in answers if has_response(record))
 
 
 def build_bank(
@@ -137,14 +119,14 @@ def write_bank(
     if old is not None:
         require_embedder(path, old.manifest.embedder, vectors.spec)
     remove_unnamed_parts(path, old.manifest if old else None)
-    addition = _beyond(old, gathered, options)
-    embedded = vectors.prepare(addition.texts(), path / _BUILDING, on_progress)
+    addition = beyond(old, gathered, options.split)
+    embedded = vectors.prepare(Texts(addition), path / BUILDING, on_progress)
     manifest = _write(path, old, addition, vectors, options, sources)
     remove_unnamed_parts(path, manifest)
-    shutil.rmtree(path / _BUILDING, ignore_errors=True)
+    shutil.rmtree(path / BUILDING, ignore_errors=True)
     return BuildReport(
         manifest=manifest,
-        questions=len(addition.questions),
+        questions=len(addition.new),
         answers={model: len(answers) for model, answers in addition.answers.items()},
         known=addition.known,
         embedded=embedded,
@@ -186,48 +168,10 @@ def check_target(path: Path, options: BuildOptions) -> None:
             raise InputError(f"{path} holds other files ({stranger}); name an empty or a new folder")
 
 
-def _beyond(old: Bank | None, gathered: Gathered, options: BuildOptions) -> _Addition:
-    """Sort out what the bank lacks: new questions, and answers to old and new ones."""
-    known_questions = {question.key: (row, question) for row, question in enumerate(old.questions)} if old else {}
-    new = _marked(old, [question for question in gathered.questions if question.key not in known_questions], options)
-    changed = {
-        question.key
-        for question in gathered.questions
-        if question.key in known_questions and known_questions[question.key][1].query != question.query
-    }
-    addition = _Addition(new, {})
-    addition.conflicts = [f"{dataset}/{index}: the bank has another text for it" for dataset, index in sorted(changed)]
-    rows = {key: row for key, (row, _) in known_questions.items() if key not in changed}
-    rows |= {question.key: len(known_questions) + place for place, question in enumerate(new)}
-    for model, records in gathered.answers.items():
-        status = old.answers(model).status if old and model in old.models else None
-        wanted = [(rows[key], record) for key, record in records.items() if key in rows and record.status != "missing"]
-        fresh = [
-            (row, record)
-            for row, record in wanted
-            if status is None or row >= len(status) or status[row] not in ("ok", "unscored")
-        ]
-        addition.known += len(wanted) - len(fresh)
-        if fresh:
-            addition.answers[model] = sorted(fresh, key=lambda pair: pair[0])
-    if not addition.answers and old is None:
-        raise InputError("there is no recorded answer to build a bank from; check the sources and the filters")
-    return addition
-
-
-def _marked(old: Bank | None, new: Sequence[Question], options: BuildOptions) -> list[Question]:
-    """Mark train and test: as asked; else a bank keeps its own rule for rows that carry no mark."""
-    rule, rows = options.split, new
-    if rule is None and old is not None and old.manifest.split is not None:
-        rule, rows = old.manifest.split, [question for question in new if question.split is None]
-    marks = assign_split(rows, rule.fraction, rule.seed) if rule is not None else {}
-    return [marks.get(question.key, question) for question in new]
-
-
 def _write(
     path: Path,
     old: Bank | None,
-    addition: _Addition,
+    addition: Addition,
     vectors: VectorSource,
     options: BuildOptions,
     sources: Sequence[Source],
@@ -235,11 +179,14 @@ def _write(
     dtype = old.manifest.vector_dtype if old else options.vector_dtype
     queries = old.manifest.queries if old else ()
     responses = dict(old.manifest.responses) if old else {}
-    if addition.questions:
-        first_row = old.manifest.rows if old else 0
-        queries = (*queries, _write_questions(path, addition.questions, first_row, vectors, dtype))
+    width = vectors.spec.dimension or 0
+    if len(addition.new):
+        tables = addition.question_tables(old.manifest.rows if old else 0, vectors, dtype)
+        queries = (*queries, write_part(path, ".", "queries", query_schema(width, dtype), tables))
     for model, answers in addition.answers.items():
-        responses[model] = (*responses.get(model, ()), _write_answers(path, model, answers, vectors, dtype))
+        tables = answers.tables(model, vectors, dtype)
+        part = write_part(path, model_folder(model), "part", response_schema(width, dtype), tables)
+        responses[model] = (*responses.get(model, ()), part)
     manifest = Manifest(
         embedder=vectors.spec,
         vector_dtype=dtype,
@@ -252,37 +199,6 @@ def _write(
     )
     write_manifest(path, manifest)
     return manifest
-
-
-def _write_questions(
-    path: Path, questions: Sequence[Question], first_row: int, vectors: VectorSource, dtype: VectorDtype
-) -> PartFile:
-    import pyarrow as pa
-
-    unit = vectors.queries(questions)
-    names = ("dataset", "index", "order", "split", "query", "reference", "grader")
-    columns = {name: [getattr(question, name) for question in questions] for name in names}
-    schema = query_schema(unit.shape[1], dtype)
-    rows = range(first_row, first_row + len(questions))
-    table = pa.table({"row": rows, **columns, "vector": vector_column(unit, dtype)}, schema=schema)
-    return write_part(path, ".", "queries", table)
-
-
-def _write_answers(
-    path: Path, model: str, answers: Sequence[tuple[int, Record]], vectors: VectorSource, dtype: VectorDtype
-) -> PartFile:
-    import pyarrow as pa
-
-    records = [record for _, record in answers]
-    rows = vectors.responses(model, records)
-    names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "error", "response")
-    columns = {name: [getattr(record, name) for record in records] for name in names}
-    known = np.array([has_response(record) for record in records], dtype=bool)
-    table = pa.table(
-        {"row": [row for row, _ in answers], **columns, "vector": vector_column(rows, dtype, known)},
-        schema=response_schema(rows.shape[1], dtype),
-    )
-    return write_part(path, model_folder(model), "part", table)
 
 
 def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
@@ -312,5 +228,5 @@ def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
 
 def _is_ours(entry: Path) -> bool:
     name = entry.name
-    ours = name in (_BUILDING, LOCK_NAME, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
+    ours = name in (BUILDING, LOCK_NAME, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
     return ours or (name.startswith("queries") and name.endswith(".parquet"))

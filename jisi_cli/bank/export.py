@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jisi_cli.bank.gather import Gathered
+from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.records import Question, Record
 from jisi_cli.errors import InputError
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Status = Literal["ok", "missing", "failed", "unscored"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 Split = Literal["train", "test"]
+
+
+Key = tuple[str, str]
+"""What identifies a question: (dataset, index)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Question:
     split: Split | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """What identifies it."""
         return (self.dataset, self.index)
 
@@ -62,3 +67,8 @@ class Record:
     """The provider's own words where the status is `failed`."""
     order: int | None = None
     """Position within the dataset where the source records one as a number (the paper's "recorded index")."""
+
+
+def has_response(record: Record) -> bool:
+    """Whether there is text to embed."""
+    return bool(record.response and record.response.strip())

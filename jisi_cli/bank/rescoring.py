@@ -62,18 +62,20 @@ def _write_scores(bank: Bank, model: str, scores: Mapping[int, float | None]) ->
     status = ["unscored" if score is None else "ok" for score in given]
     table = _with_column(table, "status", pa.array(status, pa.string()))
     table = _with_column(table, "score", pa.array(given, pa.float64()))
-    return write_part(bank.path, model_folder(model), "part", table)
+    return write_part(bank.path, model_folder(model), "part", schema, [table])
 
 
 def _write_graders(bank: Bank, graders: Mapping[int, str]) -> PartFile:
     """Write the table of questions anew, with other graders."""
     import pyarrow as pa
 
-    table = _read(bank, bank.manifest.queries, query_schema(bank.dimension, bank.manifest.vector_dtype))
+    schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
+    table = _read(bank, bank.manifest.queries, schema)
     names = table.column("grader").to_pylist()
     for row, name in graders.items():
         names[row] = name
-    return write_part(bank.path, ".", "queries", _with_column(table, "grader", pa.array(names, pa.string())))
+    table = _with_column(table, "grader", pa.array(names, pa.string()))
+    return write_part(bank.path, ".", "queries", schema, [table])
 
 
 def _read(bank: Bank, parts: tuple[PartFile, ...], schema: pa.Schema) -> pa.Table:

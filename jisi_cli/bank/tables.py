@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 _VECTOR_LEAF = "vector.list.element"
 _ROW_GROUP = 8192
 """Rows per Parquet row group: few enough that a reader's memory stays bounded at 3584-wide vectors."""
+_PIECE = 1024
+"""Rows that are read at a time where little memory is to be used."""
+_ROW_GROUP_TEXT = 1 << 26
+"""Bytes of text in a row group."""
 
 _NEVER_NULL = frozenset({"row", "dataset", "index", "query", "status"})
 
@@ -93,27 +99,40 @@ def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floati
     return np.concatenate(parts) if parts else empty
 
 
-def write_part(bank: Path, folder: str, stem: str, table: pa.Table) -> PartFile:
+def row_groups(sizes: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield slices of rows that make one row group each, so that neither writer nor reader needs much memory.
+
+    Args:
+        sizes: Bytes of text in each row (n,).
+    """
+    start = 0
+    while start < len(sizes):
+        total = np.cumsum(sizes[start : start + _ROW_GROUP])
+        end = start + max(1, int(np.searchsorted(total, _ROW_GROUP_TEXT, side="right")))
+        yield slice(start, end)
+        start = end
+
+
+def write_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> PartFile:
     """Write an immutable part under a name that its contents decide; return how the manifest calls it.
 
     The file is complete and on disk under its final name, or not there at all.
-    """
-    import pyarrow.parquet as pq
 
+    Args:
+        bank: The bank's folder.
+        folder: The part's, inside it.
+        stem: How its name begins.
+        schema: Of every table.
+        tables: The rows, in pieces that are made as they are written.
+    """
     target_folder = bank / folder
     target_folder.mkdir(parents=True, exist_ok=True)
     temporary = target_folder / f".{stem}.{os.getpid()}.part"
-    leaves = [_VECTOR_LEAF if name == "vector" else name for name in table.column_names]
-    # Vectors are noise to a dictionary and to a compressor: plain pages are read several times as fast.
-    others = [leaf for leaf in leaves if leaf != _VECTOR_LEAF]
-    pq.write_table(
-        table,
-        temporary,
-        row_group_size=_ROW_GROUP,
-        compression={leaf: "none" if leaf == _VECTOR_LEAF else "zstd" for leaf in leaves},
-        use_dictionary=others,
-        write_statistics=others,
-    )
+    try:
+        rows = _write_tables(temporary, schema, tables)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     digest = file_sha256(temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
@@ -122,7 +141,25 @@ def write_part(bank: Path, folder: str, stem: str, table: pa.Table) -> PartFile:
     plain = stem == "queries" and not (bank / MANIFEST_NAME).exists()
     target = target_folder / (f"{stem}.parquet" if plain else f"{stem}-{digest[:12]}.parquet")
     temporary.replace(target)
-    return PartFile(target.relative_to(bank).as_posix(), table.num_rows, digest)
+    return PartFile(target.relative_to(bank).as_posix(), rows, digest)
+
+
+def _write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write tables one after another; return how many rows that were."""
+    import pyarrow.parquet as pq
+
+    leaves = [_VECTOR_LEAF if name == "vector" else name for name in schema.names]
+    # Vectors are noise to a dictionary and to a compressor: plain pages are read several times as fast.
+    others = [leaf for leaf in leaves if leaf != _VECTOR_LEAF]
+    compression = {leaf: "none" if leaf == _VECTOR_LEAF else "zstd" for leaf in leaves}
+    rows = 0
+    with pq.ParquetWriter(
+        path, schema, compression=compression, use_dictionary=others, write_statistics=others
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=_ROW_GROUP)
+            rows += table.num_rows
+    return rows
 
 
 def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schema) -> pa.Table:
@@ -131,6 +168,59 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
     Raises:
         BankError: The file is missing, truncated, or of another shape than the manifest says.
     """
+    with _opened(bank, part) as file:
+        table = _checked(bank, part, file.read(columns=columns), columns, required)
+        if table.num_rows != part.rows:
+            raise _other_than_said(bank, bank / part.path)
+        return table
+
+
+def read_pieces(bank: Path, part: PartFile, columns: list[str], required: pa.Schema) -> Iterator[pa.Table]:
+    """Yield some columns of a part, so many rows at a time that little memory is needed.
+
+    Raises:
+        BankError: The file is missing, truncated, or of another shape than the manifest says.
+    """
+    import pyarrow as pa
+
+    rows = 0
+    with _opened(bank, part) as file:
+        for batch in file.iter_batches(batch_size=_PIECE, columns=columns):
+            rows += batch.num_rows
+            yield _checked(bank, part, pa.Table.from_batches([batch]), columns, required)
+    if rows != part.rows:
+        raise _other_than_said(bank, bank / part.path)
+
+
+def read_rows(bank: Path, part: PartFile, rows: NDArray[np.intp], columns: list[str], required: pa.Schema) -> pa.Table:
+    """Read some columns of some rows of a part, of which only the row groups that hold them are touched.
+
+    Args:
+        bank: The bank's folder.
+        part: The part.
+        rows: Rows of the part, counted from 0, ascending.
+        columns: Names of columns.
+        required: The schema that they must have.
+
+    Raises:
+        BankError: The file is missing, truncated, or of another shape than the manifest says.
+    """
+    import pyarrow as pa
+
+    with _opened(bank, part) as file:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = np.searchsorted(ends, rows, side="right")
+        found = []
+        for group in np.unique(groups).tolist():
+            table = _checked(bank, part, file.read_row_group(group, columns=columns), columns, required)
+            found.append(table.take(rows[groups == group] - (ends[group] - sizes[group])))
+        return pa.concat_tables(found) if found else required.empty_table().select(columns)
+
+
+@contextlib.contextmanager
+def _opened(bank: Path, part: PartFile) -> Iterator[Any]:
+    """Open a part as a `ParquetFile`, and say in one line what is wrong with it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -139,10 +229,7 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
         file = pq.ParquetFile(path, memory_map=True)
         if file.metadata.num_rows != part.rows:
             raise _other_than_said(bank, path)
-        table = file.read(columns=columns)
-        # Bytes that are no text would come up as an error in whoever reads them.
-        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-        table.select(texts).validate(full=True)
+        yield file
     except FileNotFoundError:
         raise BankError(
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
@@ -150,10 +237,19 @@ def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schem
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
+
+
+def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], required: pa.Schema) -> pa.Table:
+    """Return a table that was read of a part, if it is what the schema says."""
+    import pyarrow as pa
+
+    # Bytes that are no text would come up as an error in whoever reads them.
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    table.select(texts).validate(full=True)
     wanted = pa.schema([required.field(name) for name in columns])
     has_gaps = any(table.column(name).null_count for name in table.column_names if name in _NEVER_NULL)
-    if table.num_rows != part.rows or not _same_fields(table.schema, wanted) or has_gaps:
-        raise _other_than_said(bank, path)
+    if not _same_fields(table.schema, wanted) or has_gaps:
+        raise _other_than_said(bank, bank / part.path)
     return table
 
 

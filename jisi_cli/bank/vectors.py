@@ -6,7 +6,8 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.records import Question, Record
+from jisi_cli.bank.records import Question, Record, has_response
 from jisi_cli.bank.vector_journal import VectorJournal
 from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError
@@ -48,11 +49,11 @@ class VectorSource(Protocol):
         """How many texts were too long for the embedder and were cut."""
         ...
 
-    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+    def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Make sure that every text has its vector; return how many had to be embedded.
 
         Args:
-            texts: Questions and responses, in any order, with repetitions.
+            texts: Questions and responses, in any order, with repetitions; they need not fit into memory.
             folder: Where progress is kept, so that a killed build goes on.
             on_progress: Told how far it is.
         """
@@ -65,11 +66,6 @@ class VectorSource(Protocol):
     def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
         ...
-
-
-def has_response(record: Record) -> bool:
-    """Whether there is text to embed."""
-    return bool(record.response and record.response.strip())
 
 
 class EmbeddedVectors:
@@ -93,17 +89,20 @@ class EmbeddedVectors:
         """How many texts were too long for the embedder and were cut."""
         return self._embedder.truncated
 
-    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+    def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed the texts that the journal lacks; return how many that were.
 
         Texts of similar length go together, which is what makes a batch fast.
         """
         with VectorJournal(folder / _journal_name(self.spec), self._dimension) as journal:
             self._journal = journal
-            missing = sorted(journal.missing(texts), key=len)
-            total, done = sum(map(len, missing)), 0
+            lengths = array("q")
+            missing = journal.missing(_measured(texts, lengths))
+            sizes = np.array(lengths, dtype=np.int64)[missing]
+            missing = missing[np.argsort(sizes, kind="stable")]
+            total, done = int(sizes.sum()), 0
             for start in range(0, len(missing), _CHUNK):
-                chunk = missing[start : start + _CHUNK]
+                chunk = [texts[place] for place in missing[start : start + _CHUNK].tolist()]
                 journal.append(chunk, self._embedder.embed(chunk))
                 done += sum(map(len, chunk))
                 if on_progress is not None:
@@ -166,13 +165,14 @@ class GivenVectors:
         """Unknown for vectors that were given, so nothing is claimed."""
         return 0
 
-    def prepare(self, texts: Iterable[str], folder: Path, on_progress: OnProgress | None = None) -> int:
+    def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed nothing."""
         return 0
 
     def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
         """Return unit rows (n, d)."""
-        return _checked(self._query[[self._row(q.dataset, q.index, q.order) for q in questions]], "queries")
+        vectors = self._query[[self._row(q.dataset, q.index, q.order) for q in questions]]
+        return _checked(vectors, "queries", lambda place: questions[place])
 
     def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
@@ -182,7 +182,8 @@ class GivenVectors:
         vectors = np.array(self._response[rows, self._columns[model]])
         known = np.array([has_response(record) for record in records], dtype=bool)
         vectors[~known] = 0
-        _checked(vectors[known], f"responses of {model}")
+        given = np.flatnonzero(known)
+        _checked(vectors[given], f"responses of {model}", lambda place: records[given[place]])
         return vectors
 
     def _row(self, dataset: str, index: str, order: int | None) -> int:
@@ -243,18 +244,29 @@ def _refuse_a_bomb(path: Path) -> None:
         raise ValueError(f"it would unfold to {unfolded >> 20} MiB")
 
 
+def _measured(texts: Iterable[str], lengths: array[int]) -> Iterator[str]:
+    for text in texts:
+        lengths.append(len(text))
+        yield text
+
+
 def _journal_name(spec: EmbedderSpec) -> str:
     """Return a file name that two embedders never share."""
     text = json.dumps(spec.to_json(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16] + ".vectors"
 
 
-def _checked(vectors: NDArray[np.floating], what: str) -> NDArray[np.floating]:
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=-1)
+def _checked(
+    vectors: NDArray[np.floating], what: str, about: Callable[[int], Question | Record]
+) -> NDArray[np.floating]:
+    parts = (vectors[start : start + _CHUNK].astype(np.float64) for start in range(0, len(vectors), _CHUNK))
+    norms = np.concatenate([np.empty(0), *(np.linalg.norm(part, axis=-1) for part in parts)])
     # float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth.
     wrong = np.flatnonzero(~(np.abs(norms - 1) < 5e-3))
     if len(wrong):
+        where = about(int(wrong[0]))
         raise InputError(
-            f"the given vectors of {what} are not unit vectors (row {wrong[0]} has norm {norms[wrong[0]]:g})"
+            f"the given vectors of {what} are not unit vectors ({where.dataset}/{where.index} has norm "
+            f"{norms[wrong[0]]:g})"
         )
     return vectors

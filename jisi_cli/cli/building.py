@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank, check_target, require_embedder, write_bank
+from jisi_cli.bank.build import (
+    BUILDING,
+    BuildOptions,
+    BuildReport,
+    build_bank,
+    check_target,
+    require_embedder,
+    write_bank,
+)
 from jisi_cli.bank.export import write_jisi
-from jisi_cli.bank.gather import Gathered, Selection, gather
+from jisi_cli.bank.gather import Selection, gather
+from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.lock import exclusive
@@ -125,8 +134,9 @@ def _read_answers(request: BuildRequest, problems: Problems) -> tuple[Gathered, 
                 counts[place] += 1
                 yield record
 
-    gathered = gather(records(), Selection(_set(request.models), _set(request.datasets), request.limit))
-    _check_selection(request, set(gathered.answers), {question.dataset for question in gathered.questions})
+    selection = Selection(_set(request.models), _set(request.datasets), request.limit)
+    gathered = gather(records(), selection, request.bank / BUILDING)
+    _check_selection(request, set(gathered.answers), gathered.datasets)
     described = zip(request.sources, formats, counts, strict=True)
     return gathered, [Source(path.name, format, _content_hash(path), number) for path, format, number in described]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Gathered
+from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.records import Question
 from jisi_cli.config import Price
 from jisi_cli.embedders.protocol import Embedder
@@ -125,13 +125,14 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
         source: What it was read from.
         prices: List prices, for answers without recorded dollars.
     """
-    questions = gathered.questions
+    questions = list(gathered.questions)
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
     recorded: _Recorded = {}
     scores = np.full((len(questions), len(models)), np.nan)
     for place, model in enumerate(models):
         for row, question in enumerate(questions):
-            record = gathered.answers.get(model, {}).get(question.key)
+            answers = gathered.answers.get(model)
+            record = None if answers is None else answers.get(question.key)
             if record is None:
                 recorded[question.key, model] = _MISSING
                 continue

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.bank.gather import assign_split
-from jisi_cli.bank.records import Question
 from jisi_cli.bank.split import paper_split, recorded_order
 
 PAPER = {60: 18, 750: 225, 198: 60, 2158: 648, 1055: 317, 121: 37, 3000: 900, 4326: 1298, 500: 150}
@@ -68,19 +67,14 @@ def test_every_row_has_a_role_and_the_share_is_rounded_down(count: int, fraction
     assert roles.count("train") == int(fraction * count)
 
 
-def questions(dataset: str, indices: list[str], orders: list[int | None] | None = None) -> list[Question]:
-    found = orders or [None] * len(indices)
-    return [Question(dataset, index, f"{index}?", order=order) for index, order in zip(indices, found, strict=True)]
-
-
 @given(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, min_size=1), st.randoms())
 def test_a_dataset_s_split_depends_on_no_neighbour_and_no_order(datasets: list[str], chance: random.Random) -> None:
-    alone = assign_split(questions("b", [str(n) for n in range(40)]), 0.7, 42)
-    rows = [row for name in {*datasets, "b"} for row in questions(name, [str(n) for n in range(40)])]
-    chance.shuffle(rows)
-    together = assign_split(rows, 0.7, 42)
-    assert {key: question for key, question in together.items() if key[0] == "b"} == alone
-    assert [together["b", str(n)].split for n in range(40)] == paper_split(40, 0.7, 42)
+    alone = assign_split([("b", str(n)) for n in range(40)], [None] * 40, 0.7, 42)
+    keys = [(name, str(n)) for name in {*datasets, "b"} for n in range(40)]
+    chance.shuffle(keys)
+    together = assign_split(keys, [None] * len(keys), 0.7, 42)
+    assert {key: role for key, role in together.items() if key[0] == "b"} == alone
+    assert [together["b", str(n)] for n in range(40)] == paper_split(40, 0.7, 42)
 
 
 def test_numbers_are_ordered_as_numbers() -> None:

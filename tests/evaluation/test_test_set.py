@@ -12,7 +12,8 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import Gathered, gather
+from jisi_cli.bank.gather import gather
+from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.records import Record
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.config import Price

@@ -221,7 +221,7 @@ def journal(folder: Path, data: bytes) -> None:
     path = folder / "a.vectors"
     path.write_bytes(data)
     with VectorJournal(path, 8) as entries:
-        missing = entries.missing(["a", "b"])
+        missing = [("a", "b")[place] for place in entries.missing(["a", "b"]).tolist()]
         entries.append(missing, np.ones((len(missing), 8), np.float32))
         entries.vectors(["a", "b"])
 

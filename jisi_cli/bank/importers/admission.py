@@ -37,20 +37,23 @@ def admitted(located: Iterable[Located], on_problem: OnProblem) -> Iterator[Reco
     A second answer of one model to one question is dropped, and so is an answer to another text under
     the same (dataset, index): both would make the bank depend on the order of files.
     """
-    questions: dict[tuple[str, str], int] = {}
-    answered: set[tuple[str, str, str]] = set()
+    questions: dict[tuple[str, str], tuple[int, int]] = {}
+    bits: dict[str, int] = {}
     for place, record in located:
         question = (record.dataset, record.index)
-        # Hashes, because a set of benchmarks holds hundreds of megabytes of questions.
+        # Hashes, because a set of benchmarks holds hundreds of megabytes of questions; one bit a model, because it
+        # may hold millions of answers.
         fingerprint = hash(record.query)
-        if questions.setdefault(question, fingerprint) != fingerprint:
+        known, answered = questions.get(question, (fingerprint, 0))
+        bit = bits.setdefault(record.model, 1 << len(bits))
+        if known != fingerprint:
             on_problem(place.problem(f"another question already has the index {record.index} in {record.dataset}"))
-        elif (*question, record.model) in answered:
+        elif answered & bit:
             on_problem(
                 place.problem(
                     f"a second answer of {record.model} to {record.dataset} {record.index}; the first is kept"
                 )
             )
         else:
-            answered.add((*question, record.model))
+            questions[question] = (known, answered | bit)
             yield record
