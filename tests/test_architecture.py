@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "jisi_cli"
 # A room may import the rooms before it, never one after it.
 ROOMS = [
     "errors",
+    "large_imports",
     "paths",
     "config",
     "hyperparameters",

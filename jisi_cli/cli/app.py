@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import sys
 from pathlib import Path
@@ -98,4 +99,8 @@ def main() -> None:
         if getattr(sys, name) is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-    app()
+    try:
+        app()
+    finally:
+        # Nothing is left to collect, but Python would look at every object once more, for a second after LiteLLM.
+        gc.freeze()

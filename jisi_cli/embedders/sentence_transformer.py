@@ -19,6 +19,7 @@ from jisi_cli.embedders.model_folder import ModelFolder
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.token_window import SpecialTokens, TokenWindow
 from jisi_cli.errors import InputError
+from jisi_cli.large_imports import uncollected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,8 +178,9 @@ def load_quietly(path: Path, device: str | None) -> SentenceTransformer:
         InputError: It cannot be loaded.
     """
     with quiet():
-        from safetensors import SafetensorError
-        from sentence_transformers import SentenceTransformer
+        with uncollected():
+            from safetensors import SafetensorError
+            from sentence_transformers import SentenceTransformer
 
         unusable = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError)
         try:

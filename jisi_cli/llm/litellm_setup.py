@@ -8,6 +8,8 @@ import warnings
 from functools import cache
 from typing import Any
 
+from jisi_cli.large_imports import uncollected
+
 
 @cache
 def load_litellm() -> Any:  # noqa: ANN401 - a module without types
@@ -18,7 +20,8 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     """
     # Read at import: without it, importing LiteLLM downloads a price map.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm
+    with uncollected():
+        import litellm
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False

@@ -1,0 +1,44 @@
+"""Large imports without the collector: it works as before afterwards, and has nothing of theirs to look through."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from jisi_cli.large_imports import uncollected
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_as_it_was_whatever_happens_within(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(ImportError), uncollected():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+
+
+def test_garbage_that_is_made_later_is_collected() -> None:
+    with uncollected():
+        pass
+    ring: list[object] = []
+    ring.append(ring)
+    del ring
+    assert gc.collect() > 0
+
+
+def test_litellm_is_out_of_the_collectors_sight() -> None:
+    """How much there is to look through decides how long Python takes to end."""
+    script = (
+        "import gc; from jisi_cli.llm.litellm_setup import load_litellm; load_litellm(); print(len(gc.get_objects()))"
+    )
+    kept, everything = (
+        int(subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout)
+        for line in (script, script.replace("print(", "gc.unfreeze(); print("))
+    )
+    assert kept < everything / 20
