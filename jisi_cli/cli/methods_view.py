@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.methods.registry import METHODS, MethodInfo, method_info
+from jisi_cli.methods.catalogue import METHODS, MethodInfo, method_info
 
 
 def show_methods(out: Output, *, as_json: bool) -> None:
