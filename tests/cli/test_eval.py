@@ -268,6 +268,9 @@ def test_list_methods_names_them_all_without_a_bank() -> None:
     document = jisi("eval", "--list-methods", "--json").json
     assert [info["name"] for info in document] == [*METHODS, "model:NAME"]
     assert all(info["description"] and info["needs"] and info["source"] for info in document)
+    trained = {info["name"] for info in document if info["training_seconds"] is not None}
+    assert trained >= {"embedllm", "zooter", "model-sat", "routerdc", "routellm", "graphrouter", "avengers"}
+    assert not trained & {"knn", "jisi", "moa", "majority-voting", "model:NAME"}
 
 
 # What training and scoring took.
