@@ -87,7 +87,17 @@ def test_a_module_imports_only_rooms_before_its_own(path: Path) -> None:
 
 
 def test_methods_never_import_each_other() -> None:
-    shared = {"protocol", "registry", "factories", "decision", "aggregation_prompt", "asking", "ranked", "consensus"}
+    shared = {
+        "protocol",
+        "registry",
+        "catalogue",
+        "factories",
+        "decision",
+        "aggregation_prompt",
+        "asking",
+        "ranked",
+        "consensus",
+    }
     shared |= {"panel", "similarity", "bleu", "plurality", "tuning", "references_prompt", "synthesis", "choosing"}
     shared |= {"agent_factories", "price_weight"}
     shared |= {"router_factories", "examples", "trained_state", "training", "clusters", "descent", "contrasts"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.methods.registry import METHODS, MethodInfo, method_info
+from jisi_cli.methods.catalogue import METHODS, MethodInfo, method_info
 
 
 def show_methods(out: Output, *, as_json: bool) -> None:
@@ -21,7 +21,9 @@ def show_methods(out: Output, *, as_json: bool) -> None:
         Column("source"),
     ]
     out.table(columns, [[info.name, info.description, info.needs, _training(info), info.source] for info in infos])
-    out.note("training: seconds on 2,000 questions and 10 models with two cores; what was trained is kept")
+    out.note(
+        "training: about how much processor time it takes on 2,000 questions and 10 models; what was trained is kept"
+    )
 
 
 def _training(info: MethodInfo) -> str:

@@ -57,11 +57,16 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
 @contextmanager
 def training_bar(out: Output, name: str, *, trains: bool) -> Iterator[OnProgress | None]:
     """Show how far the training of a method is; nothing for one without training."""
-    if not trains:
+    if not trains or not out.moves:
         yield None
         return
-    with counted(out, f"training {name}") as on_step:
-        yield on_step
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    # Not every training counts its steps; then the time alone shows that it goes on.
+    columns = (TextColumn("training {task.description}"), BarColumn(), TextColumn("{task.fields[steps]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, steps="")
+        yield lambda done, total: bar.update(task, completed=done, total=total, steps=f"{done:,}/{total:,}")
 
 
 @contextmanager

@@ -72,6 +72,8 @@ def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
     ]
     rows = []
     for report in reports:
+        if set(report.modes) == {"needs-live"}:
+            continue  # it was not tried, so that there is nothing to say but that
         calls = "–" if report.calls is None else f"{report.calls:.2f}"
         support = "" if report.support_size is None else f"{report.support_size:.0f}"
         modes = ", ".join(f"{mode} {share:.0%}" for mode, share in report.modes.items())

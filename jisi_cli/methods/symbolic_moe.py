@@ -60,10 +60,9 @@ class Keywords:
 
         self._count = count
         vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)
-        analyse = vectorizer.build_analyzer()
+        self._analyse = vectorizer.build_analyzer()
         # Without a single word there is nothing to learn, and scikit-learn refuses.
-        self._analyse = analyse
-        self._vectorizer: Any = vectorizer.fit(texts) if any(analyse(text) for text in texts) else None
+        self._vectorizer: Any = vectorizer.fit(texts) if any(map(self._analyse, texts)) else None
         self._words = [] if self._vectorizer is None else self._vectorizer.get_feature_names_out().tolist()
 
     def of(self, texts: Sequence[str]) -> list[list[str]]:
@@ -74,9 +73,8 @@ class Keywords:
         return [self._heaviest(row.indices.tolist(), row.data.tolist()) for row in weights]
 
     def read(self, text: str) -> list[str]:
-        """Return the known words of a list that somebody else wrote, each once, in its order."""
-        known = set(self._words)
-        return [word for word in dict.fromkeys(self._analyse(text)) if word in known]
+        """Return the words of a list that somebody else wrote, without stop words, each once, in its order."""
+        return list(dict.fromkeys(self._analyse(text)))
 
     def _heaviest(self, columns: Sequence[int], weights: Sequence[float]) -> list[str]:
         ranked = sorted((-weight, self._words[column]) for column, weight in zip(columns, weights, strict=True))
@@ -139,7 +137,8 @@ class SymbolicMixture:
         if reply is None:
             return None
         # Whatever is thought aloud before it, the list is the last line.
-        keywords = self._keywords.read(reply.text.strip().splitlines()[-1])[: self._settings.keywords]
+        named = self._keywords.read(reply.text.strip().splitlines()[-1])
+        keywords = [word for word in named if word in self._profiles][: self._settings.keywords]
         return Panel.of_best(self._by_skill(keywords), self._settings.experts) if keywords else None
 
     def _by_skill(self, keywords: Sequence[str]) -> tuple[str, ...]:

@@ -232,6 +232,8 @@ def test_all_takes_everything_that_a_replay_can_do_and_lists_what_needs_calls(ba
     (moa,) = [row for row in rows if row[0] == "moa"]
     assert moa[1:] == ["–"] * 4 + ["needs", "--live"]
     assert re.search(r"need --live, for calls that were not recorded: .*moa, moa-lite", run.stderr)
+    # What was not tried cost nothing and took no time.
+    assert not [row for part in run.stdout.split("\n\n")[1:] for row in part.splitlines() if row.startswith("moa ")]
     says_one_error(jisi("eval", bank, "--method", "moa"), 2, "`moa` needs live calls; add --live")
     # A curve is of what can be scored.
     curve = jisi("eval", bank, "--method", "all", "--curve", "-q")
@@ -266,6 +268,9 @@ def test_list_methods_names_them_all_without_a_bank() -> None:
     document = jisi("eval", "--list-methods", "--json").json
     assert [info["name"] for info in document] == [*METHODS, "model:NAME"]
     assert all(info["description"] and info["needs"] and info["source"] for info in document)
+    trained = {info["name"] for info in document if info["training_seconds"] is not None}
+    assert trained >= {"embedllm", "zooter", "model-sat", "routerdc", "routellm", "graphrouter", "avengers"}
+    assert not trained & {"knn", "jisi", "moa", "majority-voting", "model:NAME"}
 
 
 # What training and scoring took.
@@ -297,7 +302,7 @@ def test_other_train_rows_are_trained_on_anew(bank: Path) -> None:
 
 def test_training_shows_how_far_it_is_on_a_terminal_alone(bank: Path) -> None:
     run = on_a_terminal(100, "eval", bank, "--method", "routerdc", moving=True)
-    assert re.search(r"training routerdc\W+(\d+)/1000", run.stdout)
+    assert re.search(r"training routerdc\W+[\d,]+/1,000 0:00:\d\d", run.stdout)
     again = jisi("eval", bank, "--method", "routerdc")
     assert "training routerdc" not in again.stderr + again.stdout
 

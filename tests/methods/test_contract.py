@@ -16,6 +16,7 @@ from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.llm.answer import Pool
 from jisi_cli.methods.protocol import Method, Outcome, Query, Silent
 from jisi_cli.methods.registry import METHODS, make_method, method_info
+from jisi_cli.methods.training import Training
 from tests.methods.synthetic import Setting, WritingPool, setting
 
 NAMES = [name for name, info in METHODS.items() if info.factory] + ["model:c"]
@@ -244,6 +245,13 @@ def test_a_method_that_needs_something_else_says_so() -> None:
         make_method("oracle", context)
     with pytest.raises(InputError, match="needs prices"):
         make_method("cheapest", replace(context, costs=np.full(4, np.nan)))
+
+
+@every_method
+def test_a_method_says_that_it_trains_where_it_does(name: str) -> None:
+    training = Training()
+    make_method(name, replace(setting().context, training=training))
+    assert training.trained == method_info(name).trains
 
 
 def test_every_method_says_what_it_is_what_it_needs_and_where_it_is_from() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.methods.planted import planted, rankings
+from tests.methods.planted import chance_bound, planted, rankings
 from tests.methods.synthetic import setting
 
 
@@ -39,6 +39,10 @@ def test_131_questions_are_looked_at() -> None:
     assert rankings("embedllm-knn", given.context, given.tests.queries) == [
         slow_ranking(query.vector, given.context.bank, 131) for query in given.tests.queries
     ]
+
+
+def test_labels_without_structure_give_chance() -> None:
+    assert planted(shuffled=True).share_right("embedllm-knn") < chance_bound(5, 400)
 
 
 def test_it_finds_which_model_is_right_where() -> None:
