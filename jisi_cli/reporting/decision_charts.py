@@ -157,9 +157,7 @@ def scores(decision: Decision, settings: Hyperparameters, usage: Sequence[tuple[
         "near questions that the model solved."
     )
     if threshold is not None:
-        note += (
-            f" From the dashed line on, t = {threshold:g}, scores of stage 2 have their model's response aggregated."
-        )
+        note += f" Responses of models whose stage 2 reaches the dashed line, t = {threshold:g}, are aggregated."
     return Chart("Scores", note, spec, header, rows, open=True)
 
 
