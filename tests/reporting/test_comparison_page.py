@@ -141,6 +141,7 @@ def test_a_growing_pool_is_drawn_by_its_size(results: Results):
     grown = {f"knn · {size} models": results_of("knn", scores, 0.001) for size, scores in ((5, [1, 0]), (6, [1, 1]))}
     chart = growth(compared(grown))
     assert chart is not None and chart.rows == (("5", "50.00"), ("6", "100.00"))
+    assert tiles(compared(grown), grown)[0].value == "+50.00 points"
     assert growth(compared(results)) is None
 
 
