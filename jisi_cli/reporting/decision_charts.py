@@ -56,11 +56,14 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
 
     rows = tuple(_neighbour_row(rank, near, decision.models) for rank, near in enumerate(neighbours[:_ROWS], start=1))
     filtered = any(near.kept is not None for near in neighbours)
-    note = "The nearest questions of the bank from left to right, and below each which models solved it."
+    note = (
+        "The nearest questions of the bank from left to right, and below each which models solved it; the table has their "
+        "texts."
+    )
     if filtered:
         note += " Pale ones were dropped by the filter of stage 2."
     header = ("", "similarity", "question", "solved by", "dataset", *(("filter",) if filtered else ()))
-    return Chart("Nearest questions", note, spec if bars else None, header, rows, open=True)
+    return Chart("Nearest questions", note, spec if bars else None, header, rows)
 
 
 def _neighbour_row(rank: int, near: Neighbour, models: Sequence[str]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def headline(reports: Sequence[MethodReport]) -> str:
     found = difference_to(best, BASELINE)
     if found is not None and verdict(found) == "better" and not equal:
         return f"{best.name} wins with {percent(top)} %"
-    unclear = ", but not clearly ahead" if found is not None and verdict(found) == _UNCLEAR else ""
+    unclear = ", but not clearly" if found is not None and verdict(found) == _UNCLEAR else ""
     return f"{best.name} leads with {percent(top)} %{shared}{unclear}"
 
 

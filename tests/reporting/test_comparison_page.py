@@ -56,7 +56,7 @@ def test_the_leaderboard_has_the_averages_best_first_with_differences_and_prices
 
 def test_a_lead_whose_interval_holds_0_is_said_to_be_unclear(reports: list[MethodReport], results: Results):
     assert leaderboard(reports).rows[0][6] == "no clear difference"
-    assert headline(reports) == "jisi-router leads with 75.00 %, but not clearly ahead"
+    assert headline(reports) == "jisi-router leads with 75.00 %, but not clearly"
     assert "no clear difference" in tiles(reports, results)[0].note
 
 
