@@ -57,8 +57,7 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
     rows = tuple(_neighbour_row(rank, near, decision.models) for rank, near in enumerate(neighbours[:_ROWS], start=1))
     filtered = any(near.kept is not None for near in neighbours)
     note = (
-        "The nearest questions of the bank from left to right, and below each which models solved it; the table has their "
-        "texts."
+        "The nearest questions of the bank from left to right, and which models solved them; the table has their texts."
     )
     if filtered:
         note += " Pale ones were dropped by the filter of stage 2."
