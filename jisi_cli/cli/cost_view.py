@@ -110,12 +110,12 @@ def _show_totals(summary: Summary, out: Output) -> None:
 
 
 def _amounts(groups: Sequence[Totals], rows: int) -> Picture | None:
-    """Return what was paid as bars, or where nothing was, what the cache saved; None where there is but one group."""
+    """Return what was paid as bars, or else what the cached calls would cost; None where there is but one group."""
     if len(groups) < 2:
         return None
     title, values = "paid", [totals.known_cost_usd for totals in groups]
     if not any(values):
-        title, values = "saved", [totals.cached_list_cost_usd for totals in groups]
+        title, values = "would cost", [totals.cached_list_cost_usd for totals in groups]
     # The total has no bar: beside it every other would be short.
     padded: list[float | None] = [*values, *[None] * (rows - len(values))]
     return Picture(title, lambda width: bars(padded, width))

@@ -208,14 +208,15 @@ def _show(session: Session, decision: Decision, data: dict[str, Any]) -> None:
 
 def show_neighbours(out: Output, neighbours: list[dict[str, Any]], *, stderr: bool = False) -> None:
     """Write the nearest support queries, what the filter made of them, and who solved them."""
-    columns = [Column("similarity", right=True), Column("mixed", right=True), Column("kept"), Column("dataset")]
-    columns += [Column("question", shrink=True), Column("solved by", shrink=True)]
+    filtered = any(found["mixed"] is not None for found in neighbours)
+    columns = [Column("similarity", right=True)]
+    columns += [Column("mixed", right=True), Column("kept")] if filtered else []
+    columns += [Column("dataset"), Column("question", shrink=True), Column("solved by", shrink=True)]
     rows = []
     for found in neighbours:
-        mixed = "" if found["mixed"] is None else f"{found['mixed']:.3f}"
-        kept = "yes" if found["kept"] else "" if found["mixed"] is None else "no"
+        stage = [f"{found['mixed']:.3f}", "yes" if found["kept"] else "no"] if filtered else []
         solved = ", ".join(found["solved_by"]) or "nobody"
-        rows.append([f"{found['similarity']:.3f}", mixed, kept, found["dataset"], one_line(found["query"], 60), solved])
+        rows.append([f"{found['similarity']:.3f}", *stage, found["dataset"], one_line(found["query"], 60), solved])
     out.table(columns, rows, stderr=stderr)
 
 

@@ -22,6 +22,8 @@ _CHARACTER = 5.8
 
 _CONFIG: Spec = {
     "background": "transparent",
+    # The page names each chart as one image and has its figures in a table.
+    "aria": False,
     # Measured in Liberation Sans, which has the widths of Arial and Helvetica: what page.css sets the text in.
     "font": "sans-serif",
     "view": {"stroke": None},

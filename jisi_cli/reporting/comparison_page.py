@@ -52,7 +52,7 @@ def comparison_page(
 def _charts(
     reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result]], known: Sequence[str]
 ) -> list[Chart]:
-    charts = [leaderboard(reports), cost_against_quality(reports), profile(reports), growth(reports)]
+    charts = [growth(reports), leaderboard(reports), cost_against_quality(reports), profile(reports)]
     charts += [selection(reports), modes(reports)]
     if known:
         charts += [

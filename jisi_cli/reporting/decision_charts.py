@@ -56,11 +56,13 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
 
     rows = tuple(_neighbour_row(rank, near, decision.models) for rank, near in enumerate(neighbours[:_ROWS], start=1))
     filtered = any(near.kept is not None for near in neighbours)
-    note = "The nearest questions of the bank from left to right, and below each which models solved it."
+    note = (
+        "The nearest questions of the bank from left to right, and which models solved them; the table has their texts."
+    )
     if filtered:
         note += " Pale ones were dropped by the filter of stage 2."
     header = ("", "similarity", "question", "solved by", "dataset", *(("filter",) if filtered else ()))
-    return Chart("Nearest questions", note, spec if bars else None, header, rows, open=True)
+    return Chart("Nearest questions", note, spec if bars else None, header, rows)
 
 
 def _neighbour_row(rank: int, near: Neighbour, models: Sequence[str]) -> tuple[str, ...]:
@@ -157,9 +159,7 @@ def scores(decision: Decision, settings: Hyperparameters, usage: Sequence[tuple[
         "near questions that the model solved."
     )
     if threshold is not None:
-        note += (
-            f" From the dashed line on, t = {threshold:g}, scores of stage 2 have their model's response aggregated."
-        )
+        note += f" Responses of models whose stage 2 reaches the dashed line, t = {threshold:g}, are aggregated."
     return Chart("Scores", note, spec, header, rows, open=True)
 
 

@@ -48,7 +48,7 @@ def decision_page(
             _margin(decision),
             _switch(decision, settings),
         ],
-        charts=[scores(decision, settings, written), neighbourhood(decision, neighbours), support(decision, settings)],
+        charts=[neighbourhood(decision, neighbours), scores(decision, settings, written), support(decision, settings)],
         origin=origin,
     )
     return render(page)
@@ -92,7 +92,8 @@ def _switch(decision: Decision, settings: Hyperparameters) -> Tile:
         return Tile(
             "Switch", "open", f"the candidates' responses decide between routing and aggregating; {_PROBE} asks them"
         )
-    chosen = len(decision.aggregatees)
+    # Not to be broken into lines.
+    chosen, t = len(decision.aggregatees), f"t\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{settings.t:g}"
     if chosen == 1:
-        return Tile("Switch", "route", f"no other model scores within t = {settings.t:g} of the best")
-    return Tile("Switch", "aggregate", f"{chosen} models score within t = {settings.t:g} of the best")
+        return Tile("Switch", "route", f"no other model scores within {t} of the best")
+    return Tile("Switch", "aggregate", f"{chosen} models score within {t} of the best")

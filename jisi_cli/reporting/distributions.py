@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.results import Result
@@ -74,7 +75,7 @@ def margins(results: Results, method: str) -> Chart | None:
 def reliability(results: Results, methods: Sequence[str]) -> Chart | None:
     """Return what the scores promised of the models that answered, against how often those were right.
 
-    Questions are put into bins of equal size by what was promised.
+    Questions are put into bins of about equal size by what was promised.
     """
     bins = [line for method in methods for line in _bins(method, results[method])]
     shown = list(dict.fromkeys(line["method"] for line in bins))[:_PANELS]
@@ -114,14 +115,24 @@ def _bins(method: str, rows: Sequence[Result]) -> list[Spec]:
     ]
     if len(pairs) < 2 * _PER_BIN:
         return []
-    pairs.sort()
+    promises, outcomes = np.array(pairs).T
     found = []
-    for part in np.array_split(np.array(pairs), min(_BINS, len(pairs) // _PER_BIN)):
-        promised, observed = (float(value) for value in part.mean(axis=0))
+    for part in _parts(promises):
+        observed = float(outcomes[part].mean())
         low, high = _wilson(observed, len(part))
-        line = {"method": method, "promised": promised, "observed": observed, "low": low, "high": high}
-        found.append({**line, "questions": len(part)})
+        line = {"method": method, "promised": float(promises[part].mean()), "observed": observed}
+        found.append({**line, "low": low, "high": high, "questions": len(part)})
     return found
+
+
+def _parts(promises: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Return rows in bins of about equal size by what was promised; equal promises are never parted."""
+    order = np.argsort(promises, kind="stable")
+    ordered = promises[order]
+    cuts = [part[-1] for part in np.array_split(ordered, min(_BINS, len(ordered) // _PER_BIN))]
+    # Were ties parted by their order in the file, or worse by their outcome, bins would differ by nothing else.
+    ends = np.unique(np.searchsorted(ordered, cuts, side="right"))
+    return [part for part in np.split(order, ends) if len(part)]
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:

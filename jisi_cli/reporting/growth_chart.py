@@ -9,6 +9,9 @@ from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.reporting.charts import PALETTE, Chart, Room, Spec, columns_of, fitted, number
 from jisi_cli.reporting.formats import percent
 
+_LABELLED = 16
+"""Sizes up to which each has room for its number."""
+
 
 def growth(reports: Sequence[MethodReport]) -> Chart | None:
     """Return averages by the number of models; None where no pool grew."""
@@ -30,7 +33,7 @@ def growth(reports: Sequence[MethodReport]) -> Chart | None:
 
     rows = tuple((str(size), *(cells.get((method, size), "–") for method in methods)) for size in sizes)
     note = "Avg while models are added to the pool one by one, in the order that --grow was given."
-    return Chart("A growing pool", note, spec, ("models", *methods), rows)
+    return Chart("Growth", note, spec, ("models", *methods), rows)
 
 
 def _spec(values: list[Spec], methods: list[str], sizes: list[int], room: Room) -> Spec:
@@ -40,7 +43,9 @@ def _spec(values: list[Spec], methods: list[str], sizes: list[int], room: Room) 
         "scale": {"domain": methods, "range": list(PALETTE[: len(methods)])},
         "legend": {"columns": columns_of(methods, room)},
     }
-    x = number("models", "models in the pool", values=sizes, format="d", grid=False)
+    x = number(
+        "models", "models in the pool", values=sizes, format="d", grid=False, labelOverlap=len(sizes) > _LABELLED
+    )
     spec = {
         "data": {"values": values},
         "mark": {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 70}},

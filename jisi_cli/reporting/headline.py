@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jisi_cli.evaluation.experiments import grown
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.statistics import Averages, Difference
@@ -49,7 +50,7 @@ def headline(reports: Sequence[MethodReport]) -> str:
     found = difference_to(best, BASELINE)
     if found is not None and verdict(found) == "better" and not equal:
         return f"{best.name} wins with {percent(top)} %"
-    unclear = ", but not clearly ahead" if found is not None and verdict(found) == _UNCLEAR else ""
+    unclear = ", but not clearly" if found is not None and verdict(found) == _UNCLEAR else ""
     return f"{best.name} leads with {percent(top)} %{shared}{unclear}"
 
 
@@ -70,6 +71,9 @@ def tiles(reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result
 
 def _by_how_much(reports: Sequence[MethodReport], best: MethodReport, single: MethodReport | None) -> Tile:
     title = "By how much"
+    size = grown(best.name)
+    if size is not None and best.averages is not None:
+        return _growth(reports, *size, best.averages.average)
     found = difference_to(best, BASELINE)
     if found is not None:
         says = {"better": "clearly better", "worse": "clearly worse"}.get(verdict(found), _UNCLEAR)
@@ -81,6 +85,14 @@ def _by_how_much(reports: Sequence[MethodReport], best: MethodReport, single: Me
         note = "nothing beats the best single model" + (f"; the next is {signed(-lead)} points away" if lead else "")
         return Tile(title, "no gain", note)
     return Tile(title, "unknown", f"{BASELINE} was not run on these questions, or not on all of them")
+
+
+def _growth(reports: Sequence[MethodReport], method: str, models: int, average: float) -> Tile:
+    """Return what the winner gained while its pool grew."""
+    sizes = [(grown(report.name), report.averages.average) for report in reports if report.averages]
+    fewest, then = min((found[1], mean) for found, mean in sizes if found is not None and found[0] == method)
+    note = f"more than {method} has with {fewest} of these {models} models"
+    return Tile("By how much", f"{signed(average - then)} points", note)
 
 
 def _called(single: MethodReport | None) -> str:

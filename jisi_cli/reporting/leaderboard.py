@@ -79,7 +79,7 @@ def _wide(values: list[Spec], room: Room, bold: str | None) -> Spec:
     axis = {**rows["axis"], "minExtent": extent, "maxExtent": extent, "labelLimit": extent - 8}
     bare = {**rows, "axis": {**axis, "labels": False, "minExtent": 0, "maxExtent": 0}}
     rows = {**rows, "axis": axis}
-    panels = [_averages(values, rows, int(free * 0.36) if compared else free - 20)]
+    panels = [_averages(values, rows, int(free * 0.36) if compared else free + 20)]
     if compared:
         panels.append(_differences(values, bare, int(free * 0.64)))
     panels.append(_prices(values, {**bare, "axis": None}))

@@ -68,6 +68,11 @@ def _shares(title: str, note: str, values: Sequence[Share], part: str) -> Chart:
     return Chart(title, note, spec if data else None, ("of", part, "share"), rows)
 
 
+def _colour(part: str, parts: list[str]) -> int:
+    """Return the place of a colour: a mode has its own on every page."""
+    return _MODES.index(part) if set(parts) <= set(_MODES) else parts.index(part)
+
+
 def _spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
     x = {
         "field": "share",
@@ -81,7 +86,7 @@ def _spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
     colour = {
         "field": "part",
         "type": "nominal",
-        "scale": {"domain": parts, "range": list(PALETTE[: len(parts)])},
+        "scale": {"domain": parts, "range": [PALETTE[_colour(part, parts)] for part in parts]},
         "legend": {"columns": columns_of(parts, room), "symbolType": "square"},
     }
     spec = {

@@ -35,6 +35,8 @@ function questionDialog(data) {
     const asked = ++latest;
     back.disabled = place === 0;
     next.disabled = place === rows.length - 1;
+    // A button that cannot be pressed any more would take the focus with it.
+    if (document.activeElement === document.body) body.focus();
     title.textContent = `${names[datasets[at]]} / ${indices[at]}`;
     const number = Math.floor(at / chunk);
     if (!chunks.has(number)) chunks.set(number, unpack(`chunk-${number}`));
@@ -117,6 +119,8 @@ function questionDialog(data) {
       place = at;
       made.showModal();
       show();
+      // Where the arrow keys are heard, and scroll.
+      body.focus();
     },
   };
 }
