@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,4 +99,11 @@ def main() -> None:
         if getattr(sys, name) is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:
+        # Before the command began, or once more while it was ending.
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    finally:
+        # All is said and kept: whoever is still in a hurry gets no traceback of Python's own ending.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -166,7 +166,9 @@ class Provider:
         client = self._clients.get((api_base, api_key))
         if client is None:
             self._http = self._http or lenient_client()
-            client = openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=self._http)
+            # From version 3 on, openai's types name httpx2's client alone; it takes httpx's, too.
+            http: Any = self._http
+            client = openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=http)
             self._clients[api_base, api_key] = client
         return client
 
