@@ -6,9 +6,13 @@ import ctypes
 import os
 import random
 import resource
+import signal
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 
 def no_more_than(size: int) -> None:
@@ -52,3 +56,36 @@ def closed(*numbers: int) -> None:
     for number in numbers:
         os.close(number)
         setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+
+
+_FILE_EVENTS = frozenset(
+    {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect", "socket.connect"}
+    | {"fcntl.flock", "fcntl.lockf"}
+)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def killed_before(number: int | None, tally: Path) -> None:
+    """Kill this process just before one of the calls by which it changes files or meets others.
+
+    Args:
+        number: Which call, from 1; None for none.
+        tally: A file that gets a byte for every such call.
+    """
+    file, seen = os.open(tally, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), count(1)
+
+    def step() -> None:
+        os.write(file, b".")
+        if next(seen) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _FILE_EVENTS or (event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES):
+            step()
+
+    def fsync(number: int, sync: Callable[[int], None] = os.fsync) -> None:
+        step()
+        sync(number)
+
+    os.fsync = fsync
+    sys.addaudithook(hook)
