@@ -12,13 +12,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.llm.answer import PriceSource, Role, TokensSource
-from jisi_cli.paths import data_folder
+from jisi_cli.paths import data_folder, own_file
 
 _VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -89,7 +90,7 @@ class Ledger:
     """The ledger in one file; opened on first use.
 
     Args:
-        path: The SQLite file; its folder is made readable by its owner alone if it is new.
+        path: The SQLite file; what is new of it can be read by its owner alone.
         warn: Receives one note when the ledger cannot be written; the calls go on.
     """
 
@@ -123,13 +124,13 @@ class Ledger:
         if not self.path.exists():
             return
         where, values = ("WHERE run = ?", (run,)) if run is not None else ("", ())
+        query = f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id"
         try:
-            with self._lock, self._open() as connection:
-                found = connection.execute(
-                    f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id", values
-                ).fetchall()
+            with self._lock:
+                found = self._found(query, values)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{self.path} cannot be read as a ledger ({error}); move it away") from error
+            remedy = "make room or allow it, and try again" if _is_refused(error) else "move it away"
+            raise InputError(f"{self.path} cannot be read as a ledger ({error}); {remedy}") from error
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
 
@@ -139,6 +140,26 @@ class Ledger:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _found(self, query: str, values: tuple[str, ...]) -> list[Any]:
+        """Read rows, also where SQLite may not write the index that readers of a ledger share."""
+        try:
+            with self._open() as connection:
+                return connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            # What is not in the file itself yet would be missing.
+            if not _is_refused(error) or _size(self.path.with_name(f"{self.path.name}-wal")):
+                raise
+        address = f"{self.path.absolute().as_uri()}?immutable=1"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            self._check_version(connection)
+            return connection.execute(query, values).fetchall()
+
+    def _check_version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > _VERSION:
+            raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
+        return version
 
     def _entry(self, values: dict[str, Any]) -> LedgerEntry:
         for name, value in values.items():
@@ -151,12 +172,10 @@ class Ledger:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_file(self.path)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
+            version = self._check_version(connection)
             _write_ahead(connection)
             if version == 0:
                 with connection:
@@ -167,6 +186,20 @@ class Ledger:
             raise
         self._connection = connection
         return connection
+
+
+_REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the machine refuses to write, which is no fault of the file."""
+    code = getattr(error, "sqlite_errorcode", None)
+    # The lowest byte is the kind, what is above it the detail.
+    return isinstance(error, OSError) or (isinstance(code, int) and code & 0xFF in _REFUSALS)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _fits(name: str, value: object) -> bool:

@@ -28,3 +28,16 @@ def cache_folder() -> Path:
 def data_folder() -> Path:
     """Return the folder of the ledger (`JISI_DATA_HOME` moves it)."""
     return _folder("JISI_DATA_HOME", "data")
+
+
+def own_file(path: Path) -> None:
+    """Make a file that its owner alone can read, in a folder that is the owner's alone if it is new.
+
+    A file or a folder that is there already is left as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))

@@ -88,6 +88,7 @@ class Script:
         faults: What the first calls meet, in order; None stands for a call that goes well.
         every: Every this many calls (counted from 1) `every_fault` happens.
         every_fault: What happens then.
+        fails: Says of the messages of a call what it meets; None for a call that goes well.
         piece_delay: Seconds between the pieces of a stream.
         width: Components of an embedding.
     """
@@ -100,6 +101,7 @@ class Script:
     faults: Sequence[Fault | None] = ()
     every: int | None = None
     every_fault: Fault = Fault("status", status=500)
+    fails: Callable[[list[dict[str, Any]]], Fault | None] | None = None
     piece_delay: float = 0.0
     width: int = 8
 
@@ -244,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self._wait(script.delay):
             return
-        fault = _fault(script, number)
+        fault = _fault(request, script, number)
         if fault is not None and self._fails(fault, request, script, number):
             return
         if self.path.endswith("/embeddings"):
@@ -367,7 +369,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.flush_headers()
 
 
-def _fault(script: Script, number: int) -> Fault | None:
+def _fault(request: Request, script: Script, number: int) -> Fault | None:
+    if script.fails is not None:
+        return script.fails(request.body.get("messages") or [])
     if number <= len(script.faults):
         return script.faults[number - 1]
     if script.every is not None and number % script.every == 0:

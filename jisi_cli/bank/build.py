@@ -7,6 +7,7 @@ replaced last, in one step. A build that dies leaves the old bank, or none, and 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from jisi_cli.bank.manifest import (
 from jisi_cli.bank.tables import query_schema, response_schema, write_part
 from jisi_cli.bank.vectors import OnProgress, VectorSource
 from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, JisiError
 
 BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
@@ -113,7 +114,27 @@ def write_bank(
     sources: Sequence[Source] = (),
     on_progress: OnProgress | None = None,
 ) -> BuildReport:
-    """Do what `build_bank` does, for a caller that holds the bank's lock (`exclusive`)."""
+    """Do what `build_bank` does, for a caller that holds the bank's lock (`exclusive`).
+
+    Raises:
+        JisiError: The machine refuses to write, as on a full disk; the bank is as it was.
+    """
+    try:
+        return _write_bank(path, gathered, vectors, options, sources, on_progress)
+    except OSError as error:
+        # An open file that cannot be written does not say its name.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise JisiError(f"{path} cannot be written ({reason}); make room or allow it, and run it again") from error
+
+
+def _write_bank(
+    path: Path,
+    gathered: Gathered,
+    vectors: VectorSource,
+    options: BuildOptions,
+    sources: Sequence[Source],
+    on_progress: OnProgress | None,
+) -> BuildReport:
     check_target(path, options)
     old = Bank(path) if options.append else None
     if old is not None:

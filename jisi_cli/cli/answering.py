@@ -7,17 +7,20 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
+
 from jisi_cli.cli.live_view import AnswerView, view_for
 from jisi_cli.cli.output import Output, count, dollars
 from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
-from jisi_cli.errors import ExitCode
+from jisi_cli.errors import ExitCode, NoAnswerError
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.jisi import Aggregation, JiSi
-from jisi_cli.methods.protocol import Call, Method, Outcome
+from jisi_cli.methods.protocol import Call, Method, Outcome, Query
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.methods.training import Training
+from jisi_cli.methods.unrouted import answer_unrouted
 
 _NEIGHBOURS = 5
 _SEED = 42
@@ -65,6 +68,8 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     for call in outcome.calls:
         if not call.answer.ok:
             out.warn(f"{call.answer.model} did not answer: {call.answer.error or 'it returned nothing'}")
+    for words in outcome.missing:
+        out.warn(words)
     if request.explain and not request.as_json:
         _explain(session, outcome)
     out.note(_footer(outcome, seconds))
@@ -76,7 +81,14 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
 
 async def _answer(session: Session, request: AskRequest, view: AnswerView, other: Method[Any] | None) -> Outcome:
     started = time.perf_counter()
-    (query,) = session.queries([request.text], request.system)
+    try:
+        (query,) = session.queries([request.text], request.system)
+    except NoAnswerError as error:
+        # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
+        query = Query(request.text, np.zeros(0, np.float32), request.system)
+        async with session.pool(view.called) as pool:
+            asked = pool.about(query=request.text)
+            return await answer_unrouted(session.arrays, query, asked, view, request.sampling(), str(error))
     embedded = time.perf_counter()
     method = _jisi(session, request) if other is None else other
     (plan,) = method.plan([query])
@@ -175,6 +187,7 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
         "seconds": seconds,
         "steps": outcome.seconds,
         "stopped_by_budget": outcome.stopped_by_budget,
+        "missing": list(outcome.missing),
         "calls": [_call_to_json(call) for call in outcome.calls],
         "decision": decision.to_json(_NEIGHBOURS if request.explain else 0, described) if decision else None,
         "settings": session.settings.to_json() if request.method.startswith("jisi") else None,

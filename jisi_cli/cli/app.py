@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,6 +102,11 @@ def main() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     try:
         app()
+    except KeyboardInterrupt:
+        # Before the command began, or once more while it was ending.
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     finally:
+        # All is said and kept: whoever is still in a hurry gets no traceback of Python's own ending.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Nothing is left to collect, but Python would look at every object once more, for a second after LiteLLM.
         gc.freeze()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import JisiError
+from jisi_cli.paths import own_file
 
 Warn = Callable[[str], None]
 """Receives a note for the user, in one line."""
@@ -84,7 +85,7 @@ class JsonCache:
 
 
 def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
-    """Open the cache in a folder, which is made readable by its owner alone if it is new.
+    """Open the cache in a folder; what is new of it can be read by its owner alone.
 
     Nothing is ever evicted: an answer that was paid for stays until the folder is deleted. Several
     processes may hold it open at once.
@@ -96,8 +97,9 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
     import diskcache
 
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_what_is_not_ours(folder)
+        # SQLite gives the files beside its database the rights of the database.
+        own_file(folder / "cache.db")
         rows = diskcache.Cache(
             str(folder),
             disk=_json_disk(),

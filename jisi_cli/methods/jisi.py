@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.embedders.protocol import Embedder
-from jisi_cli.errors import BudgetError
+from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Answer, Pool, Sampling
@@ -98,7 +98,7 @@ class JiSi:
         run = _Run(self, query, plan, pool, listener)
         await run.probe()
         if not run.answers:
-            raise run.asker.nobody()
+            raise run.embedder_failure or run.asker.nobody()
         second = run.decide()
         return run.decision(second, second.aggregatees), tuple(run.asker.calls)
 
@@ -113,6 +113,7 @@ class _Run:
         self.answers: dict[int, Answer] = {}
         self.vectors: dict[int, NDArray[np.floating]] = {}
         self.unembedded: dict[int, Answer] = {}
+        self.embedder_failure: JisiError | None = None
         self.asked: list[int] = []
         self.seconds: dict[str, float] = {}
 
@@ -169,11 +170,12 @@ class _Run:
         return self._outcome(self.answers[group.members[0]], "consensus", reason, second, group.members)
 
     def without_vectors(self) -> Outcome | None:
-        """Let the best-ranked candidate answer when the budget left no room to embed any; None when none answered."""
+        """Let the best-ranked candidate answer when no response could be embedded; None when none answered."""
         found = next((model for model in self.first.candidates if model in self.unembedded), None)
         if found is None:
             return None
-        reason = "the budget left no room to embed the responses; this is the first candidate's"
+        why = "the budget left no room to embed the responses" if self.asker.stopped else "no response was embedded"
+        reason = f"{why}; this is the first candidate's"
         return self._outcome(self.unembedded[found], "fallback", reason, None, [found])
 
     async def ask_the_rest(self) -> Outcome:
@@ -213,9 +215,13 @@ class _Run:
             # Embedding is pure computation: in a thread it overlaps with the calls still out.
             try:
                 vector = (await asyncio.to_thread(self.method.embedder.embed, [answer.text]))[0]
-            except BudgetError as error:
+            except (BudgetError, NoAnswerError) as error:
                 # The answer is paid for, but without a vector it cannot take part in the decision.
-                self.asker.stopped, self.unembedded[model] = error, answer
+                self.unembedded[model] = answer
+                if isinstance(error, BudgetError):
+                    self.asker.stopped = error
+                else:
+                    self.embedder_failure = error
                 return
         self.answers[model], self.vectors[model] = answer, vector
 
@@ -270,7 +276,15 @@ class _Run:
             decision=self.decision(second, used),
             seconds=dict(self.seconds),
             stopped_by_budget=self.asker.stopped is not None,
+            missing=self._missing(),
         )
+
+    def _missing(self) -> tuple[str, ...]:
+        """Say whose responses were left out of the decision because the embedder failed."""
+        if self.embedder_failure is None:
+            return ()
+        left_out = ", ".join(self.names[model] for model in self.first.candidates if model in self.unembedded)
+        return (f"{self.embedder_failure}; left out of the decision: {left_out}",)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

@@ -63,6 +63,7 @@ class Outcome:
         seconds: Wall time per step.
         stopped_by_budget: Whether a call was not made because it did not fit the budget.
         references: Models whose responses an aggregation was made from, best first, where no decision names them.
+        missing: What did not work besides the calls that failed, a sentence each.
     """
 
     answer: Answer
@@ -73,6 +74,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_by_budget: bool = False
     references: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

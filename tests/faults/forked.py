@@ -6,14 +6,16 @@ whose processes these resemble.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -44,11 +46,18 @@ class Forked:
 
     Args:
         process: The process.
-        said: The folder of what it writes to stdout and stderr.
+        streams: The ends of the pipes that are its stdout and stderr.
     """
 
-    def __init__(self, process: ForkServerProcess, said: Path) -> None:
-        self._process, self._said = process, said
+    def __init__(self, process: ForkServerProcess, streams: tuple[Connection, Connection]) -> None:
+        self._process = process
+        self._said = (bytearray(), bytearray())
+        self._readers = [
+            threading.Thread(target=_read_to_end, args=pair, daemon=True)
+            for pair in zip(streams, self._said, strict=True)
+        ]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def returncode(self) -> int | None:
@@ -63,8 +72,10 @@ class Forked:
         self._process.join(timeout)
         if self._process.exitcode is None:
             self.kill()
-            raise subprocess.TimeoutExpired("jisi", timeout, *self._words())
-        return self._words()
+            raise subprocess.TimeoutExpired("jisi", timeout, *self.said())
+        for reader in self._readers:
+            reader.join(_SECONDS)
+        return self.said()
 
     def send_signal(self, number: int) -> None:
         if self._process.exitcode is None and self._process.pid is not None:
@@ -83,12 +94,13 @@ class Forked:
         """Wait until something has happened to a command that is still at work."""
         end = time.monotonic() + _SECONDS
         while not happened():
-            assert self.poll() is None, self._words()
-            assert time.monotonic() < end, self._words()
+            assert self.poll() is None, self.finish()
+            assert time.monotonic() < end, self.said()
             time.sleep(0.01)
 
-    def _words(self) -> tuple[str, str]:
-        out, err = ((self._said / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
+    def said(self) -> tuple[str, str]:
+        """Return what it has written so far."""
+        out, err = (bytes(said).decode(errors="replace") for said in self._said)
         return out, err
 
 
@@ -103,26 +115,39 @@ def start(
         env: Its environment.
         prepare: Called in the new process before the command runs.
     """
-    said = Path(tempfile.mkdtemp(prefix="said-", dir=folder))
-    for name in ("stdout", "stderr"):
-        (said / name).touch()
     words = ["jisi", *map(str, arguments)]
-    process = _context.Process(target=_run, args=(words, dict(env or environment(folder)), said, prepare))
+    (out, out_end), (err, err_end) = _context.Pipe(duplex=False), _context.Pipe(duplex=False)
+    process = _context.Process(target=_run, args=(words, dict(env or environment(folder)), (out_end, err_end), prepare))
     process.start()
-    return Forked(process, said)
+    out_end.close()
+    err_end.close()
+    return Forked(process, (out, err))
 
 
-def _run(words: list[str], variables: dict[str, str], said: Path, prepare: Prepare | None) -> None:
+def _read_to_end(stream: Connection, said: bytearray) -> None:
+    with stream:
+        while piece := os.read(stream.fileno(), 65536):
+            said += piece
+
+
+def _run(
+    words: list[str], variables: dict[str, str], streams: tuple[Connection, Connection], prepare: Prepare | None
+) -> None:
     from jisi_cli.cli.app import main
 
     os.environ.clear()
     os.environ.update(variables)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        file = os.open(said / name, os.O_WRONLY)
-        os.dup2(file, number)
-        os.close(file)
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream.fileno(), number)
+        stream.close()
     sys.argv = words
     if prepare is not None:
         prepare()
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    # multiprocessing ends a process without what Python does at the end, such as closing databases.
+    gc.collect()
+    raise SystemExit(code)

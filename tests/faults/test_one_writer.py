@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,23 @@ from jisi_cli.bank.bank import Bank
 from tests.bank.making import everything
 from tests.cli.commands import (
     build_small_bank,
-    finish,
     jisi,
     pool_file,
     recorded_answers,
     says_one_error,
-    start,
-    wait_for,
     write_lines,
 )
+from tests.faults import forked
+from tests.faults.forked import Forked
 from tests.faults.scene import EMBEDDER, cached_answers, write_questions
 from tests.loopback import Fault, Loopback
 
 MODELS = ("ada", "bob")
+
+
+def start(*arguments: str | Path) -> Forked:
+    """Start a command with the folders of this test."""
+    return forked.start(Path(), *arguments, env=os.environ)
 
 
 @pytest.fixture
@@ -40,12 +45,12 @@ def test_the_second_of_two_collections_into_one_bank_is_told_before_it_pays(
     first_source, second_source = (write_questions(tmp_path / f"{name}.jsonl", 4) for name in ("first", "second"))
     command = ("--call", "-o", tmp_path / "bank", "--config", pool, *EMBEDDER)
     first = start("bank", "build", first_source, *command)
-    wait_for(first, lambda: loopback.count() == 8 and cached_answers(tmp_path / "jisi_cache" / "answers") == 7)
+    first.until(lambda: loopback.count() == 8 and cached_answers(tmp_path / "jisi_cache" / "answers") == 7)
     second = jisi("bank", "build", second_source, *command)
     says_one_error(second, 3, "another build is at work", "wait for it or name another folder")
     assert loopback.count() == 8
     first.kill()
-    first.communicate()
+    first.finish()
     # What was answered is in the cache; only the call that hung is made again.
     assert jisi("bank", "build", second_source, *command).exit_code == 0
     assert loopback.count() == 9
@@ -59,7 +64,7 @@ def test_builds_that_extend_one_bank_wait_for_each_other_and_lose_nothing(tmp_pa
     started = [start("bank", "build", source, "-o", bank, "--append", "--json") for source in sources]
     while any(process.poll() is None for process in started):
         everything(Bank(bank))  # a reader finds a whole bank at any time
-    for run in map(finish, started):
+    for run in (process.finish() for process in started):
         assert run.exit_code == 0, run
         assert run.json["questions_added"] == 0
     assert sorted(Bank(bank).models) == ["ada", *names]
@@ -69,15 +74,14 @@ def test_a_build_that_waits_goes_on_when_the_other_is_killed(loopback: Loopback,
     bank = build_small_bank(tmp_path, {"ada": 12})
     questions = write_questions(tmp_path / "questions.jsonl", 2)
     holder = start("bank", "build", questions, "--call", "-o", bank, "--force", "--config", pool, *EMBEDDER)
-    wait_for(holder, lambda: loopback.count() == 4)
+    holder.until(lambda: loopback.count() == 4)
     source = write_lines(tmp_path / "more.jsonl", recorded_answers({"eve": 6}))
     waiting = start("bank", "build", source, "-o", bank, "--append")
-    assert waiting.stderr is not None
-    assert b"another build is at work" in waiting.stderr.readline()
+    waiting.until(lambda: "another build is at work" in waiting.said()[1])
     assert "eve" not in Bank(bank).models
     holder.kill()
-    holder.communicate()
-    assert finish(waiting).exit_code == 0
+    holder.finish()
+    assert waiting.finish().exit_code == 0
     assert Bank(bank).models == ("ada", "eve")
 
 
@@ -95,11 +99,11 @@ def test_the_second_of_two_evaluations_into_one_file_is_told_so(loopback: Loopba
     source, results = write_questions(tmp_path / "test.jsonl", 4), tmp_path / "results.jsonl"
     command = ("eval", source, "--bank", bank, "--config", pool, "--live", "--method", "model:ada,model:bob")
     first = start(*command, "--out", results)
-    wait_for(first, lambda: results.exists() and len(results.read_bytes().splitlines()) == 3)
+    first.until(lambda: results.exists() and len(results.read_bytes().splitlines()) == 3)
     second = jisi(*command, "--out", results)
     says_one_error(second, 2, "another `jisi eval` is writing it", "name another file with --out")
     first.kill()
-    first.communicate()
+    first.finish()
     assert jisi(*command, "--out", results).exit_code == 0
     assert len([json.loads(line) for line in results.read_text().splitlines()]) == 8
     assert loopback.count() == 9

@@ -49,6 +49,8 @@ Surface = Callable[[Path, bytes], None]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 MOST_SECONDS = 5.0
+"""Of the processor; waiting is for a case of its own, as a busy machine makes everybody wait."""
+MOST_WAITING = 60.0
 MOST_MEMORY = 500 * 2**20
 SPEC = EmbedderSpec("hashing:8", dimension=8)
 
@@ -331,7 +333,8 @@ def withstand(surface: Surface, data: bytes) -> bool:
         Exception: Whatever else than a `JisiError` the reading raised.
     """
     _whole_files()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, began = time.process_time(), time.monotonic()
     with tempfile.TemporaryDirectory() as name, watched(Path(name)):
         try:
             surface(Path(name), data)
@@ -340,8 +343,9 @@ def withstand(surface: Surface, data: bytes) -> bool:
             if not str(error).strip():
                 raise Broken("an error without words") from error
             read = False
-    if time.monotonic() - started > MOST_SECONDS:
-        raise Broken(f"it took {time.monotonic() - started:.0f} s")
+    worked, passed = time.process_time() - started, time.monotonic() - began
+    if worked > MOST_SECONDS or passed > MOST_WAITING:
+        raise Broken(f"it took {worked:.0f} s of the processor, {passed:.0f} s in all")
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     if grown > MOST_MEMORY:
         raise Broken(f"memory grew by {grown >> 20} MiB")

@@ -1,0 +1,91 @@
+"""What a process does to itself before a command runs, so that the command meets a fault of the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+
+def no_more_than(size: int) -> None:
+    """Let no file grow beyond some bytes, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def bound_by_permissions() -> None:
+    """Give up the superuser's right to write where permissions forbid it; nobody else has it."""
+    if os.geteuid():
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    version_3_of_this_process = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    no_capabilities = (ctypes.c_uint32 * 6)()
+    if libc.capset(version_3_of_this_process, no_capabilities):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def clock_that_jumps(seed: int) -> None:
+    """Let the time of day jump back and forth by days and years; time that only passes is left alone."""
+    import jisi_cli.ledger
+    import jisi_cli.llm.live
+
+    chance, now, calls = random.Random(seed), time.time, count()
+
+    def jumping() -> float:
+        return now() + chance.choice([0, -86_400, 86_400, -10 * 365 * 86_400, 50 * 365 * 86_400]) * (next(calls) % 3)
+
+    time.time = jumping
+
+    class Datetime(jisi_cli.llm.live.datetime):  # type: ignore[misc]
+        @classmethod
+        def now(cls, tz: object = None) -> Datetime:
+            return cls.fromtimestamp(jumping(), tz)
+
+    jisi_cli.llm.live.datetime = Datetime
+
+
+def closed(*numbers: int) -> None:
+    """Close standard streams, as a shell does with `>&-`; Python then starts without them."""
+    for number in numbers:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+
+
+_FILE_EVENTS = frozenset(
+    {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect", "socket.connect"}
+    | {"fcntl.flock", "fcntl.lockf"}
+)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def killed_before(number: int | None, tally: Path) -> None:
+    """Kill this process just before one of the calls by which it changes files or meets others.
+
+    Args:
+        number: Which call, from 1; None for none.
+        tally: A file that gets a byte for every such call.
+    """
+    file, seen = os.open(tally, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), count(1)
+
+    def step() -> None:
+        os.write(file, b".")
+        if next(seen) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _FILE_EVENTS or (event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES):
+            step()
+
+    def fsync(number: int, sync: Callable[[int], None] = os.fsync) -> None:
+        step()
+        sync(number)
+
+    os.fsync = fsync
+    sys.addaudithook(hook)
