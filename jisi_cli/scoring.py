@@ -305,7 +305,7 @@ def _column_sums(values: Floats) -> Floats:
     # with sigma a power of two and n + 2 <= 2^m, |x| <= 2^-m sigma, the part q = (sigma + x) - sigma is a multiple
     # of 2^-53 sigma, x - q is exact, and so is any sum of the q, because no partial sum exceeds sigma. What is left
     # is at most 2^-53 sigma; when nothing is left, the exact sum is that of the few sums of the parts.
-    rest, parts = values, list[Floats]()
+    rest, parts = values, [np.zeros(values.shape[1])]
     spread = math.ceil(math.log2(len(values) + 2))
     while rest.any():
         exponent = math.frexp(float(np.abs(rest).max()))[1] + spread
@@ -315,7 +315,7 @@ def _column_sums(values: Floats) -> Floats:
         high = (sigma + rest) - sigma
         parts.append(high.sum(axis=0))
         rest = rest - high
-    return np.array([math.fsum(column) for column in np.array(parts).reshape(len(parts), -1).T.tolist()])
+    return np.array([math.fsum(column) for column in np.stack(parts, axis=1).tolist()])
 
 
 def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
