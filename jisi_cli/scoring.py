@@ -39,7 +39,11 @@ class RowVectors(Protocol):
 _COMPAT_PROBES = 3
 _COMPAT_COST_OFFSET = 1e-8
 _SCAN_BYTES = 1 << 26
-_DOT_ROWS = 1024
+_DOT_NUMBERS = 1 << 16
+"""Numbers that are multiplied at a time: what fits into a processor's own cache, as float64."""
+_FEW_NUMBERS = 1000
+"""Fewer are added up one by one: it is faster then."""
+_MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,10 @@ class BankArrays:
     @cached_property
     def mean_scores(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
-        columns = (self.scores[self.present[:, j], j] for j in range(len(self.model_names)))
-        return np.array([math.fsum(column.tolist()) / len(column) if len(column) else 0.0 for column in columns])
+        counts = self.present.sum(axis=0)
+        sums = _column_sums(np.where(self.present, self.scores, 0.0))
+        means: Floats = np.divide(sums, counts, out=np.zeros(len(counts)), where=counts > 0)
+        return means
 
     @cached_property
     def longest_row(self) -> float:
@@ -277,6 +283,9 @@ def _weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hy
     present = bank.present[rows]
     weighted = np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0)
     sums = _column_sums(weighted)
+    complete = present.all(axis=0)
+    if complete.all() and settings.compat == "paper":
+        return sums
     total = math.fsum(weights.tolist())
     answered = _column_sums(np.where(present, weights[:, np.newaxis], 0.0))
     known = answered > 0
@@ -285,11 +294,28 @@ def _weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hy
         return means
     # x * total / total is not always x in floating point, and a complete bank must give the paper's sum.
     filled = np.divide(sums * total, answered, out=np.zeros_like(sums), where=known)
-    return np.where(present.all(axis=0), sums, filled)
+    return np.where(complete, sums, filled)
 
 
 def _column_sums(values: Floats) -> Floats:
-    return np.array([math.fsum(column) for column in values.T.tolist()])
+    """Sum each column (n, M), correctly rounded, as `math.fsum` does."""
+    if values.size < _FEW_NUMBERS or not np.isfinite(values).all():
+        return np.array([math.fsum(column) for column in values.T.tolist()])
+    # Rump, Ogita and Oishi, "Accurate floating-point summation part I" (SIAM J. Sci. Comput. 31, 2008), lemma 3.2:
+    # with sigma a power of two and n + 2 <= 2^m, |x| <= 2^-m sigma, the part q = (sigma + x) - sigma is a multiple
+    # of 2^-53 sigma, x - q is exact, and so is any sum of the q, because no partial sum exceeds sigma. What is left
+    # is at most 2^-53 sigma; when nothing is left, the exact sum is that of the few sums of the parts.
+    rest, parts = values, [np.zeros(values.shape[1])]
+    spread = math.ceil(math.log2(len(values) + 2))
+    while rest.any():
+        exponent = math.frexp(float(np.abs(rest).max()))[1] + spread
+        if not -900 < exponent < 1000 or len(parts) == _MOST_PARTS:
+            return np.array([math.fsum(column) for column in values.T.tolist()])
+        sigma = math.ldexp(1.0, exponent)
+        high = (sigma + rest) - sigma
+        parts.append(high.sum(axis=0))
+        rest = rest - high
+    return np.array([math.fsum(column) for column in np.stack(parts, axis=1).tolist()])
 
 
 def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
@@ -299,6 +325,8 @@ def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
         bank: The bank.
         scores: One score per model (M,).
     """
+    if len(set(scores.tolist())) == len(scores):
+        return tuple(np.argsort(-scores).tolist())  # no tie, so that the means over the whole bank are not needed
     keys = list(zip((-scores).tolist(), (-bank.mean_scores).tolist(), bank.model_names, strict=True))
     return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 
@@ -360,15 +388,19 @@ def _aggregatees(
 def _dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
     """Row-wise float64 dot products whose value depends on the two vectors alone, not on their company."""
     out = np.empty(len(rows))
-    for start in range(0, len(rows), _DOT_ROWS):
-        part = vectors[rows[start : start + _DOT_ROWS]]
+    step = max(2, _DOT_NUMBERS // max(1, len(vector)))
+    for start in range(0, len(rows), step):
+        part = vectors[rows[start : start + step]]
         if part.dtype == np.float16:
             part = part.astype(np.float32)  # exact, and the hardware's own step towards float64
-        # einsum sums each row on its own in an order that the width alone decides; BLAS would not.
-        out[start : start + _DOT_ROWS] = np.einsum("nd,d->n", part.astype(np.float64), vector)
+        # einsum sums each row on its own in an order that the width alone decides, which BLAS does not; but a single
+        # row wider than NumPy's buffer (8192) it sums in another order, so that one gets company.
+        pair = np.repeat(part, 2, axis=0) if len(part) == 1 else part
+        out[start : start + step] = np.einsum("nd,d->n", pair.astype(np.float64), vector)[: len(part)]
     return out
 
 
 def _parts(vectors: NDArray[np.floating], precision: type[np.floating]) -> Iterator[NDArray[np.floating]]:
-    for start in range(0, len(vectors), _DOT_ROWS):
-        yield vectors[start : start + _DOT_ROWS].astype(precision, copy=False)
+    step = max(1, 8 * _DOT_NUMBERS // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        yield vectors[start : start + step].astype(precision, copy=False)

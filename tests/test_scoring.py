@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from jisi_cli import scoring
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, limit_tokens
@@ -305,3 +306,38 @@ def test_no_row_is_longer_than_the_bound_on_rows(dtype: type[np.floating], scale
     bank = BankArrays(vectors, [], nothing, nothing, nothing.astype(bool), ())
     longest_squared = max(sum(Fraction(float(value)) ** 2 for value in row) for row in vectors)
     assert Fraction(bank.longest_row) ** 2 >= longest_squared
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 4),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1e300, -1e300, 5e-324, 0.1, -0.0]),
+             min_size=1, max_size=60),
+)  # fmt: skip
+def test_many_numbers_are_added_up_as_exactly_as_few(rows: int, models: int, numbers: list[float]) -> None:
+    values = np.resize(np.array(numbers), (rows, models))
+    try:
+        expected = [math.fsum(column) for column in values.T.tolist()]
+    except OverflowError:
+        return  # the sum itself is no float64
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_FEW_NUMBERS", 0)
+        assert scoring._column_sums(values).tolist() == expected
+
+
+def test_sums_that_cancel_are_exact_in_large_tables() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((4000, 3)) * 10.0 ** rng.integers(-12, 12, (4000, 3))
+    values = np.concatenate([values, -values[::-1], [[1e-30, 0.1, 3.0]]])
+    assert scoring._column_sums(values).tolist() == [1e-30, 0.1, 3.0]
+
+
+@pytest.mark.parametrize("width", [1, 3, 384, 8192, 8193, 10_000, 20_000])
+def test_a_similarity_depends_on_no_other_row(width: int) -> None:
+    rng = np.random.default_rng(width)
+    vectors, query = rng.standard_normal((40, width)).astype(np.float32), rng.standard_normal(width)
+    together = scoring._dots(vectors, np.arange(40), query)
+    alone = [scoring._dots(vectors, np.array([row]), query)[0] for row in range(40)]
+    some = scoring._dots(vectors, np.arange(3, 40, 9), query)
+    assert together.tolist() == alone
+    assert some.tolist() == together[3::9].tolist()

@@ -48,7 +48,7 @@ class NewAnswers:
 
         names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "error", "response")
         for part in row_groups(self.stored.sizes[self.which]):
-            records = [self.stored.record(which) for which in self.which[part].tolist()]
+            records = [self.stored.bare_record(which) for which in self.which[part].tolist()]
             found = vectors.responses(model, records)
             columns = {name: [getattr(record, name) for record in records] for name in names}
             known = np.array([has_response(record) for record in records], dtype=bool)

@@ -130,6 +130,13 @@ class Bank:
         places[order] = np.arange(len(rows))
         return [found[place] for place in places.tolist()]
 
+    def all_texts(self) -> Iterator[str]:
+        """Yield the texts of all questions, in bank order, without keeping them."""
+        schema = query_schema(self.dimension, self.manifest.vector_dtype)
+        for part in self.manifest.queries:
+            for table in read_pieces(self.path, part, ["query"], schema):
+                yield from table.column("query").to_pylist()
+
     @cached_property
     def train_rows(self) -> Rows:
         """Rows that decisions are drawn from: all that are not marked as test."""
@@ -207,6 +214,16 @@ class Bank:
             for row, text in zip(rows.tolist(), table.column("response").to_pylist(), strict=True):
                 texts[row] = text
         return texts
+
+    def blank_responses(self, model: str) -> NDArray[np.bool_]:
+        """Return where a model's response has no words, or where there is none (R,); the texts are read in pieces."""
+        blank = np.ones(self.rows, dtype=bool)
+        schema = response_schema(self.dimension, self.manifest.vector_dtype)
+        for part in self._parts_of(model):
+            for table in read_pieces(self.path, part, ["row", "response"], schema):
+                texts = table.column("response").to_pylist()
+                blank[self._checked_rows(part, table)] = [not (text or "").strip() for text in texts]
+        return blank
 
     def response_vectors(self, model: str) -> NDArray[np.floating]:
         """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response.

@@ -29,6 +29,7 @@ from jisi_cli.bank.manifest import (
     write_manifest,
 )
 from jisi_cli.bank.tables import query_schema, response_schema, write_part
+from jisi_cli.bank.vector_map import remove_maps
 from jisi_cli.bank.vectors import OnProgress, VectorSource
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import BankError, InputError, JisiError
@@ -226,6 +227,7 @@ def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     """Delete what builds that died or were replaced left behind."""
     if manifest is None and (path / MANIFEST_NAME).exists():
         return  # a bank that is about to be replaced stays readable until the new one is committed
+    remove_maps(path)
     named = {path / part.path for part in _all_parts(manifest)} if manifest else set()
     leftovers = (
         *path.glob("queries*.parquet"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import overload
 
@@ -100,25 +100,30 @@ class StoredAnswers(Mapping[Key, Record]):
 
     def record(self, which: int) -> Record:
         """Return the answer at that place among this model's."""
+        question = self._questions[int(self.places[which])]
+        answer = self.bare_record(which)
+        return replace(answer, query=question.query, reference=question.reference, grader=question.grader)
+
+    def bare_record(self, which: int) -> Record:
+        """Return the answer at that place without the texts that belong to its question."""
         row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
         response, prompt_tokens, completion_tokens, cost_usd, score, error = row
-        question = self._questions[int(self.places[which])]
+        place = int(self.places[which])
+        dataset, index = self._questions.keys[place]
         return Record(
-            dataset=question.dataset,
-            index=question.index,
-            query=question.query,
+            dataset=dataset,
+            index=index,
+            query="",
             model=self._model,
-            reference=question.reference,
             response=response,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             cost_usd=cost_usd,
             score=score,
             status=STATUSES[self.status[which]],
-            split=question.split,
-            grader=question.grader,
+            split=self._questions.splits[place],
             error=error,
-            order=question.order,
+            order=self._questions.orders[place],
         )
 
     def response(self, which: int) -> str:

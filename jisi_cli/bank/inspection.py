@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import AnswerColumns, Bank
+from jisi_cli.bank.records import STATUSES
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
 from jisi_cli.hyperparameters import Hyperparameters
 
 _SUPPORT_SAMPLE = 512
 """Questions from which the distribution of support-set sizes is drawn."""
+_SCAN_NUMBERS = 1 << 25
 _HISTOGRAM_STEPS = 32
 _ALMOST_ALL = 0.9
 
@@ -161,16 +163,15 @@ def _check_files(bank: Bank) -> None:
 
 def _rows_by_dataset(bank: Bank) -> dict[str, NDArray[np.intp]]:
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, question in enumerate(bank.questions):
-        rows[question.dataset].append(row)
+    for row, (dataset, _) in enumerate(bank.keys):
+        rows[dataset].append(row)
     return {name: np.array(places, dtype=np.intp) for name, places in sorted(rows.items())}
 
 
 def _dataset_sizes(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str, dict[str, int]]:
-    test = set(bank.test_rows.tolist())
     sizes = {}
     for name, rows in groups.items():
-        held_out = sum(row in test for row in rows.tolist())
+        held_out = int(np.isin(rows, bank.test_rows, assume_unique=True).sum())
         sizes[name] = {"train": len(rows) - held_out, "test": held_out}
     return sizes
 
@@ -178,11 +179,10 @@ def _dataset_sizes(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str,
 def _summary(bank: Bank, model: str, columns: AnswerColumns, groups: dict[str, NDArray[np.intp]]) -> ModelSummary:
     accuracy = {name: _mean(columns.scores[rows][columns.present[rows]]) for name, rows in groups.items()}
     known = [value for value in accuracy.values() if value is not None]
-    responses = bank.responses(model)
-    answered = np.isin(columns.status, ("ok", "unscored"))
-    empty = sum(answered[row] and not (text or "").strip() for row, text in enumerate(responses))
+    answered = np.isin(columns.status_codes, [STATUSES.index("ok"), STATUSES.index("unscored")])
+    empty = int((answered & bank.blank_responses(model)).sum())
     costs = columns.cost_usd[~np.isnan(columns.cost_usd)]
-    status = Counter(columns.status.tolist())
+    status = dict(zip(STATUSES, np.bincount(columns.status_codes, minlength=len(STATUSES)).tolist(), strict=True))
     return ModelSummary(
         model=model,
         accuracy=accuracy,
@@ -213,9 +213,11 @@ def _oracle(answers: dict[str, AnswerColumns], groups: dict[str, NDArray[np.intp
 
 
 def _repeated(bank: Bank) -> tuple[int, int]:
-    texts = [" ".join(question.query.casefold().split()) for question in bank.questions]
-    train = {texts[row] for row in bank.train_rows.tolist()}
-    return len(texts) - len(set(texts)), sum(texts[row] in train for row in bank.test_rows.tolist())
+    """Return how many questions repeat another's text, and how many test questions are also train questions."""
+    # Hashes, because the texts of a large bank need not fit into memory.
+    texts = np.fromiter((hash(" ".join(text.casefold().split())) for text in bank.all_texts()), np.int64, bank.rows)
+    leaks = np.isin(texts[bank.test_rows], texts[bank.train_rows])
+    return len(texts) - len(np.unique(texts)), int(leaks.sum())
 
 
 def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
@@ -223,10 +225,9 @@ def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
     if not len(train):
         return SupportSizes(0, 0, (0,) * 5, (), 0.0)
     sample = train[np.linspace(0, len(train) - 1, min(_SUPPORT_SAMPLE, len(train)), dtype=np.intp)]
-    similarities = bank.query_vectors[sample] @ bank.query_vectors[train].T
     others = max(1, len(train) - 1)
     sizes = []
-    for row, similarity in zip(sample.tolist(), similarities, strict=True):
+    for row, similarity in _similarities(bank, sample):
         left = np.delete(similarity, np.searchsorted(train, row)) if len(train) > 1 else similarity
         base = min(settings.n_base, len(left))
         kth = float(np.partition(left, len(left) - base)[len(left) - base])
@@ -235,6 +236,15 @@ def _support_sizes(bank: Bank, settings: Hyperparameters) -> SupportSizes:
     whole = sum(size > _ALMOST_ALL * others for size in sizes) / len(sizes)
     steps, _ = np.histogram(sizes, bins=_HISTOGRAM_STEPS)
     return SupportSizes(len(sizes), len(train), tuple(map(int, quantiles)), tuple(map(int, steps)), whole)
+
+
+def _similarities(bank: Bank, sample: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """Yield each row of a sample with its similarities to all train rows (N,), so many at a time as memory allows."""
+    vectors = bank.train_vectors
+    step = max(1, _SCAN_NUMBERS // len(vectors))
+    for start in range(0, len(sample), step):
+        rows = sample[start : start + step]
+        yield from zip(rows.tolist(), bank.vectors_of(rows) @ vectors.T, strict=True)
 
 
 def _warnings(

@@ -175,7 +175,7 @@ def _steps(outcome: Outcome) -> str:
 
 def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: float) -> dict[str, Any]:
     decision = outcome.decision
-    described = neighbours_of(session) if request.explain else ()
+    described = neighbours_of(session) if request.explain else None
     return {
         "query": request.text,
         "method": request.method,

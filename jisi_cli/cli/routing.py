@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jisi_cli.bank.expectations import ExpectedUsage, expected_usage
 from jisi_cli.bank.importers.questions import read_questions
@@ -16,7 +18,7 @@ from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.reading import read_lines
 from jisi_cli.cli.session import Session
 from jisi_cli.errors import InputError
-from jisi_cli.methods.decision import Decision
+from jisi_cli.methods.decision import Decision, Describe
 from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.protocol import Call, Query, Silent
 from jisi_cli.scoring import Coarse
@@ -127,23 +129,23 @@ async def _decide(
     return await method.probe(query, first, pool.about(query=query.text), Silent())
 
 
-def neighbours_of(session: Session) -> list[dict[str, Any]]:
-    """Return what to say of each train row when it is listed as a neighbour."""
-    questions = session.bank.questions
-    scores = session.arrays.scores
-    present = session.arrays.present
-    rows = []
-    for place, row in enumerate(session.bank.train_rows.tolist()):
-        solved = [
-            name
-            for name, right, known in zip(session.models, scores[place], present[place], strict=True)
-            if known and right > 0.5
-        ]
-        question = questions[row]
-        rows.append(
+def neighbours_of(session: Session) -> Describe:
+    """Return what says of train rows, when they are listed as neighbours, what they are and who solved them."""
+
+    def describe(places: Sequence[int]) -> list[dict[str, Any]]:
+        rows = session.bank.train_rows[np.array(places, dtype=np.intp)]
+        order = np.argsort(rows)
+        found = dict(zip(rows[order].tolist(), session.bank.some_questions(rows[order]), strict=True))
+        return [
             {"dataset": question.dataset, "index": question.index, "query": question.query, "solved_by": solved}
-        )
-    return rows
+            for question, solved in ((found[row], solvers(place)) for row, place in zip(rows, places, strict=True))
+        ]
+
+    def solvers(place: int) -> list[str]:
+        facts = zip(session.models, session.arrays.scores[place], session.arrays.present[place], strict=True)
+        return [name for name, right, known in facts if known and right > 0.5]
+
+    return describe
 
 
 def _to_json(
@@ -151,7 +153,7 @@ def _to_json(
     text: str,
     decision: Decision,
     calls: tuple[Call, ...],
-    described: Sequence[Mapping[str, Any]] | None,
+    described: Describe | None,
 ) -> dict[str, Any]:
     """Return a decision as plain data; with neighbours where the bank's rows are described."""
     data = decision.to_json(0) if described is None else decision.to_json(_NEIGHBOURS, described)

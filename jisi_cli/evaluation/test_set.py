@@ -91,7 +91,7 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
     if not len(rows):
         raise InputError(f"{bank.path} has no test rows; build it with --split 0.7, or name recorded answers instead")
     questions = [bank.questions[row] for row in rows.tolist()]
-    queries = _queries(questions, bank.query_vectors[rows])
+    queries = _queries(questions, bank.vectors_of(rows))
     recorded: _Recorded = {}
     scores = np.full((len(rows), len(models)), np.nan)
     for place, model in enumerate(models):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.scoring import Coarse, Fine
+
+Describe = Callable[[Sequence[int]], Sequence[Mapping[str, Any]]]
+"""Says something of each of some bank rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,12 @@ class Decision:
         shares = scores / total if total > 0 else np.zeros_like(scores)
         return [float(share) for share in np.clip(shares, 0.0, 1.0)]
 
-    def to_json(self, neighbours: int = 0, questions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    def to_json(self, neighbours: int = 0, describe: Describe | None = None) -> dict[str, Any]:
         """Return everything as plain data.
 
         Args:
             neighbours: How many support queries to list, the nearest first.
-            questions: What to say of each bank row; positions are bank rows.
+            describe: What to say of some bank rows, beyond their numbers.
         """
         data: dict[str, Any] = {
             "support_size": len(self.coarse.rows),
@@ -102,7 +105,7 @@ class Decision:
             ]
             data["filtered_size"] = len(self.fine.kept)
         if neighbours:
-            data["neighbours"] = self._neighbours(neighbours, questions)
+            data["neighbours"] = self._neighbours(neighbours, describe)
         return data
 
     def _scores(self) -> list[dict[str, Any]]:
@@ -117,14 +120,15 @@ class Decision:
             for rank, model in enumerate(self.coarse.ranking, start=1)
         ]
 
-    def _neighbours(self, count: int, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _neighbours(self, count: int, describe: Describe | None) -> list[dict[str, Any]]:
         similarities = self.coarse.similarities.tolist()
         nearest = np.argsort(-self.coarse.similarities, kind="stable")[:count].tolist()
         kept = set(self.fine.kept.tolist()) if self.fine is not None else set()
-        rows = []
-        for place in nearest:
-            row = int(self.coarse.rows[place])
+        rows = [int(self.coarse.rows[place]) for place in nearest]
+        said = describe(rows) if describe is not None else [{}] * len(rows)
+        found = []
+        for place, row, more in zip(nearest, rows, said, strict=True):
             mixed = float(self.fine.mixed[place]) if self.fine is not None else None
-            found = {"row": row, "similarity": similarities[place], "mixed": mixed, "kept": place in kept}
-            rows.append({**found, **(questions[row] if questions else {})})
-        return rows
+            known = {"row": row, "similarity": similarities[place], "mixed": mixed, "kept": place in kept}
+            found.append({**known, **more})
+        return found

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jisi_cli.bank import vector_journal
 from jisi_cli.bank.vector_journal import VectorJournal, text_key
 
 WIDTH = 3
@@ -99,3 +100,16 @@ def test_any_texts_in_any_pieces_are_all_there(
         np.testing.assert_array_equal(
             journal.vectors(texts), vectors(*(numbers[text] for text in texts)).reshape(-1, WIDTH)
         )
+
+
+def test_texts_whose_hashes_begin_alike_are_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_journal, "text_key", lambda text: bytes(8) + text_key(text)[8:])
+    texts = [chr(97 + number) for number in range(20)]
+    with VectorJournal(path, WIDTH) as journal:
+        journal.append(texts, vectors(*range(20)))
+        journal.append(texts[3:5], vectors(30, 40))
+        assert journal.missing(["z", *texts, "y", "z"]).tolist() == [0, 21]
+        expected = [number * 10 if number in (3, 4) else number for number in range(20)]
+        np.testing.assert_array_equal(journal.vectors(texts), vectors(*expected))
+        with pytest.raises(KeyError, match="y"):
+            journal.vectors(["a", "y"])

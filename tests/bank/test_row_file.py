@@ -1,0 +1,43 @@
+"""Rows that wait in a file come back as they were, and leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jisi_cli.bank import row_file
+from jisi_cli.bank.gather import gather
+from jisi_cli.bank.row_file import RowFile
+from tests.bank.making import records
+
+VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=[]))
+
+
+@given(st.lists(st.lists(VALUES, max_size=4), max_size=12), st.sampled_from([0, 50, 10_000]), st.randoms())
+def test_rows_come_back_as_they_were_in_any_order(rows: list[list[object]], kept: int, chance: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_file, "_IN_MEMORY", kept)
+        file = RowFile()
+        places = [(file.append(row), row) for row in rows]
+        chance.shuffle(places)  # type: ignore[attr-defined]
+        for (start, size), row in places:
+            assert file.read(start, size) == row
+
+
+def test_the_file_has_no_name_and_its_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_file, "_IN_MEMORY", 0)
+    folder = tmp_path / "bank" / ".building"
+    gathered = gather(records(6), folder=folder)
+    assert not folder.exists()
+    assert gathered == gather(records(6))
+    assert list((tmp_path / "bank").iterdir()) == []
+
+
+def test_a_folder_that_is_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_file, "_IN_MEMORY", 0)
+    (tmp_path / "a.vectors").write_text("a journal")
+    assert gather(records(6), folder=tmp_path).records == 18
+    assert [file.name for file in tmp_path.iterdir()] == ["a.vectors"]
