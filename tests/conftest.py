@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from tests.loopback import Loopback
 # Read once, when LiteLLM and the hub's client are imported: no price map and no weights from the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Started by a shell in the background, tests would hand down that Ctrl-C is to be ignored, which many try.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail.
 settings.register_profile("jisi", deadline=None)
