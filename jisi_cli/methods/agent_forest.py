@@ -7,15 +7,16 @@ embeddings unless BLEU is asked for. Their count of equal short answers is `majo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from jisi_cli.errors import InputError
-from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
-from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.methods.panel_method import PanelMethod
+from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.methods.similarity import Similarity, most_typical
 
 
@@ -36,7 +37,7 @@ class ForestSettings:
             raise InputError(f"agent-forest: similarity is cosine or bleu, not {self.similarity!r}")
 
 
-class AgentForest:
+class AgentForest(PanelMethod):
     """All models of a panel answer; the response with the highest mean similarity to the others wins.
 
     Args:
@@ -54,24 +55,10 @@ class AgentForest:
         sampling: Sampling | None = None,
     ) -> None:
         chosen = settings or ForestSettings()
-        self._panel = Panel.of_best(ranking, chosen.top or None)
+        super().__init__(Panel.of_best(ranking, chosen.top or None), sampling)
         self._similarity = similarity
-        self._sampling = sampling or Sampling()
 
-    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
-        """Yield the panel once per query."""
-        return (self._panel for _ in queries)
-
-    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
-        """Find the most typical response.
-
-        Raises:
-            NoAnswerError: No model could answer.
-            BudgetError: The budget stopped every call before there was an answer.
-        """
-        asker = Asker(pool, listener)
-        answers = await plan.ask(asker, query.messages(), self._sampling)
-        if not answers:
-            return await plan.stand_in(asker, query, self._sampling)
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Find the most typical response."""
         typical = await most_typical(answers, self._similarity)
         return asker.settle_on(typical, "consensus", f"it is most like the others, of {len(answers)} responses")

@@ -7,15 +7,16 @@ is the best on train at large, since no method is told where a question comes fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
-from jisi_cli.methods.plurality import agreement, most_frequent
-from jisi_cli.methods.protocol import Listener, Outcome, Query
-from jisi_cli.methods.similarity import Similarity, most_typical
+from jisi_cli.methods.panel_method import PanelMethod
+from jisi_cli.methods.plurality import vote
+from jisi_cli.methods.protocol import Outcome, Query
+from jisi_cli.methods.similarity import Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class VotingSettings:
     top: int = 0
 
 
-class MajorityVoting:
+class MajorityVoting(PanelMethod):
     """All models of a panel answer; the most frequent final answer wins, in the words of its best model.
 
     Args:
@@ -47,28 +48,9 @@ class MajorityVoting:
         sampling: Sampling | None = None,
     ) -> None:
         chosen = settings or VotingSettings()
-        self._panel = Panel.of_best(ranking, chosen.top or None)
+        super().__init__(Panel.of_best(ranking, chosen.top or None), sampling)
         self._similarity = similarity
-        self._sampling = sampling or Sampling()
 
-    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
-        """Yield the panel once per query."""
-        return (self._panel for _ in queries)
-
-    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
-        """Let the panel vote.
-
-        Raises:
-            NoAnswerError: No model could answer.
-            BudgetError: The budget stopped every call before there was an answer.
-        """
-        asker = Asker(pool, listener)
-        answers = await plan.ask(asker, query.messages(), self._sampling)
-        if not answers:
-            return await plan.stand_in(asker, query, self._sampling)
-        group = most_frequent(answers, query.grader)
-        if group is None:
-            typical = await most_typical(answers, self._similarity)
-            reason = "no response has a final answer to count; this one is most like the others"
-            return asker.settle_on(typical, "consensus", reason)
-        return asker.settle_on(answers[group.members[0]], "consensus", agreement(group, len(answers)))
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Let the panel vote."""
+        return await vote(asker, query, answers, self._similarity, "response")

@@ -9,13 +9,14 @@ Mixture-of-Agents" (arXiv 2502.00674): all proposals are samples of the best mod
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
-from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.methods.panel_method import PanelMethod
+from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.methods.references_prompt import reference_messages
 from jisi_cli.methods.synthesis import synthesise
 
@@ -48,7 +49,7 @@ class SelfMoaSettings:
     temperature: float = 0.7
 
 
-class MixtureOfAgents:
+class MixtureOfAgents(PanelMethod):
     """A panel proposes, layer by layer; an aggregator writes the answer.
 
     Args:
@@ -67,32 +68,19 @@ class MixtureOfAgents:
         proposing: Sampling | None = None,
         writing: Sampling | None = None,
     ) -> None:
-        self._panel, self._aggregators, self._layers = panel, tuple(aggregators), layers
-        self._proposing, self._writing = proposing or Sampling(), writing or Sampling()
+        super().__init__(panel, proposing)
+        self._aggregators, self._layers = tuple(aggregators), layers
+        self._writing = writing or Sampling()
 
-    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
-        """Yield the proposers once per query."""
-        return (self._panel for _ in queries)
-
-    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
-        """Propose and aggregate.
-
-        Raises:
-            NoAnswerError: No model could answer.
-            BudgetError: The budget stopped every call before there was an answer.
-        """
-        asker = Asker(pool, listener)
-        responses = await plan.ask(asker, query.messages(), self._proposing)
-        if not responses:
-            return await plan.stand_in(asker, query, self._proposing)
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Propose further layers and aggregate."""
         for _ in range(1, self._layers):
             if asker.stopped is not None:
                 break
-            texts = [response.text for response in responses]
-            messages = reference_messages(query.text, texts, query.system)
+            messages = reference_messages(query.text, [answer.text for answer in answers], query.system)
             # A layer that fails as a whole leaves the one before.
-            responses = await plan.ask(asker, messages, self._proposing) or responses
-        return await synthesise(asker, query, responses, self._aggregators, self._writing)
+            answers = await self._panel.ask(asker, messages, self._sampling) or answers
+        return await synthesise(asker, query, answers, self._aggregators, self._writing)
 
 
 def cheapest_of(models: Sequence[str], costs: Mapping[str, float]) -> str:

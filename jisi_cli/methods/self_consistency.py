@@ -7,15 +7,16 @@ needs live calls. Samples differ only where the pool file leaves the temperature
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jisi_cli.llm.answer import Pool, Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.panel import Panel
-from jisi_cli.methods.plurality import agreement, most_frequent
-from jisi_cli.methods.protocol import Listener, Outcome, Query
-from jisi_cli.methods.similarity import Similarity, most_typical
+from jisi_cli.methods.panel_method import PanelMethod
+from jisi_cli.methods.plurality import vote
+from jisi_cli.methods.protocol import Outcome, Query
+from jisi_cli.methods.similarity import Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class SamplingSettings:
     temperature: float = 0.7
 
 
-class SelfConsistency:
+class SelfConsistency(PanelMethod):
     """One model answers several times; its most frequent final answer wins, in the words of the first with it.
 
     Args:
@@ -41,27 +42,9 @@ class SelfConsistency:
     """
 
     def __init__(self, panel: Panel, similarity: Similarity, sampling: Sampling | None = None) -> None:
-        self._panel, self._similarity = panel, similarity
-        self._sampling = sampling or Sampling()
+        super().__init__(panel, sampling)
+        self._similarity = similarity
 
-    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
-        """Yield the samples to take, once per query."""
-        return (self._panel for _ in queries)
-
-    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
-        """Let the samples vote.
-
-        Raises:
-            NoAnswerError: No model could answer.
-            BudgetError: The budget stopped every call before there was an answer.
-        """
-        asker = Asker(pool, listener)
-        answers = await plan.ask(asker, query.messages(), self._sampling)
-        if not answers:
-            return await plan.stand_in(asker, query, self._sampling)
-        group = most_frequent(answers, query.grader)
-        if group is None:
-            typical = await most_typical(answers, self._similarity)
-            reason = "no sample has a final answer to count; this one is most like the others"
-            return asker.settle_on(typical, "consensus", reason)
-        return asker.settle_on(answers[group.members[0]], "consensus", agreement(group, len(answers)))
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Let the samples vote."""
+        return await vote(asker, query, answers, self._similarity, "sample")

@@ -8,14 +8,15 @@ get the bare question, as in every other method.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jisi_cli.llm.answer import Answer, Pool, Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.choosing import choice_messages, choose
 from jisi_cli.methods.panel import Panel
-from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.methods.panel_method import PanelMethod
+from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.methods.references_prompt import reference_messages
 from jisi_cli.methods.synthesis import synthesise
 
@@ -42,7 +43,7 @@ class SmoaSettings:
     layers: int = 3
 
 
-class SparseMixture:
+class SparseMixture(PanelMethod):
     """Layers of proposals, thinned out by a judge, until a moderator has heard enough.
 
     Args:
@@ -56,30 +57,16 @@ class SparseMixture:
     ) -> None:
         self._settings = settings or SmoaSettings()
         self._ranking = tuple(ranking)
-        self._panel = Panel.of_best(ranking, self._settings.proposers)
-        self._sampling = sampling or Sampling()
+        super().__init__(Panel.of_best(ranking, self._settings.proposers), sampling)
 
-    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
-        """Yield the proposers once per query."""
-        return (self._panel for _ in queries)
-
-    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
-        """Discuss and aggregate.
-
-        Raises:
-            NoAnswerError: No model could answer.
-            BudgetError: The budget stopped every call before there was an answer.
-        """
-        asker = Asker(pool, listener)
-        proposals = await plan.ask(asker, query.messages(), self._sampling)
-        if not proposals:
-            return await plan.stand_in(asker, query, self._sampling)
-        kept = await self._judge(asker, query, proposals)
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Discuss and aggregate."""
+        kept = await self._judge(asker, query, answers)
         for _ in range(1, self._settings.layers):
             if asker.stopped is not None or await self._enough(asker, query, kept):
                 break
             messages = reference_messages(query.text, [answer.text for answer in kept], query.system)
-            proposals = await plan.ask(asker, messages, self._sampling)
+            proposals = await self._panel.ask(asker, messages, self._sampling)
             # A layer that fails as a whole leaves the one before.
             kept = await self._judge(asker, query, proposals) if proposals else kept
         return await synthesise(asker, query, kept, self._ranking, self._sampling)
