@@ -95,9 +95,9 @@ def _show_times(reports: Sequence[MethodReport], out: Output) -> None:
             continue
         train, kept = report.seconds.train, report.seconds.train_from_cache
         training = _seconds(train) if train is not None else "unknown" if kept else "–"
-        rows.append([report.name, training, _seconds(report.seconds.score), "trained earlier, kept" if kept else ""])
+        rows.append([report.name, training, _seconds(report.seconds.score), "from the cache" if kept else ""])
     out.table(columns, rows)
-    out.note("training and scoring are in seconds, for all questions; what was trained earlier says what it took then")
+    out.note("training and scoring are in seconds, for all questions; from the cache: what it took when it was done")
 
 
 def _is_untried(report: MethodReport) -> bool:

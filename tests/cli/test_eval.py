@@ -289,7 +289,7 @@ def test_the_seconds_of_training_and_of_scoring_are_told_and_where_training_was_
     assert first["knn"]["seconds"]["train"] is None and first["knn"]["seconds"]["train_from_cache"] is False
     run = jisi("eval", bank, "--method", ",".join(names))
     rows = {row.split()[0]: row.split()[1:] for row in run.stdout.split("\n\n")[2].splitlines()[1:]}
-    assert rows["zooter"][0] == f"{trained['train']:.2f}" and rows["zooter"][2:] == ["trained", "earlier,", "kept"]
+    assert rows["zooter"][0] == f"{trained['train']:.2f}" and rows["zooter"][2:] == ["from", "the", "cache"]
     assert rows["knn"][0] == "–" and len(rows["knn"]) == 2
     assert "training and scoring are in seconds" in run.stderr
 
