@@ -233,7 +233,7 @@ def _write_report(
 ) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     from jisi_cli.reporting.comparison_page import comparison_page
-    from jisi_cli.reporting.questions import Material
+    from jisi_cli.reporting.question_details import Material
 
     material = Material(tests, {question.key: question for question in session.bank.questions})
     left_out = ("methods", "bank_parts", "versions")
