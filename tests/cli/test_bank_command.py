@@ -138,7 +138,7 @@ def test_inspect_json_holds_everything(small_bank: Path) -> None:
     assert found["hyperparameters"]["n_base"] == 5
     assert [summary["model"] for summary in found["models"]] == list(MODELS)
     assert found["models"][0]["cost_usd"] == pytest.approx(12e-6)
-    assert {"sampled", "train", "quantiles", "whole_bank"} == set(found["support"])
+    assert {"sampled", "train", "quantiles", "histogram", "whole_bank"} == set(found["support"])
     assert found["warnings"]
 
 
