@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -238,7 +239,10 @@ def _write_report(
     material = Material(tests, {question.key: question for question in session.bank.questions})
     left_out = ("methods", "bank_parts", "versions")
     made = {name: value for name, value in found.items() if name not in left_out}
+    answers = session.bank.manifest.responses
+    parts = "".join(part.sha256 for model in session.models for part in answers[model])
     made["SHA-256 of the bank's questions"] = found["bank_parts"]
+    made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
     write_page(path, comparison_page(reports, results, origin_of(made), material), out)
 
 

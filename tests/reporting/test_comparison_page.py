@@ -16,6 +16,7 @@ import pytest
 
 from jisi_cli.bank.records import Question
 from jisi_cli.cli.report import origin_of
+from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.reporting.comparison_page import comparison_page
@@ -147,6 +148,9 @@ def test_a_growing_pool_is_drawn_by_its_size(results: Results):
     assert chart is not None and chart.rows == (("5", "50.00"), ("6", "100.00"))
     assert tiles(compared(grown), grown)[0].value == "+50.00 points"
     assert growth(compared(results)) is None
+    assert grown_by("knn · 12 models") == ("knn", 12)
+    for label in ("knn", "knn · models", "knn · x models", f"knn · {'9' * 5000} models"):
+        assert grown_by(label) is None
 
 
 def test_the_policy_allows_the_page_s_own_script_and_style_alone(reports: list[MethodReport], results: Results):
