@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,13 @@ def write_report(
 ) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     from jisi_cli.reporting.comparison_page import comparison_page
-    from jisi_cli.reporting.questions import Material
+    from jisi_cli.reporting.question_details import Material
 
     material = Material(tests, {question.key: question for question in session.bank.questions})
     left_out = ("methods", "bank_parts", "versions")
     made = {name: value for name, value in found.items() if name not in left_out}
+    answers = session.bank.manifest.responses
+    parts = "".join(part.sha256 for model in session.models for part in answers[model])
     made["SHA-256 of the bank's questions"] = found["bank_parts"]
+    made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
     write_page(path, comparison_page(reports, results, origin_of(made), material), out)

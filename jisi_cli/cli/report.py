@@ -14,7 +14,7 @@ from jisi_cli.errors import InputError
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
-    from jisi_cli.reporting.questions import Material
+    from jisi_cli.reporting.question_details import Material
 
 
 def report(
@@ -72,7 +72,7 @@ def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
 
     from jisi_cli.bank.bank import Bank
     from jisi_cli.evaluation.test_set import from_bank
-    from jisi_cli.reporting.questions import Material
+    from jisi_cli.reporting.question_details import Material
 
     opened = Bank(bank)
     places = {question.key: place for place, question in enumerate(opened.questions)}
@@ -98,6 +98,7 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     import numpy as np
 
     import jisi_cli
+    from jisi_cli.llm.failure import redact
 
     def text(value: Any) -> str:  # noqa: ANN401 - plain data
         if isinstance(value, Mapping):
@@ -114,7 +115,8 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     }
     origin = {"command": shlex.join(["jisi", *sys.argv[1:]])}
     origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
-    return {**origin, "versions": text(versions)}
+    # A page is passed on, and a command that grades may have a key in it.
+    return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
 
 
 def write_page(path: Path, page: str, out: Output) -> None:

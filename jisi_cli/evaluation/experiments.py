@@ -74,13 +74,16 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
 
 
 _GROWN, _MODELS = " · ", " models"
+_LONGEST_SIZE = 6
 
 
 def grown(label: str) -> tuple[str, int] | None:
     """Return method and number of models of a label that `growing` made; None for any other label."""
     method, found, rest = label.rpartition(_GROWN)
     size = rest.removesuffix(_MODELS)
-    return (method, int(size)) if found and rest.endswith(_MODELS) and size.isdecimal() else None
+    # Labels come from result files, too, and a number of thousands of digits is none of ours.
+    is_size = size.isdecimal() and len(size) <= _LONGEST_SIZE
+    return (method, int(size)) if found and rest.endswith(_MODELS) and is_size else None
 
 
 def swept(settings: Hyperparameters, values: Mapping[str, Sequence[Any]]) -> list[tuple[str, Hyperparameters]]:

@@ -80,7 +80,7 @@ class Room:
         return 118 if self.narrow else min(230, self.width // 3)
 
 
-WIDE, HALF, NARROW = Room(960), Room(456), Room(350, narrow=True)
+WIDE, HALF, MIDDLE, NARROW = Room(960), Room(456), Room(640), Room(350, narrow=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,12 @@ def require_charts() -> None:
 
 
 def draw(chart: Chart) -> dict[str, str]:
-    """Return the SVGs of a chart by page.css's class, for a wide and for a narrow screen; text is escaped in them."""
+    """Return the SVGs of a chart by page.css's class, for screens of three widths; text is escaped in them."""
     import vl_convert
 
     if chart.spec is None:
         return {}
-    rooms = {"wide": HALF if chart.half else WIDE, "narrow": NARROW}
+    rooms = {"wide": HALF if chart.half else WIDE, "middle": MIDDLE, "narrow": NARROW}
     return {
         name: str(vl_convert.vegalite_to_svg({**chart.spec(room), "config": _CONFIG}, allowed_base_urls=[]))
         for name, room in rooms.items()

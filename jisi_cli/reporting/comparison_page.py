@@ -14,7 +14,8 @@ from jisi_cli.reporting.leaderboard import leaderboard
 from jisi_cli.reporting.page import Page, render
 from jisi_cli.reporting.price_chart import cost_against_quality
 from jisi_cli.reporting.profile_chart import profile
-from jisi_cli.reporting.questions import Material, question_data
+from jisi_cli.reporting.question_details import Material
+from jisi_cli.reporting.questions import question_data
 from jisi_cli.reporting.share_charts import modes, selection
 
 

@@ -68,7 +68,7 @@ def margins(results: Results, method: str) -> Chart | None:
         return _histogram(values, "second best score below the best", ".0%", middle, room)
 
     rows = tuple((f"{100 * v['from']:.0f} to {100 * v['to']:.0f} %", f"{v['questions']:,}") for v in values)
-    note = f"How clearly {method} decided: a margin of 0 is a tie of the two best. The median, {middle:.1%}, is marked."
+    note = f"How clearly {method} decided: at 0 the two best tie. The median, {100 * middle:.1f} %, is marked."
     return Chart("Margins", note, spec, ("margin", "questions"), rows, half=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,6 +11,8 @@ from jisi_cli.reporting.charts import FONT_SIZE, text_width
 
 Align = Literal["left", "center", "right"]
 _RADIUS = 6.0
+_SAME = 2.0
+"""Pixels below which two points are in the same place."""
 _DISTANCES = (10.0, 16.0, 24.0, 34.0, 46.0)
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -58,17 +61,33 @@ def place_labels(
             continue
         for label, box in _places(point):
             inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
-            if inside and not any(_overlap(box, other) for other in taken):
+            if inside and _is_nearest(point, box, points) and not any(_overlap(box, other) for other in taken):
                 found.append(label)
                 taken.append(box)
                 break
     return found
 
 
+def _is_nearest(point: Point, box: Box, points: Sequence[Point]) -> bool:
+    """Whether no other point could be taken for the one that is named."""
+    own = _distance(point, box)
+    return all(
+        _distance(other, box) > own + 1
+        for other in points
+        if math.dist((other.x, other.y), (point.x, point.y)) >= _SAME
+    )
+
+
+def _distance(point: Point, box: Box) -> float:
+    across = max(box[0] - point.x, 0.0, point.x - box[2])
+    down = max(box[1] - point.y, 0.0, point.y - box[3])
+    return math.hypot(across, down)
+
+
 def _merged(points: Sequence[Point]) -> list[Point]:
     merged: list[Point] = []
     for point in points:
-        same = next((at for at, p in enumerate(merged) if abs(p.x - point.x) < 2 and abs(p.y - point.y) < 2), None)
+        same = next((at for at, p in enumerate(merged) if math.dist((p.x, p.y), (point.x, point.y)) < _SAME), None)
         if same is None:
             merged.append(point)
         else:

@@ -96,7 +96,10 @@ def _averages(values: list[Spec], rows: Spec, width: int) -> Spec:
     span = max(max(found) - min(found), 1.0)
     # Room for the number at the right of the best point.
     domain = [max(0.0, min(found) - 0.05 * span), max(found) + 52 * span / max(width - 52, 1)]
-    x = {**number("average", None), "scale": {"domain": domain, "nice": False, "zero": False}}
+    # The number of the best may stand where an axis of percents has ended.
+    beyond: Spec = {"labelExpr": "datum.value > 100 ? '' : datum.label"}
+    beyond["gridOpacity"] = {"condition": {"test": "datum.value > 100", "value": 0}, "value": 1}
+    x = {**number("average", None, **beyond), "scale": {"domain": domain, "nice": False, "zero": False}}
     return {
         "title": {"text": "Avg, %", "frame": "group"},
         "width": width,

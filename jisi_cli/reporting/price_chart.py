@@ -43,7 +43,8 @@ def _note(curve: Curve, costs: set[float]) -> str:
     elif len(costs) == 1:
         note = f"Every method whose price is known costs {dollars(next(iter(costs)))} per 1,000 questions."
     else:
-        note = "Nothing is better for less than what lies on the orange line, the Pareto front. All calls are charged."
+        note = "Nothing is better for less than what lies on the orange line, the Pareto front. All calls are charged. "
+        note += "The table has the names that find no room here."
     missing = f" Without a known price or average: {listed(curve.unpriced)}." if curve.unpriced else ""
     return note + missing
 
@@ -68,6 +69,8 @@ def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
         {"cost": cost, "average": average, "front": point.on_front, "label": point.label}
         for point, cost, average in zip(points, costs, averages, strict=True)
     ]
+    # What lies on the front is drawn over what lies in the same place.
+    values.sort(key=lambda value: bool(value["front"]))
     kind = {"type": "log", "base": 10} if logarithmic else {"type": "linear", "zero": False}
     x = {
         "field": "cost",

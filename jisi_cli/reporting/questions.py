@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from jisi_cli.bank.records import Question
 from jisi_cli.evaluation.results import Result
-from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.reporting.question_details import Details, Material, Names, Results
 
 CHUNK = 200
 """Questions whose details are unpacked together."""
 _TITLE = 300
+"""Characters that the table has of a question."""
 _INSTRUCTIONS = 40
 """Characters from which on a common beginning is taken for instructions."""
-_NEIGHBOUR = 160
-_CHARACTERS = 24_000_000
-"""Characters of answers that a page may hold before it is compressed."""
-_SHORTEST, _LONGEST = 240, 3_000
-"""Between these an answer is cut, so that all fit."""
-
-Results = Mapping[str, Sequence[Result]]
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is known of the questions besides the results.
-
-    Attributes:
-        tests: The questions, in the order of the results, with what was recorded.
-        bank: Questions of the bank, by dataset and index: what neighbours are shown with.
-    """
-
-    tests: TestSet
-    bank: Mapping[tuple[str, str], Question]
-
-    def answer(self, row: int, model: str) -> str | None:
-        """Return the recorded answer of a model; None where there is none."""
-        question = self.tests.questions[row]
-        recorded = self.tests.repeated.get(question.key, self.tests.pool).recorded(question.query)
-        return next((found.text or None for name, found in recorded if name == model), None)
-
-
-class _Names:
-    """Every name once; numbers point to it."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
-
-    def __call__(self, name: str | None) -> int:
-        return -1 if name is None else self.places.setdefault(name, len(self.places))
 
 
 def question_data(
@@ -66,69 +30,32 @@ def question_data(
         first: The method that the table shows first.
         baseline: The method that others can be filtered against.
     """
-    names = _Names()
-    methods = list(results)
+    names, methods = Names(), list(results)
     shown = first if first is not None and first in results else methods[0]
     rows = results[shown]
-    ordered = [shown, *(name for name in methods if name != shown)]
-    live = any(row.answer is not None for found in results.values() for row in found)
-    kept = _Kept(results, ordered, material)
+    tests = material.tests if material else None
+    models = tests.models if tests and tests.models else _models(results, explained)
+    ordered = {shown: rows, **results}
+    details = Details(ordered, material, explained, models, names)
     chunks = {
-        f"chunk-{start // CHUNK}": [
-            _detail(at, results, material, explained, kept, names) for at in range(start, min(start + CHUNK, len(rows)))
-        ]
+        f"chunk-{start // CHUNK}": [details.of(at) for at in range(start, min(start + CHUNK, len(rows)))]
         for start in range(0, len(rows), CHUNK)
     }
-    tests = material.tests if material else None
     main = {
         "datasets": [names(row.dataset) for row in rows],
         "indices": [row.index for row in rows],
         "titles": None if tests is None else _titles(tests.questions),
         "methods": [_columns(name, found, names) for name, found in results.items()],
-        "models": list(tests.models) if tests else list(_models(results, explained)),
+        "models": list(models),
         "solved": None if tests is None or not tests.models else _known(tests.scores.T.tolist()),
         "chunk": CHUNK,
         "explained": explained,
         "first": methods.index(shown),
         "baseline": methods.index(baseline) if baseline in methods else -1,
-        "live": live,
-        "note": _note(material, kept),
+        "live": any(row.answer is not None for found in results.values() for row in found),
+        "note": _note(material, details),
     }
     return {"questions": {**main, "names": list(names.places)}, **chunks}
-
-
-class _Kept:
-    """Which answers of a question are shown, and how long: as many and as much as the page can hold."""
-
-    def __init__(self, results: Results, ordered: Sequence[str], material: Material | None) -> None:
-        self._results, self._ordered, self._material = results, ordered, material
-        count = len(results[ordered[0]])
-        total = sum(len(self._wanted(at)) for at in range(count)) or 1
-        self.limit = max(_SHORTEST, min(_LONGEST, _CHARACTERS // total))
-        self.per_question = max(1, _CHARACTERS // (self.limit * max(count, 1)))
-        self.cut = False
-
-    def answers(self, at: int) -> Iterator[tuple[str, str]]:
-        """Yield names and answers of a question, the leading method's first."""
-        for name, text in self._wanted(at)[: self.per_question]:
-            found = text if text is not None else self._material and self._material.answer(at, name)
-            if found:
-                yield name, self._shortened(found)
-
-    def _wanted(self, at: int) -> list[tuple[str, str | None]]:
-        """Return live answers by method, or whose recorded answers were returned by some method."""
-        rows = [(name, self._results[name][at]) for name in self._ordered]
-        live = [(name, row.answer) for name, row in rows if row.answer is not None]
-        models = dict.fromkeys(row.model for _, row in rows if row.model is not None)
-        return list(live) if live else [(model, None) for model in models]
-
-    def _shortened(self, text: str) -> str:
-        if len(text) <= self.limit:
-            return text
-        self.cut = True
-        head = self.limit // 3
-        tail = self.limit - head
-        return f"{text[:head]}\n[… {len(text) - self.limit:,} characters are left out …]\n{text[-tail:]}"
 
 
 def _titles(questions: Sequence[Question]) -> list[str]:
@@ -154,13 +81,13 @@ def _common_words(texts: Sequence[str]) -> int:
     return first.rfind(" ", 0, same) + 1
 
 
-def _note(material: Material | None, kept: _Kept) -> str:
+def _note(material: Material | None, details: Details) -> str:
     if material is None:
         return (
             "The results keep the names of the questions alone; with --bank the page has their texts and answers, too."
         )
     note = f"Click a question to open it. Search looks at the {_TITLE} characters that the table has of it."
-    return f"{note} Answers are cut in the middle from {kept.limit:,} characters on." if kept.cut else note
+    return f"{note} Answers are cut in the middle from {details.limit:,} characters on." if details.cut else note
 
 
 def _models(results: Results, explained: str | None) -> tuple[str, ...]:
@@ -168,7 +95,7 @@ def _models(results: Results, explained: str | None) -> tuple[str, ...]:
     return next((row.evidence.models for row in rows if row.evidence), ())
 
 
-def _columns(name: str, rows: Sequence[Result], names: _Names) -> dict[str, Any]:
+def _columns(name: str, rows: Sequence[Result], names: Names) -> dict[str, Any]:
     return {
         "name": name,
         "score": _numbers([row.score for row in rows]),
@@ -178,36 +105,6 @@ def _columns(name: str, rows: Sequence[Result], names: _Names) -> dict[str, Any]
         "margin": [row.evidence.margin if row.evidence else None for row in rows],
         "cost": [None if row.cost_usd is None else float(f"{row.cost_usd:.4g}") for row in rows],
     }
-
-
-def _detail(
-    at: int, results: Results, material: Material | None, explained: str | None, kept: _Kept, names: _Names
-) -> dict[str, Any]:
-    question = material.tests.questions[at] if material else None
-    evidence = results[explained][at].evidence if explained else None
-    models = material.tests.models if material else (evidence.models if evidence else ())
-    near = [
-        [names(dataset), index, similarity, was_kept, _neighbour(material, dataset, index)]
-        for dataset, index, similarity, was_kept in (evidence.neighbours if evidence else ())
-    ]
-    return {
-        "text": question.query if question else None,
-        "reference": question.reference if question else None,
-        "coarse": _ordered(evidence.models, evidence.coarse, models) if evidence else None,
-        "fine": _ordered(evidence.models, evidence.fine, models) if evidence and evidence.fine else None,
-        "near": near,
-        "answers": [[names(name), text] for name, text in kept.answers(at)],
-    }
-
-
-def _neighbour(material: Material | None, dataset: str, index: str) -> str | None:
-    found = material.bank.get((dataset, index)) if material else None
-    return None if found is None else " ".join(found.query[:_NEIGHBOUR].split())
-
-
-def _ordered(names: Sequence[str], values: Sequence[float], models: Sequence[str]) -> list[float]:
-    found = dict(zip(names, values, strict=True))
-    return [found.get(model, 0.0) for model in models]
 
 
 def _known(columns: list[list[float]]) -> list[list[float | int | None]]:

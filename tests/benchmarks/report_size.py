@@ -22,7 +22,7 @@ from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
 from jisi_cli.reporting.comparison_page import comparison_page
-from jisi_cli.reporting.questions import Material
+from jisi_cli.reporting.question_details import Material
 
 ROWS = (100, 5_000, 50_000)
 METHODS = ("best-single", "jisi-router", "jisi-vote")

@@ -4,12 +4,16 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.cli.pictures import BLOCKS, bars, distribution, intervals
+from jisi_cli.evaluation.results import Result, ResultFile, Spent
+from tests.cli.commands import jisi
+from tests.cli.commands import on_a_terminal as command_on_a_terminal
 
 SHARES = st.lists(st.floats(0, 1e6), min_size=1, max_size=8)
 
@@ -56,6 +60,7 @@ def test_a_distribution_has_a_character_per_step_and_a_blank_for_none():
 
 SHOW = """
 from jisi_cli.cli.output import Column, Output
+from jisi_cli.evaluation.results import Result, ResultFile, Spent
 from jisi_cli.cli.pictures import Picture, bars
 columns = [Column("model", shrink=True), Column("Avg", right=True)]
 share = Picture("share", lambda width: bars([80, 40], width))
@@ -104,3 +109,31 @@ def test_a_pipe_gets_no_picture():
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
 def test_a_terminal_without_blocks_gets_no_picture(environment: dict[str, str]):
     assert not set(on_a_terminal(80, **environment)) & set(BLOCKS)
+
+
+@pytest.fixture
+def bills(tmp_path: Path) -> Path:
+    """Results of two methods, of which one cost three times the other."""
+    path = tmp_path / "results.jsonl"
+    with ResultFile(path) as file:
+        for method, price in (("cheap", 0.25), ("dear", 0.75)):
+            spent = Spent("expert", "ada", 10, 10, price, price, "recorded", is_answer=True)
+            file.write(Result(method, "d", "1", method, "scored", 1.0, "ada", "route", 1, price, price, bill=(spent,)))
+    return path
+
+
+def test_a_bill_has_bars_on_a_terminal(bills: Path):
+    lines = command_on_a_terminal("-m", "jisi_cli", "cost", bills, COLUMNS="140").splitlines()
+    cheap, dear, total = (
+        next(line.count("█") for line in lines if name in line) for name in ("cheap", "dear", "total")
+    )
+    assert 0 < cheap < dear / 2
+    assert total == 0
+
+
+def test_a_piped_bill_has_no_bars(bills: Path):
+    assert not set(jisi("cost", bills).stdout) & set(BLOCKS)
+
+
+def test_a_bill_of_one_group_has_nothing_to_compare(bills: Path):
+    assert "█" not in command_on_a_terminal("-m", "jisi_cli", "cost", bills, "--by", "model", COLUMNS="140")

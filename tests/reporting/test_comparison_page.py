@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jisi_cli.bank.records import Question
+from jisi_cli.cli.report import origin_of
+from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.reporting.comparison_page import comparison_page
@@ -22,6 +25,8 @@ from jisi_cli.reporting.growth_chart import growth
 from jisi_cli.reporting.headline import headline, leading, tiles
 from jisi_cli.reporting.leaderboard import leaderboard
 from jisi_cli.reporting.price_chart import cost_against_quality
+from jisi_cli.reporting.question_details import cut
+from jisi_cli.reporting.questions import _titles
 from jisi_cli.reporting.share_charts import modes, selection
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
@@ -143,6 +148,9 @@ def test_a_growing_pool_is_drawn_by_its_size(results: Results):
     assert chart is not None and chart.rows == (("5", "50.00"), ("6", "100.00"))
     assert tiles(compared(grown), grown)[0].value == "+50.00 points"
     assert growth(compared(results)) is None
+    assert grown_by("knn · 12 models") == ("knn", 12)
+    for label in ("knn", "knn · models", "knn · x models", f"knn · {'9' * 5000} models"):
+        assert grown_by(label) is None
 
 
 def test_the_policy_allows_the_page_s_own_script_and_style_alone(reports: list[MethodReport], results: Results):
@@ -214,12 +222,29 @@ def test_a_bank_without_these_questions_is_refused(tmp_path: Path, results: Resu
     assert run.exit_code == 2 and "d/0" in run.stderr
 
 
-def test_long_answers_are_cut_and_instructions_that_all_share_are_left_out_of_titles(tmp_path: Path):
-    from jisi_cli.bank.records import Question
-    from jisi_cli.reporting.questions import _common_words, _titles
-
+def test_a_common_beginning_is_left_out_of_the_titles():
     shared = "Read this carefully and answer with a number only: "
     texts = [f"{shared}what is {number}?" for number in ("one", "two", "six")]
-    assert _common_words(texts) == len(shared) + len("what is ")
     questions = [Question("d", str(at), text, None) for at, text in enumerate(texts)]
     assert _titles(questions) == ["… one?", "… two?", "… six?"]
+    assert _titles(questions[:2]) == texts[:2]
+
+
+def test_a_long_answer_is_cut_in_its_middle():
+    text = "a" * 100 + "b" * 200
+    assert cut(text, 300) == text
+    assert cut(text, 30) == "a" * 10 + "\n[… 270 characters are left out …]\n" + "b" * 20
+
+
+def test_answers_of_a_live_run_are_shown_by_method(results: Results):
+    live = {name: [replace(row, answer=f"{name} says {row.index}") for row in rows] for name, rows in results.items()}
+    page = comparison_page(compared(live), live, {})
+    names = unpacked(page, "questions")["names"]
+    found = [(names[name], text) for name, text in unpacked(page, "chunk-0")[2]["answers"]]
+    assert unpacked(page, "questions")["live"] is True
+    assert found[0] == ("jisi-router", "jisi-router says 2") and len(found) == 3
+
+
+def test_a_key_in_the_command_is_not_passed_on_with_the_page(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["jisi", "eval", "--grader-command", "grade --token sk-abcdefgh12345678"])
+    assert "sk-abcdefgh" not in str(origin_of({"seed": 42})) and "[redacted]" in origin_of({})["command"]

@@ -29,6 +29,13 @@ def test_names_lie_inside_and_apart_from_each_other(points: list[Point]):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
+def test_a_name_that_could_be_another_point_s_is_left_out():
+    crowd = [Point(100 + 8 * (at % 5), 100 + 8 * (at // 5), f"method-{at}", first=True) for at in range(25)]
+    named = {label.text for label in place_labels(crowd, (400, 300))}
+    assert "method-12" not in named  # in the middle
+    assert "method-0" in named  # at a corner
+
+
 def test_points_in_one_place_share_a_name():
     labels = place_labels([Point(100, 100, "knn"), Point(100, 100, "jisi-query")], (400, 200))
     assert [label.text for label in labels] == ["knn, jisi-query"]

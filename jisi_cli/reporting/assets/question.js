@@ -80,7 +80,7 @@ function questionDialog(data) {
 
   function modelTable(at, detail) {
     const order = models.map((_, model) => model);
-    if (detail.coarse) order.sort((a, b) => detail.coarse[b] - detail.coarse[a]);
+    if (detail.coarse) order.sort((a, b) => (detail.coarse[b] ?? -1) - (detail.coarse[a] ?? -1));
     const header = ["model", "graded"];
     if (detail.coarse) header.push("promised by the question");
     if (detail.fine) header.push("by question and responses");
@@ -142,6 +142,7 @@ function dollars(value) {
 }
 
 function meter(share) {
+  if (share === null) return "–";
   const made = element("span");
   const gauge = element("span", undefined, "meter");
   const filled = element("span");
