@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import jisi_cli
 from tests.cli.commands import MODELS, build_small_bank, jisi, pool_file
@@ -124,3 +127,28 @@ def test_whatever_jisi_keeps_by_itself_is_for_its_owner_alone(tmp_path: Path, lo
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700, path
+
+
+def requirements() -> dict[str, SpecifierSet]:
+    """Return the versions of every package that an installation may bring."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [
+        text
+        for name, texts in project["optional-dependencies"].items()
+        if name not in ("test", "dev")
+        for text in texts
+    ]
+    found = map(Requirement, [*project["dependencies"], *extras])
+    return {requirement.name: requirement.specifier for requirement in found}
+
+
+def test_every_package_has_a_lower_and_an_upper_bound() -> None:
+    for name, versions in requirements().items():
+        kinds = {version.operator for version in versions}
+        assert {">=", "<"} <= kinds, name
+
+
+@pytest.mark.parametrize("version", ["1.82.7", "1.82.8"])
+def test_litellms_bad_releases_are_excluded(version: str) -> None:
+    assert not requirements()["litellm"].contains(version)
+    assert requirements()["litellm"].contains("1.82.9")

@@ -214,7 +214,7 @@ def given_arrays(folder: Path, data: bytes) -> None:
     ):
         arrays[name] = np.ones(shapes[shape % len(shapes)]).astype("i8").astype(types[kind % len(types)])
     path = folder / "vectors.npz"
-    np.savez(path, **{"query": np.eye(2, 8), "response": np.ones((2, 1, 8)), "dataset": np.array(["d", "d"]),
+    np.savez(path, **{"query": np.eye(2, 8), "response": np.eye(2, 8)[:, None], "dataset": np.array(["d", "d"]),
                       "models": np.array(["ada"]), "rank": np.arange(2)} | arrays)  # fmt: skip
     _read_vectors(path)
 
