@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
 from jisi_cli.bank.manifest import Manifest, PartFile, read_manifest
-from jisi_cli.bank.records import STATUSES, Key, Question
-from jisi_cli.bank.tables import column_vectors, query_schema, read_part, read_pieces, read_rows, response_schema
+from jisi_cli.bank.records import STATUSES, Key, Question, Status
+from jisi_cli.bank.tables import coded, column_vectors, query_schema, read_part, read_pieces, read_rows, response_schema
 from jisi_cli.bank.vector_map import VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.hyperparameters import Hyperparameters
@@ -201,8 +201,7 @@ class Bank:
         for rows, table in self._response_parts(model, names):
             status[rows] = self._status_codes(model, table.column("status"))
             for values, name in zip(numbers, names[1:], strict=True):
-                # Arrow turns nulls into NaN only once integers are floats.
-                values[rows] = table.column(name).cast("float64", safe=False).to_numpy()
+                values[rows] = table.column(name).to_numpy()  # null becomes NaN
         for values in (status, *numbers):
             values.setflags(write=False)
         return AnswerColumns(status, *numbers)
@@ -282,17 +281,15 @@ class Bank:
 
     @cached_property
     def _is_test(self) -> NDArray[np.bool_]:
-        import pyarrow.compute as pc
-
-        marks = self._query_columns(["split"]).column("split")
-        found: NDArray[np.bool_] = pc.fill_null(pc.equal(marks, "test"), False).to_numpy()
+        names, codes = coded(self._query_columns(["split"], ["split"]).column("split"))
+        found: NDArray[np.bool_] = codes == (names.index("test") if "test" in names else len(names))
         return found
 
-    def _query_columns(self, names: list[str]) -> pa.Table:
+    def _query_columns(self, names: list[str], codes: Sequence[str] = ()) -> pa.Table:
         import pyarrow as pa
 
         schema = query_schema(self.dimension, self.manifest.vector_dtype)
-        return pa.concat_tables(read_part(self.path, part, names, schema) for part in self.manifest.queries)
+        return pa.concat_tables(read_part(self.path, part, names, schema, codes) for part in self.manifest.queries)
 
     def _query_rows(self, rows: Rows, names: list[str]) -> pa.Table:
         import pyarrow as pa
@@ -308,7 +305,7 @@ class Bank:
     def _response_parts(self, model: str, names: list[str]) -> Iterator[tuple[Rows, pa.Table]]:
         schema = response_schema(self.dimension, self.manifest.vector_dtype)
         for part in self._parts_of(model):
-            table = read_part(self.path, part, ["row", *names], schema)
+            table = read_part(self.path, part, ["row", *names], schema, ["status"] if "status" in names else ())
             yield self._checked_rows(part, table), table
 
     def _parts_of(self, model: str) -> tuple[PartFile, ...]:
@@ -324,15 +321,12 @@ class Bank:
         return rows
 
     def _status_codes(self, model: str, column: pa.ChunkedArray) -> NDArray[np.int8]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        found = pc.index_in(column, value_set=pa.array(STATUSES))
-        if found.null_count:
-            odd = column.filter(pc.is_null(found))[0].as_py()
+        names, codes = coded(column)
+        odd = next((name for name in names if name not in STATUSES), None)
+        if odd is not None:
             raise BankError(f"{self.path}: an answer of {model} is {odd!r}; upgrade jisi, or build it with --force")
-        codes: NDArray[np.int8] = found.to_numpy().astype(np.int8)
-        return codes
+        known: NDArray[np.int8] = np.array([STATUSES.index(cast(Status, name)) for name in names], dtype=np.int8)[codes]
+        return known
 
 
 def _questions(table: pa.Table) -> list[Question]:

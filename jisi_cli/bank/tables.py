@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,22 @@ def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floati
     return np.concatenate(parts) if parts else empty
 
 
+def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the different texts of a column of few, and for each row the place of its own; -1 stands for null.
+
+    Without `pyarrow.compute`, whose import takes pandas along where there is one.
+    """
+    places: dict[str, int] = {}
+    parts = [np.empty(0, dtype=np.int64)]
+    for chunk in column.chunks:
+        here = [places.setdefault(text, len(places)) for text in chunk.dictionary.to_pylist()]
+        indices = chunk.indices.to_numpy(zero_copy_only=False)
+        if chunk.indices.null_count:
+            indices = np.where(np.isnan(indices), -1, indices).astype(np.int64)
+        parts.append(np.array([*here, -1], dtype=np.int64)[indices])
+    return list(places), np.concatenate(parts)
+
+
 def row_groups(sizes: NDArray[np.int64]) -> Iterator[slice]:
     """Yield slices of rows that make one row group each, so that neither writer nor reader needs much memory.
 
@@ -162,13 +178,22 @@ def _write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> 
     return rows
 
 
-def read_part(bank: Path, part: PartFile, columns: list[str], required: pa.Schema) -> pa.Table:
+def read_part(
+    bank: Path, part: PartFile, columns: list[str], required: pa.Schema, codes: Sequence[str] = ()
+) -> pa.Table:
     """Read some columns of a part.
+
+    Args:
+        bank: The bank's folder.
+        part: The part.
+        columns: Names of columns.
+        required: The schema that they must have.
+        codes: Columns that are read as codes, for `coded`.
 
     Raises:
         BankError: The file is missing, truncated, or of another shape than the manifest says.
     """
-    with _opened(bank, part) as file:
+    with _opened(bank, part, codes) as file:
         table = _checked(bank, part, file.read(columns=columns), columns, required)
         if table.num_rows != part.rows:
             raise _other_than_said(bank, bank / part.path)
@@ -219,17 +244,19 @@ def read_rows(bank: Path, part: PartFile, rows: NDArray[np.intp], columns: list[
 
 
 @contextlib.contextmanager
-def _opened(bank: Path, part: PartFile) -> Iterator[Any]:
+def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[Any]:
     """Open a part as a `ParquetFile`, and say in one line what is wrong with it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = bank / part.path
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
         if file.metadata.num_rows != part.rows:
             raise _other_than_said(bank, path)
         yield file
+    except KeyError:  # what is to be read as codes is not there
+        raise _other_than_said(bank, path) from None
     except FileNotFoundError:
         raise BankError(
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
@@ -280,6 +307,8 @@ def _kind(data_type: pa.DataType) -> object:
     """The type without the name that Parquet gives to list items."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(data_type):
+        return data_type.value_type
     if pa.types.is_fixed_size_list(data_type):
         return (data_type.list_size, data_type.value_type)
     return data_type
