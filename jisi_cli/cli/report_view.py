@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jisi_cli.cli.output import Column, Output, dollars
+from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.pictures import Interval, Picture, intervals
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.statistics import Difference
@@ -115,9 +115,10 @@ def _explain_gaps(report: MethodReport, out: Output) -> None:
             "(an aggregator's answer); add --live"
         )
     if report.failed:
-        out.warn(f"{report.name}: no model answered {report.failed:,} questions; they count as wrong")
+        what = "it counts" if report.failed == 1 else "they count"
+        out.warn(f"{report.name}: no model answered {count(report.failed, 'question')}; {what} as wrong")
     if report.unscored:
-        out.warn(f"{report.name}: {report.unscored:,} answers have no score and are left out of its means")
+        out.warn(f"{report.name}: left out of its means, without a score: {count(report.unscored, 'answer')}")
 
 
 def _difference(difference: Difference | None) -> str:

@@ -88,7 +88,7 @@ def test_a_question_without_reference_or_grader_is_answered_and_unscored(bank: P
         document = by_name(run)
         assert (document["model:ada"]["scored"], document["model:ada"]["unscored"]) == (3, 1)
         shown = jisi("eval", "-", "--bank", bank, "--config", pool, "--live", "-m", "model:ada", stdin=lines(rows))
-        assert "warning: model:ada: 1 answers have no score" in shown.stderr
+        assert "warning: model:ada: left out of its means, without a score: 1 answer" in shown.stderr
 
 
 def test_the_default_methods_run_live_and_share_their_calls(bank: Path, pool: Path, loopback: Loopback) -> None:
