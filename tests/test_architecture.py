@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "jisi_cli"
 ROOMS = [
     "errors",
     "large_imports",
+    "http_errors",
     "paths",
     "config",
     "hyperparameters",

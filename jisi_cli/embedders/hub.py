@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jisi_cli.embedders.model_folder import weights_of
 from jisi_cli.errors import InputError
+from jisi_cli.http_errors import http_errors
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel", "*.gguf"]
@@ -50,7 +51,6 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -65,7 +65,10 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         folder = Path(snapshot_download(name, revision=revision, ignore_patterns=[*_OTHER_FORMATS, *twice]))
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InputError(f"the hub has no model {what}, or it is private; check the name with --embedder") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except Exception as error:
+        # Which client raises, and so what, differs between its releases.
+        if not isinstance(error, (HfHubHTTPError, OSError, *http_errors("HTTPError"))):
+            raise
         raise InputError(
             f"cannot fetch the embedder {what} from the hub ({_reason(error)}); name a local folder of it, or minilm"
         ) from error

@@ -17,6 +17,7 @@ from jisi_cli.embedders.account import Account, RequestAccount, Unbooked
 from jisi_cli.embedders.encoder import Reading, batches
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
+from jisi_cli.http_errors import http_errors
 from jisi_cli.llm.litellm_setup import load_litellm
 
 if TYPE_CHECKING:
@@ -184,8 +185,6 @@ class LiteLLMEncoder:
 
     def _failure(self, error: Exception) -> JisiError:
         """Say what went wrong in our words: a provider's own may hold the key."""
-        import httpx
-
         name = self._spec.name
         if "LLM Provider NOT provided" in str(error):
             return InputError(f"{name}: LiteLLM knows no such provider; write litellm:provider/model")
@@ -193,7 +192,7 @@ class LiteLLMEncoder:
         if status in _REFUSED:
             return InputError(f"{name} {_REFUSED[status]} (HTTP {status})")
         # LiteLLM gives a connection that failed the status 500.
-        lost = next((cause for cause in _causes(error) if isinstance(cause, httpx.TransportError)), None)
+        lost = next((cause for cause in _causes(error) if isinstance(cause, http_errors("TransportError"))), None)
         what = f"HTTP {status}" if lost is None and isinstance(status, int) else type(lost or error).__name__
         return NoAnswerError(f"{name} gave no vectors ({what}); try again later")
 
@@ -230,12 +229,11 @@ def _open_attempt(account: RequestAccount, failure: JisiError | None) -> None:
 
 def _may_cost(error: Exception) -> bool:
     """Whether the endpoint may have worked, and be paid, although nothing came back: it heard and did not refuse."""
-    import httpx
-
     causes = list(_causes(error))
-    if any(isinstance(cause, httpx.ConnectError) for cause in causes):
+    if any(isinstance(cause, http_errors("ConnectError")) for cause in causes):
         return False
-    return _is_unreadable(error) or any(isinstance(cause, (httpx.TransportError, TimeoutError)) for cause in causes)
+    heard = (*http_errors("TransportError"), TimeoutError)
+    return _is_unreadable(error) or any(isinstance(cause, heard) for cause in causes)
 
 
 def _is_unreadable(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jisi_cli.http_errors import http_errors
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
@@ -96,13 +97,12 @@ def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailu
         error: What LiteLLM raised.
         secrets: What the request held and nobody's words may tell.
     """
-    import httpx
     import openai
 
     chain = list(_causes(error))
     if "LLM Provider NOT provided" in str(error):
         return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
-    if any(isinstance(e, (TimeoutError, httpx.TimeoutException, openai.APITimeoutError)) for e in chain):
+    if any(isinstance(e, (TimeoutError, *http_errors("TimeoutException"), openai.APITimeoutError)) for e in chain):
         status = _http_status(chain)
         reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, secrets)}"
         return ProviderFailure(reason, status=status, retryable=True, billable=True)
@@ -135,11 +135,9 @@ def _refusal(error: Exception, chain: list[BaseException], status: int, secrets:
 
 
 def _lost_connection(chain: list[BaseException], secrets: Sequence[str]) -> ProviderFailure:
-    import httpx
-
     # The innermost cause is the one that names the host or the reason.
     reason = one_line(str(chain[-1]), secrets) or type(chain[-1]).__name__
-    never_connected = any(isinstance(e, httpx.ConnectError) for e in chain)
+    never_connected = any(isinstance(e, http_errors("ConnectError")) for e in chain)
     return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
 
 
@@ -155,10 +153,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_connection(error: BaseException) -> bool:
-    import httpx
     import openai
 
-    kinds = (httpx.TransportError, openai.APIConnectionError, ConnectionError)
+    kinds = (*http_errors("TransportError"), openai.APIConnectionError, ConnectionError)
     # LiteLLM's APIConnectionError is its word for "anything else".
     return isinstance(error, kinds) and not type(error).__module__.startswith("litellm")
 
