@@ -168,7 +168,8 @@ def number(field: str, title: str | None, **axis: Any) -> Spec:  # noqa: ANN401 
         "type": "quantitative",
         "title": title,
         "scale": {"zero": False, "nice": True},
-        "axis": {"tickCount": 6, **axis},
+        # Ticks that are named are all meant; a count would thin them.
+        "axis": axis if "values" in axis else {"tickCount": 6, **axis},
     }
 
 

@@ -19,6 +19,7 @@ from jisi_cli.cli.report import origin_of
 from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
+from jisi_cli.reporting.charts import draw
 from jisi_cli.reporting.comparison_page import comparison_page
 from jisi_cli.reporting.distributions import explained, margins, reliability, support_sizes
 from jisi_cli.reporting.growth_chart import growth
@@ -146,6 +147,7 @@ def test_a_growing_pool_is_drawn_by_its_size(results: Results):
     grown = {f"knn · {size} models": results_of("knn", scores, 0.001) for size, scores in ((5, [1, 0]), (6, [1, 1]))}
     chart = growth(compared(grown))
     assert chart is not None and chart.rows == (("5", "50.00"), ("6", "100.00"))
+    assert {">5</text>", ">6</text>"} <= set(re.findall(r">\d+</text>", draw(chart)["wide"]))
     assert tiles(compared(grown), grown)[0].value == "+50.00 points"
     assert growth(compared(results)) is None
     assert grown_by("knn · 12 models") == ("knn", 12)
