@@ -39,6 +39,7 @@ class Contestant:
         making: Seconds that making the method took in this run, training included.
         training: What training it took, in this run or an earlier one.
         needs_live: Whether it wants calls that no replay has, and is not even tried in one.
+        among: The models that a bound chooses from; None for all that the test set has.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Contestant:
     making: float = 0.0
     training: Training = field(default_factory=Training)
     needs_live: bool = False
+    among: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ async def run_method(
             await _run_block(run, contestant.method, file, open_rows[part], keys, concurrency, spent)
     else:
         for row in open_rows:
-            file.write(_bound(contestant.name, tests, row, keys[row]))
+            file.write(_bound(contestant, tests, row, keys[row]))
     results = [file.known[key] for key in keys]
     for result in results:
         if on_result is not None:
@@ -262,10 +264,12 @@ def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
     ]
 
 
-def _bound(name: str, tests: TestSet, row: int, key: str) -> Result:
+def _bound(contestant: Contestant, tests: TestSet, row: int, key: str) -> Result:
     """The best recorded answer of a question; the cheapest way to it is not known, so no cost is claimed."""
-    question, scores = tests.questions[row], tests.scores[row]
-    unscored = Result(key, question.dataset, question.index, name, "unscored")
+    question, among = tests.questions[row], contestant.among
+    unscored = Result(key, question.dataset, question.index, contestant.name, "unscored")
+    taking_part = np.array([among is None or model in among for model in tests.models])
+    scores = np.where(taking_part, tests.scores[row], np.nan)
     if np.isnan(scores).all():
         return unscored
     best = int(np.nanargmax(scores))

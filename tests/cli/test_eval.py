@@ -608,3 +608,15 @@ def test_a_terminal_of_any_width_shows_whole_numbers(bank: Path, columns: int) -
 def test_a_table_that_fits_is_one_table(bank: Path) -> None:
     run = on_a_terminal(200, "eval", bank, "--method", "jisi-router,oracle")
     assert run.stdout.split().count("method") == 3  # scores, costs, and times
+
+
+def test_a_pool_grows_model_by_model_and_each_bound_is_its_pools_own(bank: Path, tmp_path: Path) -> None:
+    order = tmp_path / "order.txt"
+    order.write_text("cyd\nbob\n\nada\n")
+    found = by_name(evaluate(bank, "--method", "oracle,best-single", "--grow", order, "--grow-from", "1"))
+    tested = of_the_test_rows(bank)
+    for size, pool in ((1, ["cyd"]), (2, ["cyd", "bob"]), (3, ["cyd", "bob", "ada"])):
+        best = [max(line["records"][model] for model in pool) for line in tested]
+        assert found[f"oracle · {size} models"]["averages"]["weighted"] == sum(best) / len(best)
+        assert set(found[f"best-single · {size} models"]["selection"]["*"]) <= set(pool)
+    assert len(found) == 6
