@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import sys
@@ -18,6 +17,7 @@ import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.curve_view import show_curve
 from jisi_cli.cli.grading import judges_of, note_grading
+from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.reading import read_text
@@ -103,7 +103,7 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     contestants = _contestants(variations, session, request, out)
     if threshold is not None:
         threshold.rows([contestant.name for contestant in contestants])
-    results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
+    results, timings = run_calls(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((_BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:
