@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.bank.records import Question
 from jisi_cli.cli.grading import judges_of, note_grading
+from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
@@ -119,7 +119,7 @@ def run_collection(
     models = chosen_models(request, config)
     known = known_answers(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
     pairs = pairs_of(questions, models, known)
-    collected = asyncio.run(_collect(pairs, models, request, config, means, out))
+    collected = run_calls(_collect(pairs, models, request, config, means, out))
     _warn_of_failures(collected, out)
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:

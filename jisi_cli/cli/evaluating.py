@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jisi_cli.cli.contestants import BASELINE, make_contestants, make_context, v
 from jisi_cli.cli.curve_view import show_curve
 from jisi_cli.cli.eval_request import EvalRequest
 from jisi_cli.cli.grading import judges_of, note_grading
+from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import open_pool, pool_concurrency
 from jisi_cli.cli.report_view import show_report
@@ -53,7 +53,7 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     contestants = make_contestants(entries, session, request, out)
     if threshold is not None:
         threshold.rows([contestant.name for contestant in contestants])
-    results, timings = asyncio.run(_run_all(session, request, contestants, tests, out))
+    results, timings = run_calls(_run_all(session, request, contestants, tests, out))
     versus = tuple(dict.fromkeys((BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.rescoring import commit_scores
+from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.progress import OnProgress, counted
@@ -50,7 +50,7 @@ def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str,
         # Only what is read under the lock is what will be replaced.
         bank = bank if request.dry_run else Bank(request.bank)
         with counted(out, "grading") as on_progress:
-            found, graders = asyncio.run(_regrade(bank, request, config, out, on_progress))
+            found, graders = run_calls(_regrade(bank, request, config, out, on_progress))
         written = not request.dry_run and bool(found.changed or found.graders)
         if written:
             scores = {model: grades.scores for model, grades in found.models.items()}

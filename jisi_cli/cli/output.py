@@ -186,6 +186,14 @@ class Output:
             sys.stderr.flush()
 
 
+def show_cursor() -> None:
+    """Give a terminal its cursor back, which what moves there hides; for a process that ends at once."""
+    for stream in (sys.stdout, sys.stderr):
+        if _is_terminal(stream):
+            with suppress(OSError, ValueError):
+                os.write(stream.fileno(), b"\x1b[?25h")
+
+
 def _encoding(stream: IO[str]) -> str:
     return getattr(stream, "encoding", None) or "utf-8"
 

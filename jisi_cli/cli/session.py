@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.options import bank_path, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
@@ -147,7 +147,7 @@ class Session:
             NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
         """
         try:
-            return asyncio.run(calls)
+            return run_calls(calls)
         except NoAnswerError as error:
             raise offer_the_offline_pool(error, self.config, self.models) from error
 

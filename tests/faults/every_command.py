@@ -43,11 +43,17 @@ class Scene:
             "cost": ("cost", "--json"),
         }
 
-    def start(self, command: str, prepare: Prepare | None = None) -> Forked:
-        return start(self.folder, *self.commands[command], env=environment(self.folder), prepare=prepare)
+    def start(self, command: str, prepare: Prepare | None = None, *, key: str = "sk-none") -> Forked:
+        """Start a command; its requests can be told from others' by their key."""
+        env = environment(self.folder) | {"OPENAI_API_KEY": key}
+        return start(self.folder, *self.commands[command], env=env, prepare=prepare)
 
-    def run(self, command: str, prepare: Prepare | None = None) -> Run:
-        return self.start(command, prepare).finish()
+    def run(self, command: str, prepare: Prepare | None = None, *, key: str = "sk-none") -> Run:
+        return self.start(command, prepare, key=key).finish()
+
+    def asked_with(self, key: str) -> int:
+        """Count the requests that came with a key."""
+        return sum(key in request.headers.get("authorization", "") for request in list(self.server.requests))
 
     def check_whole(self, command: str) -> None:
         """Check what a command has left behind when it went well in the end."""

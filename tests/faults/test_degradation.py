@@ -56,7 +56,7 @@ class Scene:
     """The pool with some parts broken; `ada` ranks first and aggregates, `cyd` is the candidate that dies."""
 
     def __init__(self, server: Loopback, folder: Path, tmp_path: Path, broken: tuple[str, ...]) -> None:
-        self.server, self.broken = server, broken
+        self.server, self.broken, self.cache = server, broken, tmp_path / "jisi_cache"
         failing = {"candidate": "cyd", "aggregator": "ada", "judge": "judge"}
         self.dead = {model for part, model in failing.items() if part in broken}
         self.common = ("--bank", folder / "bank", "--config", folder / "jisi.toml", "--json")
@@ -144,3 +144,23 @@ def test_an_evaluation_is_right_or_says_what_it_lacks(scene: Scene) -> None:
 
 def book() -> list[LedgerEntry]:
     return list(Ledger(ledger_path(), warn=print).rows())
+
+
+@pytest.mark.parametrize("scene", [("ledger",)], ids=name, indirect=True)
+def test_answers_that_are_paid_for_are_not_lost_when_the_embedder_fails_behind_them(scene: Scene) -> None:
+    live = ("eval", scene.questions, *scene.common, "--live", "--method", "jisi", *ROUTING)
+    asked = ("ask", "What is 3 plus 6?", *scene.common, "--mode", "aggregate", *ROUTING)
+    assert (jisi(*asked).exit_code, jisi(*live).exit_code) == (0, 0)
+    # The questions' vectors are known now; those of other responses are not.
+    scene.server.script("emb", every=1, every_fault=Fault("no_choices"))
+    for model in MODELS:
+        scene.server.script(model, "{model} now says {question}")
+    (scene.cache / "answers" / "cache.db").unlink()
+    run = jisi(*asked)
+    assert (run.exit_code, run.json["mode"], run.json["model"]) == (0, "fallback", "ada")
+    assert "no response was embedded" in run.json["reason"]
+    assert "left out of the decision: ada, bob, cyd" in run.json["missing"][0]
+    assert scene.warned(run, run.json["missing"][0])
+    # An evaluation takes no such answer for the method's.
+    (report,) = jisi(*live).json["methods"]
+    assert (report["failed"], report["scored"]) == (2, 0)
