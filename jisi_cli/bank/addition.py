@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.columns import vector_column
 from jisi_cli.bank.gather import assign_split
 from jisi_cli.bank.gathered import Gathered, Places, StoredAnswers, StoredQuestions
 from jisi_cli.bank.manifest import SplitSpec, VectorDtype
 from jisi_cli.bank.records import STATUSES, Question, Split, has_response
-from jisi_cli.bank.tables import query_schema, response_schema, row_groups, vector_column
+from jisi_cli.bank.tables import query_schema, response_schema, row_groups
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.errors import InputError
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
 from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
 from jisi_cli.bank.manifest import Manifest, PartFile, read_manifest
 from jisi_cli.bank.records import STATUSES, Key, Question, Status
-from jisi_cli.bank.tables import coded, column_vectors, query_schema, read_part, read_pieces, read_rows, response_schema
+from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows, response_schema
 from jisi_cli.bank.vector_map import VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.hyperparameters import Hyperparameters
@@ -201,7 +202,7 @@ class Bank:
         for rows, table in self._response_parts(model, names):
             status[rows] = self._status_codes(model, table.column("status"))
             for values, name in zip(numbers, names[1:], strict=True):
-                values[rows] = table.column(name).to_numpy()  # null becomes NaN
+                values[rows] = number_column(table.column(name))
         for values in (status, *numbers):
             values.setflags(write=False)
         return AnswerColumns(status, *numbers)
@@ -314,7 +315,7 @@ class Bank:
         return self.manifest.responses[model]
 
     def _checked_rows(self, part: PartFile, table: pa.Table) -> Rows:
-        rows: Rows = table.column("row").to_numpy()
+        rows: Rows = row_numbers(table.column("row"))
         if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
             where = self.path / part.path
             raise BankError(f"{where} names questions that the bank lacks; build it again with --force")

@@ -1,4 +1,4 @@
-"""The bank's Parquet schemas, and vectors in and out of Arrow columns."""
+"""The bank's Parquet schemas, and parts written and read."""
 
 from __future__ import annotations
 
@@ -65,54 +65,6 @@ def response_schema(dimension: int, dtype: VectorDtype) -> pa.Schema:
             ("vector", _vector_type(dimension, dtype)),
         ]
     )
-
-
-def vector_column(
-    vectors: NDArray[np.floating], dtype: VectorDtype, known: NDArray[np.bool_] | None = None
-) -> pa.Array:
-    """Return unit rows (n, d) as an Arrow column; rows that are not known become null."""
-    import pyarrow as pa
-
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
-    mask = None if known is None else pa.array(~known)
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
-
-
-def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floating]:
-    """Return an Arrow vector column as rows (n, d); null rows become zero.
-
-    Raises:
-        BankError: The column is not made of vectors of that width.
-    """
-    import pyarrow as pa
-
-    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != dimension:
-        raise BankError(f"the bank holds {column.type} where vectors of width {dimension} belong; build it again")
-    parts = []
-    for chunk in column.chunks:
-        flat = chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension)
-        rows = flat.to_numpy(zero_copy_only=False).reshape(-1, dimension)
-        if chunk.null_count:
-            rows = np.where(chunk.is_valid().to_numpy(zero_copy_only=False)[:, np.newaxis], rows, rows.dtype.type(0))
-        parts.append(rows)
-    empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
-    return np.concatenate(parts) if parts else empty
-
-
-def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the different texts of a column of few, and for each row the place of its own; -1 stands for null.
-
-    Without `pyarrow.compute`, whose import takes pandas along where there is one.
-    """
-    places: dict[str, int] = {}
-    parts = [np.empty(0, dtype=np.int64)]
-    for chunk in column.chunks:
-        here = [places.setdefault(text, len(places)) for text in chunk.dictionary.to_pylist()]
-        indices = chunk.indices.to_numpy(zero_copy_only=False)
-        if chunk.indices.null_count:
-            indices = np.where(np.isnan(indices), -1, indices).astype(np.int64)
-        parts.append(np.array([*here, -1], dtype=np.int64)[indices])
-    return list(places), np.concatenate(parts)
 
 
 def row_groups(sizes: NDArray[np.int64]) -> Iterator[slice]:

@@ -70,10 +70,10 @@ def bare_product() -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path)
-    chosen = parser.parse_args().folder
+    chosen = parser.parse_args(arguments).folder
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen or Path(temporary) / "bank"
         if not (folder / "bank.json").exists():

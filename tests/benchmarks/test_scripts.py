@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import build_memory, report_size, scale
+from tests.benchmarks import build_memory, cold_start, replay_at_scale, report_size, scale
 
 
 def test_every_step_of_the_scale_script(tmp_path: Path) -> None:
@@ -27,3 +27,23 @@ def test_the_script_about_the_page_of_a_comparison(
     monkeypatch.setattr(report_size, "ROWS", (20,))
     report_size.main()
     assert "20 questions" in capsys.readouterr().out
+
+
+def test_the_script_about_a_cold_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ("--rows", "60", "--width", "64", "--rounds", "1", "--folder", str(tmp_path))
+    cold_start.main([*size, "--only", r"route \(large|--version"])
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "jisi --version",
+        "jisi route (large bank)",
+    ]
+
+
+def test_the_script_about_a_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in {"TRAIN": 80, "TEST": 20, "WIDTH": 16}.items():
+        monkeypatch.setattr(replay_at_scale, name, size)
+    replay_at_scale.main(["--folder", str(tmp_path / "bank")])
+    said = capsys.readouterr().out
+    assert "jisi-router" in said
+    assert "ratio" in said

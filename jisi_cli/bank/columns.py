@@ -1,0 +1,93 @@
+"""Numbers in and out of Arrow columns.
+
+Arrow's own `to_numpy` and `pyarrow.compute` import pandas wherever it is installed, which takes longer than all else
+that a question needs of Arrow; so numbers are taken from Arrow's memory as they lie there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.manifest import VectorDtype
+from jisi_cli.errors import BankError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
+
+
+def vector_column(
+    vectors: NDArray[np.floating], dtype: VectorDtype, known: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """Return unit rows (n, d) as an Arrow column; rows that are not known become null."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
+    mask = None if known is None else pa.array(~known)
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
+
+
+def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floating]:
+    """Return an Arrow vector column as rows (n, d); null rows become zero.
+
+    Raises:
+        BankError: The column is not made of vectors of that width.
+    """
+    import pyarrow as pa
+
+    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != dimension:
+        raise BankError(f"the bank holds {column.type} where vectors of width {dimension} belong; build it again")
+    parts = []
+    for chunk in column.chunks:
+        flat, whole = _values(chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension))
+        rows = (flat if whole is None else np.where(whole, flat, flat.dtype.type(np.nan))).reshape(-1, dimension)
+        if chunk.null_count:
+            known = _bits(chunk.buffers()[0], chunk.offset, chunk.offset + len(chunk))
+            rows = np.where(known[:, np.newaxis], rows, rows.dtype.type(0))
+        parts.append(rows)
+    empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
+    return np.concatenate(parts) if parts else empty
+
+
+def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the different texts of a column of few, and for each row the place of its own; -1 stands for null."""
+    places: dict[str, int] = {}
+    parts = [np.empty(0, dtype=np.int64)]
+    for chunk in column.chunks:
+        here = [places.setdefault(text, len(places)) for text in chunk.dictionary.to_pylist()]
+        indices, known = _values(chunk.indices)
+        parts.append(np.array([*here, -1], dtype=np.int64)[indices if known is None else np.where(known, indices, -1)])
+    return list(places), np.concatenate(parts)
+
+
+def number_column(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column of numbers (n,); null becomes NaN."""
+    parts = [np.empty(0)]
+    for chunk in column.chunks:
+        values, known = _values(chunk)
+        parts.append(values.astype(np.float64) if known is None else np.where(known, values, np.nan))
+    return np.concatenate(parts)
+
+
+def row_numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return a column of whole numbers without nulls (n,)."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *(_values(chunk)[0] for chunk in column.chunks)])
+
+
+def _values(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return the numbers of an Arrow array as they lie in memory, and which of them count; None where all do."""
+    dtype = np.dtype(_NUMPY_NAMES.get(str(array.type), str(array.type)))
+    bits, data = array.buffers()[:2]
+    end = array.offset + len(array)
+    values = np.frombuffer(data or b"", dtype=dtype, count=end if data else 0)[array.offset :]
+    if not array.null_count:
+        return values, None
+    return values, _bits(bits, array.offset, end)
+
+
+def _bits(bits: pa.Buffer, start: int, end: int) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=end, bitorder="little")[start:].astype(bool)
