@@ -11,6 +11,7 @@ import math
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import astuple, dataclass, fields
@@ -185,6 +186,8 @@ class Ledger:
             connection.close()
             raise
         self._connection = connection
+        # Closed in any case when Python ends: what is left beside the file needs the right to write to be read.
+        weakref.finalize(self, connection.close)
         return connection
 
 

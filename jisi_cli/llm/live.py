@@ -171,6 +171,9 @@ class LivePool:
     async def close(self) -> None:
         """Close the connections and end the local models."""
         self._leases.close()
+        if self._ledger is not None:
+            # What waits beside the file gets into it; where there is more to book, it opens again.
+            self._ledger.close()
         await self._provider.close()
         if self._local_models is not None:
             await self._local_models.close()
