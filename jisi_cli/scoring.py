@@ -22,6 +22,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.half_precision import to_single
 from jisi_cli.hyperparameters import Hyperparameters
 
 Floats = NDArray[np.float64]
@@ -392,7 +393,7 @@ def _dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
     for start in range(0, len(rows), step):
         part = vectors[rows[start : start + step]]
         if part.dtype == np.float16:
-            part = part.astype(np.float32)  # exact, and the hardware's own step towards float64
+            part = to_single(part)  # exact, and a faster step towards float64 than NumPy's own
         # einsum sums each row on its own in an order that the width alone decides, which BLAS does not; but a single
         # row wider than NumPy's buffer (8192) it sums in another order, so that one gets company.
         pair = np.repeat(part, 2, axis=0) if len(part) == 1 else part

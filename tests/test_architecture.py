@@ -16,6 +16,7 @@ ROOMS = [
     "errors",
     "large_imports",
     "http_errors",
+    "half_precision",
     "paths",
     "config",
     "hyperparameters",
