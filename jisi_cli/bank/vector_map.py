@@ -65,7 +65,8 @@ def map_vectors(
         BankError: A part is missing or broken.
     """
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    if size >= _LEAST_BYTES:
+    # A bank from elsewhere may bring a link in its place, to a folder that is none of ours.
+    if size >= _LEAST_BYTES and not (bank / MAPS).is_symlink():
         with contextlib.suppress(OSError):
             path = bank / MAPS / f"{what}-{_name(bank, parts, shape, dtype)}"
             found = _open(path, shape, dtype)

@@ -151,3 +151,14 @@ def test_many_processes_may_make_the_same_maps_at_once(bank: Path) -> None:
     assert [process.returncode for process in running] == [0] * 3
     assert len(said) == 1
     assert len(maps(bank)) == 1 + len(MODELS)
+
+
+@pytest.mark.usefixtures("every_size")
+def test_a_link_where_the_maps_belong_leads_nobody_to_write_or_delete_elsewhere(bank: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "queries-mine").write_text("mine")
+    (bank / MAPS).symlink_to(elsewhere)
+    everything(Bank(bank))
+    build(bank, records(40), append=True)
+    assert [(file.name, file.read_text()) for file in elsewhere.iterdir()] == [("queries-mine", "mine")]
