@@ -25,7 +25,7 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 
     Raises:
         InputError: The folder cannot be written.
-        BankError: Another process holds the lock, and one is not to wait.
+        BankError: Another process holds the lock, and one is not to wait; or something in the folder is a link.
     """
     with _held(path, on_wait):
         try:
@@ -42,6 +42,7 @@ def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _refuse_links(path)
             lock = (path / LOCK_NAME).open("w")
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
@@ -56,6 +57,14 @@ def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
             lock.close()
             raise
         lock.close()
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse to write where a bank from elsewhere could lead to files that are none of its own."""
+    for folder, folders, files in os.walk(path):
+        link = next((found for name in (*folders, *files) if (found := Path(folder, name)).is_symlink()), None)
+        if link is not None:
+            raise BankError(f"{link} is a link; a bank is only written where all of it is its own: put a copy there")
 
 
 def _lock(path: Path, lock: TextIO, on_wait: Callable[[], None] | None) -> None:
