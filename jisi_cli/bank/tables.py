@@ -223,7 +223,7 @@ def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], re
     import pyarrow as pa
 
     # Bytes that are no text would come up as an error in whoever reads them.
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    texts = [field.name for field in table.schema if pa.types.is_string(_value_type(field.type))]
     table.select(texts).validate(full=True)
     wanted = pa.schema([required.field(name) for name in columns])
     has_gaps = any(table.column(name).null_count for name in table.column_names if name in _NEVER_NULL)
@@ -255,12 +255,17 @@ def _same_fields(found: pa.Schema, wanted: pa.Schema) -> bool:
     return shape(found) == shape(wanted)
 
 
+def _value_type(data_type: pa.DataType) -> pa.DataType:
+    """The type of a column's values, also where they are read as codes."""
+    import pyarrow as pa
+
+    return data_type.value_type if pa.types.is_dictionary(data_type) else data_type
+
+
 def _kind(data_type: pa.DataType) -> object:
     """The type without the name that Parquet gives to list items."""
     import pyarrow as pa
 
-    if pa.types.is_dictionary(data_type):
-        return data_type.value_type
     if pa.types.is_fixed_size_list(data_type):
         return (data_type.list_size, data_type.value_type)
-    return data_type
+    return _value_type(data_type)

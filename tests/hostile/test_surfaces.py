@@ -23,7 +23,7 @@ from jisi_cli.errors import BankError, InputError
 from jisi_cli.ledger import Ledger
 from jisi_cli.llm.json_disk import open_cache
 from tests.bank.importers.reading import read_all
-from tests.bank.making import build, records
+from tests.bank.making import build, everything, records
 from tests.hostile.surfaces import SPEC, SURFACES, _entry, _whole, seeds, withstand
 
 
@@ -200,3 +200,21 @@ def test_a_ledger_whose_tables_have_names_that_are_no_text_is_an_input_error(tmp
     path.write_bytes(content.replace(b"CREATE TABLE calls (id", b"CREATE TABLE c\xecl\xff (id"))
     with closing(Ledger(path, warn=print)) as book, pytest.raises(InputError, match="ledger"):
         list(book.rows())
+
+
+@pytest.mark.parametrize("column", ["status", "split"])
+def test_a_bank_with_codes_of_bytes_that_are_no_text_is_a_bank_error(tmp_path: Path, column: str) -> None:
+    build(tmp_path / "bank", records(4), "hashing:8")
+    for part in sorted((tmp_path / "bank").rglob("*.parquet")):
+        table = pq.read_table(part, partitioning=None)
+        if column in table.column_names:
+            length = np.arange(table.num_rows + 1, dtype=np.int32)
+            buffers = [None, pa.py_buffer(length), pa.py_buffer(b"\xff" * table.num_rows)]
+            odd = pa.Array.from_buffers(pa.string(), table.num_rows, buffers)
+            pq.write_table(table.set_column(table.column_names.index(column), column, odd), part)
+    with pytest.raises(BankError, match="build the bank again"):
+        everything(Bank(tmp_path / "bank"))
+
+
+def test_a_status_that_is_no_text_was_found_by_chance() -> None:
+    assert not withstand(SURFACES["bank_of_odd_types"], b"\x01\x01\xed")
