@@ -56,7 +56,10 @@ class RowFile:
         if self._file is None:
             self._file = _unnamed_file(self._folder)
         self._file.seek(self._written)
-        self._file.write(self._pending)
+        rest = memoryview(bytes(self._pending))
+        while rest:
+            # Unbuffered, a disk that is nearly full takes a part without a word; only the next write is an error.
+            rest = rest[self._file.write(rest) :]
         self._written += len(self._pending)
         self._pending.clear()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,17 @@ def test_a_folder_that_is_in_use_stays(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a.vectors").write_text("a journal")
     assert gather(records(6), folder=tmp_path).records == 18
     assert [file.name for file in tmp_path.iterdir()] == ["a.vectors"]
+
+
+def test_a_disk_that_takes_only_a_part_is_an_error_and_no_row_is_lost_in_silence() -> None:
+    """The limit falls into the middle of a write, of which the system takes the first half without a word."""
+    script = (
+        "import resource\n"
+        "from jisi_cli.bank import row_file\n"
+        "row_file._IN_MEMORY = 10_000\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000))\n"
+        "file = row_file.RowFile()\n"
+        "places = [file.append(['x' * 1000]) for _ in range(20)]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "OSError: [Errno 27]" in done.stderr
