@@ -59,7 +59,8 @@ class ProviderFailure(Exception):
 
 def secrets_in(request: Mapping[str, Any]) -> list[str]:
     """Return what in a request may be a secret of the pool file: its own headers, and parameters that are named so."""
-    own = [value for name in _HEADERS for value in dict(request.get(name) or {}).values()]
+    headers = [request[name] for name in _HEADERS if isinstance(request.get(name), Mapping)]
+    own = [value for found in headers for value in found.values()]
     named = [value for name, value in request.items() if _SECRET_NAME.search(name)]
     return [value for value in (*own, *named) if isinstance(value, str)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.llm.failure import one_line, redact
+from jisi_cli.llm.failure import one_line, redact, secrets_in
 from jisi_cli.llm.provider import missing_key
 from tests.llm.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool
 from tests.loopback import Fault, Loopback
@@ -187,3 +187,20 @@ def test_a_local_model_is_reached_at_the_address_and_with_the_key_of_its_server(
     assert ask_once(pool(ModelEntry("tiny", "local:smollm2"), local_models=servers)).text == "it is four"
     assert (servers.asked_for, servers.closed) == (("smollm2",), True)
     assert loopback.requests[0].headers["authorization"] == "Bearer only-for-this-run"
+
+
+def test_secrets_of_a_request_are_its_own_headers_and_what_is_named_so() -> None:
+    request = {"extra_headers": {"X-Id": "a header"}, "aws_secret_access_key": "a key", "max_tokens": 9, "seed": "no"}
+    assert secrets_in(request) == ["a header", "a key"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("headers", ["X-Id: 7", ["X-Id"], 7])
+def test_headers_of_the_pool_file_that_are_none_are_a_failed_answer(
+    loopback: Loopback, headers: object, streamed: bool
+) -> None:
+    loopback.script("a")
+    asked = pool(entry(loopback, params={"extra_headers": headers}), max_retries=0)
+    answer = ask_once(asked, on_text=(lambda _: None) if streamed else None)
+    assert answer.error
+    assert "\n" not in answer.error
