@@ -17,6 +17,8 @@ OnProgress = Callable[[int, int], None]
 """Called with (done, in all)."""
 
 _SHOWN_CAUSES = 3
+_WIDE = 80
+"""Columns of a terminal that has room for a bar and for money beside the numbers."""
 
 
 @contextmanager
@@ -34,17 +36,19 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
         TimeRemainingColumn,
     )
 
+    console = out.console(stderr=True)
+    extent = (BarColumn(),) if console.width >= _WIDE else ()
+    elapsed = (TimeElapsedColumn(), TextColumn("elapsed,")) if console.width >= _WIDE else ()
     columns = (
         TextColumn("embedding"),
-        BarColumn(),
+        *extent,
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
+        *elapsed,
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("left"),
     )
-    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("embedding", total=None, rate="")
 
         def advance(done: int, total: int) -> None:
@@ -92,33 +96,42 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     latest: list[Collected] = []
+    console = out.console(stderr=True)
+    # Rich would cut the numbers before the bar; what a narrow terminal has no room for goes a line below, or goes.
+    is_wide = console.width >= _WIDE
 
     class WithCauses(Progress):
         """A bar, and below it why answers failed."""
 
         def get_renderables(self) -> Iterable[RenderableType]:
             yield self.make_tasks_table(self.tasks)
+            if latest and not is_wide:
+                yield f"  {_money(latest[0])}"
             yield from (_causes(latest[0]) if latest else ())
 
     columns = (
         TextColumn("asking"),
-        BarColumn(bar_width=20),
+        *((BarColumn(bar_width=20),) if is_wide else ()),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("left{task.fields[money]}"),
     )
-    with WithCauses(*columns, console=out.console(stderr=True), transient=True) as bar:
+    with WithCauses(*columns, console=console, transient=True) as bar:
         task = bar.add_task("asking", total=total, rate="", money="")
 
         def advance(collected: Collected) -> None:
             latest[:] = [collected]
             speed = bar.tasks[0].speed
             rate = "" if not speed else f"{speed:,.1f}/s" if speed >= 1 else f"{60 * speed:,.1f}/min"
-            money = f", {dollars(collected.cost_usd)} of about {dollars(collected.expected_usd)}"
+            money = f", {_money(collected)}" if is_wide else ""
             bar.update(task, completed=len(collected.records), rate=rate, money=money)
 
         yield advance
+
+
+def _money(collected: Collected) -> str:
+    return f"{dollars(collected.cost_usd)} of about {dollars(collected.expected_usd)}"
 
 
 def _causes(collected: Collected) -> Iterator[RenderableType]:

@@ -60,3 +60,25 @@ def test_a_collection_shows_rate_time_left_dollars_and_why_answers_failed(loopba
     assert re.search(r"asking \S+ +\d+/60 +[\d.]+/s +\d:\d\d:\d\d left, \$[\d.e-]+ of about \$[\d.e-]+", shown), shown
     assert re.search(r"  \d+ failed: HTTP 400: I will not", shown), shown
     assert "20 answers failed: HTTP 400: I will not" in shown
+
+
+def test_a_narrow_terminal_loses_the_bar_and_no_number(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("ada", delay=0.05)
+    questions = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(60)])
+    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
+    build = (
+        "-m",
+        "jisi_cli",
+        "bank",
+        "build",
+        questions,
+        "--call",
+        "-o",
+        tmp_path / "bank",
+        "--embedder",
+        "hashing:64",
+    )
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(*build, "--config", pool, COLUMNS="40"))
+    assert re.search(r"asking +\d+/60 +[\d.]+/s +\d:\d\d:\d\d left", shown), shown
+    assert re.search(r"\n  \$[\d.e-]+ of about \$[\d.e-]+", shown), shown
+    assert "…" not in shown
