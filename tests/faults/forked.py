@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -40,6 +40,10 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(_IMPORTED))
 
+_lock = threading.Lock()
+"""Held by whoever starts a process or asks for an exit code. multiprocessing asks for the codes of all processes
+whenever one is started, and when two threads ask for the same code, one of them gets it and the other gets 255."""
+
 
 class Forked:
     """One command at work; what tests use of `subprocess.Popen`.
@@ -62,15 +66,16 @@ class Forked:
     @property
     def returncode(self) -> int | None:
         """The exit code; a negative one is the signal that ended it; None as long as it is at work."""
-        return self._process.exitcode
+        with _lock:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        return self.returncode
 
     def communicate(self, timeout: float = _SECONDS) -> tuple[str, str]:
         """Wait for the end; return what it wrote to stdout and stderr."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        wait([self._process.sentinel], timeout)
+        if self.returncode is None:
             self.kill()
             raise subprocess.TimeoutExpired("jisi", timeout, *self.said())
         for reader in self._readers:
@@ -78,7 +83,7 @@ class Forked:
         return self.said()
 
     def send_signal(self, number: int) -> None:
-        if self._process.exitcode is None and self._process.pid is not None:
+        if self.returncode is None and self._process.pid is not None:
             os.kill(self._process.pid, number)
 
     def kill(self) -> None:
@@ -118,7 +123,8 @@ def start(
     words = ["jisi", *map(str, arguments)]
     (out, out_end), (err, err_end) = _context.Pipe(duplex=False), _context.Pipe(duplex=False)
     process = _context.Process(target=_run, args=(words, dict(env or environment(folder)), (out_end, err_end), prepare))
-    process.start()
+    with _lock:
+        process.start()
     out_end.close()
     err_end.close()
     return Forked(process, (out, err))
