@@ -14,7 +14,7 @@ from jisi_cli.bank.columns import vector_column
 from jisi_cli.bank.gather import assign_split
 from jisi_cli.bank.gathered import Gathered, Places, StoredAnswers, StoredQuestions
 from jisi_cli.bank.manifest import SplitSpec, VectorDtype
-from jisi_cli.bank.records import STATUSES, Question, Split, has_response
+from jisi_cli.bank.records import STATUSES, Question, Split
 from jisi_cli.bank.tables import query_schema, response_schema, row_groups
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.errors import InputError
@@ -52,9 +52,8 @@ class NewAnswers:
             records = [self.stored.bare_record(which) for which in self.which[part].tolist()]
             found = vectors.responses(model, records)
             columns = {name: [getattr(record, name) for record in records] for name in names}
-            known = np.array([has_response(record) for record in records], dtype=bool)
             yield pa.table(
-                {"row": self.rows[part], **columns, "vector": vector_column(found, dtype, known)},
+                {"row": self.rows[part], **columns, "vector": vector_column(found, dtype)},
                 schema=response_schema(found.shape[1], dtype),
             )
 

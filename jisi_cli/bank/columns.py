@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 _NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
-def vector_column(
-    vectors: NDArray[np.floating], dtype: VectorDtype, known: NDArray[np.bool_] | None = None
-) -> pa.Array:
-    """Return unit rows (n, d) as an Arrow column; rows that are not known become null."""
+def vector_column(vectors: NDArray[np.floating], dtype: VectorDtype) -> pa.Array:
+    """Return rows (n, d) as an Arrow column.
+
+    What has no vector is a row of zeros and not null: before its release 26, Arrow can neither write nor read null
+    lists of a fixed size in Parquet.
+    """
     import pyarrow as pa
 
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1))
-    mask = None if known is None else pa.array(~known)
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1)), vectors.shape[1]
+    )
 
 
 def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floating]:

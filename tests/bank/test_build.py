@@ -363,6 +363,14 @@ def test_pandas_reads_a_bank_with_its_model_names(tmp_path: Path, dtype: str) ->
         assert means[model] == pytest.approx(np.nanmean(Bank(bank).answers(model).scores))
 
 
+def test_an_answer_without_a_response_has_a_vector_of_zeros(tmp_path: Path) -> None:
+    """A null would make the file one that Arrow reads only from its release 26 on."""
+    build(tmp_path / "b", [record(0), failed(record(1)), record(2)])
+    (table,) = (pq.read_table(part) for part in (tmp_path / "b" / "responses").rglob("*.parquet"))
+    assert (table["response"].null_count, table["vector"].null_count) == (1, 0)
+    assert [any(vector) for vector in table["vector"].to_pylist()] == table["response"].is_valid().to_pylist()
+
+
 def test_half_precision_is_stated_and_near(tmp_path: Path) -> None:
     build(tmp_path / "half", records(6), vector_dtype="float16")
     build(tmp_path / "full", records(6), vector_dtype="float32")
