@@ -10,23 +10,29 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jisi_cli.http_errors import http_errors
+from jisi_cli.llm.answer import whole_characters
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 _HEADERS = ("extra_headers", "headers")
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+# A shape begins where a run of its first characters does: tried anywhere in it, the time would grow with the square
+# of a long run.
 _SECRET_SHAPES = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
     (re.compile(r"(?i)([?&](?:[\w-]*key|[\w-]*token|sig|signature|password)=)[^&\s\"']+"), r"\1[redacted]"),
-    (re.compile(r"(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
+    (re.compile(r"(?<!\w)(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
     (re.compile(r"\b(?:sk|pk|rk)-[\w-]{8,}"), "[redacted]"),
 )
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
 # What LiteLLM puts behind the words: its own stack, or the response with whatever is in it.
-_APPENDED = re.compile(r"\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S)
+_APPENDED = re.compile(
+    r"(?<!\W)\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S
+)
 
 
 class ProviderFailure(Exception):
@@ -84,7 +90,7 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 def one_line(text: str, secrets: Sequence[str] = ()) -> str:
     """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
-    line = redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets)
+    line = whole_characters(redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
@@ -112,7 +118,7 @@ def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailu
         return _refusal(error, chain, status, secrets)
     if any(_is_connection(e) for e in chain):
         return _lost_connection(chain, secrets)
-    if any(isinstance(e, json.JSONDecodeError) for e in chain) or status is not None:
+    if any(isinstance(e, _UNREADABLE) for e in chain) or status is not None:
         return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
     if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
         # LiteLLM stumbled over the answer; it would again, and each time is paid for.
@@ -199,7 +205,7 @@ def _message_within(said: str) -> str:
     """Return the message in an error that is JSON, as most providers send it; else all of it."""
     try:
         body = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         return said
     inner = body.get("error", body) if isinstance(body, dict) else body
     found = (inner.get("message") or inner.get("detail")) if isinstance(inner, dict) else inner

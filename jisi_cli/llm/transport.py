@@ -83,7 +83,7 @@ def without_odd_usage(body: bytes) -> bytes:
         return body
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     usage = answer.get("usage") if isinstance(answer, dict) else None
     if usage is None or _is_whole(usage):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,41 @@ def test_a_providers_words_become_one_line_without_litellms_wrapping() -> None:
     assert one_line("the model says: no") == "the model says: no"
     assert one_line("it broke Traceback (most recent call last):\n File x") == "it broke"
     assert len(one_line("word " * 1000)) <= 400
+
+
+@pytest.mark.parametrize("character", [".", "a"])
+def test_a_long_run_of_one_kind_of_character_is_read_once(character: str) -> None:
+    # Were each of its beginnings tried, this would take half an hour.
+    assert one_line(character * 200_000) == character * 399 + "…"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("half a \ud800 character", "half a \ufffd character"), ("[" * 100_000, "[" * 399 + "…")],
+    ids=["half a character", "nested"],
+)
+def test_words_that_no_file_and_no_parser_can_hold_are_a_failed_answer_like_any(
+    loopback: Loopback, tmp_path: Path, said: str, shown: str
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=400, message=said)])
+    answer = ask_once(pool(entry(loopback), ledger=ledger_in(tmp_path)))
+    (row,) = ledger_in(tmp_path).rows()
+    assert answer.error == row.error == f"HTTP 400: {shown}"
+
+
+@pytest.mark.parametrize("body", [b'{"usage": ' + b"[" * 100_000, b'{"choices": "\xff"}'], ids=["nested", "bytes"])
+def test_a_body_that_cannot_be_read_may_have_cost_something(body: bytes) -> None:
+    class Server(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.handle_request).start()
+        odd = ModelEntry("a", "openai/a", api_base=f"http://127.0.0.1:{server.server_address[1]}/v1")
+        answer = ask_once(pool(odd, max_retries=0))
+    assert (answer.error, answer.cost_usd) == ("the answer is not JSON that can be read", None)
 
 
 def test_a_key_that_begins_like_another_leaves_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
