@@ -38,7 +38,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         # A date without a zone is in GMT, as HTTP dates are.
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

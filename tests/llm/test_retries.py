@@ -168,7 +168,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert parse_retry_after("-3", now) == 0
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "nan"])
+@pytest.mark.parametrize("value", [None, "", "soon", "nan", "1 Jan 99999999999 00:00:00 GMT"])
 def test_a_retry_after_that_says_nothing_is_none(value: str | None) -> None:
     assert parse_retry_after(value, datetime(2026, 1, 1, tzinfo=UTC)) is None
 
