@@ -13,6 +13,8 @@ from jisi_cli.llm.litellm_setup import load_litellm
 
 _MOST_TOKENS = 100_000_000
 """No model reads or writes this much in one call; a larger number is a mistake."""
+_MOST_DOLLARS = 1_000_000
+"""The same of a call's cost."""
 _LEAST_LOGPROB = -100.0
 """Keeps a perplexity finite."""
 
@@ -67,7 +69,7 @@ def _reported(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401
 def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
     """Return the dollars the provider says it charged (OpenRouter's `usage.cost`); None when it does not."""
     cost = getattr(usage, "cost", None)
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= _MOST_DOLLARS:
         return None
     return float(cost)
 

@@ -71,7 +71,17 @@ def test_the_cost_a_provider_reports_goes_before_any_price(loopback: Loopback, s
     assert (answer.cost_usd, answer.list_cost_usd, answer.price_source) == (0.25, 0.25, "provider")
 
 
-@pytest.mark.parametrize("cost", [-1, "much", True, None])
+@pytest.mark.parametrize("count", ["many", 2.5, [], -1])
+@pytest.mark.parametrize("detail", ["completion_tokens_details", "prompt_tokens_details"])
+def test_details_of_a_usage_that_cannot_be_true_cost_no_answer(loopback: Loopback, detail: str, count: Any) -> None:
+    part = {"reasoning_tokens": count, "cached_tokens": count, "accepted_prediction_tokens": None}
+    loopback.script("a", text="it is four", usage={**USAGE, detail: part})
+    answer = ask_once(pool(entry(loopback)))
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("it is four", 5, 3)
+    assert (answer.tokens_source, loopback.count()) == ("provider", 1)
+
+
+@pytest.mark.parametrize("cost", [-1, "much", True, None, pytest.param(10**400, id="huge")])
 def test_a_reported_cost_that_is_no_amount_is_passed_over(loopback: Loopback, cost: object) -> None:
     loopback.script("a", usage={**USAGE, "cost": cost})
     answer = ask_once(pool(entry(loopback)))
