@@ -97,6 +97,20 @@ def test_blank_text_is_an_empty_answer(loopback: Loopback) -> None:
     assert answer.error == "the model returned no text: `max_tokens` was spent before the answer began"
 
 
+@pytest.mark.parametrize("reason", ["half \ud800\nof it", {"why": 7}, "x" * 5000], ids=["halves", "an object", "long"])
+def test_why_an_answer_ended_may_be_any_word_of_the_provider(
+    loopback: Loopback, tmp_path: Path, reason: object
+) -> None:
+    for text in ("it is four", " "):
+        loopback.script("a", text=text, finish_reason=reason)
+        asked = pool(entry(loopback), cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
+        answer = ask_once(asked, text, on_text=lambda _: None)
+        assert answer.text == text.strip()
+    assert answer.error is not None
+    assert "\n" not in answer.error and len(answer.error) < 500
+    assert [row.error for row in ledger_in(tmp_path).rows()] == [None, answer.error]
+
+
 def test_an_error_is_never_cached(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", faults=[Fault("status", status=400)])
     cache = cache_in(tmp_path)
