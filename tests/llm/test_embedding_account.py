@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tests.loopback
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
@@ -70,6 +71,20 @@ def test_the_price_is_litellms_where_the_pool_file_names_none_and_else_unknown(
     # Two cents per million tokens.
     assert (public.cost_usd, public.price_source) == (pytest.approx(6e-8), "litellm")
     assert (unknown.cost_usd, unknown.list_cost_usd, unknown.price_source) == (None, None, None)
+
+
+@pytest.mark.parametrize("reported", [10**30, "many"], ids=["huge", "words"])
+def test_tokens_that_cannot_be_true_are_counted_and_lose_no_vector(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: object
+) -> None:
+    def odd(*how: Any, answer: Any = tests.loopback._embeddings) -> dict[str, Any]:
+        return answer(*how) | {"usage": {"prompt_tokens": reported, "total_tokens": reported}}
+
+    monkeypatch.setattr(tests.loopback, "_embeddings", odd)
+    loopback.script("vectors")
+    assert endpoint(loopback, tmp_path).embed(["one two three"]).shape == (1, 8)
+    (row,) = booked(tmp_path)
+    assert (row.prompt_tokens, row.tokens_source, row.cost_usd) == (3, "counted", pytest.approx(0.003))
 
 
 def test_requests_that_failed_are_booked_with_what_they_may_have_cost(loopback: Loopback, tmp_path: Path) -> None:
