@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import pytest
 
 import tests.loopback
 from jisi_cli.config import ModelEntry, Price
+from jisi_cli.embedders.aside import embed_aside
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
 from jisi_cli.embedders.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.ledger import LedgerEntry
+from jisi_cli.llm.answer import Sampling
 from jisi_cli.llm.budget import Budget
 from jisi_cli.llm.embedding_account import EmbeddingAccount
 from jisi_cli.llm.live import Run
-from tests.llm.asking import ledger_in
+from tests.llm.asking import ask, entry, ledger_in, pool
 from tests.loopback import Fault, Loopback
 
 TENTH_OF_A_CENT = Price(1000, 0)
@@ -144,3 +147,28 @@ def test_money_that_is_held_back_is_spent_only_when_its_time_has_come(loopback: 
     budget.release_held()
     embedder.embed(["one"])
     assert budget.spent_usd == pytest.approx(0.001)
+
+
+def test_embedding_that_waits_for_the_money_of_calls_does_not_keep_them_from_giving_it_back(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    # Without a usage the call's tokens are counted, in a thread.
+    loopback.script("a", "five words and no more", usage=None, delay=0.2)
+    loopback.script("vectors")
+    budget = Budget(0.0205)
+    embedder = endpoint(loopback, tmp_path, budget=budget)
+    asked = pool(entry(loopback, price=Price(0, 1000)), budget=budget)
+
+    async def answer_and_embed() -> tuple[str, int]:
+        async with asked:
+            call = asyncio.create_task(ask(asked, sampling=Sampling(max_tokens=20)))
+            while loopback.count("a") == 0:
+                await asyncio.sleep(0.01)
+            # More than the event loop has threads.
+            waiting = [asyncio.create_task(embed_aside(embedder, ["word"])) for _ in range(40)]
+            text = (await call).text
+            done = await asyncio.gather(*waiting, return_exceptions=True)
+            return text, sum(not isinstance(vector, BudgetError) for vector in done)
+
+    # The call leaves 15.5 of 20.5 tenths of a cent; an embedding costs one, and its worst case is four.
+    assert asyncio.run(answer_and_embed()) == ("five words and no more", 12)
