@@ -15,6 +15,7 @@ from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SCHEME = re.compile(r"^\s*(?:bearer|basic|token)\s+", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 _HEADERS = ("extra_headers", "headers")
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
@@ -65,10 +66,18 @@ class ProviderFailure(Exception):
 
 def secrets_in(request: Mapping[str, Any]) -> list[str]:
     """Return what in a request may be a secret of the pool file: its own headers, and parameters that are named so."""
-    headers = [request[name] for name in _HEADERS if isinstance(request.get(name), Mapping)]
-    own = [value for found in headers for value in found.values()]
-    named = [value for name, value in request.items() if _SECRET_NAME.search(name)]
-    return [value for value in (*own, *named) if isinstance(value, str)]
+    found: list[str] = []
+    for name, value in request.items():
+        if isinstance(value, Mapping):
+            found += _header_secrets(value) if name in _HEADERS else secrets_in(value)
+        elif isinstance(value, str) and _SECRET_NAME.search(name):
+            found.append(value)
+    return found
+
+
+def _header_secrets(headers: Mapping[str, Any]) -> list[str]:
+    """Return the values of headers; of one that begins with a scheme, what is behind it, which may be quoted alone."""
+    return [_SCHEME.sub("", value).strip() for value in headers.values() if isinstance(value, str)]
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:

@@ -75,7 +75,8 @@ class RetryPolicy:
             rng: Source of the jitter.
         """
         jitter = float(rng.random())
-        bound = min(self.cap, self.base * 2.0 ** (retry - 1))
+        # Beyond a thousand retries the power is no number any more.
+        bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
         if retry_after is None:
             return jitter * bound
         return min(retry_after, self.retry_after_cap) + jitter * min(bound, 1.0)

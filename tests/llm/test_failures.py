@@ -243,6 +243,8 @@ def test_a_local_model_is_reached_at_the_address_and_with_the_key_of_its_server(
 def test_secrets_of_a_request_are_its_own_headers_and_what_is_named_so() -> None:
     request = {"extra_headers": {"X-Id": "a header"}, "aws_secret_access_key": "a key", "max_tokens": 9, "seed": "no"}
     assert secrets_in(request) == ["a header", "a key"]
+    deeper = {"extra_body": {"provider": {"auth_token": "a token"}, "top_k": 5}, "headers": {"X": "Bearer the-rest "}}
+    assert secrets_in(deeper) == ["a token", "the-rest"]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
