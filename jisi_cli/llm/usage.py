@@ -59,9 +59,9 @@ def _reported(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401
     details = getattr(usage, "completion_tokens_details", None)
     reasoning = getattr(details, "reasoning_tokens", None)
     # Some providers leave reasoning out of the completion and count it in the total alone.
-    if type(reasoning) is int and reasoning > 0 and usage.total_tokens == prompt + completion + reasoning:
+    if is_count(reasoning) and usage.total_tokens == prompt + completion + reasoning:
         completion += reasoning
-    return prompt, completion
+    return (prompt, completion) if is_count(completion) else None
 
 
 def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above

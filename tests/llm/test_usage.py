@@ -23,6 +23,12 @@ ODD = {
     "nulls": {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None},
     "zeros": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     "huge": {"prompt_tokens": 10**15, "completion_tokens": 10**15, "total_tokens": 2 * 10**15},
+    "huge in all": {
+        "prompt_tokens": 5,
+        "completion_tokens": 10**8,
+        "completion_tokens_details": {"reasoning_tokens": 9},
+        "total_tokens": 10**8 + 14,
+    },
     "empty": {},
     "incomplete": {"prompt_tokens": 5},
     "a list": [5, 3, 8],
@@ -52,8 +58,9 @@ def test_usage_that_cannot_be_true_is_counted_and_the_answer_is_asked_once(
         (USAGE, 3),
         ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 2}}, 3),
         ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 90}, "total_tokens": 98}, 93),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 10**30}, "total_tokens": 10**30 + 8}, 3),
     ],
-    ids=["plain", "reasoning within", "reasoning beside"],
+    ids=["plain", "reasoning within", "reasoning beside", "reasoning beyond"],
 )
 def test_reasoning_is_part_of_the_completion(
     loopback: Loopback, usage: dict[str, Any], completion: int, streamed: bool
