@@ -21,6 +21,7 @@ from typing import Any
 from jisi_cli.errors import InputError
 from jisi_cli.llm.answer import PriceSource, Role, TokensSource
 from jisi_cli.paths import data_folder, own_file
+from jisi_cli.sqlite_reading import connect_unwritable, is_refused
 
 _VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -130,7 +131,7 @@ class Ledger:
             with self._lock:
                 found = self._found(query, values)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-            remedy = "make room or allow it, and try again" if _is_refused(error) else "move it away"
+            remedy = "make room or allow it, and try again" if is_refused(error) else "move it away"
             raise InputError(f"{self.path} cannot be read as a ledger ({error}); {remedy}") from error
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
@@ -148,11 +149,9 @@ class Ledger:
             with self._open() as connection:
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            # What is not in the file itself yet would be missing.
-            if not _is_refused(error) or _size(self.path.with_name(f"{self.path.name}-wal")):
+            if not is_refused(error):
                 raise
-        address = f"{self.path.absolute().as_uri()}?immutable=1"
-        with closing(sqlite3.connect(address, uri=True)) as connection:
+        with closing(connect_unwritable(self.path)) as connection:
             self._check_version(connection)
             return connection.execute(query, values).fetchall()
 
@@ -189,20 +188,6 @@ class Ledger:
         # Closed in any case when Python ends: what is left beside the file needs the right to write to be read.
         weakref.finalize(self, connection.close)
         return connection
-
-
-_REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-
-
-def _is_refused(error: Exception) -> bool:
-    """Whether the machine refuses to write, which is no fault of the file."""
-    code = getattr(error, "sqlite_errorcode", None)
-    # The lowest byte is the kind, what is above it the detail.
-    return isinstance(error, OSError) or (isinstance(code, int) and code & 0xFF in _REFUSALS)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _fits(name: str, value: object) -> bool:

@@ -6,6 +6,7 @@ public prices. Where none of them knows, the cost is unknown, which is None and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jisi_cli.config import ModelEntry
@@ -54,6 +55,15 @@ def price_of_call(
 def worst_case(entry: ModelEntry, prompt_tokens: int, max_tokens: int) -> float | None:
     """Return the dollars of a call whose response is as long as it may be; None when there is no price."""
     return price_of_call(entry, prompt_tokens, max_tokens).usd
+
+
+def allowed_tokens(parameters: Mapping[str, object]) -> int | None:
+    """Return the most tokens that a call's parameters allow its response; None where they set no limit.
+
+    Some servers read a number below 0 as no limit.
+    """
+    limits = (parameters.get(name) for name in ("max_tokens", "max_completion_tokens"))
+    return max((limit for limit in limits if type(limit) is int and limit > 0), default=None)
 
 
 def max_output_tokens(entry: ModelEntry) -> int | None:

@@ -18,6 +18,7 @@ ROOMS = [
     "http_errors",
     "half_precision",
     "paths",
+    "sqlite_reading",
     "config",
     "hyperparameters",
     "scoring",

@@ -12,7 +12,7 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.llm.answer import Message, PriceSource, Role, Sampling
 from jisi_cli.llm.cache_key import cache_key, conversation, effective_parameters
 from jisi_cli.llm.usage import count_prompt
-from jisi_cli.pricing import Cost, max_output_tokens, price_of_call
+from jisi_cli.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call
 
 LengthBasis = Literal["bank", "max_tokens", "model limit"]
 """Where the length of an answer comes from: the mean of this model's answers in the bank; else the most that the
@@ -128,8 +128,8 @@ def expected_length(
     """Return the tokens of an answer that are to be expected, and why."""
     if mean is not None:
         return mean, "bank"
-    asked = parameters.get("max_tokens") or parameters.get("max_completion_tokens")
-    if isinstance(asked, int):
-        return float(asked), "max_tokens"
+    allowed = allowed_tokens(parameters)
+    if allowed is not None:
+        return float(allowed), "max_tokens"
     limit = max_output_tokens(entry)
     return (None, None) if limit is None else (float(limit), "model limit")

@@ -172,8 +172,9 @@ class LiteLLMEncoder:
 
     def _vectors(self, answer: Any, expected: int) -> NDArray[np.float64]:  # noqa: ANN401 - LiteLLM's response
         usage = getattr(answer, "usage", None)
+        reported = getattr(usage, "prompt_tokens", None) or getattr(usage, "total_tokens", None)
         with self._counting:
-            self._tokens += int(getattr(usage, "prompt_tokens", 0) or getattr(usage, "total_tokens", 0) or 0)
+            self._tokens += reported if isinstance(reported, int) else 0
         try:
             rows = sorted((dict(row) for row in answer.data), key=lambda row: int(row.get("index") or 0))
             vectors = np.array([row["embedding"] for row in rows], dtype=np.float64)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from jisi_cli.llm.answer import TokensSource, whole_characters
 from jisi_cli.llm.json_disk import JsonCache
 from jisi_cli.llm.provider import Completion
+from jisi_cli.llm.usage import is_amount, is_count
 
 
 class AnswerCache:
@@ -39,14 +42,28 @@ class AnswerCache:
 
 
 def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever lies on disk
-    if not isinstance(stored, dict) or not isinstance(stored.get("text"), str):
-        return None
-    if any(type(stored.get(name)) is not int for name in ("prompt_tokens", "completion_tokens")):
-        return None
-    if not isinstance(stored.get("perplexity"), float | None):
-        return None
+    """Return a stored response; None for one that no run of this version would have stored."""
     try:
-        return Completion(**stored)
+        found = Completion(**stored)
     except TypeError:
         # Written by another version, with other fields.
         return None
+    return found if _is_possible(found) else None
+
+
+def _is_possible(found: Completion) -> bool:
+    """Whether all of it is of the right kind: the ledger would not be read again with anything else in it."""
+    return (
+        _is_text(found.text)
+        and (found.finish_reason is None or _is_text(found.finish_reason))
+        and is_count(found.prompt_tokens)
+        and is_count(found.completion_tokens)
+        and found.tokens_source in get_args(TokensSource)
+        and (found.provider_cost is None or is_amount(found.provider_cost))
+        and (found.perplexity is None or (isinstance(found.perplexity, float) and 1 <= found.perplexity < math.inf))
+    )
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that a file can hold."""
+    return isinstance(value, str) and whole_characters(value) == value

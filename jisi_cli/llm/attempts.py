@@ -18,7 +18,7 @@ from jisi_cli.llm.limits import Turnstile
 from jisi_cli.llm.provider import Completion, Provider
 from jisi_cli.llm.retry import RetryPolicy
 from jisi_cli.llm.usage import count_prompt
-from jisi_cli.pricing import Cost, max_output_tokens, price_of_call, worst_case
+from jisi_cli.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call, worst_case
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,8 +224,7 @@ async def _worst_case(call: Call) -> float | None:
     Raises:
         BudgetError: Nobody knows how long the response may get.
     """
-    asked = call.parameters.get("max_tokens") or call.parameters.get("max_completion_tokens")
-    longest = int(asked) if asked else max_output_tokens(call.entry)
+    longest = allowed_tokens(call.parameters) or max_output_tokens(call.entry)
     if longest is None:
         raise BudgetError(
             f"--max-cost needs to know how long an answer of `{call.entry.name}` may get; "

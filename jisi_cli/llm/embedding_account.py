@@ -19,7 +19,7 @@ from jisi_cli.llm.answer import TokensSource
 from jisi_cli.llm.attempts import TOKENIZER_MARGIN
 from jisi_cli.llm.budget import Budget, Reservation
 from jisi_cli.llm.live import Run
-from jisi_cli.llm.usage import count_text, reported_cost
+from jisi_cli.llm.usage import count_text, is_count, reported_cost
 from jisi_cli.pricing import UNKNOWN, Cost, price_of_call, worst_case
 
 _SPECIAL_TOKENS = 2
@@ -85,7 +85,7 @@ class EmbeddingRequest:
         entry = self._account.entry
         source: TokensSource
         reported = getattr(usage, "prompt_tokens", None) or getattr(usage, "total_tokens", None)
-        if type(reported) is int and reported > 0:
+        if is_count(reported) and reported > 0:
             tokens, source = reported, "provider"
         else:
             tokens, source = sum(count_text(entry, text) for text in self._texts), "counted"

@@ -10,23 +10,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jisi_cli.http_errors import http_errors
+from jisi_cli.llm.answer import whole_characters
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SCHEME = re.compile(r"^\s*(?:bearer|basic|token)\s+", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 _HEADERS = ("extra_headers", "headers")
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+# A shape begins where a run of its first characters does: tried anywhere in it, the time would grow with the square
+# of a long run.
 _SECRET_SHAPES = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
     (re.compile(r"(?i)([?&](?:[\w-]*key|[\w-]*token|sig|signature|password)=)[^&\s\"']+"), r"\1[redacted]"),
-    (re.compile(r"(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
+    (re.compile(r"(?<!\w)(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
     (re.compile(r"\b(?:sk|pk|rk)-[\w-]{8,}"), "[redacted]"),
 )
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
 # What LiteLLM puts behind the words: its own stack, or the response with whatever is in it.
-_APPENDED = re.compile(r"\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S)
+_APPENDED = re.compile(
+    r"(?<!\W)\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S
+)
 
 
 class ProviderFailure(Exception):
@@ -59,10 +66,18 @@ class ProviderFailure(Exception):
 
 def secrets_in(request: Mapping[str, Any]) -> list[str]:
     """Return what in a request may be a secret of the pool file: its own headers, and parameters that are named so."""
-    headers = [request[name] for name in _HEADERS if isinstance(request.get(name), Mapping)]
-    own = [value for found in headers for value in found.values()]
-    named = [value for name, value in request.items() if _SECRET_NAME.search(name)]
-    return [value for value in (*own, *named) if isinstance(value, str)]
+    found: list[str] = []
+    for name, value in request.items():
+        if isinstance(value, Mapping):
+            found += _header_secrets(value) if name in _HEADERS else secrets_in(value)
+        elif isinstance(value, str) and _SECRET_NAME.search(name):
+            found.append(value)
+    return found
+
+
+def _header_secrets(headers: Mapping[str, Any]) -> list[str]:
+    """Return the values of headers; of one that begins with a scheme, what is behind it, which may be quoted alone."""
+    return [_SCHEME.sub("", value).strip() for value in headers.values() if isinstance(value, str)]
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
@@ -84,7 +99,7 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 def one_line(text: str, secrets: Sequence[str] = ()) -> str:
     """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
-    line = redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets)
+    line = whole_characters(redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
@@ -112,7 +127,7 @@ def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailu
         return _refusal(error, chain, status, secrets)
     if any(_is_connection(e) for e in chain):
         return _lost_connection(chain, secrets)
-    if any(isinstance(e, json.JSONDecodeError) for e in chain) or status is not None:
+    if any(isinstance(e, _UNREADABLE) for e in chain) or status is not None:
         return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
     if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
         # LiteLLM stumbled over the answer; it would again, and each time is paid for.
@@ -199,7 +214,7 @@ def _message_within(said: str) -> str:
     """Return the message in an error that is JSON, as most providers send it; else all of it."""
     try:
         body = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         return said
     inner = body.get("error", body) if isinstance(body, dict) else body
     found = (inner.get("message") or inner.get("detail")) if isinstance(inner, dict) else inner

@@ -18,11 +18,13 @@ from typing import Any
 
 from jisi_cli.errors import JisiError
 from jisi_cli.paths import own_file
+from jisi_cli.sqlite_reading import connect_unwritable, is_refused
 
 Warn = Callable[[str], None]
 """Receives a note for the user, in one line."""
 
 
+_DATABASE = "cache.db"
 _BUSY_SECONDS = 60.0
 _LARGEST = 128 * 2**20
 """Bytes of a value's JSON: beyond any answer, and less than a few bytes may unfold to."""
@@ -59,9 +61,9 @@ class JsonCache:
         try:
             return self._rows.get(key)
         except PoisonedRowError as error:
-            self._say(f"{error}; delete the folder if jisi shares it with nobody")
+            self.say(f"{error}; delete the folder if jisi shares it with nobody")
         except _broken() as error:
-            self._say(f"the cache at {self._folder} cannot be read ({_line(error)}); going on without it")
+            self.say(f"the cache at {self._folder} cannot be read ({_line(error)}); going on without it")
         return None
 
     def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
@@ -71,14 +73,15 @@ class JsonCache:
         try:
             self._rows.set(key, value)
         except _broken() as error:
-            self._say(f"the cache at {self._folder} cannot be written ({_line(error)}); answers are not kept")
+            self.say(f"the cache at {self._folder} cannot be written ({_line(error)}); answers are not kept")
 
     def close(self) -> None:
         """Close the connection to the disk."""
         if self._rows is not None:
             self._rows.close()
 
-    def _say(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Tell the user what is wrong, once."""
         if not self._warned:
             self._warned = True
             self._warn(message)
@@ -92,26 +95,66 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
 
     Args:
         folder: Where the cache lies.
-        warn: Receives one note when the folder cannot be used; the cache is empty then.
+        warn: Receives one note when the folder cannot be used; the cache is empty then, or, where it can only be
+            read, keeps nothing new.
     """
+    try:
+        return JsonCache(_rows(folder), folder, warn)
+    except _broken() as error:
+        reason = _line(error)
+        rows = _unwritable_rows(folder) if is_refused(error) else None
+    cache = JsonCache(rows, folder, warn)
+    cache.say(
+        f"no cache at {folder} ({reason}); going on without it"
+        if rows is None
+        else f"the cache at {folder} cannot be written ({reason}); what it holds is used, and nothing is added"
+    )
+    return cache
+
+
+def _rows(folder: Path) -> Any:  # noqa: ANN401 - diskcache has no types
     import diskcache
 
+    _refuse_what_is_not_ours(folder)
+    # SQLite gives the files beside its database the rights of the database.
+    own_file(folder / _DATABASE)
+    return diskcache.Cache(
+        str(folder),
+        disk=_json_disk(),
+        eviction_policy="none",
+        cull_limit=0,
+        # Every value is a row: one file to trust, and a killed process leaves no stray ones.
+        disk_min_file_size=sys.maxsize,
+    )
+
+
+class _UnwritableRows:
+    """The rows of a cache where nothing can be written, which diskcache does not open."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = folder / _DATABASE
+        self._disk = _json_disk()(str(folder))
+
+    def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
+        with closing(connect_unwritable(self._database)) as rows:
+            found = rows.execute("SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
+        return None if found is None else self._disk.fetch(*found, read=False)
+
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - as above
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def _unwritable_rows(folder: Path) -> _UnwritableRows | None:
+    """Return what can be read where nothing can be written; None where that is nothing."""
+    rows = _UnwritableRows(folder)
     try:
-        _refuse_what_is_not_ours(folder)
-        # SQLite gives the files beside its database the rights of the database.
-        own_file(folder / "cache.db")
-        rows = diskcache.Cache(
-            str(folder),
-            disk=_json_disk(),
-            eviction_policy="none",
-            cull_limit=0,
-            # Every value is a row: one file to trust, and a killed process leaves no stray ones.
-            disk_min_file_size=sys.maxsize,
-        )
-    except _broken() as error:
-        warn(f"no cache at {folder} ({_line(error)}); going on without it")
-        rows = None
-    return JsonCache(rows, folder, warn)
+        rows.get("")
+    except _broken():
+        return None
+    return rows
 
 
 @cache
@@ -180,8 +223,8 @@ def _refuse_what_is_not_ours(folder: Path) -> None:
     """
     from diskcache.core import DEFAULT_SETTINGS, METADATA
 
-    database = folder / "cache.db"
-    if any((folder / f"cache.db{ending}").is_symlink() for ending in ("", "-wal", "-shm", "-journal")):
+    database = folder / _DATABASE
+    if any((folder / f"{_DATABASE}{ending}").is_symlink() for ending in ("", "-wal", "-shm", "-journal")):
         raise PoisonedRowError("its database is a link to somewhere else")
     if not database.exists():
         return

@@ -97,7 +97,12 @@ class LocalModels:
         path = await asyncio.to_thread(weights_path, weights)
         if self._closed:
             raise JisiError(f"local model `{weights}` was not started: its pool is closed")
-        server = self._servers[weights] = _Server(weights, path, self._threads)
+        try:
+            server = self._servers[weights] = _Server(weights, path, self._threads)
+        except OSError as error:
+            raise JisiError(
+                f"local model `{weights}` cannot be started: {error}; free disk or memory for it"
+            ) from error
         try:
             async with asyncio.timeout(_START_SECONDS):
                 return await asyncio.to_thread(server.wait_until_ready)

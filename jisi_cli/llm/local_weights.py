@@ -56,12 +56,16 @@ def weights_path(weights: str) -> Path:
         return _smollm2()
     if weights == _GEMMA3:
         return _gemma3()
-    path = Path(weights).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(weights).expanduser().resolve()
+        is_there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # A name that is too long, a home of nobody, a NUL.
+        is_there = False
+    if not is_there:
         raise InputError(
             f"no weights `{weights}`; write `local:` with {' or '.join(NAMES)}, or the path of a .gguf file"
         )
-    return path.resolve()
+    return path
 
 
 def _smollm2() -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import JisiError
 from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
-from jisi_cli.llm.failure import ProviderFailure, failure_from, secrets_in
+from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line, secrets_in
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.usage import perplexity_of, reported_cost, tokens_of
 
@@ -133,7 +133,9 @@ class Provider:
             raise ProviderFailure(reason, retryable=True, billable=True) from error
         text = whole_characters(text)
         tokens = await tokens_of(entry, messages, text, end.usage)
-        return Completion(text, *tokens, reported_cost(end.usage), end.finish_reason, end.perplexity)
+        # The provider's word: in a stream LiteLLM passes on whatever it sends.
+        finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason))
+        return Completion(text, *tokens, reported_cost(end.usage), finish_reason, end.perplexity)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -238,7 +240,7 @@ class _End(NamedTuple):
     """What came with a response: the provider's usage, why it ended, and how sure the model was of it."""
 
     usage: Any
-    finish_reason: str | None
+    finish_reason: Any
     perplexity: float | None = None
 
 

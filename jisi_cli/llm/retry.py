@@ -38,7 +38,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         # A date without a zone is in GMT, as HTTP dates are.
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -75,7 +75,8 @@ class RetryPolicy:
             rng: Source of the jitter.
         """
         jitter = float(rng.random())
-        bound = min(self.cap, self.base * 2.0 ** (retry - 1))
+        # Beyond a thousand retries the power is no number any more.
+        bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
         if retry_after is None:
             return jitter * bound
         return min(retry_after, self.retry_after_cap) + jitter * min(bound, 1.0)

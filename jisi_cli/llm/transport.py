@@ -78,24 +78,33 @@ def _bounded(body: httpx.AsyncByteStream, longest_line: int) -> httpx.AsyncByteS
 
 
 def without_odd_usage(body: bytes) -> bytes:
-    """Return a JSON answer without its `usage` if that holds anything but whole numbers."""
+    """Return a JSON answer without its `usage`, or the details of it, that count in anything but whole numbers."""
     if b'"usage"' not in body:
         return body
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     usage = answer.get("usage") if isinstance(answer, dict) else None
-    if usage is None or _is_whole(usage):
+    if usage is None:
         return body
-    del answer["usage"]
-    return json.dumps(answer).encode()
+    kept = {name: part for name, part in usage.items() if not _is_odd_detail(part)} if _is_whole(usage) else None
+    if kept == usage:
+        return body
+    return json.dumps({**answer, "usage": kept}).encode()
 
 
 def _is_whole(usage: Any) -> bool:  # noqa: ANN401 - whatever a server sent
     if not isinstance(usage, dict):
         return False
     return all(type(usage.get(name, 0)) is int for name in _COUNTS)
+
+
+def _is_odd_detail(part: Any) -> bool:  # noqa: ANN401 - as above
+    """Whether a part of a usage counts tokens (reasoning, cached, ...) and not in whole numbers."""
+    return isinstance(part, dict) and any(
+        name.endswith("_tokens") and count is not None and type(count) is not int for name, count in part.items()
+    )
 
 
 def _fast_transport() -> httpx.AsyncBaseTransport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.llm.answer import Message, TokensSource
@@ -13,6 +13,8 @@ from jisi_cli.llm.litellm_setup import load_litellm
 
 _MOST_TOKENS = 100_000_000
 """No model reads or writes this much in one call; a larger number is a mistake."""
+_MOST_DOLLARS = 1_000_000
+"""The same of a call's cost."""
 _LEAST_LOGPROB = -100.0
 """Keeps a perplexity finite."""
 
@@ -50,26 +52,32 @@ async def tokens_of(
 def _reported(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401
     """Return the provider's (prompt, completion); None when it gave none, or what cannot be."""
     prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    if type(prompt) is not int or type(completion) is not int:
+    if not is_count(prompt) or not is_count(completion):
         return None
-    if not 0 < prompt <= _MOST_TOKENS or not 0 <= completion <= _MOST_TOKENS:
-        return None
-    if text and completion == 0:
+    if prompt == 0 or (text and completion == 0):
         return None
     details = getattr(usage, "completion_tokens_details", None)
     reasoning = getattr(details, "reasoning_tokens", None)
     # Some providers leave reasoning out of the completion and count it in the total alone.
-    if type(reasoning) is int and reasoning > 0 and usage.total_tokens == prompt + completion + reasoning:
+    if is_count(reasoning) and usage.total_tokens == prompt + completion + reasoning:
         completion += reasoning
-    return prompt, completion
+    return (prompt, completion) if is_count(completion) else None
 
 
 def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
     """Return the dollars the provider says it charged (OpenRouter's `usage.cost`); None when it does not."""
     cost = getattr(usage, "cost", None)
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
-        return None
-    return float(cost)
+    return float(cost) if is_amount(cost) else None
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value can be a number of tokens of one call."""
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
+
+
+def is_amount(value: object) -> TypeGuard[float]:
+    """Whether a value can be the dollars of one call."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= _MOST_DOLLARS
 
 
 def perplexity_of(logprobs: Any) -> float | None:  # noqa: ANN401 - LiteLLM's ChoiceLogprobs, or whatever came

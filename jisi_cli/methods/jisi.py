@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.embedders.aside import embed_aside
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.grading.final_answer import extract_any
@@ -212,9 +213,8 @@ class _Run:
             return
         vector = answer.vector
         if vector is None:
-            # Embedding is pure computation: in a thread it overlaps with the calls still out.
             try:
-                vector = (await asyncio.to_thread(self.method.embedder.embed, [answer.text]))[0]
+                vector = (await embed_aside(self.method.embedder, [answer.text]))[0]
             except (BudgetError, NoAnswerError) as error:
                 # The answer is paid for, but without a vector it cannot take part in the decision.
                 self.unembedded[model] = answer

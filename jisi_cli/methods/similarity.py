@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.embedders.aside import embed_aside
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.llm.answer import Answer
 
@@ -35,8 +35,7 @@ class CosineSimilarity:
     async def to_others(self, answers: Sequence[Answer]) -> list[float]:
         """Return each response's mean cosine to the others (n)."""
         missing = [answer.text for answer in answers if answer.vector is None]
-        # Embedding is pure computation: in a thread it holds up no other question.
-        embedded = iter(await asyncio.to_thread(self._embedder.embed, missing) if missing else ())
+        embedded = iter(await embed_aside(self._embedder, missing) if missing else ())
         vectors = [next(embedded) if answer.vector is None else answer.vector for answer in answers]
         return mean_cosines(np.stack(vectors))
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import sqlite3
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -65,17 +68,51 @@ def test_on_a_full_disk_a_command_does_what_it_can_and_says_the_rest(scene: Scen
 def test_where_nothing_can_be_written_a_command_does_what_it_can(scene: Scene, command: str) -> None:
     if command == "cost":
         assert scene.run("ask").exit_code == 0
-    folders = [scene.folder, *(path for path in scene.folder.rglob("*") if path.is_dir())]
-    try:
-        for folder in folders:
-            folder.chmod(0o500)
+    with read_only(path for path in all_in(scene.folder) if path.is_dir()):
         run = scene.run(command, bound_by_permissions)
-    finally:
-        for folder in folders:
-            folder.chmod(0o700)
     said_well(run, *((0,) if command in ("ask", "cost") else (1, 2)))
     said_well(scene.run(command), 0)
     scene.check_whole(command)
+
+
+@pytest.mark.parametrize("ended", ["killed", "in order"])
+def test_what_was_kept_is_used_where_nothing_can_be_written(scene: Scene, ended: str) -> None:
+    assert scene.run("ask").exit_code == 0
+    databases = [path for path in all_in(scene.folder) if path.suffix in (".db", ".sqlite")]
+    if ended == "in order":
+        for path in databases:
+            # The last one to close it brings what lies beside the file into it.
+            with closing(sqlite3.connect(path)) as rows:
+                rows.execute("PRAGMA wal_checkpoint")
+    before = {path: path.read_bytes() for path in databases}
+    asked = scene.server.count()
+    with read_only(all_in(scene.folder)):
+        answered, billed = (scene.run(command, bound_by_permissions) for command in ("ask", "cost"))
+    said_well(answered, 0)
+    assert scene.server.count() == asked
+    assert all(call["cached"] for call in answered.json["calls"])
+    caches = [line for line in answered.warnings if "what it holds is used" in line]
+    assert len(caches) == len(set(caches)) == 2
+    said_well(billed, 0)
+    assert billed.json["total"]["calls"] == 3
+    assert {path: path.read_bytes() for path in databases} == before
+
+
+def all_in(folder: Path) -> list[Path]:
+    return [folder, *folder.rglob("*")]
+
+
+@contextmanager
+def read_only(paths: Iterable[Path]) -> Iterator[None]:
+    """Take away the right to write from all who are bound by permissions."""
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
+    try:
+        for path, mode in modes.items():
+            path.chmod(mode & ~0o222)
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
 
 
 @pytest.mark.parametrize("command", CALLING)

@@ -59,11 +59,23 @@ def test_a_model_without_a_price_is_refused_with_the_remedy(loopback: Loopback) 
     assert loopback.count() == 0
 
 
-def test_a_model_without_a_longest_answer_is_refused_with_the_remedy(loopback: Loopback) -> None:
+@pytest.mark.parametrize(
+    "params", [{}, *({"max_tokens": limit} for limit in (-1, 0, "many", [100], float("inf"), True))], ids=str
+)
+def test_a_model_without_a_longest_answer_is_refused_with_the_remedy(
+    loopback: Loopback, params: dict[str, object]
+) -> None:
     loopback.script("a")
     with pytest.raises(BudgetError, match=r"how long an answer of `a` may get.*max_tokens"):
-        ask_once(pool(entry(loopback), budget=Budget(1.0)))
+        ask_once(pool(entry(loopback, params=params), budget=Budget(1.0)))
     assert loopback.count() == 0
+
+
+def test_of_two_limits_of_an_answers_length_the_larger_is_the_worst_case(loopback: Loopback) -> None:
+    loopback.script("a")
+    params = {"max_tokens": 10, "max_completion_tokens": 20}
+    with pytest.raises(BudgetError, match=r"may cost \$0\.020000"):
+        ask_once(pool(entry(loopback, price=DEAR, params=params), budget=Budget(0.015)))
 
 
 def test_the_longest_answer_comes_from_litellms_map_where_nobody_sets_it(loopback: Loopback) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tests.loopback
 from jisi_cli.config import ModelEntry, Price
+from jisi_cli.embedders.aside import embed_aside
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
 from jisi_cli.embedders.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.ledger import LedgerEntry
+from jisi_cli.llm.answer import Sampling
 from jisi_cli.llm.budget import Budget
 from jisi_cli.llm.embedding_account import EmbeddingAccount
 from jisi_cli.llm.live import Run
-from tests.llm.asking import ledger_in
+from tests.llm.asking import ask, entry, ledger_in, pool
 from tests.loopback import Fault, Loopback
 
 TENTH_OF_A_CENT = Price(1000, 0)
@@ -70,6 +74,20 @@ def test_the_price_is_litellms_where_the_pool_file_names_none_and_else_unknown(
     # Two cents per million tokens.
     assert (public.cost_usd, public.price_source) == (pytest.approx(6e-8), "litellm")
     assert (unknown.cost_usd, unknown.list_cost_usd, unknown.price_source) == (None, None, None)
+
+
+@pytest.mark.parametrize("reported", [10**30, "many"], ids=["huge", "words"])
+def test_tokens_that_cannot_be_true_are_counted_and_lose_no_vector(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: object
+) -> None:
+    def odd(*how: Any, answer: Any = tests.loopback._embeddings) -> dict[str, Any]:
+        return answer(*how) | {"usage": {"prompt_tokens": reported, "total_tokens": reported}}
+
+    monkeypatch.setattr(tests.loopback, "_embeddings", odd)
+    loopback.script("vectors")
+    assert endpoint(loopback, tmp_path).embed(["one two three"]).shape == (1, 8)
+    (row,) = booked(tmp_path)
+    assert (row.prompt_tokens, row.tokens_source, row.cost_usd) == (3, "counted", pytest.approx(0.003))
 
 
 def test_requests_that_failed_are_booked_with_what_they_may_have_cost(loopback: Loopback, tmp_path: Path) -> None:
@@ -129,3 +147,28 @@ def test_money_that_is_held_back_is_spent_only_when_its_time_has_come(loopback: 
     budget.release_held()
     embedder.embed(["one"])
     assert budget.spent_usd == pytest.approx(0.001)
+
+
+def test_embedding_that_waits_for_the_money_of_calls_does_not_keep_them_from_giving_it_back(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    # Without a usage the call's tokens are counted, in a thread.
+    loopback.script("a", "five words and no more", usage=None, delay=0.2)
+    loopback.script("vectors")
+    budget = Budget(0.0205)
+    embedder = endpoint(loopback, tmp_path, budget=budget)
+    asked = pool(entry(loopback, price=Price(0, 1000)), budget=budget)
+
+    async def answer_and_embed() -> tuple[str, int]:
+        async with asked:
+            call = asyncio.create_task(ask(asked, sampling=Sampling(max_tokens=20)))
+            while loopback.count("a") == 0:
+                await asyncio.sleep(0.01)
+            # More than the event loop has threads.
+            waiting = [asyncio.create_task(embed_aside(embedder, ["word"])) for _ in range(40)]
+            text = (await call).text
+            done = await asyncio.gather(*waiting, return_exceptions=True)
+            return text, sum(not isinstance(vector, BudgetError) for vector in done)
+
+    # The call leaves 15.5 of 20.5 tenths of a cent; an embedding costs one, and its worst case is four.
+    assert asyncio.run(answer_and_embed()) == ("five words and no more", 12)

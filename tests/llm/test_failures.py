@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,20 @@ def test_blank_text_is_an_empty_answer(loopback: Loopback) -> None:
     assert answer.error == "the model returned no text: `max_tokens` was spent before the answer began"
 
 
+@pytest.mark.parametrize("reason", ["half \ud800\nof it", {"why": 7}, "x" * 5000], ids=["halves", "an object", "long"])
+def test_why_an_answer_ended_may_be_any_word_of_the_provider(
+    loopback: Loopback, tmp_path: Path, reason: object
+) -> None:
+    for text in ("it is four", " "):
+        loopback.script("a", text=text, finish_reason=reason)
+        asked = pool(entry(loopback), cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
+        answer = ask_once(asked, text, on_text=lambda _: None)
+        assert answer.text == text.strip()
+    assert answer.error is not None
+    assert "\n" not in answer.error and len(answer.error) < 500
+    assert [row.error for row in ledger_in(tmp_path).rows()] == [None, answer.error]
+
+
 def test_an_error_is_never_cached(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", faults=[Fault("status", status=400)])
     cache = cache_in(tmp_path)
@@ -146,6 +162,41 @@ def test_a_providers_words_become_one_line_without_litellms_wrapping() -> None:
     assert len(one_line("word " * 1000)) <= 400
 
 
+@pytest.mark.parametrize("character", [".", "a"])
+def test_a_long_run_of_one_kind_of_character_is_read_once(character: str) -> None:
+    # Were each of its beginnings tried, this would take half an hour.
+    assert one_line(character * 200_000) == character * 399 + "…"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("half a \ud800 character", "half a \ufffd character"), ("[" * 100_000, "[" * 399 + "…")],
+    ids=["half a character", "nested"],
+)
+def test_words_that_no_file_and_no_parser_can_hold_are_a_failed_answer_like_any(
+    loopback: Loopback, tmp_path: Path, said: str, shown: str
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=400, message=said)])
+    answer = ask_once(pool(entry(loopback), ledger=ledger_in(tmp_path)))
+    (row,) = ledger_in(tmp_path).rows()
+    assert answer.error == row.error == f"HTTP 400: {shown}"
+
+
+@pytest.mark.parametrize("body", [b'{"usage": ' + b"[" * 100_000, b'{"choices": "\xff"}'], ids=["nested", "bytes"])
+def test_a_body_that_cannot_be_read_may_have_cost_something(body: bytes) -> None:
+    class Server(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.handle_request).start()
+        odd = ModelEntry("a", "openai/a", api_base=f"http://127.0.0.1:{server.server_address[1]}/v1")
+        answer = ask_once(pool(odd, max_retries=0))
+    assert (answer.error, answer.cost_usd) == ("the answer is not JSON that can be read", None)
+
+
 def test_a_key_that_begins_like_another_leaves_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", "planted")
     monkeypatch.setenv("MISTRAL_API_KEY", "planted-and-longer")
@@ -192,6 +243,8 @@ def test_a_local_model_is_reached_at_the_address_and_with_the_key_of_its_server(
 def test_secrets_of_a_request_are_its_own_headers_and_what_is_named_so() -> None:
     request = {"extra_headers": {"X-Id": "a header"}, "aws_secret_access_key": "a key", "max_tokens": 9, "seed": "no"}
     assert secrets_in(request) == ["a header", "a key"]
+    deeper = {"extra_body": {"provider": {"auth_token": "a token"}, "top_k": 5}, "headers": {"X": "Bearer the-rest "}}
+    assert secrets_in(deeper) == ["a token", "the-rest"]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

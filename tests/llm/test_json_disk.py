@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sqlite3
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jisi_cli.llm.answer_cache import AnswerCache
 from jisi_cli.llm.json_disk import open_cache
+from jisi_cli.llm.provider import Completion
 from tests.llm.asking import ask_once, cache_in, entry, pool
 from tests.loopback import Loopback
 
@@ -151,3 +155,33 @@ def test_a_stored_value_of_another_shape_is_a_miss(loopback: Loopback, tmp_path:
         (key,) = rows.execute("SELECT key FROM Cache").fetchone()
     cache.set(key, stored)
     assert ask_once(pool(entry(loopback), cache=cache)).text == "answer 2"
+
+
+WHOLE = asdict(Completion("four", 1, 1, "provider"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": 7},
+        {"text": "\ud800"},
+        {"prompt_tokens": -7},
+        {"completion_tokens": 10**30},
+        {"completion_tokens": True},
+        {"tokens_source": "nobody"},
+        {"tokens_source": ["provider"]},
+        {"provider_cost": "much"},
+        {"provider_cost": -5.0},
+        {"provider_cost": math.nan},
+        {"finish_reason": 7},
+        {"perplexity": 0.5},
+        {"perplexity": math.inf},
+    ],
+    ids=str,
+)
+def test_a_stored_value_of_the_wrong_kind_is_a_miss(change: dict[str, object]) -> None:
+    class Stored:
+        def get(self, key: str) -> object:
+            return WHOLE | change
+
+    assert AnswerCache(Stored(), read=True, write=False).get("key") is None  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -284,10 +285,22 @@ def test_a_broken_file_of_weights_is_one_line_and_leaves_no_child(
     _with_models(work)
 
 
-def test_weights_that_are_not_there_are_an_input_error_that_says_what_may_be_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "folder", ["/nowhere", "~nobody-of-that-name", "/long" * 2000, "\0"], ids=["none", "home", "long", "NUL"]
+)
+def test_weights_that_are_not_there_are_an_input_error_that_says_what_may_be_written(folder: str) -> None:
     with pytest.raises(InputError, match=r"no weights `.*none.gguf`.*smollm2 or gemma3-270m") as caught:
-        weights_path(str(tmp_path / "none.gguf"))
+        weights_path(f"{folder}/none.gguf")
     assert "\n" not in str(caught.value)
+
+
+def test_a_machine_that_starts_no_further_process_is_an_error_in_words(
+    needs_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing can be written, not even the child's log.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(JisiError, match=r"local model `.*` cannot be started: .*nowhere.*; free disk"):
+        _with_models(lambda models: models.endpoint(__file__))
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,11 @@ def test_a_wait_the_provider_asks_for_is_kept_up_to_the_cap(asked: float, retry:
     assert min(asked, 120.0) <= wait <= min(asked, 120.0) + 1.0
 
 
+def test_a_wait_is_bounded_however_often_it_was_tried() -> None:
+    policy = RetryPolicy(max_retries=5000, cap=30)
+    assert 0 <= policy.delay(5000, None, np.random.default_rng(0)) <= 30
+
+
 def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     now = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
     assert parse_retry_after("7", now) == 7
@@ -168,7 +173,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert parse_retry_after("-3", now) == 0
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "nan"])
+@pytest.mark.parametrize("value", [None, "", "soon", "nan", "1 Jan 99999999999 00:00:00 GMT"])
 def test_a_retry_after_that_says_nothing_is_none(value: str | None) -> None:
     assert parse_retry_after(value, datetime(2026, 1, 1, tzinfo=UTC)) is None
 

@@ -23,6 +23,12 @@ ODD = {
     "nulls": {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None},
     "zeros": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     "huge": {"prompt_tokens": 10**15, "completion_tokens": 10**15, "total_tokens": 2 * 10**15},
+    "huge in all": {
+        "prompt_tokens": 5,
+        "completion_tokens": 10**8,
+        "completion_tokens_details": {"reasoning_tokens": 9},
+        "total_tokens": 10**8 + 14,
+    },
     "empty": {},
     "incomplete": {"prompt_tokens": 5},
     "a list": [5, 3, 8],
@@ -52,8 +58,9 @@ def test_usage_that_cannot_be_true_is_counted_and_the_answer_is_asked_once(
         (USAGE, 3),
         ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 2}}, 3),
         ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 90}, "total_tokens": 98}, 93),
+        ({**USAGE, "completion_tokens_details": {"reasoning_tokens": 10**30}, "total_tokens": 10**30 + 8}, 3),
     ],
-    ids=["plain", "reasoning within", "reasoning beside"],
+    ids=["plain", "reasoning within", "reasoning beside", "reasoning beyond"],
 )
 def test_reasoning_is_part_of_the_completion(
     loopback: Loopback, usage: dict[str, Any], completion: int, streamed: bool
@@ -71,7 +78,17 @@ def test_the_cost_a_provider_reports_goes_before_any_price(loopback: Loopback, s
     assert (answer.cost_usd, answer.list_cost_usd, answer.price_source) == (0.25, 0.25, "provider")
 
 
-@pytest.mark.parametrize("cost", [-1, "much", True, None])
+@pytest.mark.parametrize("count", ["many", 2.5, [], -1])
+@pytest.mark.parametrize("detail", ["completion_tokens_details", "prompt_tokens_details"])
+def test_details_of_a_usage_that_cannot_be_true_cost_no_answer(loopback: Loopback, detail: str, count: Any) -> None:
+    part = {"reasoning_tokens": count, "cached_tokens": count, "accepted_prediction_tokens": None}
+    loopback.script("a", text="it is four", usage={**USAGE, detail: part})
+    answer = ask_once(pool(entry(loopback)))
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("it is four", 5, 3)
+    assert (answer.tokens_source, loopback.count()) == ("provider", 1)
+
+
+@pytest.mark.parametrize("cost", [-1, "much", True, None, pytest.param(10**400, id="huge")])
 def test_a_reported_cost_that_is_no_amount_is_passed_over(loopback: Loopback, cost: object) -> None:
     loopback.script("a", usage={**USAGE, "cost": cost})
     answer = ask_once(pool(entry(loopback)))
