@@ -208,13 +208,26 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         build(tmp_path / "file", records(4))
 
 
+@pytest.mark.parametrize("name", ["queries.parquet", "queries-0123456789ab.parquet", "responses/model=a/0.parquet"])
+def test_tables_that_no_build_has_begun_are_somebody_elses(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "tables" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for options in ({}, {"force": True}):
+        with pytest.raises(InputError, match="holds other files"):
+            build(tmp_path / "tables", records(4), **options)
+    assert [path for path in (tmp_path / "tables").rglob("*") if path.is_file()] == [mine]
+
+
 def test_files_that_somebody_put_into_a_bank_survive_force_and_append(tmp_path: Path) -> None:
     bank = tmp_path / "bank"
     build(bank, records(4))
-    (bank / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "queries_2024.parquet", "queries-mine.parquet"):
+        (bank / name).write_text("mine")
     build(bank, records(6), append=True)
     build(bank, records(4), force=True)
-    assert (bank / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "queries_2024.parquet", "queries-mine.parquet"):
+        assert (bank / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize(
