@@ -105,11 +105,15 @@ def model_folder(model: str) -> str:
 def write_manifest(bank: Path, manifest: Manifest) -> None:
     """Commit a build: replace `bank.json` in one step, after everything it names is on disk."""
     temporary = bank / f".{MANIFEST_NAME}.{os.getpid()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(bank / MANIFEST_NAME)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(bank / MANIFEST_NAME)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_manifest(bank: Path) -> Manifest:
@@ -123,6 +127,8 @@ def read_manifest(bank: Path) -> Manifest:
         if path.stat().st_size > _MOST_BYTES:
             raise BankError(f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?")
         data = json.loads(path.read_text(encoding="utf-8"))
+        # Half a character, which JSON can spell, is nothing that a file can be called by or that can be written again.
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
     except (OSError, ValueError, RecursionError) as error:
