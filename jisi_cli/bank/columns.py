@@ -6,13 +6,13 @@ that a question needs of Arrow; so numbers are taken from Arrow's memory as they
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import VectorDtype
-from jisi_cli.errors import BankError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,16 +31,14 @@ def vector_column(
     return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
 
 
-def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floating]:
+def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
     """Return an Arrow vector column as rows (n, d); null rows become zero.
 
-    Raises:
-        BankError: The column is not made of vectors of that width.
+    Args:
+        column: The column.
+        part: Where it was read.
     """
-    import pyarrow as pa
-
-    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != dimension:
-        raise BankError(f"the bank holds {column.type} where vectors of width {dimension} belong; build it again")
+    dimension: int = column.type.list_size
     parts = []
     for chunk in column.chunks:
         flat, whole = _values(chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension))

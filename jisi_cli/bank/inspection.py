@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.bank import AnswerColumns, Bank
+from jisi_cli.bank.answer_table import AnswerColumns
+from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.records import STATUSES
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
