@@ -81,6 +81,12 @@ class AnswerTable:
             status[rows] = self._status_codes(table.column("status"))
             for values, name in zip(numbers, names[1:], strict=True):
                 values[rows] = number_column(table.column(name))
+        least, most = np.fmin.reduce(numbers[0], initial=0), np.fmax.reduce(numbers[0], initial=0)
+        if least < 0 or most > 1:
+            odd = least if least < 0 else most
+            raise BankError(
+                f"{self._bank}: a score of {self._model} is {odd:g}, not from 0 to 1; build it again with --force"
+            )
         for values in (status, *numbers):
             values.setflags(write=False)
         return AnswerColumns(status, *numbers)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import VectorDtype
+from jisi_cli.errors import BankError
+from jisi_cli.half_precision import are_finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +39,9 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
     Args:
         column: The column.
         part: Where it was read.
+
+    Raises:
+        BankError: A vector holds what is no number, or infinity: no sum would be one any more.
     """
     dimension: int = column.type.list_size
     parts = []
@@ -46,6 +51,8 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
         if chunk.null_count:
             known = _bits(chunk.buffers()[0], chunk.offset, chunk.offset + len(chunk))
             rows = np.where(known[:, np.newaxis], rows, rows.dtype.type(0))
+        if not (are_finite(rows) if rows.dtype == np.float16 else np.isfinite(rows).all()):
+            raise BankError(f"{part} holds vectors that are no numbers; build the bank again with --force")
         parts.append(rows)
     empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
     return np.concatenate(parts) if parts else empty

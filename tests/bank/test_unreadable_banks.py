@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.bank.making import build, records
+from jisi_cli.bank.bank import Bank
+from jisi_cli.errors import BankError
+from tests.bank.making import WIDTH, build, everything, records
 
 SHORT_OF_MEMORY = """
 import resource, sys
@@ -40,3 +44,34 @@ def test_want_of_memory_is_not_told_as_a_broken_bank(tmp_path: Path) -> None:
     assert said[0].startswith(f"1 {whole / 'queries.parquet'} is whole, but this machine cannot read it (")
     assert "--force" not in said[0]  # it would cost answers that were paid for
     assert said[1].startswith(f"3 {cut / 'queries.parquet'} is broken (")
+
+
+def change(file: Path, column: str, value: object) -> None:
+    """Give the third row of a part another value."""
+    table = pq.ParquetFile(file).read()
+    values = table.column(column).to_pylist()
+    values[2] = value
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.field(place).type)), file)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf"), None])
+def test_a_vector_that_is_no_numbers_is_a_bank_error(tmp_path: Path, dtype: str, odd: float | None) -> None:
+    build(tmp_path / "bank", records(6), vector_dtype=dtype)
+    for part in ("queries.parquet", "responses/model=ada/part-*.parquet"):
+        copied = Path(shutil.copytree(tmp_path / "bank", tmp_path / part[:7]))
+        file = next(copied.glob(part))
+        change(file, "vector", [0.0] * (WIDTH - 1) + [odd])
+        with pytest.raises(BankError, match="vectors that are no numbers") as caught:
+            everything(Bank(copied))
+        assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", [-0.1, 1.1, 1e308, float("inf"), float("-inf")])
+def test_a_score_out_of_range_is_a_bank_error(tmp_path: Path, odd: float) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(6))
+    change(next(bank.glob("responses/model=ada/part-*.parquet")), "score", odd)
+    with pytest.raises(BankError, match=r"a score of ada is .*, not from 0 to 1; build it again"):
+        Bank(bank).arrays()
