@@ -161,6 +161,7 @@ def _tidy(path: Path) -> None:
     """Delete maps of the same kind that nothing names any more, and what killed processes left behind."""
     kind = path.name.rpartition("-")[0]
     for other in path.parent.iterdir():
-        abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
-        if abandoned or other.name.rpartition("-")[0] == kind:
-            other.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else's map that has its name by now
+            abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
+            if abandoned or other.name.rpartition("-")[0] == kind:
+                other.unlink()
