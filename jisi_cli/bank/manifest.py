@@ -66,7 +66,7 @@ class Manifest:
         queries: Parts of the question table, in bank order.
         responses: Parts per model; within a model a later part's row replaces an earlier one's.
         hyperparameters: Settings chosen for this bank; empty means the paper's.
-        split: How test rows were set aside; None when every row is train.
+        split: How test rows were set aside; None where no rule did: what is marked as test came so marked.
         sources: What the bank was built from.
         created_by: Version of jisi that wrote it.
     """
