@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
 from jisi_cli.bank.gather import gather
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
+from jisi_cli.bank.records import Record
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
@@ -341,6 +343,27 @@ def test_a_killed_builds_leftovers_are_gone_after_the_next(tmp_path: Path) -> No
     assert len(left) == 2 + 1 + len(MODELS)
     build(tmp_path / "fresh", records(4))
     assert data_of(bank) == data_of(tmp_path / "fresh")
+
+
+def test_want_of_memory_leaves_the_bank_as_it_was_and_the_next_build_goes_on(tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(4))
+    before, manifest = everything(Bank(bank)), (bank / "bank.json").read_bytes()
+
+    class Short(EmbeddedVectors):
+        def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+            if model == "cyd@home":
+                raise MemoryError
+            return super().responses(model, records)
+
+    vectors = Short(load_embedder(EmbedderSpec(f"hashing:{WIDTH}")))
+    with pytest.raises(MemoryError):
+        build_bank(bank, gather(records(9)), vectors, BuildOptions(append=True))
+    assert (bank / "bank.json").read_bytes() == manifest
+    assert everything(Bank(bank)) == before
+    assert not list(bank.rglob("*.part"))
+    assert build(bank, records(9), append=True).embedded == 0
+    assert len(Bank(bank).questions) == 9
 
 
 ODD_NAMES = ("org/model-7b", "model@2024-01", "two words", "größe 模型", "50%", "a=b", "plus+and&", "~home", "ä" * 150)
