@@ -131,6 +131,8 @@ def read_manifest(bank: Path) -> Manifest:
         json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
+    except PermissionError as error:
+        raise forbidden(path) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
     version = data.get("format_version") if isinstance(data, dict) else None
@@ -143,6 +145,11 @@ def read_manifest(bank: Path) -> Manifest:
         return _parse(_Table(data, "it"))
     except ValueError as error:
         raise BankError(f"{path} is not a bank manifest ({error}); build the bank again with --force") from error
+
+
+def forbidden(path: Path) -> BankError:
+    """Return what to say of a file of a bank that the user may not read: to build it again would not help."""
+    return BankError(f"{path} cannot be read (permission denied); allow it, or use a copy that is yours")
 
 
 def _parse(table: _Table) -> Manifest:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype
+from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden
 from jisi_cli.errors import BankError, JisiError
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
         raise BankError(
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
         ) from None
+    except PermissionError as error:
+        raise forbidden(path) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if not isinstance(error, ValueError) and _is_as_written(path, part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,22 @@ for bank in banks:
         print(int(error.exit_code), error)
 """
 
+NOT_OURS = """
+import sys
+from pathlib import Path
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.inspection import inspect_bank
+from jisi_cli.errors import BankError
+from tests.faults.afflictions import bound_by_permissions
+bank = Bank(Path(sys.argv[1]))
+bound_by_permissions()
+for read in (lambda: Bank(bank.path), lambda: bank.questions, lambda: inspect_bank(bank, bank.hyperparameters())):
+    try:
+        read()
+    except BankError as error:
+        print(error)
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory a process has")
 def test_want_of_memory_is_not_told_as_a_broken_bank(tmp_path: Path) -> None:
@@ -44,6 +61,19 @@ def test_want_of_memory_is_not_told_as_a_broken_bank(tmp_path: Path) -> None:
     assert said[0].startswith(f"1 {whole / 'queries.parquet'} is whole, but this machine cannot read it (")
     assert "--force" not in said[0]  # it would cost answers that were paid for
     assert said[1].startswith(f"3 {cut / 'queries.parquet'} is broken (")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the superuser may read everything elsewhere")
+def test_a_bank_that_one_may_not_read_is_not_to_be_built_again(tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(4))
+    for name in ("bank.json", "queries.parquet"):
+        (bank / name).chmod(0)
+    command = [sys.executable, "-c", NOT_OURS, str(bank)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()
+    denied = "cannot be read (permission denied); allow it, or use a copy that is yours"
+    assert said == [f"{bank / name} {denied}" for name in ("bank.json", "queries.parquet", "queries.parquet")]
 
 
 def change(file: Path, column: str, value: object) -> None:
