@@ -1,4 +1,4 @@
-"""From half precision to single, exactly and fast."""
+"""Half precision as fast as single: NumPy takes halves one by one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _SCALE = np.float32(2.0**112)
 _LARGEST = float(np.finfo(np.float16).max)
 _SMALLEST = np.array([1], dtype=np.int32) << 13
 """The smallest subnormal half, where single precision has its bits."""
+_INFINITE = 0x7C00
+"""The bits of infinity; those of what is no number are larger."""
 
 
 def to_single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -29,3 +31,8 @@ def to_single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     if is_finite and (_SMALLEST.view(np.float32) * _SCALE)[0] > 0:
         return singles
     return halves.astype(np.float32)
+
+
+def are_finite(halves: NDArray[np.float16]) -> bool:
+    """Return what `np.isfinite(halves).all()` does."""
+    return not halves.size or int((halves.view(np.uint16) & 0x7FFF).max()) < _INFINITE

@@ -1,11 +1,11 @@
-"""Every half becomes the single that NumPy makes of it."""
+"""Halves are to us what they are to NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from jisi_cli.half_precision import to_single
+from jisi_cli.half_precision import are_finite, to_single
 
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16)
 
@@ -39,3 +39,9 @@ def test_the_halves_themselves_are_left_alone() -> None:
     halves = np.array([1.5, -2.0], dtype=np.float16)
     halves.setflags(write=False)
     assert to_single(halves).tolist() == [1.5, -2.0] == halves.tolist()
+
+
+def test_which_halves_are_finite() -> None:
+    assert [are_finite(half) for half in EVERY.reshape(-1, 1)] == np.isfinite(EVERY).tolist()
+    assert are_finite(EVERY[:0])
+    assert not are_finite(np.array([[1.0, 2.0], [np.nan, 3.0]], dtype=np.float16))

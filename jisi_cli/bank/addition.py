@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ANSWERED = [STATUSES.index("ok"), STATUSES.index("unscored")]
 _MISSING = STATUSES.index("missing")
+_COMPARED = 8192
+"""Texts of the bank that are in memory at a time: about a row group of them, as each is read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,12 @@ def _rows_in(old: Bank | None, questions: StoredQuestions) -> tuple[Places, list
     for place, key in enumerate(questions.keys):
         rows[place] = known.get(key, -1)
     again = np.flatnonzero(rows >= 0)
-    texts = old.texts(rows[again])
-    changed = [place for place, text in zip(again.tolist(), texts, strict=True) if questions.text(place) != text]
+    again = again[np.argsort(rows[again], kind="stable")]
+    changed: list[int] = []
+    for start in range(0, len(again), _COMPARED):
+        places = again[start : start + _COMPARED]
+        texts = zip(places.tolist(), old.texts(rows[places]), strict=True)
+        changed.extend(place for place, text in texts if questions.text(place) != text)
     return rows, changed
 
 

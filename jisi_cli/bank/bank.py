@@ -1,63 +1,31 @@
-"""An opened bank: questions, what each model answered, and the arrays that the equations need."""
+"""An opened bank: its questions, and the arrays that the equations need."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
+from jisi_cli.bank.answer_table import AnswerColumns, AnswerTable
+from jisi_cli.bank.columns import coded, column_vectors
 from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
-from jisi_cli.bank.manifest import Manifest, PartFile, read_manifest
-from jisi_cli.bank.records import STATUSES, Key, Question, Status
-from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows, response_schema
+from jisi_cli.bank.manifest import Manifest, read_manifest
+from jisi_cli.bank.records import Key, Question
+from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
+from jisi_cli.exact_sums import Rows, RowVectors
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays, RowVectors
+from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Rows = NDArray[np.intp]
-
 _QUESTION = ["dataset", "index", "order", "split", "query", "reference", "grader"]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerColumns:
-    """One model's answers to all R questions of a bank.
-
-    Attributes:
-        status_codes: Place of the status in `STATUSES` (R,).
-        scores: In [0, 1], NaN where unknown (R,).
-        prompt_tokens: NaN where unknown (R,).
-        completion_tokens: NaN where unknown (R,).
-        cost_usd: NaN where unknown (R,).
-    """
-
-    status_codes: NDArray[np.int8]
-    scores: NDArray[np.float64]
-    prompt_tokens: NDArray[np.float64]
-    completion_tokens: NDArray[np.float64]
-    cost_usd: NDArray[np.float64]
-
-    @property
-    def status(self) -> NDArray[np.str_]:
-        """`ok`, `unscored`, `failed` or `missing` (R,)."""
-        return np.array(STATUSES)[self.status_codes]
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """Where there is a response with a score (R,)."""
-        found: NDArray[np.bool_] = (self.status_codes == STATUSES.index("ok")) & ~np.isnan(self.scores)
-        return found
 
 
 class Bank:
@@ -133,9 +101,8 @@ class Bank:
 
     def all_texts(self) -> Iterator[str]:
         """Yield the texts of all questions, in bank order, without keeping them."""
-        schema = query_schema(self.dimension, self.manifest.vector_dtype)
         for part in self.manifest.queries:
-            for table in read_pieces(self.path, part, ["query"], schema):
+            for table in read_pieces(self.path, part, ["query"], self._schema):
                 yield from table.column("query").to_pylist()
 
     @cached_property
@@ -177,12 +144,13 @@ class Bank:
         """E^Q (R, d), train rows first: what every decision is drawn from lies together."""
 
         def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
-            schema, start = query_schema(self.dimension, self.manifest.vector_dtype), 0
+            start = 0
             for part in self.manifest.queries:
-                for table in read_pieces(self.path, part, ["vector"], schema):
+                for table in read_pieces(self.path, part, ["vector"], self._schema):
                     places = self._train_first[start : start + table.num_rows]
                     start += table.num_rows
-                    values = column_vectors(table.column("vector"), self.dimension).astype(np.float32, copy=False)
+                    vectors = column_vectors(table.column("vector"), self.path / part.path)
+                    values = vectors.astype(np.float32, copy=False)
                     for here in (places < len(self.train_rows), places >= len(self.train_rows)):
                         yield places[here], values if here.all() else values[here]
 
@@ -192,59 +160,25 @@ class Bank:
     def answers(self, model: str) -> AnswerColumns:
         """Return one model's answers to all questions; read once and kept."""
         if model not in self._answers:
-            self._answers[model] = self._read_answers(model)
+            self._answers[model] = self._answer_table(model).columns()
         return self._answers[model]
-
-    def _read_answers(self, model: str) -> AnswerColumns:
-        names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
-        status = np.full(self.rows, STATUSES.index("missing"), dtype=np.int8)
-        numbers = [np.full(self.rows, np.nan) for _ in names[1:]]
-        for rows, table in self._response_parts(model, names):
-            status[rows] = self._status_codes(model, table.column("status"))
-            for values, name in zip(numbers, names[1:], strict=True):
-                values[rows] = number_column(table.column(name))
-        for values in (status, *numbers):
-            values.setflags(write=False)
-        return AnswerColumns(status, *numbers)
 
     def responses(self, model: str) -> list[str | None]:
         """Return one model's responses to all questions; None where there is none."""
-        texts: list[str | None] = [None] * self.rows
-        for rows, table in self._response_parts(model, ["response"]):
-            for row, text in zip(rows.tolist(), table.column("response").to_pylist(), strict=True):
-                texts[row] = text
-        return texts
+        return self._answer_table(model).responses()
 
     def blank_responses(self, model: str) -> NDArray[np.bool_]:
         """Return where a model's response has no words, or where there is none (R,); the texts are read in pieces."""
-        blank = np.ones(self.rows, dtype=bool)
-        schema = response_schema(self.dimension, self.manifest.vector_dtype)
-        for part in self._parts_of(model):
-            for table in read_pieces(self.path, part, ["row", "response"], schema):
-                texts = table.column("response").to_pylist()
-                blank[self._checked_rows(part, table)] = [not (text or "").strip() for text in texts]
-        return blank
+        return self._answer_table(model).blank()
 
     def response_vectors(self, model: str) -> NDArray[np.floating]:
         """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response.
 
         Mapped from disk where that is worth it, so that only rows that are used are read; opened once and kept.
         """
-        if model in self._vectors:
-            return self._vectors[model]
-
-        def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
-            schema = response_schema(self.dimension, self.manifest.vector_dtype)
-            for part in self._parts_of(model):
-                for table in read_pieces(self.path, part, ["row", "vector"], schema):
-                    rows = self._checked_rows(part, table)
-                    yield rows, column_vectors(table.column("vector"), self.dimension)
-
-        what = "responses-" + hashlib.sha256(model.encode()).hexdigest()[:16]
-        shape = (self.rows, self.dimension)
-        found = map_vectors(self.path, what, self._parts_of(model), shape, self.manifest.vector_dtype, pieces)
-        self._vectors[model] = found.vectors
-        return found.vectors
+        if model not in self._vectors:
+            self._vectors[model] = self._answer_table(model).vectors()
+        return self._vectors[model]
 
     def arrays(self, models: Sequence[str] | None = None, rows: Rows | None = None) -> BankArrays:
         """Return what the equations need.
@@ -286,48 +220,32 @@ class Bank:
         found: NDArray[np.bool_] = codes == (names.index("test") if "test" in names else len(names))
         return found
 
+    @property
+    def _schema(self) -> pa.Schema:
+        return query_schema(self.dimension, self.manifest.vector_dtype)
+
     def _query_columns(self, names: list[str], codes: Sequence[str] = ()) -> pa.Table:
         import pyarrow as pa
 
-        schema = query_schema(self.dimension, self.manifest.vector_dtype)
-        return pa.concat_tables(read_part(self.path, part, names, schema, codes) for part in self.manifest.queries)
+        return pa.concat_tables(
+            read_part(self.path, part, names, self._schema, codes) for part in self.manifest.queries
+        )
 
     def _query_rows(self, rows: Rows, names: list[str]) -> pa.Table:
         import pyarrow as pa
 
-        schema = query_schema(self.dimension, self.manifest.vector_dtype)
         ends = np.cumsum([part.rows for part in self.manifest.queries])
         parts = np.searchsorted(ends, rows, side="right")
         return pa.concat_tables(
-            read_rows(self.path, part, rows[parts == place] - (ends[place] - part.rows), names, schema)
+            read_rows(self.path, part, rows[parts == place] - (ends[place] - part.rows), names, self._schema)
             for place, part in enumerate(self.manifest.queries)
         )
 
-    def _response_parts(self, model: str, names: list[str]) -> Iterator[tuple[Rows, pa.Table]]:
-        schema = response_schema(self.dimension, self.manifest.vector_dtype)
-        for part in self._parts_of(model):
-            table = read_part(self.path, part, ["row", *names], schema, ["status"] if "status" in names else ())
-            yield self._checked_rows(part, table), table
-
-    def _parts_of(self, model: str) -> tuple[PartFile, ...]:
+    def _answer_table(self, model: str) -> AnswerTable:
         if model not in self.manifest.responses:
             raise BankError(f"{self.path} has no model `{model}`; it has {', '.join(self.models)}")
-        return self.manifest.responses[model]
-
-    def _checked_rows(self, part: PartFile, table: pa.Table) -> Rows:
-        rows: Rows = row_numbers(table.column("row"))
-        if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
-            where = self.path / part.path
-            raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
-        return rows
-
-    def _status_codes(self, model: str, column: pa.ChunkedArray) -> NDArray[np.int8]:
-        names, codes = coded(column)
-        odd = next((name for name in names if name not in STATUSES), None)
-        if odd is not None:
-            raise BankError(f"{self.path}: an answer of {model} is {odd!r}; upgrade jisi, or build it with --force")
-        known: NDArray[np.int8] = np.array([STATUSES.index(cast(Status, name)) for name in names], dtype=np.int8)[codes]
-        return known
+        parts, dtype = self.manifest.responses[model], self.manifest.vector_dtype
+        return AnswerTable(self.path, model, parts, (self.rows, self.dimension), dtype)
 
 
 def _questions(table: pa.Table) -> list[Question]:

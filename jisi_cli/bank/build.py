@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from jisi_cli.errors import BankError, InputError, JisiError
 
 BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
+_QUERIES = re.compile(r"queries(-[0-9a-f]{12})?\.parquet")
+"""How `write_part` calls tables of questions; what is only similar belongs to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,10 @@ def check_target(path: Path, options: BuildOptions) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; a bank is a folder")
     if path.is_dir() and not has_bank:
-        stranger = next((entry.name for entry in sorted(path.iterdir()) if not _is_ours(entry)), None)
+        # A build that died has left its lock; without one, even what is named like a part is somebody else's.
+        begun = (path / LOCK_NAME).exists()
+        entries = sorted(path.iterdir())
+        stranger = next((entry.name for entry in entries if not (begun and _is_ours(entry.name))), None)
         if stranger is not None:
             raise InputError(f"{path} holds other files ({stranger}); name an empty or a new folder")
 
@@ -208,7 +214,9 @@ def _write(
     for model, answers in addition.answers.items():
         tables = answers.tables(model, vectors, dtype)
         part = write_part(path, model_folder(model), "part", response_schema(width, dtype), tables)
-        responses[model] = (*responses.get(model, ()), part)
+        before = responses.get(model, ())
+        # What fails again in the same words is the same part.
+        responses[model] = before if before[-1:] == (part,) else (*before, part)
     manifest = Manifest(
         embedder=vectors.spec,
         vector_dtype=dtype,
@@ -230,7 +238,7 @@ def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     remove_maps(path)
     named = {path / part.path for part in _all_parts(manifest)} if manifest else set()
     leftovers = (
-        *path.glob("queries*.parquet"),
+        *(file for file in path.glob("queries*.parquet") if _QUERIES.fullmatch(file.name)),
         *path.glob("responses/model=*/*.parquet"),
         *path.glob("**/.*.part"),
         *path.glob(f".{MANIFEST_NAME}.*"),
@@ -249,7 +257,6 @@ def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
         yield from parts
 
 
-def _is_ours(entry: Path) -> bool:
-    name = entry.name
-    ours = name in (BUILDING, LOCK_NAME, "responses") or name.startswith((".queries", f".{MANIFEST_NAME}"))
-    return ours or (name.startswith("queries") and name.endswith(".parquet"))
+def _is_ours(name: str) -> bool:
+    ours = name in (BUILDING, LOCK_NAME, "responses") or name.startswith((".queries.", f".{MANIFEST_NAME}."))
+    return ours or _QUERIES.fullmatch(name) is not None

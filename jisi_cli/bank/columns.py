@@ -6,6 +6,7 @@ that a question needs of Arrow; so numbers are taken from Arrow's memory as they
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import VectorDtype
 from jisi_cli.errors import BankError
+from jisi_cli.half_precision import are_finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,16 +35,17 @@ def vector_column(vectors: NDArray[np.floating], dtype: VectorDtype) -> pa.Array
     )
 
 
-def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floating]:
+def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
     """Return an Arrow vector column as rows (n, d); null rows become zero.
 
-    Raises:
-        BankError: The column is not made of vectors of that width.
-    """
-    import pyarrow as pa
+    Args:
+        column: The column.
+        part: Where it was read.
 
-    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != dimension:
-        raise BankError(f"the bank holds {column.type} where vectors of width {dimension} belong; build it again")
+    Raises:
+        BankError: A vector holds what is no number, or infinity: no sum would be one any more.
+    """
+    dimension: int = column.type.list_size
     parts = []
     for chunk in column.chunks:
         flat, whole = _values(chunk.values.slice(chunk.offset * dimension, len(chunk) * dimension))
@@ -50,6 +53,8 @@ def column_vectors(column: pa.ChunkedArray, dimension: int) -> NDArray[np.floati
         if chunk.null_count:
             known = _bits(chunk.buffers()[0], chunk.offset, chunk.offset + len(chunk))
             rows = np.where(known[:, np.newaxis], rows, rows.dtype.type(0))
+        if not (are_finite(rows) if rows.dtype == np.float16 else np.isfinite(rows).all()):
+            raise BankError(f"{part} holds vectors that are no numbers; build the bank again with --force")
         parts.append(rows)
     empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
     return np.concatenate(parts) if parts else empty

@@ -32,9 +32,11 @@ def write_jisi(path: Path, gathered: Gathered) -> None:
                 answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
                 file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise InputError(f"{path}: the answers cannot be written ({error.strerror}); name another file") from error
 
 

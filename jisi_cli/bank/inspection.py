@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.bank import AnswerColumns, Bank
+from jisi_cli.bank.answer_table import AnswerColumns
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.manifest import forbidden
 from jisi_cli.bank.records import STATUSES
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
@@ -155,6 +157,8 @@ def _check_files(bank: Bank) -> None:
         path = bank.path / part.path
         try:
             unchanged = file_sha256(path) == part.sha256
+        except PermissionError as error:
+            raise forbidden(path) from error
         except OSError as error:
             raise BankError(f"{path} cannot be read ({error.strerror}); build the bank again with --force") from error
         if not unchanged:

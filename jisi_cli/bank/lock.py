@@ -11,6 +11,7 @@ from typing import TextIO
 from jisi_cli.errors import BankError, InputError
 
 LOCK_NAME = ".lock"
+_MOST_TRIES = 1000
 
 
 @contextlib.contextmanager
@@ -39,12 +40,17 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 
 def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
     """Return the open lock file, locked."""
+    tries = 0
     while True:
+        tries += 1
         try:
             path.mkdir(parents=True, exist_ok=True)
             _refuse_links(path)
             lock = (path / LOCK_NAME).open("w")
         except OSError as error:
+            # Whoever had the lock before may take the empty folder away, and somebody else may make it again.
+            if tries < _MOST_TRIES and isinstance(error, FileNotFoundError | FileExistsError) and not path.is_file():
+                continue
             raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
         try:
             _lock(path, lock, on_wait)

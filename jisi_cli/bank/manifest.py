@@ -66,7 +66,7 @@ class Manifest:
         queries: Parts of the question table, in bank order.
         responses: Parts per model; within a model a later part's row replaces an earlier one's.
         hyperparameters: Settings chosen for this bank; empty means the paper's.
-        split: How test rows were set aside; None when every row is train.
+        split: How test rows were set aside; None where no rule did: what is marked as test came so marked.
         sources: What the bank was built from.
         created_by: Version of jisi that wrote it.
     """
@@ -105,11 +105,15 @@ def model_folder(model: str) -> str:
 def write_manifest(bank: Path, manifest: Manifest) -> None:
     """Commit a build: replace `bank.json` in one step, after everything it names is on disk."""
     temporary = bank / f".{MANIFEST_NAME}.{os.getpid()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(bank / MANIFEST_NAME)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(bank / MANIFEST_NAME)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_manifest(bank: Path) -> Manifest:
@@ -123,8 +127,12 @@ def read_manifest(bank: Path) -> Manifest:
         if path.stat().st_size > _MOST_BYTES:
             raise BankError(f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?")
         data = json.loads(path.read_text(encoding="utf-8"))
+        # Half a character, which JSON can spell, is nothing that a file can be called by or that can be written again.
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
+    except PermissionError as error:
+        raise forbidden(path) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
     version = data.get("format_version") if isinstance(data, dict) else None
@@ -137,6 +145,11 @@ def read_manifest(bank: Path) -> Manifest:
         return _parse(_Table(data, "it"))
     except ValueError as error:
         raise BankError(f"{path} is not a bank manifest ({error}); build the bank again with --force") from error
+
+
+def forbidden(path: Path) -> BankError:
+    """Return what to say of a file of a bank that the user may not read: to build it again would not help."""
+    return BankError(f"{path} cannot be read (permission denied); allow it, or use a copy that is yours")
 
 
 def _parse(table: _Table) -> Manifest:

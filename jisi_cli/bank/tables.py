@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype
-from jisi_cli.errors import BankError
+from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden
+from jisi_cli.errors import BankError, JisiError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,6 +144,7 @@ def read_part(
 
     Raises:
         BankError: The file is missing, truncated, or of another shape than the manifest says.
+        JisiError: Memory does not suffice to read it.
     """
     with _opened(bank, part, codes) as file:
         table = _checked(bank, part, file.read(columns=columns), columns, required)
@@ -157,6 +158,7 @@ def read_pieces(bank: Path, part: PartFile, columns: list[str], required: pa.Sch
 
     Raises:
         BankError: The file is missing, truncated, or of another shape than the manifest says.
+        JisiError: Memory does not suffice to read it.
     """
     import pyarrow as pa
 
@@ -181,6 +183,7 @@ def read_rows(bank: Path, part: PartFile, rows: NDArray[np.intp], columns: list[
 
     Raises:
         BankError: The file is missing, truncated, or of another shape than the manifest says.
+        JisiError: Memory does not suffice to read it.
     """
     import pyarrow as pa
 
@@ -213,9 +216,25 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
         raise BankError(
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
         ) from None
+    except PermissionError as error:
+        raise forbidden(path) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not isinstance(error, ValueError) and _is_as_written(path, part):
+            raise JisiError(
+                f"{path} is whole, but this machine cannot read it ({reason}); give jisi more memory, and run it again"
+            ) from error
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
+
+
+def _is_as_written(path: Path, part: PartFile) -> bool:
+    """Tell a damaged file from one that memory, or threads, do not suffice to read: Arrow has one error for both."""
+    try:
+        return file_sha256(path) == part.sha256
+    except MemoryError:
+        return True
+    except OSError:
+        return False
 
 
 def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], required: pa.Schema) -> pa.Table:

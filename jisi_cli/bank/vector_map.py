@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import PartFile, VectorDtype
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.scoring import longest_row
+from jisi_cli.exact_sums import longest_row
 
 MAPS = ".maps"
 _VERSION = 1
@@ -161,6 +161,7 @@ def _tidy(path: Path) -> None:
     """Delete maps of the same kind that nothing names any more, and what killed processes left behind."""
     kind = path.name.rpartition("-")[0]
     for other in path.parent.iterdir():
-        abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
-        if abandoned or other.name.rpartition("-")[0] == kind:
-            other.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else's map that has its name by now
+            abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
+            if abandoned or other.name.rpartition("-")[0] == kind:
+                other.unlink()

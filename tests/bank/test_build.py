@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
 from jisi_cli.bank.gather import gather
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
+from jisi_cli.bank.records import Record
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
@@ -131,8 +133,10 @@ def test_a_failure_that_fails_again_is_no_answer(tmp_path: Path) -> None:
     bank = tmp_path / "bank"
     good = records(4, ("ada",))
     build(bank, [failed(good[0]), *good[1:]])
-    build(bank, [failed(good[0], "HTTP 500: worse")], append=True)
+    for _ in range(3):
+        build(bank, [failed(good[0], "HTTP 500: worse")], append=True)
     assert Bank(bank).answers("ada").status.tolist() == ["failed", "ok", "ok", "ok"]
+    assert len(read_manifest(bank).responses["ada"]) == 2
 
 
 def test_appending_nothing_new_changes_nothing(tmp_path: Path) -> None:
@@ -208,13 +212,26 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         build(tmp_path / "file", records(4))
 
 
+@pytest.mark.parametrize("name", ["queries.parquet", "queries-0123456789ab.parquet", "responses/model=a/0.parquet"])
+def test_tables_that_no_build_has_begun_are_somebody_elses(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "tables" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for options in ({}, {"force": True}):
+        with pytest.raises(InputError, match="holds other files"):
+            build(tmp_path / "tables", records(4), **options)
+    assert [path for path in (tmp_path / "tables").rglob("*") if path.is_file()] == [mine]
+
+
 def test_files_that_somebody_put_into_a_bank_survive_force_and_append(tmp_path: Path) -> None:
     bank = tmp_path / "bank"
     build(bank, records(4))
-    (bank / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "queries_2024.parquet", "queries-mine.parquet"):
+        (bank / name).write_text("mine")
     build(bank, records(6), append=True)
     build(bank, records(4), force=True)
-    assert (bank / "notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "queries_2024.parquet", "queries-mine.parquet"):
+        assert (bank / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -326,6 +343,27 @@ def test_a_killed_builds_leftovers_are_gone_after_the_next(tmp_path: Path) -> No
     assert len(left) == 2 + 1 + len(MODELS)
     build(tmp_path / "fresh", records(4))
     assert data_of(bank) == data_of(tmp_path / "fresh")
+
+
+def test_want_of_memory_leaves_the_bank_as_it_was_and_the_next_build_goes_on(tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(4))
+    before, manifest = everything(Bank(bank)), (bank / "bank.json").read_bytes()
+
+    class Short(EmbeddedVectors):
+        def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+            if model == "cyd@home":
+                raise MemoryError
+            return super().responses(model, records)
+
+    vectors = Short(load_embedder(EmbedderSpec(f"hashing:{WIDTH}")))
+    with pytest.raises(MemoryError):
+        build_bank(bank, gather(records(9)), vectors, BuildOptions(append=True))
+    assert (bank / "bank.json").read_bytes() == manifest
+    assert everything(Bank(bank)) == before
+    assert not list(bank.rglob("*.part"))
+    assert build(bank, records(9), append=True).embedded == 0
+    assert len(Bank(bank).questions) == 9
 
 
 ODD_NAMES = ("org/model-7b", "model@2024-01", "two words", "größe 模型", "50%", "a=b", "plus+and&", "~home", "ä" * 150)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,6 +41,6 @@ def test_vectors_with_gaps_in_pieces(dtype: str) -> None:
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(dtype)
     known = np.arange(20) % 4 != 2
     with_gaps = pa.FixedSizeListArray.from_arrays(vector_column(vectors, dtype).values, 3, mask=pa.array(~known))
-    found = column_vectors(chunked(with_gaps), 3)
+    found = column_vectors(chunked(with_gaps), Path("part"))
     np.testing.assert_array_equal(found, np.where(known[:, None], vectors, 0)[1:])
     assert found.dtype == dtype

@@ -98,6 +98,7 @@ def test_the_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_jisi(path, gather([record(0), record(1, score=float("nan"))]))
     assert path.read_text() == "before"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]
     write_jisi(path, gather(records(2)))
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]
 

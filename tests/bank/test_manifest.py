@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,29 @@ def test_what_is_no_manifest_is_a_bank_error(bank: Path, text: bytes) -> None:
     (bank / MANIFEST_NAME).write_bytes(text)
     with pytest.raises(BankError, match="--force"):
         Bank(bank)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["responses"].update({"\ud800": data["responses"]["ada"]}),
+        lambda data: data["queries"][0].update(path="\ud800.parquet"),
+        lambda data: data.update(hyperparameters={"\ud800": 1}),
+    ],
+)
+def test_half_a_character_is_a_bank_error(bank: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    rewrite(bank, change)
+    with pytest.raises(BankError, match="surrogates"):
+        Bank(bank)
+
+
+def test_a_manifest_that_cannot_be_written_leaves_the_one_before_and_nothing_else(bank: Path) -> None:
+    before = {file.name for file in bank.iterdir()}
+    manifest = read_manifest(bank)
+    with pytest.raises(ValueError, match="JSON"):
+        write_manifest(bank, replace(manifest, hyperparameters={"t": float("nan")}))
+    assert read_manifest(bank) == manifest
+    assert {file.name for file in bank.iterdir()} == before
 
 
 def test_a_manifest_of_gigabytes_is_refused_unread(bank: Path) -> None:

@@ -161,3 +161,11 @@ def test_a_link_where_the_maps_belong_leads_nobody_to_write_or_delete_elsewhere(
     (bank / MAPS).symlink_to(elsewhere)
     everything(Bank(bank))
     assert [(file.name, file.read_text()) for file in elsewhere.iterdir()] == [("queries-mine", "mine")]
+
+
+@pytest.mark.usefixtures("every_size")
+def test_a_half_made_map_that_is_gone_when_it_is_looked_at_is_in_nobodys_way(bank: Path) -> None:
+    (bank / MAPS).mkdir()
+    (bank / MAPS / ".gone.part").symlink_to("gone")  # listed, and not there
+    Bank(bank).arrays()
+    assert any((bank / MAPS).glob("queries-*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from jisi_cli.bank.importers.files import open_file
-from jisi_cli.bank.importers.json_lines import BOM, LONGEST_LINE
+from jisi_cli.bank.importers.json_lines import BOM, LONGEST_LINE, bounded_lines
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place
 from jisi_cli.errors import InputError
 
@@ -71,8 +71,11 @@ def _header(source: Path, reader: Reader) -> list[str]:
 
 def _csv_lines(stream: BinaryIO) -> Iterator[str]:
     # Bytes that are not UTF-8 travel as lone surrogates: the reader keeps its place and the row can be named.
-    for number, line in enumerate(stream):
-        yield (line.removeprefix(BOM) if number == 0 else line).decode("utf-8", "surrogateescape")
+    for number, line in enumerate(bounded_lines(stream, LONGEST_LINE)):
+        if len(line) <= LONGEST_LINE:
+            yield (line.removeprefix(BOM) if number == 0 else line).decode("utf-8", "surrogateescape")
+        else:
+            yield "x" * (csv.field_size_limit() + 1)  # what is left of it might pass for a whole row; this does not
 
 
 def _csv_row(header: list[str], cells: list[str], place: Place, on_problem: OnProblem) -> Iterator[Numbered]:

@@ -77,13 +77,23 @@ def _file_format(path: Path) -> str | None:
         case ".eval":
             return "inspect"
         case ".json":
-            return _document_format(path) or _lines_format(path)
+            return (None if _is_lines(path) else _document_format(path)) or _lines_format(path)
         case ".parquet":
             return _row_format(parquet_columns(path))
         case ".csv" | ".tsv":
             return _row_format(csv_header(path))
         case _:
             return _lines_format(path)
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a file begins with two JSON objects, a line each: no document does, and lines need not fit in memory."""
+    with open_file(path) as stream:
+        lines = list(islice((line for line in bounded_lines(stream) if line.strip()), 2))
+    try:
+        return len([json_object(line) for line in lines]) == 2
+    except Unusable:
+        return False
 
 
 def _lines_format(path: Path) -> str | None:

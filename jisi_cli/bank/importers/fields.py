@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from jisi_cli.bank.importers.protocol import Row, Unusable
 from jisi_cli.bank.records import Split, Status
@@ -22,16 +23,21 @@ def first(row: Row, names: tuple[str, ...]) -> object:
 
 
 def text(value: object) -> str | None:
-    """Return text as it is, whole numbers without `.0`, and lists or objects as JSON.
+    """Return text as it is, whole numbers without `.0`, lists or objects as JSON, and a date as ISO 8601 writes it.
 
-    Half of a surrogate pair, which models do emit and which no UTF-8 file can hold, becomes U+FFFD.
+    Bytes are read as UTF-8, which a Parquet column that is not marked as text holds as a rule. Half of a surrogate
+    pair, which models do emit and which no UTF-8 file can hold, becomes U+FFFD.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and value % 1 == 0:
         value = int(value)
-    if not isinstance(value, str):
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    elif isinstance(value, bool | int | float | list | Mapping):
         value = json.dumps(value, ensure_ascii=False, default=str)
+    elif not isinstance(value, str):
+        value = str(value)  # JSON has no dates and no decimals, and would put quotes around them
     if not _HALF_PAIR.search(value):
         return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -90,7 +96,7 @@ def number(value: object, what: str) -> float | None:
         value = _spelled(value, what)
     if value is None:
         return None
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float | Decimal):
         raise Unusable(f"{what} {shown(value)} is not a number")
     if isinstance(value, float) and math.isnan(value):
         return None

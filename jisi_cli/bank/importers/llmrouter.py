@@ -12,6 +12,7 @@ from pathlib import Path
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
+from jisi_cli.bank.importers.questions import FirstRows
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
 
@@ -24,14 +25,14 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
 
 
 def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
-    first_line: dict[tuple[str, str], str] = {}
+    first_rows = FirstRows()
 
     def make(row: Row, place: Place) -> Record:
         dataset = fields.name(row.get("task_name"), "task_name", source.stem)
         query = fields.question(row, ("query",))
         # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
         index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")
-        index = index or first_line.setdefault((dataset, query), str(place.line))
+        index = index or first_rows.index(dataset, query, place)
         return _record(row, dataset, index, query)
 
     return usable(read_rows(source, on_problem), make, on_problem)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row
-from jisi_cli.bank.importers.questions import QUERY
+from jisi_cli.bank.importers.questions import QUERY, FirstRows
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
 
@@ -45,7 +45,7 @@ class _Table:
     def __init__(self, source: Path) -> None:
         self._source = source
         self._is_csv = source.suffix.lower() in (".csv", ".tsv")
-        self._first_line: dict[tuple[str, str], str] = {}
+        self._first_rows = FirstRows()
         self._columns: dict[str, None] = {}
 
     def located(self, on_problem: OnProblem) -> Iterator[Located]:
@@ -57,7 +57,7 @@ class _Table:
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
         query = fields.question(row, COLUMNS["query"])
         dataset = fields.name(found["dataset"], "dataset", self._source.stem)
-        index = fields.name(found["index"], "index", "") or self._first_row(dataset, query, place)
+        index = fields.name(found["index"], "index", "") or self._first_rows.index(dataset, query, place)
         score = fields.score(found["score"])
         response = fields.text(found["response"])
         if response is None and score is not None and self._is_csv and self._has("response"):
@@ -78,10 +78,6 @@ class _Table:
             grader=fields.text(found["grader"]),
             order=_order(found["order"], index),
         )
-
-    def _first_row(self, dataset: str, query: str, place: Place) -> str:
-        """Return the number of the question's first row, which all its models share."""
-        return self._first_line.setdefault((dataset, query), str(place.line))
 
     def _has(self, field: str) -> bool:
         return any(name in self._columns for name in COLUMNS[field])

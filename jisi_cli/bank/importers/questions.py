@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import ascii_uppercase
+from sys import intern
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.json_lines import json_rows
@@ -63,6 +64,18 @@ def question_of(row: Row, dataset: str, place: Place) -> Question:
         grader=fields.text(row.get("grader")),
         order=fields.order(index),
     )
+
+
+class FirstRows:
+    """What stands for the index of questions that have none: the row on which each was first met."""
+
+    def __init__(self) -> None:
+        # Hashes, because the questions themselves need not fit into memory.
+        self._lines: dict[tuple[str, int], str] = {}
+
+    def index(self, dataset: str, query: str, place: Place) -> str:
+        """Return the number of the question's first row, which all its models share."""
+        return self._lines.setdefault((intern(dataset), hash(query)), str(place.line))
 
 
 def with_choices(stem: str, choices: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jisi_cli.bank.importers import csv_rows
 from jisi_cli.bank.importers.json_lines import bounded_lines, json_rows
 from jisi_cli.bank.importers.protocol import Problem
 from jisi_cli.bank.importers.registry import read_records
@@ -145,6 +146,15 @@ def test_a_line_longer_than_the_limit_is_named_and_the_next_is_read(tmp_path: Pa
         lines = list(bounded_lines(stream, longest=20))
     assert [len(line) for line in lines] == [9, 21, 9, 21]
     assert [place.line for place, _ in json_rows(lines[::2], "lines", print)] == [1, 2]
+
+
+def test_a_row_of_csv_longer_than_the_limit_is_named_and_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv_rows, "LONGEST_LINE", 40)
+    source = tmp_path / "answers.csv"
+    source.write_bytes(b"query,model,response\nq1,ada,yes\nq2,ada," + b"yes " * 50 + b"\nq3,ada,yes\n")
+    records, problems = read_all(source)
+    assert [record.query for record in records] == ["q1", "q3"]
+    assert [(problem.line, problem.message.partition(":")[0]) for problem in problems] == [(3, "not CSV")]
 
 
 def test_nesting_and_digits_beyond_what_python_parses_are_problems(tmp_path: Path):

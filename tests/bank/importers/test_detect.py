@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from jisi_cli.bank.importers import detect as detection
 from jisi_cli.bank.importers.detect import QUESTIONS, detect
 from jisi_cli.bank.importers.registry import IMPORTERS, importer
 from jisi_cli.errors import InputError
@@ -48,6 +50,21 @@ def test_damaged_first_lines_do_not_hide_the_format_of_the_rest(tmp_path: Path):
         encoding="utf-8",
     )
     assert detect(source) == "jisi"
+
+
+def test_json_lines_that_are_called_json_are_not_read_as_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "answers.json"
+    source.write_text('{"query": "q1", "records": {"ada": 1}}\n' * 2, encoding="utf-8")
+    monkeypatch.setattr(detection, "json_file", lambda path: pytest.fail("as large as the file"))
+    assert detect(source) == "jisi"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_document_is_none_of_json_lines(tmp_path: Path, indent: int | None):
+    run = {"model_name": "ada", "dataset_name": "sums", "records": [{"origin_query": "q", "score": 1}]}
+    source = tmp_path / "run.json"
+    source.write_text(json.dumps(run, indent=indent), encoding="utf-8")
+    assert detect(source) == "llmrouterbench"
 
 
 @pytest.mark.parametrize("name", ["routerbench_0shot.pkl", "a.pickle", "a.pkl.gz"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -12,6 +14,7 @@ from jisi_cli.bank.importers.protocol import Problem, Unusable
     ("written", "score"),
     [
         *((1, 1.0), (0.25, 0.25), (True, 1.0), ("1", 1.0), ("true", 1.0), ("False", 0.0), (" 0.5 ", 0.5)),
+        *((Decimal("0.5"), 0.5), (Decimal("1.0"), 1.0)),
         *((None, None), ("", None), ("nan", None), (math.nan, None), ("NaN", None), ("null", None)),
     ],
 )
@@ -73,7 +76,11 @@ def test_the_status_follows_from_what_is_there(response, score, stated, status):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a", "a"), (None, None), (math.nan, None), (5.0, "5"), (0.5, "0.5"), (True, "true"), (["é"], '["é"]')],
+    [
+        *(("a", "a"), (None, None), (math.nan, None), (5.0, "5"), (0.5, "0.5"), (True, "true"), (["é"], '["é"]')),
+        *((Decimal("5.00"), "5"), (Decimal("0.50"), "0.50"), (date(2024, 1, 2), "2024-01-02"), ("é".encode(), "é")),
+        *((b"\xff", "\ufffd"), ({"day": date(2024, 1, 2)}, '{"day": "2024-01-02"}')),
+    ],
 )
 def test_any_value_has_one_text(value: object, text: str | None):
     assert fields.text(value) == text

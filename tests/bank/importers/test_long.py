@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.records import Record
 from jisi_cli.errors import InputError
 from tests.bank.importers.reading import FIXTURES, by_answer, read_all
@@ -60,6 +63,18 @@ def test_a_csv_file_becomes_the_same_records_as_parquet(tmp_path: Path):
     from_parquet = by_answer(read_all(tmp_path / "long.parquet")[0])
     assert from_parquet.keys() == from_csv.keys()
     assert from_parquet["sums", "10", "ada"] == from_csv["sums", "10", "ada"]
+
+
+def test_questions_without_an_index_are_not_kept_in_memory(tmp_path: Path):
+    source = tmp_path / "long.jsonl"
+    rows = ({"query": f"{number} " + "word " * 4000, "model": "ada", "score": 1} for number in range(200))
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_records(source, on_problem=print)) == 200
+        assert tracemalloc.get_traced_memory()[1] < source.stat().st_size / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_an_index_all_models_share_the_line_of_the_question_s_first_row():

@@ -1,0 +1,145 @@
+"""What one model answered to the questions of a bank: numbers, texts and vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
+from jisi_cli.bank.manifest import PartFile, VectorDtype
+from jisi_cli.bank.records import STATUSES, Status
+from jisi_cli.bank.tables import read_part, read_pieces, response_schema
+from jisi_cli.bank.vector_map import map_vectors
+from jisi_cli.errors import BankError
+from jisi_cli.exact_sums import Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerColumns:
+    """One model's answers to all R questions of a bank.
+
+    Attributes:
+        status_codes: Place of the status in `STATUSES` (R,).
+        scores: In [0, 1], NaN where unknown (R,).
+        prompt_tokens: NaN where unknown (R,).
+        completion_tokens: NaN where unknown (R,).
+        cost_usd: NaN where unknown (R,).
+    """
+
+    status_codes: NDArray[np.int8]
+    scores: NDArray[np.float64]
+    prompt_tokens: NDArray[np.float64]
+    completion_tokens: NDArray[np.float64]
+    cost_usd: NDArray[np.float64]
+
+    @property
+    def status(self) -> NDArray[np.str_]:
+        """`ok`, `unscored`, `failed` or `missing` (R,)."""
+        return np.array(STATUSES)[self.status_codes]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Where there is a response with a score (R,)."""
+        found: NDArray[np.bool_] = (self.status_codes == STATUSES.index("ok")) & ~np.isnan(self.scores)
+        return found
+
+
+class AnswerTable:
+    """One model's answers, in parts of which a later one's row replaces an earlier one's; read when asked for.
+
+    Args:
+        bank: The bank's folder.
+        model: The model.
+        parts: Its parts.
+        shape: (R, d).
+        dtype: Precision of the vectors on disk.
+    """
+
+    def __init__(
+        self, bank: Path, model: str, parts: Sequence[PartFile], shape: tuple[int, int], dtype: VectorDtype
+    ) -> None:
+        self._bank, self._model, self._parts, self._dtype = bank, model, parts, dtype
+        self._rows, self._dimension = shape
+
+    def columns(self) -> AnswerColumns:
+        """Return statuses and numbers."""
+        names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
+        status = np.full(self._rows, STATUSES.index("missing"), dtype=np.int8)
+        numbers = [np.full(self._rows, np.nan) for _ in names[1:]]
+        for part in self._parts:
+            table = read_part(self._bank, part, ["row", *names], self._schema, ["status"])
+            rows = self._checked_rows(part, table)
+            status[rows] = self._status_codes(table.column("status"))
+            for values, name in zip(numbers, names[1:], strict=True):
+                values[rows] = number_column(table.column(name))
+        least, most = np.fmin.reduce(numbers[0], initial=0), np.fmax.reduce(numbers[0], initial=0)
+        if least < 0 or most > 1:
+            odd = least if least < 0 else most
+            raise BankError(
+                f"{self._bank}: a score of {self._model} is {odd:g}, not from 0 to 1; build it again with --force"
+            )
+        for values in (status, *numbers):
+            values.setflags(write=False)
+        return AnswerColumns(status, *numbers)
+
+    def responses(self) -> list[str | None]:
+        """Return the texts; None where there is none."""
+        texts: list[str | None] = [None] * self._rows
+        for part in self._parts:
+            table = read_part(self._bank, part, ["row", "response"], self._schema)
+            rows = self._checked_rows(part, table).tolist()
+            for row, text in zip(rows, table.column("response").to_pylist(), strict=True):
+                texts[row] = text
+        return texts
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Return where the response has no words, or where there is none (R,); the texts are read in pieces."""
+        blank = np.ones(self._rows, dtype=bool)
+        for part in self._parts:
+            for table in read_pieces(self._bank, part, ["row", "response"], self._schema):
+                texts = table.column("response").to_pylist()
+                blank[self._checked_rows(part, table)] = [not (text or "").strip() for text in texts]
+        return blank
+
+    def vectors(self) -> NDArray[np.floating]:
+        """Return E^R (R, d), zero where there is no response; mapped from disk where that is worth it."""
+
+        def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
+            for part in self._parts:
+                for table in read_pieces(self._bank, part, ["row", "vector"], self._schema):
+                    rows = self._checked_rows(part, table)
+                    yield rows, column_vectors(table.column("vector"), self._bank / part.path)
+
+        what = "responses-" + hashlib.sha256(self._model.encode()).hexdigest()[:16]
+        shape = (self._rows, self._dimension)
+        return map_vectors(self._bank, what, self._parts, shape, self._dtype, pieces).vectors
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return response_schema(self._dimension, self._dtype)
+
+    def _checked_rows(self, part: PartFile, table: pa.Table) -> Rows:
+        rows: Rows = row_numbers(table.column("row"))
+        if len(rows) and (rows.min() < 0 or rows.max() >= self._rows):
+            where = self._bank / part.path
+            raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
+        return rows
+
+    def _status_codes(self, column: pa.ChunkedArray) -> NDArray[np.int8]:
+        names, codes = coded(column)
+        odd = next((name for name in names if name not in STATUSES), None)
+        if odd is not None:
+            raise BankError(
+                f"{self._bank}: an answer of {self._model} is {odd!r}; upgrade jisi, or build it with --force"
+            )
+        known: NDArray[np.int8] = np.array([STATUSES.index(cast(Status, name)) for name in names], dtype=np.int8)[codes]
+        return known
