@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,15 @@ def test_tests_that_print_passed_and_fail_have_failed(code: Code) -> None:
     assert passes(code, SQUARE, "import sys\nprint('passed')\nsys.exit(0)") == 0.0
 
 
+@pytest.mark.parametrize("said", ["", "ready", "no room on this machine"])
+def test_an_answer_that_wipes_out_that_it_began_stops_no_other(code: Code, said: str) -> None:
+    wipe = f"    try:\n        os.ftruncate(n, 0)\n        os.pwrite(n, {said.encode()!r}, 0)\n"
+    ignore = "    except OSError:\n        pass\n"
+    with suppress(Ungraded):
+        assert passes(code, f"import os\nfor n in range(3, 9):\n{wipe}{ignore}os._exit(0)") == 0.0
+    assert passes(code, SQUARE) == 1.0
+
+
 # What an answer may use up.
 
 
@@ -193,6 +203,13 @@ def test_an_answer_cannot_fill_the_disk(code: Code) -> None:
     fill = "for n in range(1000):\n    open(f'{n}', 'wb').write(b'x' * 100_000)\n"
     assert passes(code, fill + SQUARE) == 0.0
     assert passes(code, "open('big', 'wb').write(b'x' * 10_000_000)\n" + SQUARE) == 0.0
+
+
+def test_not_even_compiled_code_fills_the_disk(hurried: Code) -> None:
+    libc = "import ctypes\nlibc = ctypes.CDLL(None)\n"
+    fill = "for n in range(10**9):\n    libc.close(libc.creat(b'%d' % n, 0o600))\n"
+    assert passes(hurried, libc + fill) == 0.0
+    assert passes(hurried, f"{libc}assert sum(libc.dup(1) > 0 for _ in range(1000)) < 200\n{SQUARE}") == 1.0
 
 
 # What an answer may reach.
@@ -281,11 +298,10 @@ def test_an_answer_reaches_no_network(code: Code) -> None:
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     grader = Code(CodeLimits(seconds=1))
-    locked = "import os\nos.mkdir('a')\nopen('a/b', 'w')\nos.chmod('a', 0)\n"
+    locked = "import os\nos.mkdir('a')\nopen('a/b', 'w')\nos.mkdir('c', 0)\nos.symlink('a', 'd')\n"
     for answer in (SQUARE, locked + SQUARE, "while True: pass"):
         passes(grader, answer)
-    if os.geteuid() == 0:
-        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_ends_the_answers_that_are_running() -> None:
@@ -301,8 +317,6 @@ def test_closing_ends_the_answers_that_are_running() -> None:
 
 
 def _until_closed(grader: Code) -> None:
-    from contextlib import suppress
-
     from jisi_cli.errors import JisiError
 
     with suppress(JisiError, OSError):
