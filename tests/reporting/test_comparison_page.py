@@ -19,13 +19,14 @@ from jisi_cli.cli.report import origin_of
 from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.reporting.charts import draw
+from jisi_cli.reporting.charts import NARROW, columns_of, draw
 from jisi_cli.reporting.comparison_page import comparison_page
 from jisi_cli.reporting.distributions import explained, margins, reliability, support_sizes
 from jisi_cli.reporting.growth_chart import growth
 from jisi_cli.reporting.headline import headline, leading, tiles
 from jisi_cli.reporting.leaderboard import leaderboard
 from jisi_cli.reporting.price_chart import cost_against_quality
+from jisi_cli.reporting.profile_chart import profile
 from jisi_cli.reporting.question_details import cut
 from jisi_cli.reporting.questions import _titles
 from jisi_cli.reporting.share_charts import modes, selection
@@ -97,9 +98,31 @@ def test_a_method_without_a_price_is_named_and_not_drawn_at_0(reports: list[Meth
     assert "unpriced" in chart.note
 
 
+def test_a_method_without_an_average_is_not_said_to_lack_a_price(results: Results):
+    live = [replace(row, score=None, status="needs-live", cost_usd=None) for row in results["unpriced"]]
+    note = cost_against_quality(compared({**results, "moa": live})).note
+    assert "Without a known price: unpriced." in note and "moa" not in note
+
+
 def test_the_price_of_a_winner_without_one_is_unknown_and_never_0(results: Results):
     reports = compared({"unpriced": results_of("unpriced", [1, 1], None)})
     assert tiles(reports, results)[1].value == "unknown"
+
+
+def test_marks_tell_what_they_are_where_one_points_at_them(reports: list[MethodReport], results: Results):
+    twins = compared({**results, 'a < b & "c"': results_of("twin", [1, 0, 0, 1], 0.002)})
+    for width, svg in draw(leaderboard(reports)).items():
+        assert "<title>jisi-router: 75.00 %, +25.00 points (" in svg, width
+        assert 'role="graphics-symbol" aria-label' not in svg
+    named = r"<title>[^<]*(best-single, a &lt; b &amp; &quot;c&quot;|a &lt; b &amp; &quot;c&quot;, best-single)[^<]*</"
+    for chart in (cost_against_quality(twins), profile(twins)):
+        assert re.search(named, draw(chart)["narrow"]), chart.title
+
+
+def test_a_legend_stays_within_a_phone_beside_long_names():
+    parts = ["route", "aggregate", "needs-live", "consensus"]
+    assert columns_of(parts, NARROW) == 3
+    assert columns_of(parts, NARROW, ["universal-self-consistency"]) == 2
 
 
 def test_nothing_is_drawn_where_all_prices_are_equal(results: Results):
