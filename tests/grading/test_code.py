@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -304,6 +307,31 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_an_answer_ends_with_jisi_even_where_that_is_killed(tmp_path: Path) -> None:
+    stay = "import ctypes, os, time\nctypes.CDLL(None).prctl(1, 0)\n"
+    stay += "open('pid', 'w').write(f'{os.getpid()}\\n')\ntime.sleep(100)\n"
+    run = "from jisi_cli.grading.code import Code\nfrom tests.grading.submissions import python, submission\n"
+    run += f"Code().grade(submission(python({stay!r}), 'assert True'))"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    jisi = subprocess.Popen([sys.executable, "-c", run], env=environment)
+    try:
+        answer = awaited(lambda: next((p.read_text().strip() for p in tmp_path.glob("*/pid")), ""))
+    finally:
+        jisi.kill()
+        jisi.wait()
+    assert answer
+    assert awaited(lambda: not Path(f"/proc/{answer}").exists() or ") Z " in Path(f"/proc/{answer}/stat").read_text())
+
+
+def awaited(happened: Callable[[], Any]) -> Any:
+    """Return what becomes true within half a minute."""
+    end = time.monotonic() + 30
+    while not (found := happened()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
 def test_closing_ends_the_answers_that_are_running() -> None:
     grader = Code(CodeLimits(seconds=100))
     threads = [threading.Thread(target=_until_closed, args=(grader,)) for _ in range(2)]
@@ -319,5 +347,5 @@ def test_closing_ends_the_answers_that_are_running() -> None:
 def _until_closed(grader: Code) -> None:
     from jisi_cli.errors import JisiError
 
-    with suppress(JisiError, OSError):
+    with suppress(JisiError, OSError, Ungraded):
         passes(grader, "while True:\n    pass")

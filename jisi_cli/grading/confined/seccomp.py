@@ -83,10 +83,12 @@ _IGNORED = {
 }
 # Their arguments lie behind a pointer, which a filter cannot follow; without them the C library uses older calls.
 _UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}
-_CLONE, _FCNTL, _SOCKETPAIR, _OPEN, _OPENAT = (56, 220), (72, 25), (53, 199), (2, None), (257, 56)
+_CLONE, _FCNTL, _PRCTL, _SOCKETPAIR = (56, 220), (72, 25), (157, 167), (53, 199)
+_OPEN, _OPENAT = (2, None), (257, 56)
 _CLONE_THREAD = 0x10000
 # F_SETOWN, F_SETSIG and F_SETOWN_EX have signals sent to any process; F_SETLEASE makes others wait.
 _FCNTL_COMMANDS = (8, 10, 15, 1024)
+_SIGNAL_AT_PARENTS_END = 1
 _UNIX, _STREAM, _KIND_OF_SOCKET = 1, 1, 0xF
 _TRUNCATING, _ACCESS_MODE = 0o1000, 3
 _X32 = 0x40000000
@@ -116,6 +118,7 @@ def _instructions(architecture: int, column: int) -> list[bytes]:
             steps += _when(numbers[column], [_failing(error)])
     steps += _when(_CLONE[column], [_argument(0), _step(_ANY_BIT, _CLONE_THREAD, 1, 0), _failing(errno.EPERM)])
     steps += _when(_FCNTL[column], [_argument(1), *_refusing(*_FCNTL_COMMANDS)])
+    steps += _when(_PRCTL[column], [_argument(0), *_refusing(_SIGNAL_AT_PARENTS_END)])
     # A pair of datagram sockets, or of another family, can send to whoever listens on this machine.
     pair = [_argument(0), _step(_EQUAL, _UNIX, 1, 0), _failing(errno.EPERM)]
     pair += [_argument(1), _step(_AND, _KIND_OF_SOCKET), _step(_EQUAL, _STREAM, 1, 0), _failing(errno.EPERM)]
