@@ -63,7 +63,9 @@ def margins(results: Results, method: str) -> Chart | None:
     step = next((step for step in (0.01, 0.02, 0.05) if max(kept) < bars * step), 0.1)
     counts: dict[int, int] = {}
     for margin in kept:
-        counts[int(margin / step + 1e-9)] = counts.get(int(margin / step + 1e-9), 0) + 1
+        # The last bar holds its right end, too: nothing lies further below the best than all of it.
+        at = min(int(margin / step + 1e-9), round(1 / step) - 1)
+        counts[at] = counts.get(at, 0) + 1
     rows = tuple(
         (f"{100 * at * step:.0f} to {100 * (at + 1) * step:.0f} %", f"{n:,}") for at, n in sorted(counts.items())
     )

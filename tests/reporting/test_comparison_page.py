@@ -152,6 +152,15 @@ def test_support_sizes_and_margins_are_counted(reports: list[MethodReport], resu
     assert chart is not None and [row[1] for row in chart.rows] == ["4"]
 
 
+def test_no_margin_lies_beyond_the_whole():
+    rows = results_of("jisi-router", [1] * 4, 0.001, 7)
+    for at, row in enumerate(rows):
+        assert row.evidence is not None
+        rows[at] = replace(row, evidence=replace(row.evidence, margin=1.0))
+    chart = margins({"jisi-router": rows}, "jisi-router")
+    assert chart is not None and chart.rows == (("90 to 100 %", "4"),)
+
+
 def test_reliability_compares_what_was_promised_with_what_came_true():
     # ada was promised 0.9 and is right half of the time, bob was promised 0.1 and is always right.
     rows = results_of("jisi-router", [at % 4 != 0 for at in range(60)], 0.001, 7)
