@@ -19,6 +19,7 @@ from jisi_cli.cli.report import origin_of
 from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
+from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.reporting.charts import NARROW, columns_of, draw
 from jisi_cli.reporting.comparison_page import comparison_page
 from jisi_cli.reporting.distributions import explained, margins, reliability, support_sizes
@@ -27,9 +28,9 @@ from jisi_cli.reporting.headline import headline, leading, tiles
 from jisi_cli.reporting.leaderboard import leaderboard
 from jisi_cli.reporting.price_chart import cost_against_quality
 from jisi_cli.reporting.profile_chart import profile
-from jisi_cli.reporting.question_details import cut
-from jisi_cli.reporting.questions import _titles
+from jisi_cli.reporting.question_details import Details, Material, Names, cut
 from jisi_cli.reporting.share_charts import modes, selection
+from jisi_cli.reporting.titles import titles
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
 from tests.reporting.conftest import results_of
@@ -260,8 +261,21 @@ def test_a_common_beginning_is_left_out_of_the_titles():
     shared = "Read this carefully and answer with a number only: "
     texts = [f"{shared}what is {number}?" for number in ("one", "two", "six")]
     questions = [Question("d", str(at), text, None) for at, text in enumerate(texts)]
-    assert _titles(questions) == ["… one?", "… two?", "… six?"]
-    assert _titles(questions[:2]) == texts[:2]
+    assert titles(questions, 300) == ["… one?", "… two?", "… six?"]
+    assert titles(questions, 3) == ["… one", "… two", "… six"]
+    assert titles(questions[:2], 300) == texts[:2]
+
+
+def test_neighbours_are_told_apart_behind_the_instructions_of_their_dataset():
+    instructions = "Read this carefully and answer with a number only. " * 4
+    bank = {("d", str(at)): Question("d", str(at), f"{instructions}What is {at}?") for at in range(3)}
+    (row,) = results_of("jisi-router", [1], 0.001, 7)
+    assert row.evidence is not None
+    near = tuple(("d", str(at), 0.9, None) for at in range(3))
+    result = {"jisi-router": [replace(row, answer="7", evidence=replace(row.evidence, neighbours=near))]}
+    tests = TestSet([Question("d", "0", "What?")], [], (), np.empty((1, 0)), None, "here")  # type: ignore[arg-type]
+    found = Details(result, Material(tests, bank), "jisi-router", ("ada", "bob"), Names()).of(0)
+    assert [line[4] for line in found["near"]] == ["… 0?", "… 1?", "… 2?"]
 
 
 def test_a_long_answer_is_cut_in_its_middle():
