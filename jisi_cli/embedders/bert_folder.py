@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.embedders.bert import Affine, Bert, Floats, Layer, LayerNorm, Pooling
-from jisi_cli.embedders.model_folder import read_object
+from jisi_cli.embedders.model_folder import read_json, read_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -86,7 +86,7 @@ def recognise(path: Path) -> BertFolder | None:
     """Return the folder if it is of the shape that `bert.py` computes; None if it is not."""
     try:
         config = read_object(path / "config.json")
-        modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
+        modules = read_json(path / "modules.json")
         window = read_object(path / "sentence_bert_config.json")
         kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
         pooling = _pooling(read_object(path / modules[1]["path"] / "config.json"))
@@ -150,7 +150,7 @@ def map_safetensors(path: Path) -> dict[str, Floats]:
         header = json.loads(data[8:begin].tobytes())
         described = [(name, about) for name, about in header.items() if name != "__metadata__"]
         return {name: _tensor(data[begin:], about) for name, about in described if about["dtype"] != "I64"}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NotThisShape(f"{path} cannot be mapped: {error}") from error
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-from jisi_cli.embedders.model_folder import weights_of
+from jisi_cli.embedders.model_folder import read_json, weights_of
 from jisi_cli.errors import InputError
 from jisi_cli.http_errors import http_errors
 
@@ -44,10 +43,12 @@ def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
 def _is_whole(folder: Path) -> bool:
     """Whether the weights are there, in one piece or in all of their pieces, so that no download was broken off."""
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        pieces = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return all((folder / piece).is_file() for piece in pieces)
-    return bool(weights_of(folder))
+    if not index.is_file():
+        return bool(weights_of(folder))
+    try:
+        return all((folder / str(piece)).is_file() for piece in read_json(index)["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # damaged, and fetched again
 
 
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:

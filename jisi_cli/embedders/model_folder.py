@@ -124,7 +124,7 @@ def _dimension(path: Path) -> int | None:
     try:
         if read_object(path / "config_sentence_transformers.json").get("truncate_dim"):
             return int(read_object(path / "config_sentence_transformers.json")["truncate_dim"])
-        modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
+        modules = read_json(path / "modules.json")
         for module in reversed(modules):
             kind = str(module["type"]).rpartition(".")[2]
             config = read_object(path / module["path"] / "config.json")
@@ -149,13 +149,26 @@ def _pooled(config: dict[str, Any]) -> int:
     return width * sum(bool(value) for key, value in config.items() if key.startswith("pooling_mode_"))
 
 
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return what a JSON file holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not JSON, or nested beyond reason.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty where there is no such file.
 
     Raises:
         ValueError: The file holds something else.
     """
-    read = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    read = read_json(path) if path.is_file() else {}
     if not isinstance(read, dict):
         raise ValueError(f"{path} is not a JSON object")
     return read

@@ -14,6 +14,8 @@ from jisi_cli.embedders.encoder import Encoder
 from jisi_cli.embedders.protocol import EmbedderSpec, OnProgress
 from jisi_cli.errors import InputError
 
+LONGEST = 1 << 19
+"""Characters of a text that are looked at: more than any model reads, and tokenising 50 million takes 25 GB."""
 _PROBE = "a"
 """Embedded to learn the width of a model that does not say it."""
 
@@ -58,7 +60,7 @@ class UnitEmbedder:
         """Return unit row vectors (n, d), in the order of `texts`.
 
         Args:
-            texts: None of them blank.
+            texts: None of them blank. Of one that is longer than `LONGEST`, the end that the spec keeps is read.
             on_progress: Called after every batch.
 
         Raises:
@@ -73,7 +75,7 @@ class UnitEmbedder:
             if not text.strip():
                 raise InputError(f"{_where(texts, text)} is blank; leave texts without words out")
         distinct = list(times)
-        readings = self._encoder.read([_readable(text) for text in distinct])
+        readings = self._encoder.read([_readable(self._within_reach(text)) for text in distinct])
         order = sorted(range(len(distinct)), key=lambda place: -readings[place].length)
         units: list[NDArray[np.float32]] = []
         read = done = 0
@@ -86,10 +88,15 @@ class UnitEmbedder:
                 on_progress(done, len(texts))
         with self._counting:
             pairs = zip(distinct, readings, strict=True)
-            self._truncated += sum(times[text] for text, reading in pairs if reading.truncated)
+            self._truncated += sum(times[text] for text, reading in pairs if reading.truncated or len(text) > LONGEST)
         rows = {distinct[place]: row for row, place in enumerate(order)}
         vectors: NDArray[np.float32] = np.concatenate(units)[[rows[text] for text in texts]]
         return vectors
+
+    def _within_reach(self, text: str) -> str:
+        if len(text) <= LONGEST:
+            return text
+        return text.rstrip()[-LONGEST:] if self._asked.truncation == "tail" else text.lstrip()[:LONGEST]
 
     def _unit(self, raw: NDArray[np.floating], batch: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
         """Return rows of length 1, or say which text has none.

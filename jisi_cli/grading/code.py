@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,13 @@ from jisi_cli.errors import JisiError
 from jisi_cli.grading.code_block import last_python
 from jisi_cli.grading.processes import Finished, Processes
 from jisi_cli.grading.protocol import Submission, Ungraded
+from jisi_cli.grading.scratch_folder import ScratchFolder
 
 _PROGRAM = Path(__file__).parent / "confined" / "program.py"
+_LAYERS = ("landlock", "seccomp")
+_START = 60.0
+"""Seconds for a first, empty program, on a machine with other things to do."""
+_MOST_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class CodeLimits:
     Attributes:
         seconds: Processor time; three times as much may pass on the clock, which others slow down too.
         memory: Bytes of address space.
-        file_size: Bytes of what it prints, and of each file it writes.
+        file_size: Bytes of what it prints, and of each file it writes, of which there may be a hundred.
     """
 
     seconds: int = 10
@@ -68,18 +73,20 @@ class Code:
         self._limits = limits or CodeLimits()
         self._processes = Processes()
         self._warn = warn
+        self._trying, self._tried = threading.Lock(), False
 
     def grade(self, submission: Submission) -> float | None:
         """Return 1.0 when all tests pass, 0.0 when one fails or the code breaks off, None without code.
 
         Raises:
-            Ungraded: The reference holds no tests.
+            Ungraded: The reference holds no tests, or the answer's process did not begin.
             JisiError: No process can be confined on this machine.
         """
         tests = _tests(submission.reference)
         source = last_python(submission.response)
         if source is None:
             return None
+        self._try()
         if isinstance(tests, str):
             return float(self._passes(source, tests))
         return float(all(self._prints(source, case) for case in tests))
@@ -98,26 +105,43 @@ class Code:
         finished = self._run({"source": source, "tests": None, "input": case.given, "pass": ""})
         return finished.code == 0 and _lines(finished.output.decode("utf-8", "replace")) == _lines(case.wanted)
 
+    def _try(self) -> None:
+        """Run an empty program before the first answer: what a machine lacks is not to be learned from answers."""
+        with self._trying:
+            if self._tried:
+                return
+            finished = self._run_once({"source": "", "tests": None, "input": "", "pass": ""}, _START)
+            ready, _, _ = finished.errors.partition(b"\n")
+            if not ready.startswith(b"ready"):
+                reason = finished.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+                raise JisiError(f"answers cannot be run here ({reason}); grade without `code`")
+            self._tried = True
+        missing = [layer for layer in _LAYERS if layer.encode() not in ready.split()]
+        if missing and self._warn is not None:
+            self._warn(
+                f"answers ran without {' and '.join(missing)}: against code that means harm this system protects less"
+            )
+
     def _run(self, request: dict[str, Any]) -> Finished:
+        finished = self._run_once(request, 3 * self._limits.seconds)
+        if not finished.errors.startswith(b"ready"):
+            # An answer can also wipe out that it began; that must not stop the grading of others.
+            raise Ungraded("its process did not begin")
+        return finished
+
+    def _run_once(self, request: dict[str, Any], seconds: float) -> Finished:
         limits = {name: getattr(self._limits, name) for name in ("seconds", "memory", "file_size")}
         command = [sys.executable, "-I", "-B", "-X", "utf8", str(_PROGRAM)]
         given = json.dumps({**request, "limits": limits}).encode()
-        with tempfile.TemporaryDirectory(prefix="jisi-code-", ignore_cleanup_errors=True) as folder:
-            finished = self._processes.run(
-                command, given, 3 * self._limits.seconds, folder=Path(folder), environment=_environment(folder)
+        with ScratchFolder() as folder:
+            return self._processes.run(
+                command,
+                given,
+                seconds,
+                folder=folder.path,
+                environment=_environment(str(folder.path)),
+                excessive=lambda: folder.holds_more_than(_MOST_FILES, _MOST_FILES * self._limits.file_size),
             )
-        if not finished.errors.startswith(b"ready") and finished.code is not None:
-            reason = finished.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise JisiError(f"answers cannot be run here ({reason}); grade without `code`")
-        if finished.errors:
-            self._note_layers(finished.errors.partition(b"\n")[0])
-        return finished
-
-    def _note_layers(self, ready: bytes) -> None:
-        missing = [layer for layer in ("landlock", "seccomp") if layer.encode() not in ready.split()]
-        warn, self._warn = self._warn, None
-        if missing and warn is not None:
-            warn(f"answers ran without {' and '.join(missing)}: against code that means harm this system protects less")
 
 
 def _tests(reference: str) -> str | list[_Case]:

@@ -54,12 +54,17 @@ def marked_answer(text: str) -> str | None:
     `{"answer": "\boxed{5}"}` gives `5`. The result is empty when every mark is blank
     (`"answer": "___"`), and None when nothing is marked.
     """
-    found = marked_answers(text)
-    if not found:
-        return None
-    answer = next(filter(_SAYS_SOMETHING.search, found), "")
-    inner = marked_answer(answer) if len(answer) < len(text) else None
-    return inner or answer
+    answer = None
+    # A text may mark an answer within an answer as often as it likes: each `####` before a number is a mark.
+    for _ in range(_MOST_READINGS):
+        found = marked_answers(text)
+        inner = next(filter(_SAYS_SOMETHING.search, found), "")
+        if not found or (answer and not inner):
+            break
+        if len(inner) >= len(text):
+            return inner
+        answer = text = inner
+    return answer
 
 
 def settle(read: Callable[[str], str | None], response: str) -> str | None:

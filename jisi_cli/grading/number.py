@@ -23,9 +23,9 @@ _LARGEST = Fraction(10) ** 300
 _FORMULA = re.compile(
     r"[\\^√π*+_{}<>|×÷]|\b(?:sqrt|pi|log|ln|sin|cos|tan)\b|\d\s?/|\d[abcdeiknpqrtuvwxyz]\b|\)\(|\s-\s"
 )
-_CONTINUED = r"\s(?:or|and|times|plus|minus|over|root|square root|to the|sqrt|pi|mod)\b"
-# `18 apples (3 * 6)` is 18, but `6 sqrt(2)` and `3 or 4` go on.
-_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s[a-zA-Z]{{2,}}", re.IGNORECASE)
+_CONTINUED = r"\s\(?(?:or|and|times|plus|minus|over|root|square root|to the|sqrt|pi|mod)\b"
+# `18 apples (3 * 6)` and `18 (since 3 * 6)` are 18, but `6 sqrt(2)` and `3 or 4` go on.
+_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[a-zA-Z]{{2,}}", re.IGNORECASE)
 _WORD = re.compile(r"[a-zA-Z]{2,}")
 _TWO_WORDS = re.compile(r"[a-zA-Z]{2,}[ ,]+[a-zA-Z]{2,}")
 _JOINERS = {"or", "and"}
@@ -33,6 +33,7 @@ _UNIT = re.compile(r"[a-zA-Zµ°%€£¥$²³/().,;:!' -]{0,80}")
 _POWER_OF_UNIT = re.compile(r"(?<=[a-zA-Z])\^?\{?[23]\}?(?![\w{])")
 _VARIABLE = re.compile(r"(?:[abcdeiknpqrtuvwxyz]|pi|sqrt|log|ln|sin|cos|tan|mod)(?![a-zA-Z])")
 _SPACED_THOUSANDS = re.compile(r"-?[$€£¥]?-?\d{1,3}(?: \d{3}){1,99}")
+_ANSWER = re.compile(r"A(?:ns)?\s?:")
 _BASE = re.compile(r"(?<=\d)_\{?\w{1,3}\}?")
 _LONGEST_FORMULA = 200
 
@@ -41,10 +42,12 @@ def parse_number(text: str) -> Fraction | None:
     """Return the number that a text is, or None when it is anything else.
 
     Currency, a percent sign, a unit (`12 km/h`, `5 cm^2`) and the base of a numeral (`221_3`) are
-    read over; a percentage keeps its face value (`15 %` is 15). Of `x = 3` or `6/2 = 3` the last
-    side counts.
+    read over, and so is `A:` before it; a percentage keeps its face value (`15 %` is 15). Of `x = 3` or
+    `6/2 = 3` the last side counts.
     """
-    side = re.split(r"[=≈]", _BASE.sub("", to_plain(text)))[-1].strip().strip("*_`\"'()").strip()
+    plain = _BASE.sub("", to_plain(text))
+    opening = _ANSWER.match(plain)
+    side = re.split(r"[=≈]", plain[opening.end() if opening else 0 :])[-1].strip().strip("*_`\"'()").strip()
     if _SPACED_THOUSANDS.fullmatch(side):
         side = side.replace(" ", "")
     match = _NUMBER.match(side)

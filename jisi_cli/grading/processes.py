@@ -7,13 +7,16 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 _MOST_READ = 1 << 24
+_LOOK = 0.1
+"""Seconds between two looks at what a program does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Finished:
     """How a program ended.
 
     Attributes:
-        code: Its exit code, negative for a signal; None when its time was up.
+        code: Its exit code, negative for a signal; None when its time was up or it did what it may not.
         output: The first 16 MiB that it wrote to standard output.
         errors: The first 16 MiB that it wrote to standard error.
     """
@@ -47,6 +50,7 @@ class Processes:
         *,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        excessive: Callable[[], bool] | None = None,
     ) -> Finished:
         """Run a program to its end, or for so many seconds.
 
@@ -58,6 +62,7 @@ class Processes:
             seconds: Time after which it is killed, together with what it started.
             folder: Where it runs.
             environment: Its environment; None for that of this process.
+            excessive: Asked again and again whether it does what it may not, and is to be killed.
 
         Raises:
             OSError: It cannot be started.
@@ -67,7 +72,7 @@ class Processes:
             stdin.seek(0)
             process = self._start(command, (stdin, output, errors), folder, environment)
             try:
-                code = _wait(process, seconds)
+                code = _wait(process, seconds, excessive)
             finally:
                 _kill(process)
                 with self._lock:
@@ -105,11 +110,15 @@ class Processes:
             return process
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+def _wait(process: subprocess.Popen[bytes], seconds: float, excessive: Callable[[], bool] | None) -> int | None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        try:
+            return process.wait(left if excessive is None else min(left, _LOOK))
+        except subprocess.TimeoutExpired:
+            if excessive is not None and excessive():
+                break
+    return None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ Spec = dict[str, Any]
 PALETTE = tuple(f"var(--series-{number})" for number in range(1, 9))
 """Colours that page.css defines for light and dark; they can be told apart by colour-blind readers."""
 INK, QUIET, LINE, PAPER = "var(--ink)", "var(--quiet)", "var(--line)", "var(--paper)"
+
+HOVER: Spec = {"description": {"field": "hover", "type": "nominal"}}
+"""The encoding of marks that tell what they are when one points at them: the text in the field `hover`."""
+_DESCRIBED = re.compile(r'<(\w+) aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"([^>]*)/>')
 
 FONT_SIZE = 12
 _CHARACTER = 5.8
@@ -41,6 +46,8 @@ _CONFIG: Spec = {
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
         "labelSeparation": 12,
+        # A number stands under its line at the ends of an axis, too.
+        "labelFlush": False,
     },
     "legend": {
         "labelColor": INK,
@@ -124,10 +131,12 @@ def draw(chart: Chart) -> dict[str, str]:
     if chart.spec is None:
         return {}
     rooms = {"wide": HALF if chart.half else WIDE, "middle": MIDDLE, "narrow": NARROW}
-    return {
+    drawn = {
         name: str(vl_convert.vegalite_to_svg({**chart.spec(room), "config": _CONFIG}, allowed_base_urls=[]))
         for name, room in rooms.items()
     }
+    # Browsers show a title where one points, without any script; descriptions are escaped as titles must be.
+    return {name: _DESCRIBED.sub(r"<\1\3><title>\2</title></\1>", svg) for name, svg in drawn.items()}
 
 
 def fitted(room: Room, spec: Spec, *, right: int = 8) -> Spec:
@@ -173,10 +182,10 @@ def number(field: str, title: str | None, **axis: Any) -> Spec:  # noqa: ANN401 
     }
 
 
-def columns_of(labels: Sequence[str], room: Room) -> int:
-    """Return how many columns of a legend fit into the room."""
-    longest = max((text_width(label) for label in labels), default=0.0)
-    return max(1, int(room.width // (longest + 44)))
+def columns_of(labels: Sequence[str], room: Room, names: Sequence[str] = ()) -> int:
+    """Return how many columns of a legend fit into the room, beside names at the left."""
+    longest, left = (max(map(text_width, texts), default=0.0) for texts in (labels, names))
+    return max(1, int((room.width - min(left, room.names)) // (longest + 44)))
 
 
 def text_width(text: str) -> float:

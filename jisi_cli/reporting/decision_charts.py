@@ -8,7 +8,20 @@ from dataclasses import dataclass
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.decision import Decision
-from jisi_cli.reporting.charts import INK, LINE, PALETTE, QUIET, Chart, Room, Spec, fitted, names, number, text_width
+from jisi_cli.reporting.charts import (
+    HOVER,
+    INK,
+    LINE,
+    PALETTE,
+    QUIET,
+    Chart,
+    Room,
+    Spec,
+    fitted,
+    names,
+    number,
+    text_width,
+)
 
 NEIGHBOURS = 40
 """Nearest questions that are drawn, on a phone half of them."""
@@ -41,12 +54,23 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
     """Return the nearest questions by similarity, and which model solved them."""
     order = [decision.models[model] for model in decision.coarse.ranking]
     cells = [
-        {"rank": rank, "model": model, "outcome": _outcome(score), "kept": near.kept is not False}
+        {
+            "rank": rank,
+            "model": model,
+            "outcome": _outcome(score),
+            "kept": near.kept is not False,
+            "hover": f"{rank}. {model}: {_outcome(score)}",
+        }
         for rank, near in enumerate(neighbours, start=1)
         for model, score in zip(decision.models, near.outcomes, strict=True)
     ]
     bars = [
-        {"rank": rank, "similarity": near.similarity, "kept": near.kept is not False}
+        {
+            "rank": rank,
+            "similarity": near.similarity,
+            "kept": near.kept is not False,
+            "hover": f"{rank}. {near.similarity:.3f}: {near.text}",
+        }
         for rank, near in enumerate(neighbours, start=1)
     ]
 
@@ -99,14 +123,14 @@ def _matrix(cells: list[Spec], bars: list[Spec], order: list[str], room: Room) -
         "width": width,
         "height": 70,
         "mark": {"type": "bar", "color": QUIET},
-        "encoding": {"x": x, "y": y, "opacity": faded},
+        "encoding": {"x": x, "y": y, "opacity": faded, **HOVER},
     }
     solved = {
         "data": {"values": cells},
         "width": width,
         "height": {"step": 22},
         "mark": {"type": "rect"},
-        "encoding": {"x": x, "y": rows, "color": colour, "opacity": faded},
+        "encoding": {"x": x, "y": rows, "color": colour, "opacity": faded, **HOVER},
     }
     return {"vconcat": [similarity, solved], "spacing": 14, "padding": {"left": 0, "right": 4, "top": 0, "bottom": 4}}
 
@@ -129,6 +153,7 @@ def scores(decision: Decision, settings: Hyperparameters, usage: Sequence[tuple[
             "share": _share(float(found[model]), float(found.max())),
             # Of different sizes, so that equal shares do not hide one another.
             "size": 130 if fine is not None and stage == _FIRST else 50,
+            "hover": f"{decision.models[model]}, {stage.partition(':')[0]}: {found[model]:.3f}",
         }
         for stage, found in stages
         for model in ranking
@@ -181,7 +206,7 @@ def _score_spec(values: list[Spec], order: list[str], t: float | None, decision:
     rows["axis"] |= {"labelFontWeight": {"condition": {"test": " || ".join(tests), "value": "bold"}, "value": "normal"}}
     stages = list(dict.fromkeys(str(value["stage"]) for value in values))
     field = {"field": "stage", "type": "nominal", "legend": {"columns": 1 if room.narrow else 2}}
-    x = {**number("share", "share of the best score"), "axis": {"format": ".0%", "tickCount": 6}}
+    x = {**number("share", "share of the best score"), "axis": {"format": ".0%", "tickCount": 4 if room.narrow else 6}}
     points = {
         "mark": {"type": "point", "filled": False, "strokeWidth": 2.5},
         "encoding": {
@@ -189,6 +214,7 @@ def _score_spec(values: list[Spec], order: list[str], t: float | None, decision:
             "x": x,
             "color": {**field, "scale": {"domain": stages, "range": [QUIET, PALETTE[0]][-len(stages) :]}},
             "size": {"field": "size", "type": "quantitative", "scale": None, "legend": None},
+            **HOVER,
         },
     }
     rule = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.evaluation.report import MethodReport
 from jisi_cli.evaluation.results import Result
-from jisi_cli.reporting.charts import INK, PALETTE, QUIET, Chart, Room, Spec, fitted, number
+from jisi_cli.reporting.charts import HOVER, INK, PALETTE, QUIET, Chart, Room, Spec, fitted, number
 from jisi_cli.reporting.headline import leading
 
 Results = Mapping[str, Sequence[Result]]
@@ -37,16 +37,19 @@ def support_sizes(results: Results, method: str) -> Chart:
         counts[size // step * step] = counts.get(size // step * step, 0) + 1
     # A bar of one size stands over its number.
     shift = 0.5 if step == 1 else 0.0
-    values = [{"from": n - shift, "to": n + step - shift, "questions": count} for n, count in sorted(counts.items())]
     middle = int(np.median(sizes))
-
-    def spec(room: Room) -> Spec:
-        return _histogram(values, "questions in the support set", "d", float(middle), room)
-
     rows = tuple(
         (f"{low:,}" if step == 1 else f"{low:,} to {low + step - 1:,}", f"{count:,}")
         for low, count in sorted(counts.items())
     )
+    values = [
+        {"from": low - shift, "to": low + step - shift, "questions": count, "hover": _counted(row)}
+        for (low, count), row in zip(sorted(counts.items()), rows, strict=True)
+    ]
+
+    def spec(room: Room) -> Spec:
+        return _histogram(values, "questions in the support set", "d", float(middle), room)
+
     note = f"How many past questions each decision of {method} rests on; the median, {middle:,}, is marked."
     return Chart("Support sets", note, spec, ("support set", "questions"), rows, half=True)
 
@@ -60,14 +63,21 @@ def margins(results: Results, method: str) -> Chart | None:
     step = next((step for step in (0.01, 0.02, 0.05) if max(kept) < bars * step), 0.1)
     counts: dict[int, int] = {}
     for margin in kept:
-        counts[int(margin / step + 1e-9)] = counts.get(int(margin / step + 1e-9), 0) + 1
-    values = [{"from": at * step, "to": (at + 1) * step, "questions": number} for at, number in sorted(counts.items())]
+        # The last bar holds its right end, too: nothing lies further below the best than all of it.
+        at = min(int(margin / step + 1e-9), round(1 / step) - 1)
+        counts[at] = counts.get(at, 0) + 1
+    rows = tuple(
+        (f"{100 * at * step:.0f} to {100 * (at + 1) * step:.0f} %", f"{n:,}") for at, n in sorted(counts.items())
+    )
+    values = [
+        {"from": at * step, "to": (at + 1) * step, "questions": count, "hover": _counted(row)}
+        for (at, count), row in zip(sorted(counts.items()), rows, strict=True)
+    ]
     middle = float(np.median(kept))
 
     def spec(room: Room) -> Spec:
         return _histogram(values, "second best score below the best", ".0%", middle, room)
 
-    rows = tuple((f"{100 * v['from']:.0f} to {100 * v['to']:.0f} %", f"{v['questions']:,}") for v in values)
     note = f"How clearly {method} decided: at 0 the two best tie. The median, {100 * middle:.1f} %, is marked."
     return Chart("Margins", note, spec, ("margin", "questions"), rows, half=True)
 
@@ -105,6 +115,11 @@ def reliability(results: Results, methods: Sequence[str]) -> Chart | None:
     return Chart("Reliability", note, spec, header, rows)
 
 
+def _counted(row: tuple[str, str]) -> str:
+    """Return what a bar tells, given its row of the table."""
+    return f"{row[0]}: {row[1]} question{'' if row[1] == '1' else 's'}"
+
+
 def _bins(method: str, rows: Sequence[Result]) -> list[Spec]:
     pairs = [
         (promised, row.score)
@@ -118,10 +133,11 @@ def _bins(method: str, rows: Sequence[Result]) -> list[Spec]:
     promises, outcomes = np.array(pairs).T
     found = []
     for part in _parts(promises):
-        observed = float(outcomes[part].mean())
+        promised, observed = float(promises[part].mean()), float(outcomes[part].mean())
         low, high = _wilson(observed, len(part))
-        line = {"method": method, "promised": float(promises[part].mean()), "observed": observed}
-        found.append({**line, "low": low, "high": high, "questions": len(part)})
+        line = {"method": method, "promised": promised, "observed": observed}
+        hover = f"promised {100 * promised:.1f} %, right {100 * observed:.1f} % of {len(part):,}"
+        found.append({**line, "low": low, "high": high, "questions": len(part), "hover": hover})
     return found
 
 
@@ -169,7 +185,7 @@ def _histogram(values: list[Spec], title: str, format: str, middle: float, room:
         "data": {"values": values},
         "height": 200,
         "layer": [
-            {"mark": bar, "encoding": {"x": {**x, "bin": "binned"}, "x2": {"field": "to"}, "y": y}},
+            {"mark": bar, "encoding": {"x": {**x, "bin": "binned"}, "x2": {"field": "to"}, "y": y, **HOVER}},
             {"mark": {"type": "rule", "color": PALETTE[1], "strokeWidth": 2}, "encoding": {"x": {"datum": middle}}},
         ],
     }
@@ -207,12 +223,12 @@ def _panel(bins: list[Spec], method: str, width: int) -> Spec:
             {
                 "data": {"values": bins},
                 "mark": {"type": "rule", "strokeWidth": 2, "color": PALETTE[0], "opacity": 0.6},
-                "encoding": {"x": x, "y": y, "y2": {"field": "high"}},
+                "encoding": {"x": x, "y": y, "y2": {"field": "high"}, **HOVER},
             },
             {
                 "data": {"values": bins},
                 "mark": {"type": "point", "filled": True, "size": 70, "color": PALETTE[0]},
-                "encoding": {"x": x, "y": axis("observed", "right")},
+                "encoding": {"x": x, "y": axis("observed", "right"), **HOVER},
             },
         ],
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jisi_cli.evaluation.experiments import grown
 from jisi_cli.evaluation.report import MethodReport
-from jisi_cli.reporting.charts import PALETTE, Chart, Room, Spec, columns_of, fitted, number
+from jisi_cli.reporting.charts import HOVER, PALETTE, Chart, Room, Spec, columns_of, fitted, number
 from jisi_cli.reporting.formats import percent
 
 _LABELLED = 16
@@ -24,7 +24,16 @@ def growth(reports: Sequence[MethodReport]) -> Chart | None:
         return None
     methods = list(dict.fromkeys(method for method, _, _ in known))
     drawn = methods[: len(PALETTE)]
-    values = [{"method": m, "models": size, "average": 100 * mean} for m, size, mean in known if m in drawn]
+    values = [
+        {
+            "method": name,
+            "models": size,
+            "average": 100 * mean,
+            "hover": f"{name} with {size} model{'' if size == 1 else 's'}: {percent(mean)} %",
+        }
+        for name, size, mean in known
+        if name in drawn
+    ]
     sizes = sorted({size for _, size, _ in known})
     cells = {(method, size): percent(mean) for method, size, mean in known}
 
@@ -48,13 +57,18 @@ def _spec(values: list[Spec], methods: list[str], sizes: list[int], room: Room) 
     )
     spec = {
         "data": {"values": values},
-        "mark": {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 70}},
         "height": 280,
+        "layer": [
+            {"mark": {"type": "line", "strokeWidth": 2}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 70},
+                "encoding": {"shape": {**colour, "scale": {"domain": methods}}, **HOVER},
+            },
+        ],
         "encoding": {
             "x": x,
             "y": number("average", "Avg, %"),
             "color": colour,
-            "shape": {**colour, "scale": {"domain": methods}},
         },
     }
     return fitted(room, spec, right=20)

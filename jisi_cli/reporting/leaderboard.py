@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jisi_cli.evaluation.report import MethodReport
-from jisi_cli.reporting.charts import INK, PALETTE, PAPER, QUIET, Chart, Room, Spec, fitted, names, number, text_width
+from jisi_cli.reporting.charts import (
+    HOVER,
+    INK,
+    PALETTE,
+    PAPER,
+    QUIET,
+    Chart,
+    Room,
+    Spec,
+    fitted,
+    names,
+    number,
+    text_width,
+)
 from jisi_cli.reporting.formats import UNKNOWN, dollars, listed, percent, signed
 from jisi_cli.reporting.headline import BASELINE, BOUND, competes, difference_to, leading, verdict
 
@@ -64,10 +77,13 @@ def _value(report: MethodReport) -> Spec:
         "shown": percent(report.averages.average if report.averages else None),
         "price": UNKNOWN if report.cost_usd is None else dollars(report.cost_usd),
         "competes": competes(report.name),
+        "hover": f"{report.name}: {percent(report.averages.average if report.averages else None)} %",
     }
     if found is not None:
         value |= {"middle": 100 * found.average, "low": 100 * found.low, "high": 100 * found.high}
         value["says"] = verdict(found)
+        interval = f"({signed(found.low)} to {signed(found.high)}): {value['says']}"
+        value["hover"] += f", {signed(found.average)} points {interval}"
     return value
 
 
@@ -106,7 +122,7 @@ def _averages(values: list[Spec], rows: Spec, width: int) -> Spec:
         "height": {"step": _STEP},
         "encoding": {"y": rows, "x": x},
         "layer": [
-            {"mark": {**_POINT, "strokeWidth": 1.5}, "encoding": {"fill": _SOLID, "stroke": {"value": INK}}},
+            {"mark": {**_POINT, "strokeWidth": 1.5}, "encoding": {"fill": _SOLID, "stroke": {"value": INK}, **HOVER}},
             {"mark": {"type": "text", "align": "left", "dx": 9}, "encoding": {"text": {"field": "shown"}}},
         ],
     }
@@ -141,12 +157,18 @@ def _forest(values: list[Spec], rows: Spec, x: Spec) -> list[Spec]:
         {
             "transform": known,
             "mark": {"type": "rule", "strokeWidth": 3, "strokeCap": "round"},
-            "encoding": {"y": rows, "x": x, "x2": {"field": "high"}, "color": colour},
+            "encoding": {"y": rows, "x": x, "x2": {"field": "high"}, "color": colour, **HOVER},
         },
         {
             "transform": known,
-            "mark": {"type": "point", "filled": True, "size": 80},
-            "encoding": {"y": rows, "x": {"field": "middle", "type": "quantitative"}, "color": colour},
+            "mark": {"type": "point", "size": 60, "strokeWidth": 2.5},
+            "encoding": {
+                "y": rows,
+                "x": {"field": "middle", "type": "quantitative"},
+                "stroke": colour,
+                "fill": {"condition": {**colour, "test": "datum.competes"}, "value": PAPER},
+                **HOVER,
+            },
         },
     ]
 
@@ -167,7 +189,7 @@ def _narrow(values: list[Spec], room: Room, bold: str | None) -> Spec:
         layer = _forest(values, rows, number("low", "points above the best single model", tickCount=4))
     else:
         mark = {"type": "point", "filled": True, "size": 80, "color": INK}
-        layer = [{"mark": mark, "encoding": {"y": rows, "x": number("average", None, tickCount=4)}}]
+        layer = [{"mark": mark, "encoding": {"y": rows, "x": number("average", None, tickCount=4), **HOVER}}]
     text = {
         "mark": {"type": "text", "align": "right", "dx": 46},
         "encoding": {"y": rows, "x": {"value": "width"}, "text": {"field": "shown"}},

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from jisi_cli.evaluation.curve import Curve, CurvePoint, build_curve
 from jisi_cli.evaluation.report import MethodReport
-from jisi_cli.reporting.charts import INK, PALETTE, QUIET, Chart, Room, Spec
+from jisi_cli.reporting.charts import HOVER, INK, PALETTE, QUIET, Chart, Room, Spec
 from jisi_cli.reporting.formats import QUESTIONS, dollars, listed, percent
 from jisi_cli.reporting.headline import competes
 from jisi_cli.reporting.labels import Box, Point, place_labels
@@ -34,10 +34,12 @@ def cost_against_quality(reports: Sequence[MethodReport]) -> Chart:
     def spec(room: Room) -> Spec:
         return _spec(curve.points, room)
 
-    return Chart("Cost against quality", _note(curve, costs), spec if drawn else None, header, rows)
+    unpriced = [r.name for r in reports if competes(r.name) and r.averages is not None and r.cost_usd is None]
+    note = _note(curve, costs, unpriced)
+    return Chart("Cost against quality", note, spec if drawn else None, header, rows)
 
 
-def _note(curve: Curve, costs: set[float]) -> str:
+def _note(curve: Curve, costs: set[float], unpriced: list[str]) -> str:
     if not curve.points:
         note = "No method has both an average and known dollars, so there is no price to compare."
     elif len(costs) == 1:
@@ -45,8 +47,7 @@ def _note(curve: Curve, costs: set[float]) -> str:
     else:
         note = "Nothing is better for less than what lies on the orange line, the Pareto front. All calls are charged. "
         note += "The table has the names that find no room here."
-    missing = f" Without a known price or average: {listed(curve.unpriced)}." if curve.unpriced else ""
-    return note + missing
+    return note + (f" Without a known price: {listed(unpriced)}." if unpriced else "")
 
 
 def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
@@ -66,7 +67,7 @@ def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
     ]
     labels = place_labels(places, (width, _HEIGHT), _steps(places), only_first=room.narrow)
     values = [
-        {"cost": cost, "average": average, "front": point.on_front, "label": point.label}
+        {"cost": cost, "average": average, "front": point.on_front, "hover": _hover(point, points)}
         for point, cost, average in zip(points, costs, averages, strict=True)
     ]
     # What lies on the front is drawn over what lies in the same place.
@@ -99,6 +100,13 @@ def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
     }
 
 
+def _hover(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
+    """Return what a point tells, with the names of all that are in its place."""
+    place = f"{percent(point.average)} % for {dollars(point.cost_usd)} per {QUESTIONS:,} questions"
+    own = (point.cost_usd, point.average)
+    return f"{listed([other.label for other in points if (other.cost_usd, other.average) == own])}: {place}"
+
+
 def _steps(places: Sequence[Point]) -> list[Box]:
     """Return the pieces of the front's line, which no name may cross."""
     front = [place for place in places if place.first]
@@ -116,7 +124,7 @@ def _marks(values: list[Spec], x: Spec, y: Spec) -> list[Spec]:
     point = {"type": "point", "filled": True, "size": 70}
     return [
         {"data": {"values": values}, "transform": front, "mark": line, "encoding": {"x": x, "y": y}},
-        {"data": {"values": values}, "mark": point, "encoding": {"x": x, "y": y, "color": colour}},
+        {"data": {"values": values}, "mark": point, "encoding": {"x": x, "y": y, "color": colour, **HOVER}},
     ]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jisi_cli.evaluation.report import MethodReport
-from jisi_cli.reporting.charts import PALETTE, QUIET, Chart, Room, Spec, fitted, names, number
-from jisi_cli.reporting.formats import UNKNOWN, percent
+from jisi_cli.reporting.charts import HOVER, PALETTE, QUIET, Chart, Room, Spec, fitted, names, number
+from jisi_cli.reporting.formats import UNKNOWN, listed, percent
 from jisi_cli.reporting.headline import BASELINE, BOUND, leading
 
 _SIZES = (50, 170, 110)
@@ -20,8 +20,13 @@ def profile(reports: Sequence[MethodReport]) -> Chart:
     shown = [name for name in (best.name if best else "", BASELINE, BOUND) if name in dict(known)]
     shown = list(dict.fromkeys(shown))
     datasets = sorted({dataset for _, means in known for dataset in means})
+    # One mark may hide others, so it tells the names of all that are in its place.
+    equal: dict[tuple[str, str], list[str]] = {}
+    for name, means in known:
+        for dataset, mean in means.items():
+            equal.setdefault((dataset, percent(mean)), []).append(name)
     values = [
-        {"method": name, "dataset": dataset, "mean": 100 * mean}
+        {"method": name, "dataset": dataset, "mean": 100 * mean, "hover": _hover(dataset, percent(mean), equal)}
         for name, means in known
         for dataset, mean in means.items()
     ]
@@ -34,8 +39,13 @@ def profile(reports: Sequence[MethodReport]) -> Chart:
     return Chart("Datasets", note, spec if values else None, ("method", *datasets), tuple(rows))
 
 
+def _hover(dataset: str, mean: str, equal: Mapping[tuple[str, str], list[str]]) -> str:
+    return f"{dataset}: {mean} %: {listed(equal[dataset, mean])}"
+
+
 def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room) -> Spec:
     rows = names("dataset", room, datasets)
+    rows["axis"]["labelPadding"] = 16  # the largest mark, at the left end of the axis, hides no name
     x = number("mean", "mean score, %", tickCount=5 if room.narrow else 9)
     scale = {"domain": shown, "range": list(PALETTE[: len(shown)])}
     shapes = {"domain": shown, "range": list(_SHAPES[: len(shown)])}
@@ -54,7 +64,7 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
         {
             "data": {"values": placed},
             "height": {"step": 30},
-            "encoding": {"y": rows, "x": x},
+            "encoding": {"y": rows, "x": x, **HOVER},
             "layer": [
                 {
                     "transform": [{"filter": f"!({own})"}],

@@ -9,6 +9,7 @@ from typing import Any
 from jisi_cli.bank.records import Question
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.reporting.titles import titles
 
 _NEIGHBOUR = 160
 """Characters that are shown of a neighbour."""
@@ -70,6 +71,7 @@ class Details:
     ) -> None:
         self._results, self._material, self._models, self._names = results, material, models, names
         self._explained = results[explained] if explained is not None else None
+        self._near = self._neighbours()
         count = len(next(iter(results.values())))
         total = sum(len(self._wanted(at)) for at in range(count)) or 1
         self.limit = max(_SHORTEST, min(_LONGEST, _CHARACTERS // total))
@@ -81,7 +83,7 @@ class Details:
         question = self._material.tests.questions[at] if self._material else None
         evidence = self._explained[at].evidence if self._explained else None
         near = [
-            [self._names(dataset), index, similarity, kept, self._neighbour(dataset, index)]
+            [self._names(dataset), index, similarity, kept, self._near.get((dataset, index))]
             for dataset, index, similarity, kept in (evidence.neighbours if evidence else ())
         ]
         return {
@@ -107,9 +109,13 @@ class Details:
         models = dict.fromkeys(row.model for _, row in rows if row.model is not None)
         return live or [(model, None) for model in models]
 
-    def _neighbour(self, dataset: str, index: str) -> str | None:
-        found = self._material.bank.get((dataset, index)) if self._material else None
-        return None if found is None else " ".join(found.query[:_NEIGHBOUR].split())
+    def _neighbours(self) -> dict[tuple[str, str], str]:
+        """Return the titles of all neighbours that are shown."""
+        known = self._material.bank if self._material else {}
+        evidence = [row.evidence for row in self._explained or () if row.evidence]
+        keys = dict.fromkeys((near[0], near[1]) for found in evidence for near in found.neighbours)
+        shown = [known[key] for key in keys if key in known]
+        return dict(zip((question.key for question in shown), titles(shown, _NEIGHBOUR), strict=True))
 
     def _ordered(self, names: Sequence[str], values: Sequence[float]) -> list[float | None]:
         found = dict(zip(names, values, strict=True))

@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jisi_cli.bank.records import Question
 from jisi_cli.evaluation.results import Result
 from jisi_cli.reporting.question_details import Details, Material, Names, Results
+from jisi_cli.reporting.titles import titles
 
 CHUNK = 200
 """Questions whose details are unpacked together."""
 _TITLE = 300
 """Characters that the table has of a question."""
-_INSTRUCTIONS = 40
-"""Characters from which on a common beginning is taken for instructions."""
 
 
 def question_data(
@@ -44,7 +42,7 @@ def question_data(
     main = {
         "datasets": [names(row.dataset) for row in rows],
         "indices": [row.index for row in rows],
-        "titles": None if tests is None else _titles(tests.questions),
+        "titles": None if tests is None else titles(tests.questions, _TITLE),
         "methods": [_columns(name, found, names) for name, found in results.items()],
         "models": list(models),
         "solved": None if tests is None or not tests.models else _known(tests.scores.T.tolist()),
@@ -56,29 +54,6 @@ def question_data(
         "note": _note(material, details),
     }
     return {"questions": {**main, "names": list(names.places)}, **chunks}
-
-
-def _titles(questions: Sequence[Question]) -> list[str]:
-    """Return the beginning of each question, without the instructions that all of a dataset begin with."""
-    texts = [" ".join(question.query[: 4 * _TITLE].split()) for question in questions]
-    by_dataset: dict[str, list[str]] = {}
-    for question, text in zip(questions, texts, strict=True):
-        by_dataset.setdefault(question.dataset, []).append(text)
-    common = {name: _common_words(own) for name, own in by_dataset.items() if len(own) > 2}
-    left_out = {name: size for name, size in common.items() if size >= _INSTRUCTIONS}
-    found = []
-    for question, text in zip(questions, texts, strict=True):
-        start = left_out.get(question.dataset, 0)
-        found.append(("… " if start else "") + text[start : start + _TITLE])
-    return found
-
-
-def _common_words(texts: Sequence[str]) -> int:
-    """Return the length of the whole words that all texts begin with."""
-    # What the first and the last in order share, all between them share.
-    first, last = min(texts), max(texts)
-    same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), 0)
-    return first.rfind(" ", 0, same) + 1
 
 
 def _note(material: Material | None, details: Details) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jisi_cli.evaluation.report import MethodReport
-from jisi_cli.reporting.charts import PALETTE, PAPER, Chart, Room, Spec, columns_of, fitted, names
+from jisi_cli.reporting.charts import HOVER, PALETTE, PAPER, Chart, Room, Spec, columns_of, fitted, names
 from jisi_cli.reporting.formats import listed
 from jisi_cli.reporting.headline import leading
 
@@ -27,11 +27,11 @@ def selection(reports: Sequence[MethodReport]) -> Chart:
 
 def modes(reports: Sequence[MethodReport]) -> Chart:
     """Return the shares of questions that were routed, aggregated or settled by consensus."""
-    plain = [report.name for report in reports if set(report.modes) == {"route"}]
+    plain, live = ([r.name for r in reports if set(r.modes) == {mode}] for mode in ("route", "needs-live"))
     values = [
         (report.name, mode, share)
         for report in reports
-        if report.name not in plain
+        if report.name not in (*plain, *live)
         for mode, share in sorted(report.modes.items(), key=lambda item: _place(item[0]))
     ]
     note = (
@@ -41,6 +41,9 @@ def modes(reports: Sequence[MethodReport]) -> Chart:
     if plain:
         verb = "routes" if len(plain) == 1 else "route"
         note += f" Not drawn, because they {verb} every question: {listed(plain, 4)}."
+    if live:
+        verb = "needs" if len(live) == 1 else "need"
+        note += f" Not drawn, because they {verb} live calls for every question: {listed(live, 4)}."
     return _shares("Modes", note, values, "mode")
 
 
@@ -57,7 +60,13 @@ def _shares(title: str, note: str, values: Sequence[Share], part: str) -> Chart:
     own = order if len(order) <= len(PALETTE) else order[: len(PALETTE) - 1]
     parts = own if len(own) == len(order) else [*own, _OTHERS]
     data = [
-        {"of": of, "part": name if name in own else _OTHERS, "share": share, "place": order.index(name)}
+        {
+            "of": of,
+            "part": name if name in own else _OTHERS,
+            "share": share,
+            "place": order.index(name),
+            "hover": f"{of}: {name} {100 * share:.1f} %",
+        }
         for of, name, share in values
     ]
 
@@ -87,7 +96,7 @@ def _spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
         "field": "part",
         "type": "nominal",
         "scale": {"domain": parts, "range": [PALETTE[_colour(part, parts)] for part in parts]},
-        "legend": {"columns": columns_of(parts, room), "symbolType": "square"},
+        "legend": {"columns": columns_of(parts, room, owners), "symbolType": "square"},
     }
     spec = {
         "data": {"values": data},
@@ -98,6 +107,7 @@ def _spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
             "y": names("of", room, owners),
             "color": colour,
             "order": {"field": "place"},
+            **HOVER,
         },
     }
     return fitted(room, spec, right=20)

@@ -142,6 +142,13 @@ def test_a_folder_that_says_something_else_is_not_recognised(tmp_path: Path, fil
     assert recognise(path.parent) is None
 
 
+@pytest.mark.parametrize("file", ["config.json", "modules.json"])
+def test_a_folder_whose_files_are_nested_beyond_reason_is_not_recognised(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("[" * 100_000)
+    assert recognise(tmp_path) is None
+    assert inspect_folder(tmp_path, "here", tmp_path).dimension is None
+
+
 def test_half_precision_weights_are_left_to_torch(tmp_path: Path) -> None:
     folder = write_bert(tmp_path / "half", dtype=np.float16)
     shape = recognise(folder)

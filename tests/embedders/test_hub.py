@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from jisi_cli.embedders.hub import _is_whole
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import load_embedder
 from jisi_cli.errors import InputError
@@ -127,6 +128,12 @@ def test_a_download_that_was_broken_off_is_finished(hub: Hub, tmp_path: Path) ->
     weights.unlink()
     spec, _ = json.loads(load("small/bert", endpoint=hub.address, home=tmp_path).stdout)
     assert spec["dimension"] == 32
+
+
+@pytest.mark.parametrize("index", ["{}", "[]", '{"weight_map": {"a": 1}}', '{"weight', "[" * 100_000])
+def test_a_damaged_list_of_weights_counts_as_a_download_that_was_broken_off(index: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert not _is_whole(tmp_path)
 
 
 @pytest.mark.parametrize(("name", "revision"), [("small/other", ""), ("small/bert", "no-such-branch")])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.embedders.encoder import Reading, batches
 from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.unit_embedder import UnitEmbedder
+from jisi_cli.embedders.unit_embedder import LONGEST, UnitEmbedder
 from jisi_cli.errors import InputError
 
 
@@ -42,6 +42,17 @@ class ToldEncoder:
 
 def embedder(encoder: ToldEncoder, **spec: object) -> UnitEmbedder:
     return UnitEmbedder(EmbedderSpec("told", **spec), encoder)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("truncation", "read"), [("head", "a" + "x" * (LONGEST - 1)), ("tail", "x" * (LONGEST - 1) + "z")]
+)
+def test_of_an_endless_text_only_one_end_reaches_the_model(truncation: str, read: str) -> None:
+    encoder = ToldEncoder()
+    found = embedder(encoder, truncation=truncation)
+    found.embed([" a" + "x" * 2 * LONGEST + "z ", "short"])
+    assert encoder.asked == [[read, "short"]]
+    assert found.truncated == 1
 
 
 def test_equal_texts_are_embedded_once_and_the_longest_first() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +156,15 @@ def test_tests_that_print_passed_and_fail_have_failed(code: Code) -> None:
     assert passes(code, SQUARE, "import sys\nprint('passed')\nsys.exit(0)") == 0.0
 
 
+@pytest.mark.parametrize("said", ["", "ready", "no room on this machine"])
+def test_an_answer_that_wipes_out_that_it_began_stops_no_other(code: Code, said: str) -> None:
+    wipe = f"    try:\n        os.ftruncate(n, 0)\n        os.pwrite(n, {said.encode()!r}, 0)\n"
+    ignore = "    except OSError:\n        pass\n"
+    with suppress(Ungraded):
+        assert passes(code, f"import os\nfor n in range(3, 9):\n{wipe}{ignore}os._exit(0)") == 0.0
+    assert passes(code, SQUARE) == 1.0
+
+
 # What an answer may use up.
 
 
@@ -193,6 +206,13 @@ def test_an_answer_cannot_fill_the_disk(code: Code) -> None:
     fill = "for n in range(1000):\n    open(f'{n}', 'wb').write(b'x' * 100_000)\n"
     assert passes(code, fill + SQUARE) == 0.0
     assert passes(code, "open('big', 'wb').write(b'x' * 10_000_000)\n" + SQUARE) == 0.0
+
+
+def test_not_even_compiled_code_fills_the_disk(hurried: Code) -> None:
+    libc = "import ctypes\nlibc = ctypes.CDLL(None)\n"
+    fill = "for n in range(10**9):\n    libc.close(libc.creat(b'%d' % n, 0o600))\n"
+    assert passes(hurried, libc + fill) == 0.0
+    assert passes(hurried, f"{libc}assert sum(libc.dup(1) > 0 for _ in range(1000)) < 200\n{SQUARE}") == 1.0
 
 
 # What an answer may reach.
@@ -281,11 +301,35 @@ def test_an_answer_reaches_no_network(code: Code) -> None:
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     grader = Code(CodeLimits(seconds=1))
-    locked = "import os\nos.mkdir('a')\nopen('a/b', 'w')\nos.chmod('a', 0)\n"
+    locked = "import os\nos.mkdir('a')\nopen('a/b', 'w')\nos.mkdir('c', 0)\nos.symlink('a', 'd')\n"
     for answer in (SQUARE, locked + SQUARE, "while True: pass"):
         passes(grader, answer)
-    if os.geteuid() == 0:
-        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_an_answer_ends_with_jisi_even_where_that_is_killed(tmp_path: Path) -> None:
+    stay = "import ctypes, os, time\nctypes.CDLL(None).prctl(1, 0)\n"
+    stay += "open('pid', 'w').write(f'{os.getpid()}\\n')\ntime.sleep(100)\n"
+    run = "from jisi_cli.grading.code import Code\nfrom tests.grading.submissions import python, submission\n"
+    run += f"Code().grade(submission(python({stay!r}), 'assert True'))"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    jisi = subprocess.Popen([sys.executable, "-c", run], env=environment)
+    try:
+        answer = awaited(lambda: next((p.read_text().strip() for p in tmp_path.glob("*/pid")), ""))
+    finally:
+        jisi.kill()
+        jisi.wait()
+    assert answer
+    assert awaited(lambda: not Path(f"/proc/{answer}").exists() or ") Z " in Path(f"/proc/{answer}/stat").read_text())
+
+
+def awaited(happened: Callable[[], Any]) -> Any:
+    """Return what becomes true within half a minute."""
+    end = time.monotonic() + 30
+    while not (found := happened()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
 
 
 def test_closing_ends_the_answers_that_are_running() -> None:
@@ -301,9 +345,7 @@ def test_closing_ends_the_answers_that_are_running() -> None:
 
 
 def _until_closed(grader: Code) -> None:
-    from contextlib import suppress
-
     from jisi_cli.errors import JisiError
 
-    with suppress(JisiError, OSError):
+    with suppress(JisiError, OSError, Ungraded):
         passes(grader, "while True:\n    pass")

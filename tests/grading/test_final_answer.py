@@ -194,3 +194,10 @@ def test_hostile_repetition_is_read_without_an_error(unit: str, grader: str | No
     text = unit * (3 * END_LENGTH // len(unit))
     extract_any(text, grader)
     load_grader(grader or "exact").grade(text[:3000], text)
+
+
+@pytest.mark.parametrize("grader", [*GRADERS, None])
+def test_marks_within_marks_are_read_without_an_error(grader: str | None) -> None:
+    text = "#" * END_LENGTH + " 7"
+    extract_any(text, grader)
+    assert load_grader(grader or "exact").grade(text, "7") in (0.0, 1.0, None)

@@ -19,16 +19,18 @@ from jisi_cli.cli.report import origin_of
 from jisi_cli.evaluation.experiments import grown as grown_by
 from jisi_cli.evaluation.report import MethodReport, build_report
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.reporting.charts import draw
+from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.reporting.charts import NARROW, columns_of, draw
 from jisi_cli.reporting.comparison_page import comparison_page
 from jisi_cli.reporting.distributions import explained, margins, reliability, support_sizes
 from jisi_cli.reporting.growth_chart import growth
 from jisi_cli.reporting.headline import headline, leading, tiles
 from jisi_cli.reporting.leaderboard import leaderboard
 from jisi_cli.reporting.price_chart import cost_against_quality
-from jisi_cli.reporting.question_details import cut
-from jisi_cli.reporting.questions import _titles
+from jisi_cli.reporting.profile_chart import profile
+from jisi_cli.reporting.question_details import Details, Material, Names, cut
 from jisi_cli.reporting.share_charts import modes, selection
+from jisi_cli.reporting.titles import titles
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
 from tests.reporting.conftest import results_of
@@ -97,9 +99,31 @@ def test_a_method_without_a_price_is_named_and_not_drawn_at_0(reports: list[Meth
     assert "unpriced" in chart.note
 
 
+def test_a_method_without_an_average_is_not_said_to_lack_a_price(results: Results):
+    live = [replace(row, score=None, status="needs-live", cost_usd=None) for row in results["unpriced"]]
+    note = cost_against_quality(compared({**results, "moa": live})).note
+    assert "Without a known price: unpriced." in note and "moa" not in note
+
+
 def test_the_price_of_a_winner_without_one_is_unknown_and_never_0(results: Results):
     reports = compared({"unpriced": results_of("unpriced", [1, 1], None)})
     assert tiles(reports, results)[1].value == "unknown"
+
+
+def test_marks_tell_what_they_are_where_one_points_at_them(reports: list[MethodReport], results: Results):
+    twins = compared({**results, 'a < b & "c"': results_of("twin", [1, 0, 0, 1], 0.002)})
+    for width, svg in draw(leaderboard(reports)).items():
+        assert "<title>jisi-router: 75.00 %, +25.00 points (" in svg, width
+        assert 'role="graphics-symbol" aria-label' not in svg
+    named = r"<title>[^<]*(best-single, a &lt; b &amp; &quot;c&quot;|a &lt; b &amp; &quot;c&quot;, best-single)[^<]*</"
+    for chart in (cost_against_quality(twins), profile(twins)):
+        assert re.search(named, draw(chart)["narrow"]), chart.title
+
+
+def test_a_legend_stays_within_a_phone_beside_long_names():
+    parts = ["route", "aggregate", "needs-live", "consensus"]
+    assert columns_of(parts, NARROW) == 3
+    assert columns_of(parts, NARROW, ["universal-self-consistency"]) == 2
 
 
 def test_nothing_is_drawn_where_all_prices_are_equal(results: Results):
@@ -127,6 +151,15 @@ def test_support_sizes_and_margins_are_counted(reports: list[MethodReport], resu
     assert support_sizes(results, "jisi-router").rows == (("7", "4"),)
     chart = margins(results, "jisi-router")
     assert chart is not None and [row[1] for row in chart.rows] == ["4"]
+
+
+def test_no_margin_lies_beyond_the_whole():
+    rows = results_of("jisi-router", [1] * 4, 0.001, 7)
+    for at, row in enumerate(rows):
+        assert row.evidence is not None
+        rows[at] = replace(row, evidence=replace(row.evidence, margin=1.0))
+    chart = margins({"jisi-router": rows}, "jisi-router")
+    assert chart is not None and chart.rows == (("90 to 100 %", "4"),)
 
 
 def test_reliability_compares_what_was_promised_with_what_came_true():
@@ -228,8 +261,21 @@ def test_a_common_beginning_is_left_out_of_the_titles():
     shared = "Read this carefully and answer with a number only: "
     texts = [f"{shared}what is {number}?" for number in ("one", "two", "six")]
     questions = [Question("d", str(at), text, None) for at, text in enumerate(texts)]
-    assert _titles(questions) == ["… one?", "… two?", "… six?"]
-    assert _titles(questions[:2]) == texts[:2]
+    assert titles(questions, 300) == ["… one?", "… two?", "… six?"]
+    assert titles(questions, 3) == ["… one", "… two", "… six"]
+    assert titles(questions[:2], 300) == texts[:2]
+
+
+def test_neighbours_are_told_apart_behind_the_instructions_of_their_dataset():
+    instructions = "Read this carefully and answer with a number only. " * 4
+    bank = {("d", str(at)): Question("d", str(at), f"{instructions}What is {at}?") for at in range(3)}
+    (row,) = results_of("jisi-router", [1], 0.001, 7)
+    assert row.evidence is not None
+    near = tuple(("d", str(at), 0.9, None) for at in range(3))
+    result = {"jisi-router": [replace(row, answer="7", evidence=replace(row.evidence, neighbours=near))]}
+    tests = TestSet([Question("d", "0", "What?")], [], (), np.empty((1, 0)), None, "here")  # type: ignore[arg-type]
+    found = Details(result, Material(tests, bank), "jisi-router", ("ada", "bob"), Names()).of(0)
+    assert [line[4] for line in found["near"]] == ["… 0?", "… 1?", "… 2?"]
 
 
 def test_a_long_answer_is_cut_in_its_middle():

@@ -8,6 +8,8 @@ from contextlib import suppress
 if sys.platform != "win32":
     import resource
 
+_OPEN_FILES = 128
+
 
 def limit(memory: int, *, seconds: int | None = None, file_size: int | None = None) -> None:
     """Limit this process.
@@ -21,6 +23,8 @@ def limit(memory: int, *, seconds: int | None = None, file_size: int | None = No
         return
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_AS, memory)
+    # Open files hold memory and disk that nobody sees.
+    _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if seconds is not None:
         _set(resource.RLIMIT_CPU, seconds)
     if file_size is not None:

@@ -67,12 +67,13 @@ def _confine(limits: dict[str, int]) -> list[str]:
     root = str(Path(__file__).resolve().parents[3])
     sys.path.insert(0, root)
     from jisi_cli.grading.confined.guard import guard
-    from jisi_cli.grading.confined.kernel import confine
+    from jisi_cli.grading.confined.kernel import confine, end_with_parent
     from jisi_cli.grading.confined.limits import limit, refuse_processes
     from jisi_cli.grading.confined.python_folders import python_folders
 
     sys.path.remove(root)
     limit(limits["memory"], seconds=limits["seconds"], file_size=limits["file_size"])
+    end_with_parent()
     folder = str(Path.cwd())
     layers = confine(python_folders(), folder)
     if "seccomp" not in layers:
