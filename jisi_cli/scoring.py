@@ -293,9 +293,9 @@ def _weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hy
     means = np.divide(sums, answered, out=np.zeros_like(sums), where=known)
     if settings.compat == "openjisi":
         return means
-    # x * total / total is not always x in floating point, and a complete bank must give the paper's sum.
-    filled = np.divide(sums * total, answered, out=np.zeros_like(sums), where=known)
-    return np.where(complete, sums, filled)
+    # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
+    # first: two models that solved all that they answered tie then, whatever their gaps.
+    return np.where(complete, sums, means * total)
 
 
 def _column_sums(values: Floats) -> Floats:
