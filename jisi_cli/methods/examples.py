@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Examples:
     columns: Rows
     rows: Rows
 
-    @property
+    @cached_property
     def means(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         columns = (self.scores[self.present[:, model], model].tolist() for model in range(len(self.models)))
