@@ -234,7 +234,7 @@ def fine(
     kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
     scores = _weighted_scores(bank, first.rows[kept], mixed[kept], settings)
     ranking = rank(bank, scores)
-    chosen, ratios = _aggregatees(scores, ranking, probes, settings, answerable)
+    chosen, ratios = choose_aggregatees(scores, ranking, probes, settings, answerable)
     return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)
 
 
@@ -368,13 +368,22 @@ def _largest(mixed: Floats, similarities: Floats, size: int) -> Rows:
     return order[: max(1, size)]
 
 
-def _aggregatees(
+def choose_aggregatees(
     scores: Floats,
     ranking: tuple[int, ...],
     probes: Probes,
     settings: Hyperparameters,
     answerable: NDArray[np.bool_] | None,
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return the models whose responses count, best first, and their scores as shares of the best (Eq. 4).
+
+    Args:
+        scores: What models are ranked by (M,).
+        ranking: All models, best first.
+        probes: The candidates that answered; there are as many aggregatees at most.
+        settings: Hyper-parameters.
+        answerable: Models that have a recorded, non-empty answer (M,); only `openjisi` asks for it.
+    """
     eligible = ranking
     if settings.compat == "openjisi" and answerable is not None:
         eligible = tuple(model for model in ranking if answerable[model])

@@ -162,7 +162,7 @@ class _Run:
             answerable = np.array([self.pool.can_answer(name, messages) for name in self.names])
             second = fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
-            return second if prices is None else prices.fine(second, self.first, probes)
+            return second if prices is None else prices.fine(second, self.first, probes, answerable)
 
     def agree(self, group: Consensus, second: Fine | None = None) -> Outcome:
         """Let the best-ranked member of a group answer (C3, C4)."""
