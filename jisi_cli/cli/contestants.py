@@ -158,6 +158,8 @@ def _methods(request: EvalRequest) -> list[str]:
             raise InputError(
                 f"`{name}`: JiSi's methods have the readings {', '.join(_READINGS)}, as in jisi-router@paper"
             )
+        if reading and not request.is_comparison:
+            raise InputError(f"`{name}`: an experiment takes methods without @; set --compat and the like instead")
         if info.needs == "live" and not request.live and name not in everything:
             raise InputError(f"`{name}` needs live calls; add --live, or leave it out")
         if info.needs == "labels" and request.live:
