@@ -109,7 +109,8 @@ def _make(entry: Variation, session: Session, request: EvalRequest, out: Output)
         request.seed,
         _asked(session) if request.live else "replay",
     )
-    return Contestant(entry.label, method, identity, making, training, untried, context.bank.model_names)
+    among = context.bank.model_names
+    return Contestant(entry.label, method, identity, making, training, untried, among, context.coarse)
 
 
 def _asked(session: Session) -> list[object]:

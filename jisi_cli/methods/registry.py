@@ -16,6 +16,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.catalogue import METHODS, MODEL_PREFIX, MethodInfo, method_info
 from jisi_cli.methods.protocol import Method
+from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
 from jisi_cli.scoring import BankArrays
 
@@ -38,6 +39,7 @@ class MethodContext:
         texts: The train queries' texts (N,); empty where nothing reads them.
         dollars: Dollars of every train answer (N, M), NaN where unknown; None where nothing reads them.
         training: Told how a method's training goes, where it has one.
+        coarse: Computes stage 1, once for all methods made from contexts that share it.
     """
 
     bank: BankArrays
@@ -51,6 +53,7 @@ class MethodContext:
     texts: Sequence[str] = ()
     dollars: NDArray[np.float64] | None = None
     training: Training = field(default_factory=Training)
+    coarse: SharedCoarse = field(default_factory=SharedCoarse)
 
     def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
         """Return the sampling parameters of a method's calls.
