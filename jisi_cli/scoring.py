@@ -17,34 +17,19 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.half_precision import to_single
+from jisi_cli.exact_sums import Floats as Floats
+from jisi_cli.exact_sums import Rows as Rows
+from jisi_cli.exact_sums import RowVectors as RowVectors
+from jisi_cli.exact_sums import column_sums, longest_row, row_dots
 from jisi_cli.hyperparameters import Hyperparameters
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.intp]
-
-
-class RowVectors(Protocol):
-    """Vectors (n, d) of which only rows are taken."""
-
-    def __getitem__(self, rows: Rows, /) -> NDArray[np.floating]:
-        """Return some rows."""
-        ...
-
 
 _COMPAT_PROBES = 3
 _COMPAT_COST_OFFSET = 1e-8
 _SCAN_BYTES = 1 << 26
-_DOT_NUMBERS = 1 << 16
-"""Numbers that are multiplied at a time: what fits into a processor's own cache, as float64."""
-_FEW_NUMBERS = 1000
-"""Fewer are added up one by one: it is faster then."""
-_MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ class BankArrays:
     def mean_scores(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         counts = self.present.sum(axis=0)
-        sums = _column_sums(np.where(self.present, self.scores, 0.0))
+        sums = column_sums(np.where(self.present, self.scores, 0.0))
         means: Floats = np.divide(sums, counts, out=np.zeros(len(counts)), where=counts > 0)
         return means
 
@@ -83,22 +68,6 @@ class BankArrays:
     def longest_row(self) -> float:
         """At least the largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
         return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
-
-
-def longest_row(vectors: NDArray[np.floating]) -> float:
-    """Return a number that is at least the largest norm of the rows (n, d), float32 or float64."""
-    width: int = vectors.shape[1]
-    for precision in (np.float32, np.float64):
-        if np.dtype(precision).itemsize < vectors.itemsize:
-            continue  # rounding the rows themselves is outside the bound below
-        limits = np.finfo(precision)
-        with np.errstate(over="ignore"):
-            squares = [np.einsum("nd,nd->n", part, part) for part in _parts(vectors, precision)]
-        largest = max((float(part.max()) for part in squares), default=0.0)
-        if math.isfinite(largest):
-            break
-    # A sum of d squares comes out at least (1 - d u) times the exact one (u = eps/2), but for what underflows.
-    return math.sqrt(largest + 2 * width * float(limits.tiny)) * (1 + width * float(limits.eps))
 
 
 @dataclass(frozen=True)
@@ -263,7 +232,7 @@ def _coarse_from_scan(
     margin = (width + 4) * float(np.finfo(approximate.dtype).eps) * bank.longest_row * float(np.linalg.norm(vector))
     kth_at_least = float(np.partition(approximate, count - base)[count - base]) - margin
     near = np.flatnonzero(approximate >= _threshold(kth_at_least, settings) - margin)
-    similarities = _dots(bank.query_vectors, near, vector)
+    similarities = row_dots(bank.query_vectors, near, vector)
     kth = float(np.partition(similarities, len(near) - base)[len(near) - base])
     threshold = _threshold(kth, settings)
     inside = similarities >= threshold if settings.compat == "paper" else similarities > threshold
@@ -283,12 +252,12 @@ def _weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hy
     """Sum of score times weight per model (M,); gaps are filled by the weight a model did answer."""
     present = bank.present[rows]
     weighted = np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0)
-    sums = _column_sums(weighted)
+    sums = column_sums(weighted)
     complete = present.all(axis=0)
     if complete.all() and settings.compat == "paper":
         return sums
     total = math.fsum(weights.tolist())
-    answered = _column_sums(np.where(present, weights[:, np.newaxis], 0.0))
+    answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
     known = answered > 0
     means = np.divide(sums, answered, out=np.zeros_like(sums), where=known)
     if settings.compat == "openjisi":
@@ -296,27 +265,6 @@ def _weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hy
     # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
     # first: two models that solved all that they answered tie then, whatever their gaps.
     return np.where(complete, sums, means * total)
-
-
-def _column_sums(values: Floats) -> Floats:
-    """Sum each column (n, M), correctly rounded, as `math.fsum` does."""
-    if values.size < _FEW_NUMBERS or not np.isfinite(values).all():
-        return np.array([math.fsum(column) for column in values.T.tolist()])
-    # Rump, Ogita and Oishi, "Accurate floating-point summation part I" (SIAM J. Sci. Comput. 31, 2008), lemma 3.2:
-    # with sigma a power of two and n + 2 <= 2^m, |x| <= 2^-m sigma, the part q = (sigma + x) - sigma is a multiple
-    # of 2^-53 sigma, x - q is exact, and so is any sum of the q, because no partial sum exceeds sigma. What is left
-    # is at most 2^-53 sigma; when nothing is left, the exact sum is that of the few sums of the parts.
-    rest, parts = values, [np.zeros(values.shape[1])]
-    spread = math.ceil(math.log2(len(values) + 2))
-    while rest.any():
-        exponent = math.frexp(float(np.abs(rest).max()))[1] + spread
-        if not -900 < exponent < 1000 or len(parts) == _MOST_PARTS:
-            return np.array([math.fsum(column) for column in values.T.tolist()])
-        sigma = math.ldexp(1.0, exponent)
-        high = (sigma + rest) - sigma
-        parts.append(high.sum(axis=0))
-        rest = rest - high
-    return np.array([math.fsum(column) for column in np.stack(parts, axis=1).tolist()])
 
 
 def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
@@ -343,7 +291,7 @@ def _used_probes(probes: Probes, settings: Hyperparameters) -> Probes:
 def _response_similarities(bank: BankArrays, rows: Rows, probes: Probes) -> Floats:
     total = np.zeros(len(rows))
     for model, vector in zip(probes.models, probes.vectors, strict=True):
-        similarity = _dots(bank.response_vectors[model], rows, vector.astype(np.float64))
+        similarity = row_dots(bank.response_vectors[model], rows, vector.astype(np.float64))
         total += np.where(bank.present[rows, model], similarity, 0.0)
     return total
 
@@ -393,24 +341,3 @@ def choose_aggregatees(
     top = [(model, float(scores[model]) / best) for model in eligible[: len(probes.models)]]
     chosen = [(model, ratio) for model, ratio in top if ratio >= settings.t]
     return tuple(model for model, _ in chosen), tuple(ratio for _, ratio in chosen)
-
-
-def _dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
-    """Row-wise float64 dot products whose value depends on the two vectors alone, not on their company."""
-    out = np.empty(len(rows))
-    step = max(2, _DOT_NUMBERS // max(1, len(vector)))
-    for start in range(0, len(rows), step):
-        part = vectors[rows[start : start + step]]
-        if part.dtype == np.float16:
-            part = to_single(part)  # exact, and a faster step towards float64 than NumPy's own
-        # einsum sums each row on its own in an order that the width alone decides, which BLAS does not; but a single
-        # row wider than NumPy's buffer (8192) it sums in another order, so that one gets company.
-        pair = np.repeat(part, 2, axis=0) if len(part) == 1 else part
-        out[start : start + step] = np.einsum("nd,d->n", pair.astype(np.float64), vector)[: len(part)]
-    return out
-
-
-def _parts(vectors: NDArray[np.floating], precision: type[np.floating]) -> Iterator[NDArray[np.floating]]:
-    step = max(1, 8 * _DOT_NUMBERS // max(1, vectors.shape[1]))
-    for start in range(0, len(vectors), step):
-        yield vectors[start : start + step].astype(precision, copy=False)

@@ -17,6 +17,7 @@ ROOMS = [
     "large_imports",
     "http_errors",
     "half_precision",
+    "exact_sums",
     "paths",
     "config",
     "hyperparameters",

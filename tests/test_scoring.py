@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jisi_cli import scoring
+from jisi_cli import exact_sums
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, limit_tokens
@@ -337,23 +337,23 @@ def test_many_numbers_are_added_up_as_exactly_as_few(rows: int, models: int, num
     except OverflowError:
         return  # the sum itself is no float64
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_FEW_NUMBERS", 0)
-        assert scoring._column_sums(values).tolist() == expected
+        patch.setattr(exact_sums, "_FEW_NUMBERS", 0)
+        assert exact_sums.column_sums(values).tolist() == expected
 
 
 def test_sums_that_cancel_are_exact_in_large_tables() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((4000, 3)) * 10.0 ** rng.integers(-12, 12, (4000, 3))
     values = np.concatenate([values, -values[::-1], [[1e-30, 0.1, 3.0]]])
-    assert scoring._column_sums(values).tolist() == [1e-30, 0.1, 3.0]
+    assert exact_sums.column_sums(values).tolist() == [1e-30, 0.1, 3.0]
 
 
 @pytest.mark.parametrize("width", [1, 3, 384, 8192, 8193, 10_000, 20_000])
 def test_a_similarity_depends_on_no_other_row(width: int) -> None:
     rng = np.random.default_rng(width)
     vectors, query = rng.standard_normal((40, width)).astype(np.float32), rng.standard_normal(width)
-    together = scoring._dots(vectors, np.arange(40), query)
-    alone = [scoring._dots(vectors, np.array([row]), query)[0] for row in range(40)]
-    some = scoring._dots(vectors, np.arange(3, 40, 9), query)
+    together = exact_sums.row_dots(vectors, np.arange(40), query)
+    alone = [exact_sums.row_dots(vectors, np.array([row]), query)[0] for row in range(40)]
+    some = exact_sums.row_dots(vectors, np.arange(3, 40, 9), query)
     assert together.tolist() == alone
     assert some.tolist() == together[3::9].tolist()

@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.scoring import Rows, RowVectors
+from jisi_cli.exact_sums import Rows, RowVectors
 
 
 class RowsOf:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import PartFile, VectorDtype
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.scoring import longest_row
+from jisi_cli.exact_sums import longest_row
 
 MAPS = ".maps"
 _VERSION = 1
