@@ -129,7 +129,7 @@ async def run_method(
     keys = [_key(run, row) for row in range(len(tests))]
     if contestant.needs_live and not run.live:
         return _untried(contestant.name, tests, keys), Timing(0.0, 0.0)
-    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
+    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
     spent = [0.0, 0.0]
     if contestant.method is not None:
         for part in blocks(len(open_rows), _BLOCK):
@@ -248,9 +248,12 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     )
 
 
-def _settled(known: Result | None, pool: Pool) -> bool:
-    """Whether a result of an earlier run is used again: a failed live question is asked again."""
-    return known is not None and (isinstance(pool, ReplayPool) or known.status != "failed")
+def _settled(known: Result | None) -> bool:
+    """Whether a result of an earlier run is used again: a failed question is asked again.
+
+    In a replay, too, where the embedder may have failed; what was recorded as failed fails again at no cost.
+    """
+    return known is not None and known.status != "failed"
 
 
 def _key(run: _Run, row: int) -> str:
