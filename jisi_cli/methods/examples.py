@@ -97,6 +97,19 @@ def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
     )
 
 
+class SharedExamples:
+    """Makes the examples of a bank once for all methods that learn from it; those of one bank at a time."""
+
+    def __init__(self) -> None:
+        self._made: tuple[BankArrays, Sequence[str], Examples] | None = None
+
+    def of(self, bank: BankArrays, datasets: Sequence[str]) -> Examples:
+        """Return what `examples_of` does."""
+        if self._made is None or self._made[0] is not bank or self._made[1] is not datasets:
+            self._made = bank, datasets, examples_of(bank, datasets)
+        return self._made[2]
+
+
 def stacked(queries: Sequence[Query]) -> Floats:
     """Return the vectors of some queries (n, d)."""
     return np.stack([query.vector for query in queries]).astype(np.float64)
