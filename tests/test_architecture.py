@@ -103,7 +103,7 @@ def test_methods_never_import_each_other() -> None:
         "consensus",
     }
     shared |= {"panel", "similarity", "bleu", "plurality", "tuning", "references_prompt", "synthesis", "choosing"}
-    shared |= {"agent_factories", "price_weight", "panel_method"}
+    shared |= {"agent_factories", "price_weight", "panel_method", "shared_coarse"}
     shared |= {"router_factories", "examples", "trained_state", "training", "clusters", "descent", "contrasts"}
     methods = {path.stem for path in (PACKAGE / "methods").glob("*.py")} - shared - {"__init__"}
     for path in (PACKAGE / "methods").glob("*.py"):

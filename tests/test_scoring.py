@@ -221,6 +221,22 @@ def test_a_complete_bank_gives_the_papers_plain_sums(seed: int, params: Hyperpar
     assert first.scores.tolist() == plain
 
 
+def test_models_that_solved_all_they_answered_tie_whatever_their_gaps() -> None:
+    # By the rules of ties the mean over the bank decides then, not the rounding of a product.
+    similarities = [0.90620103, 0.58060961, 0.923863, 0.95620272, 0.0]
+    bank = BankArrays(
+        query_vectors=np.array(similarities)[:, np.newaxis],
+        response_vectors=[np.ones((5, 1))] * 3,
+        scores=np.array([[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 1, 0]], dtype=float),
+        completion_tokens=np.ones((5, 3)),
+        present=np.array([[1, 0, 1], [1, 1, 1], [0, 1, 1], [0, 1, 1], [1, 1, 1]], dtype=bool),
+        model_names=("a", "b", "c"),
+    )
+    first = coarse(bank, np.ones(1), Hyperparameters(n_base=4, gamma=0.5))
+    assert set(first.scores.tolist()) == {math.fsum(similarities)}
+    assert first.ranking == (1, 2, 0)
+
+
 def test_similarities_are_float64_dot_products_even_when_the_scan_is_rounded() -> None:
     rng = np.random.default_rng(7)
     case = make_case(1, rows=500, models=2, width=384, gaps=0.0, ties=False)

@@ -109,7 +109,8 @@ def _make(entry: Variation, session: Session, request: EvalRequest, out: Output)
         request.seed,
         _asked(session) if request.live else "replay",
     )
-    return Contestant(entry.label, method, identity, making, training, untried, context.bank.model_names)
+    among = context.bank.model_names
+    return Contestant(entry.label, method, identity, making, training, untried, among, context.coarse)
 
 
 def _asked(session: Session) -> list[object]:
@@ -158,6 +159,8 @@ def _methods(request: EvalRequest) -> list[str]:
             raise InputError(
                 f"`{name}`: JiSi's methods have the readings {', '.join(_READINGS)}, as in jisi-router@paper"
             )
+        if reading and not request.is_comparison:
+            raise InputError(f"`{name}`: an experiment takes methods without @; set --compat and the like instead")
         if info.needs == "live" and not request.live and name not in everything:
             raise InputError(f"`{name}` needs live calls; add --live, or leave it out")
         if info.needs == "labels" and request.live:

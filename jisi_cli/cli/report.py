@@ -44,10 +44,12 @@ def report(
     from jisi_cli.evaluation.results import read_results
     from jisi_cli.reporting.comparison_page import comparison_page
 
+    # A question that failed was asked again, and its last line counts.
+    known = {result.key: result for result in read_results(results)}
     by_method: dict[str, list[Result]] = {}
-    for result in read_results(results):
+    for result in known.values():
         by_method.setdefault(result.method, []).append(result)
-    _require_same_questions(results, by_method)
+    by_method = _in_one_order(results, by_method)
     material = _material(bank, results, next(iter(by_method.values()))) if bank is not None else None
     reports = build_report(by_method, ("best-single",), np.random.default_rng(seed))
     made = {
@@ -133,19 +135,26 @@ def write_page(path: Path, page: str, out: Output) -> None:
     out.note(f"{path}: {len(page):,} characters; open it in a browser")
 
 
-def _require_same_questions(path: Path, by_method: dict[str, list[Result]]) -> None:
-    """Refuse results whose methods were run on different questions.
+def _in_one_order(path: Path, by_method: dict[str, list[Result]]) -> dict[str, list[Result]]:
+    """Return every method's results in the order of the first method's: live, answers end in any order.
 
     Raises:
-        InputError: There is nothing in the file, or methods differ in their questions.
+        InputError: There is nothing in the file, or several results of one method for a question, or methods differ
+            in their questions.
     """
     if not by_method:
         raise InputError(f"{path}: holds no results; write some with `jisi eval --out`")
-    asked = {name: [(row.dataset, row.index) for row in rows] for name, rows in by_method.items()}
-    first, questions = next(iter(asked.items()))
-    for name, others in asked.items():
-        if others != questions:
+    by_question = {name: {(row.dataset, row.index): row for row in rows} for name, rows in by_method.items()}
+    first, questions = next(iter(by_question.items()))
+    for name, found in by_question.items():
+        if len(found) < len(by_method[name]):
             raise InputError(
-                f"{path}: {name} and {first} were not run on the same questions in the same order; "
+                f"{path}: {name} was run on a question under several settings; "
                 "write each comparison to a file of its own"
             )
+        if found.keys() != questions.keys():
+            raise InputError(
+                f"{path}: {name} and {first} were not run on the same questions; "
+                "write each comparison to a file of its own"
+            )
+    return {name: [found[question] for question in questions] for name, found in by_question.items()}

@@ -15,6 +15,8 @@ from jisi_cli.scoring import BankArrays
 def assign_folds(datasets: Sequence[str], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return the fold of each row (n,), every dataset spread evenly over the folds.
 
+    Datasets with fewer rows than there are folds go on where the last of them ended, so that together they fill all.
+
     Args:
         datasets: Dataset of each row (n,).
         count: Number of folds.
@@ -22,9 +24,13 @@ def assign_folds(datasets: Sequence[str], count: int, rng: np.random.Generator) 
     """
     labels = np.array(datasets)
     folds = np.empty(len(labels), dtype=np.intp)
+    ended = 0
     for name in sorted(set(datasets)):
         rows = np.flatnonzero(labels == name)
-        folds[rng.permutation(rows)] = np.arange(len(rows)) % count
+        first = ended if len(rows) < count else 0
+        folds[rng.permutation(rows)] = (first + np.arange(len(rows))) % count
+        if len(rows) < count:
+            ended += len(rows)
     return folds
 
 

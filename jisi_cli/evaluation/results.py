@@ -167,13 +167,14 @@ class ResultFile:
             self._file.close()
 
     def write(self, result: Result) -> None:
-        """Append one result; it survives a kill from here on.
+        """Append one result, unless it is known already; it survives a kill from here on.
 
         Raises:
             InputError: The file cannot be written any more, as on a full disk.
         """
+        repeated = self.known.get(result.key) == result
         self.known[result.key] = result
-        if self._file is None:
+        if self._file is None or repeated:
             return
         line = memoryview(_line(result))
         with self._failures():

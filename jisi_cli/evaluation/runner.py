@@ -20,6 +20,7 @@ from jisi_cli.llm.answer import Pool
 from jisi_cli.llm.live import LivePool, query_hash
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
+from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
 
 _BLOCK = 1024
@@ -40,6 +41,7 @@ class Contestant:
         training: What training it took, in this run or an earlier one.
         needs_live: Whether it wants calls that no replay has, and is not even tried in one.
         among: The models that a bound chooses from; None for all that the test set has.
+        coarse: What computes stage 1 for it and for others; None where it is not shared.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Contestant:
     training: Training = field(default_factory=Training)
     needs_live: bool = False
     among: Sequence[str] | None = None
+    coarse: SharedCoarse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class Timing:
     """Seconds that one method took.
 
     Attributes:
-        plan: For deciding what needs no call, for all questions that no earlier run had settled.
+        plan: For deciding what needs no call, for all questions that no earlier run had settled; with what it took
+            when it was done for another method.
         answer: For the rest of it, the waiting for models included.
         make: For making the method in this run; little where what it trained before was kept.
         train: For training it, in this run or the earlier one whose result was kept; None where nothing is trained,
@@ -125,7 +129,7 @@ async def run_method(
     keys = [_key(run, row) for row in range(len(tests))]
     if contestant.needs_live and not run.live:
         return _untried(contestant.name, tests, keys), Timing(0.0, 0.0)
-    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key), pool)]
+    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
     spent = [0.0, 0.0]
     if contestant.method is not None:
         for part in blocks(len(open_rows), _BLOCK):
@@ -166,9 +170,11 @@ async def _run_block(
     concurrency: int,
     spent: list[float],
 ) -> None:
-    started = time.perf_counter()
+    shared = run.contestant.coarse
+    started, saved = time.perf_counter(), shared.saved if shared else 0.0
     plans = list(method.plan([run.tests.queries[row] for row in rows]))
-    spent[0] += time.perf_counter() - started
+    # Each is charged for the whole of stage 1, or the order of methods would decide what they seem to take.
+    spent[0] += time.perf_counter() - started + (shared.saved - saved if shared else 0.0)
     started = time.perf_counter()
     work: Iterator[tuple[int, Any]] = iter(list(zip(rows, plans, strict=True)))
 
@@ -242,9 +248,12 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     )
 
 
-def _settled(known: Result | None, pool: Pool) -> bool:
-    """Whether a result of an earlier run is used again: a failed live question is asked again."""
-    return known is not None and (isinstance(pool, ReplayPool) or known.status != "failed")
+def _settled(known: Result | None) -> bool:
+    """Whether a result of an earlier run is used again: a failed question is asked again.
+
+    In a replay, too, where the embedder may have failed; what was recorded as failed fails again at no cost.
+    """
+    return known is not None and known.status != "failed"
 
 
 def _key(run: _Run, row: int) -> str:

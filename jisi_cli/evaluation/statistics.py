@@ -76,7 +76,8 @@ def paired_difference(
     """Compare two methods on the same questions by a paired bootstrap of the average.
 
     Questions are drawn with replacement within each dataset, so that every resample has the test set's
-    own sizes; the interval holds the middle 95 % of 10,000 differences of the averages.
+    own sizes; the interval holds the middle 95 % of 10,000 differences of the averages. Datasets of one
+    question say nothing of how questions differ within them: they are drawn from one another.
 
     Args:
         ours: Scores (n,), NaN where unknown.
@@ -91,7 +92,8 @@ def paired_difference(
         return Difference(versus, math.nan, math.nan, math.nan, 0, 0, 0, 0)
     labels = np.array(datasets)[known]
     groups = [difference[labels == name] for name in sorted(set(labels.tolist()))]
-    resampled = np.mean([_resampled_means(group, rng) for group in groups], axis=0)
+    strata, weights = _strata(groups)
+    resampled = np.average([_resampled_means(stratum, rng) for stratum in strata], axis=0, weights=weights)
     low, high = np.percentile(resampled, _INTERVAL)
     return Difference(
         versus=versus,
@@ -103,6 +105,14 @@ def paired_difference(
         losses=int((difference < 0).sum()),
         questions=len(difference),
     )
+
+
+def _strata(groups: Sequence[NDArray[np.float64]]) -> tuple[list[NDArray[np.float64]], list[int]]:
+    """Return what is drawn from together, and for how many datasets each stands."""
+    strata = [group for group in groups if len(group) > 1]
+    alone = [group for group in groups if len(group) == 1]
+    weights = [1] * len(strata)
+    return ([*strata, np.concatenate(alone)], [*weights, len(alone)]) if alone else (strata, weights)
 
 
 def _resampled_means(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.errors import InputError
 from jisi_cli.evaluation.folds import assign_folds, take_rows
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
@@ -80,7 +81,16 @@ def take_questions(tests: TestSet, rows: NDArray[np.intp]) -> TestSet:
 
 
 def spread_folds(datasets: Sequence[str], seed: int) -> NDArray[np.intp]:
-    """Return the folds of a validation (n,)."""
+    """Return the folds of a validation (n,).
+
+    Raises:
+        InputError: There is one row, which leaves none to decide it by.
+    """
+    if len(datasets) < 2:
+        raise InputError(
+            f"cross-validation decides train questions by the others, and the bank has {len(datasets)}; "
+            "add answers to more with `jisi bank build`"
+        )
     return assign_folds(datasets, FOLDS, np.random.default_rng(seed))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jisi_cli.errors import InputError
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre, weigh_nearest
 from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
@@ -33,6 +34,10 @@ class AvengersSettings:
     nearest: int = 1
     sharpness: float = 9.0
     offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.offset > 0:
+            raise InputError(f"avengers: offset is a number above 0, not {self.offset:g}")
 
 
 class Avengers:

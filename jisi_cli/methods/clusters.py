@@ -50,7 +50,9 @@ def weigh_nearest(vectors: Floats, centres: Floats, count: int, sharpness: float
     # Rounded, so that equally near centres are taken in the same order in every block.
     distances = np.round(1.0 - vectors @ unit.T, 12)
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    weights = np.exp(-sharpness * np.take_along_axis(distances, order, axis=1))
+    chosen = np.take_along_axis(distances, order, axis=1)
+    # From the nearest one on: the share of each is the same, and they are not all 0 however sharp.
+    weights = np.exp(-sharpness * (chosen - chosen[:, :1]))
     return order, weights / weights.sum(axis=1, keepdims=True)
 
 

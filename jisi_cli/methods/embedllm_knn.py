@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.examples import examples_of, stacked
+from jisi_cli.methods.examples import Examples, stacked
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.scoring import BankArrays, Floats, Rows, coarse_block
@@ -38,14 +38,13 @@ class EmbedLlmKnn:
 
     Args:
         bank: The bank's arrays.
-        datasets: Dataset of each train row (N,).
+        examples: Its train rows.
         settings: How many neighbours.
     """
 
-    def __init__(self, bank: BankArrays, datasets: Sequence[str], settings: EmbedLlmKnnSettings | None = None) -> None:
+    def __init__(self, bank: BankArrays, examples: Examples, settings: EmbedLlmKnnSettings | None = None) -> None:
         chosen = settings or EmbedLlmKnnSettings()
-        self._bank = bank
-        self._examples = examples_of(bank, datasets)
+        self._bank, self._examples = bank, examples
         # A support set at the full k-th similarity is the set of nearest neighbours with its ties.
         self._search = Hyperparameters(n_base=chosen.neighbours, gamma=1.0, k=1)
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Examples:
     columns: Rows
     rows: Rows
 
-    @property
+    @cached_property
     def means(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         columns = (self.scores[self.present[:, model], model].tolist() for model in range(len(self.models)))
@@ -94,6 +95,19 @@ def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
         columns=columns,
         rows=np.array(order, dtype=np.intp),
     )
+
+
+class SharedExamples:
+    """Makes the examples of a bank once for all methods that learn from it; those of one bank at a time."""
+
+    def __init__(self) -> None:
+        self._made: tuple[BankArrays, Sequence[str], Examples] | None = None
+
+    def of(self, bank: BankArrays, datasets: Sequence[str]) -> Examples:
+        """Return what `examples_of` does."""
+        if self._made is None or self._made[0] is not bank or self._made[1] is not datasets:
+            self._made = bank, datasets, examples_of(bank, datasets)
+        return self._made[2]
 
 
 def stacked(queries: Sequence[Query]) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
-from jisi_cli.methods.jisi import JiSi
+from jisi_cli.methods.jisi import Aggregation, JiSi
 from jisi_cli.methods.jisi_query import JiSiQuery
 from jisi_cli.methods.knn import Knn, KnnSettings
 from jisi_cli.methods.ranked import RankedMethod
@@ -14,38 +14,38 @@ from jisi_cli.methods.tuning import tuned
 
 def jisi(context: MethodContext, name: str) -> JiSi:
     """Make the whole of the paper's method, with the paper's switch."""
-    paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, sampling=paper.sampling(), dollars=paper.dollars)
+    return _jisi(context, "auto", switch="paper", probe_schedule="")
 
 
 def jisi_router(context: MethodContext, name: str) -> JiSi:
     """Make the router: A_1 of step 11, never aggregates."""
-    paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "never", paper.sampling(), paper.dollars)
+    return _jisi(context, "never", switch="paper", probe_schedule="")
 
 
 def jisi_static(context: MethodContext, name: str) -> JiSi:
     """Make the variant that always aggregates the top K."""
-    paper = with_settings(context, switch="paper", probe_schedule="")
-    return JiSi(paper.bank, paper.embedder, paper.settings, "always", paper.sampling(), paper.dollars)
+    return _jisi(context, "always", switch="paper", probe_schedule="")
 
 
 def jisi_query(context: MethodContext, name: str) -> RankedMethod:
     """Make stage 1 alone."""
-    ranker = JiSiQuery(context.bank, context.settings, context.dollars)
+    ranker = JiSiQuery(context.bank, context.settings, context.dollars, context.coarse)
     return RankedMethod(ranker, "stage 1 ranks it first", context.sampling())
 
 
 def jisi_vote(context: MethodContext, name: str) -> JiSi:
     """Make the vote of the candidates: no call beyond the probes."""
-    ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings, "never", ours.sampling(), ours.dollars)
+    return _jisi(context, "never", switch="consensus")
 
 
 def jisi_consensus(context: MethodContext, name: str) -> JiSi:
     """Make consensus first, the paper's switch otherwise."""
-    ours = with_settings(context, switch="consensus")
-    return JiSi(ours.bank, ours.embedder, ours.settings, sampling=ours.sampling(), dollars=ours.dollars)
+    return _jisi(context, "auto", switch="consensus")
+
+
+def _jisi(context: MethodContext, aggregation: Aggregation, **changes: object) -> JiSi:
+    own = with_settings(context, **changes)
+    return JiSi(own.bank, own.embedder, own.settings, aggregation, own.sampling(), own.dollars, own.coarse)
 
 
 def best_single(context: MethodContext, name: str) -> RankedMethod:

@@ -24,6 +24,7 @@ from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.price_weight import price_weight_of
 from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
+from jisi_cli.methods.shared_coarse import CoarseBlock
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 
 Aggregation = Literal["auto", "never", "always"]
@@ -43,6 +44,7 @@ class JiSi:
         aggregation: Whether responses are aggregated.
         sampling: Sampling parameters of every call.
         dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.
+        coarse: Computes stage 1.
 
     Raises:
         InputError: There is a price weight and no price.
@@ -56,15 +58,16 @@ class JiSi:
         aggregation: Aggregation = "auto",
         sampling: Sampling | None = None,
         dollars: NDArray[np.float64] | None = None,
+        coarse: CoarseBlock = coarse_block,
     ) -> None:
-        self.bank, self.embedder, self.aggregation = bank, embedder, aggregation
+        self.bank, self.embedder, self.aggregation, self.coarse = bank, embedder, aggregation, coarse
         self.settings = replace(settings, t=0.0) if aggregation == "always" else settings
         self.sampling = sampling or Sampling()
         self.prices = price_weight_of(bank, dollars, self.settings)
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Coarse]:
         """Yield stage 1 of each query; the similarities of a block are matrix products."""
-        found = coarse_block(self.bank, np.stack([query.vector for query in queries]), self.settings)
+        found = self.coarse(self.bank, np.stack([query.vector for query in queries]), self.settings)
         return found if self.prices is None else map(self.prices.coarse, found)
 
     async def answer(self, query: Query, plan: Coarse, pool: Pool, listener: Listener) -> Outcome:
@@ -163,7 +166,7 @@ class _Run:
             answerable = np.array([self.pool.can_answer(name, messages) for name in self.names])
             second = fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
-            return second if prices is None else prices.fine(second, self.first, probes)
+            return second if prices is None else prices.fine(second, self.first, probes, answerable)
 
     def agree(self, group: Consensus, second: Fine | None = None) -> Outcome:
         """Let the best-ranked member of a group answer (C3, C4)."""

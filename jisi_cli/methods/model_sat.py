@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jisi_cli.errors import InputError
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre, weigh_nearest
 from jisi_cli.methods.descent import Standard
 from jisi_cli.methods.examples import Examples, stacked
@@ -16,7 +17,7 @@ from jisi_cli.methods.trained_state import State, learned
 from jisi_cli.methods.training import OnStep, Training
 from jisi_cli.scoring import Floats, Rows
 
-_VERSION = 1
+_VERSION = 2
 _FOLDS = 5
 
 
@@ -33,6 +34,10 @@ class ModelSatSettings:
     clusters: int = 32
     sharpness: float = 20.0
     penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.penalty > 0:
+            raise InputError(f"model-sat: penalty is a number above 0, not {self.penalty:g}")
 
 
 class ModelSat:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, rank
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, choose_aggregatees, rank
 
 Floats = NDArray[np.float64]
 
@@ -44,21 +44,14 @@ class PriceWeight:
         utilities = self._utilities(first.scores, first)
         return replace(first, ranking=rank(self._bank, utilities))
 
-    def fine(self, second: Fine, first: Coarse, probes: Probes) -> Fine:
+    def fine(self, second: Fine, first: Coarse, probes: Probes, answerable: NDArray[np.bool_] | None = None) -> Fine:
         """Return stages 2 and 3 ranked by utility, with the aggregatees that follow; its scores stay gf."""
         utilities = self._utilities(second.scores, first)
-        ranking = rank(self._bank, utilities)
-        best = float(utilities[ranking[0]])
-        if best <= 0 or float(second.scores.max()) <= 0:
+        if float(utilities.max()) <= 0 or float(second.scores.max()) <= 0:
             return second
-        top = [(model, float(utilities[model]) / best) for model in ranking[: len(probes.models)]]
-        chosen = [(model, ratio) for model, ratio in top if ratio >= self._settings.t]
-        return replace(
-            second,
-            ranking=ranking,
-            aggregatees=tuple(model for model, _ in chosen),
-            ratios=tuple(ratio for _, ratio in chosen),
-        )
+        ranking = rank(self._bank, utilities)
+        chosen, ratios = choose_aggregatees(utilities, ranking, probes, self._settings, answerable)
+        return replace(second, ranking=ranking, aggregatees=chosen, ratios=ratios)
 
     def expected(self, first: Coarse) -> Floats:
         """Return the similarity-weighted mean dollars of a call on the support set (M,), NaN where unknown."""

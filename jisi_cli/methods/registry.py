@@ -15,7 +15,9 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.catalogue import METHODS, MODEL_PREFIX, MethodInfo, method_info
+from jisi_cli.methods.examples import SharedExamples
 from jisi_cli.methods.protocol import Method
+from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
 from jisi_cli.scoring import BankArrays
 
@@ -38,6 +40,8 @@ class MethodContext:
         texts: The train queries' texts (N,); empty where nothing reads them.
         dollars: Dollars of every train answer (N, M), NaN where unknown; None where nothing reads them.
         training: Told how a method's training goes, where it has one.
+        examples: Makes what trained methods learn from, once for all that are made from contexts that share it.
+        coarse: Computes stage 1, once for all of these in the same way.
     """
 
     bank: BankArrays
@@ -51,6 +55,8 @@ class MethodContext:
     texts: Sequence[str] = ()
     dollars: NDArray[np.float64] | None = None
     training: Training = field(default_factory=Training)
+    examples: SharedExamples = field(default_factory=SharedExamples)
+    coarse: SharedCoarse = field(default_factory=SharedCoarse)
 
     def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
         """Return the sampling parameters of a method's calls.

@@ -11,7 +11,7 @@ from jisi_cli.methods.constant import best_first, cheapest_first
 from jisi_cli.methods.contrasts import RouterDcSettings
 from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
 from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
-from jisi_cli.methods.examples import Examples, examples_of
+from jisi_cli.methods.examples import Examples
 from jisi_cli.methods.graphrouter import GraphRouter, GraphRouterSettings
 from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
 from jisi_cli.methods.ranked import RankedMethod, Ranker
@@ -25,7 +25,7 @@ from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
 def embedllm_knn(context: MethodContext, name: str) -> RankedMethod:
     """Make EmbedLLM's nearest-neighbour router."""
-    ranker = EmbedLlmKnn(context.bank, context.datasets, tuned(name, EmbedLlmKnnSettings()))
+    ranker = EmbedLlmKnn(context.bank, _examples(context), tuned(name, EmbedLlmKnnSettings()))
     return _router(context, ranker, "it scores best on the nearest questions")
 
 
@@ -111,4 +111,4 @@ def _router(context: MethodContext, ranker: Ranker, reason: str) -> RankedMethod
 
 
 def _examples(context: MethodContext) -> Examples:
-    return examples_of(context.bank, context.datasets)
+    return context.examples.of(context.bank, context.datasets)

@@ -9,15 +9,13 @@ import numpy as np
 from jisi_cli.llm.answer import Pool, Sampling
 from jisi_cli.methods.asking import Asker
 from jisi_cli.methods.protocol import Listener, Outcome, Query
-from jisi_cli.scoring import BankArrays
+from jisi_cli.scoring import BankArrays, rank
 
 
 def by_mean_score(bank: BankArrays) -> list[str]:
-    """Return the models by their mean score on the train rows that they answered, best first."""
-    answered = bank.present.sum(axis=0)
-    sums = np.where(bank.present, bank.scores, 0).sum(axis=0)
-    means = np.divide(sums, answered, out=np.zeros(len(answered)), where=answered > 0)
-    return [bank.model_names[model] for model in np.argsort(-means, kind="stable")]
+    """Return the models by their mean score on the train rows that they answered, best first; ties by name."""
+    nothing_near = np.zeros(len(bank.model_names))
+    return [bank.model_names[model] for model in rank(bank, nothing_near)]
 
 
 async def answer_unrouted(

@@ -520,6 +520,11 @@ def refusals(bank: Path) -> dict[str, tuple[list[str | Path], int, str]]:
         "no such method": (["eval", bank, "-m", "jisi-best"], 2, "no method is called `jisi-best`"),
         "no such model": (["eval", bank, "-m", "model:eve"], 2, "the bank has no such model"),
         "no such reading": (["eval", bank, "-m", "jisi@mine"], 2, "jisi@mine"),
+        "a reading in an experiment": (
+            ["eval", bank, "-m", "jisi-query@paper", "--curve"],
+            2,
+            "without @; set --compat",
+        ),
         "no method": (["eval", bank, "-m", ","], 2, "empty list"),
         "no such dataset": (["eval", bank, "--datasets", "law"], 2, "has no `law`"),
         "a live method": (["eval", bank, "-m", "jisi-static"], 2, "add --live"),

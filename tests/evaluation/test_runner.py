@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet, blocks, from_questions
@@ -304,6 +304,31 @@ def test_a_failed_live_question_is_asked_again_and_a_recorded_failure_is_not(tmp
     size = path.stat().st_size
     assert run("model:a", given, None, path) == first
     assert path.stat().st_size == size
+
+
+class Outage:
+    """An embedder whose endpoint is down at first."""
+
+    def __init__(self, given: Setting) -> None:
+        self.spec, self.is_down = given.context.embedder.spec, True
+        self._embed = given.context.embedder.embed
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        if self.is_down:
+            raise NoAnswerError("the embedder's endpoint is down")
+        return self._embed(texts)
+
+
+@pytest.mark.parametrize("name", ["jisi-router", "agent-forest"])
+def test_a_replay_scores_again_what_failed_for_want_of_vectors(name: str, tmp_path: Path) -> None:
+    given = recorded(setting(tests=4), lambda _, __, answer: replace(answer, vector=None))
+    embedder, path = Outage(given), tmp_path / "r.jsonl"
+    given = replace(given, context=replace(given.context, embedder=embedder))
+    assert {result.status for result in run(name, given, None, path)} == {"failed"}
+    embedder.is_down = False
+    assert run(name, given, None, path) == run(name, given)
+    assert {result.status for result in run(name, given, None, path)} == {"scored"}
+    assert len(path.read_bytes().splitlines()) == 8
 
 
 def changed(what: str) -> tuple[Setting, tuple[object, ...]]:

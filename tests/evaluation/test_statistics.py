@@ -104,6 +104,18 @@ def test_swapping_the_methods_turns_the_interval_round() -> None:
     assert (-back.high, -back.low) == pytest.approx((there.low, there.high), abs=1e-12)
 
 
+def test_datasets_of_one_question_each_are_as_uncertain_as_one_dataset_of_all_of_them() -> None:
+    # Each drawn from itself alone, the interval would have no width, however few they are.
+    ours = np.random.default_rng(4).choice([0.0, 1.0], 40).tolist()
+    together = difference(ours, [0.5] * 40, ["a"] * 40)
+    apart = difference(ours, [0.5] * 40, [f"{row:02}" for row in range(40)])
+    assert (apart.low, apart.high) == pytest.approx((together.low, together.high), abs=1e-12)
+    # Beside a large dataset they count as many times as there are of them.
+    mixed = difference([*ours, 1.0, 1.0], [0.5] * 42, [f"{row:02}" for row in range(40)] + ["z", "z"])
+    assert mixed.average == pytest.approx((40 * apart.average + 0.5) / 41)
+    assert mixed.high - mixed.low == pytest.approx((apart.high - apart.low) * 40 / 41, rel=0.1)
+
+
 def slow_interval(groups: Sequence[Sequence[float]], resamples: int, seed: int) -> tuple[float, float]:
     """The interval once more: plain Python, another source of chance, percentiles by sorting."""
     chance = random.Random(seed)

@@ -92,6 +92,19 @@ def test_avengers_pro_without_prices_or_with_a_wrong_weight_says_so() -> None:
         make_method("avengers-pro:weight=2", context)
 
 
+@pytest.mark.parametrize("name", ["avengers:offset=0", "model-sat:penalty=0"])
+def test_a_setting_that_is_divided_by_cannot_be_0(name: str) -> None:
+    with pytest.raises(InputError, match="is a number above 0, not 0"):
+        make_method(name, setting().context)
+
+
+@pytest.mark.parametrize("name", ["avengers:clusters=8", "avengers-pro:clusters=8:weight=1"])
+def test_however_sharp_the_weights_are_the_nearest_cluster_has_one(name: str) -> None:
+    given = soft_setting()
+    sharp, alone = f"{name}:nearest=4:sharpness=1e6", f"{name}:nearest=1"
+    assert rankings(sharp, given.context, given.tests.queries) == rankings(alone, given.context, given.tests.queries)
+
+
 @pytest.mark.parametrize("name", ["avengers", "avengers-pro:weight=1"])
 def test_clusters_show_which_model_is_right_where(name: str) -> None:
     assert planted().share_right(name) > 0.95

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jisi_cli.methods.examples import examples_of
 from tests.methods.planted import chance_bound, planted, rankings
 from tests.methods.synthetic import setting
 
@@ -48,3 +49,9 @@ def test_labels_without_structure_give_chance() -> None:
 def test_it_finds_which_model_is_right_where() -> None:
     # With 131 of 300 neighbours most are of other clusters, but the own cluster is all among them.
     assert planted().share_right("embedllm-knn:neighbours=30") > 0.95
+
+
+def test_the_means_over_the_bank_are_added_up_once_and_not_for_every_question() -> None:
+    context = setting(3).context
+    examples = examples_of(context.bank, context.datasets)
+    assert examples.means is examples.means

@@ -65,6 +65,17 @@ def test_the_switch_compares_utilities() -> None:
     assert second.ratios == (1.0,)
 
 
+def test_the_released_codes_reading_leaves_out_models_without_a_recorded_answer_here_too() -> None:
+    settings = replace(SETTINGS, price_weight=0.5, compat="openjisi")
+    prices = PriceWeight(bank(), DOLLARS, settings)
+    first = prices.coarse(coarse(bank(), QUERY, settings))
+    probes = Probes((0,), np.array([QUERY]), np.array([1.0]))
+    answerable = np.array([True, False, True])
+    second = fine(bank(), first, probes, settings, answerable)
+    assert prices.fine(second, first, probes).aggregatees == (1,)
+    assert prices.fine(second, first, probes, answerable).aggregatees == (0,)
+
+
 def test_without_any_price_there_is_nothing_to_trade() -> None:
     with pytest.raises(InputError, match="needs prices"):
         weigh(0.5, np.full((2, 3), np.nan))

@@ -144,3 +144,14 @@ def test_without_a_place_to_keep_it_learning_works(tmp_path: Path, monkeypatch: 
     learn(train, setting())
     learn(train, setting())
     assert train.runs == 2
+
+
+def test_methods_of_one_comparison_learn_from_the_same_examples() -> None:
+    context = setting().context
+    examples = context.examples.of(context.bank, context.datasets)
+    assert replace(context, training=Training()).examples.of(context.bank, context.datasets) is examples
+    assert examples.vectors.tobytes() == examples_of(context.bank, context.datasets).vectors.tobytes()
+    smaller = setting(rows=30).context
+    assert len(context.examples.of(smaller.bank, smaller.datasets).vectors) == 30
+    elsewhere = ["law"] * 30
+    assert set(context.examples.of(smaller.bank, elsewhere).datasets) == {"law"}

@@ -1,0 +1,84 @@
+"""What the equations need of a bank, and what both stages do with it: weighted scores, and ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.exact_sums import Floats, Rows, RowVectors, column_sums, longest_row
+from jisi_cli.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class BankArrays:
+    """What the equations need of a bank.
+
+    Attributes:
+        query_vectors: E^Q, unit rows (N, d), float32 or float64.
+        response_vectors: E^R as M arrays (N, d), unit rows, zero where there is no response; they
+            are indexed by row only for candidates, so they may be read lazily.
+        scores: v, correctness (N, M) in [0, 1].
+        completion_tokens: c (N, M), NaN where unknown.
+        present: Whether model j has a scored answer to query i (N, M); where not, the other arrays
+            are ignored.
+        model_names: M names; they break ties in code-point order.
+        norm_bound: At least the largest norm of a query vector, where it is known already.
+    """
+
+    query_vectors: NDArray[np.floating]
+    response_vectors: Sequence[RowVectors]
+    scores: Floats
+    completion_tokens: Floats
+    present: NDArray[np.bool_]
+    model_names: tuple[str, ...]
+    norm_bound: float | None = None
+
+    @cached_property
+    def mean_scores(self) -> Floats:
+        """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
+        counts = self.present.sum(axis=0)
+        sums = column_sums(np.where(self.present, self.scores, 0.0))
+        means: Floats = np.divide(sums, counts, out=np.zeros(len(counts)), where=counts > 0)
+        return means
+
+    @cached_property
+    def longest_row(self) -> float:
+        """At least the largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
+        return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
+
+
+def weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters) -> Floats:
+    """Sum of score times weight per model (M,); gaps are filled by the weight a model did answer."""
+    present = bank.present[rows]
+    weighted = np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0)
+    sums = column_sums(weighted)
+    complete = present.all(axis=0)
+    if complete.all() and settings.compat == "paper":
+        return sums
+    total = math.fsum(weights.tolist())
+    answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
+    known = answered > 0
+    means = np.divide(sums, answered, out=np.zeros_like(sums), where=known)
+    if settings.compat == "openjisi":
+        return means
+    # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
+    # first: two models that solved all that they answered tie then, whatever their gaps.
+    return np.where(complete, sums, means * total)
+
+
+def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
+    """Return all models, best first; ties: the higher mean score over the bank, then the name.
+
+    Args:
+        bank: The bank.
+        scores: One score per model (M,).
+    """
+    if len(set(scores.tolist())) == len(scores):
+        return tuple(np.argsort(-scores).tolist())  # no tie, so that the means over the whole bank are not needed
+    keys = list(zip((-scores).tolist(), (-bank.mean_scores).tolist(), bank.model_names, strict=True))
+    return tuple(sorted(range(len(keys)), key=keys.__getitem__))

@@ -1,0 +1,103 @@
+"""Stage 1 (Eq. 2): support set, coarse scores, candidates, aggregator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.exact_sums import Floats, Rows, row_dots
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.scoring.bank_arrays import BankArrays, rank, weighted_scores
+
+_SCAN_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Stage 1 (Eq. 2): what the query alone says.
+
+    Attributes:
+        rows: Support set I, bank rows in bank order (n,).
+        similarities: s_i of the support set (n,).
+        kth: The min(n_base, N)-th largest similarity.
+        threshold: Similarity that admits a query to the support set.
+        scores: g (M,).
+        ranking: All models, best first.
+    """
+
+    rows: Rows
+    similarities: Floats
+    kth: float
+    threshold: float
+    scores: Floats
+    ranking: tuple[int, ...]
+    k: int
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The K models that are asked first, best first."""
+        return self.ranking[: self.k]
+
+    @property
+    def aggregator(self) -> int:
+        """The model that writes the final answer when several responses are aggregated."""
+        return self.ranking[0]
+
+
+def coarse(bank: BankArrays, query_vector: NDArray[np.floating], settings: Hyperparameters) -> Coarse:
+    """Stage 1 for one query: support set, coarse scores, candidates, aggregator (Eq. 2).
+
+    Args:
+        bank: The bank, N >= 1 and M >= 1.
+        query_vector: e (d,).
+        settings: Hyper-parameters.
+
+    Raises:
+        ValueError: The query vector's width differs from the bank's.
+    """
+    return next(coarse_block(bank, query_vector[np.newaxis], settings))
+
+
+def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters) -> Iterator[Coarse]:
+    """Stage 1 for a block of queries (B, d), in order; the similarities are matrix products.
+
+    Yields exactly what `coarse` returns for each row alone.
+    """
+    if query_vectors.ndim != 2 or query_vectors.shape[1] != bank.query_vectors.shape[1]:
+        raise ValueError(f"query vectors {query_vectors.shape} do not fit a bank of {bank.query_vectors.shape}")
+    step = max(1, _SCAN_BYTES // (bank.query_vectors.itemsize * len(bank.query_vectors)))
+    for start in range(0, len(query_vectors), step):
+        block = query_vectors[start : start + step]
+        scan = block.astype(bank.query_vectors.dtype) @ bank.query_vectors.T
+        for vector, approximate in zip(block, scan, strict=True):
+            yield _coarse_from_scan(bank, vector.astype(np.float64), approximate, settings)
+
+
+def _coarse_from_scan(
+    bank: BankArrays, vector: Floats, approximate: NDArray[np.floating], settings: Hyperparameters
+) -> Coarse:
+    """Decide exactly, given similarities that are right up to the rounding of a matrix product."""
+    count, width = bank.query_vectors.shape
+    base = min(settings.n_base, count)
+    # |fl(a.b) - a.b| <= d u |a||b| (u = eps/2) for any order of summation, and u |a||b| more for
+    # rounding e to the bank's precision; twice that leaves room for the float64 side.
+    margin = (width + 4) * float(np.finfo(approximate.dtype).eps) * bank.longest_row * float(np.linalg.norm(vector))
+    kth_at_least = float(np.partition(approximate, count - base)[count - base]) - margin
+    near = np.flatnonzero(approximate >= _threshold(kth_at_least, settings) - margin)
+    similarities = row_dots(bank.query_vectors, near, vector)
+    kth = float(np.partition(similarities, len(near) - base)[len(near) - base])
+    threshold = _threshold(kth, settings)
+    inside = similarities >= threshold if settings.compat == "paper" else similarities > threshold
+    if not inside.any():
+        inside[int(np.argmax(similarities))] = True
+    rows, similarities = near[inside], similarities[inside]
+    scores = weighted_scores(bank, rows, similarities, settings)
+    return Coarse(rows, similarities, kth, threshold, scores, rank(bank, scores), settings.k)
+
+
+def _threshold(kth: float, settings: Hyperparameters) -> float:
+    # A negative kth times gamma would lie above kth and throw the nearest queries out.
+    return min(settings.gamma * kth, kth)

@@ -1,0 +1,53 @@
+"""What `jisi report` makes of a result file whose lines came in another order, or more than once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jisi_cli.evaluation.results import Result, ResultFile, read_results
+from tests.cli.commands import jisi, says_one_error
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    path = tmp_path_factory.mktemp("results") / "results.jsonl"
+    run = jisi("eval", "sample_data/bank", "--method", "best-single,jisi-query", "--limit", "3", "--out", path)
+    assert run.exit_code == 0, run
+    return list(read_results(path))
+
+
+def page_of(path: Path, lines: list[Result]) -> str:
+    with ResultFile(path) as file:
+        for line in lines:
+            file.write(line)
+    run = jisi("report", path, "-o", path.with_suffix(".html"))
+    assert run.exit_code == 0, run
+    # The file's own name and hash stand in its page.
+    return path.with_suffix(".html").read_text(encoding="utf-8").partition("<dt>")[0]
+
+
+def test_live_results_stand_in_the_order_in_which_they_ended(results: list[Result], tmp_path: Path) -> None:
+    first = [line for line in results if line.method == "best-single"]
+    second = [line for line in results if line.method != "best-single"]
+    plain, mixed = (
+        page_of(tmp_path / "plain.jsonl", results),
+        page_of(tmp_path / "mixed.jsonl", [*first, *second[::-1]]),
+    )
+    assert plain == mixed
+
+
+def test_of_a_question_that_was_asked_again_the_last_line_counts(results: list[Result], tmp_path: Path) -> None:
+    failed = replace(results[0], status="failed", score=0.0, model=None, mode=None)
+    assert page_of(tmp_path / "again.jsonl", [failed, *results]) == page_of(tmp_path / "once.jsonl", results)
+
+
+def test_results_under_several_settings_are_no_comparison(results: list[Result], tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    with ResultFile(path) as file:
+        for line in [*results, *(replace(line, key=line.key[::-1]) for line in results)]:
+            file.write(line)
+    run = jisi("report", path, "-o", tmp_path / "page.html")
+    assert "under several settings" in says_one_error(run, 2)
