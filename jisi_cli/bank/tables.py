@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype
-from jisi_cli.errors import BankError
+from jisi_cli.errors import BankError, is_out_of_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -214,6 +214,8 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
             f"{path} is missing; if the bank was replaced just now, try again, else build it again with --force"
         ) from None
     except (pa.ArrowException, OSError, ValueError) as error:
+        if is_out_of_memory(error) and file_sha256(path) == part.sha256:
+            raise  # a broken file asks for more memory than there is, too, but this one is as it was written
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
 

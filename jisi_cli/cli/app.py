@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import os
 import signal
@@ -17,12 +16,8 @@ from typer.core import TyperGroup
 import jisi_cli
 from jisi_cli.cli import ask, bank, cost, eval, report, route
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.refusals import refusal
 from jisi_cli.errors import ExitCode, JisiError
-
-_MACHINE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-)
-"""What a machine refuses whatever a program does: such an error is no bug, and needs no traceback."""
 
 
 class JisiGroup(TyperGroup):
@@ -44,12 +39,12 @@ class JisiGroup(TyperGroup):
             # The reader has gone (`| head`).
             _drop_output()
             raise typer.Exit(int(ExitCode.OK)) from None
-        except OSError as error:
-            if error.errno not in _MACHINE:
+        except Exception as error:
+            words = refusal(error)
+            if words is None:
                 raise
             _drop_output()
-            where = f"{error.filename}: " if error.filename else ""
-            Output().error(f"{where}{error.strerror or error}; make room or allow it, and run the command again")
+            Output().error(words)
             raise typer.Exit(int(ExitCode.FAILED)) from None
 
 
