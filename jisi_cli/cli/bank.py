@@ -9,6 +9,7 @@ import typer
 
 from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
+    LARGEST_SEED,
     ConcurrencyOption,
     ConfigOption,
     JsonOption,
@@ -259,7 +260,9 @@ def calibrate(
     method: Annotated[
         str, typer.Option("--method", "-m", metavar="NAME", help="What to raise: jisi-router, jisi-query or jisi-vote.")
     ] = "jisi-router",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the folds and the bootstrap.")] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
+    ] = 42,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

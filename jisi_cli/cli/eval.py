@@ -9,6 +9,7 @@ import typer
 
 from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
+    LARGEST_SEED,
     BankOption,
     ConcurrencyOption,
     ConfigOption,
@@ -80,7 +81,10 @@ def evaluate(
         Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap and of random methods.")
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the bootstrap and of random methods."
+        ),
     ] = 42,
     fail_under: Annotated[
         str | None,

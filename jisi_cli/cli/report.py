@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.options import QuietOption
+from jisi_cli.cli.options import LARGEST_SEED, QuietOption
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
@@ -26,7 +26,9 @@ def report(
             "--bank", metavar="PATH", help="The bank they were made on: the page has its questions and answers."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap.")] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the bootstrap.")
+    ] = 42,
     quiet: QuietOption = False,
 ) -> None:
     """Write one page that shows who wins, by how much, at what price and where.

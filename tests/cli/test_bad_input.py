@@ -361,6 +361,9 @@ def test_streams_that_the_shell_closed_harm_nothing(small_bank: Path) -> None:
     run = finish(start(*route, preexec_fn=lambda: os.close(1)))
     assert run.exit_code == 0
     assert run.stderr.startswith("support set: 12 questions")
+    for words in (("route", "--input", "-"), ("eval", "-")):
+        run = finish(start(*words, "--bank", small_bank, stdin=None, preexec_fn=lambda: os.close(0)))
+        says_one_error(run, 2, "standard input is closed")
 
 
 @pytest.mark.parametrize(

@@ -547,7 +547,10 @@ def test_what_cannot_be_done_is_one_line_with_a_remedy(
     says_one_error(jisi(*command), exit_code, words)
 
 
-@pytest.mark.parametrize("arguments", [("--seed", "-1"), ("--limit", "0"), ("--concurrency", "0"), ("--limit", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seed", "-1"), ("--seed", "4294967296"), ("--limit", "0"), ("--concurrency", "0"), ("--limit", "x")],
+)
 def test_options_out_of_bounds_are_usage_errors(bank: Path, arguments: tuple[str, str]) -> None:
     run = jisi("eval", bank, *arguments)
     assert run.exit_code == 2
