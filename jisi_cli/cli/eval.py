@@ -24,6 +24,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.report import require_page
 from jisi_cli.errors import InputError
 from jisi_cli.grading.options import GradingOptions
 
@@ -121,12 +122,10 @@ def evaluate(
 
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
+    if sweep:
+        _refuse_beside_sweep(report=report, out=out_file, live=live, fail_under=fail_under, versus=versus)
     if report is not None:
-        from jisi_cli.reporting.charts import require_charts
-
-        if sweep:
-            raise InputError("--sweep compares settings, which a page does not show; leave out --report")
-        require_charts()
+        require_page(report)
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,
@@ -156,6 +155,18 @@ def evaluate(
         report=report,
     )
     run_eval(request, out)
+
+
+def _refuse_beside_sweep(**unheeded: object) -> None:
+    """Refuse options that a comparison of settings on train rows would pass over in silence.
+
+    Raises:
+        InputError: One was given.
+    """
+    for name, value in unheeded.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
 
 
 def _default_methods(live: bool) -> str:

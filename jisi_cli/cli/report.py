@@ -35,9 +35,7 @@ def report(
 
     Example: jisi report results.jsonl -o report.html
     """
-    from jisi_cli.reporting.charts import require_charts
-
-    require_charts()
+    require_page(out_file)
     import hashlib
 
     import numpy as np
@@ -119,6 +117,21 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
     # A page is passed on, and a command that grades may have a key in it.
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
+
+
+def require_page(path: Path) -> None:
+    """Refuse a page that could not be drawn or written, before anything is paid for it.
+
+    Raises:
+        InputError: What draws is not installed, or there is no place of that name.
+    """
+    from jisi_cli.reporting.charts import require_charts
+
+    require_charts()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
 
 
 def write_page(path: Path, page: str, out: Output) -> None:
