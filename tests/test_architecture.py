@@ -29,6 +29,7 @@ ROOMS = [
     "llm.answer",
     "pricing",
     "ledger",
+    "erasing",
     "llm",
     "grading",
     "methods",

@@ -164,6 +164,14 @@ class Output:
         """Tell what stopped the command."""
         self._err(f"error: {text}", style="31")
 
+    def confirmed(self, question: str) -> bool | None:
+        """Ask a person; None where nobody can answer."""
+        if sys.stdin is None or not sys.stdin.isatty() or not self.stderr_is_terminal:
+            return None
+        sys.stderr.write(f"{one_line(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def _json(self, value: object, indent: int | None) -> None:
         # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
         escaped = not _encoding(sys.stdout).lower().startswith("utf")
