@@ -61,11 +61,13 @@ class Column:
         title: Its heading.
         right: Whether numbers are aligned at the right.
         shrink: Whether its text may be shortened where the terminal is narrow.
+        names: Whether it says what a row is about, as the first column does; such columns come first.
     """
 
     title: str
     right: bool = False
     shrink: bool = False
+    names: bool = False
 
 
 class Output:
