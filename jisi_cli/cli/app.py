@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import signal
 import sys
@@ -92,7 +93,11 @@ app.add_typer(bank.app, name="bank")
 def main() -> None:
     """Run the command line."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            # What its character set lacks becomes `?`, also where a library writes.
+            stream.reconfigure(errors="replace")
+        elif stream is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     try:

@@ -19,6 +19,7 @@ from tests.cli.commands import (
     finish,
     interrupt,
     jisi,
+    on_a_terminal,
     pool_file,
     recorded_answers,
     says_one_error,
@@ -485,6 +486,13 @@ def test_an_answer_beyond_the_terminals_character_set_is_written_all_the_same(
     run = finish(start(*ask, env=ascii_only))
     assert (run.exit_code, run.stdout, run.errors) == (0, "na?ve ?\n", [])
     assert finish(start(*ask, "--json", env=ascii_only)).json["answer"] == "na\u00efve \U0001f600"
+
+
+def test_a_table_on_a_terminal_of_few_characters_is_drawn_all_the_same(small_bank: Path) -> None:
+    words = ("route", QUESTION, "--bank", small_bank, "--explain")
+    shown = on_a_terminal("-m", "jisi_cli", *words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert "What is 2 plus 5" in shown
+    assert "?|" in shown.replace(" ", "")  # an ellipsis, where the terminal has none
 
 
 def test_a_bank_may_lie_in_a_folder_of_any_name(tmp_path: Path, pool: Path) -> None:
