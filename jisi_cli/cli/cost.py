@@ -49,9 +49,9 @@ def cost(
 ) -> None:
     """Add up past calls: tokens, dollars paid, and what cached calls would have cost.
 
-    Without a FILE this is the ledger, which holds every call of ask, route, eval and bank build. With files
-    of `eval --out` it is what each method made of the test questions (by method, unless --by says otherwise);
-    what the judge and the embedder cost stands in the ledger alone.
+    Without a FILE this is the ledger, which holds every call of ask, route, eval, bank build and bank grade. With
+    files of `eval --out` it is what each method made of the test questions (by method, unless --by says
+    otherwise); what the judge and the embedder cost stands in the ledger alone.
 
     A price that nobody knows is unknown, never $0. Days are in UTC.
 

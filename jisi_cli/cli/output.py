@@ -172,7 +172,13 @@ class Output:
             return None
         sys.stderr.write(f"{one_line(question)} [y/N] ")
         sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = ""
+        try:
+            answer = sys.stdin.readline()
+        finally:
+            if not answer:  # Ctrl-C or Ctrl-D, which end no line
+                self._err_line("")
+        return answer.strip().lower() in ("y", "yes")
 
     def _json(self, value: object, indent: int | None) -> None:
         # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
