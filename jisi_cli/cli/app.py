@@ -85,8 +85,8 @@ def _root(
 app.command("ask")(ask.ask)
 app.command("route")(route.route)
 app.command("eval")(eval.evaluate)
-app.command("cost")(cost.cost)
-app.command("report")(report.report)
+app.command("cost", short_help="Add up what past calls cost.")(cost.cost)
+app.command("report", short_help="Write the page of a comparison.")(report.report)
 app.add_typer(bank.app, name="bank")
 
 

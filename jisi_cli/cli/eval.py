@@ -13,6 +13,7 @@ from jisi_cli.cli.options import (
     BankOption,
     ConcurrencyOption,
     ConfigOption,
+    DatasetsOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
@@ -58,9 +59,7 @@ def evaluate(
     ] = None,
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
     models: ModelsOption = None,
-    datasets: Annotated[
-        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
-    ] = None,
+    datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
     prices: Annotated[
         Path | None,

@@ -30,6 +30,7 @@ ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
 ]
+DatasetsOption = Annotated[list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
