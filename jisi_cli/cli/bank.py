@@ -24,6 +24,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output, count
+from jisi_cli.errors import InputError
 from jisi_cli.grading.options import GradingOptions
 
 app = typer.Typer(
@@ -122,6 +123,8 @@ def build(
 
     out = Output(quiet=quiet, verbose=verbose)
     require_grading("--call", grading, present=call)
+    if retry_failed and not (call and append):
+        raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
     request = BuildRequest(
         sources=tuple(sources),
         bank=output,

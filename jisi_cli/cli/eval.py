@@ -124,7 +124,7 @@ def evaluate(
     if sweep:
         _refuse_beside_sweep(report=report, out=out_file, live=live, fail_under=fail_under, versus=versus)
     if report is not None:
-        require_page(report)
+        require_page(report, out_file)
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,

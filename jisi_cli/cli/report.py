@@ -35,7 +35,7 @@ def report(
 
     Example: jisi report results.jsonl -o report.html
     """
-    require_page(out_file)
+    require_page(out_file, results)
     import hashlib
 
     import numpy as np
@@ -119,8 +119,12 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
 
 
-def require_page(path: Path) -> None:
+def require_page(path: Path, results: Path | None = None) -> None:
     """Refuse a page that could not be drawn or written, before anything is paid for it.
+
+    Args:
+        path: Where the page is to be written.
+        results: The file of results that it shows, which it must not replace.
 
     Raises:
         InputError: What draws is not installed, or there is no place of that name.
@@ -132,6 +136,8 @@ def require_page(path: Path) -> None:
         raise InputError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    if results is not None and path.resolve() == results.resolve():
+        raise InputError(f"{path}: the page would replace the results; name another file")
 
 
 def write_page(path: Path, page: str, out: Output) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.manifest import read_manifest, write_manifest
+from jisi_cli.evaluation.calibration import Calibration
+from jisi_cli.evaluation.statistics import Difference
+from jisi_cli.hyperparameters import Hyperparameters
 from tests.cli.commands import Run, jisi, says_one_error, write_lines
 
 TOPICS = ("acid", "bolt", "corn")
 GENERALIST = "ada"
+GAIN = Difference("paper settings", 0.1, 0.05, 0.15, wins=20, ties=70, losses=0, questions=90)
 
 
 def answers(seed: int = 3) -> list[dict[str, Any]]:
@@ -57,6 +63,16 @@ def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
     assert found["average"] > found["paper_average"]
     assert Bank(bank).hyperparameters().n_base == 25
     assert jisi("bank", "inspect", bank, "--json").json["hyperparameters"]["n_base"] == 25
+
+
+def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def changed(*arguments: Any, **settings: Any) -> Any:
+        write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
+        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 0.5, GAIN, 1, 1.0)
+
+    monkeypatch.setattr("jisi_cli.cli.calibrating.calibrate", changed)
+    says_one_error(calibrate(bank), 3, "has changed meanwhile")
+    assert read_manifest(bank).hyperparameters == {"k": 2}
 
 
 def test_a_dry_run_tells_the_gain_and_writes_nothing(bank: Path) -> None:
