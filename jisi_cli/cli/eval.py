@@ -122,7 +122,15 @@ def evaluate(
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
     if sweep:
-        _refuse_beside_sweep(report=report, out=out_file, live=live, fail_under=fail_under, versus=versus)
+        _refuse_beside_sweep(
+            report=report,
+            out=out_file,
+            live=live,
+            fail_under=fail_under,
+            versus=versus,
+            datasets=datasets,
+            limit=limit,
+        )
     if report is not None:
         require_page(report, out_file)
     require_grading("--live", grading, present=live)
