@@ -96,7 +96,8 @@ def main() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             # What its character set lacks becomes `?`, also where a library writes.
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # what is no more the file that Python opened cannot be asked its place
+                stream.reconfigure(errors="replace")
         elif stream is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
