@@ -13,6 +13,8 @@ Ctrl-C ends with 130. A message says what, where and the remedy, in one line; `V
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
 
 
@@ -63,3 +65,12 @@ class BelowThresholdError(JisiError):
     """A score fell below what the user demanded."""
 
     exit_code = ExitCode.BELOW_THRESHOLD
+
+
+_SHORTAGES = (os.strerror(errno.ENOMEM), "failed to map segment", "start new thread", "launch worker thread")
+"""How the system, its loader of libraries, Python and Arrow say that memory, or a thread for lack of it, is not had."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, as Python, NumPy, Arrow or the system put it."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORTAGES)

@@ -31,6 +31,7 @@ ROOMS = [
     "llm.answer",
     "pricing",
     "ledger",
+    "erasing",
     "llm",
     "grading",
     "methods",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -17,12 +17,8 @@ from typer.core import TyperGroup
 import jisi_cli
 from jisi_cli.cli import ask, bank, cost, eval, report, route
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.refusals import refusal
 from jisi_cli.errors import ExitCode, JisiError
-
-_MACHINE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-)
-"""What a machine refuses whatever a program does: such an error is no bug, and needs no traceback."""
 
 
 class JisiGroup(TyperGroup):
@@ -44,12 +40,12 @@ class JisiGroup(TyperGroup):
             # The reader has gone (`| head`).
             _drop_output()
             raise typer.Exit(int(ExitCode.OK)) from None
-        except OSError as error:
-            if error.errno not in _MACHINE:
+        except Exception as error:
+            words = refusal(error)
+            if words is None:
                 raise
             _drop_output()
-            where = f"{error.filename}: " if error.filename else ""
-            Output().error(f"{where}{error.strerror or error}; make room or allow it, and run the command again")
+            Output().error(words)
             raise typer.Exit(int(ExitCode.FAILED)) from None
 
 
@@ -89,15 +85,20 @@ def _root(
 app.command("ask")(ask.ask)
 app.command("route")(route.route)
 app.command("eval")(eval.evaluate)
-app.command("cost")(cost.cost)
-app.command("report")(report.report)
+app.command("cost", short_help="Add up what past calls cost.")(cost.cost)
+app.command("report", short_help="Write the page of a comparison.")(report.report)
 app.add_typer(bank.app, name="bank")
 
 
 def main() -> None:
     """Run the command line."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            # What its character set lacks becomes `?`, also where a library writes.
+            with contextlib.suppress(OSError):  # what is no more the file that Python opened cannot be asked its place
+                stream.reconfigure(errors="replace")
+        elif stream is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     try:

@@ -9,8 +9,10 @@ import typer
 
 from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
+    LARGEST_SEED,
     ConcurrencyOption,
     ConfigOption,
+    DatasetsOption,
     JsonOption,
     MaxCostOption,
     NoStoreOption,
@@ -22,6 +24,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output, count
+from jisi_cli.errors import InputError
 from jisi_cli.grading.options import GradingOptions
 
 app = typer.Typer(
@@ -34,7 +37,7 @@ BankArgument = Annotated[
 ]
 
 
-@app.command("build")
+@app.command("build", short_help="Make a bank from recorded answers or questions.")
 @grading_options
 def build(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
@@ -49,9 +52,7 @@ def build(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the split.")] = 42,
     models: Annotated[list[str] | None, typer.Option("--models", metavar="NAMES", help="Only these models.")] = None,
-    datasets: Annotated[
-        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
-    ] = None,
+    datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
     append: Annotated[
         bool, typer.Option("--append", help="Add questions or models to the bank that is there.")
@@ -122,6 +123,8 @@ def build(
 
     out = Output(quiet=quiet, verbose=verbose)
     require_grading("--call", grading, present=call)
+    if retry_failed and not (call and append):
+        raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
     request = BuildRequest(
         sources=tuple(sources),
         bank=output,
@@ -169,7 +172,7 @@ def build(
     out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
 
 
-@app.command("grade")
+@app.command("grade", short_help="Grade the responses of a bank again.")
 @grading_options
 def grade(
     bank: BankArgument = None,
@@ -177,9 +180,7 @@ def grade(
     models: Annotated[
         list[str] | None, typer.Option("--models", metavar="NAMES", help="Only responses of these models.")
     ] = None,
-    datasets: Annotated[
-        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
-    ] = None,
+    datasets: DatasetsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and ask no judge.")] = False,
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
@@ -250,16 +251,16 @@ def inspect(
         show_inspection(found, out)
 
 
-@app.command("calibrate")
+@app.command("calibrate", short_help="Choose hyper-parameters for a bank.")
 def calibrate(
-    bank: Annotated[
-        Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
-    ] = None,
+    bank: BankArgument = None,
     config: ConfigOption = None,
     method: Annotated[
         str, typer.Option("--method", "-m", metavar="NAME", help="What to raise: jisi-router, jisi-query or jisi-vote.")
     ] = "jisi-router",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the folds and the bootstrap.")] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
+    ] = 42,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -176,6 +176,8 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     check_target(request.bank, options)
     if request.save_answers is not None and not request.save_answers.parent.is_dir():
         raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
+    if request.save_answers is not None and request.save_answers.resolve() in map(Path.resolve, request.sources):
+        raise InputError(f"--save-answers would replace the source {request.save_answers}; name another file")
     return options
 
 

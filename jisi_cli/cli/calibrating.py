@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import read_manifest, write_manifest
 from jisi_cli.cli.contestants import make_context
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.progress import counted
 from jisi_cli.cli.session import Session
-from jisi_cli.errors import InputError
+from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.calibration import Calibration, calibrate
 from jisi_cli.evaluation.test_set import from_bank
 
@@ -25,6 +25,7 @@ def run_calibration(session: Session, method: str, *, seed: int, dry_run: bool, 
 
     Raises:
         InputError: The method cannot be scored by a replay.
+        BankError: The bank was changed while it was calibrated, or is being built.
     """
     if method not in _METHODS:
         raise InputError(f"--method must be one of {', '.join(_METHODS)}: a replay can score these, not {method!r}")
@@ -34,7 +35,7 @@ def run_calibration(session: Session, method: str, *, seed: int, dry_run: bool, 
         found = asyncio.run(calibrate(method, context, train, seed=seed, on_progress=on_progress))
     written = found.real and bool(found.changes()) and not dry_run
     if written:
-        _write(session.bank.path, found)
+        _write(session.bank, found)
     return {
         "bank": str(session.bank.path),
         "method": method,
@@ -69,7 +70,14 @@ def show_calibration(data: dict[str, Any], out: Output) -> None:
         out.note("the gain is not distinguishable from none, so nothing was written")
 
 
-def _write(path: Path, found: Calibration) -> None:
-    with exclusive(path):
-        manifest = read_manifest(path)
-        write_manifest(path, replace(manifest, hyperparameters=found.changes()))
+def _write(bank: Bank, found: Calibration) -> None:
+    """Write what was found into the bank that it was found on.
+
+    Raises:
+        BankError: The bank is another by now, or is being built.
+    """
+    with exclusive(bank.path):
+        manifest = read_manifest(bank.path)
+        if manifest != bank.manifest:
+            raise BankError(f"{bank.path} has changed meanwhile, so nothing was written; calibrate it again")
+        write_manifest(bank.path, replace(manifest, hyperparameters=found.changes()))

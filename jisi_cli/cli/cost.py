@@ -40,14 +40,18 @@ def cost(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Forget it all: erase the ledger and what is cached; asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --erase: do not ask.")] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Add up past calls: tokens, dollars paid, and what cached calls would have cost.
 
-    Without a FILE this is the ledger, which holds every call of ask, route, eval and bank build. With files
-    of `eval --out` it is what each method made of the test questions (by method, unless --by says otherwise);
-    what the judge and the embedder cost stands in the ledger alone.
+    Without a FILE this is the ledger, which holds every call of ask, route, eval, bank build and bank grade. With
+    files of `eval --out` it is what each method made of the test questions (by method, unless --by says
+    otherwise); what the judge and the embedder cost stands in the ledger alone.
 
     A price that nobody knows is unknown, never $0. Days are in UTC.
 
@@ -57,8 +61,23 @@ def cost(
     bare question's prompt and of our final answer (in the ledger, which does not know the winner of a routed
     question, the mean of the responses). saving = 1 - ours / MODEL's.
 
+    --erase empties the ledger, the cached answers and vectors, and what methods learned, for good: an answer
+    that was paid for is paid for again. Banks and files that you named stay. Others may be at work meanwhile.
+
     Example: jisi cost --by command,model --since 2026-01-01
     """
+    out = Output(quiet=quiet, verbose=verbose)
+    if erase or yes:
+        from jisi_cli.cli.erasing import require_alone, run_erasing
+
+        require_alone(
+            erase=erase,
+            RUN=sources,
+            **{"--by": by, "--run": run, "--since": since, "--until": until},
+            **{"--against": against, "--bank": bank, "--prices": prices, "--csv": as_csv},
+        )
+        run_erasing(out, asks=not yes, as_json=as_json)
+        return
     from jisi_cli.cli.costing import CostRequest, run_cost
 
     request = CostRequest(
@@ -74,4 +93,4 @@ def cost(
         as_json=as_json,
         as_csv=as_csv,
     )
-    run_cost(request, Output(quiet=quiet, verbose=verbose))
+    run_cost(request, out)

@@ -100,7 +100,7 @@ def show_bill(bill: Bill, out: Output) -> None:
 
 
 def _show_totals(summary: Summary, out: Output) -> None:
-    columns = [Column(name) for name in summary.by]
+    columns = [Column(name, names=True) for name in summary.by]
     titles = ("calls", "cached", "failed", "prompt", "completion", "paid", "cached would cost")
     columns += [Column(title, right=True) for title in titles] + [Column("price from")]
     rows = [[*(value or _NOTHING for value in group.key), *_cells(group.totals)] for group in summary.groups]
@@ -110,12 +110,14 @@ def _show_totals(summary: Summary, out: Output) -> None:
 
 
 def _amounts(groups: Sequence[Totals], rows: int) -> Picture | None:
-    """Return what was paid as bars, or else what the cached calls would cost; None where there is but one group."""
+    """Return what was paid as bars, or else what the cached calls would cost; None without two to compare."""
     if len(groups) < 2:
         return None
     title, values = "paid", [totals.known_cost_usd for totals in groups]
     if not any(values):
         title, values = "would cost", [totals.cached_list_cost_usd for totals in groups]
+    if not any(values):
+        return None
     # The total has no bar: beside it every other would be short.
     padded: list[float | None] = [*values, *[None] * (rows - len(values))]
     return Picture(title, lambda width: bars(padded, width))
@@ -172,7 +174,7 @@ def _explain_totals(bill: Bill, out: Output) -> None:
 
 
 def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:
-    columns = [Column(name) for name in comparison.by] or [Column("")]
+    columns = [Column(name, names=True) for name in comparison.by] or [Column("")]
     titles = ("questions", "this work", comparison.reference, "saving")
     columns += [Column(title, right=True) for title in titles]
     shown = [(key, comparison.groups[key]) for key in keys if key in comparison.groups]

@@ -82,6 +82,9 @@ def _of_files(files: Sequence[Path], runs: Sequence[str], request: CostRequest, 
     if request.since or request.until:
         raise InputError("a result file has no dates; leave out --since and --until")
     results = {str(path): list(read_results(path)) for path in files}
+    for name, lines in results.items():
+        if not lines:
+            out.note(f"{name}: holds no results; write some with `jisi eval --out`")
     unbilled = Counter(result.method for lines in results.values() for result in lines if result.bill is None)
     for method, number in unbilled.items():
         out.note(f"{method}: {count(number, 'question')} without calls (a bound, or live calls are needed); left out")

@@ -24,17 +24,19 @@ _SMALLEST, _LARGEST = 12, 40
 def draw_table(
     console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], picture: Picture | None = None
 ) -> None:
-    """Print a table; every part of it begins with the first column, and the last ends with the picture."""
-    parts = list(_parts(columns, rows, console.width))
+    """Print a table; every part of it begins with what names the rows, and the last ends with the picture."""
+    heads = _heads(columns, rows, console.width)
+    parts = list(_parts(columns, rows, console.width, heads))
     if picture is not None and _room(columns, rows, parts[-1], console.width, picture) < _SMALLEST:
         # Under the table then, beside what names the rows.
-        parts.append([next((place for place, column in enumerate(columns) if not column.right), 0)])
+        text = next((place for place, column in enumerate(columns) if not column.right), 0)
+        parts.append(heads if text in heads else [text])
     for places in parts:
         part_columns, part = [columns[place] for place in places], [[row[place] for place in places] for row in rows]
         room = _room(columns, rows, places, console.width, picture) if picture is not None else 0
         if picture is not None and places is parts[-1] and room >= _SMALLEST:
             part_columns, part = _with_picture(part_columns, part, picture, min(room, _LARGEST))
-        if len(part_columns) > 1 or len(parts) == 1:
+        if len(part_columns) > len(heads) or len(parts) == 1:
             console.print(_table(part_columns, part, console.width))
 
 
@@ -55,16 +57,32 @@ def _with_picture(
     return [*columns, column], [[*row, cell] for row, cell in zip(rows, drawn, strict=True)]
 
 
-def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
-    """Yield the columns of each part, as many as fit with their numbers whole."""
+def _least(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return how narrow each column may get: text may be shortened or folded as long as it can still be read."""
     longest = _longest(columns, rows)
-    # Text may be shortened or folded, down to something that can still be read.
-    least = [size if column.right else min(size, _READABLE) for column, size in zip(columns, longest, strict=True)]
-    places, used = [0], _EDGES + least[0]
-    for place in range(1, len(columns)):
-        if len(places) > 1 and used + _GAP + least[place] > width:
+    return [size if column.right else min(size, _READABLE) for column, size in zip(columns, longest, strict=True)]
+
+
+def _heads(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the columns before every part: those that name the rows, if every other fits beside them."""
+    heads, least = [place for place, column in enumerate(columns) if column.names] or [0], _least(columns, rows)
+    widest = max(least[len(heads) :], default=0)
+    while len(heads) > 1 and _EDGES + sum(least[place] + _GAP for place in heads) + widest > width:
+        heads.pop()
+    return heads
+
+
+def _parts(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, heads: Sequence[int]
+) -> Iterator[list[int]]:
+    """Yield the columns of each part, as many as fit with their numbers whole."""
+    least = _least(columns, rows)
+    room = _EDGES + sum(least[place] for place in heads) + _GAP * (len(heads) - 1)
+    places, used = list(heads), room
+    for place in range(len(heads), len(columns)):
+        if len(places) > len(heads) and used + _GAP + least[place] > width:
             yield places
-            places, used = [0], _EDGES + least[0]
+            places, used = list(heads), room
         places.append(place)
         used += _GAP + least[place]
     yield places
@@ -82,7 +100,9 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
     texts = [place for place, column in enumerate(columns) if not column.right]
     excess = sum(widths) + _GAP * (len(widths) - 1) + _EDGES - width
     while excess > 0 and texts:
-        widest = max(texts, key=lambda place: widths[place])
+        # Names are the last to go: they are what a reader copies, and tells rows apart by.
+        others = [place for place in texts if place and not columns[place].names and widths[place] > _READABLE]
+        widest = max(others or texts, key=lambda place: widths[place])
         if widths[widest] <= 1:
             break
         widths[widest] -= 1

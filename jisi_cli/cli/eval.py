@@ -9,9 +9,11 @@ import typer
 
 from jisi_cli.cli.grading_options import grading_options
 from jisi_cli.cli.options import (
+    LARGEST_SEED,
     BankOption,
     ConcurrencyOption,
     ConfigOption,
+    DatasetsOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
@@ -23,6 +25,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.report import require_page
 from jisi_cli.errors import InputError
 from jisi_cli.grading.options import GradingOptions
 
@@ -56,9 +59,7 @@ def evaluate(
     ] = None,
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
     models: ModelsOption = None,
-    datasets: Annotated[
-        list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")
-    ] = None,
+    datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
     prices: Annotated[
         Path | None,
@@ -80,7 +81,10 @@ def evaluate(
         Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap and of random methods.")
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the bootstrap and of random methods."
+        ),
     ] = 42,
     fail_under: Annotated[
         str | None,
@@ -117,12 +121,18 @@ def evaluate(
 
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
+    if sweep:
+        _refuse_beside_sweep(
+            report=report,
+            out=out_file,
+            live=live,
+            fail_under=fail_under,
+            versus=versus,
+            datasets=datasets,
+            limit=limit,
+        )
     if report is not None:
-        from jisi_cli.reporting.charts import require_charts
-
-        if sweep:
-            raise InputError("--sweep compares settings, which a page does not show; leave out --report")
-        require_charts()
+        require_page(report, out_file)
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,
@@ -152,6 +162,18 @@ def evaluate(
         report=report,
     )
     run_eval(request, out)
+
+
+def _refuse_beside_sweep(**unheeded: object) -> None:
+    """Refuse options that a comparison of settings on train rows would pass over in silence.
+
+    Raises:
+        InputError: One was given.
+    """
+    for name, value in unheeded.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
 
 
 def _default_methods(live: bool) -> str:

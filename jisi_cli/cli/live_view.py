@@ -171,7 +171,8 @@ class TerminalView(AnswerView):
         from rich.text import Text
 
         lines = [Text("● thinking about who to ask…", style="dim")] if not self._lines else []
-        for (role, model), state in self._lines.items():
+        # A frame is drawn in a thread of its own, while calls come and go.
+        for (role, model), state in list(self._lines.items()):
             if isinstance(state, float):
                 seconds = time.perf_counter() - state
                 spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(seconds * 10) % 10]

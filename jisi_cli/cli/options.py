@@ -30,6 +30,7 @@ ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
 ]
+DatasetsOption = Annotated[list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
@@ -40,6 +41,9 @@ MaxCostOption = Annotated[
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]
+
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's older generators take, and with them scikit-learn's."""
 
 _ROUTING: dict[str, tuple[type, str]] = {
     "k": (int, "Candidates that are asked first"),

@@ -61,11 +61,13 @@ class Column:
         title: Its heading.
         right: Whether numbers are aligned at the right.
         shrink: Whether its text may be shortened where the terminal is narrow.
+        names: Whether it says what a row is about, as the first column does; such columns come first.
     """
 
     title: str
     right: bool = False
     shrink: bool = False
+    names: bool = False
 
 
 class Output:
@@ -163,6 +165,20 @@ class Output:
     def error(self, text: str) -> None:
         """Tell what stopped the command."""
         self._err(f"error: {text}", style="31")
+
+    def confirmed(self, question: str) -> bool | None:
+        """Ask a person; None where nobody can answer."""
+        if sys.stdin is None or not sys.stdin.isatty() or not self.stderr_is_terminal:
+            return None
+        sys.stderr.write(f"{one_line(question)} [y/N] ")
+        sys.stderr.flush()
+        answer = ""
+        try:
+            answer = sys.stdin.readline()
+        finally:
+            if not answer:  # Ctrl-C or Ctrl-D, which end no line
+                self._err_line("")
+        return answer.strip().lower() in ("y", "yes")
 
     def _json(self, value: object, indent: int | None) -> None:
         # JSON can spell every character in ASCII, so that none is lost where stdout has only few.

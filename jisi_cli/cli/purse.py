@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from jisi_cli.llm.live import Run
 
 _ENDPOINT = "litellm:"
+_LARGEST = sys.float_info.max
+"""A whole number in a pool file may be larger than any that is reckoned with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,6 @@ def amount(value: object, what: str) -> float:
     Raises:
         InputError: It is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
         raise InputError(f"{what} must be a number from 0, not {value!r}")
     return float(value)

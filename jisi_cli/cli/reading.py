@@ -39,9 +39,11 @@ def read_lines(source: Path) -> list[bytes]:
     """Return the lines of a file, or of standard input for `-`.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or standard input is closed.
     """
     if str(source) == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed; pipe questions in, or name a file of them")
         return sys.stdin.buffer.readlines()
     try:
         return source.read_bytes().splitlines()

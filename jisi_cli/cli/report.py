@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.options import QuietOption
+from jisi_cli.cli.options import LARGEST_SEED, QuietOption
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
@@ -26,16 +26,16 @@ def report(
             "--bank", metavar="PATH", help="The bank they were made on: the page has its questions and answers."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the bootstrap.")] = 42,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the bootstrap.")
+    ] = 42,
     quiet: QuietOption = False,
 ) -> None:
     """Write one page that shows who wins, by how much, at what price and where.
 
     Example: jisi report results.jsonl -o report.html
     """
-    from jisi_cli.reporting.charts import require_charts
-
-    require_charts()
+    require_page(out_file, results)
     import hashlib
 
     import numpy as np
@@ -119,6 +119,27 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
     # A page is passed on, and a command that grades may have a key in it.
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
+
+
+def require_page(path: Path, results: Path | None = None) -> None:
+    """Refuse a page that could not be drawn or written, before anything is paid for it.
+
+    Args:
+        path: Where the page is to be written.
+        results: The file of results that it shows, which it must not replace.
+
+    Raises:
+        InputError: What draws is not installed, or there is no place of that name.
+    """
+    from jisi_cli.reporting.charts import require_charts
+
+    require_charts()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    if results is not None and path.resolve() == results.resolve():
+        raise InputError(f"{path}: the page would replace the results; name another file")
 
 
 def write_page(path: Path, page: str, out: Output) -> None:

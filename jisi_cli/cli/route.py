@@ -21,6 +21,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.report import require_page
 from jisi_cli.errors import InputError
 
 
@@ -33,7 +34,12 @@ def route(
     config: ConfigOption = None,
     models: ModelsOption = None,
     source: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="Route every question of a JSONL file; `-` is stdin.")
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="Route every question of a JSONL file, one JSON document a line; `-` is stdin.",
+        ),
     ] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
@@ -63,11 +69,9 @@ def route(
     from jisi_cli.cli.session import PoolUse, Session
 
     if html is not None:
-        from jisi_cli.reporting.charts import require_charts
-
         if source is not None:
             raise InputError("--html draws one decision; leave out --input")
-        require_charts()
+        require_page(html)
     out = Output(quiet=quiet, verbose=verbose)
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")

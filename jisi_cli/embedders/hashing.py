@@ -74,7 +74,7 @@ class HashingEncoder:
     def _vectorizers(self) -> tuple[Any, Any]:
         try:
             from sklearn.feature_extraction.text import HashingVectorizer
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise InputError("the hashing embedder needs scikit-learn: pip install 'jisi[hashing]'") from error
         width, raw = self._dimension, None
         # scikit-learn's own pattern leaves out words of one letter, and with them most of arithmetic.

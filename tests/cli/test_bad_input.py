@@ -19,6 +19,7 @@ from tests.cli.commands import (
     finish,
     interrupt,
     jisi,
+    on_a_terminal,
     pool_file,
     recorded_answers,
     says_one_error,
@@ -42,6 +43,16 @@ def edit_manifest(bank: Path, change: Callable[[dict[str, Any]], object]) -> Non
     data = json.loads((bank / "bank.json").read_text())
     change(data)
     (bank / "bank.json").write_text(json.dumps(data))
+
+
+@pytest.fixture(scope="module")
+def bank_to_compare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank with test rows."""
+    folder = tmp_path_factory.mktemp("compared")
+    source = write_lines(folder / "answers.jsonl", recorded_answers())
+    command = ("bank", "build", source, "-o", folder / "bank", "--embedder", "hashing:64", "--split", "0.7")
+    assert jisi(*command).exit_code == 0
+    return folder / "bank"
 
 
 COMMANDS = [("ask", QUESTION), ("route", QUESTION), ("bank", "inspect")]
@@ -361,6 +372,9 @@ def test_streams_that_the_shell_closed_harm_nothing(small_bank: Path) -> None:
     run = finish(start(*route, preexec_fn=lambda: os.close(1)))
     assert run.exit_code == 0
     assert run.stderr.startswith("support set: 12 questions")
+    for words in (("route", "--input", "-"), ("eval", "-")):
+        run = finish(start(*words, "--bank", small_bank, stdin=None, preexec_fn=lambda: os.close(0)))
+        says_one_error(run, 2, "standard input is closed")
 
 
 @pytest.mark.parametrize(
@@ -464,6 +478,33 @@ def test_answers_that_cannot_be_saved_are_an_error_before_anything_is_paid(
     assert loopback.count() == 0
 
 
+def test_no_file_that_is_written_replaces_what_it_is_made_of(bank_to_compare: Path, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "answers.jsonl", recorded_answers())
+    results = tmp_path / "results.jsonl"
+    assert jisi("eval", bank_to_compare, "--method", "best-single", "--out", results).exit_code == 0
+    for made, words in (
+        (source, ("bank", "build", source, "-o", tmp_path / "bank", "--save-answers", tmp_path / "." / source.name)),
+        (results, ("report", results, "-o", results)),
+        (results, ("eval", bank_to_compare, "--method", "best-single", "--out", results, "--report", results)),
+    ):
+        before = made.read_bytes()
+        says_one_error(jisi(*words), 2, "would replace", str(made))
+        assert made.read_bytes() == before
+
+
+def test_a_failed_answer_can_only_be_asked_again_where_a_bank_holds_it(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "answers.jsonl", recorded_answers())
+    run = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64", "--retry-failed")
+    says_one_error(run, 2, "--retry-failed", "--call --append")
+
+
+@pytest.mark.parametrize("key", ["max_cost", "timeout", "concurrency", "max_retries"])
+def test_a_limit_that_no_number_of_the_machine_holds_is_refused(small_bank: Path, pool: Path, key: str) -> None:
+    text = pool.read_text().replace("max_retries = 0", f"{key} = 1{'0' * 400}")
+    pool.write_text(text)
+    says_one_error(jisi("ask", QUESTION, "--bank", small_bank, "--config", pool), 2, f"[budget] {key}")
+
+
 def test_a_model_that_sends_half_a_character_does_no_harm(small_bank: Path, pool: Path, loopback: Loopback) -> None:
     loopback.script("ada", text="odd \ud83d end")
     for words in (("--mode", "route"), ("--mode", "aggregate", "--no-cache"), ("--json",), ("--stream", "--no-cache")):
@@ -482,6 +523,13 @@ def test_an_answer_beyond_the_terminals_character_set_is_written_all_the_same(
     run = finish(start(*ask, env=ascii_only))
     assert (run.exit_code, run.stdout, run.errors) == (0, "na?ve ?\n", [])
     assert finish(start(*ask, "--json", env=ascii_only)).json["answer"] == "na\u00efve \U0001f600"
+
+
+def test_a_table_on_a_terminal_of_few_characters_is_drawn_all_the_same(small_bank: Path) -> None:
+    words = ("route", QUESTION, "--bank", small_bank, "--explain")
+    shown = on_a_terminal("-m", "jisi_cli", *words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert "What is 2 plus 5" in shown
+    assert "?|" in shown.replace(" ", "")  # an ellipsis, where the terminal has none
 
 
 def test_a_bank_may_lie_in_a_folder_of_any_name(tmp_path: Path, pool: Path) -> None:

@@ -337,6 +337,13 @@ def test_the_table_of_the_paper_by_method_and_dataset(small_bank: Path, tmp_path
     assert [line.split()[:2] for line in comparison.splitlines()[1:-1]] == order
 
 
+def test_a_file_without_results_is_an_empty_bill_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").touch()
+    run = jisi("cost", tmp_path / "r.jsonl")
+    assert (run.exit_code, run.stdout) == (0, "")
+    assert "holds no results" in run.stderr
+
+
 def test_a_result_file_is_not_the_ledger(small_bank: Path, tmp_path: Path, ledger: None) -> None:
     test, results = write_lines(tmp_path / "test.jsonl", recorded_answers()), tmp_path / "r.jsonl"
     assert jisi("eval", test, "--bank", small_bank, "-m", "model:ada,oracle", "--out", results).exit_code == 0

@@ -538,6 +538,10 @@ def refusals(bank: Path) -> dict[str, tuple[list[str | Path], int, str]]:
         "no such setting": (["eval", bank, "--k", "0"], 2, "k must be"),
         "weights": (["eval", bank, "--sigma", "0.9"], 2, "must be 1"),
         "two experiments": (["eval", bank, "--ablate", "--sweep", "gamma=0.9"], 2, "one of them"),
+        "a sweep and a threshold": (["eval", bank, "--sweep", "gamma=0.9", "--fail-under", "90"], 2, "no --fail-under"),
+        "a sweep and a file": (["eval", bank, "--sweep", "gamma=0.9", "--out", "r.jsonl"], 2, "no --out"),
+        "a sweep and calls": (["eval", bank, "--sweep", "gamma=0.9", "--live"], 2, "no --live"),
+        "no place for the page": (["eval", bank, "--report", "nowhere/r.html"], 2, "there is no folder nowhere"),
         "no prices": (["eval", bank, "--prices", "nowhere.json"], 2, "nowhere.json"),
         "nowhere to write": (["eval", bank, "--out", "nowhere/r.jsonl"], 2, "nowhere/r.jsonl"),
     }
@@ -552,7 +556,10 @@ def test_what_cannot_be_done_is_one_line_with_a_remedy(
     says_one_error(jisi(*command), exit_code, words)
 
 
-@pytest.mark.parametrize("arguments", [("--seed", "-1"), ("--limit", "0"), ("--concurrency", "0"), ("--limit", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seed", "-1"), ("--seed", "4294967296"), ("--limit", "0"), ("--concurrency", "0"), ("--limit", "x")],
+)
 def test_options_out_of_bounds_are_usage_errors(bank: Path, arguments: tuple[str, str]) -> None:
     run = jisi("eval", bank, *arguments)
     assert run.exit_code == 2

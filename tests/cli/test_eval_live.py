@@ -150,6 +150,17 @@ def test_a_grader_that_does_not_exist_is_told_before_anything_is_paid(
     assert loopback.count() == 0
 
 
+def test_a_page_that_has_no_place_is_told_before_anything_is_paid(
+    bank: Path, pool: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    for place, words in ((tmp_path / "none" / "r.html", "there is no folder"), (tmp_path, "is a folder")):
+        run = live(bank, pool, "--report", place, stdin=lines(questions(2)))
+        says_one_error(run, 2, str(place), words)
+        page = ("--html", place, "--bank", bank, "--config", pool)
+        says_one_error(jisi("route", "What is 1?", "--probe", *page), 2, str(place), words)
+    assert loopback.count() == 0
+
+
 def test_a_budget_stops_the_run_with_5_and_more_money_goes_on(
     bank: Path, pool: Path, loopback: Loopback, tmp_path: Path
 ) -> None:

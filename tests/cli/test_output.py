@@ -201,3 +201,32 @@ def test_a_closed_stderr_does_not_fail_a_finished_command(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout == b"done\n"
+
+
+BILL = """
+from jisi_cli.cli.output import Column, Output
+columns = [Column(name, names=True) for name in ("model", "role")]
+columns += [Column("a-long-heading", right=True), Column("another-heading", right=True)]
+Output().table(columns, [["ada", "probe", "1", "2"], ["ada", "aggregator", "3", "4"]])
+"""
+
+
+def test_every_part_of_a_table_tells_its_rows_apart() -> None:
+    shown = on_a_terminal("-c", BILL, NO_COLOR="1")
+    rows = [line.split() for line in shown.splitlines() if line.strip().startswith("ada")]
+    assert rows == [
+        ["ada", "probe", "1"],
+        ["ada", "aggregator", "3"],
+        ["ada", "probe", "2"],
+        ["ada", "aggregator", "4"],
+    ]
+
+
+NAMES = """
+from jisi_cli.cli.output import Column, Output
+Output().table([Column("method"), Column("what")], [["a-name-of-eighteen", "words " * 20]])
+"""
+
+
+def test_names_are_narrowed_last() -> None:
+    assert "a-name-of-eighteen" in on_a_terminal("-c", NAMES)

@@ -1,0 +1,101 @@
+"""`jisi bank calibrate`: what it tells, and that it writes only what is really gained."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.manifest import read_manifest, write_manifest
+from jisi_cli.evaluation.calibration import Calibration
+from jisi_cli.evaluation.statistics import Difference
+from jisi_cli.hyperparameters import Hyperparameters
+from tests.cli.commands import Run, jisi, says_one_error, write_lines
+
+TOPICS = ("acid", "bolt", "corn")
+GENERALIST = "ada"
+GAIN = Difference("paper settings", 0.1, 0.05, 0.15, wins=20, ties=70, losses=0, questions=90)
+
+
+def answers(seed: int = 3) -> list[dict[str, Any]]:
+    """Return questions on three topics of thirty each, of which each has a specialist, and ada knows a half of all.
+
+    The paper's fifty neighbours reach beyond a topic, where ada is the best; twenty-five do not.
+    """
+    chance = random.Random(seed)
+    lines = []
+    for place, topic in enumerate(TOPICS):
+        for number in range(30):
+            right = {f"on-{other}": float(other == topic) for other in TOPICS}
+            right[GENERALIST] = float(chance.random() < 0.5)
+            lines.append(
+                {
+                    "dataset": "topics",
+                    "index": 30 * place + number,
+                    "query": f"tell me how much {topic} is there in case {number}",
+                    "records": right,
+                    "raw_output": {model: "some" for model in right},
+                }
+            )
+    return lines
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    source = write_lines(tmp_path / "answers.jsonl", answers())
+    assert jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:256").exit_code == 0
+    return tmp_path / "bank"
+
+
+def calibrate(bank: Path, *words: str) -> Run:
+    return jisi("bank", "calibrate", bank, "-m", "jisi-query", *words)
+
+
+def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
+    found = calibrate(bank, "--json").json
+    assert found["written"]
+    assert found["changes"] == {"n_base": 25}
+    assert 0 < found["gain"]["low"] <= found["gain"]["average"] <= found["gain"]["high"]
+    assert found["average"] > found["paper_average"]
+    assert Bank(bank).hyperparameters().n_base == 25
+    assert jisi("bank", "inspect", bank, "--json").json["hyperparameters"]["n_base"] == 25
+
+
+def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def changed(*arguments: Any, **settings: Any) -> Any:
+        write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
+        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 0.5, GAIN, 1, 1.0)
+
+    monkeypatch.setattr("jisi_cli.cli.calibrating.calibrate", changed)
+    says_one_error(calibrate(bank), 3, "has changed meanwhile")
+    assert read_manifest(bank).hyperparameters == {"k": 2}
+
+
+def test_a_dry_run_tells_the_gain_and_writes_nothing(bank: Path) -> None:
+    before = (bank / "bank.json").read_bytes()
+    run = calibrate(bank, "--dry-run")
+    assert run.exit_code == 0
+    assert "jisi-query: n_base=25" in run.stdout
+    assert "gain on rows that the choice never saw: +" in run.stdout
+    assert run.stderr.endswith("nothing was written\n")
+    assert (bank / "bank.json").read_bytes() == before
+
+
+def test_a_gain_that_may_be_none_is_not_written(small_bank: Path) -> None:
+    before = (small_bank / "bank.json").read_bytes()
+    run = calibrate(small_bank)
+    assert run.exit_code == 0
+    assert "not distinguishable from none" in run.stderr
+    assert (small_bank / "bank.json").read_bytes() == before
+
+
+def test_a_method_that_a_replay_cannot_score_and_a_seed_out_of_bounds_are_refused(small_bank: Path) -> None:
+    says_one_error(jisi("bank", "calibrate", small_bank, "-m", "jisi"), 2, "--method must be one of jisi-router")
+    for seed in ("-1", "4294967296"):
+        run = calibrate(small_bank, "--seed", seed)
+        assert run.exit_code == 2
+        assert "--seed" in run.stderr

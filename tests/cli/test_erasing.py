@@ -1,0 +1,165 @@
+"""`jisi cost --erase`: what it erases, what it leaves, whom it asks, and that others go on meanwhile."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jisi_cli import paths
+from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.llm.json_disk import JsonCache, open_cache
+from tests.cli.commands import ROOT, Run, jisi, says_one_error
+from tests.cli.test_cost import ASK
+
+SECRET = "a-question-nobody-may-read"
+PLACES = ["cached answers", "cached vectors", "calls of the ledger", "trained methods"]
+
+
+def warn(message: str) -> None:
+    raise AssertionError(message)
+
+
+def cache(name: str) -> JsonCache:
+    return open_cache(paths.cache_folder() / name, warn=warn)
+
+
+@pytest.fixture
+def answers() -> Iterator[JsonCache]:
+    """Something in every place, and the cache of answers still open."""
+    open_one = cache("answers")
+    for number in range(50):
+        open_one.set(f"{SECRET}-{number}", {"text": SECRET * 100})
+    vectors = cache("vectors")
+    vectors.set(SECRET, "AAAA")
+    vectors.close()
+    ledger = Ledger(ledger_path(), warn=warn)
+    ledger.append(ASK)
+    ledger.append(ASK)
+    ledger.close()
+    trained = paths.cache_folder() / "trained"
+    trained.mkdir()
+    (trained / f"{SECRET}.npz").write_bytes(b"numbers")
+    yield open_one
+    open_one.close()
+
+
+def left_of(words: str) -> list[Path]:
+    """Return the files of jisi's folders that have words in them, or in their names."""
+    files = [file for folder in (paths.cache_folder(), paths.data_folder()) for file in folder.rglob("*")]
+    return [file for file in files if words in file.name or (file.is_file() and words.encode() in file.read_bytes())]
+
+
+def test_all_of_it_is_erased_and_told(answers: JsonCache) -> None:
+    assert left_of(SECRET)
+    run = jisi("cost", "--erase", "--yes", "--json")
+    assert run.exit_code == 0, run
+    assert [(found["what"], found["entries"]) for found in run.json["erased"]] == list(
+        zip(PLACES, (50, 1, 2, 1), strict=True)
+    )
+    assert run.json["bytes_freed"] > 0
+    assert run.stderr.startswith(
+        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods"
+    )
+    assert left_of(SECRET) == left_of("aaaa1111") == []
+    again = jisi("cost", "--erase", "-y")
+    assert (again.exit_code, again.stderr) == (0, "nothing was kept\n")
+    assert "no call was made yet" in jisi("cost").stderr
+
+
+def test_whoever_has_it_open_goes_on(answers: JsonCache) -> None:
+    ledger = Ledger(ledger_path(), warn=warn)
+    ledger.append(ASK)
+    assert jisi("cost", "--erase", "--yes").exit_code == 0
+    assert answers.get(f"{SECRET}-1") is None
+    answers.set("new", {"text": "kept"})
+    ledger.append(ASK)
+    ledger.close()
+    assert len(list(Ledger(ledger_path(), warn=warn).rows())) == 1
+    other = cache("answers")
+    assert other.get("new") == {"text": "kept"}
+    other.close()
+
+
+def test_what_another_process_still_reads_is_told(answers: JsonCache) -> None:
+    reader = sqlite3.connect(paths.cache_folder() / "answers" / "cache.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM Cache").fetchone()
+    says_one_error(jisi("cost", "--erase", "--yes"), 1, "still reads", "run this again")
+    reader.close()
+    assert jisi("cost", "--erase", "--yes").exit_code == 0
+    assert left_of(SECRET) == []
+
+
+def test_nothing_is_made_where_nothing_was() -> None:
+    assert jisi("cost", "--erase").stderr == "nothing was kept\n"
+    assert not paths.cache_folder().exists() and not paths.data_folder().exists()
+
+
+def test_where_nobody_can_answer_nothing_is_erased_without_yes(answers: JsonCache) -> None:
+    says_one_error(jisi("cost", "--erase"), 2, "--yes")
+    assert answers.get(f"{SECRET}-1") is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--yes",),
+        ("--erase", "--by", "model"),
+        ("--erase", "last"),
+        ("--erase", "--csv"),
+        ("-y", "--since", "2026-01-01"),
+    ],
+)
+def test_options_about_a_bill_are_refused_beside_it(answers: JsonCache, words: tuple[str, ...]) -> None:
+    says_one_error(jisi("cost", *words), 2, "leave")
+    assert answers.get(f"{SECRET}-1") is not None
+
+
+def test_a_database_that_is_none_or_lies_elsewhere_is_left(tmp_path: Path) -> None:
+    ledger_path().parent.mkdir(parents=True)
+    ledger_path().write_bytes(b"no database at all, but long enough to be looked at" * 10)
+    says_one_error(jisi("cost", "--erase", "-y"), 1, str(ledger_path()), "delete")
+    ledger_path().unlink()
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    sqlite3.connect(elsewhere).close()
+    elsewhere.write_bytes(b"")
+    ledger_path().symlink_to(elsewhere)
+    says_one_error(jisi("cost", "--erase", "-y"), 1, "is a link to somewhere else")
+
+
+def on_a_terminal(answer: bytes | None) -> Run:
+    """Run it with a person at stdin and stderr, who types an answer, or presses Ctrl-C."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "jisi_cli", "cost", "--erase"]
+    env = os.environ | {"TERM": "xterm"}
+    process = subprocess.Popen(command, stdin=slave, stdout=subprocess.PIPE, stderr=slave, cwd=ROOT, env=env)
+    os.close(slave)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(master, 4096)
+    if answer is None:
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(master, answer)
+    out, _ = process.communicate(timeout=60)
+    shown += os.read(master, 4096)
+    os.close(master)
+    return Run(process.returncode, out.decode(), shown.decode())
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [(b"y\n", 0), (b"\n", 1), (b"\x04", 1), (None, 130)])
+def test_a_person_is_asked_and_only_yes_erases(answers: JsonCache, answer: bytes | None, exit_code: int) -> None:
+    run = on_a_terminal(answer)
+    assert "Erase 50 cached answers, 1 cached vectors" in run.stderr
+    assert "paid for again" in run.stderr
+    assert run.exit_code == exit_code, run
+    assert (answers.get(f"{SECRET}-1") is None) == (exit_code == 0)
+    assert "Traceback" not in run.stderr
