@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import BankError
-from tests.bank.making import WIDTH, build, everything, records
+from tests.bank.making import WIDTH, build, everything, record, records
 
 SHORT_OF_MEMORY = """
 import resource, sys
@@ -23,7 +24,7 @@ import pyarrow.parquet
 from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import JisiError
 banks = [Bank(Path(name)) for name in sys.argv[1:]]
-size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (4 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (size, size))
 for bank in banks:
     try:
@@ -52,7 +53,8 @@ for read in (lambda: Bank(bank.path), lambda: bank.questions, lambda: inspect_ba
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory a process has")
 def test_want_of_memory_is_not_told_as_a_broken_bank(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    build(whole, records(4))
+    # Larger than the room that is left, however well it is compressed.
+    build(whole, [record(0, query=random.Random(0).randbytes(8 << 20).hex())])
     shutil.copytree(whole, cut)
     with (cut / "queries.parquet").open("r+b") as file:
         file.truncate(100)
