@@ -216,6 +216,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    _at_work = False
     disable_nagle_algorithm = True
     server: _Server
 
@@ -235,9 +236,15 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
         number, script = self.server.loopback.receive(request)
+        self._at_work = True
         try:
             self._answer(request, script, number)
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._at_work:
+            self._at_work = False
             self.server.loopback.left()
 
     def _answer(self, request: Request, script: Script | None, number: int) -> None:
@@ -357,6 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(body).encode(), "application/json")
 
     def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+        # Before the client knows of it and asks the next.
+        self._leave()
         self._head(status, kind, {"Content-Length": str(len(data)), **(headers or {})}, data)
 
     def _head(self, status: int, kind: str, headers: Mapping[str, str], data: bytes = b"") -> None:

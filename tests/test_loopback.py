@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,14 +15,14 @@ from tests.loopback import Fault, Loopback, Script, journal_count
 
 def post(url: str, body: dict[str, object]) -> dict[str, object]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
 
 
 def test_it_lists_its_models() -> None:
     with (
         Loopback({"a": Script(), "b": Script()}) as server,
-        urllib.request.urlopen(f"{server.api_base}/models", timeout=10) as response,
+        urllib.request.urlopen(f"{server.api_base}/models", timeout=60) as response,
     ):
         assert [model["id"] for model in json.load(response)["data"]] == ["a", "b"]
 
@@ -71,6 +72,7 @@ def test_as_a_process_it_keeps_a_journal_of_what_came_and_what_was_answered(tmp_
         # The line is written when the answer has been sent, which is a moment before it arrives.
         while journal_count(journal, "answered") == 0:
             assert process.poll() is None
+            time.sleep(0.01)
         process.kill()
     assert answer["choices"][0]["message"]["content"] == "a answers"
     assert journal_count(journal, "received", "a") == 2

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +72,7 @@ def owner(loopback: Loopback) -> Iterator[subprocess.Popen[str]]:
     process = start("tests.llm.asking_process", loopback.api_base, "1")
     while loopback.count() < 1:
         assert process.poll() is None
+        time.sleep(0.01)
     yield process
     process.kill()
     process.communicate()
@@ -130,6 +132,7 @@ def test_ctrl_c_ends_the_calls_without_a_word_from_the_libraries(loopback: Loopb
     process = start("tests.llm.asking_process", loopback.api_base, "8", streamed)
     while loopback.count() < CONCURRENCY:
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert out == ""
