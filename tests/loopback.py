@@ -90,6 +90,7 @@ class Script:
         every_fault: What happens then.
         fails: Says of the messages of a call what it meets; None for a call that goes well.
         piece_delay: Seconds between the pieces of a stream.
+        together: An answer waits until so many requests have been worked on at one time.
         width: Components of an embedding.
     """
 
@@ -103,6 +104,7 @@ class Script:
     every_fault: Fault = Fault("status", status=500)
     fails: Callable[[list[dict[str, Any]]], Fault | None] | None = None
     piece_delay: float = 0.0
+    together: int = 0
     width: int = 8
 
 
@@ -121,6 +123,13 @@ class Loopback:
     """The running server; a context manager.
 
     A model that no script names gets a 404, unless there is a script for `*`.
+
+    Attributes:
+        requests: What came, in that order.
+        complete: Those of them whose whole answer was sent.
+        most_at_once: How many were worked on at one time, at most.
+        hold_after: What comes after so many requests gets no answer, so that a client cannot end before it is
+            killed; None for no limit.
     """
 
     def __init__(
@@ -128,7 +137,9 @@ class Loopback:
     ) -> None:
         self.scripts: dict[str, Script] = dict(models or {})
         self.requests: list[Request] = []
+        self.complete: list[Request] = []
         self.most_at_once = 0
+        self.hold_after: int | None = None
         self.stopping = threading.Event()
         self._journal = journal
         self._calls: Counter[str] = Counter()
@@ -180,6 +191,10 @@ class Loopback:
             self._write("received", request)
         return number, self.scripts.get(request.model, self.scripts.get("*"))
 
+    def place(self, request: Request) -> int:
+        """Return how many requests came before this one."""
+        return next(place for place, other in enumerate(self.requests) if other is request)
+
     def left(self) -> None:
         """Note that a request is no longer worked on, however it ended."""
         with self._lock:
@@ -188,6 +203,7 @@ class Loopback:
     def answered(self, request: Request) -> None:
         """Note that the whole answer was sent."""
         with self._lock:
+            self.complete.append(request)
             self._write("answered", request)
 
     def _write(self, event: str, request: Request) -> None:
@@ -251,6 +267,12 @@ class _Handler(BaseHTTPRequestHandler):
         if script is None:
             self._error(404, f"the model `{request.model}` does not exist")
             return
+        loopback = self.server.loopback
+        if loopback.hold_after is not None and loopback.place(request) >= loopback.hold_after:
+            self._wait(None)
+        while loopback.most_at_once < script.together:
+            if self._wait(0.01):
+                return
         if self._wait(script.delay):
             return
         fault = _fault(request, script, number)

@@ -372,6 +372,7 @@ def test_a_build_that_is_killed_has_booked_whole_rows_and_the_next_goes_on(tmp_p
     command = ["bank", "build", source, "--call", "-o", tmp_path / "bank", "--config", pool]
     command += ["--embedder", "hashing:64", "--concurrency", "4"]
     for killed_at in (10, 40, 80):
+        loopback.hold_after = killed_at + 10
         process = start(*command)
         wait_for(process, lambda killed_at=killed_at: loopback.count() >= killed_at)  # type: ignore[misc]
         os.kill(process.pid, signal.SIGKILL)
@@ -379,6 +380,7 @@ def test_a_build_that_is_killed_has_booked_whole_rows_and_the_next_goes_on(tmp_p
         # The ledger can be read in the middle of it all, and holds no more paid calls than were made.
         total = jisi("cost", "--json").json["total"]
         assert total["calls"] - total["cached_calls"] <= loopback.count()
+    loopback.hold_after = None
     assert jisi(*command).exit_code == 0
     paid = jisi("cost", "--json").json["total"]
     by_run = groups("--by", "run")

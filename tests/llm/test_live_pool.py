@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from pathlib import Path
 
@@ -206,18 +205,9 @@ def test_a_cancelled_call_is_neither_booked_nor_kept(loopback: Loopback, tmp_pat
 def test_no_more_calls_are_out_than_the_limits_allow(loopback: Loopback) -> None:
     async def most(expected: int, limits: Limits, **fields: int) -> int:
         loopback.most_at_once = 0
-        enough = threading.Event()
-
-        def answer(_: object) -> str:
-            """Keep the first ones waiting for each other, and give one too many the time to come."""
-            if loopback.most_at_once >= expected:
-                enough.set()
-            enough.wait(60)
-            time.sleep(0.05)
-            return "an answer"
-
         for model in ("a", "b"):
-            loopback.script(model, text=answer)
+            # The delay gives one too many the time to come.
+            loopback.script(model, together=expected, delay=0.05)
         async with pool(entry(loopback, **fields), entry(loopback, "b"), limits=limits) as asked:
             questions = [(model, f"question {n}") for n in range(8) for model in asked.models]
             await asyncio.gather(*(asked.ask(m, user(q), role="probe") for m, q in questions))
