@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.loopback import Loopback
 
@@ -31,7 +31,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail. The cases are the same each day: new ones are for the long runs to look for.
-settings.register_profile("jisi", deadline=None, derandomize=True)
+_slow = [HealthCheck.too_slow]
+settings.register_profile("jisi", deadline=None, derandomize=True, suppress_health_check=_slow)
 settings.load_profile("jisi")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "", None)
