@@ -128,8 +128,8 @@ class Loopback:
         requests: What came, in that order.
         complete: Those of them whose whole answer was sent.
         most_at_once: How many were worked on at one time, at most.
-        hold_after: What comes after so many requests gets no answer, so that a client cannot end before it is
-            killed; None for no limit.
+        hold_after: What comes after so many requests gets no answer as long as this is set, so that a client
+            cannot end before it is killed; None for no limit.
     """
 
     def __init__(
@@ -191,9 +191,10 @@ class Loopback:
             self._write("received", request)
         return number, self.scripts.get(request.model, self.scripts.get("*"))
 
-    def place(self, request: Request) -> int:
-        """Return how many requests came before this one."""
-        return next(place for place, other in enumerate(self.requests) if other is request)
+    def holds(self, request: Request) -> bool:
+        """Return whether a request is not to be answered yet."""
+        most = self.hold_after
+        return most is not None and any(request is other for other in list(self.requests)[most:])
 
     def left(self) -> None:
         """Note that a request is no longer worked on, however it ended."""
@@ -268,9 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, f"the model `{request.model}` does not exist")
             return
         loopback = self.server.loopback
-        if loopback.hold_after is not None and loopback.place(request) >= loopback.hold_after:
-            self._wait(None)
-        while loopback.most_at_once < script.together:
+        while loopback.holds(request) or loopback.most_at_once < script.together:
             if self._wait(0.01):
                 return
         if self._wait(script.delay):
