@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import pytest
 from jisi_cli.ledger import Ledger, ledger_path
 from jisi_cli.llm.live import query_hash
 from jisi_cli.methods.registry import METHODS
-from tests.cli.commands import Run, finish, jisi, pool_file, says_one_error, start, wait_for
+from tests.cli.commands import Run, jisi, pool_file, says_one_error
 from tests.cli.evaluation_data import SKILL, build
+from tests.faults.forked import given, start_here
 from tests.loopback import Fault, Loopback
 
 MODELS = tuple(SKILL)
@@ -203,18 +204,16 @@ def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_
     command += ["--concurrency", str(AT_ONCE)]
 
     loopback.hold_after = killed_after + 3 * AT_ONCE
-    with source.open("rb") as stdin:
-        first = start(*command, stdin=stdin, env={"OPENAI_API_KEY": "sk-first"})
-        wait_for(first, lambda: len(loopback.complete) >= killed_after)
-        os.kill(first.pid, signal.SIGKILL)
-        assert finish(first).exit_code == -signal.SIGKILL
+    first = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-first"})
+    first.until(lambda: len(loopback.complete) >= killed_after)
+    first.kill()
+    assert first.finish().exit_code == -signal.SIGKILL
     loopback.hold_after = None
     # What stands in the file was paid for once and for all.
     kept = path.read_bytes() if path.exists() else b""
     kept = kept[: kept.rfind(b"\n") + 1]
 
-    with source.open("rb") as stdin:
-        second = finish(start(*command, stdin=stdin, env={"OPENAI_API_KEY": "sk-second"}))
+    second = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-second"}).finish()
     document = by_name(second)
     assert tuple(document) == DEFAULT
     for method in document.values():
@@ -228,8 +227,7 @@ def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_
     assert len(paid(loopback, "sk-first") & paid(loopback, "sk-second")) <= AT_ONCE
     assert max(paid(loopback, "sk-first").values()) == max(paid(loopback, "sk-second").values()) == 1
 
-    with source.open("rb") as stdin:
-        third = finish(start(*command, stdin=stdin, env={"OPENAI_API_KEY": "sk-third"}))
+    third = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-third"}).finish()
     assert [{**method, "seconds": None} for method in by_name(third).values()] == [
         {**method, "seconds": None} for method in document.values()
     ]
@@ -244,14 +242,14 @@ def test_interrupted_it_ends_with_130_and_goes_on_later(bank: Path, tmp_path: Pa
     source.write_text(lines(questions(30)))
     command = ["eval", source, "--bank", bank, "--config", pool, "--live", "--out", path, "-m", "model:ada"]
     loopback.hold_after = 6
-    process = start(*command, "--concurrency", "2")
-    wait_for(process, lambda: loopback.count() == 6 + 2)
+    process = start_here(*command, "--concurrency", "2")
+    process.until(lambda: loopback.count() == 6 + 2)
     process.send_signal(signal.SIGINT)
-    run = finish(process)
+    run = process.finish()
     assert run.exit_code == 130
     assert run.stdout == "" and "Traceback" not in run.stderr
     assert not re.search("never|Unclosed|destroyed|ResourceWarning|LiteLLM", run.stderr)
     loopback.hold_after = None
-    assert finish(start(*command, "--concurrency", "2")).exit_code == 0
+    assert start_here(*command, "--concurrency", "2").finish().exit_code == 0
     assert loopback.count() == 30 + 2
     assert sorted(int(line["index"]) for line in results(path)) == list(range(30))

@@ -130,6 +130,17 @@ def start(
     return Forked(process, (out, err))
 
 
+def start_here(*arguments: str | Path, env: Mapping[str, str] | None = None, prepare: Prepare | None = None) -> Forked:
+    """Start a command with the folders and the environment of the test that calls."""
+    return start(Path(), *arguments, env={**os.environ, **(env or {})}, prepare=prepare)
+
+
+def given(source: Path) -> None:
+    """Let stdin be a file; for `prepare`."""
+    os.dup2(os.open(source, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, encoding="utf-8")
+
+
 def _read_to_end(stream: Connection, said: bytearray) -> None:
     with stream:
         while piece := os.read(stream.fileno(), 65536):
