@@ -215,6 +215,7 @@ class Loopback:
             "event": event,
             "time": request.time,
             "model": request.model,
+            "sender": request.headers.get("authorization", ""),
             "key": hashlib.sha256(asked.encode()).hexdigest(),
         }
         with self._journal.open("a") as file:

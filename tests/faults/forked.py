@@ -30,7 +30,7 @@ _IMPORTED = (
     *("litellm.proxy._types", "litellm.llms.litellm_proxy.chat.transformation", "litellm._service_logger"),
     *("litellm.proxy.spend_tracking.savings", "litellm.llms.openai.chat.gpt_audio_transformation"),
 )
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 Prepare = Callable[[], None]
 """What a process does to itself before the command runs; a function of a module, or a partial of one."""
