@@ -507,12 +507,6 @@ def _script(how: dict[str, Any]) -> Script:
     return Script(faults=faults, **how)
 
 
-def journal_count(path: Path, event: str, model: str | None = None) -> int:
-    """Count the journal's lines of one event."""
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return sum(1 for line in lines if line["event"] == event and model in (None, line["model"]))
-
-
 def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
