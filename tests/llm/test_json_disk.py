@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -151,3 +153,13 @@ def test_a_stored_value_of_another_shape_is_a_miss(loopback: Loopback, tmp_path:
         (key,) = rows.execute("SELECT key FROM Cache").fetchone()
     cache.set(key, stored)
     assert ask_once(pool(entry(loopback), cache=cache)).text == "answer 2"
+
+
+def test_an_answer_that_was_paid_for_stays_however_large_the_cache_gets(tmp_path: Path) -> None:
+    with closing(cache_in(tmp_path)) as cache:
+        rows: Any = cache._rows
+        rows.reset("size_limit", 1)
+        for number in range(50):
+            cache.set(str(number), {"text": "x" * 1000})
+        rows.cull()
+        assert [cache.get(str(number)) for number in range(50)] == [{"text": "x" * 1000}] * 50
