@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.loopback import Loopback
 
@@ -18,12 +18,21 @@ from tests.loopback import Loopback
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# What a user's or a build machine's environment says of proxies, colours and terminals is not what is tested.
+for _name in list(os.environ):
+    if _name.lower().endswith("_proxy") or _name in (
+        *("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+        *("COLUMNS", "LINES", "TERMINAL_WIDTH", "PYTHONWARNINGS", "PYTHONIOENCODING"),
+    ):
+        del os.environ[_name]
+
 # Started by a shell in the background, tests would hand down that Ctrl-C is to be ignored, which many try.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail. The cases are the same each day: new ones are for the long runs to look for.
-settings.register_profile("jisi", deadline=None, derandomize=True)
+_slow = [HealthCheck.too_slow]
+settings.register_profile("jisi", deadline=None, derandomize=True, suppress_health_check=_slow)
 settings.load_profile("jisi")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "", None)

@@ -90,6 +90,7 @@ class Script:
         every_fault: What happens then.
         fails: Says of the messages of a call what it meets; None for a call that goes well.
         piece_delay: Seconds between the pieces of a stream.
+        together: An answer waits until so many requests have been worked on at one time.
         width: Components of an embedding.
     """
 
@@ -103,6 +104,7 @@ class Script:
     every_fault: Fault = Fault("status", status=500)
     fails: Callable[[list[dict[str, Any]]], Fault | None] | None = None
     piece_delay: float = 0.0
+    together: int = 0
     width: int = 8
 
 
@@ -121,6 +123,13 @@ class Loopback:
     """The running server; a context manager.
 
     A model that no script names gets a 404, unless there is a script for `*`.
+
+    Attributes:
+        requests: What came, in that order.
+        complete: Those of them whose whole answer was sent.
+        most_at_once: How many were worked on at one time, at most.
+        hold_after: What comes after so many requests gets no answer as long as this is set, so that a client
+            cannot end before it is killed; None for no limit.
     """
 
     def __init__(
@@ -128,7 +137,9 @@ class Loopback:
     ) -> None:
         self.scripts: dict[str, Script] = dict(models or {})
         self.requests: list[Request] = []
+        self.complete: list[Request] = []
         self.most_at_once = 0
+        self.hold_after: int | None = None
         self.stopping = threading.Event()
         self._journal = journal
         self._calls: Counter[str] = Counter()
@@ -180,6 +191,11 @@ class Loopback:
             self._write("received", request)
         return number, self.scripts.get(request.model, self.scripts.get("*"))
 
+    def holds(self, request: Request) -> bool:
+        """Return whether a request is not to be answered yet."""
+        most = self.hold_after
+        return most is not None and any(request is other for other in list(self.requests)[most:])
+
     def left(self) -> None:
         """Note that a request is no longer worked on, however it ended."""
         with self._lock:
@@ -188,6 +204,7 @@ class Loopback:
     def answered(self, request: Request) -> None:
         """Note that the whole answer was sent."""
         with self._lock:
+            self.complete.append(request)
             self._write("answered", request)
 
     def _write(self, event: str, request: Request) -> None:
@@ -198,6 +215,7 @@ class Loopback:
             "event": event,
             "time": request.time,
             "model": request.model,
+            "sender": request.headers.get("authorization", ""),
             "key": hashlib.sha256(asked.encode()).hexdigest(),
         }
         with self._journal.open("a") as file:
@@ -216,6 +234,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    _at_work = False
     disable_nagle_algorithm = True
     server: _Server
 
@@ -235,15 +254,25 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
         number, script = self.server.loopback.receive(request)
+        self._at_work = True
         try:
             self._answer(request, script, number)
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._at_work:
+            self._at_work = False
             self.server.loopback.left()
 
     def _answer(self, request: Request, script: Script | None, number: int) -> None:
         if script is None:
             self._error(404, f"the model `{request.model}` does not exist")
             return
+        loopback = self.server.loopback
+        while loopback.holds(request) or loopback.most_at_once < script.together:
+            if self._wait(0.01):
+                return
         if self._wait(script.delay):
             return
         fault = _fault(request, script, number)
@@ -357,6 +386,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(body).encode(), "application/json")
 
     def _send(self, status: int, data: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+        # Before the client knows of it and asks the next.
+        self._leave()
         self._head(status, kind, {"Content-Length": str(len(data)), **(headers or {})}, data)
 
     def _head(self, status: int, kind: str, headers: Mapping[str, str], data: bytes = b"") -> None:
@@ -474,12 +505,6 @@ def _script(how: dict[str, Any]) -> Script:
     if "every_fault" in how:
         how["every_fault"] = Fault(**how["every_fault"])
     return Script(faults=faults, **how)
-
-
-def journal_count(path: Path, event: str, model: str | None = None) -> int:
-    """Count the journal's lines of one event."""
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return sum(1 for line in lines if line["event"] == event and model in (None, line["model"]))
 
 
 def main() -> None:

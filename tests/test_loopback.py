@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.loopback import Fault, Loopback, Script, journal_count
+from tests.faults.scene import serving
+from tests.loopback import Fault, Loopback, Script
 
 
 def post(url: str, body: dict[str, object]) -> dict[str, object]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
 
 
 def test_it_lists_its_models() -> None:
     with (
         Loopback({"a": Script(), "b": Script()}) as server,
-        urllib.request.urlopen(f"{server.api_base}/models", timeout=10) as response,
+        urllib.request.urlopen(f"{server.api_base}/models", timeout=60) as response,
     ):
         assert [model["id"] for model in json.load(response)["data"]] == ["a", "b"]
 
@@ -55,23 +55,17 @@ def test_every_nth_call_may_fail() -> None:
 
 
 def test_as_a_process_it_keeps_a_journal_of_what_came_and_what_was_answered(tmp_path: Path) -> None:
-    script, journal = tmp_path / "script.json", tmp_path / "journal.jsonl"
     models = {"a": {"text": "{model} answers", "faults": [{"kind": "status", "status": 503}]}}
-    script.write_text(json.dumps({"models": models}))
-    command = [sys.executable, "-m", "tests.loopback", "--script", str(script), "--journal", str(journal)]
-    root = Path(__file__).parent.parent
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1/chat/completions"
+    with serving(tmp_path, models) as server:
+        url = f"{server.api_base}/chat/completions"
         try:
             post(url, {"model": "a", "messages": [{"content": "?"}]})
         except urllib.error.HTTPError as error:
             assert error.code == 503
         answer = post(url, {"model": "a", "messages": [{"content": "?"}]})
         # The line is written when the answer has been sent, which is a moment before it arrives.
-        while journal_count(journal, "answered") == 0:
-            assert process.poll() is None
-        process.kill()
+        while server.count("answered") == 0:
+            time.sleep(0.01)
     assert answer["choices"][0]["message"]["content"] == "a answers"
-    assert journal_count(journal, "received", "a") == 2
-    assert journal_count(journal, "answered") == 1
+    assert [line["model"] for line in server.lines("received")] == ["a", "a"]
+    assert server.count("answered") == 1

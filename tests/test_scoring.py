@@ -248,6 +248,22 @@ def test_similarities_are_float64_dot_products_even_when_the_scan_is_rounded() -
     assert first.similarities == pytest.approx(exact, abs=1e-14)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 1 - 3e-9])
+@pytest.mark.parametrize("width", [64, 768])
+def test_the_rounding_of_the_scan_lets_no_query_in_or_out(width: int, gamma: float) -> None:
+    """Queries that differ by less than single precision can tell, at the threshold."""
+    rng = np.random.default_rng(width)
+    query = unit(rng, width)
+    vectors = query * (1 + rng.choice([-6e-8, 0.0, 6e-8], (500, width))).astype(np.float32)
+    everywhere = np.ones((500, 1))
+    bank = BankArrays(vectors, [vectors], everywhere, everywhere, everywhere.astype(bool), ("a",))
+    exact = vectors.astype(np.float64) @ query.astype(np.float64)
+    threshold = gamma * np.sort(exact)[-50]
+    assert 50 <= (exact >= threshold).sum() < 500
+    found = coarse(bank, query, Hyperparameters(n_base=50, gamma=gamma))
+    assert found.rows.tolist() == np.flatnonzero(exact >= threshold).tolist()
+
+
 def test_a_negative_kth_similarity_keeps_the_nearest_queries() -> None:
     case = make_case(3, rows=6, models=2, width=4, gaps=0.0, ties=False)
     opposite = -case.bank.query_vectors.mean(axis=0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.vector_journal import text_key
 from jisi_cli.errors import BankError
 from tests.bank.making import data_of, everything, files_of
-from tests.cli.commands import jisi, start, write_lines
+from tests.cli.commands import jisi, write_lines
+from tests.faults.afflictions import killed_once_journalled
+from tests.faults.forked import Forked
+from tests.faults.forked import start_here as start
 
 WIDTH = 256
 ENTRY = len(text_key("")) + 4 * WIDTH
@@ -103,7 +107,7 @@ def moments(bank: Path, manifest: bytes | None, chance: random.Random) -> list[C
     ]
 
 
-def kill(process: subprocess.Popen[bytes], happened: Callable[[], bool], wait: float) -> None:
+def kill(process: Forked, happened: Callable[[], bool], wait: float) -> None:
     """Kill a build some time after something has happened; one that has ended before is none the worse."""
     while process.poll() is None and not happened():
         time.sleep(0.0005)
@@ -154,8 +158,9 @@ def test_kills_in_a_row_only_ever_add_to_the_journal(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "answers.jsonl", answers(300, ("ada", "bob", "cyd"), "new"))
     bank, kept = tmp_path / "bank", 0
     command = ("bank", "build", source, "-o", bank, "--embedder", f"hashing:{WIDTH}", "--json")
-    for _ in range(3):
-        kill(start(*command), lambda: journalled(bank) > kept, 0)  # noqa: B023
+    for chunks in (1, 2, 1):
+        killed = start(*command, prepare=partial(killed_once_journalled, chunks)).finish()
+        assert killed.exit_code == -signal.SIGKILL, killed
         assert journalled(bank) > kept
         kept = journalled(bank)
     run = jisi(*command)

@@ -39,7 +39,8 @@ def bank() -> BankArrays:
 
 @pytest.fixture(scope="module")
 def queries() -> np.ndarray:
-    return unit(np.random.default_rng(1), BLOCK, WIDTH)
+    # Of these no similarity is so near its threshold that another machine's product may put it on the other side.
+    return unit(np.random.default_rng(9), BLOCK, WIDTH)
 
 
 @pytest.mark.benchmark(group="one query")

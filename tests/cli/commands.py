@@ -85,13 +85,14 @@ def interrupt(process: subprocess.Popen[bytes]) -> Run:
     return finish(process)
 
 
-def on_a_terminal(*arguments: str | Path, **variables: str) -> str:
-    """Run Python whose stdout and stderr are a terminal; return what the terminal gets."""
+def on_a_terminal(*arguments: str | Path, stderr: int | None = None, **variables: str) -> str:
+    """Run Python whose stdout is a terminal, and its stderr unless it goes elsewhere; return what the terminal gets."""
     master, slave = pty.openpty()
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
     env = {**clean, "TERM": "xterm-256color", "COLUMNS": "40", **variables}
     command = [sys.executable, *map(str, arguments)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env, cwd=ROOT)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": slave, "stderr": slave if stderr is None else stderr}
+    process = subprocess.Popen(command, env=env, cwd=ROOT, **streams)
     os.close(slave)
     shown = b""
     with suppress(OSError):  # how Linux tells that the other end has gone

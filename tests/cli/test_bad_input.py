@@ -27,6 +27,7 @@ from tests.cli.commands import (
     wait_for,
     write_lines,
 )
+from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
 QUESTION = "What is 3 plus 6?"
@@ -417,10 +418,11 @@ def test_ctrl_c_while_calls_are_out_ends_with_130_at_once(small_bank: Path, pool
 
 def test_ctrl_c_while_the_aggregator_writes_ends_with_130(small_bank: Path, pool: Path, loopback: Loopback) -> None:
     loopback.script("ada", text="one\ntwo \nthree ", piece_delay=30)
-    process = start("ask", QUESTION, "--mode", "aggregate", "--stream", "--bank", small_bank, "--config", pool)
+    process = start_here("ask", QUESTION, "--mode", "aggregate", "--stream", "--bank", small_bank, "--config", pool)
     # Scripted to dawdle between the pieces, the stream of the aggregator is the second call to ada.
-    wait_for(process, lambda: loopback.count("ada") == 2)
-    run = interrupt(process)
+    process.until(lambda: loopback.count("ada") == 2)
+    process.send_signal(signal.SIGINT)
+    run = process.finish()
     assert (run.exit_code, run.stderr) == (130, "interrupted\n")
 
 
@@ -428,9 +430,10 @@ def test_ctrl_c_while_a_bank_asks_its_pool_ends_with_130(pool: Path, loopback: L
     loopback.script("ada", every=1, every_fault=Fault("hang"))
     source = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(8)])
     command = ("bank", "build", source, "-o", tmp_path / "bank", "--call", "--embedder", "hashing:64")
-    process = start(*command, "--config", pool)
-    wait_for(process, lambda: loopback.count("ada") == 4)
-    run = interrupt(process)
+    process = start_here(*command, "--config", pool)
+    process.until(lambda: loopback.count("ada") >= 4)
+    process.send_signal(signal.SIGINT)
+    run = process.finish()
     assert (run.exit_code, run.stdout, run.stderr) == (130, "", "interrupted\n")
     assert not (tmp_path / "bank" / "bank.json").exists()
 
@@ -438,10 +441,10 @@ def test_ctrl_c_while_a_bank_asks_its_pool_ends_with_130(pool: Path, loopback: L
 def test_a_process_that_is_told_to_end_leaves_no_traceback(small_bank: Path, pool: Path, loopback: Loopback) -> None:
     for model in MODELS:
         loopback.script(model, every=1, every_fault=Fault("hang"))
-    process = start("ask", QUESTION, "--bank", small_bank, "--config", pool)
-    wait_for(process, lambda: loopback.count() == 3)
+    process = start_here("ask", QUESTION, "--bank", small_bank, "--config", pool)
+    process.until(lambda: loopback.count() == 3)
     process.send_signal(signal.SIGTERM)
-    assert "Traceback" not in finish(process).stderr
+    assert "Traceback" not in process.finish().stderr
 
 
 def test_sources_that_hold_nothing_of_what_was_asked_for_are_refused(tmp_path: Path) -> None:

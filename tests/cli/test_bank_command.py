@@ -330,6 +330,6 @@ def test_calls_are_made_at_the_same_time_within_the_limit(
     questions: Path, two_models: Path, bank: Path, loopback: Loopback
 ) -> None:
     for model in ("right", "four"):
-        loopback.script(model, text="The answer is 4.", delay=0.1)
+        loopback.script(model, text="The answer is 4.", together=3, delay=0.05)
     build(questions, "-o", bank, "--call", "--config", two_models, "--concurrency", "3")
     assert loopback.most_at_once == 3

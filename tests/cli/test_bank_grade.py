@@ -152,7 +152,7 @@ def slow_grader(folder: Path) -> str:
     """Return a grader command that takes its time and leaves a mark for each response."""
     path = folder / "slow.py"
     path.write_text(
-        f"import sys, time, uuid\nopen({str(folder)!r} + f'/mark-{{uuid.uuid4()}}', 'w')\ntime.sleep(0.3)\nprint(0.5)\n"
+        f"import sys, time, uuid\nopen({str(folder)!r} + f'/mark-{{uuid.uuid4()}}', 'w')\ntime.sleep(5)\nprint(0.5)\n"
     )
     return f"{sys.executable} -S {path}"
 
@@ -160,7 +160,7 @@ def slow_grader(folder: Path) -> str:
 def test_a_killed_run_leaves_the_bank_as_it_was_and_a_lock_that_nobody_holds(bank: Path, tmp_path: Path) -> None:
     found = contents(bank)
     process = start("bank", "grade", bank, "--grader", f"command:{slow_grader(tmp_path)}", "--concurrency", "2")
-    wait_for(process, lambda: len(list(tmp_path.glob("mark-*"))) >= 3)
+    wait_for(process, lambda: len(list(tmp_path.glob("mark-*"))) >= 2)
     says_one_error(jisi("bank", "grade", bank, "--grader", "contains"), 3, "another build is at work")
     process.kill()
     process.communicate()
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_the_graders_too(bank: Path, tmp_path: Path) -> None:
     process = start("bank", "grade", bank, "--grader", f"command:{endless}")
     wait_for(process, (tmp_path / "mark").exists)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (130, b"interrupted\n")
     assert contents(bank) == found
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import pytest
 
 from jisi_cli.ledger import Ledger, LedgerEntry, ledger_path
 from jisi_cli.llm.live import query_hash
-from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, start, wait_for, write_lines
+from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, write_lines
+from tests.faults.forked import start_here
 from tests.loopback import Loopback
 
 ASK = LedgerEntry(
@@ -379,13 +378,15 @@ def test_a_build_that_is_killed_has_booked_whole_rows_and_the_next_goes_on(tmp_p
     command = ["bank", "build", source, "--call", "-o", tmp_path / "bank", "--config", pool]
     command += ["--embedder", "hashing:64", "--concurrency", "4"]
     for killed_at in (10, 40, 80):
-        process = start(*command)
-        wait_for(process, lambda killed_at=killed_at: loopback.count() >= killed_at)  # type: ignore[misc]
-        os.kill(process.pid, signal.SIGKILL)
+        loopback.hold_after = killed_at + 10
+        process = start_here(*command)
+        process.until(lambda killed_at=killed_at: loopback.count() >= killed_at)  # type: ignore[misc]
+        process.kill()
         process.communicate()
         # The ledger can be read in the middle of it all, and holds no more paid calls than were made.
         total = jisi("cost", "--json").json["total"]
         assert total["calls"] - total["cached_calls"] <= loopback.count()
+    loopback.hold_after = None
     assert jisi(*command).exit_code == 0
     paid = jisi("cost", "--json").json["total"]
     by_run = groups("--by", "run")

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from jisi_cli.ledger import Ledger, ledger_path
 from jisi_cli.llm.live import query_hash
 from jisi_cli.methods.registry import METHODS
-from tests.cli.commands import ROOT, Run, finish, jisi, pool_file, says_one_error, start, wait_for
+from tests.cli.commands import Run, jisi, pool_file, says_one_error
 from tests.cli.evaluation_data import SKILL, build
-from tests.loopback import Loopback, journal_count
+from tests.faults.forked import given, start_here
+from tests.loopback import Fault, Loopback
 
 MODELS = tuple(SKILL)
 DEFAULT = ("best-single", "jisi-query", "jisi-router", "jisi-vote", "jisi")
@@ -190,76 +188,43 @@ def test_another_model_behind_a_name_is_asked_anew(bank: Path, pool: Path, loopb
     assert loopback.count("eve") == 3
 
 
-# A client that is killed. The server is a process of its own: its journal says what was paid.
+# A client that is killed. Its requests have a key of their own, as the server may answer some of them much later.
 
 COUNT = 24
 AT_ONCE = 4
 
 
-class Server(NamedTuple):
-    api_base: str
-    journal: Path
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Three models that take a moment and fail one call in ten."""
-    script, journal = tmp_path / "script.json", tmp_path / "journal.jsonl"
-    how = {"delay": 0.02, "every": 10, "every_fault": {"kind": "status", "status": 503, "retry_after": 0}}
-    texts = {"ada": "The answer is {question}", "bob": "It is 7. The answer is {question}", "cyd": "The answer is 7"}
-    script.write_text(json.dumps({"models": {model: {"text": text, **how} for model, text in texts.items()}}))
-    command = [sys.executable, "-m", "tests.loopback", "--script", str(script), "--journal", str(journal)]
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}/v1", journal)
-    process.kill()
-    process.communicate()
-
-
-def paid(journal: Path) -> Counter[str]:
-    """Return how often each request was answered in full."""
-    found = (json.loads(line) for line in journal.read_text().splitlines())
-    return Counter(line["key"] for line in found if line["event"] == "answered")
-
-
-def paid_for_good(journal: Path) -> Counter[str]:
-    """Return the same once the server has answered what its dead client had asked."""
-    found = paid(journal)
-    while True:
-        time.sleep(0.3)
-        later = paid(journal)
-        if later == found:
-            return found
-        found = later
-
-
-def answered(journal: Path) -> int:
-    return journal_count(journal, "answered") if journal.exists() else 0
+def paid(server: Loopback, key: str = "") -> Counter[str]:
+    """Return how often each request was answered in full; of those with a key, where one is given."""
+    found = [request for request in server.complete if key in request.headers["authorization"]]
+    return Counter(json.dumps(request.body, sort_keys=True) for request in found)
 
 
 @pytest.mark.parametrize("killed_after", [5, 40])
 def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_twice(
-    bank: Path, tmp_path: Path, server: Server, killed_after: int
+    bank: Path, tmp_path: Path, loopback: Loopback, killed_after: int
 ) -> None:
+    texts = {"ada": "The answer is {question}", "bob": "It is 7. The answer is {question}", "cyd": "The answer is 7"}
+    for model, text in texts.items():
+        loopback.script(model, text, delay=0.02, every=10, every_fault=Fault("status", status=503, retry_after=0))
     pool, path, source = tmp_path / "jisi.toml", tmp_path / "r.jsonl", tmp_path / "questions.jsonl"
     entry = 'name = "{0}"\nlitellm = "openai/{0}"\napi_base = "{1}"\nprice = {{ input = 1, output = 2 }}\n'
-    pool.write_text("\n".join("[[models]]\n" + entry.format(model, server.api_base) for model in MODELS))
+    pool.write_text("\n".join("[[models]]\n" + entry.format(model, loopback.api_base) for model in MODELS))
     source.write_text(lines(questions(COUNT)))
     command = ["eval", "-", "--bank", bank, "--config", pool, "--live", "--out", path, "--json"]
     command += ["--concurrency", str(AT_ONCE)]
 
-    with source.open("rb") as stdin:
-        first = start(*command, stdin=stdin)
-        wait_for(first, lambda: answered(server.journal) >= killed_after)
-        os.kill(first.pid, signal.SIGKILL)
-        assert finish(first).exit_code == -signal.SIGKILL
-    before = paid_for_good(server.journal)
+    loopback.hold_after = killed_after + 3 * AT_ONCE
+    first = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-first"})
+    first.until(lambda: len(loopback.complete) >= killed_after)
+    first.kill()
+    assert first.finish().exit_code == -signal.SIGKILL
+    loopback.hold_after = None
     # What stands in the file was paid for once and for all.
     kept = path.read_bytes() if path.exists() else b""
     kept = kept[: kept.rfind(b"\n") + 1]
 
-    with source.open("rb") as stdin:
-        second = finish(start(*command, stdin=stdin))
+    second = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-second"}).finish()
     document = by_name(second)
     assert tuple(document) == DEFAULT
     for method in document.values():
@@ -270,18 +235,14 @@ def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_
         (name, str(n)) for name in DEFAULT for n in range(COUNT)
     )
     # Only a call that was out when the client died can have been answered to nobody.
-    again = {key for key, times in paid(server.journal).items() if times > 1}
-    assert len(again) <= AT_ONCE
-    assert max(paid(server.journal).values()) <= 2
-    assert not again - set(before)
+    assert len(paid(loopback, "sk-first") & paid(loopback, "sk-second")) <= AT_ONCE
+    assert max(paid(loopback, "sk-first").values()) == max(paid(loopback, "sk-second").values()) == 1
 
-    total = paid(server.journal)
-    with source.open("rb") as stdin:
-        third = finish(start(*command, stdin=stdin))
+    third = start_here(*command, prepare=partial(given, source), env={"OPENAI_API_KEY": "sk-third"}).finish()
     assert [{**method, "seconds": None} for method in by_name(third).values()] == [
         {**method, "seconds": None} for method in document.values()
     ]
-    assert paid(server.journal) == total
+    assert not any("sk-third" in request.headers["authorization"] for request in loopback.requests)
 
 
 def test_interrupted_it_ends_with_130_and_goes_on_later(bank: Path, tmp_path: Path, loopback: Loopback) -> None:
@@ -291,15 +252,15 @@ def test_interrupted_it_ends_with_130_and_goes_on_later(bank: Path, tmp_path: Pa
     pool_file(pool, loopback, MODELS)
     source.write_text(lines(questions(30)))
     command = ["eval", source, "--bank", bank, "--config", pool, "--live", "--out", path, "-m", "model:ada"]
-    process = start(*command, "--concurrency", "2")
-    wait_for(process, lambda: loopback.count() >= 6)
+    loopback.hold_after = 6
+    process = start_here(*command, "--concurrency", "2")
+    process.until(lambda: loopback.count() == 6 + 2)
     process.send_signal(signal.SIGINT)
-    run = finish(process)
+    run = process.finish()
     assert run.exit_code == 130
     assert run.stdout == "" and "Traceback" not in run.stderr
     assert not re.search("never|Unclosed|destroyed|ResourceWarning|LiteLLM", run.stderr)
-    done = loopback.count()
-    assert done < 30
-    assert finish(start(*command, "--concurrency", "2")).exit_code == 0
-    assert loopback.count() <= 30 + 2
+    loopback.hold_after = None
+    assert start_here(*command, "--concurrency", "2").finish().exit_code == 0
+    assert loopback.count() == 30 + 2
     assert sorted(int(line["index"]) for line in results(path)) == list(range(30))

@@ -1,7 +1,5 @@
 """Pictures made of characters: what they show, where they are drawn, and where never."""
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -69,19 +67,8 @@ Output().table(columns, [["ada", "80.00"], ["bob", "40.00"]], picture=share)
 
 
 def on_a_terminal(columns: int, **environment: str) -> str:
-    main, child = pty.openpty()
-    settings = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment}
-    with subprocess.Popen([sys.executable, "-c", SHOW], stdout=child, stderr=child, env=settings) as process:
-        os.close(child)
-        written = b""
-        try:
-            while part := os.read(main, 4096):
-                written += part
-        except OSError:  # Linux's end of file of a terminal
-            pass
-        process.wait()
-    os.close(main)
-    return written.decode()
+    settings = {"COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8", **environment}
+    return command_on_a_terminal("-c", SHOW, **settings)
 
 
 @pytest.mark.parametrize("columns", [80, 60, 41])

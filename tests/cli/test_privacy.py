@@ -11,7 +11,8 @@ import pytest
 from jisi_cli.ledger import Ledger, ledger_path
 from jisi_cli.llm.live import query_hash
 from jisi_cli.paths import cache_folder, data_folder
-from tests.cli.commands import Run, finish, jisi, pool_file, start, write_lines
+from tests.cli.commands import Run, jisi, pool_file, write_lines
+from tests.faults.forked import start_here
 from tests.llm.asking import everything_written
 from tests.loopback import Fault, Loopback
 
@@ -43,7 +44,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def command(*arguments: str | Path) -> Run:
-    return finish(start(*arguments, env={"OPENAI_API_KEY": KEY}))
+    return start_here(*arguments, env={"OPENAI_API_KEY": KEY}).finish()
 
 
 def parquet_texts(folder: Path) -> bytes:

@@ -40,45 +40,30 @@ def test_what_is_left_is_expected_to_cost_what_was_called(found: Collected, expe
     assert found.expected_usd == expected
 
 
+def shown_while_collecting(loopback: Loopback, folder: Path, columns: int) -> str:
+    """Return what a terminal shows of sixty questions, without colours and movements."""
+    questions = write_lines(folder / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(60)])
+    pool = pool_file(folder / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
+    build = ("bank", "build", questions, "--call", "-o", folder / "bank", "--embedder", "hashing:64")
+    shown = on_a_terminal("-m", "jisi_cli", *build, "--config", pool, COLUMNS=str(columns))
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+
+
+RATE = r"\d+/60 +[\d.]+/(s|min) +\d:\d\d:\d\d left"
+MONEY = r"\$[\d.e-]+ of about \$[\d.e-]+"
+
+
 def test_a_collection_shows_rate_time_left_dollars_and_why_answers_failed(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("ada", delay=0.05, every=3, every_fault=Fault("status", status=400, message="I will not"))
-    questions = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(60)])
-    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
-    build = (
-        "-m",
-        "jisi_cli",
-        "bank",
-        "build",
-        questions,
-        "--call",
-        "-o",
-        tmp_path / "bank",
-        "--embedder",
-        "hashing:64",
-    )
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(*build, "--config", pool, COLUMNS="100"))
-    assert re.search(r"asking \S+ +\d+/60 +[\d.]+/s +\d:\d\d:\d\d left, \$[\d.e-]+ of about \$[\d.e-]+", shown), shown
+    shown = shown_while_collecting(loopback, tmp_path, columns=100)
+    assert re.search(rf"asking \S+ +{RATE}, {MONEY}", shown), shown
     assert re.search(r"  \d+ failed: HTTP 400: I will not", shown), shown
     assert "20 answers failed: HTTP 400: I will not" in shown
 
 
 def test_a_narrow_terminal_loses_the_bar_and_no_number(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("ada", delay=0.05)
-    questions = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n}?"} for n in range(60)])
-    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
-    build = (
-        "-m",
-        "jisi_cli",
-        "bank",
-        "build",
-        questions,
-        "--call",
-        "-o",
-        tmp_path / "bank",
-        "--embedder",
-        "hashing:64",
-    )
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(*build, "--config", pool, COLUMNS="40"))
-    assert re.search(r"asking +\d+/60 +[\d.]+/s +\d:\d\d:\d\d left", shown), shown
-    assert re.search(r"\n  \$[\d.e-]+ of about \$[\d.e-]+", shown), shown
+    shown = shown_while_collecting(loopback, tmp_path, columns=40)
+    assert re.search(rf"asking +{RATE}", shown), shown
+    assert re.search(rf"\n  {MONEY}", shown), shown
     assert "…" not in shown

@@ -38,7 +38,7 @@ def test_a_pinned_width_saves_the_call_that_would_show_it(loopback: Loopback) ->
 
 
 def test_requests_go_out_at_the_same_time_up_to_the_limit(loopback: Loopback) -> None:
-    loopback.script("vectors", delay=0.2)
+    loopback.script("vectors", together=3, delay=0.05)
     texts = [f"text {number}" for number in range(12)]
     vectors = endpoint(loopback, batch_size=2, concurrency=3).embed(texts)
     assert loopback.count() == 6

@@ -65,6 +65,20 @@ _FILE_EVENTS = frozenset(
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+def killed_once_journalled(chunks: int) -> None:
+    """Kill this process once so many chunks of vectors are in the journal."""
+    from jisi_cli.bank.vector_journal import VectorJournal
+
+    append, seen = VectorJournal.append, count(1)
+
+    def last(journal: VectorJournal, *arguments: Any) -> None:
+        append(journal, *arguments)
+        if next(seen) == chunks:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    VectorJournal.append = last  # type: ignore[method-assign]
+
+
 def killed_before(number: int | None, tally: Path) -> None:
     """Kill this process just before one of the calls by which it changes files or meets others.
 

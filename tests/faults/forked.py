@@ -30,7 +30,7 @@ _IMPORTED = (
     *("litellm.proxy._types", "litellm.llms.litellm_proxy.chat.transformation", "litellm._service_logger"),
     *("litellm.proxy.spend_tracking.savings", "litellm.llms.openai.chat.gpt_audio_transformation"),
 )
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 Prepare = Callable[[], None]
 """What a process does to itself before the command runs; a function of a module, or a partial of one."""
@@ -128,6 +128,17 @@ def start(
     out_end.close()
     err_end.close()
     return Forked(process, (out, err))
+
+
+def start_here(*arguments: str | Path, env: Mapping[str, str] | None = None, prepare: Prepare | None = None) -> Forked:
+    """Start a command with the folders and the environment of the test that calls."""
+    return start(Path(), *arguments, env={**os.environ, **(env or {})}, prepare=prepare)
+
+
+def given(source: Path) -> None:
+    """Let stdin be a file; for `prepare`."""
+    os.dup2(os.open(source, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, encoding="utf-8")
 
 
 def _read_to_end(stream: Connection, said: bytearray) -> None:

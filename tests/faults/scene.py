@@ -30,7 +30,10 @@ class Server:
     journal: Path
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """Return what the journal says of one kind of event; `key` is the same for the same request."""
+        """Return what the journal says of one kind of event.
+
+        `key` is the same for the same request, `sender` is the key that it came with.
+        """
         if not self.journal.exists():
             return []
         whole = self.journal.read_text().rpartition("\n")[0]
@@ -78,14 +81,16 @@ class Process(Protocol):
 class Start(Protocol):
     """How a command becomes a process: from nothing, as here, or by `tests.faults.forked`, which is quicker."""
 
-    def __call__(self, folder: Path, *arguments: str | Path) -> Process: ...
+    def __call__(self, folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Process: ...
 
 
-def start(folder: Path, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """Start `jisi` as a process of its own."""
     command = [sys.executable, "-m", "jisi_cli", *map(str, arguments)]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, **({**streams, "env": environment(folder)} | options))
+    return subprocess.Popen(command, cwd=ROOT, env=env or environment(folder), **(streams | options))
 
 
 def write_pool(path: Path, server: Server, models: Sequence[str], *, budget: str = "", entry: str = "") -> Path:

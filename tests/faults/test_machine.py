@@ -31,6 +31,7 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback,
 @pytest.fixture
 def scene(common: tuple[Loopback, Path], tmp_path: Path) -> Scene:
     common[0].requests.clear()
+    common[0].hold_after = None
     return Scene(*common, tmp_path)
 
 
@@ -117,10 +118,13 @@ def read_only(paths: Iterable[Path]) -> Iterator[None]:
 
 @pytest.mark.parametrize("command", CALLING)
 def test_folders_that_vanish_while_a_command_is_at_work_cost_only_what_was_in_them(scene: Scene, command: str) -> None:
+    scene.server.hold_after = 0
     process = scene.start(command)
     process.until(lambda: scene.server.count() > 0)
     for name in ("cache", "data", "out"):
-        shutil.rmtree(scene.folder / name)
+        # Away at once: what the command writes meanwhile would be in the way of deleting file by file.
+        shutil.rmtree((scene.folder / name).rename(scene.folder / f"{name}-gone"))
+    scene.server.hold_after = None
     run = process.finish()
     said_well(run, *{"ask": (0,), "eval": (0,), "collect": (0, 1, 2, 3)}[command])
     (scene.folder / "out").mkdir(exist_ok=True)
@@ -139,10 +143,12 @@ def test_a_clock_that_jumps_changes_nothing(scene: Scene, command: str) -> None:
 
 @pytest.mark.parametrize("command", CALLING)
 def test_a_command_that_is_told_to_end_ends_and_goes_on_later(scene: Scene, command: str) -> None:
+    scene.server.hold_after = 2
     process = scene.start(command)
-    process.until(lambda: scene.server.count() > 1)
+    process.until(lambda: scene.server.count() > 2)
     process.send_signal(signal.SIGTERM)
     run = process.finish()
+    scene.server.hold_after = None
     assert (run.exit_code, run.stdout, run.stderr) == (-signal.SIGTERM, "", "")
     said_well(scene.run(command), 0)
     scene.check_whole(command)
@@ -152,6 +158,8 @@ def test_a_command_that_is_told_to_end_ends_and_goes_on_later(scene: Scene, comm
 def test_an_impatient_ctrl_c_ends_a_command_without_a_traceback(scene: Scene, command: str) -> None:
     chance = random.Random(command)
     for _ in range(3):
+        # Only so many of its calls are answered, so that it cannot end before it is told to.
+        scene.server.hold_after = scene.server.count() + chance.randrange(1, 3)
         process = scene.start(command)
         process.until(at_work(scene))
         for _ in range(3):
@@ -161,6 +169,7 @@ def test_an_impatient_ctrl_c_ends_a_command_without_a_traceback(scene: Scene, co
         assert run.exit_code in (130, -signal.SIGINT), run
         assert run.stdout == ""
         assert run.stderr in ("", "interrupted\n")
+    scene.server.hold_after = None
     said_well(scene.run(command), 0)
     scene.check_whole(command)
 

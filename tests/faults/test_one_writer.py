@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,11 @@ from tests.cli.commands import (
     says_one_error,
     write_lines,
 )
-from tests.faults import forked
-from tests.faults.forked import Forked
+from tests.faults.forked import start_here as start
 from tests.faults.scene import EMBEDDER, cached_answers, write_questions
 from tests.loopback import Fault, Loopback
 
 MODELS = ("ada", "bob")
-
-
-def start(*arguments: str | Path) -> Forked:
-    """Start a command with the folders of this test."""
-    return forked.start(Path(), *arguments, env=os.environ)
 
 
 @pytest.fixture

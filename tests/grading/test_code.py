@@ -28,7 +28,7 @@ CASES = json.dumps([{"input": "3\n", "output": "9\n"}, {"input": "4", "output": 
 
 @pytest.fixture(scope="module")
 def code() -> Iterator[Code]:
-    grader = Code(CodeLimits(seconds=5, memory=1 << 30, file_size=1 << 20))
+    grader = Code(CodeLimits(seconds=60, memory=1 << 30, file_size=1 << 20))
     yield grader
     grader.close()
 
@@ -337,7 +337,8 @@ def test_closing_ends_the_answers_that_are_running() -> None:
     threads = [threading.Thread(target=_until_closed, args=(grader,)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    while len(grader._processes._running) < 2:
+        time.sleep(0.01)
     grader.close()
     for thread in threads:
         thread.join(timeout=30)

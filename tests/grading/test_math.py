@@ -20,7 +20,16 @@ from tests.grading.submissions import submission
 
 @pytest.fixture(scope="module")
 def grader() -> Iterator[Math]:
-    made = Math(seconds=3.0)
+    """A grader for what is quick, on a machine that may be slow."""
+    made = Math(seconds=60.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Math]:
+    """A grader for what may take forever."""
+    made = Math(seconds=1.0)
     yield made
     made.close()
 
@@ -62,24 +71,24 @@ def test_a_response_is_graded_by_what_its_formula_means(
 
 
 @pytest.mark.parametrize("formula", ["10^{10^{10^{10}}}", "9999999999!", r"\sum_{n=1}^{10^9} \frac{1}{n^7}"])
-def test_a_formula_that_takes_forever_costs_its_time_and_nothing_else(formula: str) -> None:
-    grader = Math(seconds=1.0)
-    try:
-        with pytest.raises(Ungraded, match="longer than 1 s"):
-            grader.grade(submission(rf"\boxed{{{formula}}}", "1"))
-        assert grader.grade(submission("17", "17")) == 1.0
-    finally:
-        grader.close()
+def test_a_formula_that_takes_forever_costs_its_time_and_nothing_else(
+    hurried: Math, formula: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Ungraded, match="longer than 1 s"):
+        hurried.grade(submission(rf"\boxed{{{formula}}}", "1"))
+    monkeypatch.setattr(hurried._worker, "_seconds", 60.0)
+    # No number, which would be compared without the process that was killed.
+    assert hurried.grade(submission(r"\boxed{x(x+1)}", "x^2+x")) == 1.0
 
 
 @pytest.mark.parametrize("unit", ["(", "{", "x+", "\\frac{1}{", "^2", "\\left(", "9", "\\sqrt{", "1,"])
-def test_huge_input_is_never_handed_on(grader: Math, unit: str) -> None:
+def test_huge_input_is_never_handed_on(hurried: Math, unit: str) -> None:
     for answer in (unit * 3, unit * 100_000):
         for response in (answer, rf"\boxed{{{answer}}}", f"The answer is ${answer}$."):
             with suppress(Ungraded):
-                assert grader.grade(submission(response, "5")) in (0.0, None)
-    with pytest.raises(Ungraded, match="longer than"):
-        grader.grade(submission("5", r"\sqrt{2}" + unit * 100_000))
+                assert hurried.grade(submission(response, "5")) in (0.0, None)
+    with pytest.raises(Ungraded, match=r"longer than [0-9,]+ characters"):
+        hurried.grade(submission("5", r"\sqrt{2}" + unit * 100_000))
 
 
 def test_nothing_in_an_answer_is_evaluated_as_python(grader: Math, tmp_path: Path) -> None:
@@ -91,9 +100,9 @@ def test_nothing_in_an_answer_is_evaluated_as_python(grader: Math, tmp_path: Pat
 
 @settings(max_examples=25)
 @given(st.text(alphabet="0123456789+-*/^(){}xy\\ frac,=<pi", max_size=12), st.sampled_from(["x+1", "1/2", "(1,2)"]))
-def test_any_formula_is_right_wrong_or_unscored(grader: Math, formula: str, reference: str) -> None:
+def test_any_formula_is_right_wrong_or_unscored(hurried: Math, formula: str, reference: str) -> None:
     with suppress(Ungraded):
-        assert grader.grade(submission(rf"\boxed{{{formula}}}", reference)) in (0.0, 1.0, None)
+        assert hurried.grade(submission(rf"\boxed{{{formula}}}", reference)) in (0.0, 1.0, None)
 
 
 def test_it_works_in_threads_where_signals_do_not(grader: Math) -> None:

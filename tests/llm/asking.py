@@ -30,7 +30,7 @@ def entry(server: Loopback, name: str = "a", **fields: Any) -> ModelEntry:
 
 
 def pool(*entries: ModelEntry, **options: Any) -> LivePool:
-    return LivePool(entries, **{"rng": NoJitter(), "timeout": 20.0} | options)
+    return LivePool(entries, **{"rng": NoJitter(), "timeout": 120.0} | options)
 
 
 def user(text: str) -> list[Message]:

@@ -6,8 +6,10 @@ import math
 import pickle
 import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -185,3 +187,13 @@ def test_a_stored_value_of_the_wrong_kind_is_a_miss(change: dict[str, object]) -
             return WHOLE | change
 
     assert AnswerCache(Stored(), read=True, write=False).get("key") is None  # type: ignore[arg-type]
+
+
+def test_an_answer_that_was_paid_for_stays_however_large_the_cache_gets(tmp_path: Path) -> None:
+    with closing(cache_in(tmp_path)) as cache:
+        rows: Any = cache._rows
+        rows.reset("size_limit", 1)
+        for number in range(50):
+            cache.set(str(number), {"text": "x" * 1000})
+        rows.cull()
+        assert [cache.get(str(number)) for number in range(50)] == [{"text": "x" * 1000}] * 50

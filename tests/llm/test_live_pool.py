@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,7 @@ def test_the_same_question_asked_at_once_is_one_call(loopback: Loopback, tmp_pat
 
 
 def test_who_waits_for_a_call_that_is_cancelled_makes_it(loopback: Loopback) -> None:
-    loopback.script("a", text="answer {number}", delay=0.3)
+    loopback.script("a", text="answer {number}", faults=[Fault("hang")])
     asked = pool(entry(loopback))
 
     async def race() -> str:
@@ -202,19 +203,19 @@ def test_a_cancelled_call_is_neither_booked_nor_kept(loopback: Loopback, tmp_pat
 
 
 def test_no_more_calls_are_out_than_the_limits_allow(loopback: Loopback) -> None:
-    loopback.script("a", delay=0.1)
-    loopback.script("b", delay=0.1)
-
-    async def most(limits: Limits, **fields: int) -> int:
+    async def most(expected: int, limits: Limits, **fields: int) -> int:
         loopback.most_at_once = 0
+        for model in ("a", "b"):
+            # The delay gives one too many the time to come.
+            loopback.script(model, together=expected, delay=0.05)
         async with pool(entry(loopback, **fields), entry(loopback, "b"), limits=limits) as asked:
             questions = [(model, f"question {n}") for n in range(8) for model in asked.models]
             await asyncio.gather(*(asked.ask(m, user(q), role="probe") for m, q in questions))
         return loopback.most_at_once
 
-    assert asyncio.run(most(Limits(concurrency=3))) == 3
-    assert asyncio.run(most(Limits(concurrency=16, per_model=2))) == 4
-    assert asyncio.run(most(Limits(concurrency=16, per_model=2), concurrency=1)) == 3
+    assert asyncio.run(most(3, Limits(concurrency=3))) == 3
+    assert asyncio.run(most(4, Limits(concurrency=16, per_model=2))) == 4
+    assert asyncio.run(most(3, Limits(concurrency=16, per_model=2), concurrency=1)) == 3
 
 
 @pytest.mark.parametrize("rate", [PerMinute(requests=300), PerMinute(tokens=1800)], ids=["requests", "tokens"])
@@ -222,21 +223,37 @@ def test_calls_to_a_model_follow_each_other_as_slowly_as_its_rate_per_minute(
     loopback: Loopback, rate: PerMinute
 ) -> None:
     loopback.script("a", text="four words of answer")
+
+    async def three_questions() -> float:
+        async with pool(entry(loopback), limits=Limits(concurrency=1, per_minute={"a": rate})) as asked:
+            began = time.time()
+            await asyncio.gather(*(asked.ask("a", user(f"is it {n}?"), role="probe") for n in range(3)))
+        return began
+
+    # How late a request comes in says nothing about when it was sent, so all are compared with the beginning.
+    began = asyncio.run(three_questions())
+    # 300 requests a minute are one in 0.2 s; 1800 tokens a minute are seven (a question, an answer) in 0.23 s.
+    _, second, third = (request.time for request in loopback.requests)
+    assert second - began >= 0.19
+    assert third - began >= 0.39
+
+
+@pytest.mark.parametrize("rate", [PerMinute(requests=1), PerMinute(tokens=1)], ids=["requests", "tokens"])
+def test_a_model_that_must_wait_holds_up_no_other(loopback: Loopback, rate: PerMinute) -> None:
+    loopback.script("a")
     loopback.script("b")
 
-    async def three_questions() -> None:
+    async def ask_both() -> None:
         limits = Limits(concurrency=1, per_minute={"a": rate})
         async with pool(entry(loopback), entry(loopback, "b"), limits=limits) as asked:
-            questions = [("a", n) for n in range(3)] + [("b", n) for n in range(3)]
-            await asyncio.gather(*(asked.ask(m, user(f"is it {n}?"), role="probe") for m, n in questions))
+            await asked.ask("a", user("is it 0?"), role="probe")
+            waiting = asyncio.create_task(asked.ask("a", user("is it 1?"), role="probe"))
+            await asyncio.gather(*(asked.ask("b", user(f"is it {n}?"), role="probe") for n in range(3)))
+            assert not waiting.done()
+            waiting.cancel()
 
-    asyncio.run(three_questions())
-    # 300 requests a minute are one in 0.2 s; 1800 tokens a minute are seven (a question, an answer) in 0.23 s.
-    first, second, third = (request.time for request in loopback.requests if request.model == "a")
-    assert second - first >= 0.19
-    assert third - second >= 0.19
-    # The other model does not wait for this one.
-    assert loopback.requests[-1].model == "a"
+    asyncio.run(ask_both())
+    assert (loopback.count("a"), loopback.count("b")) == (1, 3)
 
 
 def test_a_live_view_is_told_of_starts_and_retries(loopback: Loopback) -> None:

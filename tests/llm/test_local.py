@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,23 @@ def _status(api_base: str, path: str = "/health", key: str = "") -> int | None:
 
 
 def _children() -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "local_server"], capture_output=True, text=True)
-    return [int(pid) for pid in found.stdout.split()]
+    """Return the children of this process that serve a model."""
+    return [pid for pid, command in _commands().items() if "local_server" in command and _parent(pid) == os.getpid()]
+
+
+def _commands() -> dict[int, str]:
+    """Return the command lines of all processes, as everybody may read them."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def _parent(pid: int) -> int | None:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
 
 
 def _parent_process() -> tuple[subprocess.Popen[str], str]:
@@ -190,7 +206,7 @@ def test_a_local_model_refuses_every_key_but_its_own_and_shows_it_to_nobody(need
         assert _status(endpoint.api_base, "/v1/models", "guessed") == 401
         assert endpoint.api_base.startswith("http://127.0.0.1:")
         assert endpoint.api_key not in repr(endpoint)
-        listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        listing = "\n".join(_commands().values())
         assert "local_server" in listing
         assert endpoint.api_key not in listing
 

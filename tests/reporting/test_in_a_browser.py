@@ -68,6 +68,7 @@ def rows(opened: Opened) -> list[list[str]]:
 def test_nothing_that_was_planted_runs_wherever_it_is_shown(opened: Opened):
     page = opened.page
     page.locator(".row", has_text="trees").first.click()
+    page.locator("dialog details").first.wait_for()
     page.locator("dialog details").evaluate_all("all => all.forEach(one => one.open = true)")
     shown = page.locator("dialog").inner_text()
     assert shown.count("onerror") > 3
