@@ -29,6 +29,7 @@ _ESCAPES = re.compile(
 _STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # The same, and C0 without tab and newline.
 _CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def printable(text: str) -> str:
@@ -181,9 +182,10 @@ class Output:
         return answer.strip().lower() in ("y", "yes")
 
     def _json(self, value: object, indent: int | None) -> None:
-        # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
-        escaped = not _encoding(sys.stdout).lower().startswith("utf")
-        text = json.dumps(plain_json(value), ensure_ascii=escaped, allow_nan=False, indent=indent)
+        text = whole_characters(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False, indent=indent))
+        if not _encoding(sys.stdout).lower().startswith("utf"):
+            # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
+            text = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
         # What JSON itself leaves as it is and a terminal would obey.
         self.data(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 

@@ -98,6 +98,12 @@ def test_json_is_one_line_that_every_reader_accepts_in_every_character_set(value
             assert found == finite(value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_half_a_character_is_replaced_in_json_wherever_it_stands(encoding: str) -> None:
+    value = {"half \ud83d": ["\ud83d", "\ud83d\ude00 \N{EURO SIGN}"]}
+    assert json.loads(written(lambda: Output().json(value), encoding)) == {"half �": ["�", "😀 €"]}
+
+
 def test_numbers_in_json_are_not_rounded() -> None:
     numbers = [0.1 + 0.2, 1 / 3, 1e-17, 12345678901234567890, float(np.float32(0.1))]
     assert json.loads(written(lambda: Output().json(numbers))) == numbers
