@@ -504,7 +504,7 @@ def _odd_column(byte: int, rows: int = 3) -> pa.Array:
         ([2**62 + 1], pa.int64()),
         ([2**64 - 1], pa.uint64()),
         ([float("nan")], pa.float64()),
-        ([float("-inf")], pa.float16()),
+        ([np.float16("-inf")], pa.float16()),
         ([None], pa.null()),
         ([["a"]], pa.list_(pa.string())),
         ([{"a": {"b": [1]}}], None),
