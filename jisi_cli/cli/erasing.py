@@ -25,7 +25,7 @@ def run_erasing(out: Output, *, asks: bool, as_json: bool) -> None:
     if as_json:
         places = [{"what": found.what, "path": str(found.path), "entries": found.entries} for found in before]
         out.json({"erased": places, "bytes_freed": freed})
-    out.note(f"erased: {_listed(before)}; {freed / 1e6:,.1f} MB freed" if _listed(before) else "nothing was kept")
+    out.note(f"erased: {_listed(before)}; {_size(freed)} freed" if _listed(before) else "nothing was kept")
 
 
 def require_alone(*, erase: bool, **others: object) -> None:
@@ -46,10 +46,8 @@ def require_alone(*, erase: bool, **others: object) -> None:
 
 
 def _ask(found: Sequence[Kept], out: Output) -> None:
-    size = sum(place.size for place in found) / 1e6
-    answer = out.confirmed(
-        f"Erase {_listed(found)} ({size:,.1f} MB)? An answer that was paid for will be paid for again."
-    )
+    size = _size(sum(place.size for place in found))
+    answer = out.confirmed(f"Erase {_listed(found)} ({size})? An answer that was paid for will be paid for again.")
     if answer is None:
         raise InputError("--erase asks before it erases, and here nobody can answer; add --yes")
     if not answer:
@@ -58,3 +56,7 @@ def _ask(found: Sequence[Kept], out: Output) -> None:
 
 def _listed(found: Sequence[Kept]) -> str:
     return ", ".join(f"{place.entries:,} {place.what}" for place in found if place.entries)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
