@@ -181,7 +181,7 @@ def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -
     rows = [[*(value or _NOTHING for value in key), *_saving_cells(saving)] for key, saving in shown]
     if len(rows) != 1:
         rows.append(["total", *([""] * (len(comparison.by) - 1)), *_saving_cells(comparison.total)])
-    out.data("")
+    out.separate()
     out.table(columns, rows)
     total, name = comparison.total, comparison.reference
     out.note(

@@ -15,7 +15,7 @@ def show_curve(curve: Curve, out: Output) -> None:
     ]
     out.table(columns, rows)
     if curve.area is not None:
-        out.data("")
+        out.separate()
         areas = {"all together": curve.area, **curve.areas}
         table = [[name, f"{100 * area:.2f}"] for name, area in areas.items()]
         out.table([Column("method"), Column("area under the front", right=True)], table)

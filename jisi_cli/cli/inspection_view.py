@@ -18,10 +18,10 @@ def show_inspection(found: Inspection, out: Output) -> None:
     out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
     if found.split is not None:
         out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
-    out.data("")
+    out.separate()
     _show_models(found, out)
     low, _, middle, _, high = found.support.quantiles
-    out.data("")
+    out.separate()
     out.data(
         f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
         f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"

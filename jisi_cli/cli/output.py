@@ -112,6 +112,11 @@ class Output:
         sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
 
+    def separate(self) -> None:
+        """Leave room before or behind a table; one that is drawn has its own."""
+        if not self.stdout_is_terminal:
+            self.data("")
+
     def json(self, value: object) -> None:
         """Write one JSON document, indented for people when stdout is a terminal."""
         self._json(value, indent=2 if self.stdout_is_terminal else None)

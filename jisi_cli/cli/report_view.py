@@ -14,10 +14,10 @@ def show_report(reports: Sequence[MethodReport], out: Output) -> None:
     """Write the scores, then what they cost, then the time they took, then what could not be replayed."""
     datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
     _show_scores(reports, datasets, out)
-    out.data("")
+    out.separate()
     _show_costs(reports, out)
     if any(report.seconds for report in reports):
-        out.data("")
+        out.separate()
         _show_times(reports, out)
     for report in reports:
         _explain_gaps(report, out)

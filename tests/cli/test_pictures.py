@@ -124,3 +124,19 @@ def test_a_piped_bill_has_no_bars(bills: Path):
 
 def test_a_bill_of_one_group_has_nothing_to_compare(bills: Path):
     assert "█" not in command_on_a_terminal("-m", "jisi_cli", "cost", bills, "--by", "model", COLUMNS="140")
+
+
+TWO_TABLES = """
+from jisi_cli.cli.output import Column, Output
+out = Output()
+out.table([Column("a")], [["1"]])
+out.separate()
+out.table([Column("b")], [["2"]])
+"""
+
+
+def test_tables_below_each_other_are_no_further_apart_than_their_own_room():
+    lines = [line.strip() for line in command_on_a_terminal("-c", TWO_TABLES, NO_COLOR="1").splitlines()]
+    assert lines[lines.index("1") + 1 : lines.index("b")] == ["", ""]
+    piped = subprocess.run([sys.executable, "-c", TWO_TABLES], capture_output=True, text=True, check=True).stdout
+    assert piped == "a\n1\n\nb\n2\n"

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 WIDTH = 1040
 QUESTION = "Tom has 12 pens and buys 7 more. How many pens does he have?"
-COLUMNS, LINES = 118, 56
+COLUMNS, LINES = 118, 50
 TERMINAL = (
     "jisi eval sample_data/bank --datasets facts,logic,word-problems --method knn,jisi-router,jisi-vote,zooter -q",
     f'jisi route "{QUESTION}" --config sample_data/jisi.toml --explain',
