@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import jisi_cli
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import remove_unnamed_parts
 from jisi_cli.bank.manifest import Manifest, PartFile, model_folder, write_manifest
-from jisi_cli.bank.tables import query_schema, read_part, response_schema, write_part
+from jisi_cli.bank.tables import query_schema, read_part, read_pieces, response_schema, write_part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,38 +50,49 @@ def commit_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
 
 
 def _write_scores(bank: Bank, model: str, scores: Mapping[int, float | None]) -> PartFile:
+    schema = response_schema(bank.dimension, bank.manifest.vector_dtype)
+    tables = _rescored(bank, bank.manifest.responses[model], scores, schema)
+    return write_part(bank.path, model_folder(model), "part", schema, tables)
+
+
+def _rescored(
+    bank: Bank, parts: Sequence[PartFile], scores: Mapping[int, float | None], schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """Yield the rows that are scored anew, in pieces; of a row that several parts have, the last one counts."""
     import pyarrow as pa
 
-    schema = response_schema(bank.dimension, bank.manifest.vector_dtype)
-    table = _read(bank, bank.manifest.responses[model], schema)
-    # The last place of a row is the one that counts.
-    places = {row: place for place, row in enumerate(table.column("row").to_pylist())}
-    rows = sorted(scores)
-    table = table.take([places[row] for row in rows])
-    given = [scores[row] for row in rows]
-    status = ["unscored" if score is None else "ok" for score in given]
-    table = _with_column(table, "status", pa.array(status, pa.string()))
-    table = _with_column(table, "score", pa.array(given, pa.float64()))
-    return write_part(bank.path, model_folder(model), "part", schema, [table])
+    latest = {
+        row: number
+        for number, part in enumerate(parts)
+        for row in read_part(bank.path, part, ["row"], schema).column("row").to_pylist()
+    }
+    for number, part in enumerate(parts):
+        for piece in read_pieces(bank.path, part, schema.names, schema):
+            rows = piece.column("row").to_pylist()
+            places = [place for place, row in enumerate(rows) if row in scores and latest[row] == number]
+            if not places:
+                continue
+            given = [scores[rows[place]] for place in places]
+            status = ["unscored" if score is None else "ok" for score in given]
+            table = _with_column(piece.take(places), "status", pa.array(status, pa.string()))
+            yield _with_column(table, "score", pa.array(given, pa.float64()))
 
 
 def _write_graders(bank: Bank, graders: Mapping[int, str]) -> PartFile:
     """Write the table of questions anew, with other graders."""
-    import pyarrow as pa
-
     schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
-    table = _read(bank, bank.manifest.queries, schema)
-    names = table.column("grader").to_pylist()
-    for row, name in graders.items():
-        names[row] = name
-    table = _with_column(table, "grader", pa.array(names, pa.string()))
-    return write_part(bank.path, ".", "queries", schema, [table])
+    return write_part(bank.path, ".", "queries", schema, _regraded(bank, graders, schema))
 
 
-def _read(bank: Bank, parts: tuple[PartFile, ...], schema: pa.Schema) -> pa.Table:
+def _regraded(bank: Bank, graders: Mapping[int, str], schema: pa.Schema) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    return pa.concat_tables(read_part(bank.path, part, schema.names, schema) for part in parts)
+    row = 0
+    for part in bank.manifest.queries:
+        for piece in read_pieces(bank.path, part, schema.names, schema):
+            names = [graders.get(row + place, name) for place, name in enumerate(piece.column("grader").to_pylist())]
+            row += len(names)
+            yield _with_column(piece, "grader", pa.array(names, pa.string()))
 
 
 def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
