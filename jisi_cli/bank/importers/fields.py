@@ -30,7 +30,10 @@ def text(value: object) -> str | None:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, float | Decimal) and value % 1 == 0:
+    # Not by the rest of a division, which a decimal of more than 28 digits refuses.
+    if (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, Decimal) and value == value.to_integral_value()
+    ):
         value = int(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")

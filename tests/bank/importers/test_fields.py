@@ -79,6 +79,7 @@ def test_the_status_follows_from_what_is_there(response, score, stated, status):
     [
         *(("a", "a"), (None, None), (math.nan, None), (5.0, "5"), (0.5, "0.5"), (True, "true"), (["é"], '["é"]')),
         *((Decimal("5.00"), "5"), (Decimal("0.50"), "0.50"), (date(2024, 1, 2), "2024-01-02"), ("é".encode(), "é")),
+        *((Decimal("1e30"), "1" + "0" * 30), (Decimal("9" * 40 + ".5"), "9" * 40 + ".5")),
         *((b"\xff", "\ufffd"), ({"day": date(2024, 1, 2)}, '{"day": "2024-01-02"}')),
     ],
 )
