@@ -7,6 +7,7 @@ public prices. Where none of them knows, the cost is unknown, which is None and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from jisi_cli.config import ModelEntry
@@ -64,6 +65,17 @@ def allowed_tokens(parameters: Mapping[str, object]) -> int | None:
     """
     limits = (parameters.get(name) for name in ("max_tokens", "max_completion_tokens"))
     return max((limit for limit in limits if type(limit) is int and limit > 0), default=None)
+
+
+def sends_limit(entry: ModelEntry) -> bool:
+    """Whether the model's provider is told how long an answer may get: LiteLLM drops what it believes unknown there."""
+    return entry.litellm.startswith("local:") or _sends_limit(entry.litellm)
+
+
+@cache
+def _sends_limit(model: str) -> bool:
+    supported = load_litellm().get_supported_openai_params(model=model)
+    return supported is None or not {"max_tokens", "max_completion_tokens"}.isdisjoint(supported)
 
 
 def max_output_tokens(entry: ModelEntry) -> int | None:

@@ -18,7 +18,7 @@ from jisi_cli.llm.limits import Turnstile
 from jisi_cli.llm.provider import Completion, Provider
 from jisi_cli.llm.retry import RetryPolicy
 from jisi_cli.llm.usage import count_prompt
-from jisi_cli.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call, worst_case
+from jisi_cli.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call, sends_limit, worst_case
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,12 +224,15 @@ async def _worst_case(call: Call) -> float | None:
     Raises:
         BudgetError: Nobody knows how long the response may get.
     """
-    longest = allowed_tokens(call.parameters) or max_output_tokens(call.entry)
+    is_limited = sends_limit(call.entry)
+    longest = (allowed_tokens(call.parameters) if is_limited else None) or max_output_tokens(call.entry)
     if longest is None:
-        raise BudgetError(
-            f"--max-cost needs to know how long an answer of `{call.entry.name}` may get; "
+        remedy = (
             "add `params = { max_tokens = … }` to the model in the pool file"
+            if is_limited
+            else "LiteLLM sends its provider no `max_tokens`; leave the model out, or --max-cost"
         )
+        raise BudgetError(f"--max-cost needs to know how long an answer of `{call.entry.name}` may get; {remedy}")
     counted = await asyncio.to_thread(count_prompt, call.entry, call.messages)
     return worst_case(call.entry, math.ceil(counted * TOKENIZER_MARGIN), longest)
 

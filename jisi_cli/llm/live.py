@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -43,6 +43,8 @@ _OURS = frozenset(
     | {"base_url", "client", "drop_params", "metadata", "caching", "cache", "fallbacks"}
 )
 """Arguments of LiteLLM that a pool entry's `params` may not set, because jisi's accounts depend on them."""
+_BODY = frozenset({"model", "messages", "stream", "stream_options", "n"})
+"""Those of them that `extra_body` would put into a request, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,7 @@ def _from_outcome(call: Call, outcome: Outcome) -> Answer:
 
 def _check_parameters(entries: Sequence[ModelEntry]) -> None:
     for entry in entries:
-        taken = sorted(_OURS & set(entry.params))
+        extra = entry.params.get("extra_body")
+        taken = sorted(_OURS & set(entry.params)) + sorted(_BODY & set(extra if isinstance(extra, Mapping) else ()))
         if taken:
             raise InputError(f"model `{entry.name}`: `params` cannot set `{taken[0]}`; remove it from the pool file")

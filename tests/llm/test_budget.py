@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_a_model_without_a_longest_answer_is_refused_with_the_remedy(
     loopback.script("a")
     with pytest.raises(BudgetError, match=r"how long an answer of `a` may get.*max_tokens"):
         ask_once(pool(entry(loopback, params=params), budget=Budget(1.0)))
+    assert loopback.count() == 0
+
+
+def test_a_limit_that_litellm_does_not_send_is_none(loopback: Loopback) -> None:
+    untold = replace(entry(loopback, price=DEAR, params={"max_tokens": 10}), litellm="v0/a")
+    with pytest.raises(BudgetError, match=r"how long an answer of `a` may get; LiteLLM sends its provider no"):
+        ask_once(pool(untold, budget=Budget(1000.0)))
     assert loopback.count() == 0
 
 

@@ -287,6 +287,9 @@ def test_a_model_that_is_not_in_the_pool_is_an_error_that_names_those_that_are(l
         asyncio.run(asked.ask("b", user("?"), role="probe"))
 
 
-def test_the_pool_file_cannot_set_what_the_accounts_depend_on() -> None:
-    with pytest.raises(InputError, match="cannot set `num_retries`"):
-        pool(ModelEntry("a", "openai/a", params={"num_retries": 5}))
+@pytest.mark.parametrize(
+    ("params", "name"), [({"num_retries": 5}, "num_retries"), ({"extra_body": {"n": 4}}, "n")], ids=["argument", "body"]
+)
+def test_the_pool_file_cannot_set_what_the_accounts_depend_on(params: dict[str, object], name: str) -> None:
+    with pytest.raises(InputError, match=f"cannot set `{name}`"):
+        pool(ModelEntry("a", "openai/a", params=params))
