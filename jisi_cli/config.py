@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
-from jisi_cli.paths import config_folder
+from jisi_cli.paths import config_folder, expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +129,13 @@ def load_config(path: Path | None) -> Config:
     embedder = _table(path, data, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
     return Config(
         path=path,
-        bank=_bank(path, bank) if bank else None,
+        bank=path.parent / expanded(bank, f"{path}: `bank`") if bank else None,
         models=_models(path, data.get("models", [])),
         embedder=_embedder(path, embedder),
         endpoint=_endpoint(path, embedder),
         routing=_table(path, data, "routing", None),
         budget=_table(path, data, "budget", _BUDGET_KEYS),
     )
-
-
-def _bank(path: Path, bank: str) -> Path:
-    try:
-        return path.parent / Path(bank).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{path}: `bank`: {error}; write the folder out") from error
 
 
 def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:

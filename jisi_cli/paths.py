@@ -5,11 +5,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jisi_cli.errors import InputError
+
+
+def expanded(path: str, what: str) -> Path:
+    """Return a path with `~` and `~name` written out.
+
+    Args:
+        path: As somebody wrote it.
+        what: Where it was written, for the error.
+
+    Raises:
+        InputError: There is no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{what}: no home is known for `{path}`; write the folder out") from error
+
 
 def _folder(variable: str, kind: str) -> Path:
     override = os.environ.get(variable)
     if override:
-        return Path(override).expanduser()
+        return expanded(override, variable)
     import platformdirs
 
     return Path(getattr(platformdirs, f"user_{kind}_path")("jisi", appauthor=False))

@@ -14,6 +14,7 @@ from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.unit_embedder import UnitEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder as default_cache_folder
+from jisi_cli.paths import expanded
 
 if TYPE_CHECKING:
     from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
@@ -119,7 +120,7 @@ def _locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
     """Return a model's folder, and the hub commit it was fetched at."""
     if spec.name == "minilm":
         return packaged_minilm(), None
-    path = Path(spec.name).expanduser()
+    path = expanded(spec.name, "the embedder")
     if spec.name and path.is_dir():
         return path, None
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.

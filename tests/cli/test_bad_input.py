@@ -320,6 +320,24 @@ def test_a_cache_or_ledger_that_cannot_be_written_is_a_warning(
     assert all(str(tmp_path / "file") in warning for warning in run.warnings)
 
 
+def test_a_home_of_nobody_is_refused_in_one_line(small_bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = {
+        "JISI_CACHE_HOME": ("cost", "--erase", "--yes"),
+        "JISI_DATA_HOME": ("cost",),
+        "JISI_CONFIG_HOME": ("eval", small_bank),
+    }
+    for folder, command in commands.items():
+        with monkeypatch.context() as changed:
+            changed.setenv(folder, "~nobody-of-this-name/jisi")
+            says_one_error(jisi(*command), 2, folder, "write the folder out")
+
+
+def test_an_embedder_in_a_home_of_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "answers.jsonl", recorded_answers({"ada": 1}, questions=2))
+    run = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "~nobody-of-this-name/model")
+    says_one_error(run, 2, "the embedder", "write the folder out")
+
+
 def test_the_key_is_in_no_file_that_jisi_writes(
     small_bank: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
