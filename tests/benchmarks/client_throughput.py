@@ -16,7 +16,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,15 +98,15 @@ async def compare(folder: Path, api_base: str, calls: int, concurrency: int, rou
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=400)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    parsed = parser.parse_args(arguments)
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), {MODEL: {"text": "an answer"}}) as server:
-        work = compare(Path(folder), server.api_base, arguments.calls, arguments.concurrency, arguments.rounds)
+        work = compare(Path(folder), server.api_base, parsed.calls, parsed.concurrency, parsed.rounds)
         bare, ours = asyncio.run(work)
     for name, rounds in (("LiteLLM alone", bare), ("jisi", ours)):
         wall, processor = (statistics.median(values) for values in zip(*rounds, strict=True))

