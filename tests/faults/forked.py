@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -84,7 +85,9 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None and self._process.pid is not None:
-            os.kill(self._process.pid, number)
+            # It may end in this very moment; the process that forked it does not wait for us to be told.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
