@@ -74,7 +74,10 @@ def sends_limit(entry: ModelEntry) -> bool:
 
 @cache
 def _sends_limit(model: str) -> bool:
-    supported = load_litellm().get_supported_openai_params(model=model)
+    try:
+        supported = load_litellm().get_supported_openai_params(model=model)
+    except Exception:  # Some providers' own for a model that they do not know; the call will fail of itself.
+        return True
     return supported is None or not {"max_tokens", "max_completion_tokens"}.isdisjoint(supported)
 
 

@@ -26,3 +26,5 @@ def test_of_a_response_that_came_later_the_later_one_is_scored(tmp_path: Path) -
     assert after.responses("ada") == texts
     np.testing.assert_array_equal(after.response_vectors("ada"), vectors)
     assert [question.grader for question in after.questions] == ["judge", None, "regex"]
+    # What was failed before, and what was scored before, is not written again.
+    assert [part.rows for part in after.manifest.responses["ada"]] == [3, 1, 2, 1]
