@@ -20,6 +20,7 @@ ROOMS = [
     "exact_sums",
     "paths",
     "sqlite_reading",
+    "trust",
     "config",
     "hyperparameters",
     "scoring",
