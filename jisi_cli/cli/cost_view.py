@@ -11,9 +11,11 @@ from typing import Any
 from jisi_cli.accounting.charges import Charge
 from jisi_cli.accounting.saving import Comparison, Saving
 from jisi_cli.accounting.summary import Key, Summary, Totals
-from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.pictures import Picture, bars
 
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones, too
+"""How a formula begins."""
 _NOTHING = "–"
 
 _COMPARED = (
@@ -76,7 +78,11 @@ def _named(by: Sequence[str], key: Key) -> dict[str, str | None]:
 
 
 def bill_csv(bill: Bill) -> str:
-    """Return the groups as CSV with a line of names, without a line for the total."""
+    """Return the groups as CSV with a line of names, without a line for the total.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it: names of models and data sets come
+    from pool files, banks and question files.
+    """
     summary, comparison = bill.summary, bill.comparison
     names = [field.name for field in fields(Totals)]
     compared = _COMPARED if comparison is not None else ()
@@ -87,8 +93,15 @@ def bill_csv(bill: Bill) -> str:
         totals = {**asdict(group.totals), "price_sources": _sources(group.totals)}
         saving = comparison.groups.get(group.key) if comparison is not None else None
         extra = {} if saving is None else {**_saving_json(saving), "compared_cost_usd": saving.cost_usd}
-        writer.writerow([*group.key, *(totals[name] for name in names), *(extra.get(name) for name in compared)])
+        cells = [*group.key, *(totals[name] for name in names), *(extra.get(name) for name in compared)]
+        writer.writerow([_inert(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue().rstrip("\n")
+
+
+def _inert(cell: str) -> str:
+    """Return text for a CSV cell that no spreadsheet computes and no terminal obeys."""
+    line = one_line(cell)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def show_bill(bill: Bill, out: Output) -> None:

@@ -118,7 +118,7 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column, most in zip(columns, _widths(columns, rows, width), strict=True):
         table.add_column(
-            column.title,
+            Text(column.title),
             width=most,
             justify="right" if column.right else "left",
             no_wrap=column.shrink or column.right,

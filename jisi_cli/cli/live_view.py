@@ -155,10 +155,10 @@ class TerminalView(AnswerView):
 
     def finish(self, answer: str) -> None:
         """Clear the live lines and write the answer as Markdown."""
-        from rich.markdown import Markdown
+        from jisi_cli.cli.markdown import markdown
 
         self._stop()
-        self._out.console().print(Markdown(printable(answer)))
+        self._out.console().print(markdown(printable(answer)))
         sys.stdout.flush()
 
     def _stop(self) -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from jisi_cli.cli.drawn_table import draw_table
@@ -26,7 +26,7 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 # DEL, C1, and the marks that reorder what is shown.
-_STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u206f]")
 # The same, and C0 without tab and newline.
 _CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -101,13 +101,19 @@ class Output:
         """Return a Rich console for a terminal; with NO_COLOR it styles nothing."""
         from rich.console import Console
 
+        # Text comes from models, banks and files: nothing in it is markup or the name of an emoji.
         return Console(
-            stderr=stderr, highlight=False, soft_wrap=False, color_system=None if _is_without_escapes() else "auto"
+            stderr=stderr,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=False,
+            color_system=None if _is_without_escapes() else "auto",
         )
 
     def data(self, text: str) -> None:
-        """Write a line of data; what stdout's character set lacks becomes `?`."""
-        line = whole_characters(text) + "\n"
+        """Write text and a line's end, without what steers a terminal; what stdout's character set lacks is `?`."""
+        line = printable(text) + "\n"
         encoding = _encoding(sys.stdout)
         sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
@@ -139,6 +145,7 @@ class Output:
         picture: Picture | None = None,
     ) -> None:
         """Write a table: drawn on a terminal, with its picture; aligned plain text without any cutting when piped."""
+        columns = [replace(column, title=one_line(column.title)) for column in columns]
         cells = [[one_line(cell) for cell in row] for row in rows]
         if self.stderr_is_terminal if stderr else self.stdout_is_terminal:
             drawn = picture if _has(sys.stderr if stderr else sys.stdout, BLOCKS) else None

@@ -10,6 +10,7 @@ from jisi_cli.cli.output import Output, dollars, one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import TextColumn
 
     from jisi_cli.collection.collect import Collected, OnRecord
 
@@ -19,6 +20,13 @@ OnProgress = Callable[[int, int], None]
 _SHOWN_CAUSES = 3
 _WIDE = 80
 """Columns of a terminal that has room for a bar and for money beside the numbers."""
+
+
+def _words(form: str) -> TextColumn:
+    """Return a column of words, in which nothing is read as markup: a method may be called `model:x[/red]`."""
+    from rich.progress import TextColumn
+
+    return TextColumn(form, markup=False)
 
 
 @contextmanager
@@ -31,22 +39,21 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
         BarColumn,
         Progress,
         TaskProgressColumn,
-        TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     console = out.console(stderr=True)
     extent = (BarColumn(),) if console.width >= _WIDE else ()
-    elapsed = (TimeElapsedColumn(), TextColumn("elapsed,")) if console.width >= _WIDE else ()
+    elapsed = (TimeElapsedColumn(), _words("elapsed,")) if console.width >= _WIDE else ()
     columns = (
-        TextColumn("embedding"),
+        _words("embedding"),
         *extent,
         TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
+        _words("{task.fields[rate]}"),
         *elapsed,
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("left"),
+        _words("left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("embedding", total=None, rate="")
@@ -64,12 +71,12 @@ def training_bar(out: Output, name: str, *, trains: bool) -> Iterator[OnProgress
     if not trains or not out.moves:
         yield None
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
     # Not every training counts its steps; then the time alone shows that it goes on.
-    columns = (TextColumn("training {task.description}"), BarColumn(), TextColumn("{task.fields[steps]}"))
+    columns = (_words("training {task.description}"), BarColumn(), _words("{task.fields[steps]}"))
     with Progress(*columns, TimeElapsedColumn(), console=out.console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None, steps="")
+        task = bar.add_task(one_line(name), total=None, steps="")
         yield lambda done, total: bar.update(task, completed=done, total=total, steps=f"{done:,}/{total:,}")
 
 
@@ -79,9 +86,9 @@ def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     if not out.moves:
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    columns = (_words(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), _words("left"))
     with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -93,7 +100,7 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
     if not out.moves:
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     latest: list[Collected] = []
     console = out.console(stderr=True)
@@ -110,12 +117,12 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
             yield from (_causes(latest[0]) if latest else ())
 
     columns = (
-        TextColumn("asking"),
+        _words("asking"),
         *((BarColumn(bar_width=20),) if is_wide else ()),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        _words("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("left{task.fields[money]}"),
+        _words("left{task.fields[money]}"),
     )
     with WithCauses(*columns, console=console, transient=True) as bar:
         task = bar.add_task("asking", total=total, rate="", money="")

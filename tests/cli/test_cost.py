@@ -189,6 +189,27 @@ def test_csv_has_a_line_of_names_and_every_digit(ledger: None) -> None:
     assert {line["dataset"] for line in lines_of_csv("--by", "dataset")} == {"sums", "facts", "", 'a, "b"'}
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+1", "'+1+1"),
+        ("-1+1", "'-1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("＝1+1", "'＝1+1"),
+        ("\t=1+1", "'=1+1"),
+        ("\r\n =1+1", "'=1+1"),
+        ("\x1b]52;c;aGk=\x07=1+1", "'=1+1"),
+        ("\u202e@x\x9b2J", "'@x"),
+        ("a=1, 2024-01-31", "a=1, 2024-01-31"),
+    ],
+)
+def test_no_cell_of_csv_is_a_formula_or_steers_a_terminal(name: str, cell: str) -> None:
+    write(replace(ASK, model=name, dataset=name, price_source=name))
+    (line,) = lines_of_csv("--by", "model,dataset")
+    assert (line["model"], line["dataset"], line["price_sources"]) == (cell, cell, cell)
+
+
 def test_a_run_is_chosen_by_its_name_its_beginning_or_as_the_last(ledger: None) -> None:
     for name in ("bbbb2222", "bbbb"):
         assert jisi("cost", name, "--json").json["total"]["known_cost_usd"] == 2.5

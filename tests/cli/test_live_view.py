@@ -7,6 +7,7 @@ import pytest
 from jisi_cli.cli import live_view
 from jisi_cli.cli.live_view import TerminalView
 from jisi_cli.cli.output import Output
+from tests.cli.commands import on_a_terminal
 
 
 def test_a_call_may_begin_while_a_frame_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +21,36 @@ def test_a_call_may_begin_while_a_frame_is_drawn(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(live_view, "one_line", meanwhile)
     view._frame()
+
+
+def rendered(answer: str, **variables: str) -> str:
+    """Return what a terminal of 200 columns gets of an answer, in one line."""
+    code = f"from jisi_cli.cli import live_view as l, output as o; l.TerminalView(o.Output()).finish({answer!r})"
+    return " ".join(on_a_terminal("-c", code, COLUMNS="200", **variables).split())
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("See [the docs](https://evil.example/x).", "See the docs (https://evil.example/x)."),
+        ("[https://good.example](https://evil.example)", "https://good.example (https://evil.example)"),
+        ("[**bold** `code`](http://t)", "bold code (http://t)"),
+        ("[words][1]\n\n[1]: http://t", "words (http://t)"),
+        ("<https://x.example/a> and <me@x.example>", "https://x.example/a and me@x.example"),
+        ("[http://t](http://t) [a](http://t)", "http://t a (http://t)"),
+        ("![a cat](http://t/c.png)", "image: a cat (http://t/c.png)"),
+        ("[![b](http://i)](http://t)", "image: b (http://i) (http://t)"),
+        ("![x](data:image/png;base64,AAAA)", "image: x (data:image/png;base64,…)"),
+        ("A `List<T>`, a Map<K>, <b onclick=x>c</b>", "A List<T>, a Map<K>, <b onclick=x>c</b>"),
+        ("<div>kept</div>", "<div>kept</div>"),
+        ("a&#x202e;b&#x1b;]8;;http://t&#x7;c&#x9b;d", "ab�]8;;http://t�c�d"),
+    ],
+)
+def test_a_rendered_answer_shows_where_its_links_lead_and_loses_no_text(answer: str, shown: str) -> None:
+    assert rendered(answer, NO_COLOR="1") == shown
+
+
+def test_a_rendered_answer_links_nothing_on_a_terminal_with_colours() -> None:
+    shown = rendered("[a](http://t) <http://u> ![b](http://v) # **c**\n\n| [d](http://w) |\n|---|\n| e |")
+    assert "\x1b[" in shown
+    assert "\x1b]" not in shown

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, plain_json, printable
 from tests.cli.commands import ROOT, on_a_terminal
 
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206f\ud800-\udfff]")
 ODD = "\x1b\x9b\x9d\x90\x07\x08\r\n\t\x00\x7f[]()P^_X\\;?0123456789mHJKa \u202e\u2066é\ud83d\ude00"
 HOSTILE = st.text(st.sampled_from(ODD) | st.characters(), max_size=60)
 
@@ -236,3 +236,47 @@ Output().table([Column("method"), Column("what")], [["a-name-of-eighteen", "word
 
 def test_names_are_narrowed_last() -> None:
     assert "a-name-of-eighteen" in on_a_terminal("-c", NAMES)
+
+
+HEADED = """
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.cli.pictures import Picture
+titles = ["mmlu[law]", "x[/red]", "a\x1b]52;c;aGk=\x07b", "\x1b]8;;https://evil.example\x1b\\\\c", "\x9b1md", ":smile:"]
+cells = ["[bold]", "[/]", "\x1b[2Je", "[link=https://evil.example]f", "\u202eg", ":cat:"]
+Output().table([Column(title, names=True) for title in titles], [cells])
+"""
+
+
+@pytest.mark.parametrize("piped", [True, False])
+def test_titles_and_cells_are_words_and_nothing_that_a_terminal_or_rich_obeys(piped: bool) -> None:
+    if piped:
+        command = [sys.executable, "-c", HEADED]
+        shown = subprocess.run(command, capture_output=True, cwd=ROOT, check=True).stdout.decode()
+    else:
+        shown = on_a_terminal("-c", HEADED, NO_COLOR="1", COLUMNS="120")
+    assert not STEERING.search(shown.replace("\r\n", "\n"))
+    lines = [line.split() for line in shown.splitlines() if set(line) - set(" ─")]
+    assert lines == [
+        ["mmlu[law]", "x[/red]", "ab", "c", "d", ":smile:"],
+        ["[bold]", "[/]", "e", "[link=https://evil.example]f", "g", ":cat:"],
+    ]
+
+
+def test_no_line_of_data_steers_a_terminal() -> None:
+    assert (
+        written(lambda: Output().data("embedder: \x1b]0;x\x07hub\x9b2J/\u202ename\ttab")) == "embedder: hub/name\ttab\n"
+    )
+
+
+BARS = """
+from jisi_cli.cli.output import Output
+from jisi_cli.cli.progress import training_bar
+with training_bar(Output(), "model:x[/red]\x1b]52;c;aGk=\x07", trains=True) as on_step:
+    on_step(1, 2)
+"""
+
+
+def test_a_methods_name_beside_a_bar_is_no_markup() -> None:
+    shown = on_a_terminal("-c", BARS, COLUMNS="100")
+    assert "training model:x[/red] " in shown
+    assert "\x1b]" not in shown
