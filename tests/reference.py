@@ -93,6 +93,9 @@ def decide(
 
     # Step 4, and the order of step 5. Where every g is 0, ties alone decide: mean score, then name.
     g = _model_scores(support, s, scores, present, len(model_names), released, "g_weights", margins)
+    # The released code looks at no mean: it sorts the names, then stably by score.
+    if released:
+        means = [0.0] * len(model_names)
     ranking = _ranked(range(len(model_names)), g, means, model_names)
     _note_order("ranking", ranking, g, means, margins)
     _note_order("argmax_g", ranking[:2], g, means, margins)
@@ -286,7 +289,7 @@ def _aggregatees(
 
 
 def _ranked(models: Iterable[int], value: list[float], means: list[float], names: Sequence[str]) -> list[int]:
-    """Best first; ties everywhere: the higher mean score over the bank, then the name by code points."""
+    """Best first; ties everywhere: the higher mean over the bank (openjisi: all 0), then the name by code points."""
     return sorted(models, key=lambda j: (-value[j], -means[j], names[j]))
 
 

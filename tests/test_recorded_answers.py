@@ -26,6 +26,7 @@ from jisi_cli.scoring import Probes, coarse, coarse_block, fine
 from tests.cli.commands import jisi
 from tests.grading.agreement import compare
 from tests.reference import decide
+from tests.released import Released, decide_released
 
 DATA = Path(os.environ.get("JISI_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 ANSWERS, VECTORS = DATA / "zeroeval-open10.parquet", DATA / "zeroeval-open10-minilm.npz"
@@ -148,41 +149,53 @@ def test_the_vote_beats_the_best_single_model_with_its_interval_above_zero(bank:
     assert versus["wins"] > versus["losses"]
 
 
-def test_the_eval_command_routes_like_the_reference_in_the_released_codes_reading(bank: Bank, tmp_path: Path) -> None:
+def released_decisions(bank: Bank) -> list[Released]:
+    """What the released code decides on every test question, computed from the table of known differences."""
+    arrays = bank.arrays()
+    queries = np.asarray(bank.query_vectors, dtype=np.float64)
+    responses = np.stack([bank.response_vectors(model) for model in bank.models], axis=1).astype(np.float64)
+    tokens = np.stack([bank.answers(model).completion_tokens for model in bank.models], axis=1)
+    texts = [bank.responses(model) for model in bank.models]
+    train = bank.train_rows
+    known = (queries[train], responses[train], arrays.scores, tokens[train], tuple(bank.models))
+    found = []
+    for row in bank.test_rows.tolist():
+        answerable = [bool((answers[row] or "").strip()) for answers in texts]
+        found.append(decide_released(*known, queries[row], responses[row], tokens[row], answerable))
+    return found
+
+
+def test_all_questions_are_decided_as_by_the_released_code(bank: Bank) -> None:
+    settings = Hyperparameters(compat="openjisi")
+    arrays = bank.arrays()
+    responses = np.stack([bank.response_vectors(model) for model in bank.models], axis=1)
+    tokens = np.stack([bank.answers(model).completion_tokens for model in bank.models], axis=1)
+    texts = [bank.responses(model) for model in bank.models]
+    blocks = coarse_block(arrays, bank.query_vectors[bank.test_rows], settings)
+    agreeing = 0
+    for row, first, wanted in zip(bank.test_rows.tolist(), blocks, released_decisions(bank), strict=True):
+        answerable = np.array([bool((answers[row] or "").strip()) for answers in texts])
+        answered = [model for model in first.candidates if answerable[model]]
+        probes = Probes(tuple(answered), responses[row, answered], tokens[row, answered])
+        second = fine(arrays, first, probes, settings, answerable)
+        assert tuple(first.rows.tolist()) == wanted.support
+        assert tuple(bank.models[model] for model in first.candidates) == wanted.candidates
+        assert bank.models[first.aggregator] == wanted.aggregator
+        assert tuple(bank.models[model] for model in second.aggregatees) == wanted.aggregatees
+        agreeing += 1
+    assert agreeing == 853
+
+
+def test_the_eval_command_routes_all_questions_like_the_released_code(bank: Bank, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     evaluate(bank, "--method", "jisi-router", "--compat", "openjisi", "--out", path)
     lines = map(json.loads, path.read_text().splitlines())
     results = [line for line in lines if line["method"] == "jisi-router"]
     assert len(results) == len(bank.test_rows) == 853
-    arrays = bank.arrays()
-    responses = np.stack([bank.response_vectors(model) for model in bank.models], axis=1)
-    tokens = np.stack([bank.answers(model).completion_tokens for model in bank.models], axis=1)
-    texts = [bank.responses(model) for model in bank.models]
-    slow_bank = (
-        arrays.query_vectors.tolist(),
-        responses[bank.train_rows].tolist(),
-        arrays.scores.tolist(),
-        arrays.completion_tokens.tolist(),
-        arrays.present.tolist(),
-        bank.models,
-    )
-    unsure = 0
-    for row, result in list(zip(bank.test_rows.tolist(), results, strict=True))[::STEP]:
-        answerable = [bool((answers[row] or "").strip()) for answers in texts]
-
-        def ask(model: int, row: int = row, answerable: list[bool] = answerable) -> tuple[list[float] | None, float]:
-            return (responses[row, model].tolist() if answerable[model] else None, float(tokens[row, model]))
-
-        query = bank.query_vectors[row].tolist()
-        slow = decide(*slow_bank, query, ask, compat="openjisi", answerable=answerable)
-        if min(slow["margins"].values(), default=1) < 1e-9:
-            unsure += 1
-            continue
+    for row, result, wanted in zip(bank.test_rows.tolist(), results, released_decisions(bank), strict=True):
         assert (result["dataset"], result["index"]) == bank.questions[row].key
-        assert result["mode"] == "route"
-        assert result["model"] == bank.models[slow["aggregatees"][0]]
-        assert result["support_size"] == len(slow["support"])
-    assert unsure <= len(results) // STEP // 20
+        assert (result["mode"], result["model"]) == ("route", wanted.router)
+        assert result["support_size"] == len(wanted.support)
 
 
 def test_graders_agree_with_the_given_verdicts() -> None:

@@ -225,6 +225,15 @@ def test_ties_go_to_the_mean_score_and_then_to_the_name() -> None:
     assert result["margins"]["ranking"] == 0.5
 
 
+def test_openjisi_looks_at_no_mean_in_a_tie() -> None:
+    bank = ([1.0, 0.0], [[1, 1, 1, 1], [0, 0, 1, 0]], ["z", "a", "q", "B"])
+    result = one_dimensional(*bank, n_base=1, k=3, compat="openjisi")
+    assert result["g"] == [1.0] * 4
+    assert result["ranking"] == [3, 1, 2, 0]
+    assert result["candidates"] == result["aggregatees"] == [3, 1, 2]
+    assert "ranking" not in result["margins"]
+
+
 def test_ties_in_the_filter_go_to_the_larger_s_and_then_to_bank_order() -> None:
     # epsilon = 0 and equal responses and tokens: every f is 1 * 0.6 + 1 * 0.4.
     result = one_dimensional(

@@ -17,6 +17,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, limit_tokens
 from tests.reference import decide
+from tests.released import decide_released
 
 _TIE = 1e-9
 
@@ -373,3 +374,42 @@ def test_a_similarity_depends_on_no_other_row(width: int) -> None:
     some = exact_sums.row_dots(vectors, np.arange(3, 40, 9), query)
     assert together.tolist() == alone
     assert some.tolist() == together[3::9].tolist()
+
+
+def test_the_released_codes_reading_sorts_equals_by_name_alone() -> None:
+    """On small banks of right and wrong, where most rankings have ties, against a program written from the table."""
+    rng = np.random.default_rng(7)
+    openjisi = Hyperparameters(n_base=3, compat="openjisi")
+    compared = moved = 0
+    for seed in range(300):
+        case = make_case(seed, rows=30, models=5, width=8, gaps=0.0, ties=False)
+        case.bank.scores[:] = rng.integers(0, 2, size=case.bank.scores.shape)
+        answerable = rng.random(5) < 0.9
+        first = coarse(case.bank, case.query, openjisi)
+        answered = tuple(model for model in first.candidates if answerable[model])
+        if not answered:
+            continue
+        arrays = (case.bank.query_vectors, np.stack(list(case.bank.response_vectors), axis=1))
+        wanted = decide_released(
+            *(array.astype(float) for array in arrays),
+            case.bank.scores,
+            case.bank.completion_tokens,
+            case.bank.model_names,
+            case.query.astype(float),
+            case.answers.astype(float),
+            case.tokens,
+            answerable,
+            n_base=3,
+        )
+        if wanted.closest < _TIE:
+            continue
+        probes = Probes(answered, case.answers[list(answered)], case.tokens[list(answered)])
+        second = fine(case.bank, first, probes, openjisi, answerable)
+        names = case.bank.model_names
+        assert tuple(first.rows.tolist()) == wanted.support
+        assert tuple(names[model] for model in first.ranking) == wanted.ranking
+        assert tuple(names[model] for model in second.aggregatees) == wanted.aggregatees
+        compared += 1
+        moved += coarse(case.bank, case.query, replace(openjisi, compat="paper")).ranking != first.ranking
+    assert compared > 200
+    assert moved > 20

@@ -10,7 +10,7 @@ import numpy as np
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
-from jisi_cli.scoring import BankArrays, coarse_block
+from jisi_cli.scoring import BankArrays, coarse_block, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Knn:
     """Ranks models by the similarity-weighted scores of the nearest queries.
 
     The support set of the released code holds similarities strictly above the threshold, which is the
-    `openjisi` reading of stage 1.
+    `openjisi` reading of stage 1. Ties go to the higher train mean, then to the name, as for every router here.
 
     Args:
         bank: The bank's arrays.
@@ -46,4 +46,5 @@ class Knn:
         """Yield one ranking per query."""
         vectors = np.stack([query.vector for query in queries])
         for found in coarse_block(self._bank, vectors, self._settings):
-            yield tuple(self._bank.model_names[model] for model in found.ranking)
+            ranking = rank(self._bank, found.scores, "paper")
+            yield tuple(self._bank.model_names[model] for model in ranking)

@@ -42,14 +42,14 @@ class PriceWeight:
     def coarse(self, first: Coarse) -> Coarse:
         """Return stage 1 ranked by utility; its scores stay g."""
         utilities = self._utilities(first.scores, first)
-        return replace(first, ranking=rank(self._bank, utilities))
+        return replace(first, ranking=rank(self._bank, utilities, self._settings.compat))
 
     def fine(self, second: Fine, first: Coarse, probes: Probes, answerable: NDArray[np.bool_] | None = None) -> Fine:
         """Return stages 2 and 3 ranked by utility, with the aggregatees that follow; its scores stay gf."""
         utilities = self._utilities(second.scores, first)
         if float(utilities.max()) <= 0 or float(second.scores.max()) <= 0:
             return second
-        ranking = rank(self._bank, utilities)
+        ranking = rank(self._bank, utilities, self._settings.compat)
         chosen, ratios = choose_aggregatees(utilities, ranking, probes, self._settings, answerable)
         return replace(second, ranking=ranking, aggregatees=chosen, ratios=ratios)
 

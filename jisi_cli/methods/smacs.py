@@ -25,7 +25,7 @@ from jisi_cli.methods.panel import Panel
 from jisi_cli.methods.protocol import Listener, Outcome, Query
 from jisi_cli.methods.references_prompt import reference_messages
 from jisi_cli.methods.similarity import Similarity
-from jisi_cli.scoring import BankArrays, coarse_block
+from jisi_cli.scoring import BankArrays, coarse_block, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Smacs:
         """Yield the prior of each query; the similarities of a block are matrix products."""
         names = self._bank.model_names
         for found in coarse_block(self._bank, np.stack([query.vector for query in queries]), self._nearest):
-            ranking = tuple(names[model] for model in found.ranking)
+            ranking = tuple(names[model] for model in rank(self._bank, found.scores, "paper"))
             yield Prior(ranking, dict(zip(names, found.scores.tolist(), strict=True)))
 
     async def answer(self, query: Query, plan: Prior, pool: Pool, listener: Listener) -> Outcome:

@@ -15,7 +15,7 @@ from jisi_cli.scoring import BankArrays, rank
 def by_mean_score(bank: BankArrays) -> list[str]:
     """Return the models by their mean score on the train rows that they answered, best first; ties by name."""
     nothing_near = np.zeros(len(bank.model_names))
-    return [bank.model_names[model] for model in rank(bank, nothing_near)]
+    return [bank.model_names[model] for model in rank(bank, nothing_near, "paper")]
 
 
 async def answer_unrouted(

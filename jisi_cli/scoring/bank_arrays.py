@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.exact_sums import Floats, Rows, RowVectors, column_sums, longest_row
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import Compat, Hyperparameters
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BankArrays:
         completion_tokens: c (N, M), NaN where unknown.
         present: Whether model j has a scored answer to query i (N, M); where not, the other arrays
             are ignored.
-        model_names: M names; they break ties in code-point order.
+        model_names: M names; they break ties in code-point order (see `rank`).
         norm_bound: At least the largest norm of a query vector, where it is known already.
     """
 
@@ -71,14 +71,18 @@ def weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyp
     return np.where(complete, sums, means * total)
 
 
-def rank(bank: BankArrays, scores: Floats) -> tuple[int, ...]:
-    """Return all models, best first; ties: the higher mean score over the bank, then the name.
+def rank(bank: BankArrays, scores: Floats, compat: Compat) -> tuple[int, ...]:
+    """Return all models, best first.
+
+    Ties: the higher mean score over the bank, then the name; in the released code's reading the name alone.
 
     Args:
         bank: The bank.
         scores: One score per model (M,).
+        compat: Whose reading.
     """
     if len(set(scores.tolist())) == len(scores):
         return tuple(np.argsort(-scores).tolist())  # no tie, so that the means over the whole bank are not needed
-    keys = list(zip((-scores).tolist(), (-bank.mean_scores).tolist(), bank.model_names, strict=True))
+    second = np.zeros_like(scores) if compat == "openjisi" else -bank.mean_scores
+    keys = list(zip((-scores).tolist(), second.tolist(), bank.model_names, strict=True))
     return tuple(sorted(range(len(keys)), key=keys.__getitem__))

@@ -89,7 +89,7 @@ def fine(
         mixed = settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
     kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
     scores = weighted_scores(bank, first.rows[kept], mixed[kept], settings)
-    ranking = rank(bank, scores)
+    ranking = rank(bank, scores, settings.compat)
     chosen, ratios = choose_aggregatees(scores, ranking, probes, settings, answerable)
     return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)
 

@@ -95,7 +95,8 @@ def _coarse_from_scan(
         inside[int(np.argmax(similarities))] = True
     rows, similarities = near[inside], similarities[inside]
     scores = weighted_scores(bank, rows, similarities, settings)
-    return Coarse(rows, similarities, kth, threshold, scores, rank(bank, scores), settings.k)
+    ranking = rank(bank, scores, settings.compat)
+    return Coarse(rows, similarities, kth, threshold, scores, ranking, settings.k)
 
 
 def _threshold(kth: float, settings: Hyperparameters) -> float:
