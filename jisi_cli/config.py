@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.paths import config_folder, expanded
+from jisi_cli.trust import file_identity, is_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Config:
         endpoint: Where an embedder that is an endpoint is reached, and its price.
         routing: Hyper-parameters by name.
         budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
+        identity: Hash of the file's place and content, under which `jisi trust` remembers it.
+        found_here: Whether it is in force only because it lies in the current folder.
+        trusted: Whether it may name addresses and keys: false only for a file found in the current folder that
+            `jisi trust` does not remember.
     """
 
     path: Path | None = None
@@ -84,6 +89,9 @@ class Config:
     endpoint: EmbeddingEndpoint = EmbeddingEndpoint()
     routing: Mapping[str, Any] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
+    found_here: bool = False
+    trusted: bool = True
 
 
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
@@ -110,6 +118,24 @@ def find_config(explicit: Path | None = None) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def config_in_force(explicit: Path | None = None) -> Config:
+    """Find and read the configuration in force, and settle whether the user vouches for it.
+
+    A file that the user named (`--config`, `JISI_CONFIG`) or keeps in the configuration folder is the user's own. One
+    that merely lies in the current folder may have come with somebody else's archive or repository.
+
+    Raises:
+        InputError: A file was named and is not there, or the file cannot be used.
+    """
+    path = find_config(explicit)
+    config = load_config(path)
+    if path is None or explicit is not None or os.environ.get("JISI_CONFIG"):
+        return config
+    if path.resolve().parent == config_folder().resolve():
+        return config
+    return replace(config, found_here=True, trusted=is_trusted("pool_files", config.identity))
+
+
 def load_config(path: Path | None) -> Config:
     """Read a `jisi.toml`; None gives the empty configuration.
 
@@ -119,7 +145,8 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        data = tomllib.loads(content.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     _refuse_unknown(path, "the file", data, _TABLES)
@@ -135,6 +162,7 @@ def load_config(path: Path | None) -> Config:
         endpoint=_endpoint(path, embedder),
         routing=_table(path, data, "routing", None),
         budget=_table(path, data, "budget", _BUDGET_KEYS),
+        identity=file_identity(path, content),
     )
 
 

@@ -149,9 +149,9 @@ def build(
     if dry_run:
         from jisi_cli.cli.forecasting import run_forecast
 
-        run_forecast(request, read_config(config), out, as_json=as_json)
+        run_forecast(request, read_config(config, out), out, as_json=as_json)
         return
-    report = run_build(request, read_config(config), out)
+    report = run_build(request, read_config(config, out), out)
     summary = {
         "bank": str(output),
         "questions_added": report.questions,
@@ -203,7 +203,7 @@ def grade(
     from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
-    settings = read_config(config)
+    settings = read_config(config, out)
     request = GradeRequest(
         bank=bank_path(bank, settings),
         models=split_names(models),
@@ -241,7 +241,7 @@ def inspect(
     from jisi_cli.cli.options import bank_path
 
     out = Output(quiet=quiet, verbose=verbose)
-    settings = read_config(config)
+    settings = read_config(config, out)
     opened = Bank(bank_path(bank, settings))
     tuned = opened.hyperparameters().with_changes(settings.routing, f"{settings.path} [routing]")
     found = inspect_bank(opened, tuned.with_changes(routing, "command line"))

@@ -56,7 +56,7 @@ def run_cost(request: CostRequest, out: Output) -> None:
     runs = [*request.runs, *(name for name in request.sources if not _is_file(name))]
     by = _dimensions(request, "method", "day") if files else _dimensions(request, "model", "method")
     charges = _of_files(files, runs, request, out) if files else _of_ledger(runs, request, out)
-    comparison = _compare(request, charges, by)
+    comparison = _compare(request, out, charges, by)
     bill = Bill(
         source={"files": [str(path) for path in files]} if files else {"ledger": str(ledger_path())},
         charges=charges,
@@ -142,7 +142,9 @@ def _dimensions(request: CostRequest, default: Dimension, unknown: Dimension) ->
     return tuple(cast(Dimension, name) for name in dict.fromkeys(request.by)) or (default,)
 
 
-def _compare(request: CostRequest, charges: Sequence[Charge], by: Sequence[Dimension]) -> Comparison | None:
+def _compare(
+    request: CostRequest, out: Output, charges: Sequence[Charge], by: Sequence[Dimension]
+) -> Comparison | None:
     if request.against is None:
         return None
     if request.as_csv and not WORK_DIMENSIONS.issuperset(by):
@@ -154,7 +156,7 @@ def _compare(request: CostRequest, charges: Sequence[Charge], by: Sequence[Dimen
     from jisi_cli.bank.bank import Bank
     from jisi_cli.evaluation.costs import read_prices
 
-    config = read_config(request.config)
+    config = read_config(request.config, out)
     path = _bank_in_force(request.bank, config)
     prices = read_prices(request.prices) if request.prices is not None else {}
     bank = Bank(path) if path is not None else None

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jisi_cli.config import Config, find_config, load_config
+from jisi_cli.cli.output import Output
+from jisi_cli.config import Config, config_in_force
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 
@@ -104,9 +105,16 @@ def split_names(values: list[str] | None) -> list[str] | None:
     return names
 
 
-def read_config(path: Path | None) -> Config:
-    """Return the configuration in force."""
-    return load_config(find_config(path))
+def read_config(path: Path | None, out: Output) -> Config:
+    """Return the configuration in force, and say which it is where it is not the user's own."""
+    config = config_in_force(path)
+    if config.found_here:
+        words = f"the pool file in force is {config.path} in {Path.cwd()}"
+        if config.trusted:
+            out.note(f"note: {words}")
+        else:
+            out.warn(f"{words}, which may be somebody else's; read it, then `jisi trust` allows it")
+    return config
 
 
 def bank_path(flag: Path | None, config: Config) -> Path:

@@ -68,7 +68,7 @@ class Session:
     ) -> None:
         self.out = out
         self.calls = calls
-        self.config: Config = read_config(config)
+        self.config: Config = read_config(config, out)
         self.bank = Bank(bank_path(bank, self.config))
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
         self.settings: Hyperparameters = configured.with_changes(routing, "command line")
