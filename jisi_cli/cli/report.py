@@ -100,7 +100,7 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     import numpy as np
 
     import jisi_cli
-    from jisi_cli.llm.failure import redact
+    from jisi_cli.llm.redaction import redact
 
     def text(value: Any) -> str:  # noqa: ANN401 - plain data
         if isinstance(value, Mapping):

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from jisi_cli.http_errors import http_errors
-from jisi_cli.llm.answer import whole_characters
+from jisi_cli.llm.redaction import NOTHING, Withheld, without_private_parts
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_SCHEME = re.compile(r"^\s*(?:bearer|basic|token)\s+", re.IGNORECASE)
-_SHORTEST_SECRET = 6
-_HEADERS = ("extra_headers", "headers")
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
-# A shape begins where a run of its first characters does: tried anywhere in it, the time would grow with the square
-# of a long run.
-_SECRET_SHAPES = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
-    (re.compile(r"(?i)([?&](?:[\w-]*key|[\w-]*token|sig|signature|password)=)[^&\s\"']+"), r"\1[redacted]"),
-    (re.compile(r"(?<!\w)(\w+://)[^\s/@]+@"), r"\1[redacted]@"),
-    (re.compile(r"\b(?:sk|pk|rk)-[\w-]{8,}"), "[redacted]"),
-)
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
@@ -64,46 +51,13 @@ class ProviderFailure(Exception):
         self.billable = billable
 
 
-def secrets_in(request: Mapping[str, Any]) -> list[str]:
-    """Return what in a request may be a secret of the pool file: its own headers, and parameters that are named so."""
-    found: list[str] = []
-    for name, value in request.items():
-        if isinstance(value, Mapping):
-            found += _header_secrets(value) if name in _HEADERS else secrets_in(value)
-        elif isinstance(value, str) and _SECRET_NAME.search(name):
-            found.append(value)
-    return found
-
-
-def _header_secrets(headers: Mapping[str, Any]) -> list[str]:
-    """Return the values of headers; of one that begins with a scheme, what is behind it, which may be quoted alone."""
-    return [_SCHEME.sub("", value).strip() for value in headers.values() if isinstance(value, str)]
-
-
-def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """Replace secrets in a text: values of the environment's keys, and whatever has the shape of one.
-
-    Args:
-        text: Anybody's words.
-        secrets: Further secrets that are known.
-    """
-    kept = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-    known = [secret for secret in (*kept, *secrets) if len(secret) >= _SHORTEST_SECRET]
-    # The longest first, so that one which begins with another leaves no rest.
-    for secret in sorted(known, key=len, reverse=True):
-        text = text.replace(secret, "[redacted]")
-    for shape, replacement in _SECRET_SHAPES:
-        text = shape.sub(replacement, text)
-    return text
-
-
-def one_line(text: str, secrets: Sequence[str] = ()) -> str:
-    """Return a provider's words as one line of bounded length, without secrets or LiteLLM's wrapping."""
-    line = whole_characters(redact(" ".join(_APPENDED.sub("", _WRAPPING.sub("", text)).split()), secrets))
+def one_line(text: str, withheld: Withheld = NOTHING) -> str:
+    """Return a provider's words as one line of bounded length, without LiteLLM's wrapping and what is withheld."""
+    line = without_private_parts(_APPENDED.sub("", _WRAPPING.sub("", text)), withheld)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailure:
+def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFailure:
     """Turn what LiteLLM raised into a failure that says whether to try again.
 
     LiteLLM gives errors of the connection the status 500, so what happened is read from the chain of
@@ -111,7 +65,7 @@ def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailu
 
     Args:
         error: What LiteLLM raised.
-        secrets: What the request held and nobody's words may tell.
+        withheld: What the request held and nobody's words may tell.
     """
     import openai
 
@@ -120,26 +74,26 @@ def failure_from(error: Exception, secrets: Sequence[str] = ()) -> ProviderFailu
         return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
     if any(isinstance(e, (TimeoutError, *http_errors("TimeoutException"), openai.APITimeoutError)) for e in chain):
         status = _http_status(chain)
-        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, secrets)}"
+        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, withheld)}"
         return ProviderFailure(reason, status=status, retryable=True, billable=True)
     status = _http_status(chain)
     if status is not None and status >= 400:
-        return _refusal(error, chain, status, secrets)
+        return _refusal(error, chain, status, withheld)
     if any(_is_connection(e) for e in chain):
-        return _lost_connection(chain, secrets)
+        return _lost_connection(chain, withheld)
     if any(isinstance(e, _UNREADABLE) for e in chain) or status is not None:
         return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
     if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
         # LiteLLM stumbled over the answer; it would again, and each time is paid for.
-        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error, secrets)}", billable=True)
+        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error, withheld)}", billable=True)
     # An error in the body of a good answer; LiteLLM gives it the status that the body names.
     named = getattr(error, "status_code", None)
     transient = isinstance(named, int) and is_transient(named)
-    return ProviderFailure(_words(error, secrets), retryable=transient, billable=transient)
+    return ProviderFailure(_words(error, withheld), retryable=transient, billable=transient)
 
 
-def _refusal(error: Exception, chain: list[BaseException], status: int, secrets: Sequence[str]) -> ProviderFailure:
-    words = _words(error, secrets)
+def _refusal(error: Exception, chain: list[BaseException], status: int, withheld: Withheld) -> ProviderFailure:
+    words = _words(error, withheld)
     # A spent quota is reported as 429 but does not come back within a run.
     hopeless = "insufficient_quota" in str(error) or "ContentPolicy" in type(error).__name__
     return ProviderFailure(
@@ -150,9 +104,9 @@ def _refusal(error: Exception, chain: list[BaseException], status: int, secrets:
     )
 
 
-def _lost_connection(chain: list[BaseException], secrets: Sequence[str]) -> ProviderFailure:
+def _lost_connection(chain: list[BaseException], withheld: Withheld) -> ProviderFailure:
     # The innermost cause is the one that names the host or the reason.
-    reason = one_line(str(chain[-1]), secrets) or type(chain[-1]).__name__
+    reason = one_line(str(chain[-1]), withheld) or type(chain[-1]).__name__
     never_connected = any(isinstance(e, http_errors("ConnectError")) for e in chain)
     return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
 
@@ -203,11 +157,11 @@ def _header(chain: list[BaseException], name: str) -> str | None:
     return None
 
 
-def _words(error: Exception, secrets: Sequence[str]) -> str:
+def _words(error: Exception, withheld: Withheld) -> str:
     body: Any = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
     said = _WRAPPING.sub("", str(message or getattr(error, "message", None) or error))
-    return one_line(_message_within(said), secrets) or type(error).__name__
+    return one_line(_message_within(said), withheld) or type(error).__name__
 
 
 def _message_within(said: str) -> str:

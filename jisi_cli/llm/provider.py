@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import JisiError
 from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
-from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line, secrets_in
+from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
+from jisi_cli.llm.redaction import Withheld, withheld_from
 from jisi_cli.llm.usage import perplexity_of, reported_cost, tokens_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Provider:
         text = whole_characters(text)
         tokens = await tokens_of(entry, messages, text, end.usage)
         # The provider's word: in a stream LiteLLM passes on whatever it sends.
-        finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason))
+        finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason), withheld_from(request))
         return Completion(text, *tokens, reported_cost(end.usage), finish_reason, end.perplexity)
 
     async def close(self) -> None:
@@ -189,12 +190,12 @@ class Provider:
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
-        secrets = secrets_in(request)
+        withheld = withheld_from(request)
         pieces: list[str] = []
         received = length = 0
         last: Any = None
         try:
-            while (chunk := await _next(stream, secrets)) is not None:
+            while (chunk := await _next(stream, withheld)) is not None:
                 last = chunk
                 received += 1
                 piece = chunk.choices[0].delta.content if chunk.choices else None
@@ -228,7 +229,7 @@ class Provider:
                 return await litellm.acompletion(**request, **settings, drop_params=False)
             return await litellm.acompletion(**request, **settings, drop_params=True)
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
-            raise failure_from(error, secrets_in(request)) from error
+            raise failure_from(error, withheld_from(request)) from error
 
 
 def _endless() -> ProviderFailure:
@@ -254,7 +255,7 @@ def _streamed_usage(stream: Any, last: Any) -> Any:  # noqa: ANN401 - LiteLLM's 
     return getattr(last, "usage", None) if len(reported) > 1 else next(iter(reported), None)
 
 
-async def _next(stream: Any, secrets: Sequence[str]) -> Any | None:  # noqa: ANN401 - LiteLLM's stream
+async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 - LiteLLM's stream
     """Return the next piece of a stream; None at its end."""
     try:
         return await anext(stream)
@@ -264,7 +265,7 @@ async def _next(stream: Any, secrets: Sequence[str]) -> Any | None:  # noqa: ANN
         if getattr(stream, "received_finish_reason", None) is not None:
             # The response is complete; what broke is the usage after it.
             return None
-        raise failure_from(error, secrets) from error
+        raise failure_from(error, withheld) from error
 
 
 def missing_key(entry: ModelEntry) -> str | None:

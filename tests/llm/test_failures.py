@@ -13,8 +13,9 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.llm.failure import one_line, redact, secrets_in
+from jisi_cli.llm.failure import one_line
 from jisi_cli.llm.provider import missing_key
+from jisi_cli.llm.redaction import redact, secrets_in
 from tests.llm.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool
 from tests.loopback import Fault, Loopback
 
