@@ -23,6 +23,7 @@ ROOMS = [
     "trust",
     "config",
     "hyperparameters",
+    "reasoning",
     "scoring",
     "embedders.protocol",
     "bank",
