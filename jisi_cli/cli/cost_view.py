@@ -14,7 +14,7 @@ from jisi_cli.accounting.summary import Key, Summary, Totals
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.pictures import Picture, bars
 
-_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones, too
+_FORMULA = tuple("=+-@＝＋－＠")
 """How a formula begins."""
 _NOTHING = "–"
 

@@ -107,7 +107,7 @@ def test_what_stands_in_other_parts_of_a_request_is_left_out_too() -> None:
         "extra_body": {"documents": [{"text": "The merger with Example Ltd is planned for May."}]},
         "extra_headers": {
             "X-Team": "team-blue-42",
-            "Authorization": "Basic " + base64.b64encode(b"me:s3same1").decode(),
+            "Authorization": f"Basic {credentials}",
         },
         "tools": [{"auth": {"api_key": "tool-key-77"}}],
     }
