@@ -6,20 +6,27 @@ break it for the next one. What was deleted is not left behind in unused pages e
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import stat
+import sys
+import zipfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from jisi_cli.errors import JisiError
-from jisi_cli.ledger import ledger_path
-from jisi_cli.paths import cache_folder
+from jisi_cli.ledger import LEDGER_COLUMNS, ledger_path
+from jisi_cli.paths import DATABASE_ENDINGS, cache_folder, link_error, refuse_links
 
 _BUSY_SECONDS = 30.0
 _READER_MILLISECONDS = 1000
 """How long whoever reads what was there is waited for; a command of jisi's reads a row at a time."""
-_BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite adds to the name of a database for the files beside it."""
+_TRAINED = re.compile(r"[a-z0-9_-]+-[0-9a-f]{32}\.npz")
+_DRAFT = re.compile(r"tmp[a-z0-9_]{8}\.part")
+"""How `methods.trained_state` calls its files, and a file that a killed process left half written."""
+_CACHE_SETTINGS = {"disk_min_file_size": sys.maxsize, "cull_limit": 0, "eviction_policy": "none"}
+"""What no cache but jisi's has set in diskcache's table `Settings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def erase(found: Kept) -> None:
         return
     try:
         with closing(_opened(found.path)) as rows:
-            if _has(rows, found.table):
+            if _is_ours(rows, found):
                 rows.execute(f"DELETE FROM {found.table}")
             # What was deleted goes from the database, then from the log of changes beside it.
             rows.execute("VACUUM")
@@ -85,14 +92,15 @@ def erase(found: Kept) -> None:
 
 
 def _database(what: str, path: Path, table: str) -> Kept:
-    if not path.exists():
-        return Kept(what, path, table, 0, 0)
+    empty = Kept(what, path, table, 0, 0)
+    if not path.exists() and not path.is_symlink():
+        return empty
     try:
         with closing(_opened(path)) as rows:
-            entries = rows.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if _has(rows, table) else 0
+            entries = rows.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if _is_ours(rows, empty) else 0
     except sqlite3.Error as error:
         raise _failed(path, "read", error) from error
-    beside = (path.with_name(f"{path.name}{ending}") for ending in ("", *_BESIDE))
+    beside = (path.with_name(f"{path.name}{ending}") for ending in DATABASE_ENDINGS)
     return Kept(what, path, table, entries, sum(map(_size, beside)))
 
 
@@ -102,7 +110,27 @@ def _files(what: str, folder: Path) -> Kept:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    """Return the files of trained methods; what else lies there is somebody else's, and links are not followed."""
+    if folder.is_symlink():
+        raise _link(link_error(folder))
+    return [file for file in folder.iterdir() if _is_trained(file)] if folder.is_dir() else []
+
+
+def _is_trained(file: Path) -> bool:
+    """Whether a file has the name and the content of what a method learned."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return False
+    if _DRAFT.fullmatch(file.name):
+        with file.open("rb") as opened:
+            return opened.read(4) in (b"", b"PK\3\4")
+    if not _TRAINED.fullmatch(file.name):
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+    return "training_seconds.npy" in names and all(name.endswith(".npy") for name in names)
 
 
 def _size(path: Path) -> int:
@@ -117,15 +145,36 @@ def _opened(path: Path) -> sqlite3.Connection:
     Raises:
         JisiError: It is a link to somewhere else.
     """
-    if any(path.with_name(f"{path.name}{ending}").is_symlink() for ending in ("", *_BESIDE)):
-        raise JisiError(f"{path} is a link to somewhere else, which jisi never made; delete it yourself")
+    try:
+        refuse_links(path)
+    except OSError as error:
+        raise _link(error) from error
     # In autocommit, as VACUUM demands.
     return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
-def _has(rows: sqlite3.Connection, table: str) -> bool:
-    """Whether a database has got its table: whoever made the file may not have come so far yet."""
-    return rows.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+def _link(error: OSError) -> JisiError:
+    return JisiError(f"{error.filename}: {error.strerror}")
+
+
+def _is_ours(rows: sqlite3.Connection, found: Kept) -> bool:
+    """Whether a database has got its table: whoever made the file may not have come so far yet.
+
+    Raises:
+        JisiError: It holds something else, which jisi did not write.
+    """
+    tables = {name for (name,) in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return False
+    if found.table == "Cache" and {"Cache", "Settings"} <= tables:
+        settings = dict(rows.execute("SELECT key, value FROM Settings").fetchall())
+        is_ours = all(settings.get(key) == value for key, value in _CACHE_SETTINGS.items())
+    else:
+        columns = {row[1] for row in rows.execute(f"PRAGMA table_info({found.table})")}
+        is_ours = found.table == "calls" and columns >= LEDGER_COLUMNS
+    if not is_ours:
+        raise JisiError(f"{found.path} is a database that jisi did not write; move it away, or delete it yourself")
+    return True
 
 
 def _failed(path: Path, what: str, error: sqlite3.Error) -> JisiError:

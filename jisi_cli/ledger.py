@@ -73,6 +73,8 @@ class LedgerEntry:
 
 
 _COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+LEDGER_COLUMNS = frozenset({"id", *_COLUMNS})
+"""Columns of every ledger since the first version."""
 _TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
     ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from jisi_cli.errors import InputError
@@ -48,14 +50,80 @@ def data_folder() -> Path:
     return _folder("JISI_DATA_HOME", "data")
 
 
-def own_file(path: Path) -> None:
-    """Make a file that its owner alone can read, in a folder that is the owner's alone if it is new.
+_KEPT = frozenset(
+    {"answers", "vectors", "trained", "weights", "ledger", "jisi.toml", "trusted.json", ".DS_Store"},
+)
+"""What lies in jisi's folders; one that holds anything else may be shared with others on purpose."""
+DATABASE_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""What SQLite adds to the name of a database for the files beside it; first the database itself."""
 
-    A file or a folder that is there already is left as it is.
+
+def own_folder(folder: Path) -> None:
+    """Make a folder that its owner alone can enter; one of jisi's own that is there already becomes such a folder.
+
+    Args:
+        folder: As a rule the folder of the cache, the data or the configuration, or one directly below.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be made, or it is a link below jisi's own folder.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    roots = (cache_folder(), data_folder(), config_folder())
+    if folder in roots:
+        _make_private(folder)
+    elif folder.parent in roots:
+        _make_private(folder.parent)
+        if folder.is_symlink():
+            raise link_error(folder)
+        _make_private(folder, belongs_to_jisi=folder.name in _KEPT)
+    else:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def own_file(path: Path) -> None:
+    """Make a file that its owner alone can read, in a folder that is the owner's alone.
+
+    Args:
+        path: A database, or another file, in one of jisi's folders.
+
+    Raises:
+        OSError: It cannot be made; or it, its folder or a file of SQLite's beside it is a link, or it is no file.
+    """
+    own_folder(path.parent)
+    refuse_links(path)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path)) from None
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a database of jisi's whose file, neighbours or folder lie somewhere else.
+
+    Raises:
+        OSError: One of them is a link, which jisi never made.
+    """
+    beside = (path.with_name(f"{path.name}{ending}") for ending in DATABASE_ENDINGS)
+    link = next((place for place in (path.parent, *beside) if place.is_symlink()), None)
+    if link is not None and link not in (cache_folder(), data_folder(), config_folder()):
+        raise link_error(link)
+
+
+def link_error(path: Path) -> OSError:
+    """Return what to raise for a link in jisi's own folders."""
+    return OSError(errno.ELOOP, "it is a link to somewhere else, which jisi never made; delete it yourself", str(path))
+
+
+def _make_private(folder: Path, *, belongs_to_jisi: bool = False) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = folder.stat()
+        is_open_to_others = os.name == "posix" and found.st_uid == os.geteuid() and found.st_mode & 0o077
+        if is_open_to_others and (belongs_to_jisi or _holds_only_ours(folder)):
+            folder.chmod(0o700)
+
+
+def _holds_only_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and all(entry.name in _KEPT for entry in folder.iterdir())

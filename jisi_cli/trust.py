@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from jisi_cli.errors import InputError
-from jisi_cli.paths import config_folder
+from jisi_cli.paths import config_folder, own_folder
 
 Kind = Literal["pool_files", "embedders"]
 
@@ -94,7 +94,7 @@ def _write(known: dict[str, dict[str, str]]) -> None:
     """Replace the record as a whole, so that a reader sees the old one or the new one."""
     path = _path()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trusted-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -19,6 +19,7 @@ ROOMS = [
     "half_precision",
     "exact_sums",
     "paths",
+    "output_files",
     "sqlite_reading",
     "trust",
     "config",

@@ -124,6 +124,8 @@ def test_whatever_jisi_keeps_by_itself_is_for_its_owner_alone(tmp_path: Path, lo
     kept = [path for home in ("jisi_cache", "jisi_data") for path in (tmp_path / home).rglob("*")]
     files = [path for path in kept if path.is_file()]
     assert {path.name for path in files} >= {"cache.db", "calls.sqlite", "flights.lock"}
+    for home in ("jisi_cache", "jisi_data"):
+        assert stat.S_IMODE((tmp_path / home).stat().st_mode) == 0o700, home
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700, path

@@ -39,6 +39,10 @@ BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
 _QUERIES = re.compile(r"queries(-[0-9a-f]{12})?\.parquet")
 """How `write_part` calls tables of questions; what is only similar belongs to somebody else."""
+_RESPONSES = re.compile(r"part-[0-9a-f]{12}\.parquet")
+_DRAFT = re.compile(r"\.(queries|part)\.\d+\.part|\.bank\.json\.\d+")
+_MANIFEST = re.compile(rb'\s*(\Z|\{\s*"created_by": "jisi |\{.*"format_version")', re.DOTALL)
+"""How a manifest begins, whole or cut short; a file of the same name may be somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,8 @@ def check_target(path: Path, options: BuildOptions) -> None:
         BankError: There is no bank to extend.
     """
     has_bank = (path / MANIFEST_NAME).exists()
+    if has_bank and options.force and not _is_manifest(path / MANIFEST_NAME):
+        raise InputError(f"{path / MANIFEST_NAME} is no manifest that jisi wrote; name another folder, or delete it")
     if options.append and not has_bank:
         raise BankError(f"no bank at {path} to extend; leave out --append to make one")
     if has_bank and not options.append and not options.force:
@@ -239,9 +245,8 @@ def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     named = {path / part.path for part in _all_parts(manifest)} if manifest else set()
     leftovers = (
         *(file for file in path.glob("queries*.parquet") if _QUERIES.fullmatch(file.name)),
-        *path.glob("responses/model=*/*.parquet"),
-        *path.glob("**/.*.part"),
-        *path.glob(f".{MANIFEST_NAME}.*"),
+        *(file for file in path.glob("responses/model=*/*.parquet") if _RESPONSES.fullmatch(file.name)),
+        *(file for file in (*path.glob(".*"), *path.glob("responses/model=*/.*")) if _DRAFT.fullmatch(file.name)),
     )
     for file in leftovers:
         if file not in named:
@@ -255,6 +260,11 @@ def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
     yield from manifest.queries
     for parts in manifest.responses.values():
         yield from parts
+
+
+def _is_manifest(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _MANIFEST.match(file.read(1 << 16)) is not None
 
 
 def _is_ours(name: str) -> bool:

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.records import Question, Record
-from jisi_cli.errors import InputError
+from jisi_cli.output_files import ANSWERS, ANSWERS_MARK, written
 
 
-def write_jisi(path: Path, gathered: Gathered) -> None:
+def write_jisi(path: Path, gathered: Gathered, sources: Iterable[Path] = ()) -> None:
     """Write questions and answers so that `jisi bank build` reads them back as they are.
 
     Args:
-        path: The file, replaced in one step.
+        path: The file, replaced in one step; of several processes that write it, the last one wins, whole.
         gathered: What to write, in its own order.
+        sources: Files and folders that were read, which the file must not replace.
 
     Raises:
         InputError: The file cannot be written.
     """
-    # Another process may write the same file: the last one wins, whole.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for question in gathered.questions:
-                answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
-                file.write(json.dumps(_line(question, answers), ensure_ascii=False, allow_nan=False) + "\n")
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if not isinstance(error, OSError):
-            raise
-        raise InputError(f"{path}: the answers cannot be written ({error.strerror}); name another file") from error
+    mark: dict[str, Any] = {ANSWERS_MARK: "jisi"}
+    with written(path, ANSWERS, sources) as file:
+        for question in gathered.questions:
+            answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
+            line = mark | _line(question, answers)
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            mark = {}
 
 
 def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.embedders.registry import PinError, load_embedder
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
+from jisi_cli.output_files import ANSWERS, require_output
 
 if TYPE_CHECKING:
     from jisi_cli.llm.embedding_account import EmbeddingAccount
@@ -98,7 +99,7 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
         gathered, sources, stopped = *_read_answers(request, problems), None
     problems.summarise()
     if request.save_answers is not None:
-        write_jisi(request.save_answers, gathered)
+        write_jisi(request.save_answers, gathered, request.sources)
     if purse.budget is not None:
         purse.budget.release_held()
 
@@ -174,10 +175,12 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     split = SplitSpec(request.split, request.seed) if request.split is not None else None
     options = BuildOptions(split, cast(VectorDtype, request.vector_dtype), request.append, request.force)
     check_target(request.bank, options)
-    if request.save_answers is not None and not request.save_answers.parent.is_dir():
-        raise InputError(f"--save-answers: there is no folder {request.save_answers.parent}; make it first")
-    if request.save_answers is not None and request.save_answers.resolve() in map(Path.resolve, request.sources):
-        raise InputError(f"--save-answers would replace the source {request.save_answers}; name another file")
+    bank = request.bank.resolve()
+    inside = next((path for path in request.sources if bank in (path.resolve(), *path.resolve().parents)), None)
+    if inside is not None and not request.append:
+        raise InputError(f"{inside} lies in {request.bank}, which is to be replaced; put it elsewhere first")
+    if request.save_answers is not None:
+        require_output(request.save_answers, ANSWERS, request.sources, (request.bank,))
     return options
 
 

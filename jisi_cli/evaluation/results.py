@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.evidence import Evidence, parse_evidence
 from jisi_cli.llm.answer import PriceSource, Role
+from jisi_cli.output_files import RESULTS, opened_to_append
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
 """`unscored`: answered, but nobody knows whether rightly. `needs-live`: the replay lacks a call that
@@ -110,6 +111,10 @@ _LARGEST = 2**53
 
 _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
+_SECOND = b', "dataset": "'
+"""What follows the first value."""
+_HEAD = 4096
+"""Bytes that show whose file it is, so that a large one of somebody else is not read to its end."""
 
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
@@ -143,10 +148,13 @@ class ResultFile:
             return
         with self._failures():
             # Unbuffered, so that a line is the system's from the moment it is written.
-            self._file = path.open("a+b", buffering=0)
+            self._file = FileIO(opened_to_append(path, RESULTS), "a+b")
             self._lock(self._file)
             self._file.seek(0)
-            content = self._file.read()
+            content = self._file.read(_HEAD)
+            if not _is_half_line(content):
+                raise _foreign(path, 1)
+            content += self._file.read()
         whole = content.rfind(b"\n") + 1
         lines = content[:whole].splitlines()
         for number, line in enumerate(lines, start=1):
@@ -154,7 +162,7 @@ class ResultFile:
             self.known[result.key] = result
         half = content[whole:]
         if half:
-            if not (half.startswith(_BEGINNING) or _BEGINNING.startswith(half)):
+            if not _is_half_line(half) or _is_another_object(half):
                 raise _foreign(path, len(lines) + 1)
             with self._failures():
                 self._file.truncate(whole)
@@ -227,6 +235,27 @@ def read_results(path: Path) -> Iterator[Result]:
         lines.pop()
     for number, line in enumerate(lines, start=1):
         yield _parse(line, path, number)
+
+
+def _is_half_line(data: bytes) -> bool:
+    """Whether bytes begin as a line of ours does, as far as they go."""
+    if not data.startswith(_BEGINNING):
+        return _BEGINNING.startswith(data)
+    _, _, rest = data.removeprefix(_BEGINNING).partition(b'"')
+    return rest.startswith(_SECOND) or _SECOND.startswith(rest)
+
+
+def _is_another_object(line: bytes) -> bool:
+    """Whether a line without an end is whole nevertheless, and no result: a file that somebody else wrote."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    try:
+        _parse(line, Path(), 1)
+    except InputError:
+        return True
+    return False
 
 
 def _line(result: Result) -> bytes:

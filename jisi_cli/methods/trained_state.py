@@ -104,7 +104,7 @@ def _read(path: Path) -> State | None:
 
 def _write(path: Path, state: State) -> None:
     """Write a file that is either whole or not there, whoever else writes it at the same time."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.own_folder(path.parent)
     handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -4,7 +4,8 @@ To make a page:
 
     page = Page(title="…", subtitle="…", headline="b answers", tiles=(Tile("By how much", "+2.1 points", "…"),),
                 charts=(Chart(...),), origin={"seed": "42"})
-    path.write_text(render(page), encoding="utf-8")
+    with written(path, PAGE) as file:
+        file.write(render(page).encode())
 
 Each chart is drawn by `charts.draw`, with its table in a <details> below. `data` is packed into the page by name; a
 script of `assets/` that is named in `scripts` reads it with `unpack(name)` and sets text by textContent alone. Text

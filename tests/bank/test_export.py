@@ -94,10 +94,11 @@ def test_any_text_and_any_number_survive(
 
 def test_the_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
-    path.write_text("before")
+    write_jisi(path, gather(records(1)))
+    before = path.read_text()
     with pytest.raises(ValueError, match="JSON"):
         write_jisi(path, gather([record(0), record(1, score=float("nan"))]))
-    assert path.read_text() == "before"
+    assert path.read_text() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]
     write_jisi(path, gather(records(2)))
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]

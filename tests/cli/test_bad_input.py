@@ -495,7 +495,7 @@ def test_answers_that_cannot_be_saved_are_an_error_before_anything_is_paid(
     source = write_lines(tmp_path / "questions.jsonl", [{"query": "What is 1?"}])
     command = ("bank", "build", source, "-o", tmp_path / "bank", "--call", "--embedder", "hashing:64")
     run = jisi(*command, "--config", pool, "--save-answers", tmp_path / "no-folder" / "answers.jsonl")
-    says_one_error(run, 2, "--save-answers", "no-folder")
+    says_one_error(run, 2, "no-folder")
     assert loopback.count() == 0
 
 

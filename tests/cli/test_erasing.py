@@ -9,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jisi_cli import paths
@@ -46,7 +48,7 @@ def answers() -> Iterator[JsonCache]:
     ledger.close()
     trained = paths.cache_folder() / "trained"
     trained.mkdir()
-    (trained / f"{SECRET}.npz").write_bytes(b"numbers")
+    np.savez(trained / f"{SECRET}-{'0' * 32}.npz", weights=np.zeros(3), training_seconds=np.array(1.0))
     yield open_one
     open_one.close()
 
@@ -133,6 +135,56 @@ def test_a_database_that_is_none_or_lies_elsewhere_is_left(tmp_path: Path) -> No
     elsewhere.write_bytes(b"")
     ledger_path().symlink_to(elsewhere)
     says_one_error(jisi("cost", "--erase", "-y"), 1, "is a link to somewhere else")
+
+
+def test_only_what_a_method_learned_is_deleted_from_its_folder(answers: JsonCache, tmp_path: Path) -> None:
+    trained = paths.cache_folder() / "trained"
+    (mine,) = trained.iterdir()
+    thesis = tmp_path / "thesis.npz"
+    np.savez(thesis, chapters=np.zeros(3), training_seconds=np.array(1.0))
+    others = {
+        "notes.txt": b"mine",
+        f"knn-{'1' * 32}.npz": b"no archive",
+        "tmpabcdefgh.part": b"begun by another program",
+        "thesis.npz": thesis.read_bytes(),
+    }
+    for name, content in others.items():
+        (trained / name).write_bytes(content)
+    (trained / f"knn-{'2' * 32}.npz").symlink_to(thesis)
+    np.savez(trained / f"knn-{'3' * 32}.npz", chapters=np.zeros(3))
+    os.mkfifo(trained / f"knn-{'4' * 32}.npz")
+    kept = {path.name for path in trained.iterdir()} - {mine.name}
+    run = jisi("cost", "--erase", "--yes")
+    assert run.exit_code == 0 and "1 trained methods" in run.stderr
+    assert {path.name for path in trained.iterdir()} == kept
+    assert {name: (trained / name).read_bytes() for name in others} == others
+
+
+@pytest.mark.parametrize("name", ["trained", "answers", "vectors"])
+def test_a_folder_that_is_a_link_keeps_what_it_leads_to(answers: JsonCache, tmp_path: Path, name: str) -> None:
+    answers.close()
+    folder = paths.cache_folder() / name
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+    says_one_error(jisi("cost", "--erase", "--yes"), 1, str(folder), "is a link to somewhere else")
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("place", "table"),
+    [("cache/answers/cache.db", "Cache"), ("cache/vectors/cache.db", "Cache"), ("data/ledger/calls.sqlite", "calls")],
+)
+def test_a_database_of_another_program_is_left_with_all_its_rows(tmp_path: Path, place: str, table: str) -> None:
+    path = tmp_path / f"jisi_{place}"
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as rows, rows:
+        rows.execute(f"CREATE TABLE {table} (words TEXT)")
+        rows.execute("CREATE TABLE Settings (key TEXT, value)")
+        rows.execute(f"INSERT INTO {table} VALUES ('mine')")
+    says_one_error(jisi("cost", "--erase", "--yes"), 1, str(path), "did not write")
+    with closing(sqlite3.connect(path)) as rows:
+        assert rows.execute(f"SELECT * FROM {table}").fetchall() == [("mine",)]
 
 
 def on_a_terminal(answer: bytes | None) -> Run:

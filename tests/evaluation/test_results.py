@@ -135,7 +135,7 @@ def test_a_key_that_a_later_version_adds_is_passed_over(path: Path) -> None:
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere/r.jsonl: cannot be written .*--out"):
         ResultFile(tmp_path / "nowhere" / "r.jsonl")
-    with pytest.raises(InputError, match=r"cannot be written \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"cannot be written \(it is a folder\)"):
         ResultFile(tmp_path)
 
 
