@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,12 @@ from jisi_cli.output_files import PAGE, require_output, written
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
     from jisi_cli.reporting.question_details import Material
+
+_HIDING = ("--grader-command", "--command", "--grader")
+"""Options whose value is, or may be, a program with its arguments."""
+_PROGRAM = re.compile(r"((?:[^=]*=)?\s*command\s*:)")
+"""How a program begins as a value of `--grader`."""
+_HIDDEN = "…"
 
 
 def report(
@@ -116,10 +123,38 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
         "numpy": np.__version__,
         "vl-convert": version("vl-convert-python"),
     }
-    origin = {"command": shlex.join(["jisi", *sys.argv[1:]])}
+    origin = {"command": shlex.join(["jisi", *shown_arguments(sys.argv[1:])])}
     origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
-    # A page is passed on, and a command that grades may have a key in it.
+    # A page is passed on, and what somebody typed may have a key in it.
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
+
+
+def shown_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return a command line for others to read: of a program that grades, which may be given a key, only the option.
+
+    Args:
+        arguments: What was typed behind `jisi`.
+    """
+    shown: list[str] = []
+    option = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if option:
+            shown.append(_shown_value(option, argument))
+            option = ""
+        elif equals and name in _HIDING:
+            shown.append(f"{name}={_shown_value(name, value)}")
+        else:
+            shown.append(argument)
+            option = argument if argument in _HIDING else ""
+    return shown
+
+
+def _shown_value(option: str, value: str) -> str:
+    if option != "--grader":
+        return _HIDDEN
+    program = _PROGRAM.match(value)
+    return f"{program[1]}{_HIDDEN}" if program else value
 
 
 def require_page(path: Path, *, results: Path | None = None) -> None:

@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from jisi_cli.cli.app import app
+from jisi_cli.cli.report import shown_arguments
 from jisi_cli.evaluation.results import Result, ResultFile, read_results
 from tests.cli.commands import jisi, says_one_error
 
@@ -51,3 +54,39 @@ def test_results_under_several_settings_are_no_comparison(results: list[Result],
             file.write(line)
     run = jisi("report", path, "-o", tmp_path / "page.html")
     assert "under several settings" in says_one_error(run, 2)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--grader-command", "./check --token hunter2"),
+        ("--command", "./check --token hunter2"),
+        ("--grader-command=./check --token=hunter2",),
+        ("--command=env TOKEN=hunter2 ./check",),
+        ("--grader", "command:./check --token hunter2"),
+        ("--grader", "sums=command:./check --token=hunter2"),
+        ("--grader=command:./check hunter2",),
+        ("--grader=sums=command:./check hunter2",),
+        ("--grader", " command:env TOKEN=hunter2 ./check"),
+        ("--grader-command", "--token=hunter2"),
+        ("--grader-command", "-hunter2"),
+    ],
+)
+def test_the_command_line_of_a_page_shows_no_program_that_grades(typed: tuple[str, ...]) -> None:
+    shown = shown_arguments(["eval", "bank", "--live", *typed, "--out", "r.jsonl"])
+    assert "hunter2" not in " ".join(shown) and "check" not in " ".join(shown)
+    assert shown[:3] == ["eval", "bank", "--live"] and shown[-2:] == ["--out", "r.jsonl"]
+    assert shown[3].startswith(typed[0].partition("=")[0])
+
+
+def test_every_other_option_that_takes_text_is_known_to_hold_no_secret() -> None:
+    """An option of a command that draws a page has to be looked at before its value is shown to others."""
+    hidden = {"--grader-command", "--grader"}
+    shown = {"--method", "--versus", "--format", "--models", "--datasets", "--sweep", "--fail-under", "--judge"}
+    shown |= {"--compat", "--switch", "--probe-schedule"}
+    found = set()
+    for name in ("eval", "report", "route"):
+        for parameter in get_command(app).commands[name].params:
+            if parameter.type.name == "text":
+                found |= {text for text in parameter.opts[:1] if text.startswith("--")}
+    assert found == hidden | shown
