@@ -16,10 +16,19 @@ from jisi_cli.trust import file_identity, is_trusted
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens."""
+    """Dollars per million tokens.
+
+    Attributes:
+        input: Of the prompt.
+        output: Of the response.
+        cached_input: Of what the provider has of the prompt in its own cache; None for the price of the prompt.
+        cache_write: Of what it puts there; None likewise.
+    """
 
     input: float
     output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ _MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", *_LIM
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _ENDPOINT_KEYS = {"api_base", "price"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+_PRICES = {"input", "output", "cached_input", "cache_write"}
 _DEAREST = 1e12
 
 
@@ -261,11 +271,14 @@ def _text(path: Path, where: str, table: Mapping[str, Any], key: str) -> str | N
 def _price(path: Path, where: str, table: object) -> Price | None:
     if table is None:
         return None
-    if not isinstance(table, dict) or set(table) != {"input", "output"}:
-        raise InputError(f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens")
-    values = [table["input"], table["output"]]
+    if not isinstance(table, dict) or not {"input", "output"} <= set(table) <= _PRICES:
+        raise InputError(
+            f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens, "
+            "with `cached_input` and `cache_write` where they are known"
+        )
     if not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DEAREST for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DEAREST
+        for value in table.values()
     ):
         raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
-    return Price(float(values[0]), float(values[1]))
+    return Price(**{name: float(value) for name, value in table.items()})

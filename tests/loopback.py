@@ -83,6 +83,9 @@ class Script:
             `{number}` (of this call to this model, from 1) are replaced in a text.
         delay: Seconds before the answer begins.
         usage: "count" for words of prompt and answer; a mapping is sent as it is; None sends none.
+        usage_when: Whether a stream tells its usage at the end, with its first piece alone, or with every piece.
+        reasoning: Text of a reasoning that comes beside the answer.
+        tier: The service tier that the answer names.
         finish_reason: Why the answer ended.
         logprobs: Makes the log-probabilities of an answer's tokens, sent with a whole answer that asks for them.
         faults: What the first calls meet, in order; None stands for a call that goes well.
@@ -97,6 +100,9 @@ class Script:
     text: Text = "an answer"
     delay: float = 0.0
     usage: Mapping[str, Any] | Literal["count"] | None = "count"
+    usage_when: Literal["end", "first", "every"] = "end"
+    reasoning: str = ""
+    tier: str | None = None
     finish_reason: str = "stop"
     logprobs: Callable[[str], Sequence[float]] | None = None
     faults: Sequence[Fault | None] = ()
@@ -333,13 +339,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self, request: Request, script: Script, number: int) -> None:
         self._begin_stream()
         text = _text(request, script, number)
-        for piece in _pieces(text):
-            self._chunk(_delta(request, {"role": "assistant", "content": piece}, None))
+        usage = _usage(request, script, text)
+        if script.reasoning:
+            self._chunk(_delta(request, {"role": "assistant", "reasoning_content": script.reasoning}, None))
+        for place, piece in enumerate(_pieces(text)):
+            chunk = _delta(request, {"role": "assistant", "content": piece}, None)
+            told = usage is not None and (script.usage_when == "every" or (script.usage_when == "first" and not place))
+            self._chunk({**chunk, "usage": {**(usage or {}), "completion_tokens": place + 1}} if told else chunk)
             if self._wait(script.piece_delay):
                 return
-        self._chunk(_delta(request, {}, script.finish_reason))
-        usage = _usage(request, script, text)
-        if usage is not None and (request.body.get("stream_options") or {}).get("include_usage"):
+        self._chunk({**_delta(request, {}, script.finish_reason), **_tier(script)})
+        wanted = (request.body.get("stream_options") or {}).get("include_usage")
+        if usage is not None and wanted and script.usage_when == "end":
             self._chunk({**_delta(request, {}, None), "choices": [], "usage": usage})
         self._end_stream()
 
@@ -444,6 +455,8 @@ def _usage(request: Request, script: Script, text: str) -> Mapping[str, Any] | N
 def _completion(request: Request, script: Script, number: int) -> dict[str, Any]:
     text = _text(request, script, number)
     message = {"role": "assistant", "content": text}
+    if script.reasoning:
+        message["reasoning_content"] = script.reasoning
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": script.finish_reason}
     if script.logprobs is not None and request.body.get("logprobs"):
         tokens = [{"token": "t", "bytes": None, "logprob": p, "top_logprobs": []} for p in script.logprobs(text)]
@@ -454,9 +467,14 @@ def _completion(request: Request, script: Script, number: int) -> dict[str, Any]
         "created": int(request.time),
         "model": request.model,
         "choices": [choice],
+        **_tier(script),
     }
     usage = _usage(request, script, text)
     return body if usage is None else {**body, "usage": usage}
+
+
+def _tier(script: Script) -> dict[str, Any]:
+    return {} if script.tier is None else {"service_tier": script.tier}
 
 
 def _delta(request: Request, delta: Mapping[str, Any], finish_reason: str | None) -> dict[str, Any]:

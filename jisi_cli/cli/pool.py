@@ -93,6 +93,7 @@ def open_pool(
         use_cache=options.use_cache,
         store=options.store,
         on_event=on_event,
+        warn=out.warn,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +11,12 @@ from jisi_cli.llm.answer import TokensSource, whole_characters
 from jisi_cli.llm.json_disk import JsonCache
 from jisi_cli.llm.provider import Completion
 from jisi_cli.llm.usage import is_amount, is_count
+
+_LATER = {
+    **dict.fromkeys(("cached_tokens", "cache_write_tokens", "cache_write_hour_tokens", "reasoning_tokens"), 0),
+    **dict.fromkeys(("service_tier", "usage"), None),
+}
+"""What fields that came later hold where nothing is told: they are left out then, and other versions read the rest."""
 
 
 class AnswerCache:
@@ -38,7 +44,9 @@ class AnswerCache:
     def put(self, key: str, completion: Completion) -> None:
         """Store a response; an empty one is not kept, so that it is asked again."""
         if self._writes is not None and completion.text.strip():
-            self._writes.set(key, asdict(completion))
+            stored = asdict(replace(completion, usage=None))
+            told = {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
+            self._writes.set(key, told)
 
 
 def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever lies on disk
@@ -48,7 +56,7 @@ def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever li
     except TypeError:
         # Written by another version, with other fields.
         return None
-    return found if _is_possible(found) else None
+    return found if found.usage is None and _is_possible(found) else None
 
 
 def _is_possible(found: Completion) -> bool:
@@ -59,6 +67,10 @@ def _is_possible(found: Completion) -> bool:
         and is_count(found.prompt_tokens)
         and is_count(found.completion_tokens)
         and found.tokens_source in get_args(TokensSource)
+        and is_count(found.reasoning_tokens)
+        and all(map(is_count, (found.cached_tokens, found.cache_write_tokens, found.cache_write_hour_tokens)))
+        and found.cached_tokens + found.cache_write_tokens <= found.prompt_tokens
+        and found.service_tier in (None, "flex", "priority")
         and (found.provider_cost is None or is_amount(found.provider_cost))
         and (found.perplexity is None or (isinstance(found.perplexity, float) and 1 <= found.perplexity < math.inf))
     )

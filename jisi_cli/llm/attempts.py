@@ -18,13 +18,16 @@ from jisi_cli.llm.limits import Turnstile
 from jisi_cli.llm.provider import Completion, Provider
 from jisi_cli.llm.retry import RetryPolicy
 from jisi_cli.llm.usage import count_prompt
-from jisi_cli.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call, sends_limit, worst_case
+from jisi_cli.pricing import Cost, Parts, allowed_tokens, max_output_tokens, price_of_call, sends_limit, worst_case
 
 if TYPE_CHECKING:
     import numpy as np
 
 TOKENIZER_MARGIN = 1.5
 """The prompt is counted with a tokenizer that is often not the model's own; most differ by less than this."""
+
+_AGREEMENT = 3.0
+"""A reported cost within this factor of the list price agrees with it: lists are rounded, and change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Caller:
         policy: When to try again.
         rng: Source of the jitter between attempts.
         on_event: Receives what happens.
+        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Caller:
         policy: RetryPolicy,
         rng: np.random.Generator,
         on_event: OnEvent | None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self._provider = provider
         self._turnstile = turnstile
@@ -119,6 +124,8 @@ class Caller:
         self._policy = policy
         self._rng = rng
         self._on_event = on_event or _ignore
+        self._warn = warn or _ignore
+        self._doubted: set[str] = set()
 
     async def call(self, call: Call, on_text: OnText | None) -> Outcome:
         """Call a model until it answers, fails for good, or has been tried often enough.
@@ -166,10 +173,17 @@ class Caller:
                 self._turnstile.count_tokens(name, completion.prompt_tokens + completion.completion_tokens)
                 cost = cost_of(call.entry, completion).usd
                 course.costs.append(cost)
+                self._tell_doubts(call.entry, completion)
                 return completion
         finally:
             if reservation is not None:
                 reservation.settle(cost)
+
+    def _tell_doubts(self, entry: ModelEntry, completion: Completion) -> None:
+        doubt = doubt_about(entry, completion)
+        if doubt is not None and entry.name not in self._doubted:
+            self._doubted.add(entry.name)
+            self._warn(f"{entry.name} {doubt}")
 
     async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
         wait = self._policy.delay(attempts, failure.retry_after, self._rng)
@@ -209,12 +223,40 @@ class _Course:
 
 
 def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
-    """Price a completion."""
+    """Price a completion for the bill: the provider's own figure goes first."""
     return price_of_call(
         entry,
         completion.prompt_tokens,
         completion.completion_tokens,
         provider_cost=completion.provider_cost,
+        parts=_parts(completion),
+    )
+
+
+def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:
+    """Return what does not agree in a provider's figures; None when all does."""
+    usage = completion.usage
+    if usage is None or usage.doubt is not None:
+        return None if usage is None else usage.doubt
+    listed = price_of_call(entry, completion.prompt_tokens, completion.completion_tokens, parts=_parts(completion))
+    if usage.cost is None or listed.usd is None:
+        return None
+    low, high = sorted((usage.cost, listed.usd))
+    if high <= _AGREEMENT * low:
+        return None
+    return (
+        f"says that a call cost ${usage.cost:.6f}, but its tokens cost ${listed.usd:.6f} at the price from "
+        f"{listed.source}; the bill goes by what it says, --max-cost by the larger"
+    )
+
+
+def _parts(completion: Completion) -> Parts:
+    return Parts(
+        completion.cached_tokens,
+        completion.cache_write_tokens,
+        completion.cache_write_hour_tokens,
+        completion.reasoning_tokens,
+        completion.service_tier,
     )
 
 
@@ -237,5 +279,5 @@ async def _worst_case(call: Call) -> float | None:
     return worst_case(call.entry, math.ceil(counted * TOKENIZER_MARGIN), longest)
 
 
-def _ignore(event: CallEvent) -> None:
+def _ignore(event: object) -> None:
     """Take no notice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -83,6 +83,7 @@ class LivePool:
         use_cache: False asks again what is cached; the new answers are still stored.
         store: False keeps questions and answers out of cache and ledger.
         on_event: Receives what a live view may show.
+        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
 
     Raises:
         InputError: A pool entry sets a parameter that is not its to set.
@@ -104,6 +105,7 @@ class LivePool:
         use_cache: bool = True,
         store: bool = True,
         on_event: OnEvent | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         _check_parameters(entries)
         self._entries = {entry.name: entry for entry in entries}
@@ -115,7 +117,7 @@ class LivePool:
         self._provider = Provider(timeout, local_models)
         turnstile = Turnstile(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
-        self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event)
+        self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event, warn)
         self._flights: Flights[Answer] = Flights()
         # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)

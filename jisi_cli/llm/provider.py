@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry
@@ -15,7 +15,7 @@ from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
 from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.redaction import Withheld, withheld_from
-from jisi_cli.llm.usage import perplexity_of, reported_cost, tokens_of
+from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
 
 if TYPE_CHECKING:
     import httpx
@@ -67,6 +67,12 @@ class Completion:
         provider_cost: Dollars the provider says it charged; None when it does not say.
         finish_reason: Why the response ended, in the provider's word.
         perplexity: Of the response; None where no log-probabilities were asked for, or came.
+        cached_tokens: Tokens of the prompt that the provider had in its own cache.
+        cache_write_tokens: Tokens of the prompt that it put there.
+        cache_write_hour_tokens: Of these, to be kept for an hour.
+        reasoning_tokens: Tokens of the response that are reasoning.
+        service_tier: The tier that the provider says it answered in, where that changes the price.
+        usage: The figures behind all this, with what does not agree in them; None once the response was stored.
     """
 
     text: str
@@ -76,6 +82,12 @@ class Completion:
     provider_cost: float | None = None
     finish_reason: str | None = None
     perplexity: float | None = None
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0
+    reasoning_tokens: int = 0
+    service_tier: str | None = None
+    usage: Usage | None = field(default=None, compare=False, repr=False)
 
 
 class Provider:
@@ -133,10 +145,10 @@ class Provider:
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
         text = whole_characters(text)
-        tokens = await tokens_of(entry, messages, text, end.usage)
+        usage = await usage_of(entry, messages, text, end.reasoning, end.usage, is_final=end.is_final)
         # The provider's word: in a stream LiteLLM passes on whatever it sends.
         finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason), withheld_from(request))
-        return Completion(text, *tokens, reported_cost(end.usage), finish_reason, end.perplexity)
+        return _completion(text, usage, finish_reason, end)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -185,19 +197,25 @@ class Provider:
         text = choice.message.content or ""
         if len(text) > LONGEST_ANSWER:
             raise _endless()
-        perplexity = perplexity_of(getattr(choice, "logprobs", None))
-        return text, _End(getattr(response, "usage", None), choice.finish_reason, perplexity)
+        usage = getattr(response, "usage", None)
+        return text, _End(
+            usage,
+            choice.finish_reason,
+            perplexity_of(getattr(choice, "logprobs", None)),
+            reasoning_in(choice.message),
+            service_tier=reported_tier(response, usage),
+        )
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
         stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
         withheld = withheld_from(request)
         pieces: list[str] = []
+        reasoning: list[str] = []
         received = length = 0
-        last: Any = None
         try:
             while (chunk := await _next(stream, withheld)) is not None:
-                last = chunk
                 received += 1
+                reasoning.append(reasoning_in(chunk.choices[0].delta) if chunk.choices else "")
                 piece = chunk.choices[0].delta.content if chunk.choices else None
                 if piece:
                     length += len(piece)
@@ -213,7 +231,12 @@ class Provider:
         finish_reason = getattr(stream, "received_finish_reason", "unknown")
         if finish_reason is None:
             raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
-        return "".join(pieces), _End(_streamed_usage(stream, last), finish_reason)
+        chunks = getattr(stream, "chunks", ())
+        usage, is_final = streamed_usage(chunks)
+        tier = reported_tier(*chunks, usage)
+        return "".join(pieces), _End(
+            usage, finish_reason, reasoning="".join(reasoning), is_final=is_final, service_tier=tier
+        )
 
     async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
         """Call LiteLLM; parameters that the model does not know are dropped.
@@ -243,16 +266,28 @@ class _End(NamedTuple):
     usage: Any
     finish_reason: Any
     perplexity: float | None = None
+    reasoning: str = ""
+    is_final: bool = True
+    service_tier: str | None = None
 
 
-def _streamed_usage(stream: Any, last: Any) -> Any:  # noqa: ANN401 - LiteLLM's stream and last chunk
-    """Return what the provider reported in a stream; None when it reported nothing.
-
-    LiteLLM ends a stream with a usage of its own: the sum over the chunks, or a count where they have none.
-    """
-    found = (getattr(chunk, "usage", None) for chunk in getattr(stream, "chunks", ()))
-    reported = [usage for usage in found if usage is not None]
-    return getattr(last, "usage", None) if len(reported) > 1 else next(iter(reported), None)
+def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -> Completion:
+    tokens = usage.tokens
+    return Completion(
+        text=text,
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        tokens_source=tokens.source,
+        provider_cost=usage.cost,
+        finish_reason=finish_reason,
+        perplexity=end.perplexity,
+        cached_tokens=tokens.cached,
+        cache_write_tokens=tokens.written,
+        cache_write_hour_tokens=tokens.written_for_an_hour,
+        reasoning_tokens=tokens.reasoning,
+        service_tier=end.service_tier,
+        usage=usage,
+    )
 
 
 async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 - LiteLLM's stream

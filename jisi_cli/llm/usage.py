@@ -1,10 +1,16 @@
-"""How many tokens a call took: what the provider says where that can be true, else counted."""
+"""How many tokens a call took and what it cost: what the provider says where that can be true, else counted.
+
+A provider's figures are read twice. The bill goes by what it says. The budget, which must hold, goes by the largest
+figure that can be true: where the two differ, the user is told.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
@@ -17,57 +23,163 @@ _MOST_DOLLARS = 1_000_000
 """The same of a call's cost."""
 _LEAST_LOGPROB = -100.0
 """Keeps a perplexity finite."""
+_REPORTED = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"),
+    *("cost", "cost_details", "is_byok", "service_tier"),
+)
+"""What is read of a usage."""
+_BYTES_PER_TOKEN = 16
+"""A text with more bytes to a token than this was hardly written in so few."""
+_SHORT_TEXT = 200
+"""Bytes; of a shorter text the tokens may be anything."""
 
 
 class Tokens(NamedTuple):
-    """Tokens of one call, reasoning included in the completion, and who counted them."""
+    """Tokens of one call, and who counted them.
+
+    Attributes:
+        prompt: All tokens of the prompt.
+        completion: All tokens of the response, reasoning included.
+        source: Who counted them.
+        cached: Tokens of the prompt that the provider had in its own cache.
+        written: Tokens of the prompt that it put there.
+        written_for_an_hour: Of these, to be kept for an hour.
+        reasoning: Tokens of the response that are reasoning.
+    """
 
     prompt: int
     completion: int
     source: TokensSource
+    cached: int = 0
+    written: int = 0
+    written_for_an_hour: int = 0
+    reasoning: int = 0
 
 
-async def tokens_of(
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call took.
+
+    Attributes:
+        tokens: For the bill.
+        most_completion: The largest number of tokens that the response can have taken; at least that of the bill.
+        cost: Dollars the provider says it charged; None when it does not say.
+        most_cost: The largest such figure that can be meant; at least `cost`.
+        doubt: What does not agree in the provider's figures; None when all does.
+    """
+
+    tokens: Tokens
+    most_completion: int
+    cost: float | None = None
+    most_cost: float | None = None
+    doubt: str | None = None
+
+
+class Streamed(NamedTuple):
+    """The usage of a stream, and whether nothing came after the chunk that reported it."""
+
+    usage: Any
+    is_final: bool
+
+
+async def usage_of(
     entry: ModelEntry,
     messages: Sequence[Message],
     text: str,
+    reasoning: str,
     usage: Any,  # noqa: ANN401 - LiteLLM's Usage, or whatever a server made of it
-) -> Tokens:
-    """Return the tokens of a call.
+    *,
+    is_final: bool = True,
+) -> Usage:
+    """Return what a call took.
 
     Args:
         entry: The model's pool entry.
         messages: The conversation as the model got it.
         text: The response.
+        reasoning: Text of the reasoning that came beside it; empty where none did.
         usage: What the provider reported; None when it reported nothing.
+        is_final: Whether it reported that after the last of the text.
     """
-    reported = _reported(usage, text)
-    if reported is not None:
-        return Tokens(*reported, "provider")
+    cost, most_cost = reported_cost(usage), most_reported_cost(usage)
     # A long text takes long to count, and other calls want to be read meanwhile.
-    counted = await asyncio.to_thread(lambda: (count_prompt(entry, messages), count_text(entry, text)))
-    return Tokens(*counted, "counted")
+    reported = _reported(usage, text)
+    written = len(text.encode()) + len(reasoning.encode())
+    if reported is None:
+        counted = await asyncio.to_thread(lambda: (count_prompt(entry, messages), _count_both(entry, text, reasoning)))
+        return Usage(Tokens(*counted, "counted"), counted[1], cost, most_cost)
+    tokens, doubt = reported
+    if not is_final or written > max(_SHORT_TEXT, _BYTES_PER_TOKEN * tokens.completion):
+        completion = await asyncio.to_thread(_count_both, entry, text, reasoning)
+        most = max(completion, tokens.completion)
+        if not is_final:
+            doubt = "reports its usage before its answer ends; the rest is counted"
+            tokens = tokens._replace(completion=most, source="counted")
+        elif most > tokens.completion:
+            doubt = f"reports {tokens.completion:,} tokens for an answer of about {most:,}"
+        return Usage(tokens, most, cost, most_cost, doubt)
+    return Usage(tokens, max(tokens.completion, _with_reasoning(tokens)), cost, most_cost, doubt)
 
 
-def _reported(usage: Any, text: str) -> tuple[int, int] | None:  # noqa: ANN401
-    """Return the provider's (prompt, completion); None when it gave none, or what cannot be."""
-    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    if not is_count(prompt) or not is_count(completion):
-        return None
-    if prompt == 0 or (text and completion == 0):
-        return None
-    details = getattr(usage, "completion_tokens_details", None)
-    reasoning = getattr(details, "reasoning_tokens", None)
-    # Some providers leave reasoning out of the completion and count it in the total alone.
-    if is_count(reasoning) and usage.total_tokens == prompt + completion + reasoning:
-        completion += reasoning
-    return (prompt, completion) if is_count(completion) else None
+def streamed_usage(chunks: Iterable[Any]) -> Streamed:
+    """Return what the provider reported in a stream, the largest of each number; None when it reported nothing.
+
+    Some servers report after every piece what was used so far, some with the first piece alone.
+
+    Args:
+        chunks: LiteLLM's chunks, in their order.
+    """
+    reports: list[Any] = []
+    is_final = True
+    for chunk in chunks:
+        usage = getattr(chunk, "usage", None)
+        if usage is not None:
+            reports.append(usage)
+            is_final = True
+        elif _has_text(chunk):
+            is_final = False
+    if len(reports) < 2:
+        return Streamed(reports[0] if reports else None, is_final)
+    return Streamed(_largest(reports), is_final)
+
+
+def reasoning_in(message: Any) -> str:  # noqa: ANN401 - LiteLLM's Message or Delta
+    """Return the text of the reasoning that came beside a response, or beside a piece of one."""
+    found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    return found if isinstance(found, str) else ""
 
 
 def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
-    """Return the dollars the provider says it charged (OpenRouter's `usage.cost`); None when it does not."""
-    cost = getattr(usage, "cost", None)
-    return float(cost) if is_amount(cost) else None
+    """Return the dollars the provider says one pays for the call; None when it does not say.
+
+    OpenRouter reports its own part as `cost` and, for a call with a key of the user's own, the provider's part beside
+    it; Perplexity reports an object.
+    """
+    cost = _dollars(getattr(usage, "cost", None))
+    upstream = _upstream(usage)
+    if upstream is None or getattr(usage, "is_byok", None) is False:
+        return cost
+    own_key = getattr(usage, "is_byok", None) is True
+    # Without a word about the key, the provider's part within OpenRouter's own would be no larger.
+    return upstream + (cost or 0.0) if own_key or upstream > (cost or 0.0) else cost
+
+
+def most_reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
+    """Return the most dollars that a provider's figures can mean; None when it gives none."""
+    known = [part for part in (_dollars(getattr(usage, "cost", None)), _upstream(usage)) if part is not None]
+    if getattr(usage, "is_byok", None) is False:
+        return max(known, default=None)
+    return sum(known) if known else None
+
+
+def reported_tier(*parts: Any) -> str | None:  # noqa: ANN401 - LiteLLM's response, chunks and usages
+    """Return the service tier that the provider says it answered in; None where it says nothing, or the usual."""
+    for part in parts:
+        tier = getattr(part, "service_tier", None)
+        if isinstance(tier, str) and tier.lower() in ("flex", "priority"):
+            return tier.lower()
+    return None
 
 
 def is_count(value: object) -> TypeGuard[int]:
@@ -99,3 +211,98 @@ def count_prompt(entry: ModelEntry, messages: Sequence[Message]) -> int:
 def count_text(entry: ModelEntry, text: str) -> int:
     """Count a text's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
     return int(load_litellm().token_counter(model=entry.litellm, text=text)) if text else 0
+
+
+def _count_both(entry: ModelEntry, text: str, reasoning: str) -> int:
+    return count_text(entry, text) + count_text(entry, reasoning)
+
+
+def _reported(usage: Any, text: str) -> tuple[Tokens, str | None] | None:  # noqa: ANN401 - as above
+    """Return the provider's tokens and what does not agree in them; None when it gave none, or what cannot be."""
+    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    if not is_count(prompt) or not is_count(completion):
+        return None
+    if prompt == 0 or (text and completion == 0):
+        return None
+    parts = _parts(usage)
+    total = getattr(usage, "total_tokens", None)
+    beyond = total - prompt - completion if type(total) is int else 0
+    beyond = beyond if is_count(beyond) else 0
+    beside = parts.cached + parts.written
+    doubt = None
+    if beside > prompt or (beside and beyond == beside):
+        # The provider counts what it had in its cache beside the prompt.
+        prompt, beyond = prompt + beside, beyond - beside
+    if beyond > 0:
+        # Some leave reasoning out of the response and count it in the total alone.
+        completion += beyond
+        if beyond != parts.reasoning:
+            doubt = f"reports {beyond:,} tokens in all beyond those of prompt and response; they count as response"
+    elif parts.reasoning > completion:
+        doubt = f"reports {parts.reasoning:,} tokens of reasoning in a response of {completion:,}"
+    if not is_count(completion) or not is_count(prompt):
+        return None
+    return parts._replace(prompt=prompt, completion=completion), doubt
+
+
+def _parts(usage: Any) -> Tokens:  # noqa: ANN401 - as above
+    """Return the parts of prompt and response that have prices of their own; 0 where none are told."""
+    prompt, completion = (getattr(usage, f"{part}_tokens_details", None) for part in ("prompt", "completion"))
+    cached = _first_count(
+        getattr(prompt, "cached_tokens", None),
+        getattr(usage, "cache_read_input_tokens", None),
+        getattr(usage, "prompt_cache_hit_tokens", None),
+        getattr(usage, "cached_tokens", None),
+    )
+    written = _first_count(
+        getattr(usage, "cache_creation_input_tokens", None),
+        getattr(prompt, "cache_creation_tokens", None),
+        getattr(prompt, "cache_write_tokens", None),
+    )
+    kept = getattr(prompt, "cache_creation_token_details", None)
+    for_an_hour = min(written, _first_count(getattr(kept, "ephemeral_1h_input_tokens", None)))
+    reasoning = _first_count(getattr(completion, "reasoning_tokens", None))
+    return Tokens(0, 0, "provider", cached, written, for_an_hour, reasoning)
+
+
+def _first_count(*values: object) -> int:
+    """Return the first number of tokens above 0; 0 without one."""
+    return next((value for value in values if is_count(value) and value > 0), 0)
+
+
+def _with_reasoning(tokens: Tokens) -> int:
+    """Return the tokens of a response whose reasoning cannot be within it."""
+    return tokens.completion + tokens.reasoning if tokens.reasoning > tokens.completion else tokens.completion
+
+
+def _dollars(value: object) -> float | None:
+    if isinstance(value, Mapping):
+        value = value.get("total_cost")
+    return float(value) if is_amount(value) else None
+
+
+def _upstream(usage: Any) -> float | None:  # noqa: ANN401 - as above
+    details = getattr(usage, "cost_details", None)
+    found = details.get("upstream_inference_cost") if isinstance(details, Mapping) else None
+    return _dollars(found)
+
+
+def _has_text(chunk: Any) -> bool:  # noqa: ANN401 - LiteLLM's chunk
+    choices = getattr(chunk, "choices", None)
+    delta = getattr(choices[0], "delta", None) if choices else None
+    return bool(getattr(delta, "content", None) or reasoning_in(delta))
+
+
+def _largest(reports: Sequence[Any]) -> SimpleNamespace:
+    """Return several reports as one: each number the largest that can be true, all else as told last."""
+    merged: dict[str, Any] = {}
+    for report in reports:
+        for name in _REPORTED:
+            value, known = getattr(report, name, None), merged.get(name)
+            if value is not None and (known is None or not _is_number(known) or (_is_number(value) and value > known)):
+                merged[name] = value
+    return SimpleNamespace(**merged)
+
+
+def _is_number(value: object) -> bool:
+    return is_count(value) or is_amount(value)
