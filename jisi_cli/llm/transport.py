@@ -8,17 +8,14 @@ tokens are counted later.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.llm.litellm_setup import load_litellm
+from jisi_cli.llm.unpacking import ENCODINGS, bound_body
 
 if TYPE_CHECKING:
     import httpx
 
-_MOST_BYTES = 192 * 2**20
-_LONGEST_LINE = 16 * 2**20
-"""Bytes of one event of a stream, which is put together piece by piece: time grows with the square."""
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -33,48 +30,20 @@ def lenient_client() -> httpx.AsyncClient:
             self.inner = inner
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            request.headers["accept-encoding"] = ENCODINGS
             response = await self.inner.handle_async_request(request)
-            if isinstance(response.stream, httpx.AsyncByteStream):
-                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-                response.stream = _bounded(response.stream, _LONGEST_LINE if is_stream else _MOST_BYTES)
+            bound_body(response)
             if not response.headers.get("content-type", "").startswith("application/json"):
                 return response
             body = await response.aread()
-            # The body is decoded now, so the headers that described its coding are no longer true.
-            headers = {
-                name: value
-                for name, value in response.headers.items()
-                if name not in ("content-encoding", "content-length", "transfer-encoding")
-            }
+            # The body is whole now, so the header that described its coming is no longer true.
+            headers = {name: value for name, value in response.headers.items() if name != "transfer-encoding"}
             return httpx.Response(response.status_code, headers=headers, content=without_odd_usage(body))
 
         async def aclose(self) -> None:
             await self.inner.aclose()
 
     return httpx.AsyncClient(transport=UsageFilter(_fast_transport()), follow_redirects=True)
-
-
-def _bounded(body: httpx.AsyncByteStream, longest_line: int) -> httpx.AsyncByteStream:
-    """Return a body that is cut off where it, or a line of it, goes on without end."""
-    import httpx
-
-    class Bounded(httpx.AsyncByteStream):
-        """Passes everything through until it is too much."""
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            received = line = 0
-            async for piece in body:
-                received += len(piece)
-                ended = piece.rfind(b"\n") + 1
-                line = len(piece) - ended if ended else line + len(piece)
-                if received > _MOST_BYTES or line > longest_line:
-                    raise httpx.ReadError("the answer, or a line of it, went on without end")
-                yield piece
-
-        async def aclose(self) -> None:
-            await body.aclose()
-
-    return Bounded()
 
 
 def without_odd_usage(body: bytes) -> bytes:
