@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from jisi_cli.bank.importers.choices import CHOICES
 from jisi_cli.bank.importers.csv_rows import csv_header
 from jisi_cli.bank.importers.files import open_file
 from jisi_cli.bank.importers.json_lines import bounded_lines, json_file, json_object
 from jisi_cli.bank.importers.long import COLUMNS
 from jisi_cli.bank.importers.parquet_rows import parquet_columns
 from jisi_cli.bank.importers.protocol import Unusable
-from jisi_cli.bank.importers.questions import QUERY
+from jisi_cli.bank.importers.questions import QUERY, STEMS
 from jisi_cli.errors import InputError
 
 QUESTIONS = "questions"
@@ -117,7 +118,7 @@ def _lines_format(path: Path) -> str | None:
 def _row_format(columns: Iterable[str]) -> str | None:
     names = set(columns)
     found = next((format for format, keys in _KEYS.items() if keys <= names), None)
-    if found is not None or not names.intersection(QUERY):
+    if found is not None or not (names & set(QUERY) or (names & set(STEMS) and names & set(CHOICES))):
         return found
     return "long" if names.intersection(COLUMNS["model"]) else QUESTIONS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
-from jisi_cli.bank.importers.questions import FirstRows
+from jisi_cli.bank.importers.questions import FirstRows, Posed, posed
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
 
@@ -29,16 +29,16 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
 
     def make(row: Row, place: Place) -> Record:
         dataset = fields.name(row.get("task_name"), "task_name", source.stem)
-        query = fields.question(row, ("query",))
+        question = posed(row, ("query",), ("ground_truth",), asked=False)
         # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
         index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")
-        index = index or first_rows.index(dataset, query, place)
-        return _record(row, dataset, index, query)
+        index = index or first_rows.index(dataset, question.query, place)
+        return _record(row, dataset, index, question)
 
     return usable(read_rows(source, on_problem), make, on_problem)
 
 
-def _record(row: Row, dataset: str, index: str, query: str) -> Record:
+def _record(row: Row, dataset: str, index: str, question: Posed) -> Record:
     response = fields.text(row.get("response"))
     failed = response is not None and response.startswith(_FAILED)
     if failed:
@@ -48,13 +48,14 @@ def _record(row: Row, dataset: str, index: str, query: str) -> Record:
     return Record(
         dataset=dataset,
         index=index,
-        query=query,
+        query=question.query,
         model=fields.required(row.get("model_name"), "model_name"),
-        reference=fields.text(row.get("ground_truth")),
+        reference=question.reference,
         response=response,
         prompt_tokens=fields.tokens(row.get("input_tokens"), "input_tokens"),
         completion_tokens=fields.tokens(row.get("output_tokens"), "output_tokens"),
         score=score,
         status="failed" if failed else fields.status(response, score),
+        grader=question.grader,
         order=fields.order(index),
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
-from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row
-from jisi_cli.bank.importers.questions import QUERY, FirstRows
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
+from jisi_cli.bank.importers.questions import QUERY, FirstRows, note_unread, posed
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
 
@@ -30,9 +30,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What is read, and the column names it is looked for under, best first."""
 
-_NAMED = 12
-"""Ignored columns that the note names."""
-
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
     """Yield a record per row, and one note naming the columns that were not read; see `Importer`."""
@@ -47,15 +44,17 @@ class _Table:
         self._is_csv = source.suffix.lower() in (".csv", ".tsv")
         self._first_rows = FirstRows()
         self._columns: dict[str, None] = {}
+        self._read = {name for names in COLUMNS.values() for name in names}
 
     def located(self, on_problem: OnProblem) -> Iterator[Located]:
         yield from usable(read_rows(self._source, on_problem), self._record, on_problem)
-        self._note_ignored(on_problem)
+        note_unread(self._columns, self._read, str(self._source), on_problem)
 
     def _record(self, row: Row, place: Place) -> Record:
         self._columns.update(dict.fromkeys(row))
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
-        query = fields.question(row, COLUMNS["query"])
+        query, reference, grader, read = posed(row, COLUMNS["query"], COLUMNS["reference"], asked=False)
+        self._read.update(read)
         dataset = fields.name(found["dataset"], "dataset", self._source.stem)
         index = fields.name(found["index"], "index", "") or self._first_rows.index(dataset, query, place)
         score = fields.score(found["score"])
@@ -67,7 +66,7 @@ class _Table:
             index=index,
             query=query,
             model=fields.required(found["model"], "model"),
-            reference=fields.text(found["reference"]),
+            reference=reference,
             response=response,
             prompt_tokens=fields.tokens(found["prompt_tokens"], "prompt_tokens"),
             completion_tokens=fields.tokens(found["completion_tokens"], "completion_tokens"),
@@ -75,19 +74,12 @@ class _Table:
             score=score,
             status=fields.status(response, score, found["status"]),
             split=fields.split(found["split"]),
-            grader=fields.text(found["grader"]),
+            grader=grader,
             order=_order(found["order"], index),
         )
 
     def _has(self, field: str) -> bool:
         return any(name in self._columns for name in COLUMNS[field])
-
-    def _note_ignored(self, on_problem: OnProblem) -> None:
-        known = {name for names in COLUMNS.values() for name in names}
-        ignored = [fields.shown(column) for column in self._columns if column not in known]
-        if ignored:
-            names = ", ".join(ignored[:_NAMED]) + (", …" if len(ignored) > _NAMED else "")
-            on_problem(Problem(str(self._source), None, f"columns that are not read: {names}", note=True))
 
 
 def _order(recorded: object, index: str) -> int | None:
