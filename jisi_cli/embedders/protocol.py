@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -14,6 +15,28 @@ Truncation = Literal["head", "tail"]
 
 OnProgress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
+
+ENDPOINT = "litellm:"
+"""How the name of an embedder begins that is an endpoint; the rest is LiteLLM's name of the model."""
+
+_ENDPOINT_NAME = re.compile(r"litellm:\w[\w.:@+-]*(/\w[\w.:@+-]*)*", re.ASCII)
+_LONGEST_NAME = 1024
+
+
+def name_problem(name: str) -> str | None:
+    """Return why no embedder can have this name; None where one can.
+
+    A name says which model, never where it is: LiteLLM sends texts and keys to an address that stands in a name.
+    """
+    if len(name) > _LONGEST_NAME:
+        return f"it is longer than {_LONGEST_NAME} characters"
+    if not name.isprintable() or name != name.strip():
+        return "it has blanks around it, or characters that cannot be seen"
+    if re.search(r"https?:|//|^[\\][\\]", name, re.IGNORECASE):
+        return "it holds an address; the address of an endpoint is `api_base` in [embedder] of your jisi.toml"
+    if name.startswith(ENDPOINT) and (".." in name or not _ENDPOINT_NAME.fullmatch(name)):
+        return "an endpoint is written litellm:<provider>/<model>"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.embedders.account import Account
 from jisi_cli.embedders.encoder import Encoder
-from jisi_cli.embedders.hub import hub_folder, is_hub_id
+from jisi_cli.embedders.folder_check import require_harmless
+from jisi_cli.embedders.hub import hub_folder, is_hub_id, snapshot_here
 from jisi_cli.embedders.model_folder import inspect_folder, packaged_minilm
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.protocol import EmbedderSpec, name_problem
 from jisi_cli.embedders.unit_embedder import UnitEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder as default_cache_folder
@@ -52,8 +53,7 @@ def load_embedder(
         InputError: There is no such embedder, it is not installed or cannot be fetched, or it has another
             revision or width than the spec pins.
     """
-    if spec.max_tokens is not None and spec.max_tokens < 1:
-        raise InputError(f"the embedder cannot read {spec.max_tokens} tokens of a text; max_tokens begins at 1")
+    _check(spec)
     kind, _, argument = spec.name.partition(":")
     encoder: Encoder
     if kind == "litellm" and argument:
@@ -82,10 +82,10 @@ def load_module(spec: EmbedderSpec, device: str) -> SentenceTransformerEncoder:
     """
     from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
 
-    kind, _, argument = spec.name.partition(":")
-    if kind == "hashing" or (kind == "litellm" and argument):
+    _check(spec)
+    if not is_on_disk(spec.name):
         raise InputError(f"the embedder {spec.name} is no sentence-transformers model, so it cannot be trained")
-    path, commit = _locate(spec)
+    path, commit = _harmless(spec)
     encoder = SentenceTransformerEncoder(inspect_folder(path, commit, default_cache_folder()), spec, device, None)
     _check_pins(spec if commit is None else replace(spec, revision=commit), encoder)
     return encoder
@@ -107,7 +107,7 @@ def _folder_encoder(
     from jisi_cli.embedders.local_bert import BertEncoder
     from jisi_cli.embedders.sentence_transformer import SentenceTransformerEncoder
 
-    path, commit = _locate(spec)
+    path, commit = _harmless(spec)
     if commit is not None:
         spec = replace(spec, revision=commit)
     folder = inspect_folder(path, commit, cache)
@@ -116,18 +116,71 @@ def _folder_encoder(
     return (torch if shape is None else BertEncoder(folder, shape, spec, torch)), spec
 
 
-def _locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
-    """Return a model's folder, and the hub commit it was fetched at."""
-    if spec.name == "minilm":
-        return packaged_minilm(), None
-    path = expanded(spec.name, "the embedder")
-    if spec.name and path.is_dir():
-        return path, None
+def is_on_disk(name: str) -> bool:
+    """Whether an embedder is a model that is read from files: no endpoint, and not the hashing embedder."""
+    kind, _, argument = name.partition(":")
+    return kind != "hashing" and not (kind == "litellm" and argument)
+
+
+def is_packaged(name: str) -> bool:
+    """Whether an embedder comes with jisi or its packages, so that its name leads nowhere."""
+    return name == "minilm" or name.partition(":")[0] == "hashing"
+
+
+def locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
+    """Return the folder of a model, and the hub commit it was fetched at; the hub is asked where need be.
+
+    Args:
+        spec: Which model; `is_on_disk` holds for its name.
+
+    Raises:
+        InputError: There is no such model, or it cannot be fetched.
+    """
+    place = _place(spec.name)
+    return hub_folder(place, spec.revision) if isinstance(place, str) else (place, None)
+
+
+def locate_here(spec: EmbedderSpec) -> tuple[Path, str | None] | None:
+    """Return what `locate` does if this disk has it; None if not. No host is asked.
+
+    Raises:
+        InputError: There can be no such model.
+    """
+    place = _place(spec.name)
+    if not isinstance(place, str):
+        return place, None
+    folder = snapshot_here(place, spec.revision)
+    return None if folder is None else (folder, folder.name)
+
+
+def _place(name: str) -> Path | str:
+    """Return the folder that a name stands for, or the hub's name of the model."""
+    if name == "minilm":
+        return packaged_minilm()
+    path = expanded(name, "the embedder")
+    if name and path.is_dir():
+        return path
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
-    name = spec.name if "/" in spec.name else f"sentence-transformers/{spec.name}"
-    if spec.name == "litellm" or path.is_absolute() or spec.name.startswith((".", "~")) or not is_hub_id(name):
-        raise InputError(f"no embedder `{spec.name}`: there is no such folder; embedders are {_KINDS}")
-    return hub_folder(name, spec.revision)
+    on_hub = name if "/" in name else f"sentence-transformers/{name}"
+    if name == "litellm" or path.is_absolute() or name.startswith((".", "~")) or not is_hub_id(on_hub):
+        raise InputError(f"no embedder `{name}`: there is no such folder; embedders are {_KINDS}")
+    return on_hub
+
+
+def _harmless(spec: EmbedderSpec) -> tuple[Path, str | None]:
+    """Locate a model whose files lead to no code of its own; the packaged one is taken as installed."""
+    path, commit = locate(spec)
+    if not is_packaged(spec.name):
+        require_harmless(path)
+    return path, commit
+
+
+def _check(spec: EmbedderSpec) -> None:
+    problem = name_problem(spec.name)
+    if problem is not None:
+        raise InputError(f"the embedder {spec.name[:80]!r} cannot be used: {problem}")
+    if spec.max_tokens is not None and spec.max_tokens < 1:
+        raise InputError(f"the embedder cannot read {spec.max_tokens} tokens of a text; max_tokens begins at 1")
 
 
 def _check_pins(spec: EmbedderSpec, encoder: Encoder) -> None:

@@ -1,0 +1,92 @@
+"""Which embedders may be used: packaged ones, those that the user names, and those that the user has allowed before.
+
+A bank says which embedder made its vectors, and a bank may come from anybody. To load a model runs a library on files
+that somebody else wrote, and to call an endpoint sends it the question and a key, so a bank's word is not enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from jisi_cli import trust
+from jisi_cli.embedders.folder_check import folder_hash, require_harmless
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.registry import is_on_disk, is_packaged, locate, locate_here
+from jisi_cli.errors import BankError
+from jisi_cli.paths import cache_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the user says about embedders.
+
+    Attributes:
+        named: Names that the command line or the user's own configuration gives.
+        remember: Whether the embedder in question is allowed from now on (`--trust-embedder`).
+    """
+
+    named: frozenset[str] = frozenset()
+    remember: bool = False
+
+    def require(self, spec: EmbedderSpec, bank: Path) -> None:
+        """Refuse an embedder that only a bank names.
+
+        Args:
+            spec: The embedder.
+            bank: The bank that names it.
+
+        Raises:
+            BankError: The user neither names it nor has allowed it as it is now.
+            InputError: It is to be remembered, and is not there, or leads to code of its own.
+        """
+        if is_packaged(spec.name):
+            return
+        if self.remember:
+            trust.trust("embedders", identity(spec), spec.name)
+        elif spec.name not in self.named:
+            _require_allowed(spec, bank)
+
+
+def identity(spec: EmbedderSpec) -> str:
+    """Return what an embedder is allowed by: an endpoint's name, or a model's name and the hash of all its files.
+
+    Raises:
+        InputError: There is no such model, it cannot be fetched, or it leads to code of its own.
+    """
+    if not is_on_disk(spec.name):
+        return _hash("endpoint", spec.name)
+    path, commit = locate(spec)
+    require_harmless(path)
+    return _model_identity(spec.name, path, commit)
+
+
+def _require_allowed(spec: EmbedderSpec, bank: Path) -> None:
+    # Only what was allowed once is looked for on the disk: a bank may name any place on it.
+    known = spec.name in trust.trusted("embedders").values()
+    if known and _is_allowed(spec):
+        return
+    what = "is not what it was when you allowed it" if known else "is named by the bank alone"
+    use = "loaded" if is_on_disk(spec.name) else "sent your question"
+    raise BankError(
+        f"{bank} was embedded by `{spec.name}`, which {what}, so it is not {use}; if you trust it, give "
+        f"--embedder {shlex.quote(spec.name)}, name it in [embedder] of your jisi.toml, or allow it from now on with "
+        "--trust-embedder"
+    )
+
+
+def _is_allowed(spec: EmbedderSpec) -> bool:
+    if not is_on_disk(spec.name):
+        return trust.is_trusted("embedders", _hash("endpoint", spec.name))
+    found = locate_here(spec)
+    return found is not None and trust.is_trusted("embedders", _model_identity(spec.name, *found))
+
+
+def _model_identity(name: str, path: Path, commit: str | None) -> str:
+    return _hash("model", name, commit or "", folder_hash(path, cache_folder()))
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

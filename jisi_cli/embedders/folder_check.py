@@ -1,0 +1,179 @@
+"""What a model's folder holds: plain files of its own and no way to other code, or nothing in it is loaded.
+
+sentence-transformers and transformers import the classes that a model's files name. They ask for trust first, but not
+everywhere, and releases before 6 trusted every folder on this disk. So the files are read here, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from jisi_cli.embedders.model_folder import LARGEST_JSON, file_hash
+from jisi_cli.errors import InputError
+
+_MOST_FILES = 4096
+_SMALL = 2**20
+"""Bytes that are hashed faster than a note of their hash is found."""
+_VOCABULARIES = frozenset({"tokenizer.json", "vocab.json"})
+"""Tens of megabytes of words, which name no code."""
+_LARGEST_VOCABULARY = 256 * 2**20
+
+_MODULE = re.compile(r"sentence_transformers\.(models|base\.modules|sentence_transformer\.modules)(\.\w+)*\.(\w+)")
+_CLASSES = frozenset(
+    {"Asym", "BoW", "CLIPModel", "CNN", "Dense", "Dropout", "LayerNorm", "LSTM", "Normalize", "Pooling", "Router"}
+    | {"StaticEmbedding", "Transformer", "WeightedLayerPooling", "WordEmbeddings", "WordWeights"}
+    | {"PhraseTokenizer", "WhitespaceTokenizer"}
+)
+"""The parts of a model that sentence-transformers has itself."""
+_ACTIVATION = re.compile(r"torch\.nn\.(modules\.)?(\w+\.)?\w+")
+
+_OTHER_CODE = frozenset(
+    {"auto_map", "custom_pipelines", "custom_generate", "trust_remote_code"}
+    | {"allow_all_kernels", "use_kernels", "kernel_config", "base_model_name_or_path"}
+)
+"""Settings that have code, or another model, fetched and run."""
+
+
+def plain_files(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files of a model's folder, each by its path inside and by where it really lies, in order.
+
+    Links may stay inside the folder; the hub's cache keeps the contents of its snapshots beside them.
+
+    Raises:
+        InputError: Something in it is a link out of it, a pipe or a device, or it holds more than a model does.
+    """
+    root = folder.resolve()
+    inside = root.parent.parent if root.parent.name == "snapshots" else root
+    found: list[tuple[str, Path]] = []
+    for number, entry in enumerate(_entries(folder)):
+        if number == _MOST_FILES:
+            raise InputError(f"{folder} holds more than {_MOST_FILES:,} files; name the folder of one model")
+        name, real = entry.relative_to(folder).as_posix(), entry.resolve()
+        if not real.is_relative_to(inside):
+            raise InputError(f"{entry} is a link out of the model's folder, so nothing in it is loaded; copy the file")
+        try:
+            mode = real.stat().st_mode
+        except FileNotFoundError:
+            continue  # a download that was broken off leaves links to nothing
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InputError(f"{entry} is no regular file, so nothing in its folder is loaded; remove it")
+        if stat.S_ISREG(mode):
+            found.append((name, real))
+    return sorted(found)
+
+
+def require_harmless(folder: Path) -> None:
+    """Refuse a model that brings code of its own, or leads to files or models elsewhere.
+
+    Raises:
+        InputError: It does, or its files are not as those of a model are.
+    """
+    for name, file in plain_files(folder):
+        if not name.endswith(".json"):
+            continue
+        is_vocabulary = PurePosixPath(name).name in _VOCABULARIES
+        if file.stat().st_size > (_LARGEST_VOCABULARY if is_vocabulary else LARGEST_JSON):
+            raise InputError(f"{folder / name} is larger than any file of its kind, so the model is not loaded")
+        problem = None if is_vocabulary else _problem_of(file, name, folder)
+        if problem is not None:
+            raise InputError(f"{folder / name} {problem}, so the model is not loaded; take another embedder")
+
+
+def folder_hash(path: Path, cache: Path) -> str:
+    """Return the SHA-256 of everything in a model's folder: weights, configurations, words.
+
+    Raises:
+        InputError: Something in it is a link out of it, a pipe or a device, or cannot be read.
+    """
+    try:
+        listing = "".join(f"{_digest(real, cache)}  {name}\n" for name, real in plain_files(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); allow it, or take another embedder") from error
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest(file: Path, cache: Path) -> str:
+    if file.stat().st_size > _SMALL:
+        return file_hash(file, cache)
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _problem_of(file: Path, name: str, folder: Path) -> str | None:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return _paths_out(config, name) or _ways_out(config, folder)
+    except RecursionError:
+        return "is nested too deeply"
+    except (OSError, ValueError):
+        return None  # damaged, as sentence-transformers will say
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield everything below a folder; a link to a folder is one entry, and is not entered."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place) / name for name in (*folders, *files))
+
+
+def _paths_out(config: Any, name: str) -> str | None:  # noqa: ANN401 - any JSON
+    """Return the part of a model that is to be read from outside of the folder."""
+    if PurePosixPath(name).name != "modules.json" or not isinstance(config, list):
+        return None
+    paths = [str(module.get("path") or "") for module in config if isinstance(module, dict)]
+    out = (path for path in paths if {"..", "/"} & set(PurePosixPath(path).parts) or set("\\:") & set(path))
+    found = next(out, None)
+    return None if found is None else f"names the path {found[:80]!r} outside of its folder"
+
+
+def _ways_out(config: Any, folder: Path) -> str | None:  # noqa: ANN401 - any JSON
+    """Return the first setting that leads to code, models or files elsewhere."""
+    return next((found for key, value in _pairs(config) if (found := _leads_out(key, value, folder))), None)
+
+
+def _pairs(config: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
+    if isinstance(config, dict):
+        for key, value in config.items():
+            yield key, value
+            yield from _pairs(value)
+    elif isinstance(config, list):
+        for item in config:
+            yield from _pairs(item)
+
+
+def _leads_out(key: str, value: Any, folder: Path) -> str | None:  # noqa: ANN401 - any JSON
+    if key in _OTHER_CODE and value:
+        return f"asks for code or a model from elsewhere (`{key}`)"
+    if key == "types" and isinstance(value, dict):
+        return next((found for kind in value.values() if (found := _leads_out("type", kind, folder))), None)
+    if not isinstance(value, str):
+        return None
+    if "." in value and not _is_known_class(key, value):
+        return f"names a class of its own, {value[:80]!r}"
+    if key.endswith("_implementation") and "/" in value:
+        return f"asks for code from elsewhere (`{key}`)"
+    return _file_elsewhere(key, value, folder)
+
+
+def _is_known_class(key: str, value: str) -> bool:
+    if key == "activation_function":
+        return _ACTIVATION.fullmatch(value) is not None
+    known = _MODULE.fullmatch(value)
+    return key not in ("type", "tokenizer_class") or (known is not None and known[3] in _CLASSES)
+
+
+def _file_elsewhere(key: str, value: str, folder: Path) -> str | None:
+    """Return that a configuration names an existing file outside of the folder, such as another tokenizer's words."""
+    if not key.endswith("_file") or len(value) > 4096 or "\0" in value:
+        return None
+    file = Path(value)
+    try:
+        outside = os.path.lexists(file) and not file.resolve().is_relative_to(folder.resolve())
+    except OSError:
+        outside = True
+    return f"names the file {value[:80]!r} outside of its folder" if outside else None
