@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from jisi_cli.embedders.protocol import EmbedderSpec, Truncation
+from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError
 
 FORMAT_VERSION = 1
@@ -20,6 +20,7 @@ VectorDtype = Literal["float16", "float32"]
 _LONGEST_FOLDER_NAME = 200
 _MOST_BYTES = 64 * 2**20
 _WIDEST = 2**20
+_LONGEST_REVISION = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,16 @@ def _embedder(table: _Table) -> EmbedderSpec:
     optional = {key: table.text(key) if table.value(key) is not None else None for key in ("revision", "prompt")}
     limit = table.value("max_tokens")
     table.one_of("truncation", get_args(Truncation))
+    name, revision, prompt = table.text("name"), optional["revision"] or "", optional["prompt"] or ""
+    problem = name_problem(name)
+    if problem is not None:
+        raise ValueError(f"the embedder {name[:80]!r} cannot be used: {problem}")
+    if len(revision) > _LONGEST_REVISION or not revision.isprintable():
+        raise ValueError(f"the embedder's revision {revision[:80]!r} is none")
+    if len(prompt) > LONGEST_PROMPT:
+        raise ValueError(f"the embedder's prompt is longer than {LONGEST_PROMPT:,} characters")
     return EmbedderSpec(
-        name=table.text("name"),
+        name=name,
         dimension=table.whole("dimension", 1, _WIDEST),
         max_tokens=None if limit is None else table.whole("max_tokens", 1),
         truncation=table.value("truncation"),

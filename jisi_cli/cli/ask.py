@@ -11,12 +11,14 @@ from jisi_cli.cli.options import (
     BankOption,
     ConcurrencyOption,
     ConfigOption,
+    EmbedderOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
     QuietOption,
     TimeoutOption,
+    TrustEmbedderOption,
     VerboseOption,
     routing_options,
     split_names,
@@ -35,6 +37,8 @@ def ask(
     bank: BankOption = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
+    embedder: EmbedderOption = None,
+    trust_embedder: TrustEmbedderOption = False,
     method: Annotated[
         str, typer.Option("--method", metavar="NAME", help="Who answers, and how; eval --list-methods names all.")
     ] = "jisi",
@@ -73,6 +77,7 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.answering import AskRequest, run_ask
+    from jisi_cli.cli.embedder_choice import EmbedderChoice
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.purse import amount
     from jisi_cli.cli.reading import checked_text, read_question
@@ -87,7 +92,8 @@ def ask(
     _check_method(method, mode, routing)
     text = read_question(query)
     options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
-    session = Session(bank, config, split_names(models), routing, out, options)
+    choice = EmbedderChoice(embedder, trust_embedder)
+    session = Session(bank, config, split_names(models), routing, out, options, embedder=choice)
     request = AskRequest(
         text=text,
         method=method,

@@ -18,6 +18,7 @@ from jisi_cli.cli.options import (
     NoStoreOption,
     QuietOption,
     TimeoutOption,
+    TrustEmbedderOption,
     VerboseOption,
     read_config,
     routing_options,
@@ -62,6 +63,7 @@ def build(
         str | None,
         typer.Option("--embedder", metavar="NAME", help="minilm, hashing, a hub id, a folder, litellm:… [minilm]."),
     ] = None,
+    trust_embedder: TrustEmbedderOption = False,
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", metavar="N", min=1, help="Tokens of a text that are embedded."),
@@ -137,6 +139,7 @@ def build(
         append=append,
         force=force,
         embedder={"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt},
+        trust_embedder=trust_embedder,
         vectors=vectors,
         vector_dtype=vector_dtype,
         device=device,

@@ -27,13 +27,14 @@ from jisi_cli.bank.records import Record
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_collection
+from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import embedding_bar
 from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
 from jisi_cli.config import Config
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec
 from jisi_cli.embedders.registry import PinError, load_embedder
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 from jisi_cli.output_files import ANSWERS, require_output
@@ -68,6 +69,7 @@ class BuildRequest:
     pool: PoolOptions
     call: CallRequest | None = None
     save_answers: Path | None = None
+    trust_embedder: bool = False
 
 
 def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport:
@@ -186,11 +188,8 @@ def checked_options(request: BuildRequest) -> BuildOptions:
 
 def _vectors(request: BuildRequest, config: Config, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
     """Return where vectors come from, and what pays for them where an endpoint makes them."""
-    spec = embedder_spec(request.embedder, config)
     recorded = read_manifest(request.bank).embedder if request.append else None
-    if recorded is not None and not any(request.embedder.values()):
-        # An extended bank keeps its embedder; what the command line names must agree with it.
-        spec = recorded
+    spec = embedder_of(request, config, recorded)
     entry = endpoint_entry(spec, config)
     account = None if entry is None else purse.embedding_account(entry)
     try:
@@ -215,6 +214,27 @@ def _vectors(request: BuildRequest, config: Config, purse: Purse) -> tuple[Vecto
     return EmbeddedVectors(embedder), account
 
 
+def embedder_of(request: BuildRequest, config: Config, recorded: EmbedderSpec | None) -> EmbedderSpec:
+    """Return the embedder of a build, which the user names or has allowed.
+
+    Args:
+        request: The command line.
+        config: The configuration in force.
+        recorded: The embedder of the bank that is extended; None for a new bank.
+
+    Raises:
+        InputError: A value is not of its kind.
+        BankError: The user does not name it.
+    """
+    spec, source = embedder_spec(request.embedder, config), config.path or request.bank
+    if recorded is not None and not any(request.embedder.values()):
+        # An extended bank keeps its embedder; what the command line names must agree with it.
+        spec, source = recorded, request.bank
+    choice = EmbedderChoice(request.embedder.get("name"), request.trust_embedder)
+    choice.consent(config).require(spec, source)
+    return spec
+
+
 def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:
     """Return the embedder that the flags and the configuration ask for, `minilm` by default.
 
@@ -228,6 +248,8 @@ def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:
     }
     if chosen.get("truncation", "head") not in ("head", "tail"):
         raise InputError(f"the truncation of the embedder must be head or tail, not {chosen['truncation']!r}")
+    if len(chosen.get("prompt") or "") > LONGEST_PROMPT:
+        raise InputError(f"the prompt of the embedder is longer than {LONGEST_PROMPT:,} characters; shorten it")
     return EmbedderSpec(**chosen)
 
 

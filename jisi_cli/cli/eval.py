@@ -14,12 +14,14 @@ from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
+    EmbedderOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
     QuietOption,
     TimeoutOption,
+    TrustEmbedderOption,
     VerboseOption,
     routing_options,
     split_names,
@@ -59,6 +61,8 @@ def evaluate(
     ] = None,
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
     models: ModelsOption = None,
+    embedder: EmbedderOption = None,
+    trust_embedder: TrustEmbedderOption = False,
     datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
     prices: Annotated[
@@ -114,6 +118,7 @@ def evaluate(
 
         show_methods(out, as_json=as_json)
         return
+    from jisi_cli.cli.embedder_choice import EmbedderChoice
     from jisi_cli.cli.eval_request import EvalRequest
     from jisi_cli.cli.evaluating import run_eval
     from jisi_cli.cli.grading import require_grading
@@ -160,6 +165,7 @@ def evaluate(
         grading=grading,
         as_json=as_json,
         report=report,
+        embedder=EmbedderChoice(embedder, trust_embedder),
     )
     run_eval(request, out)
 

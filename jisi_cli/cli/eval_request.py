@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.test_sources import SourceRequest
 from jisi_cli.grading.options import GradingOptions
@@ -41,6 +42,7 @@ class EvalRequest:
     grading: GradingOptions
     as_json: bool
     report: Path | None = None
+    embedder: EmbedderChoice = field(default_factory=EmbedderChoice)
 
     @property
     def is_comparison(self) -> bool:

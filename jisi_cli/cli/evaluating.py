@@ -76,7 +76,7 @@ def open_session(request: EvalRequest, out: Output) -> Session:
     test_is_bank = request.test is not None and (Path(request.test) / MANIFEST_NAME).exists()
     bank = request.bank or (Path(request.test) if test_is_bank and request.test else None)
     pool: PoolUse = "required" if request.live else "ignored"
-    return Session(bank, request.config, request.models, request.routing, out, request.pool, pool)
+    return Session(bank, request.config, request.models, request.routing, out, request.pool, pool, request.embedder)
 
 
 def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.records import Question
-from jisi_cli.cli.building import BuildRequest, checked_options, embedder_spec
+from jisi_cli.cli.building import BuildRequest, checked_options, embedder_of
 from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
 from jisi_cli.cli.grading import judges_of
 from jisi_cli.cli.output import Column, Output, count, dollars
@@ -97,7 +97,7 @@ def _forecast_embedding(
     answers: Sequence[ExpectedAnswer],
 ) -> list[Forecast]:
     """Work out what an endpoint that embeds would be asked; nothing for an embedder that works on this machine."""
-    spec = bank.manifest.embedder if bank is not None else embedder_spec(request.embedder, config)
+    spec = embedder_of(request, config, None if bank is None else bank.manifest.embedder)
     entry = endpoint_entry(spec, config)
     if entry is None or request.vectors is not None:
         return []

@@ -31,6 +31,13 @@ ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
 ]
+EmbedderOption = Annotated[
+    str | None,
+    typer.Option("--embedder", metavar="NAME", help="The bank's embedder, where it is none that comes with jisi."),
+]
+TrustEmbedderOption = Annotated[
+    bool, typer.Option("--trust-embedder", help="Allow the embedder that the bank names, until its files change.")
+]
 DatasetsOption = Annotated[list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
 NoStoreOption = Annotated[

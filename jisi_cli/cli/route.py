@@ -10,12 +10,14 @@ import typer
 from jisi_cli.cli.options import (
     BankOption,
     ConfigOption,
+    EmbedderOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
     QuietOption,
     TimeoutOption,
+    TrustEmbedderOption,
     VerboseOption,
     routing_options,
     split_names,
@@ -33,6 +35,8 @@ def route(
     bank: BankOption = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
+    embedder: EmbedderOption = None,
+    trust_embedder: TrustEmbedderOption = False,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -63,6 +67,7 @@ def route(
 
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
+    from jisi_cli.cli.embedder_choice import EmbedderChoice
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.reading import read_question
     from jisi_cli.cli.routing import route_many, route_one
@@ -78,7 +83,8 @@ def route(
     text = None if source is not None else read_question(query)
     use: PoolUse = "required" if probe else "preferred"
     options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store)
-    session = Session(bank, config, split_names(models), routing, out, options, use)
+    choice = EmbedderChoice(embedder, trust_embedder)
+    session = Session(bank, config, split_names(models), routing, out, options, use, choice)
     if source is not None:
         route_many(session, source, probe=probe, explain=explain)
     elif text is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.options import bank_path, read_config
 from jisi_cli.cli.output import Output
@@ -50,6 +51,7 @@ class Session:
             stay out of the cache on disk, too.
         pool: Whether the models must be in the pool file: `required` for calls; `preferred` where the pool
             decides if it shares a model with the bank; `ignored` for replays.
+        embedder: What the command line says about the bank's embedder.
 
     Raises:
         InputError: The configuration cannot be used, or no bank was named.
@@ -65,8 +67,10 @@ class Session:
         out: Output,
         calls: PoolOptions,
         pool: PoolUse = "required",
+        embedder: EmbedderChoice | None = None,
     ) -> None:
         self.out = out
+        self._choice = embedder or EmbedderChoice()
         self.calls = calls
         self.config: Config = read_config(config, out)
         self.bank = Bank(bank_path(bank, self.config))
@@ -93,23 +97,18 @@ class Session:
         """The bank's own embedder.
 
         Raises:
-            BankError: The configuration names another one, or this machine has another revision of it.
+            BankError: The configuration names another one, nothing but the bank names this one, or this machine
+                has another revision of it.
             InputError: It is not installed, or cannot be fetched.
         """
-        recorded = self.bank.manifest.embedder
-        for key, wanted in self.config.embedder.items():
-            if wanted != getattr(recorded, key):
-                raise BankError(
-                    f"{self.bank.path} was embedded by {recorded.describe()}, but {self.config.path} says "
-                    f"{key} = {wanted!r} in [embedder]; describe the bank's embedder there, or build another bank"
-                )
+        spec = self._choice.allowed(self.bank.path, self.bank.manifest.embedder, self.config)
         try:
-            entry = endpoint_entry(recorded, self.config)
+            entry = endpoint_entry(spec, self.config)
             if entry is None:
-                return load_embedder(recorded)
+                return load_embedder(spec)
             account = self.purse.embedding_account(entry)
             # Whoever pays for vectors wants those of responses kept, too: a cached answer is to cost nothing.
-            return self._cached(load_embedder(recorded, api_base=entry.api_base, account=account))
+            return self._cached(load_embedder(spec, api_base=entry.api_base, account=account))
         except PinError as error:
             raise BankError(
                 f"{self.bank.path}: {error}; install that one, or build the bank again with --force"

@@ -31,12 +31,12 @@ class Consent:
     named: frozenset[str] = frozenset()
     remember: bool = False
 
-    def require(self, spec: EmbedderSpec, bank: Path) -> None:
-        """Refuse an embedder that only a bank names.
+    def require(self, spec: EmbedderSpec, source: Path) -> None:
+        """Refuse an embedder that the user does not name.
 
         Args:
             spec: The embedder.
-            bank: The bank that names it.
+            source: What names it: a bank, or a configuration that is not the user's own.
 
         Raises:
             BankError: The user neither names it nor has allowed it as it is now.
@@ -47,7 +47,7 @@ class Consent:
         if self.remember:
             trust.trust("embedders", identity(spec), spec.name)
         elif spec.name not in self.named:
-            _require_allowed(spec, bank)
+            _require_allowed(spec, source)
 
 
 def identity(spec: EmbedderSpec) -> str:
@@ -63,15 +63,15 @@ def identity(spec: EmbedderSpec) -> str:
     return _model_identity(spec.name, path, commit)
 
 
-def _require_allowed(spec: EmbedderSpec, bank: Path) -> None:
+def _require_allowed(spec: EmbedderSpec, source: Path) -> None:
     # Only what was allowed once is looked for on the disk: a bank may name any place on it.
     known = spec.name in trust.trusted("embedders").values()
     if known and _is_allowed(spec):
         return
-    what = "is not what it was when you allowed it" if known else "is named by the bank alone"
-    use = "loaded" if is_on_disk(spec.name) else "sent your question"
+    what = "is not what it was when you allowed it" if known else "you do not name"
+    use = "loaded" if is_on_disk(spec.name) else "called"
     raise BankError(
-        f"{bank} was embedded by `{spec.name}`, which {what}, so it is not {use}; if you trust it, give "
+        f"{source} names the embedder {spec.name}, which {what}, so it is not {use}; if you trust it, give "
         f"--embedder {shlex.quote(spec.name)}, name it in [embedder] of your jisi.toml, or allow it from now on with "
         "--trust-embedder"
     )

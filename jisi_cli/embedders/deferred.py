@@ -43,3 +43,17 @@ class DeferredEmbedder:
     @cached_property
     def _embedder(self) -> Embedder:
         return self._load()
+
+    @property
+    def loaded(self) -> Embedder:
+        """The embedder itself, loaded now.
+
+        Raises:
+            JisiError: It cannot be loaded, or the user has no say in it.
+        """
+        return self._embedder
+
+
+def loaded(embedder: Embedder) -> Embedder:
+    """Return an embedder after everything that may keep it from being used has been checked."""
+    return embedder.loaded if isinstance(embedder, DeferredEmbedder) else embedder

@@ -9,7 +9,8 @@ from jisi_cli.embedders.model_folder import read_json, weights_of
 from jisi_cli.errors import InputError
 from jisi_cli.http_errors import http_errors
 
-_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_ID = re.compile(r"\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
+_LONGEST_ID = 96
 _REVISION = re.compile(r"\w[\w./-]*", re.ASCII)
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel", "*.gguf"]
 _PATIENCE = 10.0
@@ -18,7 +19,7 @@ _PATIENCE = 10.0
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is written `organisation/model`."""
-    return _ID.fullmatch(name) is not None and ".." not in name
+    return _ID.fullmatch(name) is not None and ".." not in name and "--" not in name and len(name) <= _LONGEST_ID
 
 
 def snapshot_here(name: str, revision: str | None) -> Path | None:
@@ -69,7 +70,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
@@ -80,7 +81,7 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         twice = ["*.bin", "*.pt", "*.pth"] if any(file.endswith(".safetensors") for file in files) else []
         # By the name that was asked for, because only then huggingface_hub notes which commit it stands for.
         folder = Path(snapshot_download(name, revision=revision, ignore_patterns=[*_OTHER_FORMATS, *twice]))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise InputError(f"the hub has no model {what}, or it is private; check the name with --embedder") from error
     except Exception as error:
         # Which client raises, and so what, differs between its releases.

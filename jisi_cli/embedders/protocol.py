@@ -21,6 +21,8 @@ ENDPOINT = "litellm:"
 
 _ENDPOINT_NAME = re.compile(r"litellm:\w[\w.:@+-]*(/\w[\w.:@+-]*)*", re.ASCII)
 _LONGEST_NAME = 1024
+LONGEST_PROMPT = 20_000
+"""Characters; a prompt goes before every text, and an endpoint is paid for it every time."""
 
 
 def name_problem(name: str) -> str | None:

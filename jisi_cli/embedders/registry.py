@@ -127,6 +127,14 @@ def is_packaged(name: str) -> bool:
     return name == "minilm" or name.partition(":")[0] == "hashing"
 
 
+def names_a_folder(name: str) -> bool:
+    """Whether there is a folder of that name, here or where its path leads."""
+    try:
+        return bool(name) and expanded(name, "the embedder").is_dir()
+    except OSError:  # too long for any file
+        return False
+
+
 def locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
     """Return the folder of a model, and the hub commit it was fetched at; the hub is asked where need be.
 
@@ -158,7 +166,7 @@ def _place(name: str) -> Path | str:
     if name == "minilm":
         return packaged_minilm()
     path = expanded(name, "the embedder")
-    if name and path.is_dir():
+    if names_a_folder(name):
         return path
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
     on_hub = name if "/" in name else f"sentence-transformers/{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jisi_cli.embedders.deferred import loaded
 from jisi_cli.errors import InputError
 from jisi_cli.methods.avengers import Avengers, AvengersSettings
 from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
@@ -77,7 +78,8 @@ def routerdc(context: MethodContext, name: str) -> RankedMethod:
         return _router(context, ranker, "its vector is nearest to the mapped question")
     settings = tuned(name, RouterDcSettings.finetuned())
     texts = [context.texts[row] for row in examples.rows.tolist()]
-    ranker = FinetunedRouterDc(examples, texts, context.embedder.spec, context.seed, settings, context.training)
+    embedder = loaded(context.embedder).spec
+    ranker = FinetunedRouterDc(examples, texts, embedder, context.seed, settings, context.training)
     return _router(context, ranker, "its vector is nearest to the question's")
 
 
