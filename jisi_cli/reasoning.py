@@ -37,7 +37,8 @@ _TAG_BEGINNING = re.compile(
 """The end of a text that may become a tag with what follows."""
 _BLANKS = re.compile(r"[\s\ufeff\u200b]*")
 # Between thinking and answer: blank lines, or blanks. The indentation of the answer's first line is its own.
-_GAP = re.compile(r"(?:[^\S\n]*\n)+|[^\S\n]*")
+_GAP = re.compile(r"\A(?:(?:[^\S\n]*\n)+|[^\S\n]*)")
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _WRAPPERS = re.compile(r"\A<\|(?:START_RESPONSE|begin_of_solution)\|>|<\|(?:END_RESPONSE|end_of_solution)\|>\s*\Z")
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
@@ -79,8 +80,13 @@ def without_reasoning(text: str) -> str:
     return _trimmed(text[start:]) if start else text
 
 
+def answer_in(response: str) -> str:
+    """Return what a new response says: `without_reasoning`, from its first line that is not blank."""
+    return _BLANK_LINES.sub("", without_reasoning(response), count=1)
+
+
 class AnswerStream:
-    """The answer in a response that arrives in pieces: together it gives out `without_reasoning` of the whole.
+    """The answer in a response that arrives in pieces: together it gives out `answer_in` of the whole.
 
     There is one exception. Thinking whose opening tag the chat template wrote is known for what it is only when its
     closing tag arrives; nothing more is given out then, and the whole response has to be read anew.
@@ -105,7 +111,7 @@ class AnswerStream:
 
     def finish(self) -> str:
         """Return the rest of the answer; empty when what was given out is not how the answer begins."""
-        answer, given = without_reasoning("".join(self._pieces)), "".join(self._given)
+        answer, given = answer_in("".join(self._pieces)), "".join(self._given)
         return answer[len(given) :] if answer.startswith(given) else ""
 
     def _look_for_answer(self) -> None:
@@ -119,11 +125,12 @@ class AnswerStream:
             return
         start = _after_blocks(text, _Code(text, unfinished=True))
         if start is None:
-            self._state, self._tail = "thinking", ""
+            seen = max((tag.end() for tag in _TAG.finditer(self._tail) if _closes(tag)), default=0)
+            self._state, self._tail = "thinking", self._tail[seen:][-_LONGEST_TAG:]
             return
         rest = text[start:]
         if _is_begun(_BLANKS.sub("", rest, count=1)):
-            self._state, self._tail = "answer", _trimmed(rest) if start else text
+            self._state, self._tail = "answer", _trimmed(rest) if start else _BLANK_LINES.sub("", text, count=1)
         else:
             self._state = "start"
 
@@ -140,7 +147,7 @@ class AnswerStream:
 
     def _is_how_the_answer_begins(self) -> bool:
         text = self._whole()
-        return text is not None and without_reasoning(text).startswith("".join(self._given) or "\0")
+        return text is not None and answer_in(text).startswith("".join(self._given) or "\0")
 
     def _whole(self) -> str | None:
         """Return all that has arrived; None when that was asked for so often that it would take long."""

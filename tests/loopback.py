@@ -75,6 +75,32 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """An answer as it goes over the wire.
+
+    Attributes:
+        body: JSON; bytes as they are; or with `events`, the JSON of each event of a stream.
+        status: The HTTP status.
+        kind: The content type; None for that of JSON, or of a stream.
+        events: Whether it is a stream of events, which ends in `[DONE]`.
+        headers: Further headers.
+    """
+
+    body: Any
+    status: int = 200
+    kind: str | None = None
+    events: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        if self.events:
+            return "".join(f"data: {json.dumps(event)}\n\n" for event in (*self.body,)).encode() + b"data: [DONE]\n\n"
+        return json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True)
 class Script:
     """How one model answers.
 
@@ -95,6 +121,7 @@ class Script:
         piece_delay: Seconds between the pieces of a stream.
         together: An answer waits until so many requests have been worked on at one time.
         width: Components of an embedding.
+        raw: Makes the answer to a request's body; None from it for the usual one.
     """
 
     text: Text = "an answer"
@@ -112,6 +139,7 @@ class Script:
     piece_delay: float = 0.0
     together: int = 0
     width: int = 8
+    raw: Callable[[dict[str, Any]], Raw | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +312,11 @@ class _Handler(BaseHTTPRequestHandler):
         fault = _fault(request, script, number)
         if fault is not None and self._fails(fault, request, script, number):
             return
-        if self.path.endswith("/embeddings"):
+        raw = script.raw(request.body) if script.raw is not None else None
+        if raw is not None:
+            usual = "text/event-stream" if raw.events else "application/json"
+            self._send(raw.status, raw.encoded(), raw.kind or usual, raw.headers)
+        elif self.path.endswith("/embeddings"):
             self._json(200, _embeddings(request, script))
         elif request.body.get("stream"):
             self._stream(request, script, number)
@@ -450,6 +482,29 @@ def _usage(request: Request, script: Script, text: str) -> Mapping[str, Any] | N
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
     }
+
+
+def completion(content: Any = "42", finish_reason: str | None = "stop", **fields: Any) -> dict[str, Any]:
+    """Return a whole answer of 10 and 5 tokens; further fields are of its message."""
+    message = {"role": "assistant", "content": content, **fields}
+    return {
+        "id": "chatcmpl-loopback",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "a",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    }
+
+
+def events(*deltas: Any, finish_reason: str = "stop") -> list[dict[str, Any]]:
+    """Return the events of a stream, with a usage at its end: each delta, or the content of one."""
+    head = {"id": "chatcmpl-loopback", "object": "chat.completion.chunk", "created": 1, "model": "a"}
+    pieces = [delta if isinstance(delta, dict) else {"content": delta} for delta in deltas]
+    choices = [{"index": 0, "delta": {"role": "assistant", **piece}, "finish_reason": None} for piece in pieces]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return [*({**head, "choices": [choice]} for choice in choices), {**head, "choices": [], "usage": usage}]
 
 
 def _completion(request: Request, script: Script, number: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jisi_cli.reasoning import AnswerStream, without_reasoning
+from jisi_cli.reasoning import AnswerStream, answer_in, without_reasoning
 
 OPENED_BY_THE_MODEL = [
     ("<think>\nIs it 40? No.\n</think>\n\n42", "42"),
@@ -75,13 +75,19 @@ def test_a_response_without_thinking_stays_as_it_is(text: str) -> None:
     assert without_reasoning(text) == text
 
 
+def test_a_new_response_begins_with_its_first_line_that_says_something() -> None:
+    assert answer_in(" \n\n    return 42\n") == "    return 42\n"
+    assert without_reasoning("\n42") == "\n42"
+    assert answer_in("first\n\nsecond") == "first\n\nsecond"
+
+
 def streamed(pieces: list[str]) -> str:
     stream = AnswerStream()
     return "".join([stream.feed(piece) for piece in pieces] + [stream.finish()])
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
-@pytest.mark.parametrize(("text", "answer"), OPENED_BY_THE_MODEL + [(text, text) for text in PLAIN])
+@pytest.mark.parametrize(("text", "answer"), OPENED_BY_THE_MODEL + [(text, text.lstrip("\n")) for text in PLAIN])
 def test_pieces_give_the_answer_of_the_whole(text: str, answer: str, size: int) -> None:
     assert streamed([text[i : i + size] for i in range(0, len(text), size)]) == answer
 
@@ -109,7 +115,7 @@ TAGS = st.sampled_from(
 @given(st.lists(TAGS, max_size=14))
 @example(["<think>", "```\n", "</think>", "```\n", "42"])
 def test_a_stream_gives_out_what_the_whole_says_or_the_beginning_of_what_came(pieces: list[str]) -> None:
-    answer, given_out = without_reasoning("".join(pieces)), streamed(pieces)
+    answer, given_out = answer_in("".join(pieces)), streamed(pieces)
     assert given_out == answer or "".join(pieces).find(given_out) >= 0
 
 

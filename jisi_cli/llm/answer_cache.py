@@ -11,6 +11,7 @@ from jisi_cli.llm.answer import TokensSource, whole_characters
 from jisi_cli.llm.json_disk import JsonCache
 from jisi_cli.llm.provider import Completion
 from jisi_cli.llm.usage import is_amount, is_count
+from jisi_cli.reasoning import without_reasoning
 
 _LATER = {
     **dict.fromkeys(("cached_tokens", "cache_write_tokens", "cache_write_hour_tokens", "reasoning_tokens"), 0),
@@ -56,7 +57,11 @@ def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever li
     except TypeError:
         # Written by another version, with other fields.
         return None
-    return found if found.usage is None and _is_possible(found) else None
+    if found.usage is not None or not _is_possible(found):
+        return None
+    # Streamed responses were once stored with the thinking before them.
+    text = without_reasoning(found.text)
+    return replace(found, text=text) if text.strip() else None
 
 
 def _is_possible(found: Completion) -> bool:

@@ -70,6 +70,9 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFail
     import openai
 
     chain = list(_causes(error))
+    told = next((e for e in chain if isinstance(e, ProviderFailure)), None)
+    if told is not None:
+        return told
     if "LLM Provider NOT provided" in str(error):
         return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
     if any(isinstance(e, (TimeoutError, *http_errors("TimeoutException"), openai.APITimeoutError)) for e in chain):

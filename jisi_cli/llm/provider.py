@@ -16,6 +16,7 @@ from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.redaction import Withheld, withheld_from
 from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
+from jisi_cli.reasoning import AnswerStream, answer_in
 
 if TYPE_CHECKING:
     import httpx
@@ -134,21 +135,25 @@ class Provider:
             raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
         target = await self._target(entry)
         request = {**target, **parameters, "messages": list(messages)}
+        answer = AnswerStream()
         try:
             async with asyncio.timeout(self._timeout):
                 if on_text is None:
                     text, end = await self._whole(request)
                 else:
-                    text, end = await self._streamed(request, on_text)
+                    text, end = await self._streamed(request, _answers_to(on_text, answer))
         except TimeoutError as error:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
+        if on_text is not None and (rest := answer.finish()):
+            on_text(rest)
         text = whole_characters(text)
+        # All of the response was paid for, its thinking too.
         usage = await usage_of(entry, messages, text, end.reasoning, end.usage, is_final=end.is_final)
         # The provider's word: in a stream LiteLLM passes on whatever it sends.
         finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason), withheld_from(request))
-        return _completion(text, usage, finish_reason, end)
+        return _completion(answer_in(text), usage, finish_reason, end)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -244,7 +249,9 @@ class Provider:
         LiteLLM is asked without `drop_params` first, because with it an HTTP 422 makes it call twice. It
         refuses unknown parameters before anything is sent.
         """
-        litellm = load_litellm()
+        from jisi_cli.llm.transport import connected_litellm
+
+        litellm = connected_litellm()
         # The limit of `complete` comes first; LiteLLM's own only keeps it from falling back to ten minutes.
         settings = {"timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
         try:
@@ -253,6 +260,16 @@ class Provider:
             return await litellm.acompletion(**request, **settings, drop_params=True)
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error, withheld_from(request)) from error
+
+
+def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:
+    """Return what takes the pieces of a response and passes those of its answer on."""
+
+    def take(piece: str) -> None:
+        if shown := answer.feed(piece):
+            on_text(shown)
+
+    return take
 
 
 def _endless() -> ProviderFailure:
