@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
 from jisi_cli.bank.manifest import PartFile, VectorDtype
 from jisi_cli.bank.records import STATUSES, Status
-from jisi_cli.bank.tables import read_part, read_pieces, response_schema
+from jisi_cli.bank.tables import read_part, read_pieces, read_rows, response_schema
 from jisi_cli.bank.vector_map import map_vectors
 from jisi_cli.errors import BankError
 from jisi_cli.exact_sums import Rows
@@ -108,6 +108,16 @@ class AnswerTable:
             for table in read_pieces(self._bank, part, ["row", "response"], self._schema):
                 texts = table.column("response").to_pylist()
                 blank[self._checked_rows(part, table)] = [not (text or "").strip() for text in texts]
+        return blank
+
+    def blank_among(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return which of some rows, ascending, have a response without words or none (n,); little else is read."""
+        blank = np.ones(len(rows), dtype=bool)
+        for part in self._parts if len(rows) else ():
+            held = self._checked_rows(part, read_part(self._bank, part, ["row"], self._schema))
+            wanted = np.flatnonzero(np.isin(held, rows))
+            texts = read_rows(self._bank, part, wanted, ["response"], self._schema).column("response").to_pylist()
+            blank[np.searchsorted(rows, held[wanted])] = [not (text or "").strip() for text in texts]
         return blank
 
     def vectors(self) -> NDArray[np.floating]:

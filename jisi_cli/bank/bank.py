@@ -14,9 +14,10 @@ from jisi_cli.bank.answer_table import AnswerColumns, AnswerTable
 from jisi_cli.bank.columns import coded, column_vectors
 from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
 from jisi_cli.bank.manifest import Manifest, read_manifest
-from jisi_cli.bank.records import Key, Question
+from jisi_cli.bank.records import STATUSES, Failed, Key, Question
 from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import VectorMap, map_vectors
+from jisi_cli.bank.verdicts import graded_questions
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.exact_sums import Rows, RowVectors
 from jisi_cli.hyperparameters import Hyperparameters
@@ -33,19 +34,25 @@ class Bank:
 
     Args:
         path: The bank's folder.
+        failed: What a failed or empty answer to a graded question counts; None for what the bank itself says.
+
+    Attributes:
+        failed: What it counts.
 
     Raises:
         BankError: There is no bank, or it cannot be read by this version.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, failed: Failed | None = None) -> None:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
+        self.failed: Failed = failed or self.manifest.failed
         if not self.manifest.queries or not self.manifest.responses:
             raise BankError(f"{path} holds no answers; build it again with --force")
         self.dimension: int = self.manifest.embedder.dimension or 0
         self._vectors: dict[str, NDArray[np.floating]] = {}
         self._answers: dict[str, AnswerColumns] = {}
+        self._wordless: dict[str, NDArray[np.bool_]] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -163,6 +170,30 @@ class Bank:
             self._answers[model] = self._answer_table(model).columns()
         return self._answers[model]
 
+    def wordless(self, model: str) -> NDArray[np.bool_]:
+        """Return where a model was asked and gave no words to grade: it failed, or came back empty (R,).
+
+        An answer with a score of its own is not among them, whatever its response.
+        """
+        if model not in self._wordless:
+            codes = self.answers(model).status_codes
+            found = codes == STATUSES.index("failed")
+            unscored = np.flatnonzero(codes == STATUSES.index("unscored"))
+            found[unscored] = self._answer_table(model).blank_among(unscored)
+            self._wordless[model] = found
+        return self._wordless[model]
+
+    def counted_wrong(self, model: str) -> NDArray[np.bool_]:
+        """Return where a model's failed or empty answer counts 0 (R,): nowhere where such answers are left out."""
+        if self.failed == "unscored" or not self.wordless(model).any():
+            return np.zeros(self.rows, dtype=bool)
+        return self.wordless(model) & self._graded
+
+    def verdicts(self, model: str) -> NDArray[np.float64]:
+        """Return what each of a model's answers counts in a mean: from 0 to 1, NaN where it does not count (R,)."""
+        columns = self.answers(model)
+        return np.where(self.counted_wrong(model), 0.0, np.where(columns.present, columns.scores, np.nan))
+
     def responses(self, model: str) -> list[str | None]:
         """Return one model's responses to all questions; None where there is none."""
         return self._answer_table(model).responses()
@@ -201,18 +232,35 @@ class Bank:
             found = self.response_vectors(names[place])
             return found if whole else RowsOf(found, chosen)
 
-        columns = [self.answers(name) for name in names]
-        present = np.stack([column.present[chosen] for column in columns], axis=1)
-        scores = np.stack([column.scores[chosen] for column in columns], axis=1)
+        scores = np.stack([self.verdicts(name)[chosen] for name in names], axis=1)
+        present = ~np.isnan(scores)
         return BankArrays(
             query_vectors=vectors,
             response_vectors=LazyVectors(len(names), load),
             scores=np.where(present, scores, 0.0),
-            completion_tokens=np.stack([column.completion_tokens[chosen] for column in columns], axis=1),
+            completion_tokens=np.stack([self._tokens(name)[chosen] for name in names], axis=1),
             present=present,
             model_names=names,
             norm_bound=self._query_map.longest,
         )
+
+    def _tokens(self, model: str) -> NDArray[np.float64]:
+        """Completion tokens (R,), NaN where no words came of them, which no new answer is to be compared with."""
+        return np.where(self.counted_wrong(model), np.nan, self.answers(model).completion_tokens)
+
+    @cached_property
+    def _graded(self) -> NDArray[np.bool_]:
+        """Which questions are graded (R,), by the answers of all the bank's models."""
+        scored, waiting = np.zeros(self.rows, dtype=bool), np.zeros(self.rows, dtype=bool)
+        for model in self.models:
+            columns = self.answers(model)
+            scored |= columns.present
+            waiting |= (columns.status_codes == STATUSES.index("unscored")) & ~self.wordless(model)
+        table = self._query_columns(["dataset", "reference"], ["dataset"])
+        _, datasets = coded(table.column("dataset"))
+        references = table.column("reference").to_pylist()
+        referenced = np.fromiter((bool(text and text.strip()) for text in references), bool, self.rows)
+        return graded_questions(scored, waiting, referenced, datasets.astype(np.intp))
 
     @cached_property
     def _is_test(self) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ from jisi_cli.bank.manifest import (
     model_folder,
     write_manifest,
 )
+from jisi_cli.bank.records import Failed
 from jisi_cli.bank.tables import query_schema, response_schema, write_part
 from jisi_cli.bank.vector_map import remove_maps
 from jisi_cli.bank.vectors import OnProgress, VectorSource
@@ -54,12 +55,14 @@ class BuildOptions:
         vector_dtype: Precision on disk of a new bank; an extended one keeps its own.
         append: Extend the bank that is there.
         force: Replace the bank that is there.
+        failed: What a failed or empty answer counts in this bank; None for wrong, or what an extended bank says.
     """
 
     split: SplitSpec | None = None
     vector_dtype: VectorDtype = "float32"
     append: bool = False
     force: bool = False
+    failed: Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,7 @@ def _write(
         split=options.split or (old.manifest.split if old else None),
         sources=(*(old.manifest.sources if old else ()), *sources),
         created_by=f"jisi {jisi_cli.__version__}",
+        failed=options.failed or (old.manifest.failed if old else "wrong"),
     )
     write_manifest(path, manifest)
     return manifest

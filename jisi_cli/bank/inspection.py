@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.answer_table import AnswerColumns
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import forbidden
-from jisi_cli.bank.records import STATUSES
+from jisi_cli.bank.records import STATUSES, Failed
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
 from jisi_cli.hyperparameters import Hyperparameters
@@ -34,7 +33,10 @@ class ModelSummary:
         model: Its name.
         accuracy: Mean score by dataset; None where nothing was scored.
         average: Mean over datasets with equal weight.
+        average_at_least: The same with every unread answer taken for wrong.
         answers: Scored answers.
+        counted_wrong: Failed and empty answers to graded questions that count 0 in the means.
+        unread: Answers with words that have no score; the means leave them out.
         missing: Questions without any answer.
         failed: Questions where the provider gave none.
         empty: Answers without text.
@@ -46,7 +48,10 @@ class ModelSummary:
     model: str
     accuracy: dict[str, float | None]
     average: float | None
+    average_at_least: float | None
     answers: int
+    counted_wrong: int
+    unread: int
     missing: int
     failed: int
     empty: int
@@ -80,6 +85,7 @@ class Inspection:
 
     Attributes:
         bank: Path of the bank.
+        failed_answers: What failed and empty answers to graded questions are taken for: `wrong` or `unscored`.
         embedder: Its embedder, as recorded.
         split: How test rows were set aside, as recorded.
         hyperparameters: The settings the support sizes were measured with.
@@ -94,6 +100,7 @@ class Inspection:
     """
 
     bank: str
+    failed_answers: Failed
     embedder: dict[str, Any]
     split: dict[str, Any] | None
     hyperparameters: dict[str, Any]
@@ -128,22 +135,22 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
     """
     _check_files(bank)
     groups = _rows_by_dataset(bank)
-    answers = {model: bank.answers(model) for model in bank.models}
     summaries = sorted(
-        (_summary(bank, model, columns, groups) for model, columns in answers.items()),
+        (_summary(bank, model, groups) for model in bank.models),
         key=lambda summary: (-(summary.average or 0.0), summary.model),
     )
     duplicates, leaks = _repeated(bank)
     support = _support_sizes(bank, settings)
     return Inspection(
         bank=str(bank.path),
+        failed_answers=bank.failed,
         embedder=bank.manifest.embedder.to_json(),
         split=asdict(bank.manifest.split) if bank.manifest.split else None,
         hyperparameters=settings.to_json(),
         datasets=_dataset_sizes(bank, groups),
         models=tuple(summaries),
         best_per_dataset={name: _best(summaries, name) for name in groups},
-        oracle=_oracle(answers, groups),
+        oracle=_oracle(bank, groups),
         duplicates=duplicates,
         leaks=leaks,
         support=support,
@@ -180,9 +187,12 @@ def _dataset_sizes(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str,
     return sizes
 
 
-def _summary(bank: Bank, model: str, columns: AnswerColumns, groups: dict[str, NDArray[np.intp]]) -> ModelSummary:
-    accuracy = {name: _mean(columns.scores[rows][columns.present[rows]]) for name, rows in groups.items()}
-    known = [value for value in accuracy.values() if value is not None]
+def _summary(bank: Bank, model: str, groups: dict[str, NDArray[np.intp]]) -> ModelSummary:
+    columns, verdicts = bank.answers(model), bank.verdicts(model)
+    unread = (columns.status_codes == STATUSES.index("unscored")) & ~bank.wordless(model)
+    accuracy = _means(verdicts, groups)
+    rated = {name: rows for name, rows in groups.items() if accuracy[name] is not None}
+    at_least = _means(np.where(unread, 0.0, verdicts), rated)
     answered = np.isin(columns.status_codes, [STATUSES.index("ok"), STATUSES.index("unscored")])
     empty = int((answered & bank.blank_responses(model)).sum())
     costs = columns.cost_usd[~np.isnan(columns.cost_usd)]
@@ -190,8 +200,11 @@ def _summary(bank: Bank, model: str, columns: AnswerColumns, groups: dict[str, N
     return ModelSummary(
         model=model,
         accuracy=accuracy,
-        average=math.fsum(known) / len(known) if known else None,
+        average=_over_datasets(accuracy),
+        average_at_least=_over_datasets(at_least),
         answers=int(columns.present.sum()),
+        counted_wrong=int(bank.counted_wrong(model).sum()),
+        unread=int(unread.sum()),
         missing=status["missing"],
         failed=status["failed"],
         empty=int(empty),
@@ -208,12 +221,20 @@ def _best(summaries: Sequence[ModelSummary], dataset: str) -> str | None:
     return None if best is None else best.model
 
 
-def _oracle(answers: dict[str, AnswerColumns], groups: dict[str, NDArray[np.intp]]) -> dict[str, float | None]:
-    scores = np.stack([np.where(columns.present, columns.scores, -1.0) for columns in answers.values()])
-    best = scores.max(axis=0)
-    by_dataset = {name: _mean(best[rows][best[rows] >= 0]) for name, rows in groups.items()}
-    known = [value for value in by_dataset.values() if value is not None]
-    return {**by_dataset, "average": math.fsum(known) / len(known) if known else None}
+def _oracle(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str, float | None]:
+    best = np.fmax.reduce([bank.verdicts(model) for model in bank.models])
+    by_dataset = _means(best, groups)
+    return {**by_dataset, "average": _over_datasets(by_dataset)}
+
+
+def _means(values: NDArray[np.float64], groups: dict[str, NDArray[np.intp]]) -> dict[str, float | None]:
+    """Mean of the known values (R,) of each dataset; None where none is known."""
+    return {name: _mean(values[rows][~np.isnan(values[rows])]) for name, rows in groups.items()}
+
+
+def _over_datasets(means: dict[str, float | None]) -> float | None:
+    known = [value for value in means.values() if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _repeated(bank: Bank) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
+from jisi_cli.bank.records import Failed
 from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError
 
@@ -70,6 +71,7 @@ class Manifest:
         split: How test rows were set aside; None where no rule did: what is marked as test came so marked.
         sources: What the bank was built from.
         created_by: Version of jisi that wrote it.
+        failed: What a failed or empty answer to a graded question counts.
     """
 
     embedder: EmbedderSpec
@@ -81,6 +83,7 @@ class Manifest:
     sources: tuple[Source, ...] = ()
     created_by: str = ""
     format_version: int = FORMAT_VERSION
+    failed: Failed = "wrong"
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -108,13 +111,21 @@ def write_manifest(bank: Path, manifest: Manifest) -> None:
     temporary = bank / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(asdict(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+            json.dump(_written(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(bank / MANIFEST_NAME)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _written(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as plain data; what is as always is not mentioned, as in banks from before it could differ."""
+    data = asdict(manifest)
+    if manifest.failed == "wrong":
+        del data["failed"]
+    return data
 
 
 def read_manifest(bank: Path) -> Manifest:
@@ -158,6 +169,8 @@ def _parse(table: _Table) -> Manifest:
     table.one_of("vector_dtype", get_args(VectorDtype))
     responses = table.table("responses")
     split = table.table("split") if table.value("split") is not None else None
+    if "failed" in table.data:
+        table.one_of("failed", get_args(Failed))
     return Manifest(
         embedder=_embedder(table.table("embedder")),
         vector_dtype=table.value("vector_dtype"),
@@ -167,6 +180,7 @@ def _parse(table: _Table) -> Manifest:
         split=None if split is None else _split(split),
         sources=tuple(_source(source) for source in table.tables("sources")),
         created_by=table.text("created_by"),
+        failed=table.data.get("failed", "wrong"),
     )
 
 

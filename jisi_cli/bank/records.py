@@ -8,6 +8,9 @@ from typing import Literal, get_args
 Status = Literal["ok", "missing", "failed", "unscored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 Split = Literal["train", "test"]
+Failed = Literal["wrong", "unscored"]
+"""How a failed or empty answer to a graded question is read: it is wrong and counts 0, or it has no score and does not
+count."""
 
 
 Key = tuple[str, str]
@@ -72,3 +75,8 @@ class Record:
 def has_response(record: Record) -> bool:
     """Whether there is text to embed."""
     return bool(record.response and record.response.strip())
+
+
+def is_wordless(record: Record) -> bool:
+    """Whether a model was asked and gave no words to grade: it failed, or came back empty without a score."""
+    return record.status == "failed" or (record.status == "unscored" and not has_response(record))

@@ -190,7 +190,7 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
         "missing": list(outcome.missing),
         "calls": [_call_to_json(call) for call in outcome.calls],
         "decision": decision.to_json(_NEIGHBOURS if request.explain else 0, described) if decision else None,
-        "settings": session.settings.to_json() if request.method.startswith("jisi") else None,
+        "settings": session.settings_json() if request.method.startswith("jisi") else None,
     }
 
 

@@ -12,6 +12,7 @@ from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     EmbedderOption,
+    FailedOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
@@ -52,6 +53,7 @@ def ask(
         str | None, typer.Option("--aggregate", metavar="never", help="The same as --mode route.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
+    failed: FailedOption = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
     ] = None,
@@ -93,7 +95,7 @@ def ask(
     text = read_question(query)
     options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
     choice = EmbedderChoice(embedder, trust_embedder)
-    session = Session(bank, config, split_names(models), routing, out, options, embedder=choice)
+    session = Session(bank, config, split_names(models), routing, out, options, embedder=choice, failed=failed)
     request = AskRequest(
         text=text,
         method=method,

@@ -13,6 +13,7 @@ from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
+    FailedOption,
     JsonOption,
     MaxCostOption,
     NoStoreOption,
@@ -20,6 +21,7 @@ from jisi_cli.cli.options import (
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
+    failed_reading,
     read_config,
     routing_options,
     split_names,
@@ -82,6 +84,7 @@ def build(
     vector_dtype: Annotated[
         str, typer.Option("--vector-dtype", metavar="TYPE", help="Precision on disk: float16 or float32.")
     ] = "float32",
+    failed: FailedOption = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="Where to embed: cpu, cuda, mps.")
     ] = None,
@@ -142,6 +145,7 @@ def build(
         trust_embedder=trust_embedder,
         vectors=vectors,
         vector_dtype=vector_dtype,
+        failed=failed_reading(failed),
         device=device,
         batch_size=batch_size,
         strict=strict,
@@ -228,6 +232,7 @@ def grade(
 def inspect(
     bank: BankArgument = None,
     config: ConfigOption = None,
+    failed: FailedOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -245,7 +250,7 @@ def inspect(
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
-    opened = Bank(bank_path(bank, settings))
+    opened = Bank(bank_path(bank, settings), failed_reading(failed))
     tuned = opened.hyperparameters().with_changes(settings.routing, f"{settings.path} [routing]")
     found = inspect_bank(opened, tuned.with_changes(routing, "command line"))
     if as_json:
@@ -264,6 +269,7 @@ def calibrate(
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
     ] = 42,
+    failed: FailedOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -280,7 +286,7 @@ def calibrate(
     from jisi_cli.cli.session import Session
 
     out = Output(quiet=quiet, verbose=verbose)
-    session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored")
+    session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored", failed=failed)
     data = run_calibration(session, method, seed=seed, dry_run=dry_run, out=out)
     if as_json:
         out.json(data)

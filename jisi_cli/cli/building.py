@@ -23,7 +23,7 @@ from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.records import Failed, Record
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_collection
@@ -70,6 +70,7 @@ class BuildRequest:
     call: CallRequest | None = None
     save_answers: Path | None = None
     trust_embedder: bool = False
+    failed: Failed | None = None
 
 
 def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport:
@@ -175,7 +176,9 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     if request.vector_dtype not in get_args(VectorDtype):
         raise InputError(f"--vector-dtype must be float16 or float32, not {request.vector_dtype!r}")
     split = SplitSpec(request.split, request.seed) if request.split is not None else None
-    options = BuildOptions(split, cast(VectorDtype, request.vector_dtype), request.append, request.force)
+    options = BuildOptions(
+        split, cast(VectorDtype, request.vector_dtype), request.append, request.force, request.failed
+    )
     check_target(request.bank, options)
     bank = request.bank.resolve()
     inside = next((path for path in request.sources if bank in (path.resolve(), *path.resolve().parents)), None)

@@ -46,6 +46,7 @@ def run_calibration(session: Session, method: str, *, seed: int, dry_run: bool, 
         "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
         "folds_that_agree": found.agreement,
         "settings_tried": found.tried,
+        "failed_answers": session.bank.failed,
         "written": written,
         "seed": seed,
     }

@@ -108,9 +108,17 @@ def _make(entry: Variation, session: Session, request: EvalRequest, out: Output)
         context.costs.tolist(),
         request.seed,
         _asked(session) if request.live else "replay",
+        *_failed_reading(session),
     )
     among = context.bank.model_names
     return Contestant(entry.label, method, identity, making, training, untried, among, context.coarse)
+
+
+def _failed_reading(session: Session) -> tuple[str, ...]:
+    """How failed and empty answers are read, where there are any: what other banks' results are known by stays."""
+    bank = session.bank
+    some = bank.failed != "wrong" or any(bank.counted_wrong(model)[bank.train_rows].any() for model in session.models)
+    return (f"failed={bank.failed}",) if some else ()
 
 
 def _asked(session: Session) -> list[object]:

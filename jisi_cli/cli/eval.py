@@ -15,6 +15,7 @@ from jisi_cli.cli.options import (
     ConfigOption,
     DatasetsOption,
     EmbedderOption,
+    FailedOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
@@ -96,6 +97,7 @@ def evaluate(
             "--fail-under", metavar="X[:METHOD]", help="Exit 6 when a method's Avg in % is below [the first]."
         ),
     ] = None,
+    failed: FailedOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
@@ -159,6 +161,7 @@ def evaluate(
         curve=curve,
         seed=seed,
         fail_under=fail_under,
+        failed=failed,
         strict=strict,
         pool=PoolOptions("eval", True, timeout, max_cost, concurrency, store=not no_store),
         routing=routing,

@@ -43,6 +43,7 @@ class EvalRequest:
     as_json: bool
     report: Path | None = None
     embedder: EmbedderChoice = field(default_factory=EmbedderChoice)
+    failed: str | None = None
 
     @property
     def is_comparison(self) -> bool:

@@ -76,7 +76,8 @@ def open_session(request: EvalRequest, out: Output) -> Session:
     test_is_bank = request.test is not None and (Path(request.test) / MANIFEST_NAME).exists()
     bank = request.bank or (Path(request.test) if test_is_bank and request.test else None)
     pool: PoolUse = "required" if request.live else "ignored"
-    return Session(bank, request.config, request.models, request.routing, out, request.pool, pool, request.embedder)
+    choices = (request.embedder, request.failed)
+    return Session(bank, request.config, request.models, request.routing, out, request.pool, pool, *choices)
 
 
 def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:

@@ -41,27 +41,46 @@ def _show_models(found: Inspection, out: Output) -> None:
         Column("Avg", right=True),
         Column("answers", right=True),
     ]
-    columns += [Column("tokens", right=True), Column("cost", right=True)]
-    rows = [_row(summary, names) for summary in found.models]
+    silent = any(summary.counted_wrong for summary in found.models)
+    unread = any(summary.unread for summary in found.models)
+    more = [Column("no answer", right=True)] if silent else []
+    more += [Column("unread", right=True), Column("unread wrong", right=True)] if unread else []
+    columns += [*more, Column("tokens", right=True), Column("cost", right=True)]
+    rows = [_row(summary, names, silent=silent, unread=unread) for summary in found.models]
     sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
     best = [_best(found, name) for name in names]
     oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
     known = [value for value in best if value is not None]
     mean = sum(known) / len(known) if known else None
-    rows.append(["best per dataset", *map(_percent, (*best, mean)), "", "", ""])
-    rows.append(["oracle", *oracle, "", "", ""])
-    rows.append(["questions", *sizes, "", "", "", ""])
+    empty = [""] * (3 + len(more))
+    rows.append(["best per dataset", *map(_percent, (*best, mean)), *empty])
+    rows.append(["oracle", *oracle, *empty])
+    rows.append(["questions", *sizes, "", *empty])
     averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
     out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
+    _explain_means(found, out)
 
 
-def _row(summary: ModelSummary, names: list[str]) -> list[str]:
+def _explain_means(found: Inspection, out: Output) -> None:
+    """Say what the means make of answers that failed, came back empty or could not be read."""
+    if any(summary.counted_wrong for summary in found.models):
+        out.note("no answer: failed or empty answers to graded questions; they count 0 (--failed unscored: not at all)")
+    elif found.failed_answers == "unscored" and any(summary.failed or summary.empty for summary in found.models):
+        out.note("failed and empty answers are left out of the means (--failed wrong: they count 0)")
+    if any(summary.unread for summary in found.models):
+        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if they were all wrong")
+
+
+def _row(summary: ModelSummary, names: list[str], *, silent: bool, unread: bool) -> list[str]:
     tokens = "" if summary.completion_tokens is None else f"{summary.completion_tokens:.0f}"
+    more = [str(summary.counted_wrong)] if silent else []
+    more += [str(summary.unread), _percent(summary.average_at_least)] if unread else []
     return [
         summary.model,
         *(_percent(summary.accuracy[name]) for name in names),
         _percent(summary.average),
         str(summary.answers),
+        *more,
         tokens,
         dollars(summary.cost_usd),
     ]

@@ -7,10 +7,11 @@ import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from jisi_cli.bank.records import Failed
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config, config_in_force
 from jisi_cli.errors import InputError
@@ -48,6 +49,15 @@ MaxCostOption = Annotated[
 ]
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
+]
+
+FailedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--failed",
+        metavar="HOW",
+        help="Failed and empty answers to graded questions: wrong (0) or unscored [the bank's own: wrong].",
+    ),
 ]
 
 LARGEST_SEED = 2**32 - 1
@@ -100,6 +110,17 @@ def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
 
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def failed_reading(value: str | None) -> Failed | None:
+    """Return what `--failed` says; None where it was not given.
+
+    Raises:
+        InputError: It is neither `wrong` nor `unscored`.
+    """
+    if value is None or value in get_args(Failed):
+        return cast("Failed | None", value)
+    raise InputError(f"--failed is wrong (they count 0) or unscored (they do not count), not {value!r}")
 
 
 def split_names(values: list[str] | None) -> list[str] | None:

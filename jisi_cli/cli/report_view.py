@@ -30,9 +30,11 @@ def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: 
     versus = list(dict.fromkeys(difference.versus for report in reports for difference in report.versus))
     columns = [Column("method"), *(Column(name, right=True) for name in datasets)]
     columns += [Column("Avg", right=True), Column("weighted", right=True)]
+    beside = [name for name in ("failed", "unscored") if any(getattr(report, name) for report in reports)]
+    columns += [Column(name, right=True) for name in beside]
     columns += [Column(f"vs {name}", right=True) for name in versus]
     columns += [Column("win/tie/loss", right=True)] if versus else []
-    rows = [_score_row(report, datasets, versus) for report in reports]
+    rows = [_score_row(report, datasets, beside, versus) for report in reports]
     out.table(columns, rows, picture=_forest(reports, versus[0]) if versus else None)
     if versus:
         out.note(f"in %; differences of Avg with 95 % paired bootstrap intervals; win/tie/loss against {versus[0]}")
@@ -47,7 +49,9 @@ def _forest(reports: Sequence[MethodReport], versus: str) -> Picture:
     return Picture(f"Avg vs {versus}", lambda width: intervals(lines, width))
 
 
-def _score_row(report: MethodReport, datasets: Sequence[str], versus: Sequence[str]) -> list[str]:
+def _score_row(
+    report: MethodReport, datasets: Sequence[str], beside: Sequence[str], versus: Sequence[str]
+) -> list[str]:
     found = {difference.versus: difference for difference in report.versus}
     if report.averages is None:
         means = ["–"] * (len(datasets) + 2)
@@ -59,7 +63,7 @@ def _score_row(report: MethodReport, datasets: Sequence[str], versus: Sequence[s
         shown[0] = "needs --live"
     first = found.get(versus[0]) if versus else None
     counts = [f"{first.wins}/{first.ties}/{first.losses}" if first else ""] if versus else []
-    return [report.name, *means, *shown, *counts]
+    return [report.name, *means, *(f"{getattr(report, name):,}" for name in beside), *shown, *counts]
 
 
 def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
@@ -115,8 +119,10 @@ def _explain_gaps(report: MethodReport, out: Output) -> None:
             "(an aggregator's answer); add --live"
         )
     if report.failed:
-        what = "it counts" if report.failed == 1 else "they count"
-        out.warn(f"{report.name}: no model answered {count(report.failed, 'question')}; {what} as wrong")
+        what = "it counts as wrong" if report.failed == 1 else "they count as wrong"
+        if report.failed_left_out:
+            what = "left out of its means, where they would count 0 with --failed wrong"
+        out.warn(f"{report.name}: no model answered {count(report.failed, 'question')}; {what}")
     if report.unscored:
         out.warn(f"{report.name}: left out of its means, without a score: {count(report.unscored, 'answer')}")
 

@@ -11,6 +11,7 @@ from jisi_cli.cli.options import (
     BankOption,
     ConfigOption,
     EmbedderOption,
+    FailedOption,
     JsonOption,
     MaxCostOption,
     ModelsOption,
@@ -49,6 +50,7 @@ def route(
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
+    failed: FailedOption = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Draw the decision as a page (HTML), too.")
     ] = None,
@@ -84,7 +86,7 @@ def route(
     use: PoolUse = "required" if probe else "preferred"
     options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store)
     choice = EmbedderChoice(embedder, trust_embedder)
-    session = Session(bank, config, split_names(models), routing, out, options, use, choice)
+    session = Session(bank, config, split_names(models), routing, out, options, use, choice, failed)
     if source is not None:
         route_many(session, source, probe=probe, explain=explain)
     elif text is not None:

@@ -83,7 +83,7 @@ def _write_page(session: Session, path: Path, text: str, decision: Decision) -> 
         "bank": str(session.bank.path),
         "SHA-256 of the bank's questions": [part.sha256 for part in manifest.queries],
         "embedder": manifest.embedder.to_json(),
-        "settings": session.settings.to_json(),
+        "settings": session.settings_json(),
     }
     size = len(arrays.query_vectors)
     write_page(
@@ -165,7 +165,7 @@ def _to_json(
         {"model": call.answer.model, "error": call.answer.error, "tokens": call.answer.completion_tokens}
         for call in calls
     ]
-    return {"query": text, **data, "probes": probed, "settings": session.settings.to_json()}
+    return {"query": text, **data, "probes": probed, "settings": session.settings_json()}
 
 
 def _usage(session: Session, model: str, first: Coarse) -> ExpectedUsage:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.interrupting import run_calls
-from jisi_cli.cli.options import bank_path, read_config
+from jisi_cli.cli.options import bank_path, failed_reading, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
 from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
@@ -52,6 +52,7 @@ class Session:
         pool: Whether the models must be in the pool file: `required` for calls; `preferred` where the pool
             decides if it shares a model with the bank; `ignored` for replays.
         embedder: What the command line says about the bank's embedder.
+        failed: The `--failed` flag: what a failed or empty answer of the bank counts.
 
     Raises:
         InputError: The configuration cannot be used, or no bank was named.
@@ -68,12 +69,13 @@ class Session:
         calls: PoolOptions,
         pool: PoolUse = "required",
         embedder: EmbedderChoice | None = None,
+        failed: str | None = None,
     ) -> None:
         self.out = out
         self._choice = embedder or EmbedderChoice()
         self.calls = calls
         self.config: Config = read_config(config, out)
-        self.bank = Bank(bank_path(bank, self.config))
+        self.bank = Bank(bank_path(bank, self.config), failed_reading(failed))
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
         self.settings: Hyperparameters = configured.with_changes(routing, "command line")
         self.models = self._models(models, pool)
@@ -118,6 +120,11 @@ class Session:
     def query_embedder(self) -> Embedder:
         """The same embedder behind a cache on disk, for questions, which come again."""
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
+
+    def settings_json(self) -> dict[str, Any]:
+        """Return what decisions rest on as plain data; `failed` is in it where it is not as always."""
+        failed = {} if self.bank.failed == "wrong" else {"failed": self.bank.failed}
+        return {**self.settings.to_json(), **failed}
 
     def dollars(self) -> NDArray[np.float64] | None:
         """Return dollars of every train answer (N, M) where a price weight needs them."""

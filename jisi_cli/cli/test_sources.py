@@ -46,7 +46,7 @@ def read_test_set(session: Session, request: SourceRequest, prices: Mapping[str,
     """
     path = Path(request.test) if request.test not in (None, "-") else None
     if request.test is None or (path is not None and (path / MANIFEST_NAME).exists()):
-        bank = session.bank if path is None or path == session.bank.path else Bank(path)
+        bank = session.bank if path is None or path == session.bank.path else Bank(path, session.bank.failed)
         _check_fit(session, bank)
         tests = from_bank(bank, session.models, _rows(bank, request), prices)
     else:
@@ -86,7 +86,7 @@ def _answers(
     gathered = gather(records, Selection(frozenset(session.models), datasets, request.limit))
     if not gathered.questions:
         raise InputError(f"{path}: no answer of the models {', '.join(session.models)} in it")
-    return from_records(gathered, session.models, session.query_embedder, str(path), prices)
+    return from_records(gathered, session.models, session.query_embedder, str(path), prices, session.bank.failed)
 
 
 def _questions(session: Session, path: Path | None, request: SourceRequest, problems: Problems) -> TestSet:
@@ -97,7 +97,7 @@ def _questions(session: Session, path: Path | None, request: SourceRequest, prob
         raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
     if not request.live:
         raise InputError(f"{where}: questions without recorded answers; add --live to ask the models")
-    return from_questions(questions, session.query_embedder, where)
+    return from_questions(questions, session.query_embedder, where, session.bank.failed)
 
 
 def _check_fit(session: Session, bank: Bank) -> None:

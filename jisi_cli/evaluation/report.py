@@ -26,7 +26,7 @@ class MethodReport:
         scored: Of these, with a score.
         unscored: Answered, but nobody knows whether rightly.
         needs_live: Not answered, because the replay lacks a call that the method wanted.
-        failed: No model answered; they count as wrong.
+        failed: No model answered; they count as wrong, but for `failed_left_out`.
         averages: Mean scores over the scored questions; None when a question needs live calls, because a
             mean over the others would be of other questions.
         versus: Paired differences to other methods.
@@ -37,6 +37,7 @@ class MethodReport:
         selection: Share of final answers by model, per dataset and in all (`*`): the paper's Fig. 6.
         support_size: Mean size of the support set; None for methods without one.
         seconds: Seconds that training and scoring took.
+        failed_left_out: Of the failed ones, those that the means leave out, as `--failed unscored` wants it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class MethodReport:
     selection: dict[str, dict[str, float]]
     support_size: float | None
     seconds: Timing | None
+    failed_left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -110,6 +112,7 @@ def _method_report(
         unscored=_count(rows, "unscored"),
         needs_live=needs_live,
         failed=_count(rows, "failed"),
+        failed_left_out=sum(row.status == "failed" and row.score is None for row in rows),
         averages=averages(scores[known], datasets) if datasets and not needs_live else None,
         versus=versus,
         calls=_mean([row.calls for row in rows]) if not needs_live else None,

@@ -216,7 +216,8 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     tests, pool, live = run.tests, run.pool, run.live
     question, heard = tests.questions[row], _Heard()
     asked = query_hash(question.query)
-    failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=0.0, query_hash=asked)
+    score = 0.0 if tests.failed == "wrong" else None
+    failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=score, query_hash=asked)
     if isinstance(pool, LivePool):
         pool = pool.about(dataset=question.dataset, query=question.query)
     elif isinstance(pool, ReplayPool):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.gathered import Gathered
-from jisi_cli.bank.records import Question
+from jisi_cli.bank.records import Failed, Question, is_wordless
+from jisi_cli.bank.verdicts import graded_questions
 from jisi_cli.config import Price
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.errors import InputError
@@ -35,6 +36,7 @@ class TestSet:
         source: What it was read from.
         repeated: Replays of their own, by (dataset, index), for questions whose text stands more than once:
             each has its own recorded answers, and `pool` finds answers by text.
+        failed: What a question counts that no model answered, and a failed or empty answer among the scores.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -46,6 +48,7 @@ class TestSet:
     pool: ReplayPool
     source: str
     repeated: Mapping[tuple[str, str], ReplayPool] = field(default_factory=dict)
+    failed: Failed = "wrong"
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -99,7 +102,7 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
             recorded.update(((question.key, model), _MISSING) for question in questions)
             continue
         columns = bank.answers(model)
-        scores[:, place] = np.where(columns.present, columns.scores, np.nan)[rows]
+        scores[:, place] = bank.verdicts(model)[rows]
         texts, vectors = bank.responses(model), bank.response_vectors(model)
         for row, question in zip(rows.tolist(), questions, strict=True):
             prompt, completion = _whole(columns.prompt_tokens[row]), _whole(columns.completion_tokens[row])
@@ -112,10 +115,17 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
                 vector=vectors[row] if texts[row] else None,
             )
     pool, repeated = _replays(questions, recorded, models)
-    return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), repeated)
+    return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), repeated, bank.failed)
 
 
-def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, source: str, prices: Prices) -> TestSet:
+def from_records(
+    gathered: Gathered,
+    models: Sequence[str],
+    embedder: Embedder,
+    source: str,
+    prices: Prices,
+    failed: Failed = "wrong",
+) -> TestSet:
     """Return recorded answers as a test set; questions are embedded now, responses when a method needs them.
 
     Args:
@@ -124,11 +134,13 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
         embedder: The bank's own embedder.
         source: What it was read from.
         prices: List prices, for answers without recorded dollars.
+        failed: What a failed or empty answer to a graded question counts.
     """
     questions = list(gathered.questions)
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
     recorded: _Recorded = {}
     scores = np.full((len(questions), len(models)), np.nan)
+    wordless, waiting = np.zeros((2, *scores.shape), dtype=bool)
     for place, model in enumerate(models):
         for row, question in enumerate(questions):
             answers = gathered.answers.get(model)
@@ -138,6 +150,8 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
                 continue
             if record.status == "ok" and record.score is not None:
                 scores[row, place] = record.score
+            wordless[row, place] = is_wordless(record)
+            waiting[row, place] = record.status == "unscored" and not is_wordless(record)
             recorded[question.key, model] = RecordedAnswer(
                 text=record.response or "",
                 prompt_tokens=record.prompt_tokens,
@@ -145,14 +159,27 @@ def from_records(gathered: Gathered, models: Sequence[str], embedder: Embedder, 
                 cost_usd=_dollars(record.cost_usd, record.prompt_tokens, record.completion_tokens, prices.get(model)),
                 error=None if record.response else f"recorded as {record.status}",
             )
+    if failed == "wrong":
+        scores[wordless & _graded(questions, scores, waiting)[:, np.newaxis]] = 0.0
     pool, repeated = _replays(questions, recorded, models)
-    return TestSet(questions, queries, tuple(models), scores, pool, source, repeated)
+    return TestSet(questions, queries, tuple(models), scores, pool, source, repeated, failed)
 
 
-def from_questions(questions: Sequence[Question], embedder: Embedder, source: str) -> TestSet:
+def from_questions(questions: Sequence[Question], embedder: Embedder, source: str, failed: Failed = "wrong") -> TestSet:
     """Return questions without recorded answers as a test set, for live evaluation."""
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
-    return TestSet(questions, queries, (), np.empty((len(questions), 0)), ReplayPool({}, ()), source)
+    none = np.empty((len(questions), 0))
+    return TestSet(questions, queries, (), none, ReplayPool({}, ()), source, failed=failed)
+
+
+def _graded(
+    questions: Sequence[Question], scores: NDArray[np.float64], waiting: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which questions are graded (n,), by the answers (n, M) of the models that take part."""
+    referenced = np.array([bool((question.reference or "").strip()) for question in questions], dtype=bool)
+    _, datasets = np.unique([question.dataset for question in questions], return_inverse=True)
+    scored = np.logical_not(np.isnan(scores)).max(axis=1, initial=False)
+    return graded_questions(scored, waiting.max(axis=1, initial=False), referenced, datasets)
 
 
 def _replays(

@@ -39,7 +39,9 @@ def leaderboard(reports: Sequence[MethodReport]) -> Chart:
         bold = best.name if best else None
         return _narrow(values, room, bold) if room.narrow else _wide(values, room, bold)
 
-    return Chart("Leaderboard", _note(reports), spec if values else None, _HEADER, tuple(map(_row, ranked)))
+    beside = [name for name in ("failed", "unscored") if any(getattr(report, name) for report in reports)]
+    rows = tuple((*_row(report), *(f"{getattr(report, name):,}" for name in beside)) for report in ranked)
+    return Chart("Leaderboard", _note(reports), spec if values else None, (*_HEADER, *beside), rows)
 
 
 def _note(reports: Sequence[MethodReport]) -> str:
@@ -53,6 +55,12 @@ def _note(reports: Sequence[MethodReport]) -> str:
         parts.append(f"{BASELINE} was not run on all of these questions, so nothing is compared with it.")
     if any(not competes(report.name) for report in reports):
         parts.append(f"Hollow: an {BOUND}, told what no method can know.")
+    if any(report.failed_left_out for report in reports):
+        parts.append("Questions that no model answered are left out of the means; the table counts them.")
+    elif any(report.failed for report in reports):
+        parts.append("Questions that no model answered count 0; the table counts them.")
+    if any(report.unscored for report in reports):
+        parts.append("Answers without a score are left out of the means; the table counts them.")
     missing = [report.name for report in reports if report.averages is None]
     if missing:
         parts.append(f"Without an average, because calls or scores are missing: {listed(missing)}.")

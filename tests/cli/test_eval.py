@@ -158,6 +158,65 @@ def test_recorded_answers_are_evaluated_like_the_test_rows_of_a_bank(bank: Path,
     assert from_file["test"] == str(path)
 
 
+# Failed, empty and unread answers.
+
+
+def unreliable(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Let ada fail on every third question, say nothing to another third, and be unread on one; else she is right."""
+    for number, line in enumerate(lines):
+        line["records"]["ada"] = 1.0
+        if number % 3 < 2:
+            del line["records"]["ada"]
+            line["raw_output"]["ada"] = None if number % 3 == 0 else "  "
+            line["errors"] = {"ada": "HTTP 503"} if number % 3 == 0 else {}
+    del lines[2]["records"]["ada"]
+    return lines
+
+
+def test_a_model_that_fails_is_no_better_for_it(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "answers.jsonl", unreliable(answers()))
+    build_it = ("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64", "--split", "0.7")
+    assert jisi(*build_it).exit_code == 0
+    document = evaluate(tmp_path / "bank", "--method", "best-single,model:ada,oracle")
+    assert document["failed_answers"] == "wrong"
+    found = by_name(document)
+    # Of the answers that are there she has all right, of the questions a third: bob is the better single model.
+    assert set(found["best-single"]["selection"]["*"]) == {"bob"}
+    ada = found["model:ada"]
+    assert ada["failed"] + ada["scored"] + ada["unscored"] == 12
+    assert ada["averages"]["weighted"] == pytest.approx(ada["scored"] / (12 - ada["unscored"]))
+    lenient = evaluate(tmp_path / "bank", "--method", "best-single,model:ada", "--failed", "unscored")
+    assert (lenient["failed_answers"], lenient["settings"]["failed"]) == ("unscored", "unscored")
+    found = by_name(lenient)
+    assert "ada" in found["best-single"]["selection"]["*"]
+    assert found["model:ada"]["averages"]["average"] == 1.0
+    assert found["model:ada"]["failed_left_out"] == found["model:ada"]["failed"] == ada["failed"]
+
+
+def test_the_table_counts_failed_and_unread_answers_beside_the_means(bank: Path, tmp_path: Path) -> None:
+    lines = of_the_test_rows(bank)
+    path = write_lines(tmp_path / "test.jsonl", unreliable(lines))
+    run = jisi("eval", path, "--bank", bank, "--method", "model:ada,model:bob")
+    header, *rows = (line.split() for line in run.stdout.split("\n\n")[0].splitlines())
+    assert header[4:7] == ["weighted", "failed", "unscored"]
+    assert {row[0]: row[5:7] for row in rows} == {
+        "model:ada": ["8", "1"],
+        "model:bob": ["0", "0"],
+        "best-single": ["0", "1"],
+    }
+    assert "model:ada: no model answered 8 questions; they count as wrong" in run.stderr
+    run = jisi("eval", path, "--bank", bank, "--method", "model:ada", "--failed", "unscored")
+    assert "8 questions; left out of its means, where they would count 0 with --failed wrong" in run.stderr
+
+
+def test_results_of_another_reading_are_not_taken_for_this_one(bank: Path, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "test.jsonl", unreliable(of_the_test_rows(bank)))
+    words = (path, "--bank", bank, "--method", "model:ada,oracle", "--out", tmp_path / "results.jsonl")
+    wrong, unscored = evaluate(*words), evaluate(*words, "--failed", "unscored")
+    assert by_name(wrong)["model:ada"]["averages"] != by_name(unscored)["model:ada"]["averages"]
+    assert without_seconds(evaluate(*words)) == without_seconds(wrong)
+
+
 def test_a_differently_written_file_of_the_same_answers_is_evaluated_the_same(bank: Path, tmp_path: Path) -> None:
     long = [
         {
