@@ -16,6 +16,8 @@ ENCODINGS = "gzip, deflate"
 """The codings that are asked for, as a header says it: those that can be unpacked in pieces."""
 _MOST_BYTES = 64 * 2**20
 """Bytes of an answer, unpacked; vectors of a whole request take a tenth of it."""
+_MOST_OF_A_STREAM = 192 * 2**20
+"""The same of an answer that comes in events, each of which repeats much; they are not kept."""
 _MOST_OF_AN_ERROR = 2**20
 """Bytes of an answer that says what failed; what follows is left out."""
 _LONGEST_LINE = 16 * 2**20
@@ -37,11 +39,12 @@ def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either ht
     headers = response.headers
     names = [name.strip().lower() for name in headers.get("content-encoding", "").split(",")]
     is_stream = headers.get("content-type", "").startswith("text/event-stream")
+    is_error = response.status_code >= 400
     body = _Body(
         [name for name in names if name not in ("", "identity")],
-        _MOST_OF_AN_ERROR if response.status_code >= 400 else _MOST_BYTES,
+        _MOST_OF_AN_ERROR if is_error else _MOST_OF_A_STREAM if is_stream else _MOST_BYTES,
         _LONGEST_LINE if is_stream else _MOST_BYTES,
-        is_error=response.status_code >= 400,
+        is_error=is_error,
     )
     for name in ("content-encoding", "content-length"):
         if name in headers:
