@@ -14,8 +14,8 @@ from typing import Any
 
 ENCODINGS = "gzip, deflate"
 """The codings that are asked for, as a header says it: those that can be unpacked in pieces."""
-_MOST_BYTES = 64 * 2**20
-"""Bytes of an answer, unpacked; vectors of a whole request take a tenth of it."""
+_MOST_BYTES = 96 * 2**20
+"""Bytes of an answer, unpacked: more than the longest text that is taken."""
 _MOST_OF_A_STREAM = 192 * 2**20
 """The same of an answer that comes in events, each of which repeats much; they are not kept."""
 _MOST_OF_AN_ERROR = 2**20
