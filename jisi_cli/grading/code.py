@@ -16,7 +16,7 @@ from typing import Any
 
 from jisi_cli.errors import JisiError
 from jisi_cli.grading.code_block import last_python
-from jisi_cli.grading.processes import Finished, Processes
+from jisi_cli.grading.processes import Finished, Processes, threads_of
 from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.grading.scratch_folder import ScratchFolder
 
@@ -25,6 +25,8 @@ _LAYERS = ("landlock", "seccomp")
 _START = 60.0
 """Seconds for a first, empty program, on a machine with other things to do."""
 _MOST_FILES = 100
+_MOST_THREADS = 128
+"""A pool of as many threads as processors, and some more; thousands would take what other programs need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,10 @@ class Code:
                 seconds,
                 folder=folder.path,
                 environment=_environment(str(folder.path)),
-                excessive=lambda: folder.holds_more_than(_MOST_FILES, _MOST_FILES * self._limits.file_size),
+                excessive=lambda process: (
+                    threads_of(process) > _MOST_THREADS
+                    or folder.holds_more_than(_MOST_FILES, _MOST_FILES * self._limits.file_size)
+                ),
             )
 
 
@@ -169,6 +174,8 @@ def _environment(folder: str) -> dict[str, str]:
     kept = {"SYSTEMROOT": os.environ["SYSTEMROOT"]} if "SYSTEMROOT" in os.environ else {}
     # More threads than processors would only cost memory.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    # The C library sets 64 MB of addresses aside for every thread, which count as memory.
+    single["MALLOC_ARENA_MAX"] = "1"
     return {**kept, **single, "HOME": folder, "TMPDIR": folder, "TEMP": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import shutil
 
 from jisi_cli.errors import InputError
-from jisi_cli.grading.processes import Processes
+from jisi_cli.grading.processes import Finished, Processes, kept
 from jisi_cli.grading.protocol import Submission, Ungraded
+from jisi_cli.grading.scratch_folder import ScratchFolder
+
+_LARGEST_FILE = 1 << 28
+"""Bytes of a file that the program writes, and of all that it keeps in its folder for temporary files."""
+_MOST_FILES = 1000
 
 
 class Command:
@@ -17,7 +23,9 @@ class Command:
 
     It gets one JSON object on standard input, `{"query": …, "reference": …, "response": …}`, and
     prints a number from 0 to 1, or `null` where no answer can be read. It runs with the user's own
-    rights and environment: only a command line may name it, never a file of questions.
+    rights and environment: only a command line may name it, never a file of questions. It has a folder
+    for temporary files of its own (TMPDIR), and ends with everything that it started: when it has said
+    its score, when its time is up, and when jisi ends.
 
     Args:
         command: The program and its arguments as a shell would split them; no shell runs.
@@ -47,11 +55,11 @@ class Command:
         names = ("query", "reference", "response")
         given = json.dumps({name: getattr(submission, name) for name in names}).encode() + b"\n"
         try:
-            finished = self._processes.run(self._command, given, self._seconds)
+            finished = self._run(given)
         except OSError as error:
             raise Ungraded(f"it cannot be run ({error.strerror or error})") from error
         if finished.code is None:
-            raise Ungraded(f"it took longer than {self._seconds:g} s")
+            raise Ungraded(f"it took longer than {self._seconds:g} s, or wrote too much")
         if finished.code != 0:
             raise Ungraded(f"it ended with exit code {finished.code}{_last_line(finished.errors)}")
         return _score(finished.output)
@@ -59,6 +67,17 @@ class Command:
     def close(self) -> None:
         """End the programs that are running."""
         self._processes.close()
+
+    def _run(self, given: bytes) -> Finished:
+        with ScratchFolder() as scratch:
+            folder = str(scratch.path)
+            return self._processes.run(
+                kept(self._command, _LARGEST_FILE),
+                given,
+                self._seconds,
+                environment={**os.environ, "TMPDIR": folder, "TEMP": folder, "TMP": folder},
+                excessive=lambda _: scratch.holds_more_than(_MOST_FILES, _LARGEST_FILE),
+            )
 
 
 def _score(output: bytes) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import IO
 
 _MOST_READ = 1 << 24
-_LOOK = 0.1
+_LOOK = 0.02
 """Seconds between two looks at what a program does."""
+_PATIENCE = 5.0
+"""Seconds that a keeper has for ending what its program started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,30 @@ class Finished:
     code: int | None
     output: bytes
     errors: bytes
+
+
+_KEEPER = Path(__file__).parent / "confined" / "keeper.py"
+
+
+def kept(command: Sequence[str], file_size: int) -> list[str]:
+    """Return a command that runs another one and ends with this process, together with all that it started.
+
+    Args:
+        command: The program and its arguments.
+        file_size: Bytes of the largest file that it may write.
+    """
+    if os.name != "posix":
+        return [*command]
+    return [sys.executable, "-I", "-S", "-X", "utf8", str(_KEEPER), str(os.getpid()), str(file_size), *command]
+
+
+def threads_of(process: int) -> int:
+    """Return how many threads a process has; 0 where the system does not say."""
+    try:
+        # The name of a program, in parentheses, may hold anything.
+        return int(Path("/proc", str(process), "stat").read_bytes().rpartition(b")")[2].split()[17])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 class Processes:
@@ -50,11 +77,12 @@ class Processes:
         *,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        excessive: Callable[[], bool] | None = None,
+        excessive: Callable[[int], bool] | None = None,
     ) -> Finished:
         """Run a program to its end, or for so many seconds.
 
-        Its streams are files, so that nothing that it writes or leaves unread can hold anybody up.
+        Its streams are files, so that nothing that it writes or leaves unread can hold anybody up; one that writes
+        more than is read of it is killed.
 
         Args:
             command: The program and its arguments; no shell sees them.
@@ -62,7 +90,8 @@ class Processes:
             seconds: Time after which it is killed, together with what it started.
             folder: Where it runs.
             environment: Its environment; None for that of this process.
-            excessive: Asked again and again whether it does what it may not, and is to be killed.
+            excessive: Asked again and again whether the process of this number does what it may not, and is to be
+                killed.
 
         Raises:
             OSError: It cannot be started.
@@ -71,8 +100,9 @@ class Processes:
             stdin.write(given)
             stdin.seek(0)
             process = self._start(command, (stdin, output, errors), folder, environment)
+            streams = (output.fileno(), errors.fileno())
             try:
-                code = _wait(process, seconds, excessive)
+                code = _wait(process, seconds, lambda: _floods(streams) or bool(excessive and excessive(process.pid)))
             finally:
                 _kill(process)
                 with self._lock:
@@ -110,21 +140,30 @@ class Processes:
             return process
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, excessive: Callable[[], bool] | None) -> int | None:
+def _wait(process: subprocess.Popen[bytes], seconds: float, excessive: Callable[[], bool]) -> int | None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         try:
-            return process.wait(left if excessive is None else min(left, _LOOK))
+            return process.wait(min(left, _LOOK))
         except subprocess.TimeoutExpired:
-            if excessive is not None and excessive():
+            if excessive():
                 break
     return None
 
 
+def _floods(streams: Sequence[int]) -> bool:
+    return any(os.fstat(stream).st_size > _MOST_READ for stream in streams)
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its session, unless it has ended by itself."""
+    """Kill a process with its session, unless it has ended by itself; a keeper ends what it keeps first."""
     if process.poll() is not None:
         return
+    if isinstance(process.args, list) and str(_KEEPER) in process.args:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+            return
     with suppress(ProcessLookupError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ class ScratchFolder:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="jisi-code-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="jisi-grading-", ignore_cleanup_errors=True)
         self.path = Path(self._folder.name)
 
     def holds_more_than(self, entries: int, size: int) -> bool:

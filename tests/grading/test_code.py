@@ -202,6 +202,67 @@ def test_fifty_megabytes_of_output_are_read_by_nobody(code: Code) -> None:
     assert passes(code, loud + "print(int(input()) ** 2)", CASES) == 0.0
 
 
+THREADS_OF_PYTHON = """
+import threading, time
+threading.stack_size(32768)
+started = 0
+while True:
+    try:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        started += 1
+    except RuntimeError:
+        time.sleep(0.01)
+"""
+THREADS_OF_C = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+sleep = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: time.sleep(60))
+small = ctypes.create_string_buffer(64)
+libc.pthread_attr_init(small)
+libc.pthread_attr_setstacksize(small, ctypes.c_size_t(65536))
+handles = [ctypes.c_ulong() for _ in range(5000)]
+for handle in handles:
+    libc.pthread_create(ctypes.byref(handle), small, sleep, None)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how many threads there are")
+@pytest.mark.parametrize("answer", [THREADS_OF_PYTHON, THREADS_OF_C])
+def test_an_answer_that_starts_threads_without_end_is_ended_soon(answer: str) -> None:
+    grader = Code(CodeLimits(seconds=100))
+    most: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        own = str(os.getpid())
+        while not over.is_set():
+            for stat in Path("/proc").glob("[0-9]*/stat"):
+                with suppress(OSError, IndexError):
+                    fields = stat.read_bytes().rpartition(b")")[2].split()
+                    if fields[1].decode() == own:
+                        most.append(int(fields[17]))
+            time.sleep(0.01)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        assert passes(grader, answer) == 0.0
+    finally:
+        over.set()
+        watching.join()
+        grader.close()
+    assert 0 < max(most) < 2000
+
+
+@pytest.mark.parametrize("workers", [8, 32])
+def test_an_answer_may_have_as_many_threads_as_a_pool_has(code: Code, workers: int) -> None:
+    answer = "from concurrent.futures import ThreadPoolExecutor as T\nimport time\n"
+    answer += f"def f(x):\n    with T({workers}) as pool:"
+    answer += "\n        list(pool.map(lambda _: time.sleep(0.05), range(64)))\n    return x * x\n"
+    assert passes(code, answer) == 1.0
+
+
 def test_an_answer_cannot_fill_the_disk(code: Code) -> None:
     fill = "for n in range(1000):\n    open(f'{n}', 'wb').write(b'x' * 100_000)\n"
     assert passes(code, fill + SQUARE) == 0.0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,6 +77,84 @@ def test_a_program_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
         grade(program(tmp_path, code), seconds=2.0)
     for pid in map(int, pids.read_text().split()):
         assert _is_gone(pid)
+
+
+STARTS = """
+import subprocess, time
+def start(**options):
+    words = [sys.executable, "-c", "import time; time.sleep(600)"]
+    return subprocess.Popen(words, stdin=-3, stdout=-3, stderr=-3, **options).pid
+pids = [os.getpid(), start(), start(start_new_session=True)]
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(PIDS, "a").write(f"{os.getpid()} ")
+        time.sleep(600)
+    os._exit(0)
+while not os.path.exists(PIDS):
+    time.sleep(0.01)
+open(PIDS, "a").write(" ".join(map(str, pids)) + " ")
+"""
+
+
+@pytest.mark.parametrize("ending", ["print(1)", "sys.exit(3)", "os.kill(os.getpid(), 9)", "time.sleep(600)"])
+def test_nothing_that_a_program_started_outlives_it(tmp_path: Path, ending: str) -> None:
+    pids = tmp_path / "pids"
+    command = program(tmp_path, STARTS.replace("PIDS", repr(str(pids))) + ending)
+    if ending == "print(1)":
+        assert grade(command) == 1.0
+    else:
+        with pytest.raises(Ungraded):
+            grade(command, seconds=5.0)
+    found = [int(pid) for pid in pids.read_text().split()]
+    assert len(found) == 4
+    assert all([_is_gone(pid) for pid in found])
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_program_ends_with_jisi_even_where_that_is_killed(tmp_path: Path, signal_number: int) -> None:
+    pids = tmp_path / "pids"
+    command = program(tmp_path, STARTS.replace("PIDS", repr(str(pids))) + "time.sleep(600)")
+    script = "import sys; from tests.grading.test_command import grade; grade(sys.argv[1], seconds=600.0)"
+    process = subprocess.Popen([sys.executable, "-c", script, command], cwd=Path(__file__).parents[2])
+    while not (pids.exists() and len(pids.read_text().split()) == 4):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal_number)
+    process.wait(timeout=60)
+    assert all([_is_gone(int(pid)) for pid in pids.read_text().split()])
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        "while True: os.write(1, bytes(2**16))",
+        "while True: os.write(2, bytes(2**16))",
+        "import tempfile\nwhile True: tempfile.NamedTemporaryFile(delete=False).write(bytes(2**20))",
+        "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n    while True: file.write(bytes(2**20))",
+        "import tempfile\nwhile True: tempfile.mkdtemp()",
+        "file = open('large', 'wb')\nwhile True: file.write(bytes(2**20))",
+    ],
+)
+def test_a_program_that_floods_the_disk_is_ended_long_before_its_time(
+    tmp_path: Path, flood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    before = shutil.disk_usage(tmp_path).free
+    with pytest.raises(Ungraded):
+        grade(program(tmp_path, flood), seconds=600.0)
+    assert list(temporary.iterdir()) == []
+    (tmp_path / "large").unlink(missing_ok=True)
+    assert before - shutil.disk_usage(tmp_path).free < 2**30
+
+
+def test_temporary_files_of_a_program_are_gone_with_it(tmp_path: Path) -> None:
+    code = "import tempfile; print(json.dumps(len(tempfile.mkdtemp()) / 1000)); open('/dev/null')"
+    assert grade(program(tmp_path, code + f"; open({str(tmp_path / 'where')!r}, 'w').write(tempfile.gettempdir())"))
+    assert not Path((tmp_path / "where").read_text()).exists()
 
 
 def _is_gone(pid: int) -> bool:

@@ -83,6 +83,9 @@ def test_the_hooks_of_python_refuse(attempt: str, folder: Path) -> None:
         "import pathlib, shutil; pathlib.Path('a').touch(); pathlib.Path('a').touch(); shutil.copy2('a', 'b')",
         "import json, decimal, asyncio; asyncio.run(asyncio.sleep(0))",
         "import threading; t = threading.Thread(target=int); t.start(); t.join()",
+        "import fcntl, os; r, w = os.pipe(); os.set_blocking(r, False); fcntl.fcntl(r, 4, os.O_NONBLOCK)",
+        "import fcntl, os; r, w = os.pipe(); os.write(w, b'xy'); assert fcntl.ioctl(r, 0x541B, bytes(4))[0] == 2",
+        "import os, sys; sys.stdin.isatty(); open('x', 'w').isatty(); os.set_inheritable(1, True)",
     ],
 )
 def test_neither_layer_stands_in_the_way_of_ordinary_code(attempt: str, folder: Path) -> None:
@@ -116,6 +119,11 @@ def test_neither_layer_stands_in_the_way_of_ordinary_code(attempt: str, folder: 
         "sched_setaffinity(os.getppid(), 8, b'1' + bytes(7))",
         "fcntl(0, 8, os.getppid())",
         "fcntl(0, 10, 9)",
+        "fcntl(0, 15, bytes(8))",
+        "fcntl(0, 4, 0o20000)",
+        *(f"ioctl(0, {request:#x}, ctypes.byref(ctypes.c_int(os.getppid())))" for request in (0x8901, 0x8902, 0x5452)),
+        "ioctl(0, 0x5412, b'x')",
+        "ioctl(0, 0x100008901, ctypes.byref(ctypes.c_int(os.getppid())))",
         "socketpair(1, 2, 0, ctypes.create_string_buffer(8))",
         "memfd_create(b'more', 0)",
         "mq_open(b'/left', 0o102, 0o600, None)",

@@ -85,9 +85,14 @@ _IGNORED = {
 _UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}
 _CLONE, _FCNTL, _PRCTL, _SOCKETPAIR = (56, 220), (72, 25), (157, 167), (53, 199)
 _OPEN, _OPENAT = (2, None), (257, 56)
+_IOCTL = (16, 29)
 _CLONE_THREAD = 0x10000
 # F_SETOWN, F_SETSIG and F_SETOWN_EX have signals sent to any process; F_SETLEASE makes others wait.
 _FCNTL_COMMANDS = (8, 10, 15, 1024)
+_SET_FLAGS, _ASYNC = 4, 0o20000
+# TCGETS and TIOCGWINSZ (is it a terminal, and how wide?), FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Most others are for
+# devices; FIOSETOWN, SIOCSPGRP and FIOASYNC have signals sent to any process, which Landlock knows from version 6 only.
+_IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 _SIGNAL_AT_PARENTS_END = 1
 _UNIX, _STREAM, _KIND_OF_SOCKET = 1, 1, 0xF
 _TRUNCATING, _ACCESS_MODE = 0o1000, 3
@@ -117,7 +122,9 @@ def _instructions(architecture: int, column: int) -> list[bytes]:
         for numbers in calls.values():
             steps += _when(numbers[column], [_failing(error)])
     steps += _when(_CLONE[column], [_argument(0), _step(_ANY_BIT, _CLONE_THREAD, 1, 0), _failing(errno.EPERM)])
-    steps += _when(_FCNTL[column], [_argument(1), *_refusing(*_FCNTL_COMMANDS)])
+    signalling = [_step(_EQUAL, _SET_FLAGS, 0, 3), _argument(2), _step(_ANY_BIT, _ASYNC, 0, 1), _failing(errno.EPERM)]
+    steps += _when(_FCNTL[column], [_argument(1), *_refusing(*_FCNTL_COMMANDS), *signalling])
+    steps += _when(_IOCTL[column], [_argument(1), *_allowing(*_IOCTL_REQUESTS), _failing(errno.EPERM)])
     steps += _when(_PRCTL[column], [_argument(0), *_refusing(_SIGNAL_AT_PARENTS_END)])
     # A pair of datagram sockets, or of another family, can send to whoever listens on this machine.
     pair = [_argument(0), _step(_EQUAL, _UNIX, 1, 0), _failing(errno.EPERM)]
@@ -146,6 +153,10 @@ def _argument(number: int) -> bytes:
 
 def _refusing(*values: int) -> list[bytes]:
     return [step for value in values for step in (_step(_EQUAL, value, 0, 1), _failing(errno.EPERM))]
+
+
+def _allowing(*values: int) -> list[bytes]:
+    return [step for value in values for step in (_step(_EQUAL, value, 0, 1), _step(_RETURN, _ALLOW))]
 
 
 def _when(number: int | None, then: list[bytes]) -> list[bytes]:
