@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.call_params import refused
 from jisi_cli.errors import InputError
 from jisi_cli.paths import config_folder, expanded
 from jisi_cli.trust import file_identity, is_trusted
@@ -40,6 +42,8 @@ class ModelEntry:
         litellm: LiteLLM's name (`openrouter/…`, `ollama/…`), or `local:<weights>` for a model that
             jisi serves itself.
         api_base: Address of the endpoint where LiteLLM's default is not meant.
+        api_key_env: The environment variable that holds the key for it; None for the provider's own key, which goes to
+            the provider's own hosts alone.
         system: A system message put before every conversation with this model.
         params: Further keyword arguments of the call (`temperature`, `max_tokens`, …); they win over
             what a method asks for.
@@ -52,6 +56,7 @@ class ModelEntry:
     name: str
     litellm: str
     api_base: str | None = None
+    api_key_env: str | None = None
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
@@ -66,10 +71,12 @@ class EmbeddingEndpoint:
 
     Attributes:
         api_base: Its address where LiteLLM's default is not meant.
+        api_key_env: The environment variable that holds the key for it; None as for a model.
         price: USD per million tokens; None when the file gives none.
     """
 
     api_base: str | None = None
+    api_key_env: str | None = None
     price: Price | None = None
 
 
@@ -105,12 +112,16 @@ class Config:
 
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
-_MODEL_KEYS = {"name", "litellm", "api_base", "system", "params", "price", *_LIMITS}
+_MODEL_KEYS = {"name", "litellm", "api_base", "api_key_env", "system", "params", "price", *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
-_ENDPOINT_KEYS = {"api_base", "price"}
+_ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
 _PRICES = {"input", "output", "cached_input", "cache_write"}
 _DEAREST = 1e12
+_ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
+_ADDRESS_WITHIN = re.compile(r"//|\bhttps?:|[\s\\#?]", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|[A-Z]+")
+"""Names of environment variables as people write them; lower case, or digits without `_`, may be a key."""
 
 
 def find_config(explicit: Path | None = None) -> Path | None:
@@ -213,8 +224,12 @@ def _endpoint(path: Path, table: Mapping[str, Any]) -> EmbeddingEndpoint:
     if isinstance(price, dict):
         # An embedder writes no tokens.
         price = {"output": 0, **price}
+    if isinstance(table.get("name"), str) and table["name"].startswith("litellm:"):
+        _check_name(path, "[embedder]", "name", table["name"].removeprefix("litellm:"))
     return EmbeddingEndpoint(
-        api_base=_text(path, "[embedder]", table, "api_base"), price=_price(path, "[embedder]", price)
+        api_base=_address(path, "[embedder]", table),
+        api_key_env=_variable(path, "[embedder]", table),
+        price=_price(path, "[embedder]", price),
     )
 
 
@@ -240,20 +255,23 @@ def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
     litellm = _text(path, where, table, "litellm")
     if litellm is None:
         raise InputError(f'{path}: {where} needs `litellm = "provider/model"`')
+    if litellm.startswith("local:"):
+        _refuse_unknown(path, f"{where}, a local model,", table, _MODEL_KEYS - {"api_base", "api_key_env"})
+    else:
+        _check_name(path, where, "litellm", litellm)
     params = table.get("params", {})
     if not isinstance(params, dict):
         raise InputError(f"{path}: {where}: `params` must be a table")
-    secret = next((key for key in params if "key" in key.lower() or key.lower() == "token"), None)
-    if secret is not None:
-        raise InputError(
-            f"{path}: {where}: `{secret}` looks like a secret; keys are read from the environment, never from this file"
-        )
+    problem = refused(params)
+    if problem is not None:
+        raise InputError(f"{path}: {where}: {problem}")
     for limit in _LIMITS:
         _check_limit(path, where, limit, table.get(limit))
     return ModelEntry(
         name=_text(path, where, table, "name") or litellm,
         litellm=litellm,
-        api_base=_text(path, where, table, "api_base"),
+        api_base=_address(path, where, table),
+        api_key_env=_variable(path, where, table),
         system=_text(path, where, table, "system"),
         params=params,
         price=_price(path, where, table.get("price")),
@@ -266,6 +284,40 @@ def _text(path: Path, where: str, table: Mapping[str, Any], key: str) -> str | N
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise InputError(f"{path}: {where}: `{key}` must be text in quotes")
     return value
+
+
+def _address(path: Path, where: str, table: Mapping[str, Any]) -> str | None:
+    address = _text(path, where, table, "api_base")
+    if address is not None and not _ADDRESS.fullmatch(address):
+        raise InputError(f"{path}: {where}: `api_base` must be an address such as https://host/v1")
+    return address
+
+
+def _variable(path: Path, where: str, table: Mapping[str, Any]) -> str | None:
+    """Return the name of the variable that holds a key; whatever may be a key itself is refused and not repeated."""
+    name = _text(path, where, table, "api_key_env")
+    if name is not None and not _VARIABLE.fullmatch(name):
+        raise InputError(
+            f"{path}: {where}: `api_key_env` is the name of an environment variable, such as GROQ_API_KEY, and never "
+            "the key itself"
+        )
+    return name
+
+
+def _check_name(path: Path, where: str, key: str, litellm: str) -> None:
+    """Refuse a LiteLLM name that holds an address, or that LiteLLM would serve past the client that jisi guards."""
+    problem = unusable_name(litellm)
+    if problem is not None:
+        raise InputError(f"{path}: {where}: `{key}` {problem}")
+
+
+def unusable_name(litellm: str) -> str | None:
+    """Return what is wrong with a LiteLLM name, with the remedy; None when it can be used."""
+    if _ADDRESS_WITHIN.search(litellm):
+        return "holds an address; write the model's name alone, and the address as api_base"
+    if litellm.startswith("aiohttp_openai/"):
+        return "names a client that follows redirects anywhere; write openai/… instead"
+    return None
 
 
 def _price(path: Path, where: str, table: object) -> Price | None:

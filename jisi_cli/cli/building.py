@@ -201,6 +201,7 @@ def _vectors(request: BuildRequest, config: Config, purse: Purse) -> tuple[Vecto
             device=request.device,
             batch_size=request.batch_size,
             api_base=config.endpoint.api_base,
+            api_key_env=config.endpoint.api_key_env,
             account=account,
         )
     except PinError as error:

@@ -49,7 +49,9 @@ def endpoint_entry(spec: EmbedderSpec, config: Config) -> ModelEntry | None:
     if not spec.name.startswith(_ENDPOINT):
         return None
     model, endpoint = spec.name.removeprefix(_ENDPOINT), config.endpoint
-    return ModelEntry(spec.name, model, api_base=endpoint.api_base, price=endpoint.price)
+    return ModelEntry(
+        spec.name, model, api_base=endpoint.api_base, api_key_env=endpoint.api_key_env, price=endpoint.price
+    )
 
 
 def open_purse(config: Config, command: str, max_cost: float | None, out: Output) -> Purse:

@@ -110,7 +110,9 @@ class Session:
                 return load_embedder(spec)
             account = self.purse.embedding_account(entry)
             # Whoever pays for vectors wants those of responses kept, too: a cached answer is to cost nothing.
-            return self._cached(load_embedder(spec, api_base=entry.api_base, account=account))
+            return self._cached(
+                load_embedder(spec, api_base=entry.api_base, api_key_env=entry.api_key_env, account=account)
+            )
         except PinError as error:
             raise BankError(
                 f"{self.bank.path}: {error}; install that one, or build the bank again with --force"

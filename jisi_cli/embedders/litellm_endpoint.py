@@ -18,7 +18,9 @@ from jisi_cli.embedders.encoder import Reading, batches
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError
 from jisi_cli.http_errors import http_errors
+from jisi_cli.llm.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.llm.litellm_setup import load_litellm
+from jisi_cli.llm.outgoing import Rules, keeping
 
 if TYPE_CHECKING:
     import openai
@@ -46,6 +48,8 @@ class LiteLLMEncoder:
         spec: Its `max_tokens`, `truncation` and `prompt` apply. Without `max_tokens` the limit that LiteLLM
             knows of the model applies; without either, the endpoint's own.
         api_base: Address of the endpoint; None for LiteLLM's default.
+        api_key_env: The environment variable that holds the key for it; None for the provider's own key, which goes to
+            the provider's own hosts alone.
         account: Pays for the requests and keeps the books; None lets them happen unbooked.
         batch_size: Texts in a request; None for 64.
         concurrency: Requests out at one time.
@@ -60,12 +64,14 @@ class LiteLLMEncoder:
         spec: EmbedderSpec,
         *,
         api_base: str | None = None,
+        api_key_env: str | None = None,
         account: Account | None = None,
         batch_size: int | None = None,
         concurrency: int = 4,
         timeout: float = 60.0,
     ) -> None:
         self._model, self._spec, self._api_base = model, spec, api_base
+        self._api_key_env = api_key_env
         self._account: Account = account or Unbooked()
         self._batch_size = batch_size or TEXTS_PER_REQUEST
         self._concurrency, self._timeout = concurrency, timeout
@@ -139,17 +145,25 @@ class LiteLLMEncoder:
     def _target(self) -> dict[str, Any]:
         """Where requests go, and with which key."""
         litellm, environment = load_litellm(), os.environ
-        base = self._api_base
+        base, named = self._api_base, self._api_key_env
         if self._model.startswith("openai/"):
             base = base or environment.get("OPENAI_API_BASE") or environment.get("OPENAI_BASE_URL")
-        missing = [] if base else litellm.validate_environment(self._model)["missing_keys"]
-        if missing and all(name.endswith("_API_KEY") for name in missing):
+        if named is not None:
+            missing = [] if environment.get(named) else [named]
+        else:
+            missing = [] if base else litellm.validate_environment(self._model)["missing_keys"]
+        if missing and (named or all(name.endswith("_API_KEY") for name in missing)):
             raise InputError(f"no key for {self._spec.name}: set {' or '.join(missing)} in the environment")
+        key = self._key
         if not self._model.startswith("openai/"):
-            return {"model": self._model, "api_base": base}
-        # Many servers of one's own want no key, but OpenAI's client refuses to start without one.
-        key = environment.get("OPENAI_API_KEY") or "none"
-        return {"model": self._model, "client": _client_that_asks_once(key, base)}
+            return {"model": self._model, "api_base": base, **({} if key is None else {"api_key": key})}
+        own = key or environment.get(OPENAI_KEY) or NO_KEY
+        return {"model": self._model, "client": _client_that_asks_once(own, base)}
+
+    @property
+    def _key(self) -> str | None:
+        """The one key that may be sent; None where it is the provider's own."""
+        return key_for(self._model, self._api_base, self._api_key_env)
 
     def _request(self, texts: list[str]) -> NDArray[np.float64]:
         target = self._target
@@ -157,10 +171,12 @@ class LiteLLMEncoder:
             failure: JisiError | None = None
             for attempt in range(1, _ATTEMPTS + 1):
                 _open_attempt(account, failure)
+                rules = Rules(self._key, self._api_key_env)
                 try:
-                    answer = load_litellm().embedding(input=texts, timeout=self._timeout, max_retries=0, **target)
+                    with keeping(rules):
+                        answer = load_litellm().embedding(input=texts, timeout=self._timeout, max_retries=0, **target)
                 except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes one of ours.
-                    failure = self._failure(error)
+                    failure = self._failure(error, rules)
                     account.failed(str(failure), billable=_may_cost(error))
                     if isinstance(failure, InputError) or _is_unreadable(error) or attempt == _ATTEMPTS:
                         raise failure from error
@@ -184,14 +200,18 @@ class LiteLLMEncoder:
             raise NoAnswerError(f"{self._spec.name} answered {len(rows)} vectors to {expected} texts, or uneven ones")
         return vectors
 
-    def _failure(self, error: Exception) -> JisiError:
+    def _failure(self, error: Exception, rules: Rules) -> JisiError:
         """Say what went wrong in our words: a provider's own may hold the key."""
         name = self._spec.name
+        if rules.refused is not None:
+            return InputError(f"{name}: {rules.refused}")
         if "LLM Provider NOT provided" in str(error):
             return InputError(f"{name}: LiteLLM knows no such provider; write litellm:provider/model")
         status = getattr(error, "status_code", None)
         if status in _REFUSED:
-            return InputError(f"{name} {_REFUSED[status]} (HTTP {status})")
+            no_key = status in (401, 403) and rules.only_key == NO_KEY
+            remedy = '; no key was sent there: if it wants one, write api_key_env = "…" in [embedder]' if no_key else ""
+            return InputError(f"{name} {_REFUSED[status]} (HTTP {status}){remedy}")
         # LiteLLM gives a connection that failed the status 500.
         lost = next((cause for cause in _causes(error) if isinstance(cause, http_errors("TransportError"))), None)
         what = f"HTTP {status}" if lost is None and isinstance(status, int) else type(lost or error).__name__

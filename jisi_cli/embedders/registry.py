@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jisi_cli.config import unusable_name
 from jisi_cli.embedders.account import Account
 from jisi_cli.embedders.encoder import Encoder
 from jisi_cli.embedders.folder_check import require_harmless
@@ -36,6 +37,7 @@ def load_embedder(
     cache_folder: Path | None = None,
     concurrency: int = 4,
     api_base: str | None = None,
+    api_key_env: str | None = None,
     account: Account | None = None,
 ) -> UnitEmbedder:
     """Return the embedder that a spec names. A model is loaded when it first embeds; only the hub is asked now.
@@ -47,6 +49,7 @@ def load_embedder(
         cache_folder: Where content hashes of weights are remembered; None for jisi's cache folder.
         concurrency: Requests to an endpoint at one time.
         api_base: Address of an endpoint; None for LiteLLM's default.
+        api_key_env: The environment variable that holds an endpoint's key; None for its provider's own.
         account: Pays for the requests to an endpoint and keeps the books; None lets them happen unbooked.
 
     Raises:
@@ -59,8 +62,17 @@ def load_embedder(
     if kind == "litellm" and argument:
         from jisi_cli.embedders.litellm_endpoint import LiteLLMEncoder
 
+        problem = unusable_name(argument)
+        if problem is not None:
+            raise InputError(f"the embedder {spec.name} {problem}")
         encoder = LiteLLMEncoder(
-            argument, spec, api_base=api_base, account=account, batch_size=batch_size, concurrency=concurrency
+            argument,
+            spec,
+            api_base=api_base,
+            api_key_env=api_key_env,
+            account=account,
+            batch_size=batch_size,
+            concurrency=concurrency,
         )
     elif kind == "hashing":
         encoder = _hashing(spec, argument)

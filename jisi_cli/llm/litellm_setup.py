@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from jisi_cli.large_imports import uncollected
+from jisi_cli.llm.outgoing import guard_clients
 
 
 @cache
@@ -16,13 +17,14 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     """Import LiteLLM so that it talks to nobody but the model that is called.
 
     Its price map is the one it ships with, it fetches no tokenizer, writes nothing to the terminal, and
-    repeats no call by itself.
+    repeats no call by itself. The HTTP clients that it uses keep the rules of `jisi_cli.llm.outgoing`.
     """
     # Read at import: without it, importing LiteLLM downloads a price map.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     with uncollected():
         import litellm
 
+    guard_clients()
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from jisi_cli.config import ModelEntry
+from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
+from jisi_cli.llm.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
 from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
+from jisi_cli.llm.outgoing import Rules, keeping, own_headers
 from jisi_cli.llm.redaction import Withheld, withheld_from
 from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
 from jisi_cli.reasoning import AnswerStream, answer_in
@@ -133,15 +135,19 @@ class Provider:
         missing = missing_key(entry)
         if missing is not None:
             raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
-        target = await self._target(entry)
+        target, key = await self._target(entry)
         request = {**target, **parameters, "messages": list(messages)}
         answer = AnswerStream()
+        rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
-            async with asyncio.timeout(self._timeout):
-                if on_text is None:
-                    text, end = await self._whole(request)
-                else:
-                    text, end = await self._streamed(request, _answers_to(on_text, answer))
+            with keeping(rules):
+                async with asyncio.timeout(self._timeout):
+                    if on_text is None:
+                        text, end = await self._whole(request)
+                    else:
+                        text, end = await self._streamed(request, _answers_to(on_text, answer))
+        except ProviderFailure as failure:
+            raise _explained(failure, entry, rules) from failure
         except TimeoutError as error:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
@@ -162,10 +168,13 @@ class Provider:
             self._http = None
             self._clients.clear()
 
-    async def _target(self, entry: ModelEntry) -> dict[str, Any]:
-        """Return the arguments that say where the call goes."""
-        api_base, api_key = entry.api_base, None
-        model = entry.litellm
+    async def _target(self, entry: ModelEntry) -> tuple[dict[str, Any], str | None]:
+        """Return the arguments that say where the call goes, and the one key that goes there, if only one may."""
+        model, api_base = entry.litellm, entry.api_base
+        key: str | None
+        problem = None if model.startswith(_LOCAL) else unusable_name(model)
+        if problem is not None:
+            raise ProviderFailure(f"the model's name {problem}")
         if model.startswith(_LOCAL):
             if self._local_models is None:
                 raise ProviderFailure(f"{entry.name} is a local model, and nothing serves local models here")
@@ -173,12 +182,13 @@ class Provider:
                 endpoint = await self._local_models.endpoint(model.removeprefix(_LOCAL))
             except JisiError as error:
                 raise ProviderFailure(str(error)) from error
-            model, api_base, api_key = f"openai/{entry.name}", endpoint.api_base, endpoint.api_key
+            model, api_base, key = f"openai/{entry.name}", endpoint.api_base, endpoint.api_key
+        else:
+            key = key_for(model, api_base, entry.api_key_env)
         if api_base is None or not model.startswith("openai/"):
-            return {"model": model, "api_base": api_base}
-        # Many servers of one's own want no key, but the client refuses to start without one.
-        key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
-        return {"model": model, "api_base": api_base, "client": self._client(api_base, key)}
+            return {"model": model, "api_base": api_base, **({} if key is None else {"api_key": key})}, key
+        own = key or os.environ.get(OPENAI_KEY) or NO_KEY
+        return {"model": model, "api_base": api_base, "client": self._client(api_base, own)}, key
 
     def _client(self, api_base: str, api_key: str) -> openai.AsyncOpenAI:
         import openai
@@ -272,6 +282,17 @@ def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:
     return take
 
 
+def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> ProviderFailure:
+    """Return a failure with what only jisi knows of it: a request that it refused, a key that it did not send."""
+    if rules.refused is not None:
+        return ProviderFailure(rules.refused)
+    if failure.status in (401, 403) and rules.only_key == NO_KEY:
+        failure.reason += (
+            f'; no key was sent there: if it wants one, write api_key_env = "…" for `{entry.name}` in the pool file'
+        )
+    return failure
+
+
 def _endless() -> ProviderFailure:
     reason = f"the answer went on beyond {LONGEST_ANSWER >> 20} Mi characters or {_MOST_PIECES:,} pieces"
     return ProviderFailure(reason, billable=True)
@@ -326,6 +347,8 @@ def missing_key(entry: ModelEntry) -> str | None:
     An entry with an address of its own may need no key. Providers that can be signed in to in other ways
     (cloud accounts) are left to speak for themselves.
     """
+    if entry.api_key_env is not None:
+        return None if os.environ.get(entry.api_key_env) else entry.api_key_env
     if entry.api_base is not None or entry.litellm.startswith(_LOCAL):
         return None
     found = load_litellm().validate_environment(entry.litellm)

@@ -163,12 +163,18 @@ def build_small_bank(folder: Path, models: Mapping[str, int] = SCORES) -> Path:
     return folder / "bank"
 
 
-def pool_file(path: Path, server: Loopback, models: Sequence[str] = MODELS, extra: str = "") -> Path:
-    """Write a pool file whose models are on the loopback server, at 1 and 2 dollars per million tokens."""
+def pool_file(
+    path: Path, server: Loopback, models: Sequence[str] = MODELS, extra: str = "", *, key: str | None = None
+) -> Path:
+    """Write a pool file whose models are on the loopback server, at 1 and 2 dollars per million tokens.
+
+    `key` is the variable that holds the server's key.
+    """
+    keyed = "" if key is None else f'api_key_env = "{key}"\n'
     tables = [f"[budget]\nmax_retries = 0\n{extra}"]
     tables += [
         f'[[models]]\nname = "{model}"\nlitellm = "openai/{model}"\napi_base = "{server.api_base}"\n'
-        "price = { input = 1, output = 2 }\nparams = { max_tokens = 1000 }\n"
+        f"{keyed}price = {{ input = 1, output = 2 }}\nparams = {{ max_tokens = 1000 }}\n"
         for model in models
     ]
     path.write_text("\n".join(tables), encoding="utf-8")

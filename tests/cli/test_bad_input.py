@@ -222,7 +222,7 @@ def test_a_wrong_key_fails_with_the_providers_words_and_without_the_key(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     refusal = Fault("status", status=401, message="Incorrect API key provided: {authorization}. Find yours at home.")
     loopback.script("ada", every=1, every_fault=refusal)
-    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"])
+    pool = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], key="OPENAI_API_KEY")
     run = jisi("ask", QUESTION, "--bank", small_bank, "--config", pool, "-v")
     assert run.exit_code == 4
     assert len(run.errors) == 1
@@ -342,6 +342,7 @@ def test_the_key_is_in_no_file_that_jisi_writes(
     small_bank: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    pool.write_text(pool.read_text().replace("api_base", 'api_key_env = "OPENAI_API_KEY"\napi_base'))
     run = jisi("ask", QUESTION, "--bank", small_bank, "--config", pool, "--json", "--explain", "-v")
     assert run.exit_code == 0
     assert KEY not in run.stdout + run.stderr

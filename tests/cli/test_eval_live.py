@@ -209,6 +209,7 @@ def test_killed_in_the_middle_the_second_run_finishes_the_rest_and_pays_nothing_
         loopback.script(model, text, delay=0.02, every=10, every_fault=Fault("status", status=503, retry_after=0))
     pool, path, source = tmp_path / "jisi.toml", tmp_path / "r.jsonl", tmp_path / "questions.jsonl"
     entry = 'name = "{0}"\nlitellm = "openai/{0}"\napi_base = "{1}"\nprice = {{ input = 1, output = 2 }}\n'
+    entry += 'api_key_env = "OPENAI_API_KEY"\n'
     pool.write_text("\n".join("[[models]]\n" + entry.format(model, loopback.api_base) for model in MODELS))
     source.write_text(lines(questions(COUNT)))
     command = ["eval", "-", "--bank", bank, "--config", pool, "--live", "--out", path, "--json"]

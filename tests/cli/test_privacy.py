@@ -28,11 +28,12 @@ def pool(loopback: Loopback, tmp_path: Path) -> Path:
     loopback.script("ada", text=ANSWER, every=2, every_fault=told)
     loopback.script("bob", text=ANSWER)
     loopback.script("vec", text="")
-    path = pool_file(tmp_path / "jisi.toml", loopback, ("ada", "bob"))
+    path = pool_file(tmp_path / "jisi.toml", loopback, ("ada", "bob"), key="OPENAI_API_KEY")
     headers = f'params = {{ max_tokens = 1000, extra_headers = {{ X-Secret = "{HEADER}" }} }}'
     text = path.read_text().replace("params = { max_tokens = 1000 }", headers, 1)
     guarded = loopback.api_base.replace("//", f"//me:{PASSWORD}@")
     embedder = f'[embedder]\nname = "litellm:openai/vec"\napi_base = "{loopback.api_base}"\nprice = {{ input = 1 }}\n'
+    embedder += 'api_key_env = "OPENAI_API_KEY"\n'
     path.write_text(guarded.join(text.rsplit(loopback.api_base, 1)) + embedder)
     return path
 
@@ -86,8 +87,9 @@ def test_planted_secrets_are_in_no_file_and_in_no_output_of_any_command(
 
 
 def test_no_store_keeps_questions_and_answers_out_of_cache_and_ledger(
-    pool: Path, source: Path, loopback: Loopback, tmp_path: Path
+    pool: Path, source: Path, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     pool.write_text(pool.read_text().replace(f"me:{PASSWORD}@", "").partition("[embedder]")[0])
     bank, config = tmp_path / "bank", ("--config", pool)
     build = ("bank", "build", source, "--call", "--no-store", "--embedder", "hashing:64", *config)

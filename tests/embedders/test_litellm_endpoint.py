@@ -102,7 +102,7 @@ def test_a_lasting_failure_is_one_line_without_the_key(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-indeed")
     loopback.script("vectors", every=1, every_fault=fault)
     with pytest.raises(error, match=words) as raised:
-        endpoint(loopback).embed(["one"])
+        endpoint(loopback, api_key_env="OPENAI_API_KEY").embed(["one"])
     assert "litellm:openai/vectors" in str(raised.value)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -97,6 +97,7 @@ def write_pool(path: Path, server: Server, models: Sequence[str], *, budget: str
     """Write a pool file whose models are on the server, at 1 and 2 dollars per million tokens."""
     tables = [f"[budget]\n{budget}"] + [
         f'[[models]]\nname = "{model}"\nlitellm = "openai/{model}"\napi_base = "{server.api_base}"\n'
+        'api_key_env = "OPENAI_API_KEY"\n'
         f"price = {{ input = 1, output = 2 }}\nparams = {{ max_tokens = 1000 }}\n{entry}"
         for model in models
     ]

@@ -35,12 +35,12 @@ def test_a_key_that_is_there_or_not_needed_is_not_missing(monkeypatch: pytest.Mo
     assert missing_key(ModelEntry("a", "openai/gpt-4o")) is None
 
 
-def test_the_key_in_the_environment_is_what_the_server_gets(
+def test_the_key_that_an_entry_names_is_what_its_server_gets(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     loopback.script("a")
-    ask_once(pool(entry(loopback)))
+    ask_once(pool(entry(loopback, api_key_env="OPENAI_API_KEY")))
     assert loopback.requests[0].headers["authorization"] == f"Bearer {SECRET}"
 
 
@@ -125,7 +125,8 @@ def test_a_planted_key_is_in_no_error_and_in_no_file(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     loopback.script("a", faults=[Fault("status", status=401, message="bad header: {authorization}")])
-    asked = pool(entry(loopback), cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
+    named = entry(loopback, api_key_env="OPENAI_API_KEY")
+    asked = pool(named, cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
     on_text = (lambda _: None) if streamed else None
 
     async def fail_then_answer() -> str | None:

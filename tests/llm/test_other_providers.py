@@ -9,18 +9,23 @@ from jisi_cli.llm.answer import Answer
 from tests.llm.asking import ask_once, pool
 from tests.loopback import Fault, Loopback
 
-PROVIDERS = ["hosted_vllm", "openrouter", "together_ai"]
+PROVIDERS = {
+    "hosted_vllm": "HOSTED_VLLM_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "together_ai": "TOGETHERAI_API_KEY",
+}
 STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENROUTER_API_KEY", "TOGETHERAI_API_KEY", "HOSTED_VLLM_API_KEY"):
+    for name in PROVIDERS.values():
         monkeypatch.setenv(name, "planted-0123456789")
 
 
 def answer_of(server: Loopback, provider: str, streamed: bool) -> Answer:
-    entry = ModelEntry("a", f"{provider}/a", api_base=server.api_base, price=Price(1, 2))
+    named = {"api_base": server.api_base, "api_key_env": PROVIDERS[provider]}
+    entry = ModelEntry("a", f"{provider}/a", price=Price(1, 2), **named)
     return ask_once(pool(entry), on_text=(lambda _: None) if streamed else None)
 
 
