@@ -10,8 +10,9 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import jisi_cli
@@ -22,15 +23,14 @@ from jisi_cli.bank.lock import LOCK_NAME, exclusive
 from jisi_cli.bank.manifest import (
     MANIFEST_NAME,
     Manifest,
-    PartFile,
     Source,
     SplitSpec,
     VectorDtype,
     model_folder,
-    write_manifest,
 )
 from jisi_cli.bank.records import Failed
-from jisi_cli.bank.tables import query_schema, response_schema, write_part
+from jisi_cli.bank.replacing import Change, counting, remove_replaced, repeats
+from jisi_cli.bank.tables import query_schema, response_schema
 from jisi_cli.bank.vector_map import remove_maps
 from jisi_cli.bank.vectors import OnProgress, VectorSource
 from jisi_cli.embedders.protocol import EmbedderSpec
@@ -39,7 +39,7 @@ from jisi_cli.errors import BankError, InputError, JisiError
 BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
 _QUERIES = re.compile(r"queries(-[0-9a-f]{12})?\.parquet")
-"""How `write_part` calls tables of questions; what is only similar belongs to somebody else."""
+"""How `stage_part` calls tables of questions; what is only similar belongs to somebody else."""
 _RESPONSES = re.compile(r"part-[0-9a-f]{12}\.parquet")
 _DRAFT = re.compile(r"\.(queries|part)\.\d+\.part|\.bank\.json\.\d+")
 _MANIFEST = re.compile(rb'\s*(\Z|\{\s*"created_by": "jisi |\{.*"format_version")', re.DOTALL)
@@ -150,6 +150,7 @@ def _write_bank(
     old = Bank(path) if options.append else None
     if old is not None:
         require_embedder(path, old.manifest.embedder, vectors.spec)
+    remove_replaced(path)
     remove_unnamed_parts(path, old.manifest if old else None)
     addition = beyond(old, gathered, options.split)
     embedded = vectors.prepare(Texts(addition), path / BUILDING, on_progress)
@@ -217,27 +218,28 @@ def _write(
     queries = old.manifest.queries if old else ()
     responses = dict(old.manifest.responses) if old else {}
     width = vectors.spec.dimension or 0
-    if len(addition.new):
-        tables = addition.question_tables(old.manifest.rows if old else 0, vectors, dtype)
-        queries = (*queries, write_part(path, ".", "queries", query_schema(width, dtype), tables))
-    for model, answers in addition.answers.items():
-        tables = answers.tables(model, vectors, dtype)
-        part = write_part(path, model_folder(model), "part", response_schema(width, dtype), tables)
-        before = responses.get(model, ())
-        # What fails again in the same words is the same part.
-        responses[model] = before if before[-1:] == (part,) else (*before, part)
-    manifest = Manifest(
-        embedder=vectors.spec,
-        vector_dtype=dtype,
-        queries=queries,
-        responses=responses,
-        hyperparameters=old.manifest.hyperparameters if old else {},
-        split=options.split or (old.manifest.split if old else None),
-        sources=(*(old.manifest.sources if old else ()), *sources),
-        created_by=f"jisi {jisi_cli.__version__}",
-        failed=options.failed or (old.manifest.failed if old else "wrong"),
-    )
-    write_manifest(path, manifest)
+    schema = response_schema(width, dtype)
+    with Change(path, old.manifest if old else None) as change:
+        if len(addition.new):
+            tables = addition.question_tables(old.manifest.rows if old else 0, vectors, dtype)
+            queries = (*queries, change.stage(".", "queries", query_schema(width, dtype), tables))
+        for model, answers in addition.answers.items():
+            before, tables = responses.get(model, ()), answers.tables(model, vectors, dtype)
+            if repeats(path, before, schema, answers.rows.tolist()):
+                tables, before = chain(counting(path, before, schema, answers.rows.tolist()), tables), ()
+            responses[model] = (*before, change.stage(model_folder(model), "part", schema, tables))
+        manifest = Manifest(
+            embedder=vectors.spec,
+            vector_dtype=dtype,
+            queries=queries,
+            responses=responses,
+            hyperparameters=old.manifest.hyperparameters if old else {},
+            split=options.split or (old.manifest.split if old else None),
+            sources=(*(old.manifest.sources if old else ()), *sources),
+            created_by=f"jisi {jisi_cli.__version__}",
+            failed=options.failed or (old.manifest.failed if old else "wrong"),
+        )
+        change.commit(manifest)
     return manifest
 
 
@@ -246,7 +248,7 @@ def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     if manifest is None and (path / MANIFEST_NAME).exists():
         return  # a bank that is about to be replaced stays readable until the new one is committed
     remove_maps(path)
-    named = {path / part.path for part in _all_parts(manifest)} if manifest else set()
+    named = {path / part.path for part in manifest.parts()} if manifest else set()
     leftovers = (
         *(file for file in path.glob("queries*.parquet") if _QUERIES.fullmatch(file.name)),
         *(file for file in path.glob("responses/model=*/*.parquet") if _RESPONSES.fullmatch(file.name)),
@@ -258,12 +260,6 @@ def remove_unnamed_parts(path: Path, manifest: Manifest | None) -> None:
     for folder in path.glob("responses/model=*"):
         with contextlib.suppress(OSError):
             folder.rmdir()  # only an empty one goes
-
-
-def _all_parts(manifest: Manifest) -> Iterable[PartFile]:
-    yield from manifest.queries
-    for parts in manifest.responses.values():
-        yield from parts
 
 
 def _is_manifest(path: Path) -> bool:

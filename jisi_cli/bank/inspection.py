@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.manifest import forbidden
+from jisi_cli.bank.manifest import forbidden, part_path
 from jisi_cli.bank.records import STATUSES, Failed
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
@@ -161,7 +161,7 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
 def _check_files(bank: Bank) -> None:
     manifest = bank.manifest
     for part in (*manifest.queries, *(part for parts in manifest.responses.values() for part in parts)):
-        path = bank.path / part.path
+        path = part_path(bank.path, part)
         try:
             unchanged = file_sha256(path) == part.sha256
         except PermissionError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,10 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "bank.json"
 VectorDtype = Literal["float16", "float32"]
 
+REPLACED = ".replaced"
+"""Folder inside a bank for parts that its last change replaced, each called by its hash."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_FOLDER_NAME = 200
 _MOST_BYTES = 64 * 2**20
 _WIDEST = 2**20
@@ -66,7 +71,7 @@ class Manifest:
         embedder: What made the vectors; a query must be embedded by the same.
         vector_dtype: Precision of the vectors on disk.
         queries: Parts of the question table, in bank order.
-        responses: Parts per model; within a model a later part's row replaces an earlier one's.
+        responses: Parts per model; where several have a row, as in banks of earlier versions, the last one's counts.
         hyperparameters: Settings chosen for this bank; empty means the paper's.
         split: How test rows were set aside; None where no rule did: what is marked as test came so marked.
         sources: What the bank was built from.
@@ -95,6 +100,12 @@ class Manifest:
         """Number of questions, train and test."""
         return sum(part.rows for part in self.queries)
 
+    def parts(self) -> Iterator[PartFile]:
+        """Yield all parts."""
+        yield from self.queries
+        for parts in self.responses.values():
+            yield from parts
+
 
 def model_folder(model: str) -> str:
     """Return the folder of a model's responses, safe as a file name on every system."""
@@ -104,6 +115,20 @@ def model_folder(model: str) -> str:
 
         escaped = escaped[:_LONGEST_FOLDER_NAME] + "~" + hashlib.sha256(model.encode()).hexdigest()[:12]
     return f"responses/model={escaped}"
+
+
+def is_sha256(name: str) -> bool:
+    """Whether a name is a hash, as parts are called that were put aside."""
+    return _SHA256.fullmatch(name) is not None
+
+
+def part_path(bank: Path, part: PartFile) -> Path:
+    """Return where a part lies: in its place, or where the bank's last change put what it replaced."""
+    path, kept = bank / part.path, bank / REPLACED / part.sha256
+    # What a bank from elsewhere brings in their place leads nowhere else.
+    if path.exists() or not is_sha256(part.sha256) or (bank / REPLACED).is_symlink() or kept.is_symlink():
+        return path
+    return kept if kept.is_file() else path
 
 
 def write_manifest(bank: Path, manifest: Manifest) -> None:

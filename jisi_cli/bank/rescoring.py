@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jisi_cli
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import remove_unnamed_parts
-from jisi_cli.bank.manifest import Manifest, PartFile, model_folder, write_manifest
-from jisi_cli.bank.tables import query_schema, read_part, read_pieces, response_schema, write_part
+from jisi_cli.bank.manifest import Manifest, model_folder
+from jisi_cli.bank.replacing import Change, counting, remove_replaced, repeats
+from jisi_cli.bank.tables import query_schema, read_pieces, response_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +23,8 @@ Scores = Mapping[str, Mapping[int, float | None]]
 def commit_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Manifest:
     """Write new scores in one step: the bank has all of them afterwards, or none.
 
-    The rows go into one further part per model, where they replace the earlier ones. The caller holds the
-    bank's lock (`exclusive`).
+    Each model's answers that are scored anew, or that stand in several parts, are written anew as one part. The caller
+    holds the bank's lock (`exclusive`).
 
     Args:
         bank: The bank, opened since the lock is held.
@@ -33,58 +34,42 @@ def commit_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
     Raises:
         BankError: A part is missing or broken.
     """
-    # What is replaced now stays until the next time: it may be open somewhere.
+    remove_replaced(bank.path)
     remove_unnamed_parts(bank.path, bank.manifest)
-    responses = dict(bank.manifest.responses)
-    for model, rows in scores.items():
-        if rows:
-            responses[model] = (*responses[model], _write_scores(bank, model, rows))
-    manifest = replace(
-        bank.manifest,
-        queries=(_write_graders(bank, graders),) if graders else bank.manifest.queries,
-        responses=responses,
-        created_by=f"jisi {jisi_cli.__version__}",
-    )
-    write_manifest(bank.path, manifest)
+    schema = response_schema(bank.dimension, bank.manifest.vector_dtype)
+    responses, queries = dict(bank.manifest.responses), bank.manifest.queries
+    with Change(bank.path, bank.manifest) as change:
+        for model, parts in bank.manifest.responses.items():
+            new = scores.get(model)
+            if new or repeats(bank.path, parts, schema):
+                tables = _rescored(counting(bank.path, parts, schema), new or {})
+                responses[model] = (change.stage(model_folder(model), "part", schema, tables),)
+        if graders:
+            schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
+            queries = (change.stage(".", "queries", schema, _regraded(bank, graders, schema)),)
+        created_by = f"jisi {jisi_cli.__version__}"
+        manifest = replace(bank.manifest, queries=queries, responses=responses, created_by=created_by)
+        change.commit(manifest)
     return manifest
 
 
-def _write_scores(bank: Bank, model: str, scores: Mapping[int, float | None]) -> PartFile:
-    schema = response_schema(bank.dimension, bank.manifest.vector_dtype)
-    tables = _rescored(bank, bank.manifest.responses[model], scores, schema)
-    return write_part(bank.path, model_folder(model), "part", schema, tables)
-
-
-def _rescored(
-    bank: Bank, parts: Sequence[PartFile], scores: Mapping[int, float | None], schema: pa.Schema
-) -> Iterator[pa.Table]:
-    """Yield the rows that are scored anew, in pieces; of a row that several parts have, the last one counts."""
+def _rescored(pieces: Iterable[pa.Table], scores: Mapping[int, float | None]) -> Iterator[pa.Table]:
+    """Yield answers with their new scores; those without one as they are."""
     import pyarrow as pa
 
-    latest = {
-        row: number
-        for number, part in enumerate(parts)
-        for row in read_part(bank.path, part, ["row"], schema).column("row").to_pylist()
-    }
-    for number, part in enumerate(parts):
-        for piece in read_pieces(bank.path, part, schema.names, schema):
-            rows = piece.column("row").to_pylist()
-            places = [place for place, row in enumerate(rows) if row in scores and latest[row] == number]
-            if not places:
-                continue
-            given = [scores[rows[place]] for place in places]
-            status = ["unscored" if score is None else "ok" for score in given]
-            table = _with_column(piece.take(places), "status", pa.array(status, pa.string()))
-            yield _with_column(table, "score", pa.array(given, pa.float64()))
-
-
-def _write_graders(bank: Bank, graders: Mapping[int, str]) -> PartFile:
-    """Write the table of questions anew, with other graders."""
-    schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
-    return write_part(bank.path, ".", "queries", schema, _regraded(bank, graders, schema))
+    for piece in pieces:
+        rows = piece.column("row").to_pylist()
+        given, status = piece.column("score").to_pylist(), piece.column("status").to_pylist()
+        for place, row in enumerate(rows):
+            if row in scores:
+                given[place] = scores[row]
+                status[place] = "unscored" if scores[row] is None else "ok"
+        table = _with_column(piece, "status", pa.array(status, pa.string()))
+        yield _with_column(table, "score", pa.array(given, pa.float64()))
 
 
 def _regraded(bank: Bank, graders: Mapping[int, str], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the table of questions with other graders."""
     import pyarrow as pa
 
     row = 0

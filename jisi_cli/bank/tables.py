@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden
+from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden, part_path
 from jisi_cli.errors import BankError, JisiError
 
 if TYPE_CHECKING:
@@ -81,10 +82,35 @@ def row_groups(sizes: NDArray[np.int64]) -> Iterator[slice]:
         start = end
 
 
+@dataclass(frozen=True, slots=True)
+class StagedPart:
+    """A part that is complete and on disk, under a hidden name that no reader of the bank takes for a part.
+
+    Attributes:
+        part: How the manifest calls it.
+        temporary: Where it lies.
+    """
+
+    part: PartFile
+    temporary: Path
+
+    def place(self, bank: Path) -> None:
+        """Give it the name that the manifest knows."""
+        self.temporary.replace(bank / self.part.path)
+
+
 def write_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> PartFile:
     """Write an immutable part under a name that its contents decide; return how the manifest calls it.
 
-    The file is complete and on disk under its final name, or not there at all.
+    The file is complete and on disk under its final name, or not there at all. See `stage_part` for the arguments.
+    """
+    staged = stage_part(bank, folder, stem, schema, tables)
+    staged.place(bank)
+    return staged.part
+
+
+def stage_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> StagedPart:
+    """Write a part that is to be placed later, together with others.
 
     Args:
         bank: The bank's folder.
@@ -108,8 +134,7 @@ def write_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: It
     # contents, a reader of the bank before would find the rows of the bank after.
     plain = stem == "queries" and not (bank / MANIFEST_NAME).exists()
     target = target_folder / (f"{stem}.parquet" if plain else f"{stem}-{digest[:12]}.parquet")
-    temporary.replace(target)
-    return PartFile(target.relative_to(bank).as_posix(), rows, digest)
+    return StagedPart(PartFile(target.relative_to(bank).as_posix(), rows, digest), temporary)
 
 
 def _write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -204,7 +229,7 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = bank / part.path
+    path = part_path(bank, part)
     try:
         file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
         if file.metadata.num_rows != part.rows:

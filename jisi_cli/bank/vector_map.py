@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.manifest import PartFile, VectorDtype
+from jisi_cli.bank.manifest import PartFile, VectorDtype, part_path
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.exact_sums import longest_row
 
@@ -70,8 +70,8 @@ def map_vectors(
         with contextlib.suppress(OSError):
             path = bank / MAPS / f"{what}-{_name(bank, parts, shape, dtype)}"
             found = _open(path, shape, dtype)
-            if found is None and all(file_sha256(bank / part.path) == part.sha256 for part in parts):
-                found = _make(path, bank / parts[0].path, shape, dtype, pieces)
+            if found is None and all(file_sha256(part_path(bank, part)) == part.sha256 for part in parts):
+                found = _make(path, part_path(bank, parts[0]), shape, dtype, pieces)
             if found is not None:
                 return found
     vectors = np.zeros(shape, dtype=dtype)
@@ -90,7 +90,7 @@ def _name(bank: Path, parts: Sequence[PartFile], shape: tuple[int, int], dtype: 
     facts: list[object] = [_VERSION, sys.byteorder, shape, dtype]
     for part in parts:
         # A part that was changed by hand keeps its entry in bank.json, so the hash there is not enough.
-        found = (bank / part.path).stat()
+        found = part_path(bank, part).stat()
         facts += [part.path, part.sha256, found.st_size, found.st_ctime_ns]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
