@@ -35,6 +35,9 @@ _UNREADABLE = (
 
 _MOST_UNFOLDED = 256 * 2**20
 
+UNIT_TOLERANCE = 5e-3
+"""float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth."""
+
 
 class VectorSource(Protocol):
     """Gives a vector to every question and every response of a build."""
@@ -47,6 +50,10 @@ class VectorSource(Protocol):
     @property
     def truncated(self) -> int:
         """How many texts were too long for the embedder and were cut."""
+        ...
+
+    def covers(self, record: Record) -> bool:
+        """Whether a record may enter the bank: vectors that are given may not be there for all."""
         ...
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
@@ -88,6 +95,10 @@ class EmbeddedVectors:
     def truncated(self) -> int:
         """How many texts were too long for the embedder and were cut."""
         return self._embedder.truncated
+
+    def covers(self, record: Record) -> bool:
+        """Whether a record may enter the bank: each does, as each can be embedded."""
+        return True
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed the texts that the journal lacks; return how many that were.
@@ -164,6 +175,10 @@ class GivenVectors:
     def truncated(self) -> int:
         """Unknown for vectors that were given, so nothing is claimed."""
         return 0
+
+    def covers(self, record: Record) -> bool:
+        """Whether a record may enter the bank: each does, and one without a vector is an error."""
+        return True
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed nothing."""
@@ -261,8 +276,7 @@ def _checked(
 ) -> NDArray[np.floating]:
     parts = (vectors[start : start + _CHUNK].astype(np.float64) for start in range(0, len(vectors), _CHUNK))
     norms = np.concatenate([np.empty(0), *(np.linalg.norm(part, axis=-1) for part in parts)])
-    # float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth.
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < 5e-3))
+    wrong = np.flatnonzero(~(np.abs(norms - 1) < UNIT_TOLERANCE))
     if len(wrong):
         where = about(int(wrong[0]))
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 from jisi_cli.bank.build import (
     BUILDING,
@@ -13,7 +13,6 @@ from jisi_cli.bank.build import (
     BuildReport,
     build_bank,
     check_target,
-    require_embedder,
     write_bank,
 )
 from jisi_cli.bank.export import write_jisi
@@ -22,28 +21,23 @@ from jisi_cli.bank.gathered import Gathered
 from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.importers.registry import read_records
 from jisi_cli.bank.lock import exclusive
-from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype, read_manifest
+from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype
 from jisi_cli.bank.records import Failed, Record
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
+from jisi_cli.bank.vectors import VectorSource
+from jisi_cli.cli.build_vectors import vectors_of
 from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_collection
 from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import embedding_bar
-from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
+from jisi_cli.cli.purse import open_purse
 from jisi_cli.config import Config
-from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec
-from jisi_cli.embedders.registry import PinError, load_embedder
-from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
+from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.output_files import ANSWERS, require_output
 
-if TYPE_CHECKING:
-    from jisi_cli.llm.embedding_account import EmbeddingAccount
-
 _SHOWN_PROBLEMS = 10
-_WORD = "a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +87,13 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
     """Build; only who extends a bank has yet to lock it."""
     purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
     # An embedder that is missing, or is not the bank's, must show before calls are paid for.
-    vectors, account = _vectors(request, config, purse)
+    vectors, account = vectors_of(request, config, purse)
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
         means = Means(request.pool, purse, account)
         gathered, sources, stopped = _ask_for_answers(request, request.call, config, means, problems, out)
     else:
-        gathered, sources, stopped = *_read_answers(request, problems), None
+        gathered, sources, stopped = *_read_answers(request, vectors, problems, out), None
     problems.summarise()
     if request.save_answers is not None:
         write_jisi(request.save_answers, gathered, request.sources)
@@ -122,24 +116,36 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
         out.warn(f"left out: {conflict}")
     if len(report.conflicts) > _SHOWN_PROBLEMS:
         out.warn(f"left out: {count(len(report.conflicts) - _SHOWN_PROBLEMS, 'more record')} for such reasons")
+    EmbedderChoice().mention(report.manifest.embedder, config, out)
     if stopped is not None:
         raise BudgetError(f"{request.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
     return report
 
 
-def _read_answers(request: BuildRequest, problems: Problems) -> tuple[Gathered, list[Source]]:
-    """Read recorded answers; no model is called."""
+def _read_answers(
+    request: BuildRequest, vectors: VectorSource, problems: Problems, out: Output
+) -> tuple[Gathered, list[Source]]:
+    """Read recorded answers; no model is called, and what given vectors do not cover is left out."""
     formats = [request.format or detect(path) for path in request.sources]
     counts = [0] * len(formats)
+    left_out: set[tuple[str, str]] = set()
 
     def records() -> Iterator[Record]:
         for place, (path, format) in enumerate(zip(request.sources, formats, strict=True)):
             for record in read_records(path, format, on_problem=problems):
-                counts[place] += 1
-                yield record
+                if vectors.covers(record):
+                    counts[place] += 1
+                    yield record
+                else:
+                    left_out.add((record.dataset, record.index))
 
     selection = Selection(_set(request.models), _set(request.datasets), request.limit)
     gathered = gather(records(), selection, request.bank / BUILDING)
+    if left_out:
+        out.warn(
+            f"{count(len(left_out), 'test question')} left out: the release has no vectors of them "
+            "(test_query_embed.tar); `jisi eval …/test.jsonl --bank` embeds them when it tests with them"
+        )
     _check_selection(request, set(gathered.answers), gathered.datasets)
     described = zip(request.sources, formats, counts, strict=True)
     return gathered, [Source(path.name, format, _content_hash(path), number) for path, format, number in described]
@@ -187,74 +193,6 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     if request.save_answers is not None:
         require_output(request.save_answers, ANSWERS, request.sources, (request.bank,))
     return options
-
-
-def _vectors(request: BuildRequest, config: Config, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
-    """Return where vectors come from, and what pays for them where an endpoint makes them."""
-    recorded = read_manifest(request.bank).embedder if request.append else None
-    spec = embedder_of(request, config, recorded)
-    entry = endpoint_entry(spec, config)
-    account = None if entry is None else purse.embedding_account(entry)
-    try:
-        embedder = load_embedder(
-            spec,
-            device=request.device,
-            batch_size=request.batch_size,
-            api_base=config.endpoint.api_base,
-            api_key_env=config.endpoint.api_key_env,
-            account=account,
-        )
-    except PinError as error:
-        if recorded is None:
-            raise
-        raise BankError(f"{request.bank}: {error}; install that one, or build the bank again with --force") from error
-    if recorded is not None:
-        require_embedder(request.bank, recorded, embedder.spec)
-    if request.vectors is not None:
-        return read_given_vectors(request.vectors, embedder.spec), None
-    if account is not None:
-        # An address or a key that is wrong costs one word now instead of a collection without vectors.
-        embedder.embed([_WORD])
-    return EmbeddedVectors(embedder), account
-
-
-def embedder_of(request: BuildRequest, config: Config, recorded: EmbedderSpec | None) -> EmbedderSpec:
-    """Return the embedder of a build, which the user names or has allowed.
-
-    Args:
-        request: The command line.
-        config: The configuration in force.
-        recorded: The embedder of the bank that is extended; None for a new bank.
-
-    Raises:
-        InputError: A value is not of its kind.
-        BankError: The user does not name it.
-    """
-    spec, source = embedder_spec(request.embedder, config), config.path or request.bank
-    if recorded is not None and not any(request.embedder.values()):
-        # An extended bank keeps its embedder; what the command line names must agree with it.
-        spec, source = recorded, request.bank
-    choice = EmbedderChoice(request.embedder.get("name"), request.trust_embedder)
-    choice.consent(config).require(spec, source)
-    return spec
-
-
-def embedder_spec(flags: Mapping[str, Any], config: Config) -> EmbedderSpec:
-    """Return the embedder that the flags and the configuration ask for, `minilm` by default.
-
-    Raises:
-        InputError: A value is not of its kind.
-    """
-    chosen = {
-        "name": "minilm",
-        **config.embedder,
-        **{key: value for key, value in flags.items() if value is not None},
-    }
-    if chosen.get("truncation", "head") not in ("head", "tail"):
-        raise InputError(f"the truncation of the embedder must be head or tail, not {chosen['truncation']!r}")
-    if len(chosen.get("prompt") or "") > LONGEST_PROMPT:
-        raise InputError(f"the prompt of the embedder is longer than {LONGEST_PROMPT:,} characters; shorten it")
-    return EmbedderSpec(**chosen)
 
 
 def _check_selection(request: BuildRequest, models: set[str], datasets: set[str]) -> None:

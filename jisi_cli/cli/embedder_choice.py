@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jisi_cli.cli.output import Output
 from jisi_cli.config import Config
 from jisi_cli.embedders.consent import Consent
 from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import is_on_disk, names_a_folder
+from jisi_cli.embedders.registry import is_on_disk, is_packaged, names_a_folder
 from jisi_cli.errors import BankError
+from jisi_cli.trust import trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class EmbedderChoice:
             )
         self.consent(config).require(spec, bank)
         return spec
+
+    def mention(self, spec: EmbedderSpec, config: Config, out: Output) -> None:
+        """Say after a build what a question to the bank will have to name, where nothing names it yet."""
+        known = {configured_name(config), *trusted("embedders").values()}
+        if not is_packaged(spec.name) and spec.name not in known:
+            out.note(
+                f"questions to this bank need the embedder {spec.name}: name it in [embedder] of your jisi.toml, give "
+                "--embedder each time, or allow it once with --trust-embedder"
+            )
 
     def consent(self, config: Config) -> Consent:
         """Return what the command line and the user's own configuration say about embedders."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.records import Question
-from jisi_cli.cli.building import BuildRequest, checked_options, embedder_of
+from jisi_cli.cli.build_vectors import embedder_of
+from jisi_cli.cli.building import BuildRequest, checked_options
 from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
 from jisi_cli.cli.grading import judges_of
 from jisi_cli.cli.output import Column, Output, count, dollars

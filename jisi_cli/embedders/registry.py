@@ -82,6 +82,27 @@ def load_embedder(
     return UnitEmbedder(spec, encoder)
 
 
+def pinned(spec: EmbedderSpec) -> EmbedderSpec:
+    """Return a spec with what pins its weights, and their width, if that is known without asking hub or endpoint.
+
+    Raises:
+        InputError: There can be no such embedder, or this machine has another revision of it than the spec pins.
+    """
+    _check(spec)
+    if not is_on_disk(spec.name):
+        return load_embedder(spec).spec if is_packaged(spec.name) else spec
+    found = locate_here(spec)
+    if found is None:
+        return spec
+    path, commit = found
+    if not is_packaged(spec.name):
+        require_harmless(path)
+    model = inspect_folder(path, commit, default_cache_folder())
+    if commit is None:
+        _require_revision(spec, model.revision)
+    return replace(spec, revision=model.revision, dimension=spec.dimension or model.dimension)
+
+
 def load_module(spec: EmbedderSpec, device: str) -> SentenceTransformerEncoder:
     """Return an embedder's model as a network of torch's, which is loaded when it first reads a text.
 
@@ -204,8 +225,12 @@ def _check(spec: EmbedderSpec) -> None:
 
 
 def _check_pins(spec: EmbedderSpec, encoder: Encoder) -> None:
-    if spec.revision is not None and spec.revision != encoder.revision:
-        here = encoder.revision or "none, because an endpoint cannot be pinned"
-        raise PinError(f"the embedder {spec.name} is wanted at revision {spec.revision}, but here it is {here}")
+    _require_revision(spec, encoder.revision)
     if spec.dimension is not None and encoder.dimension not in (None, spec.dimension):
         raise PinError(f"the embedder {spec.name} has width {encoder.dimension}, not {spec.dimension}")
+
+
+def _require_revision(spec: EmbedderSpec, revision: str | None) -> None:
+    if spec.revision is not None and spec.revision != revision:
+        here = revision or "none, because an endpoint cannot be pinned"
+        raise PinError(f"the embedder {spec.name} is wanted at revision {spec.revision}, but here it is {here}")

@@ -11,28 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted
 from jisi_cli.bank.importers.files import open_file
 from jisi_cli.bank.importers.jisi import located
 from jisi_cli.bank.importers.json_lines import BOM, bounded_lines, file_json_rows, json_object
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
 from jisi_cli.bank.importers.questions import question_of
+from jisi_cli.bank.importers.torch_file import TensorFile
 from jisi_cli.bank.records import Record, Split
 from jisi_cli.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _SIDES: tuple[Split, Split] = ("train", "test")
 
 
 class ReleaseVectors(NamedTuple):
-    """The authors' vectors of one side of the split, mapped from disk and read-only.
+    """The authors' vectors of one side of the split, in their files.
 
     Attributes:
         query_vectors: (N, d); None where the release has none (it has none of the test side).
@@ -41,8 +36,8 @@ class ReleaseVectors(NamedTuple):
         rows: Row of each (dataset, index) on the first axis; a line that cannot be read has none.
     """
 
-    query_vectors: NDArray[np.floating] | None
-    response_vectors: NDArray[np.floating] | None
+    query_vectors: TensorFile | None
+    response_vectors: TensorFile | None
     models: tuple[str, ...]
     rows: dict[tuple[str, str], int]
 
@@ -53,26 +48,41 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
     return admitted(chain.from_iterable(_side(folder, side, on_problem) for side in _SIDES), on_problem)
 
 
-def release_vectors(source: Path, side: Split = "train") -> ReleaseVectors:
-    """Map the vectors that the authors published, without reading them.
+def has_vectors(source: Path) -> bool:
+    """Whether a release comes with vectors of its train side."""
+    folder = _split_folder(source)
+    return any(_vector_file(folder, f"train_{what}_embed.tar") is not None for what in ("query", "response"))
+
+
+def release_vectors(source: Path) -> dict[Split, ReleaseVectors]:
+    """Open the vectors that the authors published, without reading them.
 
     Args:
         source: The release, or its folder that holds train.jsonl.
-        side: Which side of the split.
+
+    Returns:
+        By side of the split; the model axis of both is that of the first train row, as the authors have it.
 
     Raises:
-        InputError: A file is missing, is no torch file that can be mapped, or does not fit the questions.
+        InputError: A file is missing, is no torch file of one tensor, or does not fit the questions.
     """
     folder = _split_folder(source)
-    models, rows, count = _axes(folder / f"{side}.jsonl", side)
-    queries = _mapped(folder, f"{side}_query_embed.tar", (count,))
-    responses = _mapped(folder, f"{side}_response_embed.tar", (count, len(models)))
-    if queries is not None and responses is not None and queries.shape[-1] != responses.shape[-1]:
-        raise InputError(
-            f"{folder}: query vectors are {queries.shape[-1]} wide and response vectors {responses.shape[-1]}; "
-            "they come from different embedders"
-        )
-    return ReleaseVectors(queries, responses, models, rows)
+    found: dict[Split, ReleaseVectors] = {}
+    models: tuple[str, ...] = ()
+    for side in _SIDES:
+        path = folder / f"{side}.jsonl"
+        if not path.is_file():
+            continue
+        own, rows, count = _axes(path, side)
+        models = models or own
+        queries = _opened(folder, f"{side}_query_embed.tar", (count,))
+        responses = _opened(folder, f"{side}_response_embed.tar", (count, len(models)))
+        found[side] = ReleaseVectors(queries, responses, models, rows)
+    widths = {vectors.shape[-1] for side in found.values() for vectors in side[:2] if isinstance(vectors, TensorFile)}
+    if len(widths) > 1:
+        some = " and ".join(map(str, sorted(widths)))
+        raise InputError(f"{folder}: its vectors are {some} wide; they come from different embedders")
+    return found
 
 
 def _split_folder(source: Path) -> Path:
@@ -119,22 +129,17 @@ def _model_axis(row: Row) -> tuple[str, ...]:
     return tuple(responses) if isinstance(responses, dict) else ()
 
 
-def _mapped(folder: Path, name: str, axes: tuple[int, ...]) -> NDArray[np.floating] | None:
-    """Map one file; its array must begin with the axes that the questions have."""
-    path = next((place / name for place in (folder, *folder.parents[:2]) if (place / name).is_file()), None)
+def _vector_file(folder: Path, name: str) -> Path | None:
+    """Return a file of vectors, which the authors keep beside the split or one folder above it."""
+    return next((place / name for place in (folder, *folder.parents[:2]) if (place / name).is_file()), None)
+
+
+def _opened(folder: Path, name: str, axes: tuple[int, ...]) -> TensorFile | None:
+    """Open one file; its tensor must begin with the axes that the questions have."""
+    path = _vector_file(folder, name)
     if path is None:
         return None
-    import torch
-
-    try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"it holds a {type(tensor).__name__}, not a tensor")
-        array: NDArray[np.floating] = tensor.detach().numpy()
-    except (RuntimeError, TypeError, ValueError, EOFError, OSError, UnpicklingError) as error:
-        reason = fields.shown(str(error).partition("\n")[0])
-        raise InputError(f"{path}: cannot be mapped as a tensor of torch.save: {reason}") from error
-    if array.ndim != len(axes) + 1 or array.shape[:-1] != axes:
-        raise InputError(f"{path}: shape {array.shape} does not fit {axes} rows and models; is it of this split?")
-    array.flags.writeable = False
-    return array
+    found = TensorFile(path)
+    if len(found.shape) != len(axes) + 1 or found.shape[:-1] != axes:
+        raise InputError(f"{path}: shape {found.shape} does not fit {axes} rows and models; is it of this split?")
+    return found

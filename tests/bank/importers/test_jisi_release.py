@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jisi_cli.bank.importers.jisi_release import release_vectors
+from jisi_cli.bank.importers.torch_file import TensorFile
 from jisi_cli.errors import InputError
 from tests.bank.importers.reading import FIXTURES, read_all
 
 RELEASE = FIXTURES / "jisi_release"
-MAPS = Path("/proc/self/maps")
 ROWS, MODELS, WIDTH = 4, 2, 8
 
 
@@ -45,41 +47,59 @@ def test_the_side_of_the_split_is_the_file_s_and_not_the_benchmark_s():
     assert [(Path(problem.source).name, problem.line) for problem in problems] == [("train.jsonl", 3)]
 
 
+def all_rows(file: TensorFile) -> np.ndarray:
+    rows = file.rows(np.arange(int(np.prod(file.shape[:-1]))))
+    return rows.reshape(file.shape)
+
+
 def test_the_vectors_are_those_that_were_saved(release: Path):
-    vectors = release_vectors(release)
-    assert vectors.query_vectors is not None and vectors.response_vectors is not None
-    np.testing.assert_array_equal(vectors.query_vectors, np.arange(32, dtype=np.float32).reshape(4, 8))
-    assert vectors.response_vectors.shape == (ROWS, MODELS, WIDTH)
-    assert vectors.models == ("bob", "ada")
+    train = release_vectors(release)["train"]
+    assert train.query_vectors is not None and train.response_vectors is not None
+    np.testing.assert_array_equal(all_rows(train.query_vectors), np.arange(32, dtype=np.float32).reshape(4, 8))
+    assert train.response_vectors.shape == (ROWS, MODELS, WIDTH)
+    np.testing.assert_array_equal(train.response_vectors.rows(np.array([7, 0]))[:, 0], [56, 0])
+    assert train.models == ("bob", "ada")
 
 
 def test_a_line_that_cannot_be_read_still_has_its_row(release: Path):
-    assert release_vectors(release).rows == {("sums", "10"): 0, ("sums", "9"): 1, ("sums", "3"): 3}
+    assert release_vectors(release)["train"].rows == {("sums", "10"): 0, ("sums", "9"): 1, ("sums", "3"): 3}
 
 
 def test_test_vectors_are_found_in_the_folder_above_and_have_no_queries(release: Path):
-    vectors = release_vectors(release / "example_data" / "seed42_split0.7", "test")
-    assert vectors.query_vectors is None
-    assert vectors.response_vectors is not None and vectors.response_vectors.dtype == np.float16
+    test = release_vectors(release / "example_data" / "seed42_split0.7")["test"]
+    assert test.query_vectors is None
+    assert test.response_vectors is not None
+    np.testing.assert_array_equal(all_rows(test.response_vectors), np.arange(16).reshape(1, 2, 8))
 
 
-def test_vectors_cannot_be_written(release: Path):
-    vectors = release_vectors(release)
-    assert vectors.query_vectors is not None
-    with pytest.raises(ValueError, match="read-only"):
-        vectors.query_vectors[0, 0] = 1.0
+def test_the_model_axis_of_both_sides_is_that_of_the_first_train_row(release: Path):
+    path = release / "example_data" / "seed42_split0.7" / "test.jsonl"
+    line = json.loads(path.read_text(encoding="utf-8"))
+    line["raw_output"] = dict(reversed(line["raw_output"].items()))
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    assert release_vectors(release)["test"].models == ("bob", "ada")
 
 
-@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists what a process has mapped")
-def test_vectors_are_mapped_from_disk(release: Path):
-    vectors = release_vectors(release)
-    assert vectors.query_vectors is not None
-    assert "train_query_embed.tar" in MAPS.read_text(encoding="utf-8")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_every_kind_of_real_number_is_read(tmp_path: Path, dtype: str):
+    import torch
+
+    saved = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    torch.save(saved, tmp_path / "x.tar")
+    np.testing.assert_array_equal(all_rows(TensorFile(tmp_path / "x.tar")), saved.float().numpy())
+
+
+def test_rows_of_a_part_of_a_larger_tensor_are_its_own(tmp_path: Path):
+    import torch
+
+    whole = torch.arange(20, dtype=torch.float32).reshape(5, 4)
+    torch.save(whole[2:4], tmp_path / "x.tar")
+    np.testing.assert_array_equal(all_rows(TensorFile(tmp_path / "x.tar")), whole[2:4].numpy())
 
 
 def test_a_release_without_vectors_has_none():
-    vectors = release_vectors(RELEASE)
-    assert (vectors.query_vectors, vectors.response_vectors) == (None, None)
+    for side in release_vectors(RELEASE).values():
+        assert (side.query_vectors, side.response_vectors) == (None, None)
 
 
 def test_vectors_that_do_not_fit_the_questions_are_refused(release: Path):
@@ -89,22 +109,74 @@ def test_vectors_that_do_not_fit_the_questions_are_refused(release: Path):
         release_vectors(release)
 
 
-def test_a_file_that_would_run_code_is_refused(release: Path):
+def test_vectors_of_different_widths_are_refused(release: Path):
     import torch
 
+    path = release / "example_data" / "seed42_split0.7" / "train_query_embed.tar"
+    torch.save(torch.zeros(ROWS, WIDTH + 1), path)
+    with pytest.raises(InputError, match="8 and 9 wide"):
+        release_vectors(release)
+
+
+def save(path: Path, what: object) -> None:
+    import torch
+
+    torch.save(what, path)
+
+
+def harmful(path: Path) -> None:
     class Harmful:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return print, ("this must never run",)
 
-    path = release / "example_data" / "seed42_split0.7" / "train_query_embed.tar"
-    torch.save(Harmful(), path)
-    with pytest.raises(InputError, match="cannot be mapped as a tensor") as refusal:
+    save(path, Harmful())
+
+
+def odd(name: str):
+    """Return what writes a file that is no tensor to be read row by row."""
+    import torch
+
+    zeros = torch.zeros(ROWS, WIDTH)
+    return {
+        "code": harmful,
+        "a dict": lambda path: save(path, {"a": zeros}),
+        "two tensors": lambda path: save(path, [zeros, zeros.clone()]),
+        "whole numbers": lambda path: save(path, zeros.int()),
+        "a transposed view": lambda path: save(path, torch.zeros(WIDTH, ROWS).T),
+        "one row many times": lambda path: save(path, torch.zeros(1, WIDTH).expand(ROWS, WIDTH)),
+        "no axis": lambda path: save(path, torch.tensor(1.0)),
+        "a sparse tensor": lambda path: save(path, zeros.to_sparse()),
+        "the old format": lambda path: torch.save(zeros, path, _use_new_zipfile_serialization=False),
+        "nothing": lambda path: path.write_bytes(b""),
+        "words": lambda path: path.write_bytes(b"not a torch file"),
+        "a broken archive": lambda path: path.write_bytes(b"PK\x03\x04 broken"),
+        "a packed archive": packed,
+        "half a file": lambda path: path.write_bytes(path.read_bytes()[:-300]),
+    }[name]
+
+
+def packed(path: Path) -> None:
+    """Write the archive again, packed, as a bomb would be."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("code", "a dict", "two tensors", "whole numbers", "a transposed view", "one row many times", "no axis"),
+        *("a sparse tensor", "the old format", "nothing", "words", "a broken archive", "a packed archive"),
+        "half a file",
+    ],
+)
+def test_a_file_that_is_no_tensor_in_one_piece_is_refused(
+    release: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd(name)(release / "example_data" / "seed42_split0.7" / "train_query_embed.tar")
+    with pytest.raises(InputError, match="cannot be read as a tensor") as refusal:
         release_vectors(release)
     assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a torch file", b"PK\x03\x04 broken"])
-def test_a_file_that_is_no_tensor_is_refused(release: Path, content: bytes):
-    (release / "example_data" / "seed42_split0.7" / "train_query_embed.tar").write_bytes(content)
-    with pytest.raises(InputError, match="cannot be mapped as a tensor"):
-        release_vectors(release)
+    assert capsys.readouterr().out == ""
