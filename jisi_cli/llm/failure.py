@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -9,10 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jisi_cli.http_errors import http_errors
+from jisi_cli.llm.error_body import is_spent_quota, parameter_in, words_in
+from jisi_cli.llm.parameters import names_refused
 from jisi_cli.llm.redaction import NOTHING, Withheld, without_private_parts
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
 _LONGEST = 400
+_NOT_ABOUT_PARAMETERS = (401, 402, 403, 408, 413, 429)
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
@@ -32,6 +36,7 @@ class ProviderFailure(Exception):
         retry_after: Seconds the provider asks to wait; None when it does not say.
         retryable: Whether the same call may go well later.
         billable: Whether the model may have worked, and be paid for, although no answer came of it.
+        refused: Names that stand in the provider's words where it refuses a parameter; else empty.
     """
 
     def __init__(
@@ -42,8 +47,10 @@ class ProviderFailure(Exception):
         retry_after: float | None = None,
         retryable: bool = False,
         billable: bool = False,
+        refused: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(reason)
+        self.refused = refused
         self.reason = reason
         self.status = status
         self.retry_after = retry_after
@@ -96,15 +103,36 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFail
 
 
 def _refusal(error: Exception, chain: list[BaseException], status: int, withheld: Withheld) -> ProviderFailure:
-    words = _words(error, withheld)
-    # A spent quota is reported as 429 but does not come back within a run.
-    hopeless = "insufficient_quota" in str(error) or "ContentPolicy" in type(error).__name__
+    body = _body(chain)
+    said = words_in(body)
+    words = one_line(said, withheld) or _words(error, withheld)
+    # Spent quota is often reported as 429 but does not come back within a run.
+    hopeless = is_spent_quota(body) or "ContentPolicy" in type(error).__name__
+    refused = names_refused(without_private_parts(said, withheld), parameter_in(body))
     return ProviderFailure(
         f"HTTP {status}: {words}",
         status=status,
         retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
         retryable=is_transient(status) and not hopeless,
+        refused=frozenset() if status in _NOT_ABOUT_PARAMETERS else refused,
     )
+
+
+def _body(chain: list[BaseException]) -> str:
+    """Return the body of the HTTP answer that an error came from; empty where nobody kept it."""
+    for error in chain:
+        response = getattr(error, "response", None)
+        if response is not None and getattr(response, "is_stream_consumed", False):
+            with contextlib.suppress(Exception):  # Bytes that are no text of the charset that the answer names.
+                if response.text.strip():
+                    return str(response.text)
+    for error in reversed(chain):
+        for kept in (getattr(error, "body", None), getattr(error, "message", None)):
+            if isinstance(kept, dict | list) and kept:
+                return json.dumps(kept)
+            if isinstance(kept, str) and kept.strip():
+                return kept
+    return ""
 
 
 def _lost_connection(chain: list[BaseException], withheld: Withheld) -> ProviderFailure:
@@ -164,15 +192,4 @@ def _words(error: Exception, withheld: Withheld) -> str:
     body: Any = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else None
     said = _WRAPPING.sub("", str(message or getattr(error, "message", None) or error))
-    return one_line(_message_within(said), withheld) or type(error).__name__
-
-
-def _message_within(said: str) -> str:
-    """Return the message in an error that is JSON, as most providers send it; else all of it."""
-    try:
-        body = json.loads(said)
-    except (ValueError, RecursionError):
-        return said
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    found = (inner.get("message") or inner.get("detail")) if isinstance(inner, dict) else inner
-    return found if isinstance(found, str) else said
+    return one_line(words_in(said), withheld) or type(error).__name__
