@@ -35,6 +35,8 @@ class AnswerView:
         hidden: Write no answer at all (it is part of a JSON document).
     """
 
+    streams = False
+
     def __init__(self, out: Output, *, hidden: bool = False) -> None:
         self._out, self._hidden = out, hidden
 
@@ -58,6 +60,8 @@ class AnswerView:
         """A request has gone out, or will again: then what it had begun to write counts no more."""
         if event.kind == "waiting":
             self._out.detail(f"{event.model}: another process is asking it the same; waiting for its answer")
+        if event.kind == "adapted":
+            self._out.detail(f"{event.model}: {event.reason}")
         if event.kind == "retry":
             self._out.detail(f"{event.model}: {event.reason}; again in {event.wait:.1f} s")
             if event.role in _WRITERS:
@@ -77,6 +81,8 @@ class AnswerView:
 
 class StreamedView(AnswerView):
     """Writes the answer to a pipe line by line, as it arrives."""
+
+    streams = True
 
     def __init__(self, out: Output) -> None:
         super().__init__(out)
@@ -109,6 +115,8 @@ class StreamedView(AnswerView):
 
 class TerminalView(AnswerView):
     """A line per call while models work, then the answer as it grows, at last rendered as Markdown."""
+
+    streams = True
 
     def __init__(self, out: Output) -> None:
         super().__init__(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
@@ -13,7 +14,7 @@ from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 
 if TYPE_CHECKING:
-    from jisi_cli.llm.attempts import OnEvent
+    from jisi_cli.llm.attempts import CallEvent, OnEvent
     from jisi_cli.llm.live import LivePool
 
 _CONCURRENCY = 16
@@ -92,9 +93,14 @@ def open_pool(
         run=purse.run,
         use_cache=options.use_cache,
         store=options.store,
-        on_event=on_event,
+        on_event=on_event or partial(_tell_adapted, out),
         warn=out.warn,
     )
+
+
+def _tell_adapted(out: Output, event: CallEvent) -> None:
+    if event.kind == "adapted":
+        out.detail(f"{event.model}: {event.reason}")
 
 
 def require_models(config: Config) -> None:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jisi_cli.config import ModelEntry
@@ -57,15 +58,16 @@ class CallEvent:
 
     Attributes:
         kind: `waiting` when another process makes the same call already, `started` when the first request
-            goes out, `retry` when another will after `wait` seconds.
+            goes out, `retry` when another will after `wait` seconds, `adapted` when one follows without, or with
+            another name for, a parameter that the model refused.
         model: The pool's name of the model.
         role: Why the call is made.
         attempt: Attempts made so far.
-        reason: Why the last attempt failed; None unless it did.
+        reason: Why the last attempt failed, or what was adapted; else None.
         wait: Seconds until the next attempt.
     """
 
-    kind: Literal["waiting", "started", "retry"]
+    kind: Literal["waiting", "started", "retry", "adapted"]
     model: str
     role: Role
     attempt: int = 0
@@ -165,7 +167,9 @@ class Caller:
                 # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
                 cost = None
                 try:
-                    completion = await self._provider.complete(call.entry, call.messages, call.parameters, on_text)
+                    completion = await self._provider.complete(
+                        call.entry, call.messages, call.parameters, on_text, partial(self._tell_adapted, call)
+                    )
                 except ProviderFailure as failure:
                     cost = None if failure.billable else 0.0
                     course.costs.append(cost)
@@ -184,6 +188,12 @@ class Caller:
         if doubt is not None and entry.name not in self._doubted:
             self._doubted.add(entry.name)
             self._warn(f"{entry.name} {doubt}")
+
+    def _tell_adapted(self, call: Call, words: str, of_the_pool_file: bool) -> None:
+        name = call.entry.name
+        self._on_event(CallEvent("adapted", name, call.role, reason=words))
+        if of_the_pool_file:
+            self._warn(f"{name}: {words}")
 
     async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
         wait = self._policy.delay(attempts, failure.retry_after, self._rng)

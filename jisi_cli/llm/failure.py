@@ -162,8 +162,8 @@ def _is_connection(error: BaseException) -> bool:
 
 
 def _http_status(chain: list[BaseException]) -> int | None:
-    """Return the status of a real HTTP answer; LiteLLM makes one up where there was none."""
-    for error in chain:
+    """Return the status of a real HTTP answer; LiteLLM makes one up where there was none, or takes the body's."""
+    for error in sorted(chain, key=lambda error: type(error).__module__.startswith("litellm")):
         if type(error).__module__.startswith("litellm"):
             headers = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None)
             answered = bool(headers)

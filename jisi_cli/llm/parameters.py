@@ -33,8 +33,12 @@ _REFUSES = re.compile(
 )
 _NAME = re.compile(r"(?<![\w/])[a-z]+(?:_[a-z]+)*(?!\w)")
 # A common word of English that is a parameter only where it is marked as one.
-_MARKED_STREAM = re.compile(r"[\"'`]stream[\"'`]|\bstream(?:=| parameter|ing is not|ing not|s? (?:is|are) not)|to stream\b")
-_TOO_LARGE = re.compile(r"too (?:large|long|many|big|high)|at most|less than|maximum|exceed|greater|context", re.IGNORECASE)
+_MARKED_STREAM = re.compile(
+    r"[\"'`]stream[\"'`]|\bstream(?:=| parameter|ing is not|ing not|s? (?:is|are) not)|to stream\b"
+)
+_TOO_LARGE = re.compile(
+    r"too (?:large|long|many|big|high)|at most|less than|maximum|exceed|greater|context", re.IGNORECASE
+)
 
 
 def names_refused(words: str, parameter: str = "") -> frozenset[str]:
@@ -61,10 +65,12 @@ class Accepted:
     Attributes:
         left_out: Parameters of jisi's own choice that it refused.
         renamed: The name of the longest answer that it refused.
+        by_litellm: Whether LiteLLM leaves out what it believes unknown to the model, the pool file's too.
     """
 
     left_out: set[str] = field(default_factory=set)
     renamed: set[str] = field(default_factory=set)
+    by_litellm: bool = False
 
     def sent(self, entry: ModelEntry, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of a call as they are sent.
@@ -81,7 +87,9 @@ class Accepted:
         for name in self.renamed:
             if name in sent and _LIMITS[name] not in sent:
                 sent[_LIMITS[name]] = sent.pop(name)
-        return sent
+        if STREAM not in sent:
+            sent.pop(STREAM_OPTIONS, None)
+        return {**sent, "drop_params": True} if self.by_litellm else sent
 
     def adapt(self, entry: ModelEntry, sent: Iterable[str], refused: frozenset[str]) -> str | None:
         """Learn from a refusal; return what is done about it, in words, or None when there is nothing to do.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
 from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.outgoing import Rules, keeping, own_headers
+from jisi_cli.llm.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.llm.redaction import Withheld, withheld_from
 from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
 from jisi_cli.reasoning import AnswerStream, answer_in
@@ -30,6 +30,12 @@ LONGEST_ANSWER = 64 * 2**20
 """Characters; what goes on beyond them is no answer."""
 _MOST_PIECES = 2**18
 """Pieces of a stream, about a token each: LiteLLM keeps every one until the end."""
+
+
+_STREAMED: dict[str, Any] = {STREAM: True, STREAM_OPTIONS: {"include_usage": True}}
+
+OnAdapted = Callable[[str, bool], None]
+"""Told what is done about a refused parameter, and whether the pool file sets it."""
 
 
 class Endpoint(Protocol):
@@ -107,6 +113,7 @@ class Provider:
         self._http: httpx.AsyncClient | None = None
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
         self._prepared = False
+        self._accepted: dict[str, Accepted] = {}
 
     async def prepare(self) -> None:
         """Import LiteLLM (seconds, the first time) in a thread, so that a live view keeps moving."""
@@ -120,18 +127,40 @@ class Provider:
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
         on_text: OnText | None = None,
+        on_adapted: OnAdapted | None = None,
     ) -> Completion:
-        """Call a model.
+        """Call a model, once more for each parameter of jisi's own choice that it refuses.
 
         Args:
             entry: The model's pool entry.
             messages: The conversation as the model gets it.
             parameters: Sampling parameters by LiteLLM's names.
             on_text: Receives the response piece by piece; None asks for it whole.
+            on_adapted: Told what is done about a refusal, and whether it concerns a parameter of the pool file.
 
         Raises:
             ProviderFailure: No response came, or only a part of one.
         """
+        asked = {**parameters, **({} if on_text is None else _STREAMED)}
+        accepted = self._accepted.setdefault(entry.name, Accepted())
+        while True:
+            sent = accepted.sent(entry, asked)
+            try:
+                return await self._once(entry, messages, sent, on_text)
+            except ProviderFailure as failure:
+                change = accepted.adapt(entry, sent, failure.refused)
+                if change is None and isinstance(failure, _UnsentFailure) and not accepted.by_litellm:
+                    accepted.by_litellm = True
+                    change = f"{failure.reason}; asking without"
+                if change is None:
+                    failure.reason += remedy(entry, failure.refused)
+                    raise
+                if on_adapted is not None:
+                    on_adapted(change, accepted.by_litellm and bool(failure.refused & set(entry.params)))
+
+    async def _once(
+        self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
+    ) -> Completion:
         missing = missing_key(entry)
         if missing is not None:
             raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
@@ -142,17 +171,19 @@ class Provider:
         try:
             with keeping(rules):
                 async with asyncio.timeout(self._timeout):
-                    if on_text is None:
+                    if on_text is None or STREAM not in parameters:
                         text, end = await self._whole(request)
+                        rest = answer.feed(text) + answer.finish()
                     else:
                         text, end = await self._streamed(request, _answers_to(on_text, answer))
+                        rest = answer.finish()
         except ProviderFailure as failure:
             raise _explained(failure, entry, rules) from failure
         except TimeoutError as error:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
-        if on_text is not None and (rest := answer.finish()):
+        if on_text is not None and rest:
             on_text(rest)
         text = whole_characters(text)
         # All of the response was paid for, its thinking too.
@@ -222,7 +253,7 @@ class Provider:
         )
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
-        stream = await self._send({**request, "stream": True, "stream_options": {"include_usage": True}})
+        stream = await self._send(request)
         withheld = withheld_from(request)
         pieces: list[str] = []
         reasoning: list[str] = []
@@ -254,22 +285,25 @@ class Provider:
         )
 
     async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
-        """Call LiteLLM; parameters that the model does not know are dropped.
-
-        LiteLLM is asked without `drop_params` first, because with it an HTTP 422 makes it call twice. It
-        refuses unknown parameters before anything is sent.
-        """
+        """Call LiteLLM, which refuses parameters that it believes unknown to the model before anything is sent."""
         from jisi_cli.llm.transport import connected_litellm
 
         litellm = connected_litellm()
-        # The limit of `complete` comes first; LiteLLM's own only keeps it from falling back to ten minutes.
-        settings = {"timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
+        # With `drop_params` an HTTP 422 makes LiteLLM call twice. The limit of `complete` comes before LiteLLM's
+        # own, which only keeps it from falling back to ten minutes.
+        settings = {"drop_params": False, "timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
         try:
-            with contextlib.suppress(litellm.UnsupportedParamsError):
-                return await litellm.acompletion(**request, **settings, drop_params=False)
-            return await litellm.acompletion(**request, **settings, drop_params=True)
+            return await litellm.acompletion(**{**settings, **request})
+        except litellm.UnsupportedParamsError as error:
+            names = names_refused(str(error), "parameter") & request.keys()
+            told = " and ".join(f"`{name}`" for name in sorted(names)) or "some of the parameters"
+            raise _UnsentFailure(f"LiteLLM does not pass {told} on to this model", refused=names) from error
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error, withheld_from(request)) from error
+
+
+class _UnsentFailure(ProviderFailure):
+    """LiteLLM refused a parameter before it sent anything."""
 
 
 def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:

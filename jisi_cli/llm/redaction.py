@@ -55,6 +55,8 @@ _SECRET_SHAPES = (
 )
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/])|[nrtbf])')
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Colours, movements of the cursor and commands to a terminal, whole: without its first character the rest is text.
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
 _BETWEEN_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -124,7 +126,7 @@ def redact(text: str, withheld: Withheld = NOTHING) -> str:
 def without_private_parts(text: str, withheld: Withheld = NOTHING) -> str:
     """Return a provider's words on one line, without control characters, secrets, and quotations of the request."""
     text = whole_characters(_unescaped(text[:_LONGEST_READ]))
-    line = _CONTROL.sub("", " ".join(text.split()))
+    line = _CONTROL.sub("", " ".join(_SEQUENCE.sub("", text).split()))
     return _without_quotations(redact(line, withheld), withheld.texts)
 
 

@@ -54,7 +54,8 @@ class Asker:
         """Let one model after another write the final answer until one does; None when none does."""
         for model in models:
             self._listener.writing(model)
-            answer = await self.ask(model, messages, role, sampling, self._listener.text)
+            on_text = self._listener.text if self._listener.streams else None
+            answer = await self.ask(model, messages, role, sampling, on_text)
             if answer is not None or self.stopped is not None:
                 return answer
         return None

@@ -78,7 +78,13 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Told what is happening while a question is answered."""
+    """Told what is happening while a question is answered.
+
+    Attributes:
+        streams: Whether it shows pieces of the final answer; else the answer is asked for as a whole.
+    """
+
+    streams: bool
 
     def asked(self, model: str, role: Role) -> None:
         """A call has begun."""
@@ -99,6 +105,8 @@ class Listener(Protocol):
 
 class Silent:
     """A listener that does nothing."""
+
+    streams = False
 
     def asked(self, model: str, role: Role) -> None:
         """A call has begun."""

@@ -90,9 +90,19 @@ def test_the_system_message_reaches_candidates_and_aggregator(ask: Any, loopback
 
 def test_sampling_parameters_reach_the_server(ask: Any, loopback: Loopback) -> None:
     ask(QUESTION, "--mode", "route")
-    assert {(r.body["temperature"], r.body["top_p"]) for r in loopback.requests} == {(0.2, 1.0)}
+    assert {(r.body["temperature"], r.body.get("top_p")) for r in loopback.requests} == {(0.2, None)}
     ask(QUESTION, "--mode", "route", "--temperature", "0.7")
     assert {r.body["temperature"] for r in loopback.requests[3:]} == {0.7}
+
+
+@pytest.mark.parametrize("arguments", [["--no-stream"], ["--json"], []])
+def test_an_answer_that_is_not_shown_piece_by_piece_is_asked_for_as_a_whole(
+    ask: Any, loopback: Loopback, arguments: list[str]
+) -> None:
+    ask(QUESTION, "--mode", "aggregate", *arguments)
+    assert {request.body.get("stream") for request in loopback.requests} == {None}
+    ask(QUESTION, "--mode", "aggregate", "--stream", "--no-cache")
+    assert loopback.requests[-1].body["stream"] is True
 
 
 def test_json_is_one_document_with_all_that_a_decision_can_say(ask: Any, loopback: Loopback) -> None:

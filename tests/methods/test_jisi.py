@@ -448,6 +448,8 @@ def test_probing_completes_the_decision_and_calls_neither_experts_nor_the_aggreg
 class Hearing:
     """A listener that keeps what it is told."""
 
+    streams = True
+
     def __init__(self) -> None:
         self.heard: list[tuple[str, ...]] = []
 
