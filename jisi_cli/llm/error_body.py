@@ -9,7 +9,7 @@ from typing import Any
 
 _MOST_LEVELS = 8
 _MOST_MESSAGES = 3
-_LONGEST_READ = 100_000
+_LONGEST_READ = 2**20
 """Characters of a body that are looked at."""
 _WITHIN = ("error", "errors", "fault", "exception", "response")
 """Fields that hold the error itself."""
