@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -171,10 +171,12 @@ def _write_bank(
 def require_embedder(path: Path, recorded: EmbedderSpec, found: EmbedderSpec) -> None:
     """Refuse to extend a bank by vectors of another embedder.
 
+    A bank of given vectors may not say which revision made them; then any of that embedder will do.
+
     Raises:
         BankError: The two differ.
     """
-    if recorded != found:
+    if recorded != found and (recorded.revision is not None or recorded != replace(found, revision=None)):
         raise BankError(
             f"{path} was embedded by {recorded.describe()}, not by {found.describe()}; "
             "use its embedder, or another bank"
@@ -229,7 +231,7 @@ def _write(
                 tables, before = chain(counting(path, before, schema, answers.rows.tolist()), tables), ()
             responses[model] = (*before, change.stage(model_folder(model), "part", schema, tables))
         manifest = Manifest(
-            embedder=vectors.spec,
+            embedder=old.manifest.embedder if old else vectors.spec,
             vector_dtype=dtype,
             queries=queries,
             responses=responses,

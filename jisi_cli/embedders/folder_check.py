@@ -50,7 +50,8 @@ def plain_files(folder: Path) -> list[tuple[str, Path]]:
         InputError: Something in it is a link out of it, a pipe or a device, or it holds more than a model does.
     """
     root = folder.resolve()
-    inside = root.parent.parent if root.parent.name == "snapshots" else root
+    is_snapshot = root.parent.name == "snapshots" and root.parent.parent.name.startswith("models--")
+    inside = root.parent.parent if is_snapshot else root
     found: list[tuple[str, Path]] = []
     for number, entry in enumerate(_entries(folder)):
         if number == _MOST_FILES:

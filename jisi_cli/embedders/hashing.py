@@ -18,6 +18,8 @@ DEFAULT_DIMENSION = 1024
 _RECIPE = "words 1-2, letters 3-5"
 """What decides the vectors beside the width; a change of the recipe is a change of this name."""
 _TEXTS = 512
+_NUMBERS = 2**24
+"""Components in memory at a time; a bank may name a width of a million."""
 _WORD = re.compile(r"\S+")
 
 
@@ -51,7 +53,7 @@ class HashingEncoder:
 
     def encode(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.floating]]:
         """Yield raw row vectors, a batch at a time."""
-        for batch in batches(readings, most=_TEXTS, volume=None):
+        for batch in batches(readings, most=max(1, min(_TEXTS, _NUMBERS // self._dimension)), volume=None):
             texts = [reading.text for reading in batch]
             words, letters = self._vectorizers
             yield self._counted(words, texts) + self._counted(letters, texts)

@@ -10,6 +10,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from tests.cli.commands import Run, jisi, recorded_answers, says_one_error, write_lines
+from tests.embedders.folders import write_bert
 from tests.loopback import Loopback
 
 MODELS = ("ada", "bob", "cyd", "dee")
@@ -190,3 +191,26 @@ def test_given_vectors_of_an_endpoint_ask_it_for_none(tmp_path: Path, loopback: 
         assert run.exit_code == 0, run
         assert Bank(bank).manifest.embedder.name == name
     assert loopback.requests == []
+
+
+def test_a_bank_of_given_vectors_is_extended_by_its_embedder_once_that_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = recorded_answers()
+    source = write_lines(tmp_path / "answers.jsonl", lines[:6])
+    arrays = {"query": unit(6)[:, :32], "response": unit(6, 4)[..., :32]}
+    arrays = {name: vectors / np.linalg.norm(vectors, axis=-1, keepdims=True) for name, vectors in arrays.items()}
+    arrays["dataset"] = np.array([line["dataset"] for line in lines[:6]])
+    arrays["index"] = np.array([str(line["index"]) for line in lines[:6]])
+    np.savez(tmp_path / "vectors.npz", **arrays, models=np.array(MODELS))
+    bank, embedder = tmp_path / "bank", ("--embedder", "small/bert")
+    assert jisi("bank", "build", source, "-o", bank, *embedder, "--vectors", tmp_path / "vectors.npz").exit_code == 0
+    recorded = Bank(bank).manifest.embedder
+    assert (recorded.name, recorded.revision, recorded.dimension) == ("small/bert", None, 32)
+    write_bert(tmp_path / "small" / "bert")
+    monkeypatch.chdir(tmp_path)
+    more = write_lines(tmp_path / "more.jsonl", lines)
+    says_one_error(jisi("bank", "build", more, "-o", bank, "--append"), 3, "small/bert", "not loaded")
+    assert jisi("bank", "build", more, "-o", bank, "--append", *embedder).exit_code == 0
+    assert len(Bank(bank).questions) == 12
+    assert Bank(bank).manifest.embedder == recorded

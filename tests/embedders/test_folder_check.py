@@ -158,6 +158,14 @@ def test_links_inside_of_it_and_the_hubs_own_are_followed(model: Path, tmp_path:
     assert (load_embedder(EmbedderSpec(str(snapshot))).embed(["one"]) == inside).all()
 
 
+def test_a_folder_that_is_only_called_like_the_hubs_may_not_lead_out(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    place = model.rename(tmp_path / "snapshots" / "0123")
+    (place / "vocab.txt").rename(tmp_path / "elsewhere")
+    (place / "vocab.txt").symlink_to(tmp_path / "elsewhere")
+    refused(place, "a link out of")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "unheard-of", "config.json"])
 def test_a_pipe_is_not_opened(model: Path, name: str) -> None:
     (model / name).unlink(missing_ok=True)

@@ -31,6 +31,19 @@ try:
 except InputError as error:
     print(json.dumps(str(error)))
 """
+CONSENT = """
+import sys
+from pathlib import Path
+from jisi_cli.embedders.consent import Consent
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.errors import BankError
+try:
+    spec = EmbedderSpec(sys.argv[1], revision=sys.argv[2] or None)
+    Consent(remember=len(sys.argv) > 3).require(spec, Path("bank"))
+    print("allowed")
+except BankError as error:
+    print(error)
+"""
 
 
 class Hub(ThreadingHTTPServer):
@@ -93,10 +106,12 @@ def hub(bert_folder: Path) -> Iterator[Hub]:
         thread.join()
 
 
-def load(name: str, revision: str = "", *, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
+def load(
+    name: str, revision: str = "", *more: str, endpoint: str, home: Path, script: str = SCRIPT
+) -> subprocess.CompletedProcess[str]:
     """Load in a process of its own: huggingface_hub reads its environment when it is imported."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": endpoint, "HF_HOME": str(home)}
-    command = [sys.executable, "-c", SCRIPT, name, revision]
+    command = [sys.executable, "-c", script, name, revision, *more]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
 
 
@@ -158,3 +173,20 @@ def test_a_hub_that_is_not_there_is_one_line_with_the_remedy(tmp_path: Path) -> 
 def test_a_bare_name_is_one_of_sentence_transformers_own_models() -> None:
     with pytest.raises(InputError, match="sentence-transformers/no-such-model from the hub"):
         load_embedder(EmbedderSpec("no-such-model"))
+
+
+def test_a_hub_model_is_allowed_by_its_commit_and_its_files_and_the_hub_is_asked_only_to_allow_it(
+    hub: Hub, tmp_path: Path
+) -> None:
+    def consent(*words: str) -> str:
+        return load("small/bert", COMMIT, *words, endpoint=hub.address, home=tmp_path, script=CONSENT).stdout.strip()
+
+    assert consent().startswith("bank names the embedder small/bert, which you do not name")
+    assert hub.paths == []
+    assert consent("--trust-embedder") == "allowed"
+    asked = len(hub.paths)
+    assert consent() == "allowed"
+    (vocabulary,) = tmp_path.rglob("snapshots/*/vocab.txt")
+    vocabulary.resolve().write_text("another\n")
+    assert "is not what it was when you allowed it" in consent()
+    assert len(hub.paths) == asked
