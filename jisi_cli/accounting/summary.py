@@ -28,10 +28,11 @@ class Totals:
         prompt_tokens: Tokens of all prompts that were counted, cached calls included.
         completion_tokens: Tokens of all responses that were counted, cached calls included.
         uncounted_calls: Answered calls whose tokens are not known.
-        cost_usd: Dollars paid; None when the price of an answer is unknown.
+        cost_usd: Dollars paid; None when what a call cost is unknown.
         known_cost_usd: Dollars paid, as far as they are known.
         unknown_price_calls: Answers that were paid for at a price nobody knows.
-        unknown_failure_calls: Failed calls that may have cost something, such as those that timed out.
+        unknown_failure_calls: Calls that may have cost something beyond what is known: they failed, or an attempt
+            before their answer did, as by a timeout.
         list_cost_usd: Dollars of all answers when nothing is cached; None when one is unknown.
         cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
         cached_unknown_price_calls: Cached calls at a price nobody knows.
@@ -98,8 +99,9 @@ def add_up(charges: Sequence[Charge]) -> Totals:
     cached = [charge for charge in charges if charge.cached]
     paid = [charge for charge in charges if not charge.cached]
     answered = [charge for charge in charges if not charge.failed]
-    known_cost = _sum(charge.cost_usd for charge in paid)
-    unknown = sum(charge.cost_usd is None and not charge.failed for charge in paid)
+    known_cost = _sum(_known_cost(charge) for charge in paid)
+    unknown = [charge for charge in paid if charge.cost_usd is None]
+    unpriced = sum(not charge.failed and charge.list_cost_usd is None for charge in unknown)
     sources = Counter(charge.price_source for charge in charges if charge.price_source is not None)
     return Totals(
         calls=len(charges),
@@ -110,13 +112,18 @@ def add_up(charges: Sequence[Charge]) -> Totals:
         uncounted_calls=sum(charge.prompt_tokens is None or charge.completion_tokens is None for charge in answered),
         cost_usd=None if unknown else known_cost,
         known_cost_usd=known_cost,
-        unknown_price_calls=unknown,
-        unknown_failure_calls=sum(charge.cost_usd is None and charge.failed for charge in paid),
+        unknown_price_calls=unpriced,
+        unknown_failure_calls=len(unknown) - unpriced,
         list_cost_usd=whole_sum([charge.list_cost_usd for charge in answered]),
         cached_list_cost_usd=_sum(charge.list_cost_usd for charge in cached),
         cached_unknown_price_calls=sum(charge.list_cost_usd is None and not charge.failed for charge in cached),
         price_sources=dict(sorted(sources.items())),
     )
+
+
+def _known_cost(charge: Charge) -> float | None:
+    """Return what is known of a call's dollars: of an answer after failures of unknown cost, its own."""
+    return charge.list_cost_usd if charge.cost_usd is None and not charge.failed else charge.cost_usd
 
 
 def whole_sum(amounts: Sequence[float | None]) -> float | None:

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from jisi_cli.accounting.summary import whole_sum
 from jisi_cli.cli.live_view import AnswerView, view_for
-from jisi_cli.cli.output import Output, count, dollars
+from jisi_cli.cli.output import Output, count, paid
 from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
@@ -73,6 +74,10 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     if request.explain and not request.as_json:
         _explain(session, outcome)
     out.note(_footer(outcome, seconds))
+    overrun = session.purse.overrun
+    if overrun is not None:
+        out.warn(overrun)
+        return ExitCode.BUDGET
     if outcome.stopped_by_budget:
         out.warn("the budget was too small for every call that was wanted; raise --max-cost")
         return ExitCode.BUDGET
@@ -137,14 +142,17 @@ def _footer(outcome: Outcome, seconds: float) -> str:
     cached = sum(answer.cached for answer in answered)
     calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
     tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
-    return f"{who} · {calls} · {count(tokens, 'token')} · {dollars(_paid(outcome.calls))} · {seconds:.1f} s"
+    return f"{who} · {calls} · {count(tokens, 'token')} · {_paid_words(outcome.calls)} · {seconds:.1f} s"
 
 
 def _paid(calls: tuple[Call, ...]) -> float | None:
     """Dollars paid for all calls; None when one of them is unknown."""
-    costs = [call.answer.cost_usd for call in calls if call.answer.ok or call.answer.cost_usd is not None]
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None
+    return whole_sum([call.answer.cost_usd for call in calls])
+
+
+def _paid_words(calls: tuple[Call, ...]) -> str:
+    known = [call.answer.cost_usd for call in calls if call.answer.cost_usd is not None]
+    return paid(math.fsum(known), len(calls) - len(known))
 
 
 def _explain(session: Session, outcome: Outcome) -> None:

@@ -119,6 +119,7 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
     EmbedderChoice().mention(report.manifest.embedder, config, out)
     if stopped is not None:
         raise BudgetError(f"{request.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
+    purse.check()
     return report
 
 

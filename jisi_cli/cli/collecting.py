@@ -13,7 +13,7 @@ from jisi_cli.bank.importers.questions import read_questions
 from jisi_cli.bank.records import Question
 from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.interrupting import run_calls
-from jisi_cli.cli.output import Output, count, dollars, one_line
+from jisi_cli.cli.output import Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import collection_bar
@@ -124,9 +124,8 @@ def run_collection(
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
-    out.note(
-        f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {dollars(collected.cost_usd)}"
-    )
+    cost = paid(collected.known_usd, collected.unknown_costs)
+    out.note(f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {cost}")
     if collected.stopped is not None:
         out.warn(f"stopped by the budget: {collected.stopped}")
     return collected

@@ -143,7 +143,7 @@ def _cells(totals: Totals) -> list[str]:
         f"{totals.failed_calls:,}" if totals.failed_calls else "",
         f"{totals.prompt_tokens:,}",
         f"{totals.completion_tokens:,}",
-        _amount(totals.known_cost_usd, totals.unknown_price_calls),
+        _amount(totals.known_cost_usd, totals.unknown_price_calls + totals.unknown_failure_calls),
         _amount(totals.cached_list_cost_usd, totals.cached_unknown_price_calls) if totals.cached_calls else "",
         _sources(totals),
     ]
@@ -181,7 +181,7 @@ def _explain_totals(bill: Bill, out: Output) -> None:
             "pool file, and calls from then on have one"
         )
     if total.unknown_failure_calls:
-        out.note(f"{count(total.unknown_failure_calls, 'failed call')} may have cost something; nobody said")
+        out.note(f"{count(total.unknown_failure_calls, 'failed call')} may have cost something more; nobody said")
     if total.uncounted_calls:
         out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are not known and not in the sums")
 

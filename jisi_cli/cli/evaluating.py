@@ -22,6 +22,7 @@ from jisi_cli.cli.sweeping import run_sweep
 from jisi_cli.cli.test_sources import read_test_set
 from jisi_cli.cli.threshold import Threshold
 from jisi_cli.config import Price
+from jisi_cli.errors import BudgetError
 from jisi_cli.evaluation.costs import read_prices
 from jisi_cli.evaluation.curve import build_curve
 from jisi_cli.evaluation.report import build_report
@@ -53,7 +54,11 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     contestants = make_contestants(entries, session, request, out)
     if threshold is not None:
         threshold.rows([contestant.name for contestant in contestants])
-    results, timings = run_calls(_run_all(session, request, contestants, tests, out))
+    try:
+        results, timings = run_calls(_run_all(session, request, contestants, tests, out))
+    except BudgetError:
+        session.purse.check()
+        raise
     versus = tuple(dict.fromkeys((BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:
@@ -67,6 +72,7 @@ def run_eval(request: EvalRequest, out: Output) -> None:
         show_curve(curve, out)
     else:
         show_report(reports, out)
+    session.purse.check()
     if threshold is not None:
         threshold.check(reports)
 

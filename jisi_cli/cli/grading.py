@@ -13,9 +13,10 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.rescoring import commit_scores
 from jisi_cli.cli.interrupting import run_calls
-from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.progress import OnProgress, counted
+from jisi_cli.cli.purse import Purse, open_purse
 from jisi_cli.collection.regrade import ModelGrades, Regraded, regrade
 from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError
@@ -50,7 +51,8 @@ def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str,
         # Only what is read under the lock is what will be replaced.
         bank = bank if request.dry_run else Bank(request.bank)
         with counted(out, "grading") as on_progress:
-            found, graders = run_calls(_regrade(bank, request, config, out, on_progress))
+            purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
+            found, graders = run_calls(_regrade(bank, request, config, out, on_progress, purse))
         written = not request.dry_run and bool(found.changed or found.graders)
         if written:
             scores = {model: grades.scores for model, grades in found.models.items()}
@@ -68,7 +70,7 @@ def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str,
         "judge_calls": graders.bill.calls,
         "judge_cost_usd": graders.bill.cost_usd,
         "written": written,
-        "stopped": found.stopped,
+        "stopped": purse.overrun or found.stopped,
     }
 
 
@@ -108,7 +110,8 @@ def note_grading(graders: GraderSet, out: Output) -> None:
     if rest:
         out.note(f"{count(rest, 'response')} unscored for {len(reasons) - _SHOWN_REASONS:,} other reasons")
     if graders.bill.calls:
-        out.note(f"{count(graders.bill.calls, 'call')} of the judge for {dollars(graders.bill.cost_usd)}")
+        cost = paid(graders.bill.known_usd, graders.bill.unknown_costs)
+        out.note(f"{count(graders.bill.calls, 'call')} of the judge for {cost}")
     for warning in graders.warnings:
         out.warn(warning)
 
@@ -137,13 +140,13 @@ def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
 
 
 async def _regrade(
-    bank: Bank, request: GradeRequest, config: Config, out: Output, on_progress: OnProgress | None
+    bank: Bank, request: GradeRequest, config: Config, out: Output, on_progress: OnProgress | None, purse: Purse
 ) -> tuple[Regraded, GraderSet]:
     judges = judges_of(request.grading, config)
     if not judges:
         with GraderSet(request.grading) as graders:
             return await _with(graders, bank, request, config, on_progress), graders
-    async with open_pool(config, judges, request.pool, out) as pool:
+    async with open_pool(config, judges, request.pool, out, purse=purse) as pool:
         with GraderSet(request.grading, pool) as graders:
             return await _with(graders, bank, request, config, on_progress), graders
 

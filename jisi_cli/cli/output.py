@@ -255,6 +255,13 @@ def dollars(value: float | None) -> str:
     return f"${value:.2f}" if value >= 1 else f"${value:.2g}" if value >= 1e-4 else f"${value:.1e}"
 
 
+def paid(known: float, unknown: int) -> str:
+    """Return what was paid, for people; calls of unknown cost are named beside the rest, never counted as nothing."""
+    if not unknown:
+        return dollars(known)
+    return "unknown" if known == 0 else f"{dollars(known)} + {unknown:,} unknown"
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 answer`, `2 answers`, `2,840 questions`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jisi_cli.cli.output import Output, dollars, one_line
+from jisi_cli.cli.output import Output, dollars, one_line, paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -138,7 +138,8 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
 
 
 def _money(collected: Collected) -> str:
-    return f"{dollars(collected.cost_usd)} of about {dollars(collected.expected_usd)}"
+    spent = paid(collected.known_usd, collected.unknown_costs)
+    return f"{spent} of about {dollars(collected.expected_usd)}"
 
 
 def _causes(collected: Collected) -> Iterator[RenderableType]:

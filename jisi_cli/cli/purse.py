@@ -37,6 +37,20 @@ class Purse:
     ledger: Ledger
     budget: Budget | None
 
+    @property
+    def overrun(self) -> str | None:
+        """Which call cost more than its worst case; None where none did, or where nothing limits the cost."""
+        return None if self.budget is None else self.budget.overrun
+
+    def check(self) -> None:
+        """End a run that cost more than could be foreseen, once everything that came in is kept and shown.
+
+        Raises:
+            BudgetError: A call cost more than its worst case.
+        """
+        if self.budget is not None:
+            self.budget.check()
+
     def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:
         """Return what pays for the requests of an embedder that is an endpoint."""
         from jisi_cli.llm.embedding_account import EmbeddingAccount

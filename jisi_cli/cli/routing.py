@@ -60,6 +60,7 @@ def route_one(
         _show(session, decision, data)
     if html is not None:
         _write_page(session, html, text, decision)
+    session.purse.check()
 
 
 def _write_page(session: Session, path: Path, text: str, decision: Decision) -> None:
@@ -112,6 +113,7 @@ def route_many(session: Session, source: Path, *, probe: bool, explain: bool) ->
                     session.out.json_line({"dataset": question.dataset, "index": question.index, **data})
 
     session.run(decide_all())
+    session.purse.check()
     problems.summarise()
 
 

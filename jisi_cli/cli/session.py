@@ -153,10 +153,12 @@ class Session:
 
         Raises:
             NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
+            BudgetError: No model could answer, and a call cost more than its worst case.
         """
         try:
             return run_calls(calls)
         except NoAnswerError as error:
+            self.purse.check()
             raise offer_the_offline_pool(error, self.config, self.models) from error
 
     def _cached(self, embedder: Embedder) -> Embedder:

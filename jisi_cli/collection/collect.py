@@ -28,7 +28,9 @@ class Collected:
     Attributes:
         total: Answers that are wanted in all.
         records: Answers, failures included, in the order in which they came.
-        cost_usd: Dollars paid; None once a call's price was unknown.
+        cost_usd: Dollars paid; None once a call's cost was unknown.
+        known_usd: Dollars paid, as far as they are known.
+        unknown_costs: Calls whose cost is unknown.
         cached: Answers that came from the cache.
         failures: Number of failures by their reason.
         stopped: Why a budget ended the run; None when it ended by itself.
@@ -37,6 +39,8 @@ class Collected:
     total: int
     records: list[Record] = field(default_factory=list)
     cost_usd: float | None = 0.0
+    known_usd: float = 0.0
+    unknown_costs: int = 0
     cached: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
@@ -57,8 +61,12 @@ class Collected:
             self.failures[record.error] = self.failures.get(record.error, 0) + 1
         if answer.cost_usd is not None and self.cost_usd is not None:
             self.cost_usd = math.fsum((self.cost_usd, answer.cost_usd))
-        elif answer.ok:
+        else:
             self.cost_usd = None
+        if answer.cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.known_usd = math.fsum((self.known_usd, answer.cost_usd))
 
 
 Pair = tuple[Question, str]

@@ -46,19 +46,27 @@ class JudgeBill:
 
     Attributes:
         calls: Calls made, those that came from the cache included.
-        cost_usd: Dollars paid; None once a call's price was unknown.
+        cost_usd: Dollars paid; None once a call's cost was unknown.
+        known_usd: Dollars paid, as far as they are known.
+        unknown_costs: Calls whose cost is unknown.
     """
 
     calls: int = 0
     cost_usd: float | None = 0.0
+    known_usd: float = 0.0
+    unknown_costs: int = 0
 
     def add(self, answer: Answer) -> None:
         """Take in one call."""
         self.calls += 1
         if answer.cost_usd is not None and self.cost_usd is not None:
             self.cost_usd = math.fsum((self.cost_usd, answer.cost_usd))
-        elif answer.ok:
+        else:
             self.cost_usd = None
+        if answer.cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.known_usd = math.fsum((self.known_usd, answer.cost_usd))
 
 
 class Bench:

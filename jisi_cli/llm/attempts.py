@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +17,11 @@ from jisi_cli.llm.failure import ProviderFailure
 from jisi_cli.llm.limits import Turnstile
 from jisi_cli.llm.provider import Completion, Provider
 from jisi_cli.llm.retry import RetryPolicy
-from jisi_cli.llm.usage import count_prompt
-from jisi_cli.pricing import Cost, Parts, allowed_tokens, max_output_tokens, price_of_call, sends_limit, worst_case
+from jisi_cli.llm.worst_case import most_spent, worst_case_of
+from jisi_cli.pricing import Cost, price_of_call
 
 if TYPE_CHECKING:
     import numpy as np
-
-TOKENIZER_MARGIN = 1.5
-"""The prompt is counted with a tokenizer that is often not the model's own; most differ by less than this."""
 
 _AGREEMENT = 3.0
 """A reported cost within this factor of the list price agrees with it: lists are rounded, and change."""
@@ -86,7 +82,7 @@ class Outcome:
         completion: What the model returned last, even if it is empty; None when it never returned.
         error: Why there is no answer, in one line; None when there is one.
         attempts: How often it was tried.
-        cost_usd: Dollars of all attempts whose cost is known; None when none is.
+        cost_usd: Dollars of all attempts; None when one of them is unknown.
         seconds: From the first request to the end.
     """
 
@@ -134,9 +130,12 @@ class Caller:
 
         Raises:
             BudgetError: The first attempt does not fit what is left of the budget.
+            InputError: A parameter makes it unknowable what the call can cost.
         """
         await self._provider.prepare()
-        worst = None if self._budget is None else await _worst_case(call)
+        worst = None
+        if self._budget is not None:
+            worst = await worst_case_of(call.entry, call.messages, call.parameters)
         course = _Course()
         while True:
             try:
@@ -161,6 +160,9 @@ class Caller:
         cost: float | None = 0.0
         try:
             async with self._turnstile.turn(name):
+                if self._budget is not None:
+                    # Another call may have ended the run while this one waited for its turn.
+                    self._budget.check()
                 if not course.costs:
                     course.started = time.perf_counter()
                     self._on_event(CallEvent("started", name, call.role))
@@ -175,8 +177,9 @@ class Caller:
                     course.costs.append(cost)
                     return failure
                 self._turnstile.count_tokens(name, completion.prompt_tokens + completion.completion_tokens)
-                cost = cost_of(call.entry, completion).usd
-                course.costs.append(cost)
+                bill = cost_of(call.entry, completion).usd
+                course.costs.append(bill)
+                cost = bill if worst_usd is None else most_spent(call.entry, completion, bill, worst_usd)
                 self._tell_doubts(call.entry, completion)
                 return completion
         finally:
@@ -217,8 +220,8 @@ class _Course:
             completion=completion,
             error=self._error(completion),
             attempts=len(self.costs),
-            # An answer of unknown price leaves the call's cost unknown, whatever its failures cost.
-            cost_usd=None if self.costs[-1] is None else sum(known),
+            # An attempt that may have cost anything leaves the call's cost unknown, whatever the others cost.
+            cost_usd=sum(known) if len(known) == len(self.costs) else None,
             seconds=time.perf_counter() - self.started,
         )
 
@@ -239,7 +242,7 @@ def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
         completion.prompt_tokens,
         completion.completion_tokens,
         provider_cost=completion.provider_cost,
-        parts=_parts(completion),
+        parts=completion.parts,
     )
 
 
@@ -248,7 +251,7 @@ def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:
     usage = completion.usage
     if usage is None or usage.doubt is not None:
         return None if usage is None else usage.doubt
-    listed = price_of_call(entry, completion.prompt_tokens, completion.completion_tokens, parts=_parts(completion))
+    listed = price_of_call(entry, completion.prompt_tokens, completion.completion_tokens, parts=completion.parts)
     if usage.cost is None or listed.usd is None:
         return None
     low, high = sorted((usage.cost, listed.usd))
@@ -258,35 +261,6 @@ def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:
         f"says that a call cost ${usage.cost:.6f}, but its tokens cost ${listed.usd:.6f} at the price from "
         f"{listed.source}; the bill goes by what it says, --max-cost by the larger"
     )
-
-
-def _parts(completion: Completion) -> Parts:
-    return Parts(
-        completion.cached_tokens,
-        completion.cache_write_tokens,
-        completion.cache_write_hour_tokens,
-        completion.reasoning_tokens,
-        completion.service_tier,
-    )
-
-
-async def _worst_case(call: Call) -> float | None:
-    """Return the most that one attempt can cost, in dollars; None when the model has no price.
-
-    Raises:
-        BudgetError: Nobody knows how long the response may get.
-    """
-    is_limited = sends_limit(call.entry)
-    longest = (allowed_tokens(call.parameters) if is_limited else None) or max_output_tokens(call.entry)
-    if longest is None:
-        remedy = (
-            "add `params = { max_tokens = … }` to the model in the pool file"
-            if is_limited
-            else "LiteLLM sends its provider no `max_tokens`; leave the model out, or --max-cost"
-        )
-        raise BudgetError(f"--max-cost needs to know how long an answer of `{call.entry.name}` may get; {remedy}")
-    counted = await asyncio.to_thread(count_prompt, call.entry, call.messages)
-    return worst_case(call.entry, math.ceil(counted * TOKENIZER_MARGIN), longest)
 
 
 def _ignore(event: object) -> None:

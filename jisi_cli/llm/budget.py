@@ -8,12 +8,15 @@ from concurrent.futures import Future
 
 from jisi_cli.errors import BudgetError
 
+_ROUNDING = 1e-9
+
 
 class Reservation:
     """Money set aside for one call until it is known what the call cost."""
 
-    def __init__(self, budget: Budget, usd: float) -> None:
+    def __init__(self, budget: Budget, model: str, usd: float) -> None:
         self._budget = budget
+        self._model = model
         self._usd: float | None = usd
 
     def settle(self, actual_usd: float | None) -> None:
@@ -21,11 +24,11 @@ class Reservation:
 
         Args:
             actual_usd: Dollars; 0 when the call cost nothing. None when that is unknown: the worst case then
-                counts as spent, because the limit must hold.
+                counts as spent, because the limit must hold. More than the worst case ends the run.
         """
         if self._usd is None:
             return
-        self._budget.settle(self._usd, self._usd if actual_usd is None else actual_usd)
+        self._budget.settle(self._model, self._usd, self._usd if actual_usd is None else actual_usd)
         self._usd = None
 
 
@@ -34,11 +37,16 @@ class Budget:
 
     Args:
         limit_usd: The most, in dollars.
+
+    Attributes:
+        spent_usd: Dollars that are spent, calls of unknown cost at their worst case.
+        overrun: Which call cost more than its worst case; None as long as none did. No call starts after it.
     """
 
     def __init__(self, limit_usd: float) -> None:
         self.limit_usd = limit_usd
         self.spent_usd = 0.0
+        self.overrun: str | None = None
         self._reserved_usd = 0.0
         self._reservations = 0
         self._held_usd = 0.0
@@ -61,7 +69,8 @@ class Budget:
             worst_case_usd: The most the call can cost; None when there is no price.
 
         Raises:
-            BudgetError: There is no price, or the worst case is more than the run has left.
+            BudgetError: There is no price, the worst case is more than the run has left, or a call before it cost
+                more than its own.
         """
         while isinstance(found := self._reserve(model, worst_case_usd), Future):
             await asyncio.wrap_future(found)
@@ -88,9 +97,24 @@ class Budget:
             self._held_usd = 0.0
             self._wake()
 
-    def settle(self, reserved_usd: float, actual_usd: float) -> None:
+    def check(self) -> None:
+        """End a run that cost more than could be foreseen, once everything that came in is kept.
+
+        Raises:
+            BudgetError: A call cost more than its worst case.
+        """
+        if self.overrun is not None:
+            raise BudgetError(self.overrun)
+
+    def settle(self, model: str, reserved_usd: float, actual_usd: float) -> None:
         """Book what a call cost in place of what was set aside for it (called by its `Reservation`)."""
         with self._lock:
+            if actual_usd > reserved_usd * (1 + _ROUNDING) + _ROUNDING and self.overrun is None:
+                self.overrun = (
+                    f"a call to `{model}` cost ${actual_usd:.6f} by what was reported, and ${reserved_usd:.6f} was the "
+                    "most that it could cost; no other call goes out, and every answer is kept. Look at the model's "
+                    "`price` and `params` in the pool file, or leave --max-cost out"
+                )
             self._reservations -= 1
             # With nothing out there is nobody to wait for, so no rest of rounding may seem to be set aside.
             self._reserved_usd = self._reserved_usd - reserved_usd if self._reservations else 0.0
@@ -105,10 +129,11 @@ class Budget:
                 "add `price = { input = …, output = … }` to it in the pool file"
             )
         with self._lock:
+            self.check()
             if worst_case_usd <= self.left_usd:
                 self._reserved_usd += worst_case_usd
                 self._reservations += 1
-                return Reservation(self, worst_case_usd)
+                return Reservation(self, model, worst_case_usd)
             unspent = self.limit_usd - self.spent_usd - self._held_usd
             if worst_case_usd > unspent:
                 raise BudgetError(

@@ -16,14 +16,13 @@ from typing import Self
 from jisi_cli.config import ModelEntry
 from jisi_cli.ledger import Ledger, LedgerEntry
 from jisi_cli.llm.answer import TokensSource
-from jisi_cli.llm.attempts import TOKENIZER_MARGIN
 from jisi_cli.llm.budget import Budget, Reservation
 from jisi_cli.llm.live import Run
-from jisi_cli.llm.usage import count_text, is_count, reported_cost
+from jisi_cli.llm.usage import count_text, is_count, most_reported_cost, most_text_tokens, reported_cost
 from jisi_cli.pricing import UNKNOWN, Cost, price_of_call, worst_case
 
-_SPECIAL_TOKENS = 2
-"""What many models put around a text, and count."""
+_SPECIAL_TOKENS = 8
+"""What models put around a text, and count, at most; most put one or two."""
 
 
 class EmbeddingAccount:
@@ -45,8 +44,7 @@ class EmbeddingAccount:
 
     def worst_case(self, texts: Sequence[str]) -> float | None:
         """Return the most that embedding some texts can cost once, in dollars; None when there is no price."""
-        most = [_most_tokens(self.entry, text) for text in texts]
-        return worst_case(self.entry, sum(most), 0)
+        return worst_case(self.entry, sum(_most_tokens(self.entry, text) for text in texts), 0)
 
 
 class EmbeddingRequest:
@@ -84,15 +82,24 @@ class EmbeddingRequest:
         """Note that the attempt brought vectors."""
         entry = self._account.entry
         source: TokensSource
-        reported = getattr(usage, "prompt_tokens", None) or getattr(usage, "total_tokens", None)
-        if is_count(reported) and reported > 0:
+        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "total_tokens")]
+        reported = max((count for count in counts if is_count(count)), default=0)
+        if reported > 0:
             tokens, source = reported, "provider"
         else:
             tokens, source = sum(count_text(entry, text) for text in self._texts), "counted"
         self._tokens = (tokens, source)
         self._price = price_of_call(entry, tokens, 0, provider_cost=reported_cost(usage))
         self._error = None
-        self._ended(self._price.usd)
+        self._ended(self._price.usd, self._most_spent(tokens if reported else None, usage))
+
+    def _most_spent(self, reported: int | None, usage: object) -> float | None:
+        """Return the dollars that a budget counts: the largest figure that can be true."""
+        listed = self._worst if reported is None else price_of_call(self._account.entry, reported, 0).usd
+        told = most_reported_cost(usage)
+        if told is not None and reported is None:
+            listed = None
+        return max((amount for amount in (self._price.usd, told, listed) if amount is not None), default=None)
 
     def __enter__(self) -> Self:
         return self
@@ -106,10 +113,10 @@ class EmbeddingRequest:
         if self._costs and self._account.ledger is not None:
             self._account.ledger.append(self._row())
 
-    def _ended(self, cost: float | None) -> None:
+    def _ended(self, cost: float | None, most: float | None = None) -> None:
         self._costs.append(cost)
         if self._reservation is not None:
-            self._reservation.settle(cost)
+            self._reservation.settle(cost if most is None else most)
             self._reservation = None
 
     def _row(self) -> LedgerEntry:
@@ -126,8 +133,8 @@ class EmbeddingRequest:
             prompt_tokens=tokens,
             completion_tokens=0 if answered else None,
             tokens_source=source,
-            # As for other calls: what the last attempt cost is unknown, so the request's cost is.
-            cost_usd=None if self._costs[-1] is None else math.fsum(known),
+            # As for other calls: where the cost of an attempt is unknown, so is the request's.
+            cost_usd=math.fsum(known) if len(known) == len(self._costs) else None,
             list_cost_usd=self._price.usd if answered else None,
             price_source=self._price.source if answered else None,
             seconds=time.perf_counter() - self._started,
@@ -141,5 +148,5 @@ class EmbeddingRequest:
 
 
 def _most_tokens(entry: ModelEntry, text: str) -> int:
-    """Return how many tokens an endpoint can find in a text: every one is a byte at least."""
-    return min(len(text.encode()), math.ceil(count_text(entry, text) * TOKENIZER_MARGIN)) + _SPECIAL_TOKENS
+    """Return how many tokens an endpoint can find in a text."""
+    return most_text_tokens(entry, text) + _SPECIAL_TOKENS

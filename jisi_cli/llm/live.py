@@ -18,6 +18,7 @@ from jisi_cli.llm.answer_cache import AnswerCache
 from jisi_cli.llm.attempts import Call, Caller, CallEvent, OnEvent, Outcome, cost_of
 from jisi_cli.llm.budget import Budget
 from jisi_cli.llm.cache_key import cache_key, conversation, effective_parameters
+from jisi_cli.llm.costly_parameters import check_costs
 from jisi_cli.llm.flights import Flights
 from jisi_cli.llm.json_disk import JsonCache
 from jisi_cli.llm.leases import Leases
@@ -86,7 +87,7 @@ class LivePool:
         warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
 
     Raises:
-        InputError: A pool entry sets a parameter that is not its to set.
+        InputError: A pool entry sets a parameter that is not its to set, or one with which no budget can hold.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class LivePool:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         _check_parameters(entries)
+        if budget is not None:
+            check_costs(entries)
         self._entries = {entry.name: entry for entry in entries}
         self._cache = AnswerCache(cache, read=use_cache, write=store)
         self._ledger = ledger

@@ -18,6 +18,7 @@ from jisi_cli.llm.outgoing import Rules, keeping, own_headers
 from jisi_cli.llm.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.llm.redaction import Withheld, withheld_from
 from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
+from jisi_cli.pricing import Parts
 from jisi_cli.reasoning import AnswerStream, answer_in
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ class Completion:
     reasoning_tokens: int = 0
     service_tier: str | None = None
     usage: Usage | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def parts(self) -> Parts:
+        """What of the call has a price of its own."""
+        written = (self.cache_write_tokens, self.cache_write_hour_tokens)
+        return Parts(self.cached_tokens, *written, self.reasoning_tokens, self.service_tier)
 
 
 class Provider:
@@ -262,6 +269,7 @@ class Provider:
             while (chunk := await _next(stream, withheld)) is not None:
                 received += 1
                 reasoning.append(reasoning_in(chunk.choices[0].delta) if chunk.choices else "")
+                length += len(reasoning[-1])
                 piece = chunk.choices[0].delta.content if chunk.choices else None
                 if piece:
                     length += len(piece)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.llm.answer import Message, TokensSource
+from jisi_cli.llm.answer import Message, TokensSource, whole_characters
 from jisi_cli.llm.litellm_setup import load_litellm
 
 _MOST_TOKENS = 100_000_000
@@ -33,6 +36,16 @@ _BYTES_PER_TOKEN = 16
 """A text with more bytes to a token than this was hardly written in so few."""
 _SHORT_TEXT = 200
 """Bytes; of a shorter text the tokens may be anything."""
+_OPENAI_ADDRESS = re.compile(r"https://api\.openai\.com(?:[:/]|$)")
+_OPENAI_MODELS = ("gpt-3.5", "gpt-4", "gpt-5", "chatgpt-", "o1", "o3", "o4", "text-embedding-")
+_OWN_TOKENIZER_MARGIN = 1.1
+"""Some of LiteLLM's releases count a new model of OpenAI's with the tokenizer of the one before."""
+_LONGEST_EXACT = 1_000_000
+"""Characters; LiteLLM only estimates the tokens of much longer texts."""
+_MESSAGE_TOKENS = 8
+"""What a chat template puts around one message, at most."""
+_CONVERSATION_TOKENS = 16
+"""What it puts around a conversation, such as the date or a system message of the model's own."""
 
 
 class Tokens(NamedTuple):
@@ -63,13 +76,15 @@ class Usage:
 
     Attributes:
         tokens: For the bill.
-        most_completion: The largest number of tokens that the response can have taken; at least that of the bill.
+        most_prompt: The largest number of tokens that the prompt can have had; at least that of the bill.
+        most_completion: The same of the response.
         cost: Dollars the provider says it charged; None when it does not say.
         most_cost: The largest such figure that can be meant; at least `cost`.
         doubt: What does not agree in the provider's figures; None when all does.
     """
 
     tokens: Tokens
+    most_prompt: int
     most_completion: int
     cost: float | None = None
     most_cost: float | None = None
@@ -102,24 +117,42 @@ async def usage_of(
         usage: What the provider reported; None when it reported nothing.
         is_final: Whether it reported that after the last of the text.
     """
-    cost, most_cost = reported_cost(usage), most_reported_cost(usage)
-    # A long text takes long to count, and other calls want to be read meanwhile.
+    costs = reported_cost(usage), most_reported_cost(usage)
     reported = _reported(usage, text)
-    written = len(text.encode()) + len(reasoning.encode())
+    # A long text takes long to count, and other calls want to be read meanwhile.
     if reported is None:
-        counted = await asyncio.to_thread(lambda: (count_prompt(entry, messages), _count_both(entry, text, reasoning)))
-        return Usage(Tokens(*counted, "counted"), counted[1], cost, most_cost)
+        return await asyncio.to_thread(_counted, entry, messages, (text, reasoning), costs)
     tokens, doubt = reported
-    if not is_final or written > max(_SHORT_TEXT, _BYTES_PER_TOKEN * tokens.completion):
-        completion = await asyncio.to_thread(_count_both, entry, text, reasoning)
-        most = max(completion, tokens.completion)
-        if not is_final:
-            doubt = "reports its usage before its answer ends; the rest is counted"
-            tokens = tokens._replace(completion=most, source="counted")
-        elif most > tokens.completion:
-            doubt = f"reports {tokens.completion:,} tokens for an answer of about {most:,}"
-        return Usage(tokens, most, cost, most_cost, doubt)
-    return Usage(tokens, max(tokens.completion, _with_reasoning(tokens)), cost, most_cost, doubt)
+    if not is_final:
+        return await asyncio.to_thread(_counted_on, entry, tokens, (text, reasoning), costs)
+    most = max(tokens.completion, _with_reasoning(tokens))
+    if _bytes(text) + _bytes(reasoning) > max(_SHORT_TEXT, _BYTES_PER_TOKEN * tokens.completion):
+        counted = await asyncio.to_thread(_count_all, entry, (text, reasoning))
+        if counted > most:
+            most, doubt = counted, f"reports {tokens.completion:,} tokens for an answer of about {counted:,}"
+    return Usage(tokens, tokens.prompt, most, *costs, doubt)
+
+
+def _counted(
+    entry: ModelEntry,
+    messages: Sequence[Message],
+    written: Sequence[str],
+    costs: tuple[float | None, float | None],
+) -> Usage:
+    """Return the usage of a call that nobody reported one of."""
+    tokens = Tokens(count_prompt(entry, messages), _count_all(entry, written), "counted")
+    most = sum(most_text_tokens(entry, text) for text in written)
+    return Usage(tokens, max(tokens.prompt, most_prompt_tokens(entry, messages)), max(tokens.completion, most), *costs)
+
+
+def _counted_on(
+    entry: ModelEntry, tokens: Tokens, written: Sequence[str], costs: tuple[float | None, float | None]
+) -> Usage:
+    """Return the usage of a call that was reported before the response ended."""
+    completion = max(tokens.completion, _count_all(entry, written))
+    most = max(completion, sum(most_text_tokens(entry, text) for text in written))
+    doubt = "reports its usage before its answer ends; the rest is counted"
+    return Usage(tokens._replace(completion=completion, source="counted"), tokens.prompt, most, *costs, doubt)
 
 
 def streamed_usage(chunks: Iterable[Any]) -> Streamed:
@@ -147,7 +180,7 @@ def streamed_usage(chunks: Iterable[Any]) -> Streamed:
 def reasoning_in(message: Any) -> str:  # noqa: ANN401 - LiteLLM's Message or Delta
     """Return the text of the reasoning that came beside a response, or beside a piece of one."""
     found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return found if isinstance(found, str) else ""
+    return whole_characters(found) if isinstance(found, str) else ""
 
 
 def reported_cost(usage: Any) -> float | None:  # noqa: ANN401 - as above
@@ -213,8 +246,39 @@ def count_text(entry: ModelEntry, text: str) -> int:
     return int(load_litellm().token_counter(model=entry.litellm, text=text)) if text else 0
 
 
-def _count_both(entry: ModelEntry, text: str, reasoning: str) -> int:
-    return count_text(entry, text) + count_text(entry, reasoning)
+def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message]) -> int:
+    """Return the most tokens that a conversation can have, with what a chat template and a provider put around it."""
+    texts = sum(most_text_tokens(entry, message["content"]) for message in messages)
+    return texts + _MESSAGE_TOKENS * len(messages) + _CONVERSATION_TOKENS
+
+
+def most_text_tokens(entry: ModelEntry, text: str) -> int:
+    """Return the most tokens that a text can have with the model's own tokenizer.
+
+    LiteLLM has that of OpenAI's models alone. Of any other a token is at least one byte of UTF-8; some tokenizers
+    write compatibility characters out first.
+    """
+    most = max(_bytes(text), _bytes(unicodedata.normalize("NFKC", text)))
+    if len(text) > _LONGEST_EXACT or not has_own_tokenizer(entry):
+        return most
+    return min(most, math.ceil(count_text(entry, text) * _OWN_TOKENIZER_MARGIN))
+
+
+def has_own_tokenizer(entry: ModelEntry) -> bool:
+    """Whether LiteLLM counts with the model's own tokenizer: OpenAI's models at OpenAI's own address."""
+    provider, _, name = entry.litellm.rpartition("/")
+    if provider not in ("", "openai") or not name.startswith(_OPENAI_MODELS):
+        return False
+    addresses = (entry.api_base, *(os.environ.get(variable) for variable in ("OPENAI_BASE_URL", "OPENAI_API_BASE")))
+    return all(_OPENAI_ADDRESS.match(address) for address in addresses if address)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _count_all(entry: ModelEntry, texts: Sequence[str]) -> int:
+    return sum(count_text(entry, text) for text in texts)
 
 
 def _reported(usage: Any, text: str) -> tuple[Tokens, str | None] | None:  # noqa: ANN401 - as above

@@ -59,11 +59,19 @@ def test_every_sum_of_a_mixed_bill() -> None:
     )
 
 
-def test_an_unpriced_answer_makes_the_sum_unknown_and_a_failure_does_not() -> None:
-    assert add_up([ASK, TIMED_OUT]).cost_usd == 0.5
+def test_an_unpriced_answer_and_a_failure_of_unknown_cost_make_the_sum_unknown() -> None:
+    assert add_up([ASK, TIMED_OUT]).cost_usd is None
+    assert add_up([ASK, TIMED_OUT]).known_cost_usd == 0.5
+    assert add_up([ASK, REFUSED]).cost_usd == 0.5
     assert add_up([ASK, UNPRICED]).cost_usd is None
     assert add_up([ASK, CACHED_UNPRICED]).cost_usd == 0.5
     assert add_up([ASK, CACHED_UNPRICED]).list_cost_usd is None
+
+
+def test_an_answer_after_an_attempt_of_unknown_cost_is_known_but_for_that_attempt() -> None:
+    totals = add_up([replace(ASK, cost_usd=None)])
+    assert (totals.cost_usd, totals.known_cost_usd) == (None, 0.5)
+    assert (totals.unknown_price_calls, totals.unknown_failure_calls) == (0, 1)
 
 
 def test_days_are_those_of_utc() -> None:
