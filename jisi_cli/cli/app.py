@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 import jisi_cli
-from jisi_cli.cli import ask, bank, cost, eval, report, route
+from jisi_cli.cli import ask, bank, cost, eval, report, route, trust
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.refusals import refusal
 from jisi_cli.errors import ExitCode, JisiError
@@ -87,6 +87,7 @@ app.command("route")(route.route)
 app.command("eval")(eval.evaluate)
 app.command("cost", short_help="Add up what past calls cost.")(cost.cost)
 app.command("report", short_help="Write the page of a comparison.")(report.report)
+app.command("trust", short_help="Allow the pool file in a folder.")(trust.trust)
 app.add_typer(bank.app, name="bank")
 
 

@@ -11,6 +11,8 @@ from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.embedder_choice import EmbedderChoice
+from jisi_cli.cli.output import Output
+from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.purse import Purse, endpoint_entry
 from jisi_cli.config import Config
 from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 _WORD = "a"
 
 
-def vectors_of(request: BuildRequest, config: Config, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
+def vectors_of(
+    request: BuildRequest, config: Config, purse: Purse, out: Output
+) -> tuple[VectorSource, EmbeddingAccount | None]:
     """Return where vectors come from, and what pays for them where an endpoint makes them.
 
     Args:
         request: The command line.
         config: The configuration in force.
         purse: What the run may spend.
+        out: Where a person is asked about a pool file that lies in the current folder.
 
     Raises:
         InputError: The embedder, or a file of vectors, cannot be used.
@@ -40,7 +45,7 @@ def vectors_of(request: BuildRequest, config: Config, purse: Purse) -> tuple[Vec
     try:
         found, account = _given_vectors(request, config, recorded), None
         if found is None:
-            found, account = _embedded_vectors(request, config, recorded, purse)
+            found, account = _embedded_vectors(request, config, recorded, purse, out)
     except PinError as error:
         if recorded is None:
             raise
@@ -49,10 +54,12 @@ def vectors_of(request: BuildRequest, config: Config, purse: Purse) -> tuple[Vec
 
 
 def _embedded_vectors(
-    request: BuildRequest, config: Config, recorded: EmbedderSpec | None, purse: Purse
+    request: BuildRequest, config: Config, recorded: EmbedderSpec | None, purse: Purse, out: Output
 ) -> tuple[VectorSource, EmbeddingAccount | None]:
     spec = embedder_of(request, config, recorded)
     entry = endpoint_entry(spec, config)
+    if entry is not None:
+        require_consent(config, [entry], out)
     account = None if entry is None else purse.embedding_account(entry)
     embedder = load_embedder(
         spec,

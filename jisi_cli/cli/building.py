@@ -87,7 +87,7 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
     """Build; only who extends a bank has yet to lock it."""
     purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
     # An embedder that is missing, or is not the bank's, must show before calls are paid for.
-    vectors, account = vectors_of(request, config, purse)
+    vectors, account = vectors_of(request, config, purse, out)
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
         means = Means(request.pool, purse, account)

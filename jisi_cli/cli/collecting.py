@@ -15,6 +15,7 @@ from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
+from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import collection_bar
 from jisi_cli.cli.purse import Purse
@@ -119,6 +120,8 @@ def run_collection(
     models = chosen_models(request, config)
     known = known_answers(Bank(bank), retry_failed=request.retry_failed) if bank is not None else set()
     pairs = pairs_of(questions, models, known)
+    callees = {*models, *judges_of(request.grading, config)}
+    require_consent(config, [entry for entry in config.models if entry.name in callees], out)
     collected = run_calls(_collect(pairs, models, request, config, means, out))
     _warn_of_failures(collected, out)
     unscored = sum(record.status == "unscored" for record in collected.records)

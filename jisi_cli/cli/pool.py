@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.purse import Purse, budget_limit, open_purse
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError, NoAnswerError
@@ -63,7 +64,7 @@ def open_pool(
         purse: What the run may spend where the pool is not all that spends; None for a purse of its own.
 
     Raises:
-        InputError: The configuration names no models, or a limit makes no sense.
+        InputError: The configuration names no models, a limit makes no sense, or the user never allowed the file.
     """
     import numpy as np
 
@@ -79,6 +80,7 @@ def open_pool(
         raise InputError("no call can be answered within a timeout of 0 seconds; give more")
     retries = _limit(None, config, "max_retries", _RETRIES)
     entries = [entry for entry in config.models if entry.name in models]
+    require_consent(config, entries, out)
     per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
     return LivePool(
         entries,

@@ -13,6 +13,7 @@ from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.options import bank_path, failed_reading, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
+from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
@@ -79,6 +80,9 @@ class Session:
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
         self.settings: Hyperparameters = configured.with_changes(routing, "command line")
         self.models = self._models(models, pool)
+        if pool == "required":
+            # Asked before anything is under way; the pool itself asks nobody twice.
+            require_consent(self.config, [entry for entry in self.config.models if entry.name in self.models], out)
 
     @cached_property
     def arrays(self) -> BankArrays:
@@ -108,6 +112,7 @@ class Session:
             entry = endpoint_entry(spec, self.config)
             if entry is None:
                 return load_embedder(spec)
+            require_consent(self.config, [entry], self.out)
             account = self.purse.embedding_account(entry)
             # Whoever pays for vectors wants those of responses kept, too: a cached answer is to cost nothing.
             return self._cached(
