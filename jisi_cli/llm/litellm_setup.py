@@ -21,6 +21,9 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     """
     # Read at import: without it, importing LiteLLM downloads a price map.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # Read at import, too: without it, LiteLLM takes addresses and keys from a `.env` in any folder above its own, such
+    # as the repository that a virtual environment lies in.
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     with uncollected():
         import litellm
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,6 +244,18 @@ def test_a_token_that_no_entry_names_is_not_sent_however_a_client_came_by_it() -
             client.post(f"http://host.example?key={KEY}")
         client.post("http://host.example", headers={"Authorization": "Bearer none", "X-Auth": "of one's own"})
     assert len(reached) == 1
+
+
+def test_no_file_that_lies_about_adds_to_the_environment() -> None:
+    """LiteLLM reads a `.env` of the folders above it, which may be a stranger's repository."""
+    script = (
+        "import dotenv, sys\n"
+        "dotenv.load_dotenv = lambda *_, **__: sys.exit('a .env was read')\n"
+        "from jisi_cli.llm.litellm_setup import load_litellm\n"
+        "load_litellm()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_refused_key_names_the_remedy(loopback: Loopback) -> None:
