@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers, vector_column
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def chunked(array: pa.Array) -> pa.ChunkedArray:
@@ -44,3 +49,20 @@ def test_vectors_with_gaps_in_pieces(dtype: str) -> None:
     found = column_vectors(chunked(with_gaps), Path("part"))
     np.testing.assert_array_equal(found, np.where(known[:, None], vectors, 0)[1:])
     assert found.dtype == dtype
+
+
+def test_what_a_decision_reads_of_a_bank_is_read_without_pandas() -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nimport numpy as np\nfrom jisi_cli.bank.bank import Bank\n"
+        "bank = Bank(Path('sample_data/bank'))\nbank.arrays()\nbank.some_questions(np.array([1, 2, 5]))\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_rows_in_runs_and_alone_are_those_that_were_asked_for() -> None:
+    bank = Bank(ROOT / "sample_data" / "bank")
+    for rows in ([0], [3, 4, 5], [1, 3, 4, 9, bank.rows - 1], list(range(bank.rows))):
+        assert bank.some_questions(np.array(rows)) == [bank.questions[row] for row in rows]
+    assert bank.some_questions(np.array([], dtype=np.intp)) == []
