@@ -1,9 +1,10 @@
 r"""Where in a text is the final answer? The search that the graders share.
 
-Looked for in this order, each time its last occurrence: the `answer` field of JSON (also of JSON
-that is invalid because LaTeX or quotes were not escaped), `\boxed{}`, a sentence such as "the
-answer is X" or "Final answer: X", a last line `#### X`. Only the end of a text is read, so that a
-text of any size costs the same.
+Looked for, each time its last occurrence: the `answer` field of JSON (also of JSON that is invalid because LaTeX or
+quotes were not escaped), `<answer>` tags, `\boxed{}`, a sentence that states it (see `statements`), a last line
+`#### X`. JSON and tags are the strongest marks, since a program was asked for; of the others the last counts. A mark
+that the text takes back ("Wait, …") counts for less than any mark behind those words. Reasoning in blocks of its own
+is no part of an answer, and only the end of a text is read, so that a text of any size costs the same.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ from collections.abc import Callable
 from jisi_cli.errors import InputError
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
 from jisi_cli.grading.registry import ASSISTED, GRADERS, READERS, known_graders, load_grader
+from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
+from jisi_cli.reasoning import without_reasoning
 
 END_LENGTH = 20_000
 """Characters at the end of a text that are read."""
 
-_FIELD = re.compile(r"[\"'](?:final[_ ]?)?answer[\"']\s{0,20}:\s{0,20}", re.IGNORECASE)
+_FIELD = re.compile(
+    r"[\"'](?:(?:final|correct)?[_ ]?answer(?:[_ ](?:letter|choice|option|value))?|(?:selected|correct)[_ ]option|choice)"
+    r"[\"']\s{0,20}:\s{0,20}",
+    re.IGNORECASE,
+)
+_INNER_FIELD = ("answer", "final_answer", "value", "result", "choice", "letter", "option")
 _NEXT_FIELD = re.compile(r"\s{0,20},\s{0,20}\"[^\"\n]{1,40}\"\s{0,5}:")
 _END_OF_VALUE = re.compile(r"\s{0,20}(?:[}`]|$)")
 # Commands whose first letter would be read as an escape of JSON: \frac as a form feed and "rac".
@@ -28,12 +36,10 @@ _LATEX_COMMAND = re.compile(
     r"forall|phi|sqrt|pi|left|cdot|circ|mathrm|pm|infty|log|sin|cos|[(\[,;!])"
 )
 _ESCAPE = re.compile(r"\\([\\\"/])")
-_SENTENCE = re.compile(
-    r"\banswer\b[\s*_]{0,4}(?:\b(?:is|are|was|(?:should|would|must)\sbe)\b|=|:|\n)[:*_\s]{0,6}(?P<answer>[^\n]{1,400})",
-    re.IGNORECASE,
-)
-_END_OF_SENTENCE = re.compile(r"[.!?](?=\s|$)")
-_CLOSER = {'"': '"', "'": "'", "`": "`", "$": "$", "(": ")"}
+_TAG = re.compile(r"<(?P<name>final_?answer|answer)>\s{0,20}(?P<answer>[^<]{0,2000}?)\s{0,20}(?:</(?P=name)>|$)", re.IGNORECASE)
+_BOX = re.compile(r"\\f?boxed?\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9A-Za-z])")
+_BETWEEN_BOXES = re.compile(r"[\s$]{0,4}(?P<word>,|and|or|&|et|und|oder|y|o|ou|e|和|或|и|или)[\s$]{0,4}(?:[a-z]\s?=\s?)?")
+_HASH_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}####(?P<answer>[^\n]{0,400})\s*$")
 _TEXT_GROUP = re.compile(r"\s?\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,400})\}\s?")
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
 _MOST_READINGS = 10
@@ -41,11 +47,51 @@ _LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100
 
 
+def answer_text(response: str) -> str:
+    """Return the part of a response in which its answer is looked for: its end, without blocks of reasoning."""
+    return without_reasoning(response)[-END_LENGTH:]
+
+
 def marked_answers(text: str) -> list[str]:
-    """Return what a text marks as its final answer, as it is written there, the strongest mark first."""
-    end = text[-END_LENGTH:]
-    found = (search(end) for search in (_json_answer, _boxed, _sentence, _hash_line))
-    return [answer for answer in found if answer is not None]
+    """Return what a text marks as its final answer, as it is written there, the mark that counts most first."""
+    end = answer_text(text)
+    marks = _marks(end)
+    if not marks:
+        return []
+    last = max(mark.end for mark in marks)
+    withdrawn = taken_back_at(end, last)
+    if withdrawn is not None:
+        instead = amended(end, withdrawn)
+        if instead is not None:
+            return [instead.answer, *(mark.answer for mark in marks)]
+        if is_withdrawn(end[last:]):
+            return []
+    return [mark.answer for mark in marks]
+
+
+def unmarked_text(text: str) -> str:
+    """Return where an answer stands in a text that marks none: behind the last answer that was taken back."""
+    end = answer_text(text)
+    last = max((mark.end for mark in _marks(end)), default=0)
+    return end[last:]
+
+
+def _marks(end: str) -> list[Mark]:
+    asked_for = [mark for mark in (_json_answer(end), _tagged(end)) if mark is not None]
+    others = [mark for mark in (_boxed(end), last_stated(end), hash_line(end)) if mark is not None]
+    # A box within a sentence is what the sentence states.
+    others.sort(key=lambda mark: mark.end, reverse=True)
+    marks = [*asked_for, *others]
+    if len(marks) < 2:
+        return marks
+    first = marks[0]
+    later = [mark for mark in marks[1:] if mark.start >= first.end and _corrects(end, first, mark)]
+    return [*later, *(mark for mark in marks if mark not in later)]
+
+
+def _corrects(end: str, first: Mark, later: Mark) -> bool:
+    place = taken_back_at(end, first.end)
+    return place is not None and taken_back_at(end[: later.end], first.end) is not None
 
 
 def marked_answer(text: str) -> str | None:
@@ -102,7 +148,7 @@ def extract_any(response: str, grader: str | None) -> str | None:
     if grader is not None and grader not in (*GRADERS, *ASSISTED):
         raise InputError(f"no grader is called `{grader}`; the graders are {known_graders()}")
     marked = marked_answer(response)
-    answer = marked if marked is not None else response[-END_LENGTH:].strip()
+    answer = marked if marked is not None else answer_text(response).strip()
     letter = _LETTER.fullmatch(answer.strip("*_` "))
     if letter is not None:
         return (letter[1] or letter[2]).upper()
@@ -115,22 +161,29 @@ def extract_any(response: str, grader: str | None) -> str | None:
     return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
 
 
-def _json_answer(text: str) -> str | None:
+def _json_answer(text: str) -> Mark | None:
     fields = list(_FIELD.finditer(text))
     if not fields:
         return None
-    rest = text[fields[-1].end() :]
+    start = fields[-1].end()
+    rest = text[start:]
     if rest.startswith('"'):
-        return _json_string(rest[1:])
+        answer, length = _json_string(rest[1:])
+        return Mark(fields[-1].start(), start + 1 + length, answer)
     try:
         value, length = json.JSONDecoder().raw_decode(rest)
     except (ValueError, RecursionError):
-        return rest.partition("\n")[0].rstrip("`, }").rstrip()
-    return None if value is None else rest[:length]
+        line = rest.partition("\n")[0]
+        return Mark(fields[-1].start(), start + len(line), line.rstrip("`, }").rstrip())
+    if isinstance(value, dict):
+        value = next((value[name] for name in _INNER_FIELD if name in value), value)
+        written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return Mark(fields[-1].start(), start + length, written)
+    return None if value is None else Mark(fields[-1].start(), start + length, rest[:length])
 
 
-def _json_string(rest: str) -> str:
-    """Return the decoded string whose opening quote precedes `rest`."""
+def _json_string(rest: str) -> tuple[str, int]:
+    """Return the decoded string whose opening quote precedes `rest`, and how long it is there."""
     raw = None
     for quote in re.finditer(r'(?<!\\)(?:\\\\)*"', rest):
         # An inner quote that was not escaped is not followed by the end of a value.
@@ -141,41 +194,46 @@ def _json_string(rest: str) -> str:
         raw = rest.partition("\n")[0].rstrip('`, }"')
     if not _LATEX_COMMAND.search(raw):
         try:
-            return str(json.loads(f'"{raw}"', strict=False))
+            return str(json.loads(f'"{raw}"', strict=False)), len(raw)
         except ValueError:
             pass
-    return _ESCAPE.sub(r"\1", raw)
+    return _ESCAPE.sub(r"\1", raw), len(raw)
 
 
-def _boxed(text: str) -> str | None:
-    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
-    if start < 0:
+def _tagged(text: str) -> Mark | None:
+    tags = list(_TAG.finditer(text))
+    return Mark(tags[-1].start(), tags[-1].end(), tags[-1]["answer"]) if tags else None
+
+
+def _boxed(text: str) -> Mark | None:
+    """Return the last box, with those before it that a comma or "and" joins to it."""
+    boxes = [_box(text, found) for found in list(_BOX.finditer(text))[-_MOST_READINGS:]]
+    if not boxes:
         return None
-    opening = text.index("{", start)
+    joined = boxes[-1]
+    for box in reversed(boxes[:-1]):
+        between = _BETWEEN_BOXES.fullmatch(text, box.end, joined.start)
+        if between is None:
+            break
+        joined = Mark(box.start, joined.end, f"{box.answer} {between['word']} {joined.answer}".replace(" ,", ","))
+    return joined
+
+
+def _box(text: str, found: re.Match[str]) -> Mark:
+    if found["bare"]:
+        return Mark(found.start(), found.end(), found["bare"])
     depth = 0
-    for place in range(opening, len(text)):
+    for place in range(found.end() - 1, len(text)):
         depth += (text[place] == "{") - (text[place] == "}")
         if depth == 0:
-            content = text[opening + 1 : place]
+            content = text[found.end() : place]
             group = _TEXT_GROUP.fullmatch(content)
-            return group[1] if group else content
-    return text[opening + 1 :].partition("\n")[0]
+            return Mark(found.start(), place + 1, group[1] if group else content)
+    rest = text[found.end() :].partition("\n")[0]
+    return Mark(found.start(), found.end() + len(rest), rest)
 
 
-def _sentence(text: str) -> str | None:
-    sentences = list(_SENTENCE.finditer(text))
-    if not sentences:
-        return None
-    answer = sentences[-1]["answer"].strip().lstrip("*_").strip()
-    closer = _CLOSER.get(answer[:1])
-    if closer is not None:
-        place = answer.find(closer, 1)
-        if place > 0 and re.match(r"[\s.,!*]*$", answer[place + 1 :]):
-            return answer[: place + 1]
-    end = _END_OF_SENTENCE.search(answer)
-    return (answer[: end.start()] if end else answer).strip("* ")
-
-
-def _hash_line(text: str) -> str | None:
-    line = text.rstrip().rpartition("\n")[2]
-    return line.removeprefix("####").strip() if line.startswith("####") else None
+def hash_line(text: str) -> Mark | None:
+    """Return the last line of a text when it is `#### X`, as GSM8K ends its solutions."""
+    found = _HASH_LINE.search(text.rstrip())
+    return None if found is None else Mark(found.start(), found.end(), found["answer"].strip())

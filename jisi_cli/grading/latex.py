@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from jisi_cli.grading.characters import plain_characters
+
 _BRACED_NUMBER = r"\{\s{0,3}(-?[\d.,]{1,40})\s{0,3}\}"
 _SUBSTITUTIONS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"</?(?:b|i|strong|em|u|span|mark|code|p|br|sup|sub|small|font)(?:\s[^<>]{0,80})?/?>|&nbsp;", " "),
         # Emphasis, whose opening half may have been cut off; `2**3` is a power.
         (r"\*\*([^*\n]{1,200})\*\*|(?<=\S)\*\*(?=[\s.,;:!?]|$)", r"\1"),
         # Doubled backslashes are left over from JSON that was escaped twice.
@@ -19,7 +22,8 @@ _SUBSTITUTIONS = tuple(
         (r"\\(?:left|right|displaystyle|limits)(?![a-zA-Z])", ""),
         (r"\\(?:times|cdot)(?![a-zA-Z])", "*"),
         (r"\\pi(?![a-zA-Z])", "π"),
-        (r"\^\s?\{?\\circ\}?|\\degree(?![a-zA-Z])", "°"),
+        (r"\^\s?\{?\\circ\}?|\\degree(?![a-zA-Z])|\^\{?[º˚o]\}?(?![\w])", "°"),
+        (r"\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])", "≈"),
         (r"\{,\}", ","),
         # `10\,000` groups digits; any other thin space only separates.
         (r"(?<=\d)(?:\\[,!]|[\u2009\u202f])(?=\d{3}(?!\d))", ","),
@@ -35,8 +39,9 @@ _SUBSTITUTIONS = tuple(
 def to_plain(text: str) -> str:
     r"""Return the text without math delimiters, spacing commands and emphasis.
 
-    Commands that carry meaning (`\sqrt`, `\log`) stay; a fraction of two numbers becomes `a/b`.
+    Characters of other scripts that mean the same as ASCII become it (see `characters`). Commands that carry meaning (`\sqrt`, `\log`) stay; a fraction of two numbers becomes `a/b`.
     """
+    text = plain_characters(text)
     for pattern, replacement in _SUBSTITUTIONS:
         text = pattern.sub(replacement, text)
     return text.strip().strip("*_`").strip()

@@ -1,4 +1,4 @@
-r"""Numbers and formulas as people write them: `$1,234.50`, `3 1/2`, `-5 %`, `1.5e3`, `2\sqrt{3}`.
+r"""Numbers and formulas as people write them: `$1,234.50`, `3 1/2`, `-5 %`, `1.5 million`, `≈ 42 ✓`, `2\sqrt{3}`.
 
 Numbers are read exactly, as fractions: `0.1` is 1/10, and 10,000,000,000,000,001 keeps its last digit.
 """
@@ -6,16 +6,19 @@ Numbers are read exactly, as fractions: `0.1` is 1/10, and 10,000,000,000,000,00
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from jisi_cli.grading.formula import exact_value
 from jisi_cli.grading.latex import to_plain
+from jisi_cli.grading.number_words import number_in_words, scale_behind
 
 _MAGNITUDE = r"(?:(?:\d{1,3}(?:,\d{3}){1,99}(?!\d)|\d{1,300}(?!\d))(?:\.\d{0,300})?|\.\d{1,300})(?!\d)"
 _EXPONENT = r"(?:[eE](?P<e>[+-]?\d{1,3})(?!\d)|\s?[*x×]\s?10\s?(?:\^|\*\*)\s?\{?(?P<power>[+-]?\d{1,3})\}?)"
 _NUMBER = re.compile(
     # A minus after a digit, letter or bracket subtracts; before one it is a sign.
-    r"(?<![\w.^])(?P<sign>(?:(?<![\w)\]}])[-+])?)\s?[$€£¥]?\s?(?P<inner>-?)"
-    r"(?:(?P<whole>\d{1,9})\s{1,2}(?=\d{1,9}\s?/\s?\d))?"
+    r"(?<![\w.^])(?P<sign>(?:(?<![\w)\]}])[-+])?)\s?[$€£¥₹₩₽₺₫₴฿]?\s?(?P<inner>-?)"
+    r"(?:(?P<whole>\d{1,9})\s{1,2}(?:and\s)?(?=\d{1,9}\s?/\s?\d))?"
     rf"(?P<top>{_MAGNITUDE}){_EXPONENT}?"
     rf"(?:\s?/\s?(?P<bottom>{_MAGNITUDE})(?![\w/]))?"
 )
@@ -23,61 +26,149 @@ _LARGEST = Fraction(10) ** 300
 _FORMULA = re.compile(
     r"[\\^√π*+_{}<>|×÷]|\b(?:sqrt|pi|log|ln|sin|cos|tan)\b|\d\s?/|\d[abcdeiknpqrtuvwxyz]\b|\)\(|\s-\s"
 )
-_CONTINUED = r"\s\(?(?:or|and|times|plus|minus|over|root|square root|to the|sqrt|pi|mod)\b"
+_CONTINUED = r"\s\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|out of|and\s+-?\d)\b"
 # `18 apples (3 * 6)` and `18 (since 3 * 6)` are 18, but `6 sqrt(2)` and `3 or 4` go on.
-_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[a-zA-Z]{{2,}}", re.IGNORECASE)
-_WORD = re.compile(r"[a-zA-Z]{2,}")
-_TWO_WORDS = re.compile(r"[a-zA-Z]{2,}[ ,]+[a-zA-Z]{2,}")
+_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[^\W\d_]{{2,}}", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_TWO_WORDS = re.compile(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
 _JOINERS = {"or", "and"}
-_UNIT = re.compile(r"[a-zA-Zµ°%€£¥$²³/().,;:!' -]{0,80}")
-_POWER_OF_UNIT = re.compile(r"(?<=[a-zA-Z])\^?\{?[23]\}?(?![\w{])")
-_VARIABLE = re.compile(r"(?:[abcdeiknpqrtuvwxyz]|pi|sqrt|log|ln|sin|cos|tan|mod)(?![a-zA-Z])")
-_SPACED_THOUSANDS = re.compile(r"-?[$€£¥]?-?\d{1,3}(?: \d{3}){1,99}")
+_UNIT = re.compile(r"(?:[^\W\d_]|[µ°%‰€£¥₹₩₽₺₫₴฿$²³/().,;:!?'\" \]\}>|*-]){0,80}")
+_POWER_OF_UNIT = re.compile(r"(?<=[^\W\d_])\^?\{?-?[123]\}?(?![\w{])")
+_VARIABLE = re.compile(r"(?:[abcdeiknpqrtuvwxyz]|pi|π|sqrt|log|ln|sin|cos|tan|mod)(?![^\W\d_])")
+_SPACED_THOUSANDS = re.compile(r"(-?\s?[$€£¥₹]?-?\d{1,3}(?:[ ']\d{3}){1,99})(?!\d)")
 _ANSWER = re.compile(r"A(?:ns)?\s?:")
 _BASE = re.compile(r"(?<=\d)_\{?\w{1,3}\}?")
+_SYMBOLS = re.compile("[✀-➿⌀-⏿■-◿☀-⛿⬀-⯿\U0001f000-\U0001faff©®™]")
+_CODES = r"(?:USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|CAD|CHF|KRW|RUB|BRL|MXN|Rs\.?|(?:US|A|C|HK|NZ|S|R)(?=\$))"
+_LEADING = re.compile(
+    rf"(?:[\s≈~:=#'\"*_`\[<>|→]|\{{(?=[^{{}}]*\}}\W*$)|\((?=(?:[^(),]|,(?=\d{{3}}))*\)\W*$)|{_CODES}(?![a-zA-Z])|{_CODES}\s?(?=[\d$-])|"
+    r"(?:approximately|approx\.?|about|around|roughly|exactly|nearly|precisely|just|only|circa|ca\.|env\.|environ|etwa|"
+    r"ungefähr|около|примерно|aproximadamente|约为|大约|约|約)(?![a-zA-Z]))+",
+    re.IGNORECASE,
+)
+_SIGN_WORD = re.compile(r"(?:minus|negative|负|負|минус|moins|menos)\s?(?=[\d$.])", re.IGNORECASE)
+_IMPLIES = re.compile(r"=>|⇒|⟹|→|⟶|∴|\\(?:implies|Rightarrow|rightarrow|to|therefore)(?![a-zA-Z])")
+_EQUALS = re.compile(r"(?<![<>!:])=(?!=)|:=|≈|==|\\equiv(?![a-zA-Z])|≡")
+_NAME = re.compile(r"\\?[^\W\d_]{1,7}(?:_\{?\w{1,8}\}?)?'?")
+_EQUATION = re.compile(r"(?<![^\W\d_])[^\W\d_]\b\s?[-+*/^]|[-+*/]\s?[^\W\d_](?![^\W\d_])|\d\s?[a-z](?![^\W\d_])|[a-z]\^")
+_FUNCTION_VALUE = re.compile(r"[^\W\d_]{1,7}\s?\([^()=]{1,30}\)")
+_BRACKET = re.compile(r"[(\[{)\]}]")
+_EUROPEAN = re.compile(r"(-?[$€£]?)(\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,]\d)")
+_INDIAN = re.compile(r"-?[$€£¥₹]?\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)")
+_COMMA_DECIMAL = re.compile(r"(-?[$€£¥]?\d{1,15}),(\d{1,2}|\d{4,15})(?![\d,.]*\d)")
+_ONE_SEPARATOR = re.compile(r"-?[$€£¥]?\d{1,3}[.,]\d{3}(?![\d.,]*\d)")
+_VERB_NUMBER = re.compile(
+    r"\b(?:is|are|was|were|equals|be|makes?|gives?|yields?|total(?:s| of)?|得|是|为|共|est|es|ist)\s(?:only |about |exactly )?"
+    r"(?=[-+]?[$€£]?\d)"
+)
+_BECAUSE = re.compile(r"[,;]?\s\(?(?:because|since|as|where|which|given|so that|if)\b", re.IGNORECASE)
+_NEGATED = re.compile(
+    r"\b(?:not|never|isn't|aren't|wasn't|cannot be|can't be|rather than|instead of|other than|anything but|nicht|pas|"
+    r"не|no es|não é|non è)\s(?:be\s|equal(?:s)?(?:\sto)?\s)?[-$€£]?[^\s,;]*[^\s.,;!?]|(?:不是|并非|不等于|≠|!=)\s?[-$]?[\w.]+",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"[\s,;:.]*(?:but|rather|instead|it is|it's|sondern|mais|sino|а|而是|但)?[\s,;:]*", re.IGNORECASE)
 _LONGEST_FORMULA = 200
 
 
-def parse_number(text: str) -> Fraction | None:
-    """Return the number that a text is, or None when it is anything else.
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it was stated.
 
-    Currency, a percent sign, a unit (`12 km/h`, `5 cm^2`) and the base of a numeral (`221_3`) are
-    read over, and so is `A:` before it; a percentage keeps its face value (`15 %` is 15). Of `x = 3` or
-    `6/2 = 3` the last side counts.
+    Attributes:
+        value: What it is, "million" and such multiplied in; a percentage keeps its face value (`15 %` is 15).
+        face: The digits alone: 1.5 for "1.5 million".
+        is_percent: Whether a percent sign follows.
+        unit: What else follows, blanks and full stops left out.
+        variable: Name before a `=`; empty where there is none.
+        places: Decimal places written; None for a fraction and a number with an exponent.
+        other: What it would be if its only comma or full stop meant the opposite: 1.234 for `1,234`.
     """
-    plain = _BASE.sub("", to_plain(text))
+
+    value: Fraction
+    face: Fraction
+    is_percent: bool = False
+    unit: str = ""
+    variable: str = ""
+    places: int | None = None
+    other: Fraction | None = None
+
+    @property
+    def is_comma_decimal(self) -> bool:
+        """Whether its only comma is that of a decimal: `3,14`."""
+        return self.other is not None and self.other == self.face
+
+
+def read_number(text: str) -> Number | None:
+    """Return the number that a text is, with all that stands beside it; None when it is anything else.
+
+    Currency, a percent sign, a unit (`12 km/h`, `5 cm^2`), the base of a numeral (`221_3`), "about", marks of
+    approval and brackets around it are read over, and so is `A:` before it. Of `x = 3` or `6/2 = 3` the
+    last side counts; an equation between variables (`2x + 3y = 6`) is no number.
+    """
+    plain = _SYMBOLS.sub(" ", _BASE.sub("", to_plain(text)))
     opening = _ANSWER.match(plain)
-    side = re.split(r"[=≈]", plain[opening.end() if opening else 0 :])[-1].strip().strip("*_`\"'()").strip()
-    if _SPACED_THOUSANDS.fullmatch(side):
-        side = side.replace(" ", "")
-    match = _NUMBER.match(side)
-    if match is None or not _is_unit(side[match.end() :]):
+    plain = _IMPLIES.split(plain[opening.end() if opening else 0 :])[-1]
+    sides = [side.strip() for side in _EQUALS.split(plain)]
+    variable = sides[0] if len(sides) > 1 and _NAME.fullmatch(sides[0]) else ""
+    if len(sides) > 1 and not variable and _EQUATION.search(sides[0]) and not _FUNCTION_VALUE.fullmatch(sides[0]):
         return None
-    return _value(match)
+    number = _one_number(sides[-1])
+    if number is None or (number.is_comma_decimal and _BRACKET.search(plain)):
+        return None  # `(1,2)` is a pair
+    return replace(number, variable=variable)
+
+
+def parse_number(text: str) -> Fraction | None:
+    """Return the value of the number that a text is (see `read_number`), or None when it is anything else."""
+    number = read_number(text)
+    return None if number is None or number.is_comma_decimal else number.value
+
+
+def state_number(text: str) -> Number | None:
+    """Return the number that a stated answer gives: all of it, else the one that its sentence says.
+
+    A formula (`2√3`) and a list (`-1, 1`) give none. Of a sentence with several numbers that counts which follows
+    "is" or stands before the reason; where that leaves several, the first.
+    """
+    number = read_number(text)
+    if number is not None:
+        return number
+    plain = _LEADING.sub("", _SYMBOLS.sub(" ", to_plain(text)), count=1) if text else ""
+    match = _NUMBER.match(plain)
+    if match is not None and _WORDS_FOLLOW.match(plain, match.end()):
+        return _plain_number(match, plain)
+    spelled = number_in_words(plain)
+    if spelled is not None:
+        return Number(spelled, spelled)
+    if _is_formula(plain):
+        return None
+    return _number_of_sentence(plain)
 
 
 def stated_number(text: str) -> Fraction | None:
-    """Return the number that a stated answer gives: all of it, else the first number of a sentence.
-
-    A formula (`2√3`) and a list (`-1, 1`) give none.
-    """
-    value = parse_number(text)
-    if value is not None:
-        return value
-    plain = to_plain(text)
-    match = _NUMBER.match(plain)
-    if match is not None and _WORDS_FOLLOW.match(plain, match.end()):
-        return _value(match)
-    if _is_formula(plain):
-        return None
-    match = _NUMBER.search(plain)
-    return _value(match) if match else None
+    """Return the value of the number that a stated answer gives (see `state_number`)."""
+    number = state_number(text)
+    return None if number is None else number.value
 
 
 def last_number(text: str) -> str | None:
-    """Return the last number in a text, as it is written there without LaTeX."""
-    numbers = list(_NUMBER.finditer(to_plain(text)))
-    return numbers[-1][0] if numbers else None
+    """Return the last number in a text, as it is written there without LaTeX, and what multiplies it.
+
+    A number that the text denies ("it is not 42") is none.
+    """
+    plain = _NEGATED.sub(" ", to_plain(text))
+    numbers = list(_NUMBER.finditer(plain))
+    if not numbers:
+        return None
+    _, end = scale_behind(plain, numbers[-1].end())
+    percent = re.match(r"\s?%", plain[end:])
+    return plain[numbers[-1].start() : end + (percent.end() if percent else 0)].strip()
+
+
+def without_denied(text: str) -> str:
+    """Return a stated answer without what it denies: "not 40 but 42" is "42", and "not 40" nothing."""
+    return _BUT.sub("", _NEGATED.sub(" ", text).strip(), count=1) if _NEGATED.match(text.strip()) else text
 
 
 def canonical_number(value: Fraction) -> str:
@@ -95,16 +186,84 @@ def canonical_number(value: Fraction) -> str:
 
 def canonical_math(text: str) -> str | None:
     """Return a stated answer as a canonical number or formula; None when it is neither."""
-    value = stated_number(text)
-    if value is not None:
+    number = state_number(text)
+    if number is not None and number.is_comma_decimal:
+        number = None
+    value = exact_value(last_side(text)) if number is None else number.value
+    if value is not None and value <= _LARGEST:
         return canonical_number(value)
     plain = to_plain(text)
     return _canonical_formula(plain) if _is_formula(plain) else None
 
 
+def last_side(text: str) -> str:
+    """Return what stands behind the last `=` of a text."""
+    return _EQUALS.split(_IMPLIES.split(text)[-1])[-1].strip()
+
+
+def sides(text: str) -> list[str]:
+    """Return what stands between the `=` of a text, behind the last arrow."""
+    return [side.strip() for side in _EQUALS.split(_IMPLIES.split(text)[-1])]
+
+
 def is_prose(text: str) -> bool:
     """Return whether two words stand side by side, as they do in a sentence and not in a formula."""
     return _TWO_WORDS.search(text) is not None
+
+
+def _one_number(side: str) -> Number | None:
+    side = _LEADING.sub("", side.strip().strip("*_`\"'").strip(), count=1).lstrip("()").strip()
+    side = _SIGN_WORD.sub("-", side, count=1)
+    spaced = _SPACED_THOUSANDS.match(side)
+    if spaced is not None:
+        side = re.sub(r"(?<=\d)[ '](?=\d)", "", spaced[1]) + side[spaced.end() :]
+    side, other = _separated(side)
+    match = _NUMBER.match(side)
+    if match is None:
+        return None
+    factor, end = scale_behind(side, match.end())
+    rest = side[end:]
+    face = _value(match)
+    if face is None or not _is_unit(rest):
+        return None
+    unit = re.sub(r"[\s.,;:!?'\"()\[\]{}|*>]", "", _POWER_OF_UNIT.sub(lambda found: found[0].strip("^{}"), rest))
+    return Number(face * factor, face, "%" in rest[:3], unit, places=_places(match), other=other)
+
+
+def _separated(side: str) -> tuple[str, Fraction | None]:
+    """Return a number with English separators, and its value if its only separator meant the opposite."""
+    european = _EUROPEAN.match(side)
+    if european is not None:
+        return european[1] + european[2].replace(".", "").replace(",", ".") + side[european.end() :], None
+    indian = _INDIAN.match(side)
+    if indian is not None:
+        return indian[0].replace(",", "") + side[indian.end() :], None
+    comma = _COMMA_DECIMAL.match(side)
+    if comma is not None:
+        # `3,14` is a decimal in half of the world, and a list elsewhere.
+        decimal = f"{comma[1]}.{comma[2]}"
+        return decimal + side[comma.end() :], Fraction(re.sub("[$€£¥]", "", decimal))
+    either = _ONE_SEPARATOR.match(side)
+    if either is not None:
+        digits = re.sub("[$€£¥]", "", either[0])
+        return side, Fraction(digits.replace(",", ".") if "," in digits else digits.replace(".", ""))
+    return side, None
+
+
+def _plain_number(match: re.Match[str], plain: str) -> Number | None:
+    face = _value(match)
+    factor, end = scale_behind(plain, match.end())
+    if face is None:
+        return None
+    return Number(face * factor, face, plain[end : end + 2].strip().startswith("%"), places=_places(match))
+
+
+def _number_of_sentence(plain: str) -> Number | None:
+    reason = _BECAUSE.search(plain)
+    claim = plain[: reason.start()] if reason else plain
+    said = list(_VERB_NUMBER.finditer(claim))
+    match = _NUMBER.search(claim, said[-1].end()) if said else _NUMBER.search(claim) or _NUMBER.search(plain)
+    return _plain_number(match, plain) if match else None
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
@@ -119,6 +278,12 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if value > _LARGEST:
         return None
     return -value if "-" in (match["sign"], match["inner"]) else value
+
+
+def _places(match: re.Match[str]) -> int | None:
+    if match["bottom"] or match["e"] or match["power"]:
+        return None
+    return len(match["top"].partition(".")[2])
 
 
 def _magnitude(digits: str) -> Fraction:

@@ -1,0 +1,145 @@
+"""Sentences that state an answer, in the languages in which models answer, and words that take it back.
+
+What is read: "The answer is X", "Final answer: X", `答案是X`, `Ответ: X`, "La réponse est X", and after words such
+as "Wait" or "I made a mistake" also "it is X".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_LONGEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a text that says "this is the answer".
+
+    Attributes:
+        start: Where the mark begins.
+        end: Where the answer ends.
+        answer: The answer as it is written there.
+    """
+
+    start: int
+    end: int
+    answer: str
+
+
+_ENGLISH = r"\b(?:answers?|ans|final\s(?:results?|values?|solutions?)|correct\s(?:options?|choices?))\b"
+_LETTERS = (
+    r"\b(?:réponse|reponse|respuesta|resposta|risposta|antwort|lösung|antwoord|odpowied[źz]|odpověď|odpoveď|ответ|"
+    r"відповідь|отговор|απάντηση|cevap|cevabı|yanıt|đáp\sán|câu\strả\slời|jawaban(?:nya)?|svaret|svar|vastaus|válasz|"
+    r"răspuns(?:ul)?|jibu|התשובה|תשובה|الجواب|الإجابة|الاجابة|جواب|پاسخ)\b|उत्तर|जवाब|উত্তর|பதில்|คำตอบ"
+)
+_NO_BLANKS = r"答案|解答|回答|答え|正解|정답|답|答(?=\s?[:：])"
+_DETAIL = (
+    r"(?:[\s*_]{1,3}(?:choice|option|letter|value|finale?|correct[eao]?|corretta|exacte?|exacta|definitiv[ao]|juste|"
+    r"correcte|richtige|الصحيحة|النهائية|الصحيح|النهائي|הנכונה|הסופית)\b){0,2}"
+    r"(?:\s(?:to|for|of|à|a|auf|на|de|da|del)\s[^\n.:：=]{1,80}?)?"
+    r"(?:\s?\([^()\n]{1,40}\))?"
+)
+_VERBS = (
+    r"is|are|was|were|(?:will|would|should|must|has\sto)\sbe|comes\s(?:out\s)?to|equals|becomes|remains|est|es|son|"
+    r"sería|serait|è|é|ist|lautet|wäre|sind|är|er|brzmi|to|je|là|adalah|ialah|είναι|este|ni|on|является|это|равен|"
+    r"равна|равно|будет|є|е|هو|هي|היא|הוא|है|হল|হলো"
+)
+_LINK = (
+    r"(?:[\s*_]{0,4}(?::=|[:：=≈|~→⇒⟹⟶]|=>|->)|[ \t*_#]{0,4}\n|\s[-–—](?=\s)"
+    r"|,?(?:\s(?:therefore|thus|then|hence|so|clearly|simply|indeed|now)\b,?)?[\s*_]{1,4}"
+    rf"(?:{_VERBS})(?![\w'’])"
+    r"|\s?(?:应该是|應該是|应当是|应是|应为|應為|就是|即为|是|为|為|即|选|選|は|が|은|는|คือ))"
+)
+_BARE = r"[\s*_]{1,3}(?=[-+−$€£]?[0-9٠-٩०-९]|\\boxed)"
+_AFTER = r"(?:[:：=*_\s|>]{0,12}(?:```\w{0,10}\n\s{0,10})?)"
+_STATED = re.compile(
+    rf"(?:(?:{_ENGLISH}|{_LETTERS}|{_NO_BLANKS}){_DETAIL}{_LINK}|(?:\bfinal\sanswer|{_LETTERS}|{_NO_BLANKS}){_BARE}){_AFTER}",
+    re.IGNORECASE,
+)
+_DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
+
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|rather|"
+    r"let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) (?:\w+ )?"
+    r"(?:mistake|error)|i was wrong|my mistake|no, |nein, |non, |erratum|corrección|correção|korrektur|"
+    r"исправление|нет, |подождите)|(?:^|(?<=[\s.!?]))no[,.!]? (?:wait|it|the|that)|等等|不对|不對|更正|纠正|修正",
+    re.IGNORECASE,
+)
+_AMENDED = re.compile(
+    r"(?:\b(?:it(?:['’]s| is| should be| must be| was)|that(?:['’]s| is| should be)|this (?:is|should be)|should be|"
+    r"must be|i mean|make (?:that|it)|rather|actually|sorry|correction|oops|wait|scratch that|no)\b[,:;.!—–\-]?\s{1,3}"
+    r"(?:it(?:['’]s| is)\s)?|应该是|應該是|是)(?P<answer>[^\n]{1,200})",
+    re.IGNORECASE,
+)
+_WITHDRAWN = re.compile(
+    r"\b(?:wrong|mistake|error|incorrect|not (?:right|correct)|scratch that|oops|redo)\b|不对|不對|错", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(
+    r"(?<!\bapprox)(?<!\bapp)(?<!\bca)(?<!\bcirca)(?<!\bvs)(?<!\bRs)(?<!\be\.g)(?<!\bi\.e)[.!?](?=[\s*_)\]\"'”’»]|$)|[。！？।]",
+    re.IGNORECASE,
+)
+_CLOSER = {'"': '"', "'": "'", "`": "`", "$": "$", "(": ")", "“": "”", "«": "»", "「": "」"}
+_EMPTY_PHRASE = re.compile(
+    r"(?:in|even|odd|correct|right|wrong|incorrect|given|shown|above|below|as follows|based|found|obtained|"
+    r"the same|clear|clearly|obvious|simple|consistent|reasonable|valid|verified|confirmed|also|expected|already|"
+    r"supported|derived|presented|provided|unchanged|still|that|because|simply)\b(?!\s?[:=]?\s?\(?[-$]?\d)[^\d\\$]{0,200}",
+    re.IGNORECASE,
+)
+
+
+def stated_answers(text: str) -> Iterator[Mark]:
+    """Yield the answers that sentences of a text state, in the order in which they stand."""
+    found = list(_STATED.finditer(text))
+    for number, mark in enumerate(found):
+        next_start = found[number + 1].start() if number + 1 < len(found) else len(text)
+        answer, end = _rest_of_sentence(text, mark.end(), next_start)
+        if answer:
+            yield Mark(mark.start(), end, answer)
+
+
+def last_stated(text: str) -> Mark | None:
+    """Return the last statement; one that says nothing of its own ("the answer is correct") only where all do."""
+    marks = list(stated_answers(text))
+    telling = [mark for mark in marks if not _EMPTY_PHRASE.fullmatch(mark.answer)]
+    return (telling or marks or [None])[-1]
+
+
+def taken_back_at(text: str, start: int) -> int | None:
+    """Return where, from `start` on, a text last begins to take an answer back; None when it does not."""
+    places = [found.start() for found in _TAKEN_BACK.finditer(text, start)]
+    return places[-1] if places else None
+
+
+def amended(text: str, start: int) -> Mark | None:
+    """Return what a text says instead of an answer that it takes back from `start` on ("no, it is X")."""
+    found = list(_AMENDED.finditer(text, start))
+    for mark in reversed(found):
+        answer, end = _rest_of_sentence(text, mark.start("answer"), len(text))
+        # Many words say something else than an answer.
+        if answer and (len(answer.split()) <= 4 or answer[0] in "$\\") and not _EMPTY_PHRASE.fullmatch(answer):
+            return Mark(mark.start(), end, answer)
+    return None
+
+
+def is_withdrawn(text: str) -> bool:
+    """Return whether a text calls what stood before it wrong."""
+    return _WITHDRAWN.search(text) is not None
+
+
+def _rest_of_sentence(text: str, start: int, limit: int) -> tuple[str, int]:
+    """Return the answer that begins at `start`, and where it ends."""
+    limit = min(limit, start + _LONGEST)
+    displayed = _DISPLAYED.match(text, start)
+    if displayed is not None:
+        return displayed["math"], displayed.end()
+    line = text[start:limit].partition("\n")[0]
+    answer = line.strip().lstrip("*_").strip()
+    closer = _CLOSER.get(answer[:1])
+    if closer is not None:
+        place = answer.find(closer, 1)
+        if place > 0 and re.match(r"[\s.,!*|]*$", answer[place + 1 :]):
+            return answer[: place + 1], start + len(line)
+    end = _SENTENCE_END.search(answer)
+    return (answer[: end.start()] if end else answer).strip("* |").removesuffix("```"), start + len(line)
