@@ -24,7 +24,7 @@ from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, coarse_block, fine
 from tests.cli.commands import jisi
-from tests.grading.agreement import compare
+from tests.grading.agreement import ZEROEVAL, compare
 from tests.reference import decide
 from tests.released import Released, decide_released
 
@@ -196,6 +196,11 @@ def test_the_eval_command_routes_all_questions_like_the_released_code(bank: Bank
         assert (result["dataset"], result["index"]) == bank.questions[row].key
         assert (result["mode"], result["model"]) == ("route", wanted.router)
         assert result["support_size"] == len(wanted.support)
+
+
+def test_zeroevals_verdicts_come_out_exactly_of_its_answers() -> None:
+    found = compare(ANSWERS, ZEROEVAL)
+    assert {name: agreement.same for name, agreement in found.items()} == {"crux": 8000, "gsm": 13190, "math-l5": 7210}
 
 
 def test_graders_agree_with_the_given_verdicts() -> None:

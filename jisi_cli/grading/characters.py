@@ -1,4 +1,4 @@
-"""One form for characters that mean the same: full-width and Arabic digits, curly quotes, every kind of dash and blank."""
+"""One form for characters that mean the same: full-width and Arabic digits, curly quotes, dashes and blanks."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def plain_characters(text: str) -> str:
 
     Digits and Latin letters of every form become ASCII (`４２`, `٤٢`, `𝟒𝟐`), raised digits a power
     (`2¹⁰` is `2^10`), `½` is `1/2` and `3½` is `3 1/2`; what shows nothing (marks of direction, blanks of no
-    width) goes. Punctuation of other scripts becomes that of English, and a blank parts them from
-    digits and Latin letters, which `答案是42` leaves out.
+    width) goes. Punctuation of other scripts becomes that of English, and they are parted from
+    ASCII (see `parted_scripts`).
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -60,7 +60,12 @@ def plain_characters(text: str) -> str:
     text = _RAISED.sub(lambda found: _script("^", found[0]), text)
     text = _LOWERED.sub(lambda found: _script("_", found[0]), text)
     text = _FRACTION.sub(_spelled_fraction, text)
-    return _SCRIPTS_MEET.sub(" ", "".join(map(_plain, unicodedata.normalize("NFC", text))))
+    return parted_scripts("".join(map(_plain, unicodedata.normalize("NFC", text))))
+
+
+def parted_scripts(text: str) -> str:
+    """Return text with a blank wherever ASCII letters or digits meet another script: `答案是42` leaves it out."""
+    return _SCRIPTS_MEET.sub(" ", text)
 
 
 def same_text(text: str) -> str:

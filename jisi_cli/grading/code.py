@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import JisiError
-from jisi_cli.grading.code_block import last_python
+from jisi_cli.grading.code_block import answer_python
 from jisi_cli.grading.processes import Finished, Processes, threads_of
 from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.grading.scratch_folder import ScratchFolder
@@ -53,7 +53,7 @@ class _Case:
 
 
 class Code:
-    """Runs the last Python block of a response against the tests in the reference.
+    """Runs the Python of a response (see `code_block`) against the tests in the reference.
 
     The reference is Python that follows the answer in the same module and raises where it is wrong
     (`assert f(2) == 4`), or a JSON list of `{"input": …, "output": …}`: then the answer is a program
@@ -85,7 +85,7 @@ class Code:
             JisiError: No process can be confined on this machine.
         """
         tests = _tests(submission.reference)
-        source = last_python(submission.response)
+        source = answer_python(submission.response, tests if isinstance(tests, str) else "")
         if source is None:
             return None
         self._try()

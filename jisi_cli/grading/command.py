@@ -12,6 +12,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.grading.processes import Finished, Processes, kept
 from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.grading.scratch_folder import ScratchFolder
+from jisi_cli.reasoning import without_reasoning
 
 _LARGEST_FILE = 1 << 28
 """Bytes of a file that the program writes, and of all that it keeps in its folder for temporary files."""
@@ -21,9 +22,9 @@ _MOST_FILES = 1000
 class Command:
     """Runs a program for every response; it says what the response is worth.
 
-    It gets one JSON object on standard input, `{"query": …, "reference": …, "response": …}`, and
-    prints a number from 0 to 1, or `null` where no answer can be read. It runs with the user's own
-    rights and environment: only a command line may name it, never a file of questions. It has a folder
+    It gets one JSON object on standard input, `{"query": …, "reference": …, "response": …}`, the response without
+    blocks of reasoning, and prints a number from 0 to 1, or `null` where no answer can be read. It runs with the
+    user's own rights and environment: only a command line may name it, never a file of questions. It has a folder
     for temporary files of its own (TMPDIR), and ends with everything that it started: when it has said
     its score, when its time is up, and when jisi ends.
 
@@ -52,8 +53,8 @@ class Command:
         Raises:
             Ungraded: It fails, takes too long, or prints something else.
         """
-        names = ("query", "reference", "response")
-        given = json.dumps({name: getattr(submission, name) for name in names}).encode() + b"\n"
+        texts = {"query": submission.query, "reference": submission.reference}
+        given = json.dumps({**texts, "response": without_reasoning(submission.response)}).encode() + b"\n"
         try:
             finished = self._run(given)
         except OSError as error:

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import re
 
-from jisi_cli.grading.final_answer import END_LENGTH
+from jisi_cli.grading.accepted import accepted_answers, best
+from jisi_cli.grading.characters import plain_characters, same_text
+from jisi_cli.grading.final_answer import answer_text
+
+_OWN_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
+"""A character of a script that puts no blanks between words."""
 
 
 class Contains:
-    """Looks for the reference in the response as whole words, whatever the case and the spacing.
+    """Looks for the reference in the response as whole words, whatever the case, the spacing and the form of Unicode.
 
-    `art` is not found in `party`, and `7` not in `17` or `7.5`. For anything finer there is `regex`.
+    `art` is not found in `party`, and `7` not in `17` or `7.5`. Of a JSON list of texts any is enough (see
+    `accepted`). For anything finer there is `regex`.
     """
 
     def grade(self, response: str, reference: str) -> float | None:
         """Return 1.0 where the reference occurs, 0.0 where it does not, None where either is empty."""
-        wanted, text = _folded(reference), _folded(response[-END_LENGTH:])
-        if not wanted or not text:
-            return None
-        # Words and numbers end where letters and digits do; punctuation has no such end.
-        before = r"(?<!\d[.,])(?<!\w)" if wanted[0].isdigit() else r"(?<!\w)" if wanted[0].isalpha() else ""
-        after = r"(?![.,]\d)(?!\w)" if wanted[-1].isdigit() else r"(?!\w)" if wanted[-1].isalpha() else ""
-        return float(re.search(before + re.escape(wanted) + after, text) is not None)
+        text = _folded(answer_text(response))
+        return best(_occurs(_folded(wanted), text) for wanted in accepted_answers(reference)) if text else None
 
     def extract(self, response: str) -> str | None:
         """Return None: no part of the response is its answer."""
         return None
 
 
+def _occurs(wanted: str, text: str) -> float | None:
+    if not wanted:
+        return None
+    # Words and numbers end where letters and digits do; punctuation has no such end.
+    before, after = (
+        _edge(wanted[0], r"(?<!\d[.,])(?<!\w)", r"(?<!\w)"),
+        _edge(wanted[-1], r"(?![.,]\d)(?!\w)", r"(?!\w)"),
+    )
+    return float(re.search(before + re.escape(wanted) + after, text) is not None)
+
+
+def _edge(character: str, of_number: str, of_word: str) -> str:
+    if character.isdigit():
+        return of_number
+    return of_word if character.isalpha() and not _OWN_WORD.match(character) else ""
+
+
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return " ".join(plain_characters(same_text(text)).casefold().split())

@@ -7,10 +7,14 @@ import re
 import warnings
 from collections.abc import Iterator
 
+from jisi_cli.grading.accepted import accepted_answers
+from jisi_cli.grading.characters import same_text
 from jisi_cli.grading.final_answer import END_LENGTH, marked_answers, settle
+from jisi_cli.reasoning import without_reasoning
 
 _FENCE = re.compile(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
 _ONE_SENTENCE = re.compile(r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?")
+_DOUBLE = re.compile(r"\[\[.{0,2000}?\]\]", re.DOTALL)
 _QUOTES = "\"'`"
 _LONGEST_LITERAL = 4000
 _NOT_A_LITERAL = object()
@@ -19,9 +23,11 @@ _NOT_A_LITERAL = object()
 class Exact:
     """Compares texts after trimming them, taking off one pair of quotes or backticks, and folding white space.
 
-    Case matters: `True` is not `true`. Where response and reference are both Python values, the
-    values are compared (`[1,2]` is `[1, 2]`, but `1` is not `1.0`: they print differently). White
-    space counts where the reference is a quoted string.
+    Case matters: `True` is not `true`. Forms of Unicode, curly quotes and kinds of dashes do not. Where response
+    and reference are both Python values, the values are compared (`[1,2]` is `[1, 2]`, but `1` is not
+    `1.0`: they print differently). White space counts where the reference is a quoted string. A JSON list
+    of texts as reference accepts any of them (see `accepted`); a reference `[[X]]` is looked for in double
+    brackets.
 
     The response may be the bare answer, mark it (see `final_answer`), hold it in its only code
     block, or be one sentence that ends with it (`The output is 5.`).
@@ -29,14 +35,18 @@ class Exact:
 
     def grade(self, response: str, reference: str) -> float | None:
         """Return 1.0 for a match, 0.0 for none, None when the response is empty or too long to be an answer."""
+        response = without_reasoning(response)
         readings = list(_readings(response))
         if not readings:
             return None
-        return float(any(_same(reading, reference) for reading in readings))
+        if _DOUBLE.fullmatch(reference.strip()):
+            readings += [found[0] for found in list(_DOUBLE.finditer(response[-END_LENGTH:]))[-1:]]
+        accepted = dict.fromkeys((reference, *accepted_answers(reference)))
+        return float(any(_same(reading, wanted) for reading in readings for wanted in accepted))
 
     def extract(self, response: str) -> str | None:
         """Return the innermost reading of the answer: a Python value as Python writes it, or folded text."""
-        return settle(_read, response)
+        return settle(_read, without_reasoning(response))
 
 
 def _read(response: str) -> str | None:
@@ -76,7 +86,9 @@ def _same(answer: str, reference: str) -> bool:
         return not texts.isdisjoint({expected, _unquoted(reference)})
     if given is not _NOT_A_LITERAL and expected is not _NOT_A_LITERAL and not isinstance(given, str):
         return _render(given) == _render(expected)
-    return _fold(_unquoted(answer)) == _fold(_unquoted(reference))
+    if _fold(_unquoted(answer)) == _fold(_unquoted(reference)):
+        return True
+    return _plain_text(answer) == _plain_text(reference) != ""
 
 
 def _normalise(text: str) -> str:
@@ -113,6 +125,11 @@ def _render(value: object) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(map(_render, value)) + ("," if len(value) == 1 else "") + ")"
     return repr(value)
+
+
+def _plain_text(text: str) -> str:
+    """Return a text in one Unicode form, without emphasis and quotes around it and the full stop of a sentence."""
+    return _unquoted(same_text(text).strip("*").removesuffix(".").strip("*"))
 
 
 def _unquoted(text: str) -> str:

@@ -23,7 +23,8 @@ END_LENGTH = 20_000
 """Characters at the end of a text that are read."""
 
 _FIELD = re.compile(
-    r"[\"'](?:(?:final|correct)?[_ ]?answer(?:[_ ](?:letter|choice|option|value))?|(?:selected|correct)[_ ]option|choice)"
+    r"[\"'](?:(?:final|correct)?[_ ]?answer(?:[_ ](?:letter|choice|option|value))?|"
+    r"(?:selected|correct)[_ ]option|choice)"
     r"[\"']\s{0,20}:\s{0,20}",
     re.IGNORECASE,
 )
@@ -36,12 +37,16 @@ _LATEX_COMMAND = re.compile(
     r"forall|phi|sqrt|pi|left|cdot|circ|mathrm|pm|infty|log|sin|cos|[(\[,;!])"
 )
 _ESCAPE = re.compile(r"\\([\\\"/])")
-_TAG = re.compile(r"<(?P<name>final_?answer|answer)>\s{0,20}(?P<answer>[^<]{0,2000}?)\s{0,20}(?:</(?P=name)>|$)", re.IGNORECASE)
-_BOX = re.compile(r"\\f?boxed?\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9A-Za-z])")
-_BETWEEN_BOXES = re.compile(r"[\s$]{0,4}(?P<word>,|and|or|&|et|und|oder|y|o|ou|e|和|或|и|или)[\s$]{0,4}(?:[a-z]\s?=\s?)?")
+_TAG = re.compile(
+    r"<(?P<name>final_?answer|answer)>\s{0,20}(?P<answer>[^<]{0,2000}?)\s{0,20}(?:</(?P=name)>|$)", re.IGNORECASE
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9A-Za-z])")
+_BETWEEN_BOXES = re.compile(
+    r"[\s$]{0,4}(?P<word>,|and|or|&|et|und|oder|y|o|ou|e|和|或|и|или)[\s$]{0,4}(?:[a-z]\s?=\s?)?"
+)
 _HASH_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}####(?P<answer>[^\n]{0,400})\s*$")
 _TEXT_GROUP = re.compile(r"\s?\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,400})\}\s?")
-_SAYS_SOMETHING = re.compile(r"[^\W_]")
+_SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
 _MOST_READINGS = 10
 _LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100

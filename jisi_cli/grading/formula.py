@@ -82,7 +82,7 @@ def equal_formulas(one: str, other: str) -> bool | None:
     """
     if one.count("=") != other.count("=") or one.count("=") > 1:
         return None
-    names = _variables(one) | _variables(other)
+    names = set().union(*(_variables(side) for side in (*one.split("="), *other.split("="))))
     ratios = []
     for shift in range(len(_PLACES)):
         place = {name: complex(_PLACES[shift] + 0.618 * number) for number, name in enumerate(sorted(names))}
@@ -236,7 +236,9 @@ class _Parser:
         self._in_bars = bars
         if self._pop()[1] != _CLOSERS[opener]:
             raise _Unreadable
-        return abs(value) if opener == "|" and isinstance(value, Fraction) else _modulus(value, opener)
+        if opener != "|":
+            return value
+        return abs(value) if isinstance(value, Fraction) else complex(abs(value))
 
     def _named(self, name: str) -> Value:
         if name not in self._names:
@@ -296,10 +298,6 @@ class _Parser:
         return self._tokens[self._next - 1]
 
 
-def _modulus(value: Value, opener: str) -> Value:
-    return complex(abs(value)) if opener == "|" else value
-
-
 def _apply(operation: Callable[..., Value], one: Value, other: Value) -> Value:
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         value = operation(one, other)
@@ -341,7 +339,8 @@ def _factorial(value: Value) -> Value:
 
 
 def _binomial(above: Value, below: Value) -> Value:
-    for value in (above, below):
-        if not isinstance(value, Fraction) or value.denominator != 1 or not 0 <= value <= _LARGEST_EXPONENT:
-            raise _Unreadable
-    return Fraction(math.comb(int(above.real), int(below.real)))
+    if not isinstance(above, Fraction) or not isinstance(below, Fraction):
+        raise _Unreadable
+    if above.denominator != 1 or below.denominator != 1 or not 0 <= below <= above <= _LARGEST_EXPONENT:
+        raise _Unreadable
+    return Fraction(math.comb(int(above), int(below)))

@@ -12,6 +12,7 @@ from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.llm.answer import Answer, Message, Pool, Sampling
 from jisi_cli.llm.fence import fence_tag
 from jisi_cli.llm.live import LivePool
+from jisi_cli.reasoning import without_reasoning
 
 _RUBRIC = """\
 You grade the answer that a language model gave to a question. A reference answer, which is right, is given too.
@@ -123,7 +124,7 @@ class Judge:
             Ungraded: The judge fails, or its verdict cannot be read.
             BudgetError: The call does not fit what is left of the budget.
         """
-        if not submission.response.strip():
+        if not without_reasoning(submission.response).strip():
             return None
         (messages,) = judge_prompts(submission)
         return float(await self._bench.verdict(submission, messages, ("right", "wrong")) == "right")
@@ -131,7 +132,11 @@ class Judge:
 
 def judge_prompts(submission: Submission) -> list[list[Message]]:
     """Return what `Judge` asks about a response: one conversation."""
-    texts = {"question": submission.query, "reference": submission.reference, "answer": submission.response}
+    texts = {
+        "question": submission.query,
+        "reference": submission.reference,
+        "answer": without_reasoning(submission.response),
+    }
     return [conversation_about(texts, _RUBRIC)]
 
 

@@ -22,6 +22,11 @@ _SUBSTITUTIONS = tuple(
         (r"\\(?:left|right|displaystyle|limits)(?![a-zA-Z])", ""),
         (r"\\(?:times|cdot)(?![a-zA-Z])", "*"),
         (r"\\pi(?![a-zA-Z])", "π"),
+        (r"\\infty(?![a-zA-Z])|(?<![a-zA-Z])(?:infinity|oo)(?![a-zA-Z])", "∞"),
+        (r"\\leq?(?:slant)?(?![a-zA-Z])|<=", "≤"),
+        (r"\\geq?(?:slant)?(?![a-zA-Z])|>=", "≥"),
+        (r"\\neq?(?![a-zA-Z])|!=", "≠"),
+        (r"\\pm(?![a-zA-Z])", "±"),
         (r"\^\s?\{?\\circ\}?|\\degree(?![a-zA-Z])|\^\{?[º˚o]\}?(?![\w])", "°"),
         (r"\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])", "≈"),
         (r"\{,\}", ","),
@@ -39,7 +44,8 @@ _SUBSTITUTIONS = tuple(
 def to_plain(text: str) -> str:
     r"""Return the text without math delimiters, spacing commands and emphasis.
 
-    Characters of other scripts that mean the same as ASCII become it (see `characters`). Commands that carry meaning (`\sqrt`, `\log`) stay; a fraction of two numbers becomes `a/b`.
+    Characters of other scripts that mean the same as ASCII become it (see `characters`). Commands that carry
+    meaning (`\sqrt`, `\log`) stay; a fraction of two numbers becomes `a/b`.
     """
     text = plain_characters(text)
     for pattern, replacement in _SUBSTITUTIONS:

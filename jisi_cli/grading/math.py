@@ -6,16 +6,17 @@ import importlib.util
 import re
 
 from jisi_cli.errors import InputError
-from jisi_cli.grading.final_answer import END_LENGTH, marked_answer
+from jisi_cli.grading.accepted import accepted_answers
+from jisi_cli.grading.final_answer import marked_answer, unmarked_text
 from jisi_cli.grading.latex import to_plain
-from jisi_cli.grading.number import is_prose, last_number, parse_number
-from jisi_cli.grading.numeric import Numeric
+from jisi_cli.grading.number import is_prose, last_number, read_number, sides, without_denied
+from jisi_cli.grading.numeric import Numeric, delimited
 from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.grading.worker import Worker
 
 _LONGEST = 1000
 _LONGEST_BARE = 200
-_DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
+_TOO_LONG = f"a formula is longer than {_LONGEST:,} characters"
 _DELIMITERS = re.compile(r"\\[()\[\]]|(?<!\\)\$")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ ,-]+[^\W\d_]+)*")
 
@@ -46,38 +47,59 @@ class Math:
         Raises:
             Ungraded: The formulas are too long, or comparing them takes too long.
         """
-        answer, reference = _final_answer(submission.response), submission.reference.strip()
-        if answer is None or not reference:
+        answer = _final_answer(submission.response)
+        if answer is None or not submission.reference.strip():
             return None
-        as_number = self._numeric.grade(submission.response, reference)
-        if as_number == 1.0 and parse_number(reference) is not None:
-            return 1.0  # most answers are numbers, and need no process to be right
-        if _is_words(to_plain(reference)):
-            return float(_folded(answer) == _folded(reference))
-        if is_prose(to_plain(answer)):
-            return as_number
-        return self._compare(_bare(answer), _bare(reference))
+        grade: float | None = None
+        for accepted in accepted_answers(submission.reference):
+            found = self._grade(answer, accepted.strip())
+            if found == 1.0:
+                return found
+            grade = found if grade is None else grade
+        return grade
 
     def close(self) -> None:
         """End the process that compares."""
         self._worker.close()
 
+    def _grade(self, answer: str, reference: str) -> float | None:
+        if len(reference) > _LONGEST:
+            raise Ungraded(_TOO_LONG)
+        if _is_words(to_plain(reference)):
+            return float(_folded(answer) == _folded(reference))
+        # Most answers need no process: numbers, and formulas that can be worked out here.
+        grade = self._numeric.compare(answer, reference)
+        if grade is not None or is_prose(to_plain(answer)) or _is_settled(answer, reference):
+            return grade
+        return self._compare(_bare(without_denied(answer)), _bare(reference))
+
     def _compare(self, answer: str, reference: str) -> float | None:
         if max(len(answer), len(reference)) > _LONGEST:
-            raise Ungraded(f"a formula is longer than {_LONGEST:,} characters")
+            raise Ungraded(_TOO_LONG)
         equal = self._worker.ask({"answer": answer, "reference": reference})
         return None if equal is None else float(bool(equal))
+
+
+def _is_settled(answer: str, reference: str) -> bool:
+    """Whether nothing more can be learned: two numbers, or equations of different names.
+
+    Of an equation math-verify compares the last side alone: to it, `x = 5` is `y = 5`.
+    """
+    if read_number(answer) is not None and read_number(reference) is not None:
+        return True
+    given, expected = sides(answer), sides(reference)
+    return len(given) > 1 and len(expected) > 1 and _bare(given[0]) != _bare(expected[0])
 
 
 def _final_answer(response: str) -> str | None:
     marked = marked_answer(response)
     if marked == "":
         return None
-    end = (marked or response[-END_LENGTH:]).strip()
+    end = (marked or unmarked_text(response)).strip()
     is_formula = "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end))
-    formulas = [] if is_formula else _DELIMITED.findall(end)
+    formulas = [] if is_formula else delimited(end)
     if formulas:
-        return next(filter(None, formulas[-1]), None)
+        return formulas[-1] or None
     return end or None if marked or is_formula else last_number(end)
 
 

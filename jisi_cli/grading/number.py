@@ -32,7 +32,7 @@ _WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[^\W\d_]{{2,}}", re.IGNORECAS
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _TWO_WORDS = re.compile(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
 _JOINERS = {"or", "and"}
-_UNIT = re.compile(r"(?:[^\W\d_]|[µ°%‰€£¥₹₩₽₺₫₴฿$²³/().,;:!?'\" \]\}>|*-]){0,80}")
+_UNIT = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff\u0e00-\u0effµ°%‰€£¥₹₩₽₺₫₴฿$²³/().,;:!?'\" \]\}>|*-]){0,80}")
 _POWER_OF_UNIT = re.compile(r"(?<=[^\W\d_])\^?\{?-?[123]\}?(?![\w{])")
 _VARIABLE = re.compile(r"(?:[abcdeiknpqrtuvwxyz]|pi|π|sqrt|log|ln|sin|cos|tan|mod)(?![^\W\d_])")
 _SPACED_THOUSANDS = re.compile(r"(-?\s?[$€£¥₹]?-?\d{1,3}(?:[ ']\d{3}){1,99})(?!\d)")
@@ -41,7 +41,7 @@ _BASE = re.compile(r"(?<=\d)_\{?\w{1,3}\}?")
 _SYMBOLS = re.compile("[✀-➿⌀-⏿■-◿☀-⛿⬀-⯿\U0001f000-\U0001faff©®™]")
 _CODES = r"(?:USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|CAD|CHF|KRW|RUB|BRL|MXN|Rs\.?|(?:US|A|C|HK|NZ|S|R)(?=\$))"
 _LEADING = re.compile(
-    rf"(?:[\s≈~:=#'\"*_`\[<>|→]|\{{(?=[^{{}}]*\}}\W*$)|\((?=(?:[^(),]|,(?=\d{{3}}))*\)\W*$)|{_CODES}(?![a-zA-Z])|{_CODES}\s?(?=[\d$-])|"
+    rf"\A(?:[\s≈~:=#'\"*_`\[<>|→]|\{{(?=[^{{}}]*\}}\W*$)|\((?=(?:[^(),]|,(?=\d{{3}}))*\)\W*$)|{_CODES}(?![a-zA-Z])|{_CODES}\s?(?=[\d$-])|"
     r"(?:approximately|approx\.?|about|around|roughly|exactly|nearly|precisely|just|only|circa|ca\.|env\.|environ|etwa|"
     r"ungefähr|около|примерно|aproximadamente|约为|大约|约|約)(?![a-zA-Z]))+",
     re.IGNORECASE,
@@ -50,7 +50,9 @@ _SIGN_WORD = re.compile(r"(?:minus|negative|负|負|минус|moins|menos)\s?(?
 _IMPLIES = re.compile(r"=>|⇒|⟹|→|⟶|∴|\\(?:implies|Rightarrow|rightarrow|to|therefore)(?![a-zA-Z])")
 _EQUALS = re.compile(r"(?<![<>!:])=(?!=)|:=|≈|==|\\equiv(?![a-zA-Z])|≡")
 _NAME = re.compile(r"\\?[^\W\d_]{1,7}(?:_\{?\w{1,8}\}?)?'?")
-_EQUATION = re.compile(r"(?<![^\W\d_])[^\W\d_]\b\s?[-+*/^]|[-+*/]\s?[^\W\d_](?![^\W\d_])|\d\s?[a-z](?![^\W\d_])|[a-z]\^")
+_EQUATION = re.compile(
+    r"(?<![^\W\d_])[^\W\d_]\b\s?[-+*/^]|[-+*/]\s?[^\W\d_](?![^\W\d_])|\d\s?[a-z](?![^\W\d_])|[a-z]\^"
+)
 _FUNCTION_VALUE = re.compile(r"[^\W\d_]{1,7}\s?\([^()=]{1,30}\)")
 _BRACKET = re.compile(r"[(\[{)\]}]")
 _EUROPEAN = re.compile(r"(-?[$€£]?)(\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,]\d)")
@@ -58,13 +60,15 @@ _INDIAN = re.compile(r"-?[$€£¥₹]?\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)")
 _COMMA_DECIMAL = re.compile(r"(-?[$€£¥]?\d{1,15}),(\d{1,2}|\d{4,15})(?![\d,.]*\d)")
 _ONE_SEPARATOR = re.compile(r"-?[$€£¥]?\d{1,3}[.,]\d{3}(?![\d.,]*\d)")
 _VERB_NUMBER = re.compile(
-    r"\b(?:is|are|was|were|equals|be|makes?|gives?|yields?|total(?:s| of)?|得|是|为|共|est|es|ist)\s(?:only |about |exactly )?"
-    r"(?=[-+]?[$€£]?\d)"
+    r"\b(?:is|are|was|were|equals|be|makes?|gives?|yields?|total(?:s| of)?|得|是|为|共|est|es|ist)\s"
+    r"(?:only |about |exactly )?(?=[-+]?[$€£]?\d)"
 )
 _BECAUSE = re.compile(r"[,;]?\s\(?(?:because|since|as|where|which|given|so that|if)\b", re.IGNORECASE)
 _NEGATED = re.compile(
-    r"\b(?:not|never|isn't|aren't|wasn't|cannot be|can't be|rather than|instead of|other than|anything but|nicht|pas|"
-    r"не|no es|não é|non è)\s(?:be\s|equal(?:s)?(?:\sto)?\s)?[-$€£]?[^\s,;]*[^\s.,;!?]|(?:不是|并非|不等于|≠|!=)\s?[-$]?[\w.]+",
+    r"(?:\b(?:not|never|isn't|aren't|wasn't|cannot be|can't be|rather than|instead of|other than|anything but|"
+    r"neither|nor|nicht|pas|не|no es|não é|non è)\s(?:be\s|equals?(?:\sto)?\s)?|(?:不是|并非|不等于|≠|!=)\s?)"
+    r"(?:[-$€£(\\]{0,2}[0-9][^\s,;]{0,40}[^\s.,;!?]|[-$€£(]?[0-9])|"
+    r"[-$]?[0-9][0-9.,]{0,20}\s?(?:ではなく|じゃなく|이 아니라|가 아니라)",
     re.IGNORECASE,
 )
 _BUT = re.compile(r"[\s,;:.]*(?:but|rather|instead|it is|it's|sondern|mais|sino|а|而是|但)?[\s,;:]*", re.IGNORECASE)
@@ -79,6 +83,7 @@ class Number:
         value: What it is, "million" and such multiplied in; a percentage keeps its face value (`15 %` is 15).
         face: The digits alone: 1.5 for "1.5 million".
         is_percent: Whether a percent sign follows.
+        scale: What multiplies it: "million".
         unit: What else follows, blanks and full stops left out.
         variable: Name before a `=`; empty where there is none.
         places: Decimal places written; None for a fraction and a number with an exponent.
@@ -88,6 +93,7 @@ class Number:
     value: Fraction
     face: Fraction
     is_percent: bool = False
+    scale: str = ""
     unit: str = ""
     variable: str = ""
     places: int | None = None
@@ -166,6 +172,21 @@ def last_number(text: str) -> str | None:
     return plain[numbers[-1].start() : end + (percent.end() if percent else 0)].strip()
 
 
+def is_equation(text: str) -> bool:
+    """Return whether a text relates variables (`2x + 3y = 6`) and so gives none of them a value."""
+    found = sides(to_plain(text))
+    return (
+        len(found) > 1
+        and not _NAME.fullmatch(found[0])
+        and bool(_EQUATION.search(found[0]) and not _FUNCTION_VALUE.fullmatch(found[0]))
+    )
+
+
+def is_denied(text: str) -> bool:
+    """Return whether a text says what a number is not."""
+    return _NEGATED.search(to_plain(text)) is not None
+
+
 def without_denied(text: str) -> str:
     """Return a stated answer without what it denies: "not 40 but 42" is "42", and "not 40" nothing."""
     return _BUT.sub("", _NEGATED.sub(" ", text).strip(), count=1) if _NEGATED.match(text.strip()) else text
@@ -224,10 +245,11 @@ def _one_number(side: str) -> Number | None:
     factor, end = scale_behind(side, match.end())
     rest = side[end:]
     face = _value(match)
-    if face is None or not _is_unit(rest):
+    if face is None or not _is_unit(rest) or rest[:1] == "!":
         return None
     unit = re.sub(r"[\s.,;:!?'\"()\[\]{}|*>]", "", _POWER_OF_UNIT.sub(lambda found: found[0].strip("^{}"), rest))
-    return Number(face * factor, face, "%" in rest[:3], unit, places=_places(match), other=other)
+    scale = side[match.end() : end].strip().lower()
+    return Number(face * factor, face, "%" in rest[:3], scale, unit, places=_places(match), other=other)
 
 
 def _separated(side: str) -> tuple[str, Fraction | None]:
@@ -255,7 +277,9 @@ def _plain_number(match: re.Match[str], plain: str) -> Number | None:
     factor, end = scale_behind(plain, match.end())
     if face is None:
         return None
-    return Number(face * factor, face, plain[end : end + 2].strip().startswith("%"), places=_places(match))
+    is_percent = plain[end : end + 2].strip().startswith("%")
+    scale = plain[match.end() : end].strip().lower()
+    return Number(face * factor, face, is_percent, scale, places=_places(match))
 
 
 def _number_of_sentence(plain: str) -> Number | None:
@@ -292,7 +316,7 @@ def _magnitude(digits: str) -> Fraction:
 
 def _is_unit(rest: str) -> bool:
     rest = _POWER_OF_UNIT.sub("", rest).strip()
-    return _UNIT.fullmatch(rest) is not None and _VARIABLE.match(rest) is None and rest[:1] != "-"
+    return _UNIT.fullmatch(rest) is not None and _VARIABLE.match(rest.lstrip("/ )]}")) is None and rest[:1] != "-"
 
 
 def _is_formula(plain: str) -> bool:

@@ -8,12 +8,32 @@ from fractions import Fraction
 _SMALL = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 } | {
     word: 20 + 10 * place
-    for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
+    for place, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
 }
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {
@@ -27,7 +47,11 @@ _PARTS = {
     )
     for word in words.split()
 }
-_CHINESE_DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
+_CHINESE_DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {
+    "〇": 0,
+    "两": 2,
+    "兩": 2,
+}
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _CHINESE_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _CHINESE = re.compile(r"(?P<number>[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20})\s?[^\W\d_a-zA-Z]{0,3}[.!]?")
@@ -37,7 +61,10 @@ _SCALES = (
     (10**3, r"thousands?|тысяч[аи]?|тыс\.?|tausend|mil|mille|ألف|千(?![米克瓦卡])|천|k"),
     (10**4, "万|萬|만"),
     (10**5, r"lakhs?"),
-    (10**6, r"millions?|mio\.?|mln\.?|mn|миллион(?:а|ов)?|млн\.?|millionen|millones|millón|milh(?:ões|ão)|milion[ei]|مليون"),
+    (
+        10**6,
+        r"millions?|mio\.?|mln\.?|mn|миллион(?:а|ов)?|млн\.?|millionen|millones|millón|milh(?:ões|ão)|milion[ei]|مليون",
+    ),
     (10**7, r"crores?"),
     (10**8, "亿|億|억"),
     (10**9, r"billions?|bn|milliards?|milliarden|миллиард(?:а|ов)?|млрд\.?"),

@@ -13,20 +13,28 @@ from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number import (
     Number,
     canonical_math,
+    is_denied,
+    is_equation,
     is_prose,
     last_number,
     last_side,
+    read_number,
     sides,
     state_number,
+    stated_number,
     without_denied,
 )
+from jisi_cli.grading.number_words import number_in_words
 from jisi_cli.grading.several import Several, several
 
 _LONGEST_BARE = 200
+_DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
 _NOISE = Fraction(1, 10**6)
 _NO_NUMBER = re.compile(
-    r"\b(?:no (?:\w+ )?(?:solutions?|answer|such)|none|undefined|does not exist|dne|impossible|infinit\w*|"
-    r"cannot be (?:determined|solved)|not enough information|insufficient|unsolvable|indeterminate)\b|∞|无解|không có",
+    r"\b(?:no (?:[\w-]+ ){0,3}(?:solutions?|answer|such|value|number)|none|undefined|(?:does|do) ?n['o]t exist|dne|"
+    r"(?:im|not )possible|infinit\w*|\\infty|unlimited|unknown|(?:can ?not|can't|could not|unable to)\b|n/a|"
+    r"not (?:enough|sufficient|solvable|determin\w*|given|applicable|real)|insufficient|"
+    r"un(?:solvable|determined|clear)|indeterminate|ambiguous|any (?:\w+ )?(?:number|value)|non-real)|∞|无解|không có",
     re.IGNORECASE,
 )
 _UNITS = {
@@ -98,6 +106,8 @@ class Numeric:
         if not answer.strip() or not reference.strip():
             return None
         expected, given = several(reference), several(answer)
+        if given is not None and len(given.parts) == 1:
+            answer, given = given.parts[0], None
         if expected is not None:
             return self._compare_several(given, expected, answer, reference)
         number = state_number(reference)
@@ -109,9 +119,7 @@ class Numeric:
         """Return the final number in canonical form, or the final formula without its blanks."""
         return settle(_read, response)
 
-    def _compare_several(
-        self, given: Several | None, expected: Several, answer: str, reference: str
-    ) -> float | None:
+    def _compare_several(self, given: Several | None, expected: Several, answer: str, reference: str) -> float | None:
         if _canonical(answer) == _canonical(reference):
             return 1.0
         if given is None:
@@ -124,9 +132,14 @@ class Numeric:
         number = state_number(answer)
         if number is not None:
             return self._compare_numbers(number, expected)
+        if is_equation(answer):
+            return None
         value = constant_value(last_side(answer))
         if value is not None:
-            return float(self._close(value, expected.value, None, expected.places))
+            is_right = self._close(value, expected.value, None, expected.places)
+            # `5!` is 120, or 5 said with joy.
+            loud = answer.rstrip(" $").endswith("!") and stated_number(answer.rstrip(" $!")) == expected.value
+            return None if loud and not is_right else float(is_right)
         if _NO_NUMBER.search(to_plain(answer)):
             return 0.0
         equal = equal_formulas(last_side(answer), str(expected.value))
@@ -145,6 +158,8 @@ class Numeric:
             return 1.0
         if one_percent and _share(given) == _share(expected):
             return 1.0
+        if given.face == expected.face and "dozen" in (given.scale + expected.scale):
+            return 1.0  # a dozen is counted in dozens as often as not
         readings = {given.value, given.face, given.other}, {expected.value, expected.face, expected.other}
         return None if (readings[0] & readings[1]) - {None} else 0.0
 
@@ -173,11 +188,22 @@ def final_answer(response: str) -> str | None:
     """Return the final answer as it is written; None when there is none, or it was left blank."""
     marked = marked_answer(response)
     if marked is not None:
-        return next(filter(_is_readable, (marked, *marked_answers(response)[1:])), marked) or None
+        found = next(filter(_is_readable, (marked, *marked_answers(response)[1:])), marked)
+        formulas = [] if not is_prose(to_plain(found)) or canonical_math(found) else delimited(found)
+        return (formulas[-1] if formulas else found) or None
     end = unmarked_text(response).strip()
+    if number_in_words(to_plain(end)) is not None:
+        return end
+    if is_denied(end):
+        return last_number(end)
     if "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end)):
-        return end if canonical_math(end) is not None else None
+        return end if canonical_math(end) is not None or read_number(end) or several(end) else None
     return last_number(end)
+
+
+def delimited(text: str) -> list[str]:
+    r"""Return the formulas that stand between `$`, `\(` or `\[` in a text."""
+    return [next(filter(None, groups), "").strip() for groups in _DELIMITED.findall(text)]
 
 
 def _is_readable(answer: str) -> bool:

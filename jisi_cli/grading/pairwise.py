@@ -5,6 +5,7 @@ from __future__ import annotations
 from jisi_cli.grading.judge import Bench, conversation_about
 from jisi_cli.grading.protocol import Submission, Ungraded
 from jisi_cli.llm.answer import Message
+from jisi_cli.reasoning import without_reasoning
 
 _RUBRIC = """\
 You compare two answers to a question.
@@ -45,7 +46,7 @@ class Pairwise:
             Ungraded: The judge fails, its verdict cannot be read, or it depends on the order.
             BudgetError: A call does not fit what is left of the budget.
         """
-        if not submission.response.strip():
+        if not without_reasoning(submission.response).strip():
             return None
         straight, turned = [
             await self._bench.verdict(submission, asked, _VERDICTS) for asked in pairwise_prompts(submission)
@@ -57,7 +58,7 @@ class Pairwise:
 
 def pairwise_prompts(submission: Submission) -> list[list[Message]]:
     """Return what `Pairwise` asks about a response: a conversation for each order of the answers."""
-    answers = (submission.response, submission.reference)
+    answers = (without_reasoning(submission.response), submission.reference)
     return [
         conversation_about({"question": submission.query, "first answer": first, "second answer": second}, _RUBRIC)
         for first, second in (answers, answers[::-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jisi_cli.grading.final_answer import END_LENGTH
+from jisi_cli.grading.final_answer import answer_text
 from jisi_cli.grading.protocol import Submission
 from jisi_cli.grading.worker import Worker
 
@@ -26,9 +26,10 @@ class Regex:
         Raises:
             Ungraded: The reference is no pattern, or the search takes too long.
         """
-        if not submission.response.strip():
+        text = answer_text(submission.response)
+        if not text.strip():
             return None
-        request = {"pattern": submission.reference, "text": submission.response[-END_LENGTH:]}
+        request = {"pattern": submission.reference, "text": text}
         return float(bool(self._worker.ask(request)))
 
     def close(self) -> None:

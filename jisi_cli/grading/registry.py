@@ -13,13 +13,24 @@ GRADERS = {
     "contains": "jisi_cli.grading.contains:Contains",
     "exact": "jisi_cli.grading.exact:Exact",
     "numeric": "jisi_cli.grading.numeric:Numeric",
+    "zeroeval-choice": "jisi_cli.grading.zeroeval:ZeroEvalChoice",
+    "zeroeval-number": "jisi_cli.grading.zeroeval:ZeroEvalNumber",
+    "zeroeval-text": "jisi_cli.grading.zeroeval:ZeroEvalText",
 }
 """The graders that look at texts alone: name -> `module:Class`; the class is called without arguments."""
 
 ASSISTED = ("code", "command", "judge", "math", "pairwise", "regex")
 """The graders that need a process or a model besides; `grader_set` makes them."""
 
-READERS = {"choice": "choice", "exact": "exact", "math": "numeric", "numeric": "numeric"}
+READERS = {
+    "choice": "choice",
+    "exact": "exact",
+    "math": "numeric",
+    "numeric": "numeric",
+    "zeroeval-choice": "choice",
+    "zeroeval-number": "numeric",
+    "zeroeval-text": "exact",
+}
 """Graders whose questions have a final answer, and the grader that reads it."""
 
 

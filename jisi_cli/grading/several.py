@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jisi_cli.grading.formula import constant_value
@@ -76,13 +76,21 @@ def _bare_list(plain: str) -> Several | None:
         parts = [part for part in _SEPARATOR.split(plain) if part] if _balanced_parts(plain) else []
     else:
         parts = [part for part in _SEPARATOR.split(plain) if part]
-    if len(parts) < 2 and not _THOUSANDS.fullmatch(plain) and re.fullmatch(r"[^,()\[\]{}]+(?:,[^,()\[\]{}]+){2,}", plain):
+    number = read_number(plain)
+    if (
+        len(parts) < 2
+        and (number is None or number.is_comma_decimal)
+        and re.fullmatch(r"[^,()\[\]{}]+(?:,[^,()\[\]{}]+){2,}", plain)
+    ):
         parts = plain.split(",")
     parts = list(dict.fromkeys(part.strip() for part in parts))
+    if any("=" in part and not _NAME.match(part) for part in parts):
+        return None  # steps of a calculation
     if not 1 < len(parts) <= _MOST or not all(map(_is_part, parts)):
         return None
     values = {_worth(part) for part in parts}
-    return Several(tuple(parts)) if len(values) > 1 or None in values else None
+    # "1/2 or 0.5" says one thing twice.
+    return Several(tuple(parts if len(values) > 1 or None in values else parts[:1]))
 
 
 def _balanced_parts(plain: str) -> bool:
@@ -120,7 +128,7 @@ def _is_part(text: str) -> bool:
         or re.fullmatch(r"[^\W\d_]|[-+]?(?:∞|\\infty|inf|infinity|oo)", last_side(text))
         or several_brackets(text)
         or re.search(r"[\\^√π]|\d[a-z]\b", text)
-        or re.fullmatch(r"[-+*/\w\s().^]{1,40}", last_side(text)) and not re.search(r"[^\W\d_]{3,}", text)
+        or (re.fullmatch(r"[-+*/\w\s().^]{1,40}", last_side(text)) and not re.search(r"[^\W\d_]{3,}", text))
     )
 
 
@@ -136,8 +144,8 @@ def _worth(part: str) -> object:
     return constant_value(last_side(part))
 
 
-def _all(grades: object) -> float | None:
-    found = list(grades)  # type: ignore[call-overload]
+def _all(grades: Iterable[float | None]) -> float | None:
+    found = list(grades)
     if 0.0 in found:
         return 0.0
     return None if None in found else 1.0

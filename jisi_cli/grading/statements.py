@@ -62,8 +62,8 @@ _DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\
 
 _TAKEN_BACK = re.compile(
     r"\b(?:wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|rather|"
-    r"let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) (?:\w+ )?"
-    r"(?:mistake|error)|i was wrong|my mistake|no, |nein, |non, |erratum|corrección|correção|korrektur|"
+    r"let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) "
+    r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake|no, |nein, |non, |erratum|corrección|correção|korrektur|"
     r"исправление|нет, |подождите)|(?:^|(?<=[\s.!?]))no[,.!]? (?:wait|it|the|that)|等等|不对|不對|更正|纠正|修正",
     re.IGNORECASE,
 )
@@ -103,7 +103,8 @@ def last_stated(text: str) -> Mark | None:
     """Return the last statement; one that says nothing of its own ("the answer is correct") only where all do."""
     marks = list(stated_answers(text))
     telling = [mark for mark in marks if not _EMPTY_PHRASE.fullmatch(mark.answer)]
-    return (telling or marks or [None])[-1]
+    marks = telling or marks
+    return marks[-1] if marks else None
 
 
 def taken_back_at(text: str, start: int) -> int | None:
@@ -112,13 +113,23 @@ def taken_back_at(text: str, start: int) -> int | None:
     return places[-1] if places else None
 
 
+def is_taken_back(text: str) -> bool:
+    """Return whether a text takes something back."""
+    return _TAKEN_BACK.search(text) is not None
+
+
 def amended(text: str, start: int) -> Mark | None:
     """Return what a text says instead of an answer that it takes back from `start` on ("no, it is X")."""
     found = list(_AMENDED.finditer(text, start))
     for mark in reversed(found):
         answer, end = _rest_of_sentence(text, mark.start("answer"), len(text))
         # Many words say something else than an answer.
-        if answer and (len(answer.split()) <= 4 or answer[0] in "$\\") and not _EMPTY_PHRASE.fullmatch(answer):
+        if (
+            answer
+            and not answer.startswith(("I ", "i "))
+            and (len(answer.split()) <= 4 or answer[0] in "$\\")
+            and not _EMPTY_PHRASE.fullmatch(answer)
+        ):
             return Mark(mark.start(), end, answer)
     return None
 
@@ -136,10 +147,12 @@ def _rest_of_sentence(text: str, start: int, limit: int) -> tuple[str, int]:
         return displayed["math"], displayed.end()
     line = text[start:limit].partition("\n")[0]
     answer = line.strip().lstrip("*_").strip()
+    start += line.index(answer) if answer else 0
     closer = _CLOSER.get(answer[:1])
     if closer is not None:
         place = answer.find(closer, 1)
         if place > 0 and re.match(r"[\s.,!*|]*$", answer[place + 1 :]):
-            return answer[: place + 1], start + len(line)
+            return answer[: place + 1], start + place + 1
     end = _SENTENCE_END.search(answer)
-    return (answer[: end.start()] if end else answer).strip("* |").removesuffix("```"), start + len(line)
+    length = end.start() if end else len(answer)
+    return answer[:length].strip("* |").removesuffix("```"), start + length

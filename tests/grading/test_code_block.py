@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.grading.code_block import last_python
+from jisi_cli.grading.code_block import answer_python
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ from jisi_cli.grading.code_block import last_python
         ("(" * 5000, None),
     ],
 )
-def test_the_last_python_block_is_the_answer(response: str, code: str | None) -> None:
-    assert last_python(response) == code
+def test_the_answer_python_block_is_the_answer(response: str, code: str | None) -> None:
+    assert answer_python(response) == code
 
 
 @given(st.text(alphabet="`~\n pythonx=1 \t", max_size=60))
 def test_any_response_has_code_or_none(response: str) -> None:
-    code = last_python(response)
+    code = answer_python(response)
     assert code is None or code.strip()
 
 
 def test_a_huge_response_is_read_from_its_end() -> None:
-    assert last_python("```python\nx = 1\n```\n" * 100_000) == "x = 1\n"
-    assert last_python("`" * 3_000_000) is None
+    assert answer_python("```python\nx = 1\n```\n" * 100_000) == "x = 1\n"
+    assert answer_python("`" * 3_000_000) is None

@@ -85,7 +85,8 @@ def test_an_answer_of_known_kind_is_read_by_its_grader() -> None:
 
 def test_an_unknown_grader_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        InputError, match="choice, code, command, contains, exact, judge, math, numeric, pairwise, regex"
+        InputError,
+        match="choice, code, command, contains, exact, judge, math, numeric, pairwise, regex, zeroeval-choice",
     ):
         load_grader("vibes")
 

@@ -1,7 +1,8 @@
 """zeroeval: `result_dirs/<task>/<model>.json`, a list of items with the task's own answer and no scores.
 
 ZeroEval's scores come from its evaluation scripts, so every record is unscored and names the grader
-that does the same. Its ids (`gsm8k-main-test-#10`, or bare integers) do not sort as text.
+that gives the same verdicts, so that the published accuracies come out. Its ids (`gsm8k-main-test-#10`, or bare
+integers) do not sort as text.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
 from jisi_cli.bank.importers.questions import with_choices
 from jisi_cli.bank.records import Record
 
-_GRADERS = {"gsm": "numeric", "math-l5": "numeric", "crux": "exact", "mmlu-redux": "choice"}
+_GRADERS = {
+    "gsm": "zeroeval-number",
+    "math-l5": "zeroeval-number",
+    "crux": "zeroeval-text",
+    "mmlu-redux": "zeroeval-choice",
+}
 _QUESTION = ("question", "problem", "puzzle", "instruction")
 _ANSWER = ("correct_answer", "answer", "solution")
 _LAST_NUMBER = re.compile(r"([0-9]{1,18})$")

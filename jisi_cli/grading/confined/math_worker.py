@@ -21,7 +21,8 @@ def equal(request: dict[str, Any]) -> bool | None:
     reference, answer = _parsed(request["reference"]), _parsed(request["answer"])
     if not reference:
         return None
-    return bool(answer) and bool(verify(reference, answer, timeout_seconds=None))
+    # The default of six decimals makes all small numbers equal.
+    return bool(answer) and bool(verify(reference, answer, float_rounding=12, timeout_seconds=None))
 
 
 def _parsed(formula: str) -> list[Any]:

@@ -16,7 +16,7 @@ def test_an_item_becomes_an_unscored_record_that_names_its_grader():
         reference="12",
         response='{"reasoning": "3 * 4", "answer": "12"}',
         status="unscored",
-        grader="numeric",
+        grader="zeroeval-number",
         order=10,
     )
 
@@ -34,8 +34,8 @@ def test_bare_integer_ids_and_questions_called_problem_are_read():
     assert answers["math-l5", "10", MODEL].order == 10
 
 
-def test_crux_is_graded_exactly():
-    assert by_answer(read_all(RESULTS)[0])["crux", "crux-test-#0", MODEL].grader == "exact"
+def test_crux_is_graded_by_text_alone_as_zeroeval_does():
+    assert by_answer(read_all(RESULTS)[0])["crux", "crux-test-#0", MODEL].grader == "zeroeval-text"
 
 
 def test_an_empty_output_is_an_answer_and_an_absent_one_is_missing():
@@ -52,4 +52,4 @@ def test_summaries_beside_the_results_are_not_results():
 def test_a_multiple_choice_item_shows_its_choices_and_is_graded_by_letter():
     record = by_answer(read_all(RESULTS)[0])["mmlu-redux", "mmlu-0", MODEL]
     assert record.query == "Which is a vowel?\nA. x\nB. e"
-    assert (record.reference, record.grader) == ("B", "choice")
+    assert (record.reference, record.grader) == ("B", "zeroeval-choice")
