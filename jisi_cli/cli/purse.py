@@ -11,6 +11,7 @@ from jisi_cli.cli.output import Output
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import EmbedderSpec
 from jisi_cli.errors import InputError
+from jisi_cli.llm.address import environment_addresses
 
 if TYPE_CHECKING:
     from jisi_cli.ledger import Ledger
@@ -66,6 +67,12 @@ def endpoint_entry(spec: EmbedderSpec, config: Config) -> ModelEntry | None:
     return ModelEntry(
         spec.name, model, api_base=endpoint.api_base, api_key_env=endpoint.api_key_env, price=endpoint.price
     )
+
+
+def endpoint_address(entry: ModelEntry) -> dict[str, str]:
+    """Return what says where an embedder that is an endpoint answers, beyond its name."""
+    named = {} if entry.api_base is None else {"api_base": entry.api_base}
+    return {**named, **environment_addresses(entry.litellm, entry.api_base)}
 
 
 def open_purse(config: Config, command: str, max_cost: float | None, out: Output) -> Purse:

@@ -14,7 +14,7 @@ from jisi_cli.cli.options import bank_path, failed_reading, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
 from jisi_cli.cli.pool_consent import require_consent
-from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
+from jisi_cli.cli.purse import Purse, endpoint_address, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.embedders.protocol import Embedder
 from jisi_cli.embedders.registry import PinError, load_embedder
@@ -116,7 +116,8 @@ class Session:
             account = self.purse.embedding_account(entry)
             # Whoever pays for vectors wants those of responses kept, too: a cached answer is to cost nothing.
             return self._cached(
-                load_embedder(spec, api_base=entry.api_base, api_key_env=entry.api_key_env, account=account)
+                load_embedder(spec, api_base=entry.api_base, api_key_env=entry.api_key_env, account=account),
+                endpoint_address(entry),
             )
         except PinError as error:
             raise BankError(
@@ -166,10 +167,10 @@ class Session:
             self.purse.check()
             raise offer_the_offline_pool(error, self.config, self.models) from error
 
-    def _cached(self, embedder: Embedder) -> Embedder:
+    def _cached(self, embedder: Embedder, address: Mapping[str, str] | None = None) -> Embedder:
         if not self.calls.store:
             return embedder
-        return cache_vectors(embedder, cache_folder() / "vectors", warn=self.out.warn)
+        return cache_vectors(embedder, cache_folder() / "vectors", warn=self.out.warn, address=address)
 
     def _models(self, wanted: Sequence[str] | None, use: PoolUse) -> tuple[str, ...]:
         """Models that the bank knows and, where that matters, the pool can ask."""

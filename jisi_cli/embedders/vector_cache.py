@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,13 @@ class CachedEmbedder:
     Args:
         embedder: Makes the vectors that are missing.
         cache: Keeps them as base64 of little-endian float32.
+        address: What says where an endpoint is, beyond its name; vectors of one address are not another's.
     """
 
-    def __init__(self, embedder: Embedder, cache: JsonCache) -> None:
+    def __init__(self, embedder: Embedder, cache: JsonCache, address: Mapping[str, str] | None = None) -> None:
         self._embedder = embedder
         self._cache = cache
+        self._address = dict(address or {})
 
     @property
     def spec(self) -> EmbedderSpec:
@@ -50,7 +52,7 @@ class CachedEmbedder:
             InputError: As the embedder does.
         """
         spec = self.spec
-        keys = [_key(spec, text) for text in texts]
+        keys = [_key(spec, text, self._address) for text in texts]
         rows = [_decode(self._cache.get(key), spec.dimension) for key in keys]
         missing = [place for place, row in enumerate(rows) if row is None]
         known = len(texts) - len(missing)
@@ -70,20 +72,25 @@ class CachedEmbedder:
         return np.stack(found) if found else np.empty((0, spec.dimension or 0), dtype=np.float32)
 
 
-def cache_vectors(embedder: Embedder, folder: Path, *, warn: Warn) -> CachedEmbedder:
+def cache_vectors(
+    embedder: Embedder, folder: Path, *, warn: Warn, address: Mapping[str, str] | None = None
+) -> CachedEmbedder:
     """Put a cache before an embedder.
 
     Args:
         embedder: Makes the vectors that are missing.
         folder: Where the cache lies.
         warn: Receives one note when the folder cannot be used; every vector is made anew then.
+        address: What says where an endpoint is, beyond its name; None for an embedder on this machine.
     """
-    return CachedEmbedder(embedder, open_cache(folder, warn=warn))
+    return CachedEmbedder(embedder, open_cache(folder, warn=warn), address)
 
 
-def _key(spec: EmbedderSpec, text: str) -> str:
-    """Return a key that no other embedder and no other text has."""
-    named = json.dumps(spec.to_json(), sort_keys=True).encode()
+def _key(spec: EmbedderSpec, text: str, address: Mapping[str, str]) -> str:
+    """Return a key that no other embedder, at no other address, and no other text has."""
+    # Without an address of its own, so that such an embedder's vectors keep the keys that they always had.
+    described = {**spec.to_json(), "address": address} if address else spec.to_json()
+    named = json.dumps(described, sort_keys=True).encode()
     # Lone surrogates, which JSON input can hold, are no valid UTF-8 but must not end a question.
     read = text.encode("utf-8", "surrogatepass")
     return f"{hashlib.sha256(named).hexdigest()}:{hashlib.sha256(read).hexdigest()}"

@@ -66,6 +66,36 @@ _OWN_HOSTS: Mapping[str, tuple[str, ...]] = {
 }
 """Hosts at which a provider itself answers, by LiteLLM's name of it; only under https."""
 
+_ADDRESS_VARIABLE = re.compile(r"_(API_BASE|BASE_URL|ENDPOINT|REGION|REGION_NAME|LOCATION|API_VERSION|ACCOUNT_ID)$")
+_MORE_VARIABLES = frozenset(
+    {
+        *("WATSONX_URL", "WX_URL", "WML_URL", "DATABRICKS_HOST", "PREDIBASE_TENANT_ID", "GITHUB_COPILOT_HOST"),
+        *("VERTEXAI_PROJECT", "VERTEX_PROJECT", "CLOUD_ML_REGION"),
+    }
+)
+_PART_OF_AN_ADDRESS = re.compile(r"_(REGION|REGION_NAME|LOCATION|API_VERSION|TENANT_ID|ACCOUNT_ID)$|RUNTIME_ENDPOINT$")
+"""What still counts where the pool file names the address itself."""
+_COMMON_WORDS = frozenset({"AI", "API", "TEXT", "COMPLETION", "CHAT", "CUSTOM", "MODEL", "RUNNER", "CLOUD", "AGENT"})
+_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "ai21": ("OPENAI",),
+    "bedrock": ("AWS",),
+    "bedrock_mantle": ("AWS",),
+    "friendliai": ("FRIENDLI",),
+    "huggingface": ("HF",),
+    "litellm_proxy": ("OPENAI",),
+    "lm_studio": ("OPENAI",),
+    "sagemaker": ("AWS",),
+    "sagemaker_chat": ("AWS",),
+    "sagemaker_nova": ("AWS",),
+    "vertex_ai": ("CLOUD_ML",),
+    "vertex_ai_beta": ("CLOUD_ML",),
+    "volcengine": ("ARK",),
+    "watsonx": ("WX", "WML"),
+    "watsonx_text": ("WX", "WML"),
+    "xinference": ("OPENAI",),
+}
+"""How variables of a provider begin, where that is none of the words of its name."""
+
 
 def provider_of(litellm_name: str) -> str:
     """Return the provider that a LiteLLM name begins with; empty when it names none."""
@@ -91,6 +121,31 @@ def is_openai_host(host: str) -> bool:
 def openai_bases() -> tuple[str, ...]:
     """Return the addresses that the environment names as OpenAI's."""
     return tuple(value for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if (value := os.environ.get(name)))
+
+
+def environment_addresses(litellm_name: str, api_base: str | None) -> dict[str, str]:
+    """Return the variables of the environment that decide where LiteLLM sends a call, with their values.
+
+    They are told by their names, which begin as the provider's does. Where a model's name has no provider LiteLLM
+    guesses it, so those of all providers count.
+
+    Args:
+        litellm_name: LiteLLM's name of the model.
+        api_base: The address that the pool file names, which leaves few of them in force; None for none.
+    """
+    provider = provider_of(litellm_name)
+    words = {word.upper() for word in re.split(r"[-_.]", provider)} - _COMMON_WORDS
+    begins = tuple(words | set(_OTHER_WORDS.get(provider, ())))
+    if os.environ.get("USE_LITELLM_PROXY"):
+        begins = (*begins, "LITELLM_PROXY")
+    found = {}
+    for name, value in os.environ.items():
+        if not value or not (_ADDRESS_VARIABLE.search(name) or name in _MORE_VARIABLES):
+            continue
+        is_in_force = api_base is None or _PART_OF_AN_ADDRESS.search(name)
+        if is_in_force and (not provider or name.startswith(begins)):
+            found[name] = value
+    return found
 
 
 def key_for(litellm_name: str, api_base: str | None, api_key_env: str | None) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jisi_cli.config import ModelEntry
+from jisi_cli.llm.address import environment_addresses
 from jisi_cli.llm.answer import Message, Sampling
 
 _SCHEMA = 1
@@ -43,12 +44,12 @@ def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mappin
     The pool's name of the model is left out: renaming a model does not ask it again.
 
     Args:
-        entry: The pool entry; its LiteLLM name and its address count.
+        entry: The pool entry; its LiteLLM name and its address count, and what the environment says of the address.
         messages: What `conversation` returned.
         parameters: What `effective_parameters` returned.
         sample: Which of several answers to the same messages.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "schema": _SCHEMA,
         "model": entry.litellm,
         "api_base": entry.api_base,
@@ -56,6 +57,10 @@ def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mappin
         "parameters": dict(parameters),
         "sample": sample,
     }
+    addresses = environment_addresses(entry.litellm, entry.api_base)
+    if addresses:
+        # Only then, so that every other request keeps the key that it always had.
+        asked["environment"] = addresses
     # TOML knows dates, JSON does not; their text is as good.
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()

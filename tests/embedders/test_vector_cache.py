@@ -11,7 +11,7 @@ import pytest
 
 from jisi_cli.embedders.protocol import Embedder, EmbedderSpec, OnProgress
 from jisi_cli.embedders.registry import load_embedder
-from jisi_cli.embedders.vector_cache import CachedEmbedder, cache_vectors
+from jisi_cli.embedders.vector_cache import CachedEmbedder, _key, cache_vectors
 from jisi_cli.llm.json_disk import open_cache
 
 
@@ -108,3 +108,18 @@ def test_the_cache_speaks_for_its_embedder(tmp_path: Path) -> None:
     embedder.embed(["one two"])
     assert embedder.spec == inner.spec
     assert embedder.truncated == 1
+
+
+def test_vectors_of_one_address_are_not_those_of_another(tmp_path: Path) -> None:
+    asked = []
+    for address in (None, {"api_base": "http://a.example"}, {"OPENAI_BASE_URL": "http://b.example"}):
+        for _ in range(2):
+            embedder = hashing()
+            cache_vectors(embedder, tmp_path, warn=pytest.fail, address=address).embed(["one"])
+            asked.append(embedder.asked)
+    assert asked == [["one"], []] * 3
+
+
+def test_vectors_without_an_address_keep_the_key_that_they_had() -> None:
+    key = _key(EmbedderSpec("litellm:openai/v"), "one", {})
+    assert key.startswith("98bb098148eca2d8ca5564a3a6a8aaadf8f12c0a5ecd67b20f12ed154904fb98:7692c3ad")
