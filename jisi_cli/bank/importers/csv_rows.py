@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from jisi_cli.bank.importers.files import open_file
+from jisi_cli.bank.importers.contents import open_text
+from jisi_cli.bank.importers.files import refuse_repeated
 from jisi_cli.bank.importers.json_lines import BOM, LONGEST_LINE, bounded_lines
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place
 from jisi_cli.errors import InputError
@@ -25,7 +26,7 @@ def csv_header(source: Path) -> list[str]:
     Raises:
         InputError: The file is empty or cannot be read.
     """
-    with open_file(source) as stream:
+    with open_text(source) as stream:
         return _header(source, _csv_reader(source, stream))
 
 
@@ -37,7 +38,7 @@ def csv_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
     Raises:
         InputError: The file is empty or cannot be read.
     """
-    with open_file(source) as stream:
+    with open_text(source) as stream:
         reader = _csv_reader(source, stream)
         header = _header(source, reader)
         while True:
@@ -56,7 +57,7 @@ def csv_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
 def _csv_reader(source: Path, stream: BinaryIO) -> Reader:
     # The limit belongs to the process; its default of 128 KiB is shorter than many recorded responses.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    return csv.reader(_csv_lines(stream), delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
+    return csv.reader(_csv_lines(stream), delimiter="\t" if ".tsv" in source.suffixes[-2:] else ",")
 
 
 def _header(source: Path, reader: Reader) -> list[str]:
@@ -66,7 +67,9 @@ def _header(source: Path, reader: Reader) -> list[str]:
         raise InputError(f"{source}: cannot be read as CSV: {error}") from error
     if not cells:
         raise InputError(f"{source}: the file is empty; a CSV begins with a line of column names")
-    return [cell.strip() for cell in cells]
+    names = [cell.strip() for cell in cells]
+    refuse_repeated(source, names)
+    return names
 
 
 def _csv_lines(stream: BinaryIO) -> Iterator[str]:

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from jisi_cli.bank.importers.choices import CHOICES
+from jisi_cli.bank.importers.contents import kind_of, open_text
 from jisi_cli.bank.importers.csv_rows import csv_header
-from jisi_cli.bank.importers.files import open_file
-from jisi_cli.bank.importers.json_lines import bounded_lines, json_file, json_object
+from jisi_cli.bank.importers.json_lines import begins_a_list, bounded_lines, json_file, json_object
 from jisi_cli.bank.importers.long import COLUMNS
 from jisi_cli.bank.importers.parquet_rows import parquet_columns
 from jisi_cli.bank.importers.protocol import Unusable
@@ -74,22 +74,22 @@ def _folder_format(folder: Path) -> str | None:
 
 
 def _file_format(path: Path) -> str | None:
-    match path.suffix.lower():
-        case ".eval":
-            return "inspect"
-        case ".json":
-            return (None if _is_lines(path) else _document_format(path)) or _lines_format(path)
-        case ".parquet":
+    if path.suffix.lower() == ".eval":
+        return "inspect"
+    match kind_of(path):
+        case "parquet":
             return _row_format(parquet_columns(path))
-        case ".csv" | ".tsv":
+        case "csv":
             return _row_format(csv_header(path))
-        case _:
+        case "json" if begins_a_list(path) or (path.suffix.lower() == ".json" and not _is_lines(path)):
+            return _document_format(path) or _lines_format(path)
+        case "json":
             return _lines_format(path)
 
 
 def _is_lines(path: Path) -> bool:
     """Whether a file begins with two JSON objects, a line each: no document does, and lines need not fit in memory."""
-    with open_file(path) as stream:
+    with open_text(path) as stream:
         lines = list(islice((line for line in bounded_lines(stream) if line.strip()), 2))
     try:
         return len([json_object(line) for line in lines]) == 2
@@ -100,7 +100,7 @@ def _is_lines(path: Path) -> bool:
 def _lines_format(path: Path) -> str | None:
     """Return the format of the first line with answers; a damaged one before it may look like a question."""
     empty, questions = True, None
-    with open_file(path) as stream:
+    with open_text(path) as stream:
         for line in islice(bounded_lines(stream), _TRIED):
             empty = empty and not line.strip()
             try:
@@ -136,4 +136,6 @@ def _document_format(path: Path) -> str | None:
             return "llmrouterbench"
         case {"eval": {"task": _, "model": _}}:
             return "inspect"
+        case [{**first}, *_]:
+            return _row_format(first)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,3 +34,14 @@ def files_in(source: Path, *patterns: str) -> Iterator[Path]:
     if not found:
         raise InputError(f"{source}: no {' or '.join(patterns)} in it or below; check the path or --format")
     yield from found
+
+
+def refuse_repeated(source: Path, columns: Sequence[str]) -> None:
+    """Refuse a table in which two columns have one name: a row would keep either of them.
+
+    Raises:
+        InputError: It is such a table.
+    """
+    twice = next((name for place, name in enumerate(columns) if name and name in columns[:place]), None)
+    if twice is not None:
+        raise InputError(f"{source}: the column {twice!r} is there more than once; rename or remove one")

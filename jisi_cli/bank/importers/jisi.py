@@ -12,15 +12,16 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted
-from jisi_cli.bank.importers.json_lines import file_json_rows
+from jisi_cli.bank.importers.json_lines import json_value
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Row, Unusable
 from jisi_cli.bank.importers.questions import question_of
+from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Question, Record
 
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
     """Yield a record per question and model; see `Importer`."""
-    rows = file_json_rows(source, on_problem)
+    rows = read_rows(source, on_problem)
     return admitted(located(rows, source.stem, on_problem), on_problem)
 
 
@@ -56,8 +57,10 @@ class _Answers:
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
         # Anybody's line may have a key of that name, so only what jisi writes is taken for it.
-        errors = row.get("errors")
-        self._errors: Row = errors if isinstance(errors, Mapping) else {}
+        try:
+            self._errors = _table(row, "errors")
+        except Unusable:
+            self._errors = {}
         self._split = fields.split(row.get("split"))
         # The order of raw_output is the model axis of the authors' vectors, so it comes first.
         self.models = list(dict.fromkeys([*self._responses, *self._scores]))
@@ -69,7 +72,7 @@ class _Answers:
         score = fields.score(self._scores.get(model))
         response = fields.text(self._responses.get(model))
         usage = _table(self._usages, model)
-        failed = model in self._errors and response is None
+        failed = self._errors.get(model) is not None and response is None
         return Record(
             dataset=question.dataset,
             index=question.index,
@@ -91,6 +94,10 @@ class _Answers:
 
 def _table(row: Row, key: str) -> Row:
     found = row.get(key)
+    if isinstance(found, str) and found.strip()[:1] == "{":  # a cell of CSV
+        found = json_value(found.encode())
+    if isinstance(found, list) and all(isinstance(pair, tuple) for pair in found):  # a map of Parquet
+        found = dict(found)
     if found is None:
         return {}
     if not isinstance(found, Mapping):

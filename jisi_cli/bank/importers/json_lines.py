@@ -7,19 +7,47 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from jisi_cli.bank.importers.files import open_file
+from jisi_cli.bank.importers.contents import open_text
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place, Row, Unusable
 
 LONGEST_LINE = 64 * 2**20
 """Bytes; a longer line is a damaged file rather than an answer."""
 
 BOM = b"\xef\xbb\xbf"
+_BEGINNING = 64
 
 
 def file_json_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
-    """Yield the objects of a JSONL file; see `json_rows`."""
-    with open_file(source) as stream:
+    """Yield the objects of a JSONL file, or of a file that is one list of them; see `json_rows`."""
+    items = _listed(source)
+    if items is not None:
+        for number, item in enumerate(items, start=1):
+            place = Place(str(source), number)
+            if isinstance(item, dict):
+                yield place, item
+            else:
+                on_problem(place.problem("not a JSON object ({…})"))
+        return
+    with open_text(source) as stream:
         yield from json_rows(bounded_lines(stream), str(source), on_problem)
+
+
+def begins_a_list(source: Path) -> bool:
+    """Whether a file begins as one JSON list does."""
+    with open_text(source) as stream:
+        return stream.read(_BEGINNING).removeprefix(BOM).lstrip()[:1] == b"["
+
+
+def _listed(source: Path) -> list[object] | None:
+    """Return the items of a file that is one JSON list; None where it is anything else, such as lines."""
+    if not begins_a_list(source):
+        return None
+    try:
+        found = json_file(source)
+    except Unusable:
+        return None
+    # A file of one line may be a damaged line.
+    return found if isinstance(found, list) and any(isinstance(item, dict) for item in found) else None
 
 
 def bounded_lines(stream: BinaryIO, longest: int = LONGEST_LINE) -> Iterator[bytes]:
@@ -63,7 +91,7 @@ def json_file(path: Path) -> object:
         InputError: It cannot be opened.
         Unusable: See `json_value`.
     """
-    with open_file(path) as stream:
+    with open_text(path) as stream:
         return json_value(stream.read())
 
 
@@ -74,7 +102,7 @@ def json_value(data: bytes) -> object:
         Unusable: It is not UTF-8, not JSON, or nested too deeply.
     """
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise Unusable(f"not UTF-8 (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
@@ -84,6 +112,20 @@ def json_value(data: bytes) -> object:
         raise Unusable("JSON nested too deeply") from None
     except ValueError:  # a whole number of more digits than Python converts
         raise Unusable("a number with too many digits") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object, in which no key may be twice: either of its values would be lost.
+
+    Raises:
+        Unusable: One is.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise Unusable(f"the key `{twice[:40]}` is there more than once")
+    return found
 
 
 def _too_long() -> object:

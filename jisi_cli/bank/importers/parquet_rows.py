@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jisi_cli.bank.importers.files import open_file
+from jisi_cli.bank.importers.files import open_file, refuse_repeated
 from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place, Row
 from jisi_cli.errors import InputError
 
@@ -27,9 +27,11 @@ def parquet_columns(source: Path) -> list[str]:
 
     with open_file(source) as stream:
         try:
-            return list(pq.read_schema(stream).names)
+            names = list(pq.read_schema(stream).names)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(source, error) from error
+    refuse_repeated(source, names)
+    return names
 
 
 def parquet_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
@@ -38,6 +40,7 @@ def parquet_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
     Raises:
         InputError: The file is not Parquet, or is damaged.
     """
+    parquet_columns(source)
     number = 0
     for batch in _batches(source):
         for row in _batch_rows(batch):

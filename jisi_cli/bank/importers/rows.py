@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from jisi_cli.bank.importers.contents import kind_of
 from jisi_cli.bank.importers.csv_rows import csv_rows
 from jisi_cli.bank.importers.json_lines import file_json_rows
 from jisi_cli.bank.importers.parquet_rows import parquet_rows
@@ -12,15 +13,15 @@ from jisi_cli.bank.importers.protocol import Numbered, OnProblem
 
 
 def read_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
-    """Yield the rows of a file by its extension: Parquet, CSV or TSV, and JSONL for anything else.
+    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not.
 
     Raises:
         InputError: The file cannot be opened, or is no such file.
     """
-    match source.suffix.lower():
-        case ".parquet":
+    match kind_of(source):
+        case "parquet":
             return parquet_rows(source, on_problem)
-        case ".csv" | ".tsv":
+        case "csv":
             return csv_rows(source, on_problem)
-        case _:
+        case "json":
             return file_json_rows(source, on_problem)
