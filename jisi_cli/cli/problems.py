@@ -33,6 +33,9 @@ class Problems:
             return
         if self._strict:
             raise InputError(f"{problem} (--strict)")
+        if problem.doubt:
+            self._out.warn(str(problem))
+            return
         self.skipped += 1
         if self._shown < _SHOWN or self._out.verbose or problem.line is None:
             self._shown += 1

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.files import files_in
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Unusable
 from jisi_cli.bank.importers.questions import with_choices
@@ -85,6 +86,7 @@ def _samples(log: _Log, on_problem: OnProblem) -> Iterator[Located]:
     place = Place(str(log.path))
     later_epochs = 0
     scorers: dict[str, None] = {}
+    doubts = Doubts()
 
     def numbered() -> Iterator[tuple[Place, Any]]:
         nonlocal later_epochs
@@ -94,7 +96,8 @@ def _samples(log: _Log, on_problem: OnProblem) -> Iterator[Located]:
                 scorers.update(dict.fromkeys(sample.scores or {}))
                 yield Place(place.source, number), sample
 
-    yield from usable(numbered(), lambda sample, _: _record(sample, log), on_problem)
+    yield from usable(numbered(), lambda sample, here: _record(sample, log, here, doubts), on_problem)
+    doubts.tell(on_problem)
     if later_epochs:
         message = f"samples of later epochs that are not read: {later_epochs}"
         on_problem(Problem(place.source, None, message, note=True))
@@ -120,12 +123,12 @@ def _read_samples(path: Path, place: Place, on_problem: OnProblem) -> Iterator[A
         yield sample
 
 
-def _record(sample: Any, log: _Log) -> Record:  # noqa: ANN401 - inspect_ai's types are there only with the extra
+def _record(sample: Any, log: _Log, place: Place, doubts: Doubts) -> Record:  # noqa: ANN401 - inspect_ai's types are there only with the extra
     index = fields.name(sample.id, "id", "")
     usage = (sample.model_usage or {}).get(log.model) or sample.output.usage
     failed = sample.error is not None or sample.output.error is not None
     response = None if failed else fields.text(sample.output.completion)
-    score = None if failed else _score(sample)
+    score = None if failed else _score(sample, place, doubts)
     return Record(
         dataset=log.task,
         index=fields.required(index, "id"),
@@ -133,9 +136,9 @@ def _record(sample: Any, log: _Log) -> Record:  # noqa: ANN401 - inspect_ai's ty
         model=log.model,
         reference=_reference(sample.target),
         response=response,
-        prompt_tokens=fields.tokens(getattr(usage, "input_tokens", None), "input_tokens"),
-        completion_tokens=fields.tokens(getattr(usage, "output_tokens", None), "output_tokens"),
-        cost_usd=fields.dollars(getattr(usage, "total_cost", None)),
+        prompt_tokens=doubts.tokens(getattr(usage, "input_tokens", None), "input_tokens", place),
+        completion_tokens=doubts.tokens(getattr(usage, "output_tokens", None), "output_tokens", place),
+        cost_usd=doubts.dollars(getattr(usage, "total_cost", None), place),
         score=score,
         status="failed" if failed else fields.status(response, score),
         order=fields.order(index),
@@ -150,12 +153,12 @@ def _query(sample: Any) -> str:  # noqa: ANN401
     return with_choices(fields.required(stem, "question"), sample.choices)
 
 
-def _score(sample: Any) -> float | None:  # noqa: ANN401
+def _score(sample: Any, place: Place, doubts: Doubts) -> float | None:  # noqa: ANN401
     first = next(iter((sample.scores or {}).values()), None)
     if first is None:
         return None
     letter = first.value if isinstance(first.value, str) else ""
-    return _GRADES[letter] if letter in _GRADES else fields.score(first.value)
+    return _GRADES[letter] if letter in _GRADES else doubts.score(first.value, place)
 
 
 def _reference(target: object) -> str | None:

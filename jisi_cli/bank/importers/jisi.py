@@ -12,8 +12,9 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.json_lines import json_value
-from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Row, Unusable
+from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place, Row, Unusable
 from jisi_cli.bank.importers.questions import question_of
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Question, Record
@@ -33,10 +34,11 @@ def located(rows: Iterable[Numbered], dataset: str, on_problem: OnProblem) -> It
         dataset: The dataset of lines that name none.
         on_problem: Told of what is skipped.
     """
+    doubts = Doubts()
     for place, row in rows:
         try:
             question = question_of(row, dataset, place)
-            answers = _Answers(row)
+            answers = _Answers(row, place, doubts)
         except (Unusable, RecursionError) as why:
             on_problem(place.problem(why))
             continue
@@ -47,12 +49,14 @@ def located(rows: Iterable[Numbered], dataset: str, on_problem: OnProblem) -> It
                 on_problem(place.problem(f"{model}: {why}"))
             else:
                 yield place, record
+    doubts.tell(on_problem)
 
 
 class _Answers:
     """The three maps of a line from model to score, usage and response, whichever it has."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Row, place: Place, doubts: Doubts) -> None:
+        self._place, self._doubts = place, doubts
         self._scores = _table(row, "records")
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
@@ -69,9 +73,9 @@ class _Answers:
 
     def record(self, model: str, question: Question) -> Record:
         name = fields.required(model, "model name")
-        score = fields.score(self._scores.get(model))
+        score = self._doubts.score(self._scores.get(model), self._place)
         response = fields.text(self._responses.get(model))
-        usage = _table(self._usages, model)
+        usage = self._usage(model)
         failed = self._errors.get(model) is not None and response is None
         return Record(
             dataset=question.dataset,
@@ -80,9 +84,9 @@ class _Answers:
             model=name,
             reference=question.reference,
             response=response,
-            prompt_tokens=fields.tokens(usage.get("prompt_tokens"), "prompt_tokens"),
-            completion_tokens=fields.tokens(usage.get("completion_tokens"), "completion_tokens"),
-            cost_usd=fields.dollars(usage.get("cost")),
+            prompt_tokens=self._doubts.tokens(usage.get("prompt_tokens"), "prompt_tokens", self._place),
+            completion_tokens=self._doubts.tokens(usage.get("completion_tokens"), "completion_tokens", self._place),
+            cost_usd=self._doubts.dollars(usage.get("cost"), self._place),
             score=score,
             status=fields.status(response, score, "failed" if failed else None),
             split=self._split,
@@ -90,6 +94,12 @@ class _Answers:
             error=(fields.text(self._errors[model]) or None) if failed else None,
             order=question.order,
         )
+
+    def _usage(self, model: str) -> Row:
+        try:
+            return _table(self._usages, model)
+        except Unusable:
+            return {"completion_tokens": [self._usages[model]]}  # which is no number, and counted as such
 
 
 def _table(row: Row, key: str) -> Row:

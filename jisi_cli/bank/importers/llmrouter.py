@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
 from jisi_cli.bank.importers.questions import FirstRows, Posed, posed
 from jisi_cli.bank.importers.rows import read_rows
@@ -25,7 +26,7 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
 
 
 def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
-    first_rows = FirstRows()
+    first_rows, doubts = FirstRows(), Doubts()
 
     def make(row: Row, place: Place) -> Record:
         dataset = fields.name(row.get("task_name"), "task_name", source.stem)
@@ -33,18 +34,19 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
         # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
         index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")
         index = index or first_rows.index(dataset, question.query, place)
-        return _record(row, dataset, index, question)
+        return _record(row, dataset, index, question, place, doubts)
 
-    return usable(read_rows(source, on_problem), make, on_problem)
+    yield from usable(read_rows(source, on_problem), make, on_problem)
+    doubts.tell(on_problem)
 
 
-def _record(row: Row, dataset: str, index: str, question: Posed) -> Record:
+def _record(row: Row, dataset: str, index: str, question: Posed, place: Place, doubts: Doubts) -> Record:
     response = fields.text(row.get("response"))
     failed = response is not None and response.startswith(_FAILED)
     if failed:
         # What such a row holds besides is 0 for want of a value.
         row, response = {**row, "performance": None, "input_tokens": None, "output_tokens": None}, None
-    score = fields.score(row.get("performance"))
+    score = doubts.score(row.get("performance"), place)
     return Record(
         dataset=dataset,
         index=index,
@@ -52,8 +54,8 @@ def _record(row: Row, dataset: str, index: str, question: Posed) -> Record:
         model=fields.required(row.get("model_name"), "model_name"),
         reference=question.reference,
         response=response,
-        prompt_tokens=fields.tokens(row.get("input_tokens"), "input_tokens"),
-        completion_tokens=fields.tokens(row.get("output_tokens"), "output_tokens"),
+        prompt_tokens=doubts.tokens(row.get("input_tokens"), "input_tokens", place),
+        completion_tokens=doubts.tokens(row.get("output_tokens"), "output_tokens", place),
         score=score,
         status="failed" if failed else fields.status(response, score),
         grader=question.grader,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, items_of, usable
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.files import files_in
 from jisi_cli.bank.importers.json_lines import json_file
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row, Unusable
@@ -91,22 +92,25 @@ def _records(source: str, run: Row, several_splits: bool, on_problem: OnProblem)
         dataset = f"{dataset}/{fields.name(run.get('split'), 'split', 'unnamed')}"
     model = fields.required(run["model_name"], "model_name")
 
+    doubts = Doubts()
+
     def make(row: object, place: Place) -> Record:
-        return _record(row, dataset, model, place)
+        return _record(row, dataset, model, place, doubts)
 
-    return usable(items_of(run["records"], source), make, on_problem)
+    yield from usable(items_of(run["records"], source), make, on_problem)
+    doubts.tell(on_problem)
 
 
-def _record(row: object, dataset: str, model: str, place: Place) -> Record:
+def _record(row: object, dataset: str, model: str, place: Place, doubts: Doubts) -> Record:
     if not isinstance(row, dict):
         raise Unusable("not a JSON object ({…})")
     index = fields.name(row.get("index"), "index", str(place.line))
     response = fields.text(row.get("raw_output"))
     failed = response is not None and response.startswith(_FAILED)
-    score = None if failed else fields.score(row.get("score"))
-    prompt_tokens = fields.tokens(row.get("prompt_tokens"), "prompt_tokens")
-    completion_tokens = fields.tokens(row.get("completion_tokens"), "completion_tokens")
-    cost = fields.dollars(row.get("cost"))
+    score = None if failed else doubts.score(row.get("score"), place)
+    prompt_tokens = doubts.tokens(row.get("prompt_tokens"), "prompt_tokens", place)
+    completion_tokens = doubts.tokens(row.get("completion_tokens"), "completion_tokens", place)
+    cost = doubts.dollars(row.get("cost"), place)
     return Record(
         dataset=dataset,
         index=index,

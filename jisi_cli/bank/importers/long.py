@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.protocol import OnProblem, Place, Row
 from jisi_cli.bank.importers.questions import QUERY, FirstRows, note_unread, posed
 from jisi_cli.bank.importers.rows import read_rows
@@ -43,11 +44,13 @@ class _Table:
         self._source = source
         self._is_csv = source.suffix.lower() in (".csv", ".tsv")
         self._first_rows = FirstRows()
+        self._doubts = Doubts()
         self._columns: dict[str, None] = {}
         self._read = {name for names in COLUMNS.values() for name in names}
 
     def located(self, on_problem: OnProblem) -> Iterator[Located]:
         yield from usable(read_rows(self._source, on_problem), self._record, on_problem)
+        self._doubts.tell(on_problem)
         note_unread(self._columns, self._read, str(self._source), on_problem)
 
     def _record(self, row: Row, place: Place) -> Record:
@@ -57,7 +60,7 @@ class _Table:
         self._read.update(read)
         dataset = fields.name(found["dataset"], "dataset", self._source.stem)
         index = fields.name(found["index"], "index", "") or self._first_rows.index(dataset, query, place)
-        score = fields.score(found["score"])
+        score = self._doubts.score(found["score"], place)
         response = fields.text(found["response"])
         if response is None and score is not None and self._is_csv and self._has("response"):
             response = ""  # what CSV leaves of an empty response; one that was scored did exist
@@ -68,9 +71,9 @@ class _Table:
             model=fields.required(found["model"], "model"),
             reference=reference,
             response=response,
-            prompt_tokens=fields.tokens(found["prompt_tokens"], "prompt_tokens"),
-            completion_tokens=fields.tokens(found["completion_tokens"], "completion_tokens"),
-            cost_usd=fields.dollars(found["cost"]),
+            prompt_tokens=self._doubts.tokens(found["prompt_tokens"], "prompt_tokens", place),
+            completion_tokens=self._doubts.tokens(found["completion_tokens"], "completion_tokens", place),
+            cost_usd=self._doubts.dollars(found["cost"], place),
             score=score,
             status=fields.status(response, score, found["status"]),
             split=fields.split(found["split"]),

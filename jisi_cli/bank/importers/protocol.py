@@ -20,12 +20,14 @@ class Problem:
             concerns the whole file.
         message: What is wrong, in one line.
         note: True when nothing was skipped because of it (an ignored column, a converted unit).
+        doubt: True when answers were kept without a value that could not be used.
     """
 
     source: str
     line: int | None
     message: str
     note: bool = False
+    doubt: bool = False
 
     def __str__(self) -> str:
         where = self.source if self.line is None else f"{self.source}:{self.line}"

@@ -59,7 +59,7 @@ def read_records(source: Path, format: str | None = None, *, on_problem: OnProbl
 def _some(records: Iterator[Record], source: Path, format: str) -> Iterator[Record]:
     empty = True
     for record in records:
-        empty = False
+        empty = empty and record.status == "missing"
         yield record
     if empty:
         raise InputError(f"{source}: no usable answer in it, read as the format {format}; --format names another")

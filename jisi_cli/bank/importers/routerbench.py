@@ -17,9 +17,10 @@ from pathlib import Path
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted
-from jisi_cli.bank.importers.protocol import OnProblem, Row, Unusable
+from jisi_cli.bank.importers.doubts import Doubts
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Row, Unusable
 from jisi_cli.bank.importers.rows import read_rows
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.records import Question, Record
 from jisi_cli.errors import InputError
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
@@ -32,6 +33,7 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
 
 
 def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
+    doubts = Doubts()
     for place, row in read_rows(source, on_problem):
         models = _models(row)
         if not models:
@@ -45,11 +47,12 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
             continue
         for model in models:
             try:
-                record = _record(row, model, dataset, index, query)
+                record = _record(row, model, Question(dataset, index, query), place, doubts)
             except Unusable as why:
                 on_problem(place.problem(f"{model}: {why}"))
             else:
                 yield place, record
+    doubts.tell(on_problem)
 
 
 def _models(row: Row) -> list[str]:
@@ -58,19 +61,19 @@ def _models(row: Row) -> list[str]:
     return [column for column in row if column in named]
 
 
-def _record(row: Row, model: str, dataset: str, index: str, query: str) -> Record:
-    score = fields.score(row[model])
+def _record(row: Row, model: str, question: Question, place: Place, doubts: Doubts) -> Record:
+    score = doubts.score(row[model], place)
     response = _turns(row.get(model + _RESPONSE))
     return Record(
-        dataset=dataset,
-        index=index,
-        query=query,
+        dataset=question.dataset,
+        index=question.index,
+        query=question.query,
         model=model,
         response=response,
-        cost_usd=fields.dollars(row.get(model + _COST)),
+        cost_usd=doubts.dollars(row.get(model + _COST), place),
         score=score,
         status=fields.status(response, score),
-        order=fields.order(index),
+        order=fields.order(question.index),
     )
 
 

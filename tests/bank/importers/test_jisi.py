@@ -71,22 +71,26 @@ def test_every_damaged_line_is_named_and_the_rest_is_read():
     records, problems = read_all(FIXTURES / "jisi_damaged.jsonl")
     assert [(record.index, record.model) for record in records] == [
         ("1", "ada"),
+        ("7", "ada"),
         ("7", "bob"),
         ("1", "bob"),
+        ("11", "ada"),
+        ("12", "ada"),
         ("13", "ada"),
     ]
+    assert [record.score for record in records] == [1.0, None, 1.0, 0.0, 1.0, None, 1.0]
     assert [(problem.line, problem.message) for problem in problems] == [
         (2, "not JSON: Expecting ',' delimiter (column 66)"),
         (3, "not a JSON object ({…})"),
         (5, "not UTF-8 (byte 13)"),
         (6, "no question"),
-        (7, "ada: score 1.5 is not between 0 and 1"),
         (8, "`records` must be an object with a key per model, not `[1]`"),
         (9, "another question already has the index 1 in d"),
         (10, "a second answer of ada to d 1; the first is kept"),
-        (11, "ada: completion_tokens -3 is not a count of tokens"),
-        (12, "ada: score `yes` is not a number"),
+        (7, "score 1.5 is not between 0 and 1; such answers are unscored: 2; `jisi bank grade` grades them"),
+        (11, "completion_tokens -3 is not a count of tokens; such counts of tokens are unknown: 1"),
     ]
+    assert [problem.line for problem in problems if problem.doubt] == [7, 11]
 
 
 def test_a_line_without_dataset_and_index_takes_the_file_s_name_and_its_own_number():

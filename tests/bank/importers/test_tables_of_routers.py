@@ -67,7 +67,7 @@ def test_a_routerbench_row_gives_a_record_per_model_column():
         status="ok",
     )
     assert [(problem.line, problem.message) for problem in problems] == [
-        (4, "ada/chat: score 2.5 is not between 0 and 1")
+        (4, "score 2.5 is not between 0 and 1; such answers are unscored: 1; `jisi bank grade` grades them")
     ]
 
 
