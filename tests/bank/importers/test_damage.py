@@ -175,3 +175,16 @@ def test_a_name_with_line_breaks_stays_in_the_one_line_of_its_problem(tmp_path: 
     source.write_text('{"query": "q", "index": 1, "records": {"a\\nb": 1}, "new\\nkey": 1}\n' * 2, encoding="utf-8")
     message = "a second answer of a b to answers 1; the first is kept"
     assert [problem.message for problem in read_all(source)[1]] == [message]
+
+
+def test_a_caller_can_stop_at_the_first_problem(tmp_path: Path):
+    source = tmp_path / "answers.jsonl"
+    source.write_bytes(b"\n".join([jisi_line(1), b"{", jisi_line(3)]))
+
+    def stop(problem: Problem) -> None:
+        raise InputError(str(problem))
+
+    records = read_records(source, on_problem=stop)
+    assert next(records).index == "1"
+    with pytest.raises(InputError, match=r"answers\.jsonl:2: not JSON"):
+        list(records)
