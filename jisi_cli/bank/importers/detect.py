@@ -65,7 +65,7 @@ def refuse_pickle(source: Path) -> None:
 def _folder_format(folder: Path) -> str | None:
     if any(folder.glob("train.jsonl")) or any(folder.glob("example_data/*/train.jsonl")):
         return "jisi-release"
-    if any(folder.rglob("samples_*.jsonl")):
+    if any(any(folder.rglob(f"samples_*.{ending}")) for ending in ("jsonl", "json", "jsonl.gz", "parquet")):
         return "lm-eval"
     if any(folder.rglob("*.eval")):
         return "inspect"

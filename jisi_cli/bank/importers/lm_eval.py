@@ -6,26 +6,32 @@ filtered_resps, filter, metrics, <metric>: value}`; the model's name is in the s
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from jisi_cli.bank.importers import fields
 from jisi_cli.bank.importers.admission import Located, admitted, usable
+from jisi_cli.bank.importers.doubts import Doubts
 from jisi_cli.bank.importers.files import files_in
-from jisi_cli.bank.importers.json_lines import file_json_rows, json_file
-from jisi_cli.bank.importers.lm_eval_doc import question, response
-from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place, Problem, Row, Unusable
+from jisi_cli.bank.importers.json_lines import json_file
+from jisi_cli.bank.importers.lm_eval_doc import question, reference, response
+from jisi_cli.bank.importers.protocol import OnProblem, Place, Problem, Row, Unusable
+from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Record
 
 _TIME = r"\d{4}-\d\d-\d\dT[\d.:-]+"
-_SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{_TIME}))?\.jsonl")
+_SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<time>{_TIME}))?\.(?:jsonl?|parquet)(?:\.gz)?")
 _PRETRAINED = re.compile(r"(?:^|,)(?:pretrained|model)=([^,]+)")
 _NO_METRIC = {
     *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
     *("doc_hash", "prompt_hash", "target_hash"),
 }
+_PLACEHOLDER = "bypass"
+"""The metric that the harness writes with --predict_only, for want of another."""
 
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
@@ -34,88 +40,170 @@ def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
 
 
 class _Samples(NamedTuple):
+    """One file, and what its results say about it."""
+
     path: Path
     task: str
     time: str
+    model: str
+    lower_is_better: frozenset[str]
+
+
+class _Survey(NamedTuple):
+    """What is to be read of a file.
+
+    Attributes:
+        filters: The filters in it, of which the first is read: the others judge the same responses again.
+        metric: The first metric that is from 0 to 1 throughout; None where there is none.
+        unfit: Metrics before it that are not.
+        is_text: Whether there are responses to grade.
+    """
+
+    filters: tuple[str | None, ...]
+    metric: str | None
+    unfit: tuple[str, ...]
+    is_text: bool
 
 
 def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
-    latest: dict[tuple[Path, str], _Samples] = {}
+    latest: dict[tuple[str, str], _Samples] = {}
+    results: dict[Path, dict[str, Row]] = {}
     earlier = 0
-    for path in files_in(source, "samples_*.jsonl"):
-        named = _SAMPLES.fullmatch(path.name)
-        samples = _Samples(path, named["task"] if named else path.stem, (named and named["time"]) or "")
-        earlier += (path.parent, samples.task) in latest
-        other = latest.get((path.parent, samples.task), samples)
-        latest[path.parent, samples.task] = max(samples, other, key=lambda found: found.time)
+    for path in files_in(source, *(f"samples_*.{ending}" for ending in ("jsonl", "json", "parquet", "jsonl.gz"))):
+        if path.parent not in results:
+            results[path.parent] = _results(path.parent)
+        try:
+            samples = _samples(path, results[path.parent])
+        except Unusable as why:
+            on_problem(Place(str(path)).problem(why))
+            continue
+        earlier += (samples.model, samples.task) in latest
+        other = latest.get((samples.model, samples.task), samples)
+        latest[samples.model, samples.task] = max(samples, other, key=lambda found: found.time)
     for samples in latest.values():
-        model = _model(samples)
-        rows = _one_filter(file_json_rows(samples.path, on_problem), samples.path, on_problem)
-        yield from usable(rows, _maker(samples.task, model, on_problem), on_problem)
+        yield from _records(samples, on_problem)
     if earlier:
         on_problem(Problem(str(source), None, f"files of earlier runs that are not read: {earlier}", note=True))
 
 
-def _one_filter(rows: Iterator[Numbered], path: Path, on_problem: OnProblem) -> Iterator[Numbered]:
-    """Pass the rows of the file's first filter; the others judge the same responses again."""
-    filters: dict[str | None, None] = {}
-    for place, row in rows:
-        name = fields.text(row.get("filter"))
-        filters.setdefault(name)
-        if name == next(iter(filters)):
-            yield place, row
-    if len(filters) > 1:
-        read_one, *others = (name or "none" for name in filters)
-        message = f"scores are those of the filter {read_one}; not read: {', '.join(others)}"
-        on_problem(Problem(str(path), None, message, note=True))
+def _results(folder: Path) -> dict[str, Row]:
+    """Return the results beside samples, by file name, the latest first."""
+    found = {}
+    for path in sorted(folder.glob("results*.json"), reverse=True):
+        try:
+            document = json_file(path)
+        except Unusable:
+            continue
+        if isinstance(document, dict):
+            found[path.name] = document
+    return found
 
 
-def _maker(task: str, model: str, on_problem: OnProblem) -> Callable[[Row, Place], Record]:
-    announced: set[str] = set()
+def _samples(path: Path, results: Mapping[str, Row]) -> _Samples:
+    """Tell task, time and model of a file of samples.
+
+    The model is that of the results of the same run, else the one of all results beside it, else the folder's name.
+
+    Raises:
+        Unusable: Results of several models lie beside it, and none of them is of its run.
+    """
+    named = _SAMPLES.fullmatch(path.name)
+    task, time = named["task"] if named else path.stem, (named and named["time"]) or ""
+    same_run = results.get(f"results_{time}.json", {})
+    models = list(dict.fromkeys(name for name in map(_model_of, results.values()) if name))
+    model = _model_of(same_run)
+    if model is None and len(models) > 1:
+        names, file = ", ".join(models[:3]), f"results_{time or '<time>'}.json"
+        raise Unusable(f"results of {names} lie beside it, and no {file} says whose answers these are")
+    # The harness names the folder after the model, with `__` for the slash.
+    model = model or next(iter(models), None) or path.parent.name.replace("__", "/") or "unnamed"
+    directions = same_run.get("higher_is_better")
+    of_task = directions.get(task) if isinstance(directions, dict) else None
+    lower = [name for name, higher in of_task.items() if higher is False] if isinstance(of_task, dict) else []
+    return _Samples(path, task, time, model, frozenset(lower))
+
+
+def _records(samples: _Samples, on_problem: OnProblem) -> Iterator[Located]:
+    """Yield the records of a file, which is looked through first."""
+    survey = _survey(samples)
+    doubts = Doubts()
+    several: Counter[bool] = Counter()
 
     def make(row: Row, place: Place) -> Record:
         index = fields.name(row.get("doc_id"), "doc_id", str(place.line))
-        metric = _metric(row)
-        score = fields.score(row[metric]) if metric else None
-        if metric and metric not in announced:
-            announced.add(metric)
-            on_problem(Problem(place.source, None, f"scores are the metric {metric}", note=True))
         answered = response(row)
+        score = doubts.score(row.get(survey.metric), place) if survey.metric and answered.scored else None
+        several[answered.scored] += answered.several
         return Record(
-            dataset=task,
+            dataset=samples.task,
             index=index,
             query=question(row),
-            model=model,
-            reference=fields.text(row.get("target")),
-            response=answered,
+            model=samples.model,
+            reference=reference(row),
+            response=answered.text,
             score=score,
-            status=fields.status(answered, score),
+            status=fields.status(answered.text, score),
             order=fields.order(index),
         )
 
-    return make
+    rows = ((place, row) for place, row in read_rows(samples.path, on_problem) if _filter_of(row) == survey.filters[0])
+    yield from usable(rows, make, on_problem)
+    _tell(str(samples.path), survey, on_problem)
+    doubts.tell(on_problem)
+    if several[True]:
+        message = f"answered several times, of which the scored response is kept: {several[True]:,}"
+        on_problem(Problem(str(samples.path), None, message, note=True))
+    if several[False]:
+        message = f"answered several times, with a score that is no one response's, so unscored: {several[False]:,}"
+        on_problem(Problem(str(samples.path), None, message, doubt=True))
 
 
-def _metric(row: Row) -> str | None:
-    """Return the name of the first metric that is one number: the task lists its main one first."""
-    listed = row.get("metrics")
-    names = [name for name in listed if name in row] if isinstance(listed, list) else []
-    candidates = names or [name for name in row if name not in _NO_METRIC]
-    return next((name for name in candidates if isinstance(row[name], int | float)), None)
-
-
-def _model(samples: _Samples) -> str:
-    """Return the model's name from the results of the same run, else any beside them, else the folder's name."""
-    same_run = samples.path.with_name(f"results_{samples.time}.json")
-    for path in (same_run, *sorted(samples.path.parent.glob("results*.json"), reverse=True)):
-        try:
-            results = json_file(path) if path.is_file() else None
-        except Unusable:
+def _survey(samples: _Samples) -> _Survey:
+    filters: dict[str | None, None] = {}
+    fits: dict[str, bool] = {}
+    is_text = False
+    for _, row in read_rows(samples.path, lambda problem: None):  # told when it is read for its answers
+        filters.setdefault(_filter_of(row))
+        if _filter_of(row) != next(iter(filters)):
             continue
-        if isinstance(results, dict) and (name := _model_of(results)):
-            return name
-    # The harness names the folder after the model, with `__` for the slash.
-    return samples.path.parent.name.replace("__", "/") or "unnamed"
+        is_text = is_text or response(row).text is not None
+        for name in _metrics(row):
+            fits[name] = fits.get(name, name != _PLACEHOLDER and name not in samples.lower_is_better) and _fits(
+                row[name]
+            )
+    metric = next((name for name, fit in fits.items() if fit), None)
+    unfit = [name for name in fits if not fits[name]]
+    return _Survey(tuple(filters) or (None,), metric, tuple(unfit), is_text)
+
+
+def _filter_of(row: Row) -> str | None:
+    return fields.text(row.get("filter"))
+
+
+def _metrics(row: Row) -> list[str]:
+    """Return the names of a sample's metrics that are one number: the task lists its main one first."""
+    listed = row.get("metrics")
+    names = [name for name in listed if isinstance(name, str) and name in row] if isinstance(listed, list) else []
+    return [name for name in names or row if name not in _NO_METRIC and isinstance(row[name], int | float)]
+
+
+def _fits(value: object) -> bool:
+    return isinstance(value, int | float) and (math.isnan(value) or 0 <= value <= 1)
+
+
+def _tell(source: str, survey: _Survey, on_problem: OnProblem) -> None:
+    """Say which filter and which metric the scores are of."""
+    if len(survey.filters) > 1:
+        read_one, *others = (name or "none" for name in survey.filters)
+        message = f"scores are those of the filter {read_one}; not read: {', '.join(others)}"
+        on_problem(Problem(source, None, message, note=True))
+    if survey.metric:
+        on_problem(Problem(source, None, f"scores are the metric {survey.metric}", note=True))
+    elif survey.unfit:
+        message = (
+            f"no metric is from 0 to 1, more being better ({', '.join(survey.unfit)}), so its answers are unscored"
+        )
+        on_problem(Problem(source, None, f"{message}; `jisi bank grade` grades them", doubt=survey.is_text))
 
 
 def _model_of(results: Row) -> str | None:
