@@ -19,7 +19,7 @@ from jisi_cli.evaluation.curve import traded
 from jisi_cli.evaluation.experiments import Variation, ablations, growing
 from jisi_cli.evaluation.runner import Contestant
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.registry import METHODS, MethodContext, make_method, method_info
+from jisi_cli.methods.registry import METHODS, MODEL_PREFIX, MethodContext, make_method, method_info
 from jisi_cli.methods.training import Training
 
 BASELINE = "best-single"
@@ -129,7 +129,7 @@ def _asked(session: Session) -> list[object]:
 
 def _readings(name: str, context: MethodContext, session: Session) -> list[Variation]:
     """One method; JiSi in the reading its name asks for, and on a calibrated bank in the paper's, too."""
-    method, _, reading = name.partition("@")
+    method, reading = _with_reading(name)
     if not method.startswith("jisi"):
         return [Variation(name, method, context)]
     if reading:
@@ -143,6 +143,14 @@ def _readings(name: str, context: MethodContext, session: Session) -> list[Varia
         Variation(f"{name} (paper settings)", method, paper),
         Variation(f"{name} (calibrated)", method, context),
     ]
+
+
+def _with_reading(name: str) -> tuple[str, str]:
+    """Return a method and the reading behind its @; the name of a model may have an @ of its own."""
+    if name.startswith(MODEL_PREFIX):
+        return name, ""
+    method, _, reading = name.partition("@")
+    return method, reading
 
 
 def _methods(request: EvalRequest) -> list[str]:
@@ -161,7 +169,7 @@ def _methods(request: EvalRequest) -> list[str]:
         names = [*everything, *(name for name in names if name not in ("all", *everything))]
     names += [name for name in request.versus if name not in names]
     for name in names:
-        method, _, reading = name.partition("@")
+        method, reading = _with_reading(name)
         info = method_info(method)
         if reading and (reading not in _READINGS or not method.startswith("jisi")):
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -30,7 +31,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print details on stderr.")]
 ModelsOption = Annotated[
     list[str] | None,
-    typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas."),
+    typer.Option("--models", metavar="NAMES", help="Only these models, separated by commas (`\\,` for one in a name)."),
 ]
 EmbedderOption = Annotated[
     str | None,
@@ -124,10 +125,14 @@ def failed_reading(value: str | None) -> Failed | None:
 
 
 def split_names(values: list[str] | None) -> list[str] | None:
-    """Return the names of a repeatable, comma-separated option; None when it was not given."""
+    """Return the names of a repeatable, comma-separated option; None when it was not given.
+
+    A comma that is part of a name has a backslash before it.
+    """
     if values is None:
         return None
-    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    parts = (part.strip().replace("\\,", ",") for value in values for part in re.split(r"(?<!\\),", value))
+    names = [name for name in parts if name]
     if not names:
         raise InputError("an empty list of names was given; leave the option out to take all")
     return names

@@ -49,7 +49,8 @@ class Threshold:
             InputError: The method is not among them.
         """
         # A method may stand in several readings, as in `jisi-router (calibrated)`.
-        found = [name for name in names if self.method in (name, name.partition(" (")[0])]
+        found = [name for name in names if name == self.method]
+        found = found or [name for name in names if name.partition(" (")[0] == self.method]
         if not self.method:
             found = list(names[:1])
         if not found:

@@ -70,12 +70,14 @@ def parse_chosen(values: Sequence[str]) -> tuple[GraderSpec | None, dict[str, Gr
     for_all: GraderSpec | None = None
     by_dataset: dict[str, GraderSpec] = {}
     for value in values:
-        dataset, equals, rest = value.partition("=")
-        # The `=` of `command:./check --flag=1` belongs to the command.
-        if not equals or _spec(value).name in (*GRADERS, *ASSISTED):
+        # The `=` of `command:./check --flag=1` belongs to the command, and that of `split=test=numeric` to the name.
+        splits = [place for place, sign in enumerate(value) if sign == "="]
+        if not splits or _spec(value).name in (*GRADERS, *ASSISTED):
             for_all = _spec(value)
         else:
-            by_dataset[dataset] = _spec(rest)
+            known = (place for place in splits if _spec(value[place + 1 :]).name in (*GRADERS, *ASSISTED))
+            place = next(known, splits[0])
+            by_dataset[value[:place]] = _spec(value[place + 1 :])
     return for_all, by_dataset
 
 

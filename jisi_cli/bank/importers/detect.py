@@ -137,5 +137,5 @@ def _document_format(path: Path) -> str | None:
         case {"eval": {"task": _, "model": _}}:
             return "inspect"
         case [{**first}, *_]:
-            return _row_format(first)
+            return _row_format(map(str, first))
     return None

@@ -88,7 +88,7 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
 
 def _results(folder: Path) -> dict[str, Row]:
     """Return the results beside samples, by file name, the latest first."""
-    found = {}
+    found: dict[str, Row] = {}
     for path in sorted(folder.glob("results*.json"), reverse=True):
         try:
             document = json_file(path)
