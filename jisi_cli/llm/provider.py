@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import openai
 
 _LOCAL = "local:"
+
+_PLAIN_REASON = re.compile(r"[a-z_]{1,24}")
 
 LONGEST_ANSWER = 64 * 2**20
 """Characters; what goes on beyond them is no answer."""
@@ -195,8 +198,7 @@ class Provider:
         text = whole_characters(text)
         # All of the response was paid for, its thinking too.
         usage = await usage_of(entry, messages, text, end.reasoning, end.usage, is_final=end.is_final)
-        # The provider's word: in a stream LiteLLM passes on whatever it sends.
-        finish_reason = None if end.finish_reason is None else one_line(str(end.finish_reason), withheld_from(request))
+        finish_reason = _finish_reason(end.finish_reason, request)
         return _completion(answer_in(text), usage, finish_reason, end)
 
     async def close(self) -> None:
@@ -333,6 +335,14 @@ def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> Pro
             f'; no key was sent there: if it wants one, write api_key_env = "…" for `{entry.name}` in the pool file'
         )
     return failure
+
+
+def _finish_reason(said: Any, request: Mapping[str, Any]) -> str | None:  # noqa: ANN401 - a provider's word
+    """Return why a response ended; in a stream LiteLLM passes on whatever the provider sends."""
+    if said is None:
+        return None
+    # Most are one plain word; reading all of the request for each would take longer than all else here.
+    return str(said) if _PLAIN_REASON.fullmatch(str(said)) else one_line(str(said), withheld_from(request))
 
 
 def _endless() -> ProviderFailure:

@@ -44,6 +44,8 @@ _RUN_BYTES = 20
 """Letters and digits, in bytes of UTF-8, that words share with the request before they count as a quotation."""
 _SHORTEST_QUESTION = 6
 """The same of a whole message shorter than that."""
+_LONGEST_SHORT = 200
+"""Characters of such a message, signs and spaces included."""
 
 # A shape begins where a run of its first characters does: tried anywhere in it, the time would grow with the square
 # of a long run.
@@ -133,9 +135,11 @@ def without_private_parts(text: str, withheld: Withheld = NOTHING) -> str:
 def _without_quotations(text: str, texts: tuple[str, ...]) -> str:
     """Replace what a text shares with others by an ellipsis; only letters and digits are compared."""
     letters, places = _letters_with_places(text)
+    if len(letters) < _SHORTEST_QUESTION:
+        return text
     runs = {letters[start : start + _RUN_BYTES] for start in range(len(letters) - _RUN_BYTES + 1)}
     quoted: set[bytes] = set()
-    for other in map(_letters, texts):
+    for other in map(_letters, texts) if runs else ():
         if len(other) >= _RUN_BYTES:
             windows = (other[start : start + _RUN_BYTES] for start in range(len(other) - _RUN_BYTES + 1))
             quoted.update(window for window in windows if window in runs)
@@ -152,7 +156,7 @@ def _without_quotations(text: str, texts: tuple[str, ...]) -> str:
 
 def _short_quotations(text: str, letters: bytes, places: list[int], other: str) -> Iterator[tuple[int, int]]:
     """Yield where a whole short message of several words stands in a text, as words of its own."""
-    wanted = _letters(other)
+    wanted = b"" if len(other) > _LONGEST_SHORT else _letters(other)
     if not _SHORTEST_QUESTION <= len(wanted) < _RUN_BYTES or len(other.split()) < 2:
         return
     found = letters.find(wanted)
