@@ -214,7 +214,7 @@ def _embedder(table: _Table) -> EmbedderSpec:
     limit = table.value("max_tokens")
     table.one_of("truncation", get_args(Truncation))
     name, revision, prompt = table.text("name"), optional["revision"] or "", optional["prompt"] or ""
-    problem = name_problem(name)
+    problem = name_problem(name) if name else "it has no name"
     if problem is not None:
         raise ValueError(f"the embedder {name[:80]!r} cannot be used: {problem}")
     if len(revision) > _LONGEST_REVISION or not revision.isprintable():

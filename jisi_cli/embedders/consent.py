@@ -71,7 +71,7 @@ def _require_allowed(spec: EmbedderSpec, source: Path) -> None:
     what = "is not what it was when you allowed it" if known else "you do not name"
     use = "loaded" if is_on_disk(spec.name) else "called"
     raise BankError(
-        f"{source} names the embedder {spec.name}, which {what}, so it is not {use}; if you trust it, give "
+        f"{source} names the embedder `{spec.name}`, which {what}, so it is not {use}; if you trust it, give "
         f"--embedder {shlex.quote(spec.name)}, name it in [embedder] of your jisi.toml, or allow it from now on with "
         "--trust-embedder"
     )

@@ -56,17 +56,22 @@ def plain_files(folder: Path) -> list[tuple[str, Path]]:
     for number, entry in enumerate(_entries(folder)):
         if number == _MOST_FILES:
             raise InputError(f"{folder} holds more than {_MOST_FILES:,} files; name the folder of one model")
-        name, real = entry.relative_to(folder).as_posix(), entry.resolve()
-        if not real.is_relative_to(inside):
-            raise InputError(f"{entry} is a link out of the model's folder, so nothing in it is loaded; copy the file")
         try:
+            real = entry.resolve()
+            if not real.is_relative_to(inside):
+                raise InputError(
+                    f"{entry} is a link out of the model's folder, so nothing in it is loaded; copy the file"
+                )
             mode = real.stat().st_mode
         except FileNotFoundError:
             continue  # a download that was broken off leaves links to nothing
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise InputError(f"{entry} is no regular file, so nothing in its folder is loaded; remove it")
+        except (OSError, RuntimeError) as error:  # a circle of links is the latter
+            reason = (error.strerror if isinstance(error, OSError) else None) or "a circle of links"
+            raise InputError(f"{entry} cannot be read ({reason}), so nothing in its folder is loaded") from error
         if stat.S_ISREG(mode):
-            found.append((name, real))
+            found.append((entry.relative_to(folder).as_posix(), real))
+        elif not stat.S_ISDIR(mode):
+            raise InputError(f"{entry} is no regular file, so nothing in its folder is loaded; remove it")
     return sorted(found)
 
 

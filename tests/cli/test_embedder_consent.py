@@ -77,6 +77,16 @@ def test_an_embedder_that_only_a_bank_names_is_not_loaded(name: str, bank: Path,
     says_one_error(run, 3, str(bank), str(model), "not loaded", f"--embedder {model}", "--trust-embedder")
 
 
+def test_no_model_is_asked_a_question_whose_embedder_only_the_bank_names(
+    bank: Path, tmp_path: Path, loopback: Loopback
+) -> None:
+    pool = pool_file(tmp_path / "jisi.toml", loopback)
+    for words in (["--stream"], ["--json"], ["--method", "jisi-router"], ["--method", "moa"]):
+        run = jisi("ask", QUESTION, "--bank", bank, "--config", pool, *words)
+        says_one_error(run, 3, "not loaded", "--trust-embedder")
+    assert loopback.requests == []
+
+
 def test_the_command_line_and_the_users_own_file_may_name_it(bank: Path, model: Path, tmp_path: Path) -> None:
     assert route(bank, "--embedder", model).exit_code == 0
     own = tmp_path / "jisi_config"

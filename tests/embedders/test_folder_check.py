@@ -136,6 +136,12 @@ def test_a_link_out_of_the_folder_is_not_followed(model: Path, tmp_path: Path, n
     refused(model, name, "a link out of")
 
 
+def test_a_circle_of_links_is_not_followed(model: Path) -> None:
+    (model / "vocab.txt").unlink()
+    (model / "vocab.txt").symlink_to("vocab.txt")
+    refused(model, "vocab.txt", "circle of links")
+
+
 def test_a_linked_folder_out_of_it_is_not_followed(model: Path, tmp_path: Path) -> None:
     (model / "1_Pooling").rename(tmp_path / "elsewhere")
     (model / "1_Pooling").symlink_to(tmp_path / "elsewhere")

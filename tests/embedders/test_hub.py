@@ -181,7 +181,7 @@ def test_a_hub_model_is_allowed_by_its_commit_and_its_files_and_the_hub_is_asked
     def consent(*words: str) -> str:
         return load("small/bert", COMMIT, *words, endpoint=hub.address, home=tmp_path, script=CONSENT).stdout.strip()
 
-    assert consent().startswith("bank names the embedder small/bert, which you do not name")
+    assert consent().startswith("bank names the embedder `small/bert`, which you do not name")
     assert hub.paths == []
     assert consent("--trust-embedder") == "allowed"
     asked = len(hub.paths)
