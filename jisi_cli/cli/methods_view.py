@@ -10,7 +10,7 @@ def show_methods(out: Output, *, as_json: bool) -> None:
     """List the methods."""
     infos = [*METHODS.values(), method_info("model:NAME")]
     if as_json:
-        fields = ("name", "description", "needs", "training_seconds", "source")
+        fields = ("name", "description", "departures", "needs", "training_seconds", "source")
         out.json([{field: getattr(info, field) for field in fields} for info in infos])
         return
     columns = [
@@ -19,11 +19,16 @@ def show_methods(out: Output, *, as_json: bool) -> None:
         Column("needs"),
         Column("training", right=True),
         Column("source"),
+        Column("differs from its source in this"),
     ]
-    out.table(columns, [[info.name, info.description, info.needs, _training(info), info.source] for info in infos])
+    out.table(columns, [_row(info) for info in infos])
     out.note(
         "training: about how much processor time it takes on 2,000 questions and 10 models; what was trained is kept"
     )
+
+
+def _row(info: MethodInfo) -> list[str]:
+    return [info.name, info.description, info.needs, _training(info), info.source, info.departures]
 
 
 def _training(info: MethodInfo) -> str:

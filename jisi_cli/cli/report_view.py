@@ -99,7 +99,9 @@ def _show_times(reports: Sequence[MethodReport], out: Output) -> None:
             continue
         train, kept = report.seconds.train, report.seconds.train_from_cache
         training = _seconds(train) if train is not None else "unknown" if kept else "–"
-        rows.append([report.name, training, _seconds(report.seconds.score), "from the cache" if kept else ""])
+        remarks = ["from the cache"] if kept else []
+        remarks += [report.chosen] if report.chosen else []
+        rows.append([report.name, training, _seconds(report.seconds.score), "; ".join(remarks)])
     out.table(columns, rows)
     out.note("training and scoring are in seconds, for all questions; from the cache: what it took when it was done")
 

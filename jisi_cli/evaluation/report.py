@@ -38,6 +38,7 @@ class MethodReport:
         support_size: Mean size of the support set; None for methods without one.
         seconds: Seconds that training and scoring took.
         failed_left_out: Of the failed ones, those that the means leave out, as `--failed unscored` wants it.
+        chosen: Which of its settings the method chose on train rows; None where it chose nothing.
     """
 
     name: str
@@ -56,6 +57,7 @@ class MethodReport:
     support_size: float | None
     seconds: Timing | None
     failed_left_out: int = 0
+    chosen: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -112,6 +114,7 @@ def _method_report(
         unscored=_count(rows, "unscored"),
         needs_live=needs_live,
         failed=_count(rows, "failed"),
+        chosen=seconds.chosen if seconds else None,
         failed_left_out=sum(row.status == "failed" and row.score is None for row in rows),
         averages=averages(scores[known], datasets) if datasets and not needs_live else None,
         versus=versus,

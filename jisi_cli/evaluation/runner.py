@@ -66,6 +66,7 @@ class Timing:
         train: For training it, in this run or the earlier one whose result was kept; None where nothing is trained,
             or nobody knows.
         train_from_cache: Whether this run found what an earlier one had trained.
+        chosen: Which of its settings the method chose on train rows; None where it chose nothing.
     """
 
     plan: float
@@ -73,6 +74,7 @@ class Timing:
     make: float = 0.0
     train: float | None = None
     train_from_cache: bool = False
+    chosen: str | None = None
 
     @property
     def score(self) -> float:
@@ -81,7 +83,8 @@ class Timing:
 
     def to_json(self) -> dict[str, Any]:
         """Return the seconds as plain data."""
-        return {**asdict(self), "score": self.score}
+        seconds = {name: value for name, value in asdict(self).items() if name != "chosen"}
+        return {**seconds, "score": self.score}
 
 
 async def run_method(
@@ -142,7 +145,8 @@ async def run_method(
         if on_result is not None:
             on_result(result)
     training = contestant.training
-    return results, Timing(spent[0], spent[1], contestant.making, training.seconds, training.from_cache)
+    took = (contestant.making, training.seconds, training.from_cache, training.chosen)
+    return results, Timing(spent[0], spent[1], *took)
 
 
 @dataclass(frozen=True, slots=True)

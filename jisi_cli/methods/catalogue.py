@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jisi_cli.errors import InputError
+from jisi_cli.methods.departures import DEPARTURES
 
 Needs = Literal["recorded", "live", "recorded; live to aggregate", "labels"]
 """What an evaluation must have: recorded answers, live calls, or (for a bound) the test labels."""
@@ -35,6 +36,11 @@ class MethodInfo:
     factory: str
     tunable: bool = False
     training_seconds: float | None = None
+
+    @property
+    def departures(self) -> str:
+        """In what it differs from what its authors published; empty where it does not, or is ours."""
+        return DEPARTURES.get(self.name.partition(":")[0], "")
 
     @property
     def trains(self) -> bool:
@@ -124,12 +130,12 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "avengers",
-            "ranking of the question's cluster, of 64",
+            "ranking of the question's cluster; settings ours or the original's, whichever is better on train",
             "recorded",
             "The Avengers, arXiv 2505.19797",
             _ROUTER + "avengers",
             tunable=True,
-            training_seconds=0.2,
+            training_seconds=3,
         ),
         MethodInfo(
             "avengers-pro",
@@ -142,12 +148,12 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "embedllm",
-            "matrix factorisation of who is right on what; trained",
+            "matrix factorisation of who is right; settings ours or the original's, whichever is better on train",
             "recorded",
             "EmbedLLM, arXiv 2410.02223",
             _ROUTER + "embedllm",
             tunable=True,
-            training_seconds=3,
+            training_seconds=20,
         ),
         MethodInfo(
             "zooter",

@@ -11,13 +11,14 @@ from jisi_cli.methods.examples import Examples
 from jisi_cli.scoring import Floats, Rows
 
 
-def find_centres(vectors: NDArray[Any], count: int, seed: int) -> Floats:
+def find_centres(vectors: NDArray[Any], count: int, seed: int, restarts: int = 1) -> Floats:
     """Return the centres (C, d) that k-means (k-means++, Euclidean) finds.
 
     Args:
         vectors: Points (N, d), N >= 1.
         count: Clusters; fewer are found when there are fewer different points.
         seed: Seed of the first centres.
+        restarts: Times that it begins anew; the tightest clusters count.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -26,7 +27,8 @@ def find_centres(vectors: NDArray[Any], count: int, seed: int) -> Floats:
     different = len(np.unique(points, axis=0))
     # Threads add up partial sums in the order in which they end; one thread gives the same bits every time.
     with threadpool_limits(limits=1):
-        found = KMeans(n_clusters=min(count, different), init="k-means++", random_state=seed).fit(points)
+        clusters = min(count, different)
+        found = KMeans(n_clusters=clusters, init="k-means++", n_init=restarts, random_state=seed).fit(points)
     return np.asarray(found.cluster_centers_, dtype=np.float64)
 
 
@@ -36,7 +38,9 @@ def nearest_centre(vectors: NDArray[Any], centres: Floats) -> Rows:
     return np.asarray(np.argmin((centres**2).sum(axis=1) - 2 * products, axis=1), dtype=np.intp)
 
 
-def weigh_nearest(vectors: Floats, centres: Floats, count: int, sharpness: float) -> tuple[Rows, Floats]:
+def weigh_nearest(
+    vectors: Floats, centres: Floats, count: int, sharpness: float, *, unit: bool = True
+) -> tuple[Rows, Floats]:
     """Return the nearest clusters (n, k) by cosine distance, nearest first, and their weights (n, k).
 
     Args:
@@ -44,11 +48,12 @@ def weigh_nearest(vectors: Floats, centres: Floats, count: int, sharpness: float
         centres: Centres (C, d).
         count: Clusters that have a say; k is this or C.
         sharpness: beta of the weights softmax(-beta distance).
+        unit: Whether centres have unit length first; without, the centre of a loose cluster is further from all.
     """
     lengths = np.linalg.norm(centres, axis=1, keepdims=True)
-    unit = centres / np.where(lengths > 0, lengths, 1.0)
+    compared = centres / np.where(lengths > 0, lengths, 1.0) if unit else centres
     # Rounded, so that equally near centres are taken in the same order in every block.
-    distances = np.round(1.0 - vectors @ unit.T, 12)
+    distances = np.round(1.0 - vectors @ compared.T, 12)
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
     chosen = np.take_along_axis(distances, order, axis=1)
     # From the nearest one on: the share of each is the same, and they are not all 0 however sharp.

@@ -41,6 +41,8 @@ class Descent:
         checks: How often the held-out loss is looked at.
         patience: Checks without a better one that end the training.
         device: torch's name of where the parameters are; rows and what is drawn stay on the processor.
+        shuffled: Whether every pass takes the rows in another order.
+        decoupled: Whether decay is AdamW's own; without, it is Adam's, part of the gradient.
     """
 
     rate: float
@@ -51,6 +53,8 @@ class Descent:
     checks: int = 40
     patience: int = 6
     device: str = "cpu"
+    shuffled: bool = True
+    decoupled: bool = True
 
 
 def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
@@ -79,12 +83,13 @@ def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent
         name: torch.tensor(value, dtype=torch.float32, device=how.device, requires_grad=True)
         for name, value in start.items()
     }
-    optimiser = torch.optim.AdamW(parameters.values(), lr=how.rate, weight_decay=how.decay)
+    kind = torch.optim.AdamW if how.decoupled else torch.optim.Adam
+    optimiser = kind(parameters.values(), lr=how.rate, weight_decay=how.decay)
     draws = torch.Generator().manual_seed(seed)
     steps = max(how.least_steps, how.epochs * math.ceil(len(train) / how.batch))
     stop = _BestSoFar(loss, held_out, how.patience)
     with _one_thread():
-        for step, rows in zip(range(1, steps + 1), _minibatches(train, how.batch, seed), strict=False):
+        for step, rows in zip(range(1, steps + 1), _minibatches(train, how, seed), strict=False):
             optimiser.zero_grad()
             loss(parameters, torch.from_numpy(rows), draws).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -166,12 +171,12 @@ class Standard:
         return shifted
 
 
-def _minibatches(rows: Rows, size: int, seed: int) -> Iterator[Rows]:
-    """Yield minibatches for ever; every pass is in an order of its own."""
+def _minibatches(rows: Rows, how: Descent, seed: int) -> Iterator[Rows]:
+    """Yield minibatches for ever; a pass that is shuffled is in an order of its own."""
     rng = np.random.default_rng(seed)
     while True:
-        order = rng.permutation(rows)
-        yield from (order[start : start + size] for start in range(0, len(order), size))
+        order = rng.permutation(rows) if how.shuffled else rows
+        yield from (order[start : start + how.batch] for start in range(0, len(order), how.batch))
 
 
 def _values(parameters: Parameters) -> State:

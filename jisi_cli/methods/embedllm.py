@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jisi_cli.errors import InputError
+from jisi_cli.methods.cross_validation import Learn, Rank
 from jisi_cli.methods.descent import Descent, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.methods.examples import Examples, stacked
+from jisi_cli.methods.original import averages_of, is_better, note_choice
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.trained_state import State, learned
 from jisi_cli.methods.training import OnStep, Training
+from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -29,13 +33,15 @@ class EmbedLlmSettings:
 
     Attributes:
         width: Length of a model's vector.
-        noise: Standard deviation of what is added to a standardised query vector in training. The paper's 0.05 on unit
-            vectors of 768 coordinates, which deviate by 0.036, is 1.4 of their deviation.
+        noise: Standard deviation of what is added to a query vector in training. The paper's 0.05 on unit vectors of
+            768 coordinates, which deviate by 0.036, is 1.4 of their deviation; ours are standardised.
         rate: Step size (the paper has 1e-4).
         decay: Weight decay.
         pairs: Pairs of a question and a model in a step.
         epochs: Passes over the pairs.
         steps: Steps at least.
+        vectors: `standard` gives each coordinate mean 0 and variance 1 first; `raw` takes vectors as they are.
+        stop: `early` ends where a tenth of the train rows is best; `late` learns from all of them to the last step.
     """
 
     width: int = 232
@@ -45,21 +51,35 @@ class EmbedLlmSettings:
     pairs: int = 2048
     epochs: int = 50
     steps: int = 300
+    vectors: str = "standard"
+    stop: str = "early"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("vectors", ("standard", "raw")), ("stop", ("early", "late"))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"embedllm: {name} is {' or '.join(choices)}, not {getattr(self, name)!r}")
+
+    @classmethod
+    def original(cls) -> EmbedLlmSettings:
+        """Return the settings of the released code."""
+        return cls(noise=0.05, rate=1e-4, steps=1, vectors="raw", stop="late")
 
 
 class EmbedLlm:
     """Ranks models by logit 1 - logit 0 of W_c (p_m * (W_q q + b)), trained by cross-entropy.
 
-    What differs from the original: query vectors are standardised first, so that the noise means the same whatever
-    the embedder; a score between 0 and 1 is a soft label; a step takes some questions with all their models
-    instead of loose pairs; the step size is ten times the original's with a floor under the number of steps,
-    because 50 passes over a bank of thousands are too few of the original's steps; and training ends
+    What differs from the original even in its own settings: a score between 0 and 1 is a soft label, where the original
+    cuts it to 0; a step takes some questions with all their models instead of loose pairs, and these share their noise.
+    What differs besides in ours: query vectors are standardised first, so that the noise means the same whatever the
+    embedder; the step size is ten times the original's with a floor under the number of steps, because 50 passes over
+    a bank of thousands are too few of the original's steps; rows are shuffled, and decay is AdamW's; and training ends
     where a tenth of the train rows is best.
 
     Args:
         examples: Train rows.
         seed: Seed of the training.
-        settings: Of the training.
+        choices: Of the training; of several, our own first and the original's last, whichever does better on train rows
+            by cross-validation.
         training: Where what the training took is noted.
     """
 
@@ -67,31 +87,50 @@ class EmbedLlm:
         self,
         examples: Examples,
         seed: int,
-        settings: EmbedLlmSettings | None = None,
+        choices: Sequence[EmbedLlmSettings] = (EmbedLlmSettings(),),
         training: Training | None = None,
     ) -> None:
-        chosen = settings or EmbedLlmSettings()
         self._examples = examples
 
         def train(on_step: OnStep) -> State:
-            return _train(examples, chosen, seed, on_step)
+            if len(choices) == 1:
+                return _train(examples, choices[0], seed, on_step)
+            averages = averages_of(examples, [_learner(settings, seed) for settings in choices], seed)
+            return {**averages, **_train(examples, choices[is_better(averages)], seed, on_step)}
 
-        self._state = learned("embedllm", _VERSION, chosen, seed, examples, train, training=training)
+        self._state = learned("embedllm", _VERSION, tuple(choices), seed, examples, train, training=training)
+        if len(choices) > 1:
+            note_choice(self._state, training)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
-        if not queries:
-            return
-        state = self._state
-        inner = Standard(state["mean"], state["scale"])(stacked(queries)) @ state["query_map"].T + state["query_bias"]
-        yield from self._examples.rankings(inner @ (state["models"] * (state["out"][1] - state["out"][0])).T)
+        if queries:
+            yield from self._examples.rankings(_predicted(self._state, stacked(queries)))
+
+
+def _predicted(state: State, vectors: Floats) -> Floats:
+    """Logit 1 - logit 0 of each model (n, M)."""
+    inner = Standard(state["mean"], state["scale"])(vectors) @ state["query_map"].T + state["query_bias"]
+    predicted: Floats = inner @ (state["models"] * (state["out"][1] - state["out"][0])).T
+    return predicted
+
+
+def _learner(settings: EmbedLlmSettings, seed: int) -> Learn:
+    def learn(rows: Examples) -> Rank:
+        state = _train(rows, settings, seed, lambda done, total: None)
+        return lambda vectors: list(rows.rankings(_predicted(state, vectors)))
+
+    return learn
 
 
 def _train(examples: Examples, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
-    train, held_out = hold_out(len(examples.vectors), seed)
-    standard = Standard.of(examples.vectors[train])
+    count, width = examples.vectors.shape
+    late = settings.stop == "late"
+    train, held_out = (np.arange(count), np.arange(0)) if late else hold_out(count, seed)
+    raw = Standard(np.zeros(width), np.ones(width))
+    standard = raw if settings.vectors == "raw" else Standard.of(examples.vectors[train])
     inputs = torch.tensor(standard(examples.vectors), dtype=torch.float32)
     scores = torch.tensor(examples.scores, dtype=torch.float32)
     present = torch.tensor(examples.present, dtype=torch.float32)
@@ -107,14 +146,22 @@ def _train(examples: Examples, settings: EmbedLlmSettings, seed: int, on_step: O
         return masked_mean(-labels * chances[:, :, 1] - (1 - labels) * chances[:, :, 0], present[rows])
 
     rng = np.random.default_rng(seed)
-    models, width = len(examples.models), settings.width
+    models = len(examples.models)
     start = {
-        "query_map": first_weights(rng, width, examples.vectors.shape[1]),
-        "query_bias": np.zeros(width),
-        "models": rng.normal(size=(models, width)),
-        "out": first_weights(rng, 2, width),
+        "query_map": first_weights(rng, settings.width, width),
+        "query_bias": np.zeros(settings.width),
+        "models": rng.normal(size=(models, settings.width)),
+        "out": first_weights(rng, 2, settings.width),
     }
-    how = Descent(settings.rate, settings.decay, max(1, settings.pairs // models), settings.epochs, settings.steps)
+    if late:
+        # As torch begins a linear layer.
+        for name, fan in (("query_map", width), ("query_bias", width), ("out", settings.width)):
+            start[name] = rng.uniform(-1, 1, size=start[name].shape) / np.sqrt(fan)
+    batch = max(1, settings.pairs // models)
+    usual = not late
+    how = Descent(
+        settings.rate, settings.decay, batch, settings.epochs, settings.steps, shuffled=usual, decoupled=usual
+    )
     return {
         **minimise(loss, start, train, held_out, how, seed, on_step),
         "mean": standard.mean,

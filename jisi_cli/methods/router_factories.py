@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 
 from jisi_cli.embedders.deferred import loaded
@@ -15,6 +17,7 @@ from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
 from jisi_cli.methods.examples import Examples
 from jisi_cli.methods.graphrouter import GraphRouter, GraphRouterSettings
 from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
+from jisi_cli.methods.original import wanted, without_wish
 from jisi_cli.methods.ranked import RankedMethod, Ranker
 from jisi_cli.methods.registry import MethodContext
 from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
@@ -22,6 +25,11 @@ from jisi_cli.methods.routerdc import RouterDc
 from jisi_cli.methods.routerdc_finetuned import FinetunedRouterDc
 from jisi_cli.methods.tuning import tuned
 from jisi_cli.methods.zooter import Zooter, ZooterSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
 
 
 def embedllm_knn(context: MethodContext, name: str) -> RankedMethod:
@@ -32,7 +40,8 @@ def embedllm_knn(context: MethodContext, name: str) -> RankedMethod:
 
 def avengers(context: MethodContext, name: str) -> RankedMethod:
     """Make the router over clusters."""
-    ranker = Avengers(_examples(context), context.seed, tuned(name, AvengersSettings()), context.training)
+    choices = _choices(name, AvengersSettings(), AvengersSettings.original())
+    ranker = Avengers(_examples(context), context.seed, choices, context.training)
     return _router(context, ranker, "it ranks first in the question's cluster")
 
 
@@ -50,7 +59,8 @@ def avengers_pro(context: MethodContext, name: str) -> RankedMethod:
 
 def embedllm(context: MethodContext, name: str) -> RankedMethod:
     """Make the matrix factorisation."""
-    ranker = EmbedLlm(_examples(context), context.seed, tuned(name, EmbedLlmSettings()), context.training)
+    choices = _choices(name, EmbedLlmSettings(), EmbedLlmSettings.original())
+    ranker = EmbedLlm(_examples(context), context.seed, choices, context.training)
     return _router(context, ranker, "its vector fits the question best")
 
 
@@ -110,6 +120,14 @@ def graphrouter(context: MethodContext, name: str) -> RankedMethod:
 
 def _router(context: MethodContext, ranker: Ranker, reason: str) -> RankedMethod:
     return RankedMethod(ranker, reason, context.sampling())
+
+
+def _choices(name: str, ours: Settings, original: Settings) -> tuple[Settings, ...]:
+    """The settings to choose from: ours and the original's, or the one that the method's name asks for."""
+    wish, plain = wanted(name), without_wish(name)
+    if wish == "auto":
+        return tuned(plain, ours), tuned(plain, original)
+    return (tuned(plain, original if wish == "yes" else ours),)
 
 
 def _examples(context: MethodContext) -> Examples:

@@ -19,12 +19,14 @@ class Training:
             where nothing was trained, or nobody knows.
         from_cache: Whether an earlier run had learned it already.
         trained: Whether the method learned anything at all.
+        chosen: Which of its settings the method chose on train rows, and by how much; None where it chose nothing.
     """
 
     on_step: OnStep | None = None
     seconds: float | None = None
     from_cache: bool = False
     trained: bool = False
+    chosen: str | None = None
 
     def step(self, done: int, total: int) -> None:
         """Tell how far the training is."""

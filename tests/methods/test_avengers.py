@@ -10,7 +10,9 @@ import pytest
 from sklearn.cluster import KMeans
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.registry import MethodContext, make_method
+from jisi_cli.methods.examples import examples_of
+from jisi_cli.methods.registry import METHODS, MethodContext, make_method
+from jisi_cli.methods.training import Training
 from tests.methods.planted import chance_bound, planted, rankings, with_gaps
 from tests.methods.synthetic import Setting, setting
 
@@ -23,8 +25,6 @@ def soft_setting(gaps: float = 0.0) -> Setting:
 
 def clusters_of(context: MethodContext, count: int) -> tuple[np.ndarray, np.ndarray]:
     """K-means over the rows in the order in which the method learns from them, which decides the first centres."""
-    from jisi_cli.methods.examples import examples_of
-
     points = examples_of(context.bank, context.datasets).vectors.astype(float)
     found = KMeans(n_clusters=count, random_state=42).fit(points)
     return found.cluster_centers_, found.predict(context.bank.query_vectors.astype(float))
@@ -114,3 +114,78 @@ def test_clusters_show_which_model_is_right_where(name: str) -> None:
 @pytest.mark.parametrize("name", ["avengers", "avengers-pro:weight=1"])
 def test_labels_without_structure_give_chance(name: str) -> None:
     assert planted(shuffled=True).share_right(name) < chance_bound(5, 400)
+
+
+# The original's settings.
+
+
+def test_the_originals_settings_are_those_of_its_released_code() -> None:
+    given = soft_setting()
+    points = examples_of(given.context.bank, given.context.datasets)
+    found = KMeans(n_clusters=8, n_init=10, random_state=42).fit(points.vectors.astype(float))
+    centres = found.cluster_centers_
+    labels = found.predict(given.context.bank.query_vectors.astype(float))
+    bank = given.context.bank
+    expected = []
+    for query in given.tests.queries:
+        # The mean of a cluster as it is: 1 - q.c, not the angle.
+        cluster = int(np.argmin([1 - float(query.vector @ centre) for centre in centres]))
+        means = {name: bank.scores[labels == cluster, j].mean() for j, name in enumerate(bank.model_names)}
+        expected.append(max(sorted(means), key=means.__getitem__))
+    name = "avengers:original=yes:clusters=8"
+    assert [ranking[0] for ranking in rankings(name, given.context, given.tests.queries)] == expected
+
+
+def test_equal_models_of_a_cluster_stand_by_name_in_the_original_and_by_train_mean_in_ours() -> None:
+    given = planted(models=2, rows=80)
+    bank = given.context.bank
+    # Both are right on every question of the cluster that is asked about; b is the better one at large.
+    scores = np.ones_like(bank.scores)
+    labels = bank.scores.argmax(axis=1)
+    scores[labels == 1, 0] = 0.0
+    context = replace(given.context, bank=replace(bank, scores=scores))
+    asked = [query for query, right in zip(given.queries, given.right, strict=True) if right == 0]
+    ours = rankings("avengers:clusters=2", context, asked)
+    original = rankings("avengers:original=yes:clusters=2", context, asked)
+    assert np.mean([ranking[0] == "b" for ranking in ours]) > 0.95
+    assert np.mean([ranking[0] == "a" for ranking in original]) > 0.95
+
+
+@pytest.mark.parametrize("method", ["avengers", "embedllm"])
+def test_by_default_whichever_settings_do_better_on_train_rows_are_taken(method: str) -> None:
+    given = planted(rows=150)
+    training = Training()
+    chosen = rankings(method, replace(given.context, training=training), given.queries)
+    assert training.chosen is not None and "% on train" in training.chosen
+    original = training.chosen.startswith("the original's settings")
+    wanted = rankings(f"{method}:original={'yes' if original else 'no'}", given.context, given.queries)
+    assert chosen == wanted
+    # Which it was is kept with what was learned.
+    again = Training()
+    rankings(method, replace(given.context, training=again), given.queries)
+    assert (again.from_cache, again.chosen) == (True, training.chosen)
+
+
+def test_embedllms_original_needs_more_steps_than_few_rows_give_it_so_that_ours_is_taken() -> None:
+    given = planted(rows=150)
+    training = Training()
+    rankings("embedllm", replace(given.context, training=training), given.queries)
+    assert training.chosen is not None and training.chosen.startswith("jisi's settings")
+
+
+def test_few_rows_choose_nothing_and_settings_behind_the_name_are_ours() -> None:
+    training = Training()
+    make_method("avengers", replace(setting().context, training=training))
+    assert training.chosen == "jisi's settings: too few train rows to compare"
+    training = Training()
+    make_method("avengers:clusters=4", replace(planted(rows=150).context, training=training))
+    assert training.trained and training.chosen is None
+    with pytest.raises(InputError, match="original is yes, no or auto, not 'maybe'"):
+        make_method("avengers:original=maybe", setting().context)
+
+
+@pytest.mark.parametrize("name", ["avengers", "embedllm"])
+def test_the_list_of_methods_names_what_differs(name: str) -> None:
+    told = METHODS[name].departures
+    words = {"avengers": ("n_init", "unit length", "64", "32"), "embedllm": ("standardises", "noise", "1e-4", "early")}
+    assert all(word in told for word in (*words[name], "original=yes", "cross-validation"))
