@@ -49,6 +49,7 @@ class MethodInfo:
 
 
 _JISI = "JiSi, arXiv 2601.01330"
+_LLMROUTER = "LLMRouter, github.com/ulab-uiuc"
 _OURS = "jisi, beyond the paper"
 _FRAME = "frame of the comparison"
 _HERE = "jisi_cli.methods.factories:"
@@ -208,6 +209,58 @@ METHODS: dict[str, MethodInfo] = {
             _ROUTER + "graphrouter",
             tunable=True,
             training_seconds=1.4,
+        ),
+        MethodInfo(
+            "svm",
+            "a support vector machine names the best model; trained",
+            "recorded",
+            _LLMROUTER,
+            _ROUTER + "svm",
+            tunable=True,
+            training_seconds=2,
+        ),
+        MethodInfo(
+            "mlp",
+            "a neural network names the best model; trained",
+            "recorded",
+            _LLMROUTER,
+            _ROUTER + "mlp",
+            tunable=True,
+            training_seconds=10,
+        ),
+        MethodInfo(
+            "elo",
+            "the model with the highest Elo rating; trained",
+            "recorded",
+            _LLMROUTER,
+            _ROUTER + "elo",
+            training_seconds=0.2,
+        ),
+        MethodInfo(
+            "hybridllm",
+            "the cheapest model where it likely does as well as the best, else the best; trained",
+            "recorded",
+            "HybridLLM, arXiv 2404.14618",
+            _ROUTER + "hybridllm",
+            tunable=True,
+            training_seconds=5,
+        ),
+        MethodInfo(
+            "frugalgpt",
+            "a cascade from cheap to dear that ends at the first trusted answer; trained",
+            "recorded",
+            "FrugalGPT, arXiv 2305.05176",
+            _ROUTER + "frugalgpt",
+            tunable=True,
+            training_seconds=30,
+        ),
+        MethodInfo(
+            "automix",
+            "the cheapest model answers and checks itself 8 times; where it doubts, the best answers",
+            "live",
+            "AutoMix, arXiv 2310.12963",
+            _ROUTER + "automix",
+            tunable=True,
         ),
         MethodInfo(
             "self-consistency",

@@ -8,14 +8,19 @@ import numpy as np
 
 from jisi_cli.embedders.deferred import loaded
 from jisi_cli.errors import InputError
+from jisi_cli.methods.automix import AutoMix, AutoMixSettings
 from jisi_cli.methods.avengers import Avengers, AvengersSettings
 from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
 from jisi_cli.methods.constant import best_first, cheapest_first
 from jisi_cli.methods.contrasts import RouterDcSettings
+from jisi_cli.methods.elo import Elo
 from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
 from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
 from jisi_cli.methods.examples import Examples
+from jisi_cli.methods.frugalgpt import FrugalGpt, FrugalGptSettings
 from jisi_cli.methods.graphrouter import GraphRouter, GraphRouterSettings
+from jisi_cli.methods.hybridllm import HybridLlm, HybridLlmSettings
+from jisi_cli.methods.mlp import Mlp, MlpSettings
 from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
 from jisi_cli.methods.original import wanted, without_wish
 from jisi_cli.methods.ranked import RankedMethod, Ranker
@@ -23,6 +28,7 @@ from jisi_cli.methods.registry import MethodContext
 from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
 from jisi_cli.methods.routerdc import RouterDc
 from jisi_cli.methods.routerdc_finetuned import FinetunedRouterDc
+from jisi_cli.methods.svm import Svm, SvmSettings
 from jisi_cli.methods.tuning import tuned
 from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
@@ -99,12 +105,9 @@ def routellm(context: MethodContext, name: str) -> RankedMethod:
     Raises:
         InputError: No price is known.
     """
-    if np.isnan(context.costs).all():
-        raise InputError("`routellm` needs prices; add `price` to the models in the pool file, or pass --prices")
     settings = tuned(name, RouteLlmSettings())
-    strong, *others = best_first(context.bank, context.datasets)
-    weak = [model for model in cheapest_first(context.bank, context.costs) if model != strong][:1]
-    order = (strong, *weak, *(model for model in others if model not in weak))
+    strong, weak, others = _large_and_small(context, "routellm")
+    order = (strong, *weak, *others)
     ranker = RouteLlm(_examples(context), order, context.seed, settings, context.training)
     return _router(context, ranker, "it is worth its price here")
 
@@ -120,6 +123,76 @@ def graphrouter(context: MethodContext, name: str) -> RankedMethod:
 
 def _router(context: MethodContext, ranker: Ranker, reason: str) -> RankedMethod:
     return RankedMethod(ranker, reason, context.sampling())
+
+
+def svm(context: MethodContext, name: str) -> RankedMethod:
+    """Make the support vector machine."""
+    return _router(
+        context, Svm(_examples(context), tuned(name, SvmSettings()), context.training), "it is likely the best"
+    )
+
+
+def mlp(context: MethodContext, name: str) -> RankedMethod:
+    """Make the neural network."""
+    return _router(
+        context, Mlp(_examples(context), tuned(name, MlpSettings()), context.training), "it is likely the best"
+    )
+
+
+def elo(context: MethodContext, name: str) -> RankedMethod:
+    """Make the ratings."""
+    return _router(context, Elo(_examples(context), context.training), "it has the highest rating")
+
+
+def hybridllm(context: MethodContext, name: str) -> RankedMethod:
+    """Make the choice between the best model on train and the cheapest other one, by a network.
+
+    Raises:
+        InputError: No price is known.
+    """
+    large, small, others = _large_and_small(context, "hybridllm")
+    order = (large, *small, *others)
+    ranker = HybridLlm(_examples(context), order, tuned(name, HybridLlmSettings()), context.training)
+    return _router(context, ranker, "it is likely to do as well, or the other is not")
+
+
+def frugalgpt(context: MethodContext, name: str) -> FrugalGpt:
+    """Make the cascade.
+
+    Raises:
+        InputError: No price is known.
+    """
+    _require_prices(context, "frugalgpt")
+    examples, settings = _examples(context), tuned(name, FrugalGptSettings())
+    ranking = best_first(context.bank, context.datasets)
+    costs = context.costs[examples.columns]
+    how = (settings, context.sampling(), context.training)
+    return FrugalGpt(context.bank, examples, costs, ranking, context.embedder, *how)
+
+
+def automix(context: MethodContext, name: str) -> AutoMix:
+    """Make the small model that checks itself.
+
+    Raises:
+        InputError: No price is known.
+    """
+    large, small, others = _large_and_small(context, "automix")
+    settings = tuned(name, AutoMixSettings())
+    order = (*small, large, *others)
+    return AutoMix(order, settings, context.sampling(), context.sampling(settings.temperature))
+
+
+def _require_prices(context: MethodContext, name: str) -> None:
+    if np.isnan(context.costs).all():
+        raise InputError(f"`{name}` needs prices; add `price` to the models in the pool file, or pass --prices")
+
+
+def _large_and_small(context: MethodContext, name: str) -> tuple[str, list[str], list[str]]:
+    """The best model on train, the cheapest other one (none where there is no other), and the rest, best first."""
+    _require_prices(context, name)
+    large, *others = best_first(context.bank, context.datasets)
+    small = [model for model in cheapest_first(context.bank, context.costs) if model != large][:1]
+    return large, small, [model for model in others if model not in small]
 
 
 def _choices(name: str, ours: Settings, original: Settings) -> tuple[Settings, ...]:
