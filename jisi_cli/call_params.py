@@ -42,10 +42,17 @@ _OURS = frozenset({"model", "messages", "stream", "stream_options", "n", "num_re
 """jisi's own to set, and refused where the accounts are kept (llm/live.py)."""
 _NOT_FOR_THE_MODEL = re.compile(
     r"cost|price|credit|litellm|mock|proxy|ssl|verify|retries|fallback|timeout|budget|router|routing|rpm|tpm|log|debug"
-    r"|callback|hook|client|cache|stream|verbose|trace|uplift|limit|cooldown|weight|rate$|_id$|^id$|^_|^use_|^a[a-z]+ion$"
+    r"|callback|hook|client|cache|stream|verbose|trace|uplift|limit|cooldown|weight|rate$|_id$|^id$|^_|^use_(?!beam)|^a[a-z]+ion$"
     r"|^async|^azure|^disable|^enable_(?!thinking)|^force|^fastest|^order$|^roles$|^rust$|^self$|^ttl$|^[io]tpm$|^[rt]pd$"
-    r"|^supports|^complete|^configurable|^turn_off|^text_completion|^merge|^ensure|^no-|^thought_signature|^max_(agentic"
-    r"|parallel|file)|_port$|_seconds$|_cost|^output_vector|key|token_provider|credential|secret|password|auth",
+    r"|^supports|^complete|^configurable|^turn_off|text_completion|^merge|^ensure|^no-|^thought_signature|^max_(agentic"
+    r"|parallel|file)|_port$|_seconds$|_cost|^output_vector|key|credential|secret|password|auth"
+    # Numbers can be addresses, too: 2130706433 is 127.0.0.1.
+    r"|host|base|url|uri|endpoint|region|location|project|bucket|file|path|site$|provider|identity|issuer|audience"
+    r"|session|model|tag|^prompt_(?!truncate)|exchange|passthrough|policy|strategy|guardrail|langfuse|langsmith|config"
+    r"|info$|dict$|targets|_token$|role|search_tool|discovery|header|continue|account|residency|pricing|reset_time"
+    r"|groups|kwargs|otlp|^initial_|^final_|server_side|responses_api|embedding|generation"
+    # Several answers to one call are paid for, and only one is read.
+    r"|candidate|best_of|num_return|num_gen",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"://|^\s*//|^arn:", re.IGNORECASE)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jisi_cli.call_params import refused
 from jisi_cli.config import find_config, load_config
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.hyperparameters import Hyperparameters
@@ -142,6 +143,9 @@ def test_limits_of_the_pool_file_count_where_no_flag_does(small_bank: Path, loop
     assert jisi("ask", "Another?", "--bank", small_bank, "--config", config, "--timeout", "60").exit_code == 0
 
 
+LATER = ("max_retries", "num_retries", "timeout", "stream")
+"""Refused where the accounts are kept, as jisi sets them."""
+
 MODEL = '[[models]]\nname = "ada"\nlitellm = "openai/ada"\n'
 
 
@@ -185,6 +189,31 @@ MODEL = '[[models]]\nname = "ada"\nlitellm = "openai/ada"\n'
         (f"{MODEL}params = 3", ["number 1", "params"]),
         (f"{MODEL}params = {{ api_key = 'sk-secret-0123456789' }}", ["number 1", "api_key", "environment"]),
         (f"{MODEL}params = {{ stream = true }}", ["ada", "stream"]),
+        (f"{MODEL}api_key_env = 3", ["number 1", "api_key_env"]),
+        (f"{MODEL}api_key_env = 'sk-secret-0123456789'", ["number 1", "api_key_env", "GROQ_API_KEY"]),
+        (f"{MODEL}api_key_env = 'gsk_secret0123456789'", ["number 1", "api_key_env"]),
+        ("[embedder]\nname = 'litellm:openai/v'\napi_key_env = 'sk-secret-0123456789'", ["[embedder]", "api_key_env"]),
+        (f"{MODEL}api_base = 'host/v1'", ["number 1", "api_base", "https://"]),
+        (f"{MODEL}api_base = 'file:///etc/passwd'", ["number 1", "api_base", "https://"]),
+        ("[[models]]\nlitellm = 'huggingface/http://host.example/v1'", ["number 1", "litellm", "api_base"]),
+        ("[[models]]\nlitellm = 'huggingface/https:/host.example'", ["number 1", "litellm", "api_base"]),
+        ("[[models]]\nlitellm = 'custom//host.example'", ["number 1", "litellm", "api_base"]),
+        ("[[models]]\nlitellm = 'aiohttp_openai/a'", ["number 1", "litellm", "openai/"]),
+        ("[[models]]\nlitellm = 'local:smollm2'\napi_base = 'http://host'", ["number 1", "local", "api_base"]),
+        ("[embedder]\nname = 'litellm:huggingface/http://host/v1'", ["[embedder]", "name", "api_base"]),
+        *(
+            (f"{MODEL}params = {{ {param} }}", ["number 1", param.split(" ")[0].strip('"')])
+            for param in (
+                *('organization = "theirs"', 'custom_llm_provider = "huggingface"'),
+                *('vertex_credentials = "/etc/x.json"', 'aws_bedrock_runtime_endpoint = "http://host"'),
+                *('azure_ad_token_provider = "x"', "ssl_verify = false", 'cert = "x.pem"', "use_litellm_proxy = true"),
+                *("input_cost_per_token = 0", "mock_response = 'x'", 'callbacks = ["langfuse"]', 'hf_model_name = "x"'),
+                *('model_list = [{ model_name = "x" }]', 'default_headers = { X = "y" }', 'extra_query = { a = "b" }'),
+                *('aws_region_name = "evil.example/#"', 'vertex_location = "evil.example/"', 'unheard_of = "text"'),
+                *('extra_headers = { Host = "evil.example" }', 'extra_headers = "X: y"', 'api_version = "../../x"'),
+                *('langsmith_base_url = "http://host"', 'aws_profile_name = "admin"', "num_retries = 9"),
+            )
+        ),
         (f"{MODEL}price = 3", ["number 1", "price"]),
         (f"{MODEL}price = {{ input = 1 }}", ["number 1", "price"]),
         (f"{MODEL}price = {{ input = -1, output = 1 }}", ["number 1", "price"]),
@@ -203,7 +232,8 @@ def test_a_mistake_in_the_pool_file_is_one_line_that_names_file_and_key(
     config = tmp_path / "jisi.toml"
     config.write_text(text)
     run = jisi("ask", QUESTION, "--bank", small_bank, "--config", config)
-    where = [] if "stream" in text else [str(config)]
+    where = [] if "stream" in text or "num_retries" in text else [str(config)]
+    words = ["ada" if not where and word == "number 1" else word for word in words]
     says_one_error(run, 2, *where, *words, secrets=["sk-secret-0123456789"])
 
 
@@ -249,3 +279,29 @@ def test_any_toml_is_a_configuration_or_an_input_error(
     except JisiError as error:
         assert str(path) in str(error)
         assert "\n" not in str(error)
+
+
+def test_what_decides_a_model_s_answer_may_be_set(tmp_path: Path) -> None:
+    config = tmp_path / "jisi.toml"
+    config.write_text(
+        "[[models]]\nlitellm = 'openrouter/a'\napi_key_env = 'MY_KEY'\n[models.params]\n"
+        "temperature = 0.2\ntop_k = 5\nmin_p = 0.1\nnum_ctx = 8192\nunheard_of = true\nstop = ['http://']\n"
+        "reasoning_effort = 'high'\nresponse_format = { type = 'json_object' }\nthinking = { budget_tokens = 9 }\n"
+        "additional_drop_params = ['top_p']\nprompt_cache_key = 'x'\naws_region_name = 'us-gov-west-1'\n"
+        "api_version = '2024-10-21'\nextra_body = { provider = { order = ['a'] } }\n"
+        "extra_headers = { X-Title = 'jisi' }\n"
+    )
+    (entry,) = load_config(config).models
+    assert len(entry.params) == 15
+    assert entry.api_key_env == "MY_KEY"
+
+
+def test_no_argument_of_litellm_s_own_can_be_set(tmp_path: Path) -> None:
+    """What the installed release names as its own is an address, a path, a price, a switch: nothing for a model."""
+    from litellm.types.utils import all_litellm_params
+
+    for_models = {"allowed_openai_params", "api_version", "headers", "additional_drop_params"}
+    for name in set(all_litellm_params) - for_models:
+        for value in (1, True, "text", {"a": "b"}, ["text"]):
+            kept_elsewhere = name in ("metadata", "fallbacks", "caching", "cache", "client", "api_base", "base_url")
+            assert kept_elsewhere or name in LATER or refused({name: value}) is not None, name
