@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.amounts import is_price
 from jisi_cli.call_params import refused
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import read_plain
 from jisi_cli.paths import config_folder, expanded
 from jisi_cli.trust import file_identity, is_trusted
 
@@ -116,8 +118,8 @@ _MODEL_KEYS = {"name", "litellm", "api_base", "api_key_env", "system", "params",
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+_MOST_BYTES = 16 * 2**20
 _PRICES = {"input", "output", "cached_input", "cache_write"}
-_DEAREST = 1e12
 _ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
 _ADDRESS_WITHIN = re.compile(r"//|\bhttps?:|[\s\\#?]", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|[A-Z]+")
@@ -166,7 +168,7 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        content = path.read_bytes()
+        content = read_plain(path, _MOST_BYTES)
         data = tomllib.loads(content.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
@@ -328,9 +330,6 @@ def _price(path: Path, where: str, table: object) -> Price | None:
             f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens, "
             "with `cached_input` and `cache_write` where they are known"
         )
-    if not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _DEAREST
-        for value in table.values()
-    ):
+    if not all(map(is_price, table.values())):
         raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
     return Price(**{name: float(value) for name, value in table.items()})

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.amounts import is_dollars, is_tokens
 from jisi_cli.errors import InputError
 from jisi_cli.llm.answer import PriceSource, Role, TokensSource
 from jisi_cli.paths import data_folder, own_file
@@ -198,8 +199,10 @@ def _fits(name: str, value: object) -> bool:
         return name not in _ALWAYS
     match _TYPES.get(name, "TEXT"):
         case "INTEGER":
-            return isinstance(value, int) and value >= 0
+            return is_tokens(value)
         case "REAL":
+            if name.endswith("cost_usd"):
+                return is_dollars(value)
             return isinstance(value, int | float) and math.isfinite(value)
         case _:
             return isinstance(value, str)

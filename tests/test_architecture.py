@@ -19,6 +19,8 @@ ROOMS = [
     "half_precision",
     "exact_sums",
     "paths",
+    "amounts",
+    "input_files",
     "output_files",
     "sqlite_reading",
     "trust",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.amounts import MOST_DOLLARS, MOST_TOKENS
 from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
 from jisi_cli.bank.manifest import PartFile, VectorDtype
 from jisi_cli.bank.records import STATUSES, Status
@@ -21,6 +22,10 @@ from jisi_cli.exact_sums import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_LIMITS = {"score": 1, "prompt_tokens": MOST_TOKENS, "completion_tokens": MOST_TOKENS, "cost_usd": MOST_DOLLARS}
+"""Columns of numbers, and how large they may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,14 @@ class AnswerTable:
             status[rows] = self._status_codes(table.column("status"))
             for values, name in zip(numbers, names[1:], strict=True):
                 values[rows] = number_column(table.column(name))
-        least, most = np.fmin.reduce(numbers[0], initial=0), np.fmax.reduce(numbers[0], initial=0)
-        if least < 0 or most > 1:
-            odd = least if least < 0 else most
-            raise BankError(
-                f"{self._bank}: a score of {self._model} is {odd:g}, not from 0 to 1; build it again with --force"
-            )
+        for values, (name, limit) in zip(numbers, _LIMITS.items(), strict=True):
+            least, most = np.fmin.reduce(values, initial=0), np.fmax.reduce(values, initial=0)
+            if least < 0 or most > limit:
+                odd = least if least < 0 else most
+                raise BankError(
+                    f"{self._bank}: a {name} of {self._model} is {odd:g}, not from 0 to {limit:,}; "
+                    "build it again with --force"
+                )
         for values in (status, *numbers):
             values.setflags(write=False)
         return AnswerColumns(status, *numbers)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -46,7 +48,7 @@ def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
         try:
             path.mkdir(parents=True, exist_ok=True)
             _refuse_links(path)
-            lock = (path / LOCK_NAME).open("w")
+            lock = _opened(path / LOCK_NAME)
         except OSError as error:
             # Whoever had the lock before may take the empty folder away, and somebody else may make it again.
             if tries < _MOST_TRIES and isinstance(error, FileNotFoundError | FileExistsError) and not path.is_file():
@@ -63,6 +65,16 @@ def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
             lock.close()
             raise
         lock.close()
+
+
+def _opened(path: Path) -> TextIO:
+    """Open the lock file, which may be anything in a bank from elsewhere, without waiting and without emptying it."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    place = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(place).st_mode):
+        os.close(place)
+        raise OSError(errno.EINVAL, "its lock is no plain file", str(path))
+    return os.fdopen(place, "r+")
 
 
 def _refuse_links(path: Path) -> None:

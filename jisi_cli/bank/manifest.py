@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ from urllib.parse import quote
 from jisi_cli.bank.records import Failed
 from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError
+from jisi_cli.input_files import read_plain
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bank.json"
@@ -24,7 +27,8 @@ REPLACED = ".replaced"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_FOLDER_NAME = 200
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 16 * 2**20
+_MOST_REPEATS = 100
 _WIDEST = 2**20
 _LONGEST_REVISION = 256
 
@@ -161,9 +165,7 @@ def read_manifest(bank: Path) -> Manifest:
     """
     path = bank / MANIFEST_NAME
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise BankError(f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_plain(path, _MOST_BYTES).decode("utf-8"))
         # Half a character, which JSON can spell, is nothing that a file can be called by or that can be written again.
         json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -171,6 +173,10 @@ def read_manifest(bank: Path) -> Manifest:
     except PermissionError as error:
         raise forbidden(path) from error
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise BankError(
+                f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?"
+            ) from error
         raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
     version = data.get("format_version") if isinstance(data, dict) else None
     if type(version) is int and version > FORMAT_VERSION:
@@ -196,7 +202,7 @@ def _parse(table: _Table) -> Manifest:
     split = table.table("split") if table.value("split") is not None else None
     if "failed" in table.data:
         table.one_of("failed", get_args(Failed))
-    return Manifest(
+    manifest = Manifest(
         embedder=_embedder(table.table("embedder")),
         vector_dtype=table.value("vector_dtype"),
         queries=tuple(_part(part) for part in table.tables("queries")),
@@ -207,6 +213,21 @@ def _parse(table: _Table) -> Manifest:
         created_by=table.text("created_by"),
         failed=table.data.get("failed", "wrong"),
     )
+    _refuse_repetition(manifest)
+    return manifest
+
+
+def _refuse_repetition(manifest: Manifest) -> None:
+    """Refuse a few parts that are named without end, each of which would be read every time.
+
+    An answer that failed as it had failed before is the same part again, so a model may name one twice.
+    """
+    parts = [*manifest.queries, *(part for parts in manifest.responses.values() for part in parts)]
+    for part, times in Counter(part.path for part in parts).most_common(1):
+        if times > _MOST_REPEATS:
+            raise ValueError(f"the part {part!r} is named {times:,} times")
+    if len(set(manifest.queries)) < len(manifest.queries):
+        raise ValueError("a part of `queries` is named twice")
 
 
 def _embedder(table: _Table) -> EmbedderSpec:

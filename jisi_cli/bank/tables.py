@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden, part_path
+from jisi_cli.bank.parquet_bounds import UnfoldedError, bounded_memory, check_claims
 from jisi_cli.errors import BankError, JisiError
+from jisi_cli.input_files import open_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,7 +174,9 @@ def read_part(
         JisiError: Memory does not suffice to read it.
     """
     with _opened(bank, part, codes) as file:
-        table = _checked(bank, part, file.read(columns=columns), columns, required)
+        with bounded_memory(_size(bank, part)):
+            found = file.read(columns=columns)
+        table = _checked(bank, part, found, columns, required)
         if table.num_rows != part.rows:
             raise _other_than_said(bank, bank / part.path)
         return table
@@ -189,7 +193,12 @@ def read_pieces(bank: Path, part: PartFile, columns: list[str], required: pa.Sch
 
     rows = 0
     with _opened(bank, part) as file:
-        for batch in file.iter_batches(batch_size=_PIECE, columns=columns):
+        batches = file.iter_batches(batch_size=_PIECE, columns=columns)
+        while True:
+            with bounded_memory(_size(bank, part)):
+                batch = next(batches, None)
+            if batch is None:
+                break
             rows += batch.num_rows
             yield _checked(bank, part, pa.Table.from_batches([batch]), columns, required)
     if rows != part.rows:
@@ -218,7 +227,9 @@ def read_rows(bank: Path, part: PartFile, rows: NDArray[np.intp], columns: list[
         groups = np.searchsorted(ends, rows, side="right")
         found = []
         for group in np.unique(groups).tolist():
-            table = _checked(bank, part, file.read_row_group(group, columns=columns), columns, required)
+            with bounded_memory(_size(bank, part)):
+                read = file.read_row_group(group, columns=columns)
+            table = _checked(bank, part, read, columns, required)
             found += _runs(table, rows[groups == group] - (ends[group] - sizes[group]))
         return pa.concat_tables(found) if found else required.empty_table().select(columns)
 
@@ -237,7 +248,9 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
 
     path = part_path(bank, part)
     try:
-        file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
+        with open_plain(path), bounded_memory(size := _size(bank, part)):
+            file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
+        check_claims(file.metadata, size)
         if file.metadata.num_rows != part.rows:
             raise _other_than_said(bank, path)
         yield file
@@ -249,6 +262,8 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
         ) from None
     except PermissionError as error:
         raise forbidden(path) from error
+    except UnfoldedError as error:
+        raise BankError(f"{path} is no part of a bank ({error}); do not use a bank from there") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if not isinstance(error, ValueError) and _is_as_written(path, part):
@@ -256,6 +271,10 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
                 f"{path} is whole, but this machine cannot read it ({reason}); give jisi more memory, and run it again"
             ) from error
         raise BankError(f"{path} is broken ({reason}); build the bank again with --force") from error
+
+
+def _size(bank: Path, part: PartFile) -> int:
+    return part_path(bank, part).stat().st_size
 
 
 def _is_as_written(path: Path, part: PartFile) -> bool:
@@ -288,8 +307,12 @@ def _other_than_said(bank: Path, path: Path) -> BankError:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_plain(path) as file:
+        # Not `file_digest`, which refuses what is empty and only looks like a file.
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def _vector_type(dimension: int, dtype: VectorDtype) -> pa.DataType:

@@ -19,6 +19,7 @@ from jisi_cli.bank.records import Question, Record, has_response
 from jisi_cli.bank.vector_journal import VectorJournal
 from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import open_plain
 
 OnProgress = Callable[[int, int], None]
 """Called with (characters embedded, characters in all): time goes with length, not with count."""
@@ -225,6 +226,7 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
     """
     needed = ("query", "response", "dataset", "models")
     try:
+        open_plain(path).close()
         _refuse_a_bomb(path)
         with np.load(path, allow_pickle=False) as file:
             place = "index" if "index" in file else "rank"

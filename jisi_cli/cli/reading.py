@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import open_plain, read_plain
+
+_MOST_BYTES = 16 * 2**20
 
 
 def read_question(argument: str | None) -> str:
@@ -46,7 +49,8 @@ def read_lines(source: Path) -> list[bytes]:
             raise InputError("standard input is closed; pipe questions in, or name a file of them")
         return sys.stdin.buffer.readlines()
     try:
-        return source.read_bytes().splitlines()
+        with open_plain(source) as file:
+            return file.read().splitlines()
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
 
@@ -58,7 +62,7 @@ def read_text(path: Path) -> str:
         InputError: It cannot be read as UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_plain(path, _MOST_BYTES).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text") from None
     except OSError as error:

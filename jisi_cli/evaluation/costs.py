@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.amounts import is_price
 from jisi_cli.bank.bank import Bank
 from jisi_cli.config import Price
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import read_plain
+
+_MOST_BYTES = 64 * 2**20
 
 
 def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> NDArray[np.float64]:
@@ -51,7 +55,7 @@ def read_prices(path: Path) -> dict[str, Price]:
         InputError: The file is not of that shape.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_plain(path, _MOST_BYTES).decode("utf-8"))
         found = {str(model): price for model, price in data.items() if price is not None}
         return {model: Price(_dollars(price["input"]), _dollars(price["output"])) for model, price in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -63,6 +67,6 @@ def read_prices(path: Path) -> dict[str, Price]:
 
 
 def _dollars(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not is_price(value):
         raise ValueError(f"{value!r} is not a number of dollars")
     return float(value)

@@ -12,8 +12,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from jisi_cli.amounts import MOST_TOKENS, is_dollars
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.evidence import Evidence, parse_evidence
+from jisi_cli.input_files import open_plain
 from jisi_cli.llm.answer import PriceSource, Role
 from jisi_cli.output_files import RESULTS, opened_to_append
 
@@ -105,9 +107,6 @@ _KINDS: dict[str, Any] = {
     "Evidence | None": dict | None,
 }
 """What a field of a line may hold, by the field's annotation; text where nothing is said."""
-
-_LARGEST = 2**53
-"""NaN, infinities and whole numbers that no float holds are in no line of ours."""
 
 _BEGINNING = b'{"key": "'
 """How every line begins; a last line without an end that begins otherwise is not ours to cut."""
@@ -227,7 +226,8 @@ def read_results(path: Path) -> Iterator[Result]:
         InputError: The file cannot be read, or holds something else.
     """
     try:
-        content = path.read_bytes()
+        with open_plain(path) as file:
+            content = file.read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     lines = content.splitlines()
@@ -291,10 +291,17 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
             value = data[field.name]
             if not isinstance(value, _KINDS.get(str(field.type), str | None)):
                 raise TypeError(f"{field.name} is not {field.type}")
-            if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+            if isinstance(value, int | float) and not _is_possible(field.name, value):
                 raise TypeError(f"{field.name} is not a number that can be reckoned with")
             kept[field.name] = value
     return kept
+
+
+def _is_possible(name: str, value: float) -> bool:
+    """Whether a field can hold a number: none is negative, infinite or NaN, and none so large that sums are wrong."""
+    if name.endswith("cost_usd"):
+        return is_dollars(value)
+    return 0 <= value <= (1 if name == "score" else MOST_TOKENS)
 
 
 def _foreign(path: Path, number: int) -> InputError:

@@ -8,13 +8,13 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
+from jisi_cli.amounts import MOST_TOKENS, is_dollars
 from jisi_cli.bank.importers.protocol import Row, Unusable
 from jisi_cli.bank.records import Split, Status
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _UNKNOWN_WORDS = {"", "nan", "null", "none", "na", "n/a"}
-_MOST_TOKENS = 2**31 - 1
 
 
 def first(row: Row, names: tuple[str, ...]) -> object:
@@ -147,7 +147,7 @@ def tokens(value: object, what: str) -> int | None:
     found = number(value, what)
     if found is None:
         return None
-    if found != int(found) or not 0 <= found <= _MOST_TOKENS:
+    if found != int(found) or not 0 <= found <= MOST_TOKENS:
         raise Unusable(f"{what} {found:g} is not a count of tokens")
     return int(found)
 
@@ -156,11 +156,11 @@ def dollars(value: object) -> float | None:
     """Return a cost in USD; None when unknown.
 
     Raises:
-        Unusable: It is no number, or negative.
+        Unusable: It is no number, negative, or more than any answer costs.
     """
     found = number(value, "cost")
-    if found is not None and found < 0:
-        raise Unusable(f"cost {found:g} is negative")
+    if found is not None and not is_dollars(found):
+        raise Unusable(f"cost {found:g} is negative" if found < 0 else f"cost {found:g} is more than any answer costs")
     return found
 
 

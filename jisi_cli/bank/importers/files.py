@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jisi_cli.errors import InputError
+from jisi_cli.input_files import open_plain
 
 
 def open_file(source: Path) -> BinaryIO:
     """Open a file for reading bytes.
 
     Raises:
-        InputError: It is not there, is a folder, or may not be read.
+        InputError: It is not there, is no plain file, or may not be read.
     """
     try:
-        return source.open("rb")
+        return open_plain(source)
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror}; check the path") from error
 
