@@ -185,11 +185,11 @@ def _is_null(path: Path) -> bool:
 
 def _is_same(path: Path, other: Path) -> bool:
     """Whether two names are, or would become, one file: also where a file system does not tell A from a."""
-    if path.name.casefold() == other.name.casefold() and path.parent.resolve() == other.parent.resolve():
-        return True
     try:
+        if path.name.casefold() == other.name.casefold() and path.parent.resolve() == other.parent.resolve():
+            return True
         return path.samefile(other)
-    except OSError:
+    except (OSError, RuntimeError):  # not there, or links that lead to each other
         return False
 
 

@@ -187,8 +187,7 @@ def checked_options(request: BuildRequest) -> BuildOptions:
         split, cast(VectorDtype, request.vector_dtype), request.append, request.force, request.failed
     )
     check_target(request.bank, options)
-    bank = request.bank.resolve()
-    inside = next((path for path in request.sources if bank in (path.resolve(), *path.resolve().parents)), None)
+    inside = next((path for path in request.sources if _is_within(path, request.bank)), None)
     if inside is not None and not request.append:
         raise InputError(f"{inside} lies in {request.bank}, which is to be replaced; put it elsewhere first")
     if request.save_answers is not None:
@@ -204,6 +203,13 @@ def _check_selection(request: BuildRequest, models: set[str], datasets: set[str]
         missing = [name for name in wanted or () if name not in found]
         if missing:
             raise InputError(f"{flag}: the sources hold nothing of `{missing[0]}`")
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead to each other
+        return False
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:
