@@ -33,6 +33,7 @@ ROOMS = [
     "bank",
     "llm.json_disk",
     "llm.address",
+    "llm.unpacking",
     "llm.outgoing",
     "llm.litellm_setup",
     "embedders",

@@ -20,9 +20,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from jisi_cli.llm.address import OPENAI_KEY, is_openai_host, openai_bases
+from jisi_cli.llm.unpacking import ENCODINGS, bound_body
 
 _CLIENTS = ("httpx", "httpx2")
 _MOST_REDIRECTS = 5
+_UNREAD = {"stream": True, "follow_redirects": False}
+"""How requests are sent: each redirect is looked at, and a body is read only when it is bounded."""
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|credential|password", re.IGNORECASE)
 _HARMLESS = frozenset({"idempotency-key"})
 _SHORTEST_KEY = 6
@@ -130,17 +133,20 @@ def _guarded(original: Callable[..., Any]) -> Callable[..., Any]:
         follow = _follows(self, options)
         for _ in range(_MOST_REDIRECTS):
             rules.check(request)
-            response = original(self, request, **{**options, "follow_redirects": False})
-            if response.next_request is None:
-                return response
+            request.headers["accept-encoding"] = ENCODINGS
+            response = original(self, request, **{**options, **_UNREAD})
+            bound_body(response)
             try:
-                rules.check_redirect(request, response.next_request)
-            except RefusedError:
+                if response.next_request is not None:
+                    rules.check_redirect(request, response.next_request)
+                is_last = response.next_request is None or not follow
+                if not is_last or not options.get("stream"):
+                    response.read()
+            except BaseException:
                 response.close()
                 raise
-            if not follow:
+            if is_last:
                 return response
-            response.read()
             request = response.next_request
         raise rules.refuse(f"more than {_MOST_REDIRECTS} redirects at {_origin(request.url)}; check the address")
 
@@ -156,17 +162,20 @@ def _guarded_async(original: Callable[..., Any]) -> Callable[..., Any]:
         follow = _follows(self, options)
         for _ in range(_MOST_REDIRECTS):
             rules.check(request)
-            response = await original(self, request, **{**options, "follow_redirects": False})
-            if response.next_request is None:
-                return response
+            request.headers["accept-encoding"] = ENCODINGS
+            response = await original(self, request, **{**options, **_UNREAD})
+            bound_body(response)
             try:
-                rules.check_redirect(request, response.next_request)
-            except RefusedError:
+                if response.next_request is not None:
+                    rules.check_redirect(request, response.next_request)
+                is_last = response.next_request is None or not follow
+                if not is_last or not options.get("stream"):
+                    await response.aread()
+            except BaseException:
                 await response.aclose()
                 raise
-            if not follow:
+            if is_last:
                 return response
-            await response.aread()
             request = response.next_request
         raise rules.refuse(f"more than {_MOST_REDIRECTS} redirects at {_origin(request.url)}; check the address")
 

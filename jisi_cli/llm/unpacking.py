@@ -23,6 +23,8 @@ _MOST_OF_AN_ERROR = 2**20
 _LONGEST_LINE = 16 * 2**20
 """Bytes of one event of a stream, which is put together piece by piece: time grows with the square."""
 _PIECE = 2**16
+_BOUND = "jisi_bound"
+"""Marks a response, among its `extensions`."""
 _MOST_CODINGS = 3
 
 
@@ -35,6 +37,9 @@ def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either ht
 
     Reading it raises httpx's `ReadError` where it is too much. The response no longer says how it was packed.
     """
+    if _BOUND in response.extensions:
+        return
+    response.extensions[_BOUND] = True
     httpx = _module_of(response)
     headers = response.headers
     names = [name.strip().lower() for name in headers.get("content-encoding", "").split(",")]

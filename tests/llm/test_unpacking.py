@@ -8,14 +8,20 @@ import http.server
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import httpx
 import pytest
 
+from jisi_cli.config import ModelEntry
+from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.errors import JisiError
 from jisi_cli.llm.transport import lenient_client
 from jisi_cli.llm.unpacking import ENCODINGS, bound_body
+from tests.llm.asking import ask_once, pool
+from tests.llm.test_outgoing import KEY, PROVIDERS
 
 BOMB = 256 * 2**20
 """Bytes that a few hundred kilobytes unfold to here; of one that is not stopped, this much memory is taken."""
@@ -51,6 +57,10 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.wfile.write(self.body)
         except OSError:
             self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -165,3 +175,49 @@ def test_others_have_their_turn_while_much_is_unpacked(server: str) -> None:
         return turns
 
     assert asyncio.run(both()) > 100
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROVIDERS.values():
+        monkeypatch.setenv(name, KEY)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_no_provider_s_client_unpacks_a_bomb(server: str, provider: str, status: int) -> None:
+    serve(PACKED, "gzip", status)
+    model = ModelEntry("a", f"{provider}/a", api_base=server.rstrip("/"), api_key_env=PROVIDERS[provider])
+    ask_once(pool(model, max_retries=0))  # what is loaded on first use is not counted
+    Server.asked.clear()
+    assert peak_of(lambda: ask_once(pool(model, max_retries=0))) < ALLOWED
+    assert set(Server.asked) == {ENCODINGS}
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("provider", ["openai", "cohere"])
+def test_no_client_of_embeddings_unpacks_a_bomb(server: str, provider: str) -> None:
+    serve(PACKED, "gzip")
+    spec = EmbedderSpec(f"litellm:{provider}/a", dimension=8)
+
+    key = PROVIDERS.get(provider, "COHERE_API_KEY")
+
+    def embed() -> None:
+        embedder = load_embedder(spec, api_base=server.rstrip("/"), api_key_env=key)
+        with pytest.raises(JisiError):
+            embedder.embed(["a"])
+
+    embed()
+    Server.asked.clear()
+    assert peak_of(embed) < ALLOWED
+    assert set(Server.asked) == {ENCODINGS}
