@@ -264,7 +264,7 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
         raise forbidden(path) from error
     except UnfoldedError as error:
         raise BankError(f"{path} is no part of a bank ({error}); do not use a bank from there") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if not isinstance(error, ValueError) and _is_as_written(path, part):
             raise JisiError(
