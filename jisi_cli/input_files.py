@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 _STREAM = re.compile(r"/dev/stdin|/dev/fd/\d{1,4}")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_PIECE = 1 << 16
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
@@ -54,11 +55,13 @@ def read_plain(path: Path, most: int) -> bytes:
     Raises:
         OSError: It cannot be opened, is no plain file, or holds more.
     """
+    content = bytearray()
     with open_plain(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it holds more than {most >> 20} MiB", str(path))
-    return content
+        while piece := file.read(_PIECE):  # not all at once: so much would be set aside for any file
+            content += piece
+            if len(content) > most:
+                raise OSError(errno.EFBIG, f"it holds more than {most >> 20} MiB", str(path))
+    return bytes(content)
 
 
 def _require_plain(path: Path, found: os.stat_result) -> None:
