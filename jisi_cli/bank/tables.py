@@ -310,7 +310,7 @@ def file_sha256(path: Path) -> str:
     with open_plain(path) as file:
         # Not `file_digest`, which refuses what is empty and only looks like a file.
         digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
+        while piece := file.read(1 << 16):
             digest.update(piece)
         return digest.hexdigest()
 

@@ -73,13 +73,13 @@ def test_a_bank_that_memory_is_too_small_for_is_not_called_broken(small_bank: Pa
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     grade = ("bank", "grade", bank, "--dry-run")
-    says_one_error(run(8, *grade), ExitCode.FAILED, "is whole", "more memory")
+    says_one_error(run(14, *grade), ExitCode.FAILED, "is whole", "more memory")
     assert run(4000, *grade).exit_code == 0
     (part,) = bank.glob("queries*.parquet")
     with part.open("r+b") as file:
         file.seek(part.stat().st_size // 2)
         file.write(b"\xff")
-    says_one_error(run(8, *grade), ExitCode.BANK, "is broken", "--force")
+    says_one_error(run(14, *grade), ExitCode.BANK, "is broken", "--force")
 
 
 def refused(number: int) -> OSError:
