@@ -73,10 +73,10 @@ SHAPES: dict[str, tuple[Any, str]] = {
 def test_a_refusal_is_told_in_the_providers_own_words(
     loopback: Loopback, body: Any, words: str, streamed: bool
 ) -> None:
-    raw = Raw(body.encode(), 403, "text/plain") if isinstance(body, str) else Raw(body, 403)
+    raw = Raw(body.encode(), 404, "text/plain") if isinstance(body, str) else Raw(body, 404)
     loopback.script("a", raw=lambda request: raw)
     answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
-    assert answer.error == f"HTTP 403: {words}"
+    assert answer.error == f"HTTP 404: {words}"
 
 
 @pytest.mark.parametrize("provider", ["openrouter", "mistral", "hosted_vllm", "anthropic"])
@@ -86,10 +86,10 @@ def test_every_provider_of_litellm_passes_the_words_on(
 ) -> None:
     monkeypatch.setenv(f"{provider.upper()}_API_KEY", "planted-0123456789")
     body, words = SHAPES[shape]
-    raw = Raw(body.encode(), 403, "text/html") if isinstance(body, str) else Raw(body, 403)
+    raw = Raw(body.encode(), 404, "text/html") if isinstance(body, str) else Raw(body, 404)
     loopback.script("a", raw=lambda request: raw)
     answer = ask_once(pool(ModelEntry("a", f"{provider}/a", api_base=loopback.api_base)))
-    assert answer.error == f"HTTP 403: {words}"
+    assert answer.error == f"HTTP 404: {words}"
 
 
 def test_an_empty_body_leaves_the_status(loopback: Loopback) -> None:
