@@ -27,6 +27,7 @@ ROOMS = [
     "call_params",
     "config",
     "hyperparameters",
+    "finish_reason",
     "reasoning",
     "scoring",
     "embedders.protocol",

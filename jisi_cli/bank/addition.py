@@ -49,7 +49,16 @@ class NewAnswers:
         """Yield them as tables of the bank, a row group at a time."""
         import pyarrow as pa
 
-        names = ("status", "score", "prompt_tokens", "completion_tokens", "cost_usd", "error", "response")
+        names = (
+            "status",
+            "score",
+            "prompt_tokens",
+            "completion_tokens",
+            "cost_usd",
+            "error",
+            "finish_reason",
+            "response",
+        )
         for part in row_groups(self.stored.sizes[self.which]):
             records = [self.stored.bare_record(which) for which in self.which[part].tolist()]
             found = vectors.responses(model, records)

@@ -19,6 +19,7 @@ from jisi_cli.bank.tables import read_part, read_pieces, read_rows, response_sch
 from jisi_cli.bank.vector_map import map_vectors
 from jisi_cli.errors import BankError
 from jisi_cli.exact_sums import Rows
+from jisi_cli.finish_reason import cut_off
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +108,15 @@ class AnswerTable:
             for row, text in zip(rows, table.column("response").to_pylist(), strict=True):
                 texts[row] = text
         return texts
+
+    def cut_off(self) -> NDArray[np.bool_]:
+        """Return where a response was cut off before its end (R,)."""
+        found = np.zeros(self._rows, dtype=bool)
+        for part in self._parts:
+            table = read_part(self._bank, part, ["row", "finish_reason"], self._schema)
+            reasons = table.column("finish_reason").to_pylist()
+            found[self._checked_rows(part, table)] = [cut_off(reason) is not None for reason in reasons]
+        return found
 
     def blank(self) -> NDArray[np.bool_]:
         """Return where the response has no words, or where there is none (R,); the texts are read in pieces."""

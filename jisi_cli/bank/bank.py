@@ -202,6 +202,10 @@ class Bank:
         """Return where a model's response has no words, or where there is none (R,); the texts are read in pieces."""
         return self._answer_table(model).blank()
 
+    def cut_off_responses(self, model: str) -> NDArray[np.bool_]:
+        """Return where a model's response was cut off before its end (R,)."""
+        return self._answer_table(model).cut_off()
+
     def response_vectors(self, model: str) -> NDArray[np.floating]:
         """Return E^R of one model (R, d) in the precision of the disk, zero where there is no response.
 

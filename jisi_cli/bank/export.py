@@ -50,4 +50,6 @@ def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:
     line["raw_output"] = {record.model: record.response for record in rows}
     # Beyond the authors' format: without it a call that failed would read as one that was never made.
     errors = {record.model: record.error or "" for record in rows if record.status == "failed"}
-    return line | ({"errors": errors} if errors else {})
+    line |= {"errors": errors} if errors else {}
+    reasons = {record.model: record.finish_reason for record in rows if record.finish_reason is not None}
+    return line | ({"finish_reasons": reasons} if reasons else {})

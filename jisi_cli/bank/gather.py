@@ -98,6 +98,7 @@ class _Answers:
                 record.cost_usd,
                 record.score,
                 record.error,
+                record.finish_reason,
             )
         )
         self.numbers.append(number)

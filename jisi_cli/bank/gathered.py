@@ -75,7 +75,7 @@ class StoredAnswers(Mapping[Key, Record]):
 
     Args:
         model: Its name.
-        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error]` of each.
+        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason]` of each.
         questions: The questions that were answered, among others.
         places: Places of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
@@ -107,7 +107,7 @@ class StoredAnswers(Mapping[Key, Record]):
     def bare_record(self, which: int) -> Record:
         """Return the answer at that place without the texts that belong to its question."""
         row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
-        response, prompt_tokens, completion_tokens, cost_usd, score, error = row
+        response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason = row
         place = int(self.places[which])
         dataset, index = self._questions.keys[place]
         return Record(
@@ -124,6 +124,7 @@ class StoredAnswers(Mapping[Key, Record]):
             split=self._questions.splits[place],
             error=error,
             order=self._questions.orders[place],
+            finish_reason=finish_reason,
         )
 
     def response(self, which: int) -> str:

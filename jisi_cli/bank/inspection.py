@@ -41,6 +41,7 @@ class ModelSummary:
         failed: Questions where the provider gave none.
         empty: Answers without text.
         unscored: Answers without a score.
+        cut_off: Answers that were cut off before their end: too long, or filtered.
         completion_tokens: Mean per answer; None when unknown.
         cost_usd: Dollars recorded; None when unknown.
     """
@@ -56,6 +57,7 @@ class ModelSummary:
     failed: int
     empty: int
     unscored: int
+    cut_off: int
     completion_tokens: float | None
     cost_usd: float | None
 
@@ -209,6 +211,7 @@ def _summary(bank: Bank, model: str, groups: dict[str, NDArray[np.intp]]) -> Mod
         failed=status["failed"],
         empty=int(empty),
         unscored=status["unscored"],
+        cut_off=int((answered & bank.cut_off_responses(model)).sum()),
         completion_tokens=_mean(columns.completion_tokens[~np.isnan(columns.completion_tokens)]),
         cost_usd=math.fsum(costs.tolist()) if len(costs) else None,
     )
@@ -293,11 +296,12 @@ def _warnings(
         yield f"{leaks} test questions are also train questions: scores on the test rows are too good"
     if duplicates:
         yield f"{duplicates} questions repeat another's text"
-    for what in ("missing", "failed", "empty", "unscored"):
+    for what in ("missing", "failed", "empty", "unscored", "cut_off"):
         lacking = {summary.model: getattr(summary, what) for summary in summaries if getattr(summary, what)}
         if lacking:
             worst = max(lacking, key=lambda model: lacking[model])
-            yield f"{sum(lacking.values())} answers are {what}, most of them ({lacking[worst]}) of {worst}"
+            most = f"most of them ({lacking[worst]}) of {worst}"
+            yield f"{sum(lacking.values())} answers are {what.replace('_', ' ')}, {most}"
     if bank.manifest.embedder.name.startswith("hashing"):
         yield "the hashing embedder sees words, not meaning: good for trying and tests, not for decisions that matter"
 

@@ -70,6 +70,8 @@ class Record:
     """The provider's own words where the status is `failed`."""
     order: int | None = None
     """Position within the dataset where the source records one as a number (the paper's "recorded index")."""
+    finish_reason: str | None = None
+    """Why the response ended, in the provider's word."""
 
 
 def has_response(record: Record) -> bool:

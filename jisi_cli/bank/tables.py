@@ -29,6 +29,8 @@ _PIECE = 1024
 _ROW_GROUP_TEXT = 1 << 26
 """Bytes of text in a row group."""
 
+_LATER_COLUMNS = frozenset({"finish_reason"})
+"""Columns that banks made before do not have: nothing is known there."""
 _NEVER_NULL = frozenset({"row", "dataset", "index", "query", "status"})
 
 
@@ -64,6 +66,7 @@ def response_schema(dimension: int, dtype: VectorDtype) -> pa.Schema:
             ("completion_tokens", pa.int64()),
             ("cost_usd", pa.float64()),
             ("error", pa.string()),
+            ("finish_reason", pa.string()),
             ("response", pa.string()),
             ("vector", _vector_type(dimension, dtype)),
         ]
@@ -291,6 +294,9 @@ def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], re
     """Return a table that was read of a part, if it is what the schema says."""
     import pyarrow as pa
 
+    for place, name in enumerate(columns):
+        if name in _LATER_COLUMNS and name not in table.column_names:
+            table = table.add_column(place, required.field(name), pa.nulls(table.num_rows, pa.string()))
     # Bytes that are no text would come up as an error in whoever reads them.
     texts = [field.name for field in table.schema if pa.types.is_string(_value_type(field.type))]
     table.select(texts).validate(full=True)

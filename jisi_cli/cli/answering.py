@@ -16,6 +16,7 @@ from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
 from jisi_cli.errors import ExitCode, NoAnswerError
+from jisi_cli.finish_reason import cut_off_words
 from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.jisi import Aggregation, JiSi
 from jisi_cli.methods.protocol import Call, Method, Outcome, Query
@@ -69,6 +70,8 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     for call in outcome.calls:
         if not call.answer.ok:
             out.warn(f"{call.answer.model} did not answer: {call.answer.error or 'it returned nothing'}")
+        elif call.answer.cut_off is not None:
+            out.warn(f"the answer of {call.answer.model} was cut off {cut_off_words(call.answer.cut_off)}")
     for words in outcome.missing:
         out.warn(words)
     if request.explain and not request.as_json:
@@ -189,6 +192,8 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
         "method": request.method,
         "answer": outcome.answer.text,
         "model": outcome.answer.model,
+        "finish_reason": outcome.answer.finish_reason,
+        "cut_off": outcome.answer.cut_off,
         "mode": outcome.mode,
         "reason": outcome.reason,
         "cost_usd": _paid(outcome.calls),
@@ -209,6 +214,8 @@ def _call_to_json(call: Call) -> dict[str, Any]:
         "model": answer.model,
         "response": answer.text if answer.ok else None,
         "error": answer.error,
+        "finish_reason": answer.finish_reason,
+        "cut_off": answer.cut_off,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "tokens_source": answer.tokens_source,

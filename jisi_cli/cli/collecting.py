@@ -22,6 +22,7 @@ from jisi_cli.cli.purse import Purse
 from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError
+from jisi_cli.finish_reason import cut_off_words
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.options import GradingOptions
 from jisi_cli.llm.answer import whole_characters
@@ -124,6 +125,8 @@ def run_collection(
     require_consent(config, [entry for entry in config.models if entry.name in callees], out)
     collected = run_calls(_collect(pairs, models, request, config, means, out))
     _warn_of_failures(collected, out)
+    for (model, how), number in sorted(collected.cut_off.items()):
+        out.warn(f"{count(number, 'answer')} of {model} cut off {cut_off_words(how)}")
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jisi_cli.bank.records import Question, Record
 from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.finish_reason import CutOff
+from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.registry import READERS
 from jisi_cli.llm.answer import Answer, Pool, Sampling
 from jisi_cli.llm.live import LivePool
 
@@ -33,6 +37,7 @@ class Collected:
         unknown_costs: Calls whose cost is unknown.
         cached: Answers that came from the cache.
         failures: Number of failures by their reason.
+        cut_off: Answers that were cut off before their end, by model and what cut them off.
         stopped: Why a budget ended the run; None when it ended by itself.
     """
 
@@ -43,6 +48,7 @@ class Collected:
     unknown_costs: int = 0
     cached: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    cut_off: Counter[tuple[str, CutOff]] = field(default_factory=Counter)
     stopped: str | None = None
 
     @property
@@ -57,6 +63,8 @@ class Collected:
         """Take in one answer."""
         self.records.append(record)
         self.cached += answer.cached
+        if answer.cut_off is not None:
+            self.cut_off[answer.model, answer.cut_off] += 1
         if record.error is not None:
             self.failures[record.error] = self.failures.get(record.error, 0) + 1
         if answer.cost_usd is not None and self.cost_usd is not None:
@@ -140,7 +148,7 @@ def _about(pool: Pool, question: Question) -> Pool:
 async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:
     """Return the record of one answer: failed, unscored, or with the grader's score."""
     score = None
-    if answer.ok:
+    if answer.ok and not _lacks_its_end(answer, question, graders):
         try:
             score = await graders.grade(question, answer.text)
         except BudgetError as stopped:
@@ -163,7 +171,20 @@ async def _graded(question: Question, answer: Answer, graders: GraderSet, collec
         grader=None if spec is None else spec.name,
         order=question.order,
         error=error,
+        finish_reason=answer.finish_reason if answer.ok else None,
     )
+
+
+def _lacks_its_end(answer: Answer, question: Question, graders: GraderSet) -> bool:
+    """Whether an answer was cut off before its final answer was whole, so that it cannot be read.
+
+    `The answer is 4`, cut off there, may have become 42; a reader of final answers would take it for 4.
+    """
+    spec = graders.options.spec_for(question)
+    if answer.cut_off is None or spec is None or spec.name not in READERS:
+        return False
+    marked = marked_answer(answer.text)
+    return not marked or (answer.cut_off == "length" and answer.text.rstrip().endswith(marked))
 
 
 def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
+from jisi_cli.finish_reason import CutOff, cut_off
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -55,6 +57,7 @@ class Answer:
         cached: Whether it came from the cache.
         perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
         vector: The response's unit vector (d,) where one was recorded; else None.
+        finish_reason: Why the response ended, in the provider's word; None when it did not say.
     """
 
     model: str
@@ -70,6 +73,12 @@ class Answer:
     cached: bool = False
     perplexity: float | None = None
     vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
+    finish_reason: str | None = None
+
+    @property
+    def cut_off(self) -> CutOff | None:
+        """What ended the response before its own end; None where it is whole."""
+        return cut_off(self.finish_reason) if self.ok else None
 
     @property
     def ok(self) -> bool:

@@ -273,6 +273,7 @@ def _answer(call: Call, completion: Completion) -> Answer:
         list_cost_usd=price.usd,
         price_source=price.source,
         perplexity=completion.perplexity,
+        finish_reason=completion.finish_reason,
     )
 
 

@@ -2,7 +2,8 @@
 
 `{query, dataset, index, split, records: {model: score}, usages: {model: {prompt_tokens,
 completion_tokens, cost}}, raw_output: {model: text}, gt}`. Avengers-Pro writes the same without
-split, raw_output and gt. jisi itself adds `errors: {model: text}` for calls that failed.
+split, raw_output and gt. jisi itself adds `errors: {model: text}` for calls that failed, and `finish_reasons:
+{model: word}`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from jisi_cli.bank.importers.protocol import Numbered, OnProblem, Place, Row, Un
 from jisi_cli.bank.importers.questions import question_of
 from jisi_cli.bank.importers.rows import read_rows
 from jisi_cli.bank.records import Question, Record
+
+_LONGEST_WORD = 100
 
 
 def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
@@ -61,10 +64,7 @@ class _Answers:
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
         # Anybody's line may have a key of that name, so only what jisi writes is taken for it.
-        try:
-            self._errors = _table(row, "errors")
-        except Unusable:
-            self._errors = {}
+        self._errors, self._reasons = _own_table(row, "errors"), _own_table(row, "finish_reasons")
         self._split = fields.split(row.get("split"))
         # The order of raw_output is the model axis of the authors' vectors, so it comes first.
         self.models = list(dict.fromkeys([*self._responses, *self._scores]))
@@ -93,6 +93,7 @@ class _Answers:
             grader=question.grader,
             error=(fields.text(self._errors[model]) or None) if failed else None,
             order=question.order,
+            finish_reason=_word(self._reasons.get(model)),
         )
 
     def _usage(self, model: str) -> Row:
@@ -100,6 +101,19 @@ class _Answers:
             return _table(self._usages, model)
         except Unusable:
             return {"completion_tokens": [self._usages[model]]}  # which is no number, and counted as such
+
+
+def _word(value: object) -> str | None:
+    """Return a word that anybody may have written there; None for anything else."""
+    return value[:_LONGEST_WORD] if isinstance(value, str) and value.strip() else None
+
+
+def _own_table(row: Row, key: str) -> Row:
+    """Return a table that jisi adds to the format; empty where something else has its name."""
+    try:
+        return _table(row, key)
+    except Unusable:
+        return {}
 
 
 def _table(row: Row, key: str) -> Row:
