@@ -19,7 +19,7 @@ from jisi_cli.bank.tables import read_part, read_pieces, read_rows, response_sch
 from jisi_cli.bank.vector_map import map_vectors
 from jisi_cli.errors import BankError
 from jisi_cli.exact_sums import Rows
-from jisi_cli.finish_reason import cut_off
+from jisi_cli.finish_reason import CutOff, cut_off
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,13 +109,14 @@ class AnswerTable:
                 texts[row] = text
         return texts
 
-    def cut_off(self) -> NDArray[np.bool_]:
-        """Return where a response was cut off before its end (R,)."""
-        found = np.zeros(self._rows, dtype=bool)
+    def cut_off(self) -> list[CutOff | None]:
+        """Return what cut a response off before its end; None where it is whole, or there is none."""
+        found: list[CutOff | None] = [None] * self._rows
         for part in self._parts:
             table = read_part(self._bank, part, ["row", "finish_reason"], self._schema)
-            reasons = table.column("finish_reason").to_pylist()
-            found[self._checked_rows(part, table)] = [cut_off(reason) is not None for reason in reasons]
+            rows = self._checked_rows(part, table).tolist()
+            for row, reason in zip(rows, table.column("finish_reason").to_pylist(), strict=True):
+                found[row] = cut_off(reason)
         return found
 
     def blank(self) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from jisi_cli.bank.vector_map import VectorMap, map_vectors
 from jisi_cli.bank.verdicts import graded_questions
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.exact_sums import Rows, RowVectors
+from jisi_cli.finish_reason import CutOff
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays
 
@@ -202,8 +203,8 @@ class Bank:
         """Return where a model's response has no words, or where there is none (R,); the texts are read in pieces."""
         return self._answer_table(model).blank()
 
-    def cut_off_responses(self, model: str) -> NDArray[np.bool_]:
-        """Return where a model's response was cut off before its end (R,)."""
+    def cut_off_responses(self, model: str) -> list[CutOff | None]:
+        """Return what cut each response of a model off before its end; None where it is whole, or there is none."""
         return self._answer_table(model).cut_off()
 
     def response_vectors(self, model: str) -> NDArray[np.floating]:

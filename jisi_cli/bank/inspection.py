@@ -211,7 +211,7 @@ def _summary(bank: Bank, model: str, groups: dict[str, NDArray[np.intp]]) -> Mod
         failed=status["failed"],
         empty=int(empty),
         unscored=status["unscored"],
-        cut_off=int((answered & bank.cut_off_responses(model)).sum()),
+        cut_off=sum(found is not None for found in bank.cut_off_responses(model)),
         completion_tokens=_mean(columns.completion_tokens[~np.isnan(columns.completion_tokens)]),
         cost_usd=math.fsum(costs.tolist()) if len(costs) else None,
     )

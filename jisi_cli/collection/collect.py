@@ -13,11 +13,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jisi_cli.bank.records import Question, Record
+from jisi_cli.collection.unfinished import lacks_its_end
 from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.finish_reason import CutOff
-from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import READERS
 from jisi_cli.llm.answer import Answer, Pool, Sampling
 from jisi_cli.llm.live import LivePool
 
@@ -148,7 +147,7 @@ def _about(pool: Pool, question: Question) -> Pool:
 async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:
     """Return the record of one answer: failed, unscored, or with the grader's score."""
     score = None
-    if answer.ok and not _lacks_its_end(answer, question, graders):
+    if answer.ok and not lacks_its_end(answer.text, answer.cut_off, question, graders):
         try:
             score = await graders.grade(question, answer.text)
         except BudgetError as stopped:
@@ -173,18 +172,6 @@ async def _graded(question: Question, answer: Answer, graders: GraderSet, collec
         error=error,
         finish_reason=answer.finish_reason if answer.ok else None,
     )
-
-
-def _lacks_its_end(answer: Answer, question: Question, graders: GraderSet) -> bool:
-    """Whether an answer was cut off before its final answer was whole, so that it cannot be read.
-
-    `The answer is 4`, cut off there, may have become 42; a reader of final answers would take it for 4.
-    """
-    spec = graders.options.spec_for(question)
-    if answer.cut_off is None or spec is None or spec.name not in READERS:
-        return False
-    marked = marked_answer(answer.text)
-    return not marked or (answer.cut_off == "length" and answer.text.rstrip().endswith(marked))
 
 
 def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.records import Question
+from jisi_cli.collection.unfinished import lacks_its_end
 from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.finish_reason import CutOff
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.options import COSTLY
 
@@ -82,6 +84,7 @@ class _Response:
     question: Question
     text: str
     score: float | None
+    cut_off: CutOff | None
 
 
 async def regrade(
@@ -121,7 +124,8 @@ async def regrade(
             if found.stopped is not None:
                 return
             try:
-                score = await graders.grade(response.question, response.text)
+                is_read = not lacks_its_end(response.text, response.cut_off, response.question, graders)
+                score = await graders.grade(response.question, response.text) if is_read else None
             except BudgetError as error:
                 found.stopped = str(error)
                 return
@@ -164,7 +168,7 @@ def _responses(
     bank: Bank, model: str, questions: dict[int, Question], graders: GraderSet, found: Regraded, *, free_only: bool
 ) -> Iterator[_Response]:
     """Yield one model's responses that can be graded; count the others."""
-    columns, texts = bank.answers(model), bank.responses(model)
+    columns, texts, cut_off = bank.answers(model), bank.responses(model), bank.cut_off_responses(model)
     for row, question in questions.items():
         text = texts[row]
         if columns.status[row] not in ("ok", "unscored") or text is None or not text.strip():
@@ -176,7 +180,7 @@ def _responses(
             found.costly += 1
         else:
             score = float(columns.scores[row])
-            yield _Response(row, question, text, None if math.isnan(score) else score)
+            yield _Response(row, question, text, None if math.isnan(score) else score, cut_off[row])
 
 
 def _other_graders(questions: dict[int, Question], graders: GraderSet) -> dict[int, str]:

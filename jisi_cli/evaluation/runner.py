@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from jisi_cli.bank.records import Question
+from jisi_cli.collection.unfinished import lacks_its_end
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.evaluation.bill import spent_on
 from jisi_cli.evaluation.evidence import Evidence, evidence_of
 from jisi_cli.evaluation.results import Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.llm.answer import Pool
+from jisi_cli.llm.answer import Answer, Pool
 from jisi_cli.llm.live import LivePool, query_hash
 from jisi_cli.llm.replay import ReplayPool
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
@@ -238,7 +240,7 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
         mode, support, evidence = _wanted_mode(outcome), _support(outcome), _evidence(run, outcome)
         return replace(failed, status="needs-live", score=None, mode=mode, support_size=support, evidence=evidence)
-    score = await run.graders.grade(question, outcome.answer.text) if live else tests.label(row, outcome.answer.model)
+    score = await _grade(run, question, outcome.answer) if live else tests.label(row, outcome.answer.model)
     return replace(
         failed,
         status="unscored" if score is None else "scored",
@@ -251,6 +253,13 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
         answer=outcome.answer.text if live else None,
         evidence=_evidence(run, outcome),
     )
+
+
+async def _grade(run: _Run, question: Question, answer: Answer) -> float | None:
+    """Return the score of a live answer; None where it cannot be read."""
+    if lacks_its_end(answer.text, answer.cut_off, question, run.graders):
+        return None
+    return await run.graders.grade(question, answer.text)
 
 
 def _settled(known: Result | None) -> bool:
