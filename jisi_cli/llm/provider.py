@@ -167,6 +167,9 @@ class Provider:
                     raise
                 if on_adapted is not None:
                     on_adapted(change, accepted.by_litellm and bool(failure.refused & set(entry.params)))
+                if failure.billable:
+                    # Another attempt is for the pool to make, which books this one.
+                    raise
 
     async def _once(
         self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
@@ -286,7 +289,10 @@ class Provider:
         # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
         finish_reason = getattr(stream, "received_finish_reason", "unknown")
         if finish_reason is None:
-            raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
+            # Of a server that does not stream, nothing arrives that can be read.
+            refused = frozenset() if pieces or any(reasoning) else frozenset({STREAM})
+            reason = "the stream broke off before its end"
+            raise ProviderFailure(reason, retryable=True, billable=True, refused=refused)
         chunks = getattr(stream, "chunks", ())
         usage, is_final = streamed_usage(chunks)
         tier = reported_tier(*chunks, usage)

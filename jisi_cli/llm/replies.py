@@ -102,6 +102,27 @@ def as_stream(body: bytes) -> bytes | None:
     return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
 
 
+def as_whole(body: bytes) -> bytes | None:
+    """Return the events of a stream, sent though nobody asked for one, as whole JSON; None when they are no answer."""
+    lines = (normalised_line(line.strip()) for line in body.split(b"\n"))
+    events = [event for line in lines if (event := _parsed(line.removeprefix(b"data:"))) is not None]
+    choices = [choice for event in events if (choice := _first_choice(event)) is not None]
+    if not choices:
+        return None
+    reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+    if not reasons:
+        raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
+    deltas = [delta for choice in choices if isinstance(delta := choice.get("delta"), dict)]
+    message = {"role": "assistant"} | {
+        name: "".join(text for delta in deltas if isinstance(text := delta.get(name), str))
+        for name in ("content", "reasoning_content")
+    }
+    usage = [event["usage"] for event in events if event.get("usage")]
+    whole = {**events[0], "object": "chat.completion", "usage": usage[-1] if usage else None}
+    whole["choices"] = [{"index": 0, "message": message, "finish_reason": reasons[-1]}]
+    return json.dumps(whole).encode()
+
+
 def _parsed(body: bytes) -> dict[str, Any] | None:
     try:
         reply = json.loads(body)

@@ -7,13 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.llm.litellm_setup import load_litellm
-from jisi_cli.llm.replies import as_stream, normalised, normalised_line
+from jisi_cli.llm.replies import as_stream, as_whole, normalised, normalised_line
 from jisi_cli.llm.unpacking import ENCODINGS, bound_body
 
 if TYPE_CHECKING:
     import httpx
 
 _STREAM = "text/event-stream"
+_UNLABELLED = ("", "text/plain", "text/html", "application/octet-stream")
 
 
 @cache
@@ -72,25 +73,58 @@ async def _readable(request: httpx.Request, response: httpx.Response) -> httpx.R
     """Return a response in the shape that LiteLLM reads."""
     import httpx
 
-    kind = response.headers.get("content-type", "")
-    if kind.startswith(_STREAM) and isinstance(response.stream, httpx.AsyncByteStream):
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    is_refused = response.status_code >= httpx.codes.BAD_REQUEST
+    wants_stream = not is_refused and await _asks_for_stream(request)
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        return response
+    if kind == _STREAM and wants_stream:
         response.stream = _by_lines(response.stream)
         return response
-    if not kind.startswith("application/json"):
+    # Only what may be a chat completion under another name is read to see: anything else goes through as it comes.
+    if kind not in ("application/json", _STREAM) and (is_refused or kind not in _UNLABELLED):
         return response
+    if kind in _UNLABELLED and wants_stream:
+        first, response.stream = await _peeked(response.stream)
+        if not first.lstrip().startswith(b"{"):
+            response.stream = _by_lines(response.stream)
+            return response
     body = await response.aread()
     # The body is whole now, so the headers that described its coming are no longer true.
     headers = {name: value for name, value in response.headers.items() if name != "transfer-encoding"}
-    if response.status_code < httpx.codes.BAD_REQUEST:
+    if not is_refused:
         body = normalised(body)
-        events = as_stream(body) if await _asks_for_stream(request) else None
-        if events is not None:
-            headers["content-type"], body = _STREAM, events
+        other = as_stream(body) if wants_stream else as_whole(body) if kind == _STREAM else None
+        if other is not None:
+            headers["content-type"], body = _STREAM if wants_stream else "application/json", other
     return httpx.Response(response.status_code, headers=headers, content=body)
 
 
 async def _asks_for_stream(request: httpx.Request) -> bool:
     return b'"stream":true' in (await request.aread()).replace(b" ", b"")
+
+
+async def _peeked(body: httpx.AsyncByteStream) -> tuple[bytes, httpx.AsyncByteStream]:
+    """Return how a body begins, and the body from its beginning."""
+    import httpx
+
+    pieces = aiter(body)
+    first = b""
+    while not first.strip() and (piece := await anext(pieces, None)) is not None:
+        first += piece
+
+    class Whole(httpx.AsyncByteStream):
+        """What was read already, and the rest."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield first
+            async for piece in pieces:
+                yield piece
+
+        async def aclose(self) -> None:
+            await body.aclose()
+
+    return first, Whole()
 
 
 def _by_lines(body: httpx.AsyncByteStream) -> httpx.AsyncByteStream:

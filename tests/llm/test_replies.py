@@ -90,6 +90,46 @@ def test_whole_json_in_place_of_a_stream_is_the_answer(loopback: Loopback, provi
     assert loopback.count() == 1
 
 
+@pytest.mark.parametrize("provider", ["openai", "openrouter", "hosted_vllm"])
+@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8", "application/octet-stream"])
+@STREAMED
+def test_an_answer_under_a_wrong_content_type_is_read(
+    loopback: Loopback, provider: str, kind: str, streamed: bool
+) -> None:
+    loopback.script("a", raw=lambda body: Raw(completion("42"), kind=kind))
+    assert answer_to(loopback, streamed, provider).text == "42"
+    assert loopback.count() == 1
+
+
+@pytest.mark.parametrize("provider", ["openai", "openrouter", "hosted_vllm"])
+def test_a_stream_that_nobody_asked_for_is_the_answer(loopback: Loopback, provider: str) -> None:
+    loopback.script("a", raw=lambda body: Raw(events("4", [THINKING], "2", finish_reason="length"), events=True))
+    answer = answer_to(loopback, streamed=False, provider=provider)
+    assert (answer.text, answer.prompt_tokens, answer.finish_reason) == ("42", 10, "length")
+    assert loopback.count() == 1
+
+
+def test_a_stream_under_a_wrong_content_type_is_streamed(loopback: Loopback) -> None:
+    loopback.script("a", raw=lambda body: Raw(events("4", "2"), kind="text/plain", events=True))
+    assert answer_to(loopback, streamed=True).text == "42"
+
+
+def test_a_server_of_which_no_stream_can_be_read_is_asked_for_the_whole(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "planted-0123456789")
+    said = {
+        **{"id": "m", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn"},
+        "content": [{"type": "text", "text": "42"}],
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+    }
+    loopback.script("a", raw=lambda body: Raw(said))
+    answer = answer_to(loopback, streamed=True, provider="anthropic")
+    assert (answer.text, loopback.count()) == ("42", 2)
+    # The first was paid for, too, and nobody knows how much.
+    assert [request.body.get("stream") for request in loopback.requests] == [True, None]
+
+
 @STREAMED
 def test_a_refusal_is_the_answer_of_a_model_that_was_kept_from_answering(loopback: Loopback, streamed: bool) -> None:
     refusal = {"content": None, "refusal": "I cannot help with that."}
