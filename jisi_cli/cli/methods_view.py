@@ -19,16 +19,21 @@ def show_methods(out: Output, *, as_json: bool) -> None:
         Column("needs"),
         Column("training", right=True),
         Column("source"),
-        Column("differs from its source in this"),
     ]
-    out.table(columns, [_row(info) for info in infos])
+    rows = [[info.name, info.description, info.needs, _training(info), info.source] for info in infos]
+    if out.draws:
+        # A terminal is too narrow for whole sentences in another column.
+        out.table(columns, rows)
+        out.separate()
+        for info in infos:
+            if info.departures:
+                out.data(f"{info.name} differs from its source: {info.departures}")
+    else:
+        columns.append(Column("differs from its source in this"))
+        out.table(columns, [[*row, info.departures] for row, info in zip(rows, infos, strict=True)])
     out.note(
         "training: about how much processor time it takes on 2,000 questions and 10 models; what was trained is kept"
     )
-
-
-def _row(info: MethodInfo) -> list[str]:
-    return [info.name, info.description, info.needs, _training(info), info.source, info.departures]
 
 
 def _training(info: MethodInfo) -> str:

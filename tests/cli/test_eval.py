@@ -328,6 +328,11 @@ def test_list_methods_names_them_all_without_a_bank() -> None:
     trained = {info["name"] for info in document if info["training_seconds"] is not None}
     assert trained >= {"embedllm", "zooter", "model-sat", "routerdc", "routellm", "graphrouter", "avengers"}
     assert not trained & {"knn", "jisi", "moa", "majority-voting", "model:NAME"}
+    differs = {info["name"]: info["departures"] for info in document}
+    assert "n_init" in differs["avengers"] and not differs["jisi"]
+    assert differs["embedllm"] in run.stdout
+    shown = on_a_terminal("-m", "jisi_cli", "eval", "--list-methods", COLUMNS="110", PYTHONUTF8="1")
+    assert f"embedllm differs from its source: {differs['embedllm'][:30]}" in " ".join(shown.split())
 
 
 # What training and scoring took.
