@@ -89,7 +89,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(built: tuple[Loopback, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
+def scene(
+    built: tuple[Loopback, Path], tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Scene:
+    monkeypatch.setenv("OPENAI_API_KEY", "named-by-the-pool-file")
     return Scene(*built, tmp_path, request.param)
 
 
