@@ -24,6 +24,8 @@ _FIRST = re.compile(
 _NAMED = re.compile(rf"(?<![a-zA-Z]){_NOUN}[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
 _BRACKETED = re.compile(r"(?<![\w(])\(?([A-J])\)")
 _STANDING = re.compile(r"(?<![\w'’.])([B-HJ]|A(?!\s+[a-z]))(?![\w'’])")
+_VERDICT_RIGHT = r"(?:[:–-]|→)\s{0,2}\**(?:[Tt]rue|TRUE|[Cc]orrect|CORRECT|[Rr]ight|Yes|✓|✔|✅)"
+_VERDICT_WRONG = r"(?:[:–-]|→)?\s{0,2}\**(?:(?<=[:–-]\s)(?:[Ff]alse|FALSE|[Ii]ncorrect|INCORRECT|[Ww]rong|No\b)|✗|✘|❌)"
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}\(?([A-J])[).:][ \t].*$", re.MULTILINE)
 _SMALL_LETTERS = str.maketrans({"А": "A", "С": "C", "Α": "A", "Β": "B"})
 """Letters of other alphabets that look like a letter and name the same option; В, the third in Russian, does not."""
@@ -32,7 +34,8 @@ _ONE = rf"[*_`\"'(\[{{]{{0,4}}{_CAPITAL}[*_`\"')\]}}]{{0,4}}(?![\w'’])"
 # Words about one option: no other is named in them, and no clause ends.
 _ABOUT = r"(?:(?!(?<!\w)[A-J](?!\w))[^.,;\n!?]){0,60}?"
 _JOINED = re.compile(
-    rf"(?<![\w'’.]){_ONE}(?:[.:]?\s[^.,;\n]{{1,40}}?)?(?P<joint>\s*(?:,\s*(?:and|or)\s|,|/|&|\+|\bplus\b|\band(?:/or)?\b|\bor\b|"
+    rf"(?<![\w'’.]){_ONE}(?:[.:]?\s[^.,;\n]{{1,40}}?(?=,?\s(?:and|or)\s))?"
+    rf"(?P<joint>\s*(?:,\s*(?:and|or)\s|,|/|&|\+|\bplus\b|\band(?:/or)?\b|\bor\b|"
     rf"\bas well as\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\bo\b|и|или|和|或者?|与|及|、)\s*)"
     rf"(?:also\s|maybe\s|perhaps\s|possibly\s|either\s|both\s)*(?:the\s)?{_NOUN}?{_ONE}"
 )
@@ -52,13 +55,13 @@ _WRONG = re.compile(
     r"(?:\b(?:is|are|was|were|looks|seems|would be|can be|could be|must be|isn't|aren't|doesn't|don't|does|do|cannot|"
     r"can't|fails?|contradicts?)\b\s{0,2}(?:\w+\s){0,2}?(?:wrong|incorrect|false|not|n't|invalid|impossible|ruled|eliminated|"
     r"excluded|irrelevant|out\b|untrue|unlikely|inaccurate)|(?:isn't|aren't|doesn't|don't|cannot|can't|fails?|contradicts?)\b"
-    r"|是?(?:错误|错|不正确|不对|不符))"
+    rf"|是?(?:错误|错|不正确|不对|不符)|{_VERDICT_WRONG})"
 )
 _CHOSEN = re.compile(
     rf"(?:\b(?:I(?:'d|'ll|\s(?:would|will|am|shall))?|[Ww]e|[Ll]et's|[Ll]et\sme)\s(?:\w+ly\s)?(?:choose|chose|pick(?:ed)?|select(?:ed)?|"
     r"go(?:ing)?\s(?:with|for)|say|opt(?:ing)?\sfor|guess|vote\sfor|think(?:\sit)?(?:'s|\sis)?|believe(?:\sit)?(?:'s|\sis)?)"
     r"|\b(?:must|should|has\sto|would|will)\sbe|\b[Ii]t(?:'s|\sis)|\b[Tt]hat(?:'s|\sis)|\b(?:leaves?|left)(?:\sus)?(?:\s(?:only|with))*|"
-    r"\b[Ss]o,?|\b[Tt]herefore,?|\b[Hh]ence,?|\b[Tt]hus,?|\b[Aa]ctually,?|\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\b[Cc]hoice\sis|"
+    r"\b[Ss]o,?|\b[Tt]herefore,?|\b[Hh]ence,?|\b[Tt]hus,?|\b[Aa]ctually,?|\b[Uu]ltimately,?|\b[Ff]inally,?|\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\b[Cc]hoice\sis|"
     rf"选择?|選|故选|应选)[\s:,]{{0,3}}(?:the\s)?(?:correct\s)?{_NOUN}?[*_`\"'(\[{{]{{0,4}}{_CAPITAL}"
 )
 _RIGHT = re.compile(
@@ -66,6 +69,7 @@ _RIGHT = re.compile(
     r"appears|must be|would be|has to be|being|remains)\b\s(?:to be\s)?(?:clearly\s|indeed\s|therefore\s|thus\s)?"
     r"(?:the\s)?(?:only\s|most\s)?(?:right|correct|best|true|answer|choice|one|accurate|valid|appropriate|likely|the\b)|"
     r"(?:是)?(?:正确|对的|答案)|\bfits\b|\bmatches\b)"
+    rf"|(?<![\w'’.]){_NOUN}?{_ONE}\s{{0,2}}{_VERDICT_RIGHT}"
 )
 
 
@@ -174,7 +178,11 @@ def _unmarked(text: str) -> str | None:
     doubted = {match[1] for match in _PERHAPS.finditer(claims)}
     if len(doubted) > 1:
         claims = _PERHAPS.sub(" ", claims)
-    lone = _LONE.fullmatch(end) or _FIRST.match(_without_denied(_without_options(text[:END_LENGTH])))
+    lone = (
+        _LONE.fullmatch(end)
+        or _LEADING_SMALL.match(end)
+        or _FIRST.match(_without_denied(_without_options(text[:END_LENGTH])))
+    )
     said = _last((_CHOSEN, _RIGHT), claims)
     if lone is not None and not (said is not None and is_taken_back(end)):
         return None if _joined(claims[:80]) == "" and _JOINED.match(claims) else lone[1].upper()
@@ -192,5 +200,6 @@ def _unmarked(text: str) -> str | None:
 
 def _last(patterns: tuple[re.Pattern[str], ...], text: str) -> tuple[int, str] | None:
     """Return where the last letter stands that one of the patterns finds, and which it is."""
-    found = [(match.start(1), str(match[1])) for pattern in patterns for match in pattern.finditer(text)]
+    matches = [match for pattern in patterns for match in pattern.finditer(text)]
+    found = [(match.start(match.lastindex or 0), str(match[match.lastindex or 0])) for match in matches]
     return max(found, default=None)

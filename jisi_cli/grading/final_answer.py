@@ -28,6 +28,9 @@ _FIELD = re.compile(
     r"[\"']\s{0,20}:\s{0,20}",
     re.IGNORECASE,
 )
+_OTHER_FIELD = re.compile(
+    r"[\"'](?:final_)?(?:result|solution|output|value|total)[\"']\s{0,20}:\s{0,20}", re.IGNORECASE
+)
 _INNER_FIELD = ("answer", "final_answer", "value", "result", "choice", "letter", "option")
 _NEXT_FIELD = re.compile(r"\s{0,20},\s{0,20}\"[^\"\n]{1,40}\"\s{0,5}:")
 _END_OF_VALUE = re.compile(r"\s{0,20}(?:[}`]|$)")
@@ -168,6 +171,8 @@ def extract_any(response: str, grader: str | None) -> str | None:
 
 def _json_answer(text: str) -> Mark | None:
     fields = list(_FIELD.finditer(text))
+    if not fields and text.strip(" \n`json").startswith("{"):
+        fields = list(_OTHER_FIELD.finditer(text))
     if not fields:
         return None
     start = fields[-1].end()

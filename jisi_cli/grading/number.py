@@ -26,7 +26,7 @@ _LARGEST = Fraction(10) ** 300
 _FORMULA = re.compile(
     r"[\\^√π*+_{}<>|×÷]|\b(?:sqrt|pi|log|ln|sin|cos|tan)\b|\d\s?/|\d[abcdeiknpqrtuvwxyz]\b|\)\(|\s-\s"
 )
-_CONTINUED = r"\s\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|out of|and\s+-?\d)\b"
+_CONTINUED = r"\s\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|and\s+-?\d)\b"
 # `18 apples (3 * 6)` and `18 (since 3 * 6)` are 18, but `6 sqrt(2)` and `3 or 4` go on.
 _WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[^\W\d_]{{2,}}", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -54,6 +54,9 @@ _EQUATION = re.compile(
     r"(?<![^\W\d_])[^\W\d_]\b\s?[-+*/^]|[-+*/]\s?[^\W\d_](?![^\W\d_])|\d\s?[a-z](?![^\W\d_])|[a-z]\^"
 )
 _FUNCTION_VALUE = re.compile(r"[^\W\d_]{1,7}\s?\([^()=]{1,30}\)")
+_BARS = re.compile(r"\|\S[^|]{0,40}\S\||\|\S\|")
+_PERCENT = re.compile(r"\s?(?:%|per ?cent\b|pct\b|prozent\b|por ciento\b|pour cent\b|процент)", re.IGNORECASE)
+_NO_CENTS = re.compile(r"(?<=\d\.)-{1,2}(?=\W*$)")
 _BRACKET = re.compile(r"[(\[{)\]}]")
 _EUROPEAN = re.compile(r"(-?[$€£]?)(\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,]\d)")
 _INDIAN = re.compile(r"-?[$€£¥₹]?\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)")
@@ -88,6 +91,7 @@ class Number:
         variable: Name before a `=`; empty where there is none.
         places: Decimal places written; None for a fraction and a number with an exponent.
         other: What it would be if its only comma or full stop meant the opposite: 1.234 for `1,234`.
+        is_one_of_several: Whether it is the first of several in a sentence that says of none that it is the answer.
     """
 
     value: Fraction
@@ -98,6 +102,7 @@ class Number:
     variable: str = ""
     places: int | None = None
     other: Fraction | None = None
+    is_one_of_several: bool = False
 
     @property
     def is_comma_decimal(self) -> bool:
@@ -113,6 +118,8 @@ def read_number(text: str) -> Number | None:
     last side counts; an equation between variables (`2x + 3y = 6`) is no number.
     """
     plain = _SYMBOLS.sub(" ", _BASE.sub("", to_plain(text)))
+    if _BARS.fullmatch(plain.strip()):
+        return None
     opening = _ANSWER.match(plain)
     plain = _IMPLIES.split(plain[opening.end() if opening else 0 :])[-1]
     sides = [side.strip() for side in _EQUALS.split(plain)]
@@ -234,7 +241,7 @@ def is_prose(text: str) -> bool:
 
 def _one_number(side: str) -> Number | None:
     side = _LEADING.sub("", side.strip().strip("*_`\"'").strip(), count=1).lstrip("()").strip()
-    side = _SIGN_WORD.sub("-", side, count=1)
+    side = _NO_CENTS.sub("", _SIGN_WORD.sub("-", side, count=1))
     spaced = _SPACED_THOUSANDS.match(side)
     if spaced is not None:
         side = re.sub(r"(?<=\d)[ '](?=\d)", "", spaced[1]) + side[spaced.end() :]
@@ -249,7 +256,9 @@ def _one_number(side: str) -> Number | None:
         return None
     unit = re.sub(r"[\s.,;:!?'\"()\[\]{}|*>]", "", _POWER_OF_UNIT.sub(lambda found: found[0].strip("^{}"), rest))
     scale = side[match.end() : end].strip().lower()
-    return Number(face * factor, face, "%" in rest[:3], scale, unit, places=_places(match), other=other)
+    return Number(
+        face * factor, face, _PERCENT.match(rest) is not None, scale, unit, places=_places(match), other=other
+    )
 
 
 def _separated(side: str) -> tuple[str, Fraction | None]:
@@ -277,7 +286,7 @@ def _plain_number(match: re.Match[str], plain: str) -> Number | None:
     factor, end = scale_behind(plain, match.end())
     if face is None:
         return None
-    is_percent = plain[end : end + 2].strip().startswith("%")
+    is_percent = _PERCENT.match(plain, end) is not None
     scale = plain[match.end() : end].strip().lower()
     return Number(face * factor, face, is_percent, scale, places=_places(match))
 
@@ -286,8 +295,18 @@ def _number_of_sentence(plain: str) -> Number | None:
     reason = _BECAUSE.search(plain)
     claim = plain[: reason.start()] if reason else plain
     said = list(_VERB_NUMBER.finditer(claim))
-    match = _NUMBER.search(claim, said[-1].end()) if said else _NUMBER.search(claim) or _NUMBER.search(plain)
-    return _plain_number(match, plain) if match else None
+    if said:
+        match = _NUMBER.search(claim, said[-1].end())
+        return _plain_number(match, plain) if match else None
+    claim, plain = (_NEGATED.sub(" ", claim), plain) if _NUMBER.search(_NEGATED.sub(" ", claim)) else (claim, plain)
+    matches = list(_NUMBER.finditer(claim)) or list(_NUMBER.finditer(plain))
+    number = _plain_number(matches[0], plain) if matches else None
+    others = {_value(match) for match in matches}
+    return (
+        number
+        if number is None or len(others) < 2 or matches[0].start() == 0
+        else replace(number, is_one_of_several=True)
+    )
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

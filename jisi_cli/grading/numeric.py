@@ -28,7 +28,15 @@ from jisi_cli.grading.number_words import number_in_words
 from jisi_cli.grading.several import Several, several
 
 _LONGEST_BARE = 200
+_SHORT = 30
 _DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
+_BOUND = re.compile(
+    r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below)"
+    r"\s[$€£]?-?[\d.]",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"(?<!\d)\d{4}-\d\d?-\d\d?(?!\d)|(?<!\d)\d\d?/\d\d?/\d{2,4}(?!\d)")
+_RATIO = re.compile(r"\s*(\d{1,9})\s?:\s?(\d{1,9})\s*")
 _NOISE = Fraction(1, 10**6)
 _NO_NUMBER = re.compile(
     r"\b(?:no (?:[\w-]+ ){0,3}(?:solutions?|answer|such|value|number)|none|undefined|(?:does|do) ?n['o]t exist|dne|"
@@ -37,6 +45,8 @@ _NO_NUMBER = re.compile(
     r"un(?:solvable|determined|clear)|indeterminate|ambiguous|any (?:\w+ )?(?:number|value)|non-real)|∞|无解|không có",
     re.IGNORECASE,
 )
+_SAYS_NONE = re.compile(rf"[^\d\n]{{0,15}}(?:{_NO_NUMBER.pattern})[^\d\n]{{0,15}}|\d+ out of \d+\.?", re.IGNORECASE)
+_NOTHING = re.compile(r"\b(?:none|nothing|nil|no|nobody)\b", re.IGNORECASE)
 _UNITS = {
     name: symbol
     for symbol, names in {
@@ -131,7 +141,12 @@ class Numeric:
             return 0.0
         number = state_number(answer)
         if number is not None:
-            return self._compare_numbers(number, expected)
+            grade = self._compare_numbers(number, expected)
+            if _BOUND.search(to_plain(answer)) or (number.is_one_of_several and not grade):
+                return None if grade or number.is_one_of_several else grade
+            return grade
+        if _DATE.search(answer):
+            return None
         if is_equation(answer):
             return None
         value = constant_value(last_side(answer))
@@ -141,7 +156,8 @@ class Numeric:
             loud = answer.rstrip(" $").endswith("!") and stated_number(answer.rstrip(" $!")) == expected.value
             return None if loud and not is_right else float(is_right)
         if _NO_NUMBER.search(to_plain(answer)):
-            return 0.0
+            # How many are left? None.
+            return None if expected.value == 0 and _NOTHING.search(answer) else 0.0
         equal = equal_formulas(last_side(answer), str(expected.value))
         return 0.0 if equal is False else None
 
@@ -192,13 +208,17 @@ def final_answer(response: str) -> str | None:
         formulas = [] if not is_prose(to_plain(found)) or canonical_math(found) else delimited(found)
         return (formulas[-1] if formulas else found) or None
     end = unmarked_text(response).strip()
-    if number_in_words(to_plain(end)) is not None:
+    if number_in_words(to_plain(end)) is not None or _SAYS_NONE.fullmatch(to_plain(end)):
         return end
     if is_denied(end):
         return last_number(end)
     if "\n" not in end and len(end) <= _LONGEST_BARE and not is_prose(to_plain(end)):
         return end if canonical_math(end) is not None or read_number(end) or several(end) else None
-    return last_number(end)
+    last = last_number(end)
+    plain = to_plain(end)[-_LONGEST_BARE:]
+    bound = _BOUND.search(plain)
+    # "More than 42" is not 42.
+    return None if last and bound and last in plain[bound.start() :][:_SHORT] else last
 
 
 def delimited(text: str) -> list[str]:
@@ -228,9 +248,26 @@ def _canonical(text: str) -> str:
     return re.sub(r"\s+", "", to_plain(text)).rstrip(".")
 
 
+def _is_rounded(answer: str, reference: str) -> bool:
+    """Whether an answer is a decimal to which an irrational reference is rounded, in six digits at least."""
+    number, value = read_number(answer), constant_value(last_side(reference))
+    if number is None or not number.places or not isinstance(value, complex) or abs(value.imag) > 1e-12:
+        return False
+    difference = abs(float(number.value) - value.real)
+    return difference <= 0.51 * 10**-number.places and difference <= 1e-6 * abs(value)
+
+
 def _compare_formulas(answer: str, reference: str) -> float | None:
     """Grade by a reference that is neither a number nor several: a formula, an equation, or words."""
     if _canonical(answer).casefold() == _canonical(reference).casefold():
+        return 1.0
+    ratios = _RATIO.fullmatch(to_plain(answer)), _RATIO.fullmatch(to_plain(reference))
+    if ratios[0] and ratios[1]:
+        # 6:8 may be 3:4, but is no such time.
+        return None if int(ratios[0][1]) * int(ratios[1][2]) == int(ratios[0][2]) * int(ratios[1][1]) else 0.0
+    if ("°" in to_plain(answer)) != ("°" in to_plain(reference)):
+        return None
+    if _is_rounded(answer, reference):
         return 1.0
     given, expected = sides(answer), sides(reference)
     named = [re.fullmatch(r"[^\W\d_](?:_\{?\w{1,8}\}?)?(?:\([a-z]\))?", found[0]) for found in (given, expected)]

@@ -11,7 +11,7 @@ from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number import last_side, read_number
 
 _CLOSERS = {"(": ")]", "[": "])", "{": "}"}
-_SEPARATOR = re.compile(r"\s*(?:,?\s(?:and|or|und|oder|et|ou|y|o|e|и|или)\s|[;,]\s+|;|和|或)\s*", re.IGNORECASE)
+_SEPARATOR = re.compile(r"\s*(?:,?\s(?:and|or|und|oder|et|ou|y|o|e|и|или)\s(?!=)|[;,]\s+|;|和|或)\s*", re.IGNORECASE)
 _THOUSANDS = re.compile(r"-?[$€£]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _EITHER_SIGN = re.compile(r"(?:\\pm(?![a-zA-Z])|±|\+/-|\+-)\s?(?P<rest>.+)")
 _NAME = re.compile(r"[^\W\d_](?:_\{?\w{1,8}\}?)?\s?(?:=|\\in(?![a-zA-Z])|∈)\s?")
@@ -48,6 +48,9 @@ class Several:
             if not matched:
                 return 0.0 if in_order is not None else None
             return 1.0 if "{" in self.brackets + expected.brackets else None
+        names = [found[0] for part in self.parts if (found := _NAME.match(part))]
+        if in_order == 1.0 and len(names) == len(self.parts) and names == sorted(set(names)):
+            return 1.0  # `x = 1, y = 2` is (1, 2)
         if in_order == 1.0 and self.brackets != expected.brackets:
             # `[1, 2]` and `(1, 2)` differ as intervals; without brackets nothing is said.
             return 0.0 if self.brackets and expected.brackets else None

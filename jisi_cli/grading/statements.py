@@ -53,9 +53,14 @@ _LINK = (
     r"|\s?(?:应该是|應該是|应当是|应是|应为|應為|就是|即为|是|为|為|即|选|選|は|が|은|는|คือ))"
 )
 _BARE = r"[\s*_]{1,3}(?=[-+−$€£]?[0-9٠-٩०-९]|\\boxed)"
-_AFTER = r"(?:[:：=*_\s|>]{0,12}(?:```\w{0,10}\n\s{0,10})?)"
+_AFTER = r"(?:[:：=*_\s|>}]{0,12}(?:```\w{0,10}\n\s{0,10})?)"
 _STATED = re.compile(
     rf"(?:(?:{_ENGLISH}|{_LETTERS}|{_NO_BLANKS}){_DETAIL}{_LINK}|(?:\bfinal\sanswer|{_LETTERS}|{_NO_BLANKS}){_BARE}){_AFTER}",
+    re.IGNORECASE,
+)
+_IS_THE_ANSWER = re.compile(
+    r"(?P<answer>(?:[^\s,;:.!?]|[.,](?=\d)){1,40})\s(?:is|was|must\sbe|would\sbe)\s(?:\w{1,10}\s)?(?:the|our|my)\s"
+    r"(?:final\s|correct\s|right\s)?answer\b",
     re.IGNORECASE,
 )
 _DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
@@ -92,11 +97,13 @@ _EMPTY_PHRASE = re.compile(
 def stated_answers(text: str) -> Iterator[Mark]:
     """Yield the answers that sentences of a text state, in the order in which they stand."""
     found = list(_STATED.finditer(text))
+    marks = [Mark(said.start(), said.end(), said["answer"]) for said in _IS_THE_ANSWER.finditer(text)]
     for number, mark in enumerate(found):
         next_start = found[number + 1].start() if number + 1 < len(found) else len(text)
         answer, end = _rest_of_sentence(text, mark.end(), next_start)
         if answer:
-            yield Mark(mark.start(), end, answer)
+            marks.append(Mark(mark.start(), end, answer))
+    yield from sorted(marks, key=lambda mark: mark.start)
 
 
 def last_stated(text: str) -> Mark | None:
