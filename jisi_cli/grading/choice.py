@@ -48,10 +48,10 @@ _DENIED = re.compile(
     r"anything but|neither|nor|except|unlike|eliminat\w+|rul(?:e|es|ed|ing) out|exclud\w+|reject\w*|discard\w*|"
     r"nicht|pas|не|no es|não é|"
     rf"non è|over)\s{{1,2}}(?:be\s|the\s|for\s)?|(?:不是|并非|不选|排除|而非)\s?){_NOUN}?{_ONE}"
-    rf"(?:\s*(?:,|or|nor|and|/|、|和|或)\s*{_NOUN}?{_ONE})*"
+    rf"(?:\s*(?:,|or|nor|and|/|、|和|或)\s*{_NOUN}?{_ONE}){{0,8}}"
 )
 _WRONG = re.compile(
-    rf"(?<![\w'’.]){_NOUN}?{_ONE}(?:\s*(?:,|and|or|&|、|和)\s*{_NOUN}?{_ONE})*[):]?{_ABOUT}\s?"
+    rf"(?<![\w'’.]){_NOUN}?{_ONE}(?:\s*(?:,|and|or|&|、|和)\s*{_NOUN}?{_ONE}){{0,8}}[):]?{_ABOUT}\s?"
     r"(?:\b(?:is|are|was|were|looks|seems|would be|can be|could be|must be|isn't|aren't|doesn't|don't|does|do|cannot|"
     r"can't|fails?|contradicts?)\b\s{0,2}(?:\w+\s){0,2}?(?:wrong|incorrect|false|not|n't|invalid|impossible|ruled|eliminated|"
     r"excluded|irrelevant|out\b|untrue|unlikely|inaccurate)|(?:isn't|aren't|doesn't|don't|cannot|can't|fails?|contradicts?)\b"

@@ -188,7 +188,7 @@ def test_only_the_end_of_a_long_text_is_read(grader: str | None) -> None:
     [
         *("[", "(", "{", "-", "9", "1,", "1e", "1/1/", "1 1/", "x = ", "\n ", "'", "$", "** ", '\\"'),
         *("\\boxed{", "\\frac{1}", "\\text{", '"answer": "', "answer is ", "#### a\n\n", "A) ", "The is "),
-        *("```\n", "```\n    ", "{'a':", "1+", "not ", "lambda:"),
+        *("```\n", "```\n    ", "{'a':", "1+", "not ", "lambda:", "A or ", "not A, "),
     ],
 )
 def test_hostile_repetition_is_read_without_an_error(unit: str, grader: str | None) -> None:
