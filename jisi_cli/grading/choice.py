@@ -47,7 +47,8 @@ _DENIED = re.compile(
     r"(?:\b(?i:not|never|isn't|aren't|wasn't|cannot be|can't be|couldn't be|rather than|instead of|other than|"
     r"anything but|neither|nor|except|unlike|eliminat\w+|rul(?:e|es|ed|ing) out|exclud\w+|reject\w*|discard\w*|"
     r"nicht|pas|не|no es|não é|"
-    rf"non è|over)\s{{1,2}}(?:be\s|the\s|for\s)?|(?:不是|并非|不选|排除|而非)\s?){_NOUN}?{_ONE}"
+    rf"non è|over|(?:second|third|next)(?:[ -]best)?|wrong|incorrect|worst|tempting)"
+    rf"\s{{1,2}}(?:be\s|is\s|the\s|for\s)?|(?:不是|并非|不选|排除|而非)\s?){_NOUN}?{_ONE}"
     rf"(?:\s*(?:,|or|nor|and|/|、|和|或)\s*{_NOUN}?{_ONE}){{0,8}}"
 )
 _WRONG = re.compile(
@@ -73,7 +74,9 @@ _RIGHT = re.compile(
 )
 
 
-_PERHAPS = re.compile(rf"\b(?i:could be|might be|may be|maybe|perhaps|possibly|potentially)\s{_NOUN}?{_ONE}")
+_PERHAPS = re.compile(
+    rf"\b(?i:could be|might be|may be|maybe|perhaps|possibly|potentially)\s{_NOUN}?{_ONE}|(?<![\w'’.]){_ONE}\s?\?"
+)
 
 
 class Choice:
@@ -104,7 +107,7 @@ class Choice:
         denied: set[str] = set()
         for mark in marks:
             stated = _stated(to_plain(mark.strip().translate(_SMALL_LETTERS) if len(mark.strip()) < 3 else mark))
-            if stated is not None:
+            if stated is not None and stated not in denied:
                 return stated or None
             denied |= _denied_letters(mark)
         letter = _unmarked(text)
@@ -175,7 +178,7 @@ def _unmarked(text: str) -> str | None:
     """Return the letter that a response without a mark chooses."""
     end = text[-END_LENGTH:]
     claims = _without_denied(_without_options(end))
-    doubted = {match[1] for match in _PERHAPS.finditer(claims)}
+    doubted = {match[1] or match[2] for match in _PERHAPS.finditer(claims)}
     if len(doubted) > 1:
         claims = _PERHAPS.sub(" ", claims)
     lone = (

@@ -47,6 +47,13 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9
 _BETWEEN_BOXES = re.compile(
     r"[\s$]{0,4}(?P<word>,|and|or|&|et|und|oder|y|o|ou|e|和|或|и|или)[\s$]{0,4}(?:[a-z]\s?=\s?)?"
 )
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|isn't|instead of|rather than|other than|nicht|pas|не)\s|不是)[\s$(]{0,4}\Z", re.IGNORECASE
+)
+_DENIED_BEHIND = re.compile(
+    r"[\s$)]{0,4}(?:is|was|would be)\s(?:wrong|incorrect|not\s(?:right|correct|the))", re.IGNORECASE
+)
+_STRUCK_OUT = re.compile(r"~~(?=\S)[^~\n]{1,200}~~")
 _HASH_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}####(?P<answer>[^\n]{0,400})\s*$")
 _TEXT_GROUP = re.compile(r"\s?\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,400})\}\s?")
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
@@ -57,20 +64,19 @@ _LONGEST_TEXT = 100
 
 def answer_text(response: str) -> str:
     """Return the part of a response in which its answer is looked for: its end, without blocks of reasoning."""
-    return without_reasoning(response)[-END_LENGTH:]
+    return _STRUCK_OUT.sub(" ", without_reasoning(response)[-END_LENGTH:])
 
 
 def marked_answers(text: str) -> list[str]:
     """Return what a text marks as its final answer, as it is written there, the mark that counts most first."""
     end = answer_text(text)
     marks = _marks(end)
-    if not marks:
-        return []
-    last = max(mark.end for mark in marks)
+    last = max((mark.end for mark in marks), default=0)
     withdrawn = taken_back_at(end, last)
     if withdrawn is not None:
         instead = amended(end, withdrawn)
-        if instead is not None:
+        # Where nothing is marked, any "it is …" might be no answer but part of the way to one, unless it ends the text.
+        if instead is not None and (marks or not _SAYS_SOMETHING.search(end, instead.end)):
             return [instead.answer, *(mark.answer for mark in marks)]
         if is_withdrawn(end[last:]):
             return []
@@ -216,8 +222,14 @@ def _tagged(text: str) -> Mark | None:
 
 
 def _boxed(text: str) -> Mark | None:
-    """Return the last box, with those before it that a comma or "and" joins to it."""
+    """Return the last box that is not denied, with those before it that a comma or "and" joins to it."""
     boxes = [_box(text, found) for found in list(_BOX.finditer(text))[-_MOST_READINGS:]]
+    boxes = [
+        box
+        for box in boxes
+        if not _DENIED_BEFORE.search(text, max(0, box.start - 20), box.start)
+        and not _DENIED_BEHIND.match(text, box.end)
+    ]
     if not boxes:
         return None
     joined = boxes[-1]

@@ -26,9 +26,12 @@ _LARGEST = Fraction(10) ** 300
 _FORMULA = re.compile(
     r"[\\^√π*+_{}<>|×÷]|\b(?:sqrt|pi|log|ln|sin|cos|tan)\b|\d\s?/|\d[abcdeiknpqrtuvwxyz]\b|\)\(|\s-\s"
 )
-_CONTINUED = r"\s\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|and\s+-?\d)\b"
+_DASH = r"\s(?:[-–—]\s)?"
+_CONTINUED = (
+    rf"{_DASH}\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|log|ln|sin|cos|tan|and\s+-?\d)\b"
+)
 # `18 apples (3 * 6)` and `18 (since 3 * 6)` are 18, but `6 sqrt(2)` and `3 or 4` go on.
-_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED})\s\(?[^\W\d_]{{2,}}", re.IGNORECASE)
+_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED}){_DASH}\(?[^\W\d_]{{2,}}", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _TWO_WORDS = re.compile(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
 _JOINERS = {"or", "and"}
@@ -67,10 +70,22 @@ _VERB_NUMBER = re.compile(
     r"(?:only |about |exactly )?(?=[-+]?[$€£]?\d)"
 )
 _BECAUSE = re.compile(r"[,;]?\s\(?(?:because|since|as|where|which|given|so that|if)\b", re.IGNORECASE)
+_SENTENCE_START = re.compile(r"[.!](?=\s)|[。！\n]")
+# Not `= (6 + 1) * 6` and "is (42)".
+_ASIDE = re.compile(
+    r"(?<=[\w%°$€£*])(?<!\bis)(?<!\bare)(?<!\bwas)\s\((?=[^()=]{0,60}(?:[^\W\d_]{2}|[-+*/×]))|"
+    r"[,;]?\s(?:because|since)\b|,\swhich\s(?!(?:is|are|was|means|leaves|makes|gives|brings|equals|totals|comes)\b)",
+    re.IGNORECASE,
+)
+_SO = re.compile(r"[=⇒→]|\b(?:so|thus|hence|therefore|leav(?:es|ing)|total)\b|\d\s?\)\s?[-+*/×]", re.IGNORECASE)
+_LEAVES_OPEN = re.compile(
+    r"\A\s?(?:and|und|et|y|e|и|和)\s?\Z|\b(?:or|oder|ou)\b[^\d\n]{0,20}\Z|或|\?\s?\Z|\b(?:after|within|during|in|see)\s(?:\w+\s)?\Z",
+    re.IGNORECASE,
+)
 _NEGATED = re.compile(
     r"(?:\b(?:not|never|isn't|aren't|wasn't|cannot be|can't be|rather than|instead of|other than|anything but|"
     r"neither|nor|nicht|pas|не|no es|não é|non è)\s(?:be\s|equals?(?:\sto)?\s)?|(?:不是|并非|不等于|≠|!=)\s?)"
-    r"(?:[-$€£(\\]{0,2}[0-9][^\s,;]{0,40}[^\s.,;!?]|[-$€£(]?[0-9])|"
+    r"(?:(?:\\boxed\{|[-$€£(\\]){0,2}[0-9][^\s,;]{0,40}[^\s.,;!?]|[-$€£(]?[0-9])|"
     r"[-$]?[0-9][0-9.,]{0,20}\s?(?:ではなく|じゃなく|이 아니라|가 아니라)",
     re.IGNORECASE,
 )
@@ -168,15 +183,37 @@ def stated_number(text: str) -> Fraction | None:
 def last_number(text: str) -> str | None:
     """Return the last number in a text, as it is written there without LaTeX, and what multiplies it.
 
-    A number that the text denies ("it is not 42") is none.
+    A number that the text denies ("it is not 42") is none, and neither is one that is said beside the point
+    ("42, which took 3 steps"). None where the last sentence leaves open which number is meant ("42 or 24").
     """
     plain = _NEGATED.sub(" ", to_plain(text))
     numbers = list(_NUMBER.finditer(plain))
     if not numbers:
         return None
-    _, end = scale_behind(plain, numbers[-1].end())
+    starts = [found.end() for found in _SENTENCE_START.finditer(plain, 0, numbers[-1].start())]
+    start = starts[-1] if starts else 0
+    number = _meant([number for number in numbers if number.start() >= start], plain)
+    if number is None:
+        return None
+    _, end = scale_behind(plain, number.end())
     percent = re.match(r"\s?%", plain[end:])
-    return plain[numbers[-1].start() : end + (percent.end() if percent else 0)].strip()
+    return plain[number.start() : end + (percent.end() if percent else 0)].strip()
+
+
+def _meant(numbers: list[re.Match[str]], plain: str) -> re.Match[str] | None:
+    """Return the number of a sentence that its claim ends with; None where it leaves open which."""
+    aside = _ASIDE.search(plain, numbers[0].end())
+    if (
+        aside is not None
+        and aside.start() < numbers[-1].start()
+        and not _SO.search(plain, aside.start(), numbers[-1].start())
+    ):
+        numbers = [number for number in numbers if number.end() <= aside.start()]
+    if len(numbers) < 2:
+        return numbers[-1]
+    between = plain[numbers[-2].end() : numbers[-1].start()]
+    values = {_value(number) for number in numbers[-2:]}
+    return None if len(values) > 1 and _LEAVES_OPEN.search(between) else numbers[-1]
 
 
 def is_equation(text: str) -> bool:

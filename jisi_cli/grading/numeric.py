@@ -32,7 +32,7 @@ _SHORT = 30
 _DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
 _BOUND = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below)"
-    r"\s[$€£]?-?[\d.]",
+    r"\s[$€£]?-?[\d.]|\bbetween\s[$€£]?-?[\d.,]+\s(?:and|to)\s[$€£]?-?[\d.,]+\W*\Z",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"(?<!\d)\d{4}-\d\d?-\d\d?(?!\d)|(?<!\d)\d\d?/\d\d?/\d{2,4}(?!\d)")
@@ -138,7 +138,7 @@ class Numeric:
 
     def _compare_with_number(self, answer: str, given: Several | None, expected: Number) -> float | None:
         if given is not None:
-            return 0.0
+            return None if expected.is_comma_decimal else 0.0  # `1,2` may itself be a list
         number = state_number(answer)
         if number is not None:
             grade = self._compare_numbers(number, expected)

@@ -11,7 +11,10 @@ from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number import last_side, read_number
 
 _CLOSERS = {"(": ")]", "[": "])", "{": "}"}
-_SEPARATOR = re.compile(r"\s*(?:,?\s(?:and|or|und|oder|et|ou|y|o|e|и|или)\s(?!=)|[;,]\s+|;|和|或)\s*", re.IGNORECASE)
+_SEPARATOR = re.compile(
+    r"\s*(?:,?\s(?:and|or|und|oder|et|ou|y|o|e|и|или)\s(?!=)|[;,]\s+|;|,(?=[^\W\d_](?:_\{?\w{1,8}\}?)?\s?=)|和|或)\s*",
+    re.IGNORECASE,
+)
 _THOUSANDS = re.compile(r"-?[$€£]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _EITHER_SIGN = re.compile(r"(?:\\pm(?![a-zA-Z])|±|\+/-|\+-)\s?(?P<rest>.+)")
 _NAME = re.compile(r"[^\W\d_](?:_\{?\w{1,8}\}?)?\s?(?:=|\\in(?![a-zA-Z])|∈)\s?")

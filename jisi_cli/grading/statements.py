@@ -65,17 +65,28 @@ _IS_THE_ANSWER = re.compile(
 )
 _DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
 
+_BUT_SO = r"(?<=[,;.]\s)(?:but|however)\b[^.;\n]{1,80}?\s(?:so|therefore|thus|hence)(?=,?\s)"
 _TAKEN_BACK = re.compile(
-    r"\b(?:wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|rather|"
+    r"\b(?:wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|"
+    r"rather(?! than)|i meant?\b|make that |"
     r"let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) "
-    r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake|no, |nein, |non, |erratum|corrección|correção|korrektur|"
-    r"исправление|нет, |подождите)|(?:^|(?<=[\s.!?]))no[,.!]? (?:wait|it|the|that)|等等|不对|不對|更正|纠正|修正",
+    r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake|no(?:,| [—–-]|[—–]) |nein, |non, |erratum|"
+    r"corrección|correção|korrektur|perdón|pardon|entschuldigung|"
+    r"исправление|нет, |подождите)|"
+    r"(?<=[.!?]\s)no\. |(?:^|(?<=[\s.!?(—–-]))no(?:pe)?[,.:!—–-]{0,2} (?:wait|it|the|that)|"
+    r"等等|不对|不對|不[,，]|更正|纠正|修正|"
+    rf"{_BUT_SO}",
     re.IGNORECASE,
 )
+_BREAKS_OFF = re.compile(
+    rf"\s?(?:[,;:.!?…—–(→，；。]|\s--?)\s{{0,2}}(?:(?:oh|or),?\s)?(?={_TAKEN_BACK.pattern})", re.IGNORECASE
+)
 _AMENDED = re.compile(
-    r"(?:\b(?:it(?:['’]s| is| should be| must be| was)|that(?:['’]s| is| should be)|this (?:is|should be)|should be|"
-    r"must be|i mean|make (?:that|it)|rather|actually|sorry|correction|oops|wait|scratch that|no)\b[,:;.!—–\-]?\s{1,3}"
-    r"(?:it(?:['’]s| is)\s)?|应该是|應該是|是)(?P<answer>[^\n]{1,200})",
+    r"(?:(?:\b(?:it(?:['’]s| is| should be| must be| was)|that(?:['’]s| is| should be)|this (?:is|should be)|should be|"
+    r"must be|i meant?(?: to say)?|make (?:that|it)|rather|actually|"
+    r"sorry|correction|oops|hmm+|wait|scratch that|on second thoughts?|nope|no|nein|non|нет|perdón|pardon)\b|"
+    rf"{_BUT_SO})(?:(?:\s?[,:;.!…—–-]{{1,3}})?\s{{1,3}}|[—–]))+(?P<answer>[^\n]{{1,200}})"
+    r"|(?:应该是|應該是|是)(?P<chinese>[^\n]{1,200})",
     re.IGNORECASE,
 )
 _WITHDRAWN = re.compile(
@@ -92,6 +103,15 @@ _EMPTY_PHRASE = re.compile(
     r"supported|derived|presented|provided|unchanged|still|that|because|simply)\b(?!\s?[:=]?\s?\(?[-$]?\d)[^\d\\$]{0,200}",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(r"\s(?:close|tempting|plausible|possible|similar|also|too)\b", re.IGNORECASE)
+"""What is said of another answer than the one that counts."""
+_LONGEST_QUALITY = 30
+_OF_ANOTHER = re.compile(
+    r"\b(?:second|third|next|wrong|incorrect|false|worst|worse|tempting|alternative|runner-up)"
+    r"(?:[- ](?:best|most|likely))*\s\Z",
+    re.IGNORECASE,
+)
+"""What stands before "answer" where not the final one is meant."""
 
 
 def stated_answers(text: str) -> Iterator[Mark]:
@@ -109,6 +129,7 @@ def stated_answers(text: str) -> Iterator[Mark]:
 def last_stated(text: str) -> Mark | None:
     """Return the last statement; one that says nothing of its own ("the answer is correct") only where all do."""
     marks = list(stated_answers(text))
+    marks = [mark for mark in marks if not _OF_ANOTHER.search(text, max(0, mark.start - _LONGEST_QUALITY), mark.start)]
     telling = [mark for mark in marks if not _EMPTY_PHRASE.fullmatch(mark.answer)]
     marks = telling or marks
     return marks[-1] if marks else None
@@ -129,13 +150,14 @@ def amended(text: str, start: int) -> Mark | None:
     """Return what a text says instead of an answer that it takes back from `start` on ("no, it is X")."""
     found = list(_AMENDED.finditer(text, start))
     for mark in reversed(found):
-        answer, end = _rest_of_sentence(text, mark.start("answer"), len(text))
+        answer, end = _rest_of_sentence(text, mark.start(mark.lastgroup or 0), len(text))
         # Many words say something else than an answer.
         if (
             answer
             and not answer.startswith(("I ", "i "))
             and (len(answer.split()) <= 4 or answer[0] in "$\\")
             and not _EMPTY_PHRASE.fullmatch(answer)
+            and not _COMMENT.search(answer)
         ):
             return Mark(mark.start(), end, answer)
     return None
@@ -160,6 +182,6 @@ def _rest_of_sentence(text: str, start: int, limit: int) -> tuple[str, int]:
         place = answer.find(closer, 1)
         if place > 0 and re.match(r"[\s.,!*|]*$", answer[place + 1 :]):
             return answer[: place + 1], start + place + 1
-    end = _SENTENCE_END.search(answer)
-    length = end.start() if end else len(answer)
+    ends = [end.start() for pattern in (_SENTENCE_END, _BREAKS_OFF) if (end := pattern.search(answer))]
+    length = min(ends, default=len(answer))
     return answer[:length].strip("* |").removesuffix("```"), start + length
