@@ -143,12 +143,13 @@ class Caller:
             except BudgetError:
                 if course.failure is None:
                     raise
-                # The failure before says more than that another attempt is too dear.
+                # The failure before says more than that another attempt is too dear, but not why none was made.
+                course.failure.reason += "; --max-cost leaves too little for another attempt"
                 return course.outcome(None)
             if isinstance(result, Completion):
                 return course.outcome(result)
             course.failure = result
-            if not result.retryable or len(course.costs) > self._policy.max_retries:
+            if not result.retryable or len(course.costs) > self._most_retries(result):
                 return course.outcome(None)
             await self._pause(call, result, len(course.costs))
 
@@ -173,18 +174,31 @@ class Caller:
                         call.entry, call.messages, call.parameters, on_text, partial(self._tell_adapted, call)
                     )
                 except ProviderFailure as failure:
-                    cost = None if failure.billable else 0.0
-                    course.costs.append(cost)
+                    if failure.spent is not None:
+                        cost = self._book(call.entry, failure.spent, worst_usd, course)
+                    else:
+                        cost = None if failure.billable else 0.0
+                        course.costs.append(cost)
                     return failure
-                self._turnstile.count_tokens(name, completion.prompt_tokens + completion.completion_tokens)
-                bill = cost_of(call.entry, completion).usd
-                course.costs.append(bill)
-                cost = bill if worst_usd is None else most_spent(call.entry, completion, bill, worst_usd)
-                self._tell_doubts(call.entry, completion)
+                cost = self._book(call.entry, completion, worst_usd, course)
                 return completion
         finally:
             if reservation is not None:
                 reservation.settle(cost)
+
+    def _book(
+        self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: _Course
+    ) -> float | None:
+        """Note what an attempt took; return the dollars that the budget counts for it."""
+        self._turnstile.count_tokens(entry.name, completion.prompt_tokens + completion.completion_tokens)
+        bill = cost_of(entry, completion).usd
+        course.costs.append(bill)
+        self._tell_doubts(entry, completion)
+        return bill if worst_usd is None else most_spent(entry, completion, bill, worst_usd)
+
+    def _most_retries(self, failure: ProviderFailure) -> int:
+        most = self._policy.max_retries
+        return most if failure.most_retries is None else min(most, failure.most_retries)
 
     def _tell_doubts(self, entry: ModelEntry, completion: Completion) -> None:
         doubt = doubt_about(entry, completion)

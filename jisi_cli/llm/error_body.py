@@ -30,6 +30,7 @@ _SPENT_CODES = frozenset(
 )
 _SPENT = re.compile(
     r"insufficient[ _-](?:quota|balance|credits?|funds)|billing[ _](?:hard[ _])?limit|credit balance is too low"
+    r"|free-models-per-day|PerDay\w*-FreeTier|\bdaily (?:free |request |token )*(?:quota|limit)"
     r"|out of credits|(?:requires?|need) more credits|no (?:remaining )?credits|budget has been exceeded"
     r"|reached your (?:specified |monthly )*(?:api )?(?:usage|spend(?:ing)?) limit",
     re.IGNORECASE,
@@ -60,6 +61,21 @@ def is_spent_quota(body: str) -> bool:
     parsed = _parsed(body[:_LONGEST_READ])
     codes = () if parsed is None else _codes(parsed, _MOST_LEVELS)
     return any(code in _SPENT_CODES for code in codes) or _SPENT.search(words_in(body)) is not None
+
+
+def is_page(body: str) -> bool:
+    """Whether a body is a web page."""
+    return _HTML.match(body) is not None
+
+
+def code_in(reply: Mapping[str, Any]) -> int | None:
+    """Return the HTTP status that an error names in the body of a good answer; None where it names none."""
+    error = reply.get("error")
+    for part in (error, reply):
+        code = part.get("code", part.get("status")) if isinstance(part, Mapping) else None
+        if type(code) is int or (isinstance(code, str) and re.fullmatch(r"[1-5]\d\d", code)):
+            return int(code)
+    return None
 
 
 def parameter_in(body: str) -> str:

@@ -7,17 +7,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.http_errors import http_errors
-from jisi_cli.llm.error_body import is_spent_quota, parameter_in, words_in
+from jisi_cli.llm.error_body import code_in, is_page, is_spent_quota, parameter_in, words_in
 from jisi_cli.llm.parameters import names_refused
 from jisi_cli.llm.redaction import NOTHING, Withheld, without_private_parts
 from jisi_cli.llm.retry import is_transient, parse_retry_after
 
+if TYPE_CHECKING:
+    from jisi_cli.llm.provider import Completion
+
 _LONGEST = 400
 _NOT_ABOUT_PARAMETERS = (401, 402, 403, 408, 413, 429)
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+_NO_JSON = "the answer is not JSON that can be read"
+_ERROR_FIELDS = ("error", "errors", "detail")
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
@@ -36,7 +41,9 @@ class ProviderFailure(Exception):
         retry_after: Seconds the provider asks to wait; None when it does not say.
         retryable: Whether the same call may go well later.
         billable: Whether the model may have worked, and be paid for, although no answer came of it.
+        most_retries: How often the same call may be tried again at most, fewer than usual; None for as often as that.
         refused: Names that stand in the provider's words where it refuses a parameter; else empty.
+        spent: What the provider reports that it took all the same, without a text; None where it reports nothing.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class ProviderFailure(Exception):
         retry_after: float | None = None,
         retryable: bool = False,
         billable: bool = False,
+        most_retries: int | None = None,
         refused: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(reason)
@@ -56,6 +64,8 @@ class ProviderFailure(Exception):
         self.retry_after = retry_after
         self.retryable = retryable
         self.billable = billable
+        self.most_retries = most_retries
+        self.spent: Completion | None = None
 
 
 def one_line(text: str, withheld: Withheld = NOTHING) -> str:
@@ -64,7 +74,7 @@ def one_line(text: str, withheld: Withheld = NOTHING) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFailure:
+def failure_from(error: Exception, withheld: Withheld = NOTHING, body: bytes | None = None) -> ProviderFailure:
     """Turn what LiteLLM raised into a failure that says whether to try again.
 
     LiteLLM gives errors of the connection the status 500, so what happened is read from the chain of
@@ -73,6 +83,7 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFail
     Args:
         error: What LiteLLM raised.
         withheld: What the request held and nobody's words may tell.
+        body: The body of the answer where its status was good and all of it came; else None.
     """
     import openai
 
@@ -86,13 +97,16 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFail
         status = _http_status(chain)
         reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, withheld)}"
         return ProviderFailure(reason, status=status, retryable=True, billable=True)
+    if body is not None:
+        # LiteLLM's own words and status are not to be had here: it makes up the status, and quotes the answer.
+        return failure_in(body, withheld) or _stumbled(chain)
     status = _http_status(chain)
     if status is not None and status >= 400:
         return _refusal(error, chain, status, withheld)
     if any(_is_connection(e) for e in chain):
         return _lost_connection(chain, withheld)
     if any(isinstance(e, _UNREADABLE) for e in chain) or status is not None:
-        return ProviderFailure("the answer is not JSON that can be read", retryable=True, billable=True)
+        return ProviderFailure(_NO_JSON, retryable=True, billable=True, most_retries=1)
     if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
         # LiteLLM stumbled over the answer; it would again, and each time is paid for.
         return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error, withheld)}", billable=True)
@@ -100,6 +114,38 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING) -> ProviderFail
     named = getattr(error, "status_code", None)
     transient = isinstance(named, int) and is_transient(named)
     return ProviderFailure(_words(error, withheld), retryable=transient, billable=transient)
+
+
+def failure_in(body: bytes, withheld: Withheld = NOTHING) -> ProviderFailure | None:
+    """Return the failure that an answer of good status is in itself; None where it may be an answer."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        # A page of a proxy, say; waiting does not turn it into an answer.
+        page = f"the answer is a web page: {one_line(words_in(text), withheld)}" if is_page(text) else _NO_JSON
+        return ProviderFailure(page, retryable=True, billable=True, most_retries=1)
+    if not isinstance(reply, dict):
+        return ProviderFailure("the answer is JSON, but no answer of a model", billable=True)
+    if "choices" in reply and not reply["choices"] and not reply.get("error"):
+        return ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
+    code = code_in(reply)
+    # A bare `message` may be an answer.
+    fields = (*_ERROR_FIELDS, *(("message",) if code is not None or "error" in str(reply.get("object")) else ()))
+    said = {name: reply[name] for name in fields if reply.get(name)}
+    if reply.get("choices") or not said:
+        return None
+    transient = code is not None and is_transient(code) and not is_spent_quota(text)
+    words = one_line(words_in(json.dumps(said)), withheld)
+    return ProviderFailure(words, retryable=transient, billable=transient)
+
+
+def _stumbled(chain: list[BaseException]) -> ProviderFailure:
+    """Return the failure to read an answer; LiteLLM would fail again, and each time is paid for."""
+    reason = "the answer has a shape that LiteLLM cannot read for this provider (HTTP 200)"
+    if isinstance(chain[-1], AttributeError):
+        reason += f": {one_line(str(chain[-1]))}"
+    return ProviderFailure(f"{reason}; look at the model's `litellm` and `api_base`", billable=True)
 
 
 def _refusal(error: Exception, chain: list[BaseException], status: int, withheld: Withheld) -> ProviderFailure:

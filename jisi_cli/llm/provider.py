@@ -13,12 +13,21 @@ from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
 from jisi_cli.llm.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.llm.answer import Message, OnText, TokensSource, whole_characters
-from jisi_cli.llm.failure import ProviderFailure, failure_from, one_line
+from jisi_cli.llm.failure import ProviderFailure, failure_from, failure_in, one_line
 from jisi_cli.llm.litellm_setup import load_litellm
 from jisi_cli.llm.outgoing import Rules, keeping, own_headers
 from jisi_cli.llm.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.llm.redaction import Withheld, withheld_from
-from jisi_cli.llm.usage import Usage, perplexity_of, reasoning_in, reported_tier, streamed_usage, usage_of
+from jisi_cli.llm.replies import Received, received_now, receiving
+from jisi_cli.llm.usage import (
+    Usage,
+    perplexity_of,
+    reasoning_in,
+    reported_tier,
+    streamed_usage,
+    usage_of,
+    usage_without_answer,
+)
 from jisi_cli.pricing import Parts
 from jisi_cli.reasoning import AnswerStream, answer_in
 
@@ -182,7 +191,7 @@ class Provider:
         answer = AnswerStream()
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
-            with keeping(rules):
+            with keeping(rules), receiving() as received:
                 async with asyncio.timeout(self._timeout):
                     if on_text is None or STREAM not in parameters:
                         text, end = await self._whole(request)
@@ -191,6 +200,7 @@ class Provider:
                         text, end = await self._streamed(request, _answers_to(on_text, answer))
                         rest = answer.finish()
         except ProviderFailure as failure:
+            failure.spent = _spent(received)
             raise _explained(failure, entry, rules) from failure
         except TimeoutError as error:
             # One of ours: LiteLLM's timeouts arrive as failures.
@@ -250,7 +260,7 @@ class Provider:
     async def _whole(self, request: dict[str, Any]) -> tuple[str, _End]:
         response = await self._send(request)
         if not response.choices:
-            raise ProviderFailure("the answer has no choices", retryable=True, billable=True)
+            raise ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
         choice = response.choices[0]
         text = choice.message.content or ""
         if len(text) > LONGEST_ANSWER:
@@ -289,6 +299,9 @@ class Provider:
         # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
         finish_reason = getattr(stream, "received_finish_reason", "unknown")
         if finish_reason is None:
+            failed = failure_in(body, withheld) if (body := _good_body()) is not None else None
+            if failed is not None:
+                raise failed
             # Of a server that does not stream, nothing arrives that can be read.
             refused = frozenset() if pieces or any(reasoning) else frozenset({STREAM})
             reason = "the stream broke off before its end"
@@ -315,11 +328,26 @@ class Provider:
             told = " and ".join(f"`{name}`" for name in sorted(names)) or "some of the parameters"
             raise _UnsentFailure(f"LiteLLM does not pass {told} on to this model", refused=names) from error
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
-            raise failure_from(error, withheld_from(request)) from error
+            raise failure_from(error, withheld_from(request), _good_body()) from error
 
 
 class _UnsentFailure(ProviderFailure):
     """LiteLLM refused a parameter before it sent anything."""
+
+
+def _good_body() -> bytes | None:
+    """Return the body of an answer that came whole and with a good status; None of any other."""
+    received = received_now()
+    return received.body if received.status is not None and received.status < 300 else None
+
+
+def _spent(received: Received) -> Completion | None:
+    """Return what the provider reports of a call that gave no answer, without a text."""
+    reported = received.usage
+    usage = None if reported is None else usage_without_answer(reported)
+    if usage is None:
+        return None
+    return _completion("", usage, None, _End(reported, None, service_tier=reported_tier(reported)))
 
 
 def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:
@@ -396,7 +424,7 @@ async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 
         if getattr(stream, "received_finish_reason", None) is not None:
             # The response is complete; what broke is the usage after it.
             return None
-        raise failure_from(error, withheld) from error
+        raise failure_from(error, withheld, _good_body()) from error
 
 
 def missing_key(entry: ModelEntry) -> str | None:

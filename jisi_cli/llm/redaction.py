@@ -119,7 +119,9 @@ def redact(text: str, withheld: Withheld = NOTHING) -> str:
         text = re.sub("|".join(map(re.escape, longest_first)), REDACTED, text, flags=re.IGNORECASE)
     codes = sorted({code for secret in known for code in _base64_cores(secret)})
     if codes:
-        text = re.sub(rf"(?<![\w+/=-])[\w+/-]*(?:{'|'.join(map(re.escape, codes))})[\w+/=-]*", REDACTED, text)
+        # A code may be wrapped, and stand behind a name: `token=…`.
+        wrapped = (r"\s*".join(map(re.escape, code)) for code in codes)
+        text = re.sub(rf"(?<![\w+/-])[\w+/-]*(?:{'|'.join(wrapped)})[\w+/=-]*", REDACTED, text)
     for shape, replacement in _SECRET_SHAPES:
         text = shape.sub(replacement, text)
     return text
@@ -266,6 +268,7 @@ def _spellings(secret: str) -> Iterator[str]:
     plain = " ".join(secret.split())
     raw = secret.encode("utf-8", "surrogatepass")
     yield plain
+    yield plain[::-1]
     yield quote(raw, safe="")
     yield quote_plus(raw)
     yield quote(quote(raw, safe=""), safe="")

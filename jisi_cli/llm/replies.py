@@ -10,17 +10,88 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from jisi_cli.llm.failure import ProviderFailure, one_line
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _MOST_LEVELS = 8
+_NUMBER = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE]-?[0-9]{1,2})?")
 _THINKING = re.compile(r"think|reason|analysis", re.IGNORECASE)
 _FAILED = frozenset({"error", "network_error", "upstream_error", "server_error", "failed"})
 """Reasons why a response ended that mean the provider's own failure (OpenRouter, Zhipu and others)."""
 # Whatever may have to change in an event of a stream; most have nothing of it.
-_ODD_EVENT = re.compile(rb'"content"\s*:\s*[^"n\s]|"refusal"\s*:\s*"|"finish_reason"\s*:\s*"[^"]*(?i:error|fail)')
+_ODD_EVENT = re.compile(
+    rb'"content"\s*:\s*[^"n\s]|"refusal"\s*:\s*"|"finish_reason"\s*:\s*"[^"]*(?i:error|fail)'
+    rb'|"(?:prompt_tokens|completion_tokens|total_tokens|cost)"\s*:\s*(?:"|\d+\.)'
+)
+
+
+@dataclass(slots=True)
+class Received:
+    """What came over HTTP for one call, whatever LiteLLM makes of it.
+
+    Attributes:
+        status: The HTTP status of the last answer; None before one came.
+        body: All of an answer that was read as a whole; None of a stream.
+        has_ended: Whether the last of it came.
+    """
+
+    status: int | None = None
+    body: bytes | None = None
+    has_ended: bool = False
+    _line: bytes = b""
+
+    def begin(self, status: int) -> None:
+        """Note that an answer begins; what came before it was a redirect or the like."""
+        self.status, self.body, self.has_ended, self._line = status, None, False, b""
+
+    def end(self, body: bytes | None = None) -> None:
+        """Note that an answer ended, and what it was where it was read as a whole."""
+        self.body, self.has_ended = body, True
+        for line in (body or b"").split(b"\n"):
+            self.note(line)
+
+    def note(self, line: bytes) -> None:
+        """Note a line of a stream."""
+        if b'"usage"' in line:
+            self._line = line
+
+    @property
+    def usage(self) -> SimpleNamespace | None:
+        """The usage that an answer which ended reports, in LiteLLM's shape; None where it reports none."""
+        if not self.has_ended:
+            return None
+        reply = _parsed(self.body or b"") or _parsed(self._line.strip().removeprefix(b"data:"))
+        usage = None if reply is None else _whole_numbers(reply.get("usage"))
+        if usage is None:
+            return None
+        parts = {name: part for name, part in usage.items() if name.endswith("_details") and isinstance(part, dict)}
+        details = {name: SimpleNamespace(**part) for name, part in parts.items() if name != "cost_details"}
+        return SimpleNamespace(**{**usage, **details})
+
+
+_received: ContextVar[Received | None] = ContextVar("jisi_received", default=None)
+
+
+@contextmanager
+def receiving() -> Iterator[Received]:
+    """Note what comes for the requests that are sent in this context."""
+    received = Received()
+    token = _received.set(received)
+    try:
+        yield received
+    finally:
+        _received.reset(token)
+
+
+def received_now() -> Received:
+    """Return where what comes is noted; nobody reads it outside of a call."""
+    return _received.get() or Received()
 
 
 def text_and_thinking(content: Any) -> tuple[str, str]:  # noqa: ANN401 - whatever a server sent
@@ -190,15 +261,25 @@ def _drop_odd_usage(reply: dict[str, Any]) -> bool:
     usage = reply.get("usage")
     if usage is None:
         return False
-    kept = {name: part for name, part in usage.items() if not _is_odd_detail(part)} if _is_whole(usage) else None
-    reply["usage"] = kept
-    return bool(kept != usage)
+    reply["usage"] = _whole_numbers(usage)
+    return repr(reply["usage"]) != repr(usage)
 
 
-def _is_whole(usage: Any) -> bool:  # noqa: ANN401 - whatever a server sent
+def _whole_numbers(usage: Any) -> dict[str, Any] | None:  # noqa: ANN401 - whatever a server sent
+    """Return a usage with whole numbers of tokens, also of those written `"10"` or 10.0; None where it has others."""
     if not isinstance(usage, dict):
-        return False
-    return all(type(usage.get(name, 0)) is int for name in _COUNTS)
+        return None
+    read = {name: _number(part) if name in (*_COUNTS, "cost") else part for name, part in usage.items()}
+    if any(type(read.get(name, 0)) is not int for name in _COUNTS):
+        return None
+    return {name: part for name, part in read.items() if not _is_odd_detail(part)}
+
+
+def _number(value: Any) -> Any:  # noqa: ANN401 - whatever a server sent
+    """Return the number that a text is, a whole one as an integer; anything else as it is."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_odd_detail(part: Any) -> bool:  # noqa: ANN401 - as above

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from jisi_cli.llm.failure import ProviderFailure
 from jisi_cli.llm.litellm_setup import load_litellm
-from jisi_cli.llm.replies import as_stream, as_whole, normalised, normalised_line
+from jisi_cli.llm.replies import as_stream, as_whole, normalised, normalised_line, received_now
 from jisi_cli.llm.unpacking import ENCODINGS, bound_body
 
 if TYPE_CHECKING:
     import httpx
 
 _STREAM = "text/event-stream"
+_LONGEST_WAIT = 5.0
+"""Seconds for the rest of a stream that failed."""
 _UNLABELLED = ("", "text/plain", "text/html", "application/octet-stream")
 
 
@@ -74,6 +79,7 @@ async def _readable(request: httpx.Request, response: httpx.Response) -> httpx.R
     import httpx
 
     kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    received_now().begin(response.status_code)
     is_refused = response.status_code >= httpx.codes.BAD_REQUEST
     wants_stream = not is_refused and await _asks_for_stream(request)
     if not isinstance(response.stream, httpx.AsyncByteStream):
@@ -90,6 +96,7 @@ async def _readable(request: httpx.Request, response: httpx.Response) -> httpx.R
             response.stream = _by_lines(response.stream)
             return response
     body = await response.aread()
+    received_now().end(body)
     # The body is whole now, so the headers that described its coming are no longer true.
     headers = {name: value for name, value in response.headers.items() if name != "transfer-encoding"}
     if not is_refused:
@@ -135,17 +142,40 @@ def _by_lines(body: httpx.AsyncByteStream) -> httpx.AsyncByteStream:
         """Whole lines as they arrive."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            begun: list[bytes] = []
-            async for piece in body:
-                *ended, rest = piece.split(b"\n")
-                if ended:
-                    ended[0] = b"".join((*begun, ended[0]))
-                    yield b"".join(normalised_line(line) + b"\n" for line in ended)
-                    begun = []
-                begun.append(rest)
-            yield normalised_line(b"".join(begun))
+            lines = _noted_lines(body)
+            async for ended in lines:
+                try:
+                    piece = b"".join(normalised_line(line) + b"\n" for line in ended)
+                except ProviderFailure:
+                    # What it cost is told at the very end.
+                    with contextlib.suppress(Exception):
+                        async with asyncio.timeout(_LONGEST_WAIT):
+                            async for _ in lines:
+                                pass
+                    raise
+                yield piece
 
         async def aclose(self) -> None:
             await body.aclose()
 
     return Lines()
+
+
+async def _noted_lines(body: httpx.AsyncByteStream) -> AsyncIterator[list[bytes]]:
+    """Yield the whole lines of a body, as many as came at once, and note them."""
+    received = received_now()
+    begun: list[bytes] = []
+    async for piece in body:
+        *ended, rest = piece.split(b"\n")
+        if ended:
+            ended[0] = b"".join((*begun, ended[0]))
+            begun = []
+            for line in ended:
+                received.note(line)
+            yield ended
+        begun.append(rest)
+    last = b"".join(begun)
+    received.note(last)
+    received.end()
+    if last:
+        yield [last]

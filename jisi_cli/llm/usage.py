@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
@@ -121,7 +121,8 @@ async def usage_of(
     reported = _reported(usage, text)
     # A long text takes long to count, and other calls want to be read meanwhile.
     if reported is None:
-        return await asyncio.to_thread(_counted, entry, messages, (text, reasoning), costs)
+        own = await asyncio.to_thread(_counted, entry, messages, (text, reasoning), costs)
+        return replace(own, doubt=_beyond_belief(usage))
     tokens, doubt = reported
     if not is_final:
         return await asyncio.to_thread(_counted_on, entry, tokens, (text, reasoning), costs)
@@ -131,6 +132,16 @@ async def usage_of(
         if counted > most:
             most, doubt = counted, f"reports {tokens.completion:,} tokens for an answer of about {counted:,}"
     return Usage(tokens, tokens.prompt, most, *costs, doubt)
+
+
+def usage_without_answer(usage: Any) -> Usage | None:  # noqa: ANN401 - as above
+    """Return what a call took that gave no answer, by the provider's figures alone; None where it gives none."""
+    costs = reported_cost(usage), most_reported_cost(usage)
+    reported = _reported(usage, "")
+    if reported is None:
+        return None if costs[0] is None else Usage(Tokens(0, 0, "provider"), 0, 0, *costs)
+    tokens, doubt = reported
+    return Usage(tokens, tokens.prompt, max(tokens.completion, _with_reasoning(tokens)), *costs, doubt)
 
 
 def _counted(
@@ -307,6 +318,15 @@ def _reported(usage: Any, text: str) -> tuple[Tokens, str | None] | None:  # noq
     if not is_count(completion) or not is_count(prompt):
         return None
     return parts._replace(prompt=prompt, completion=completion), doubt
+
+
+def _beyond_belief(usage: Any) -> str | None:  # noqa: ANN401 - as above
+    """Return which figure of a usage is too large to be true; None where none is."""
+    for name, most in (("prompt_tokens", _MOST_TOKENS), ("completion_tokens", _MOST_TOKENS), ("cost", _MOST_DOLLARS)):
+        value = getattr(usage, name, None)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > most:
+            return f"reports {name} = {value:,}, which cannot be true; the tokens of its answers are counted instead"
+    return None
 
 
 def _parts(usage: Any) -> Tokens:  # noqa: ANN401 - as above

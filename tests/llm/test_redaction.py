@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +35,8 @@ def spelt(secret: str) -> dict[str, str]:
         "basic authentication": base64.b64encode(b"me:" + raw).decode(),
         "basic authentication of another user": base64.b64encode(b"user:" + raw).decode(),
         "basic authentication with the key as the user": base64.b64encode(raw + b":x").decode(),
+        "base64 in lines": "\n".join(textwrap.wrap(base64.b64encode(raw).decode(), 16)),
+        "backwards": secret[::-1],
         "hexadecimal digits": raw.hex(),
         "hexadecimal capitals": raw.hex().upper(),
         "JSON": json.dumps(secret).replace("/", "\\/"),
@@ -45,6 +48,11 @@ def test_a_key_is_found_however_it_is_spelt(monkeypatch: pytest.MonkeyPatch, spe
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     said = without_private_parts(f"upstream refused <{spelling}> here")
     assert said.replace('"', "") == "upstream refused <[redacted]> here"
+
+
+def test_a_key_in_base64_is_found_behind_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    assert redact(f"b64={base64.b64encode(SECRET.encode()).decode()};") == "b64=[redacted];"
 
 
 def test_words_that_only_resemble_a_key_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.llm.answer import Answer
 from jisi_cli.llm.replies import text_and_thinking
-from tests.llm.asking import ask_once, cache_in, entry, pool
+from tests.llm.asking import ask_once, cache_in, entry, everything_written, ledger_in, pool
 from tests.loopback import Loopback, Raw, completion, events
 
 STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -164,7 +164,7 @@ def test_an_upstream_error_is_told_in_its_own_words(loopback: Loopback) -> None:
     loopback.script("a", raw=lambda body: Raw(half))
     answer = ask_once(pool(entry(loopback), max_retries=1))
     assert answer.error == "the provider failed in the middle of the answer: upstream died"
-    assert (answer.text, answer.cost_usd) == ("", None)
+    assert (answer.text, answer.cost_usd) == ("", pytest.approx(40e-6))
 
 
 @STREAMED
@@ -227,3 +227,15 @@ def test_packed_answers_are_unpacked(loopback: Loopback, streamed: bool) -> None
 )
 def test_text_and_thinking_are_told_apart(content: Any, both: tuple[str, str]) -> None:
     assert text_and_thinking(content) == both
+
+
+def test_an_answer_in_a_shape_of_another_provider_is_not_in_the_error(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "planted-0123456789")
+    loopback.script("*", raw=lambda body: Raw(completion("the secret answer")))
+    asked = ModelEntry("a", "gemini/m", api_base=loopback.api_base, price=Price(1, 2))
+    answer = ask_once(pool(asked, ledger=ledger_in(tmp_path)))
+    assert answer.error is not None
+    assert answer.error.startswith("the answer has a shape that LiteLLM cannot read for this provider (HTTP 200)")
+    assert b"secret answer" not in everything_written(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jisi_cli.llm.limits import Limits
 from jisi_cli.llm.retry import RetryPolicy, is_transient, parse_retry_after
 from tests.llm.asking import ask_once, entry, pool, user
-from tests.loopback import Fault, Loopback
+from tests.loopback import Fault, Loopback, Raw
 
 TRANSIENT = [
     Fault("status", status=408),
@@ -25,9 +25,7 @@ TRANSIENT = [
     Fault("status", status=529),
     Fault("reset"),
     Fault("truncated"),
-    Fault("malformed"),
     Fault("error_body", status=502),
-    Fault("no_choices"),
 ]
 
 
@@ -44,6 +42,33 @@ def test_a_transient_failure_is_tried_again_until_it_goes_well(
     answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
     assert (answer.text, answer.error) == ("it is four", None)
     assert loopback.count() == 3
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("reply", "error", "most"),
+    [
+        (Raw(b"<html><title>Sign in</title></html>", kind="text/html"), "the answer is a web page: Sign in", 2),
+        (Raw(b"", kind="application/json"), "the answer is not JSON that can be read", 2),
+        (Raw({"choices": []}), "the answer has no choices", 2),
+        (Raw(None), "the answer is JSON, but no answer of a model", 1),
+        (Raw([]), "the answer is JSON, but no answer of a model", 1),
+        (Raw({"error": "no such deployment"}), "no such deployment", 1),
+        (
+            Raw({"error": {"message": "Rate limit exceeded: free-models-per-day", "code": 429}}),
+            "Rate limit exceeded:",
+            1,
+        ),
+    ],
+    ids=["a page", "nothing", "no choices", "null", "a list", "an error", "a spent quota"],
+)
+def test_what_no_waiting_turns_into_an_answer_is_tried_again_once_at_most(
+    loopback: Loopback, reply: Raw, error: str, most: int, streamed: bool
+) -> None:
+    loopback.script("a", raw=lambda body: reply)
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert answer.error is not None and answer.error.startswith(error)
+    assert loopback.count() <= most
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -68,6 +93,7 @@ def test_a_request_or_key_that_is_refused_is_not_tried_again(loopback: Loopback,
     ("status", "message"),
     [
         (429, "You exceeded your current quota (insufficient_quota)"),
+        (429, "Rate limit exceeded: free-models-per-day. Add 10 credits"),
         (400, "Your request was rejected as a result of our safety system. content_policy_violation"),
     ],
 )

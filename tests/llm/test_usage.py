@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from jisi_cli.config import Price
-from jisi_cli.llm.answer import Sampling
+from jisi_cli.llm.answer import Answer, Sampling
 from jisi_cli.llm.usage import perplexity_of, reported_cost
-from tests.llm.asking import ask, ask_once, cache_in, entry, pool
-from tests.loopback import Loopback
+from tests.llm.asking import ask, ask_once, cache_in, entry, ledger_in, pool
+from tests.loopback import Loopback, Raw, completion, events
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 ODD = {
@@ -288,3 +288,57 @@ def test_perplexity_is_kept_with_a_cached_answer(loopback: Loopback, tmp_path: P
     assert loopback.count() == 1 and answer.cached
     # Who did not ask for it has another answer, and none of this.
     assert ask_once(pool(entry(loopback), cache=disk)).perplexity is None
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_what_failed_attempts_report_is_booked(loopback: Loopback, tmp_path: Path, streamed: bool) -> None:
+    failed = Raw(events("4", finish_reason="error"), events=True) if streamed else Raw(completion("4", "error"))
+    loopback.script("a", raw=lambda body: failed)
+    asked = pool(entry(loopback), max_retries=2, ledger=ledger_in(tmp_path))
+    answer = ask_once(asked, on_text=(lambda _: None) if streamed else None)
+    assert answer.error == "the provider failed in the middle of the answer"
+    # Three times 10 tokens at one and 5 at two dollars a million.
+    (row,) = ledger_in(tmp_path).rows()
+    assert (answer.cost_usd, row.cost_usd) == (pytest.approx(60e-6), pytest.approx(60e-6))
+
+
+def test_what_a_failed_attempt_reports_before_a_good_one_is_booked(loopback: Loopback) -> None:
+    replies = iter([completion("4", "error"), completion("42")])
+    loopback.script("a", raw=lambda body: Raw(next(replies)))
+    answer = ask_once(pool(entry(loopback)))
+    assert (answer.text, answer.cost_usd) == ("42", pytest.approx(40e-6))
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        ({"prompt_tokens": "10", "completion_tokens": "5", "total_tokens": "15"}, 20e-6),
+        ({"prompt_tokens": 10.0, "completion_tokens": 5.0, "total_tokens": 15.0}, 20e-6),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost": "0.00002"}, 20e-6),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost": "0.00004"}, 40e-6),
+    ],
+    ids=["texts", "whole floats", "cost as text", "another cost as text"],
+)
+def test_figures_written_as_text_or_as_floats_are_read(
+    loopback: Loopback, usage: dict[str, Any], usd: float, streamed: bool
+) -> None:
+    loopback.script("a", usage=usage)
+    answer = ask_once(pool(entry(loopback)), on_text=(lambda _: None) if streamed else None)
+    assert (answer.prompt_tokens, answer.tokens_source, answer.cost_usd) == (10, "provider", pytest.approx(usd))
+
+
+def test_figures_that_cannot_be_true_are_no_bill_and_are_said_once(loopback: Loopback) -> None:
+    loopback.script("a", usage={"prompt_tokens": 10**12, "completion_tokens": 10**12, "total_tokens": 2 * 10**12})
+    said: list[str] = []
+    asked = pool(entry(loopback), warn=said.append)
+
+    async def twice() -> list[Answer]:
+        async with asked:
+            return [await ask(asked, question) for question in ("one?", "two?")]
+
+    assert [answer.tokens_source for answer in asyncio.run(twice())] == ["counted", "counted"]
+    assert said == [
+        "a reports prompt_tokens = 1,000,000,000,000, which cannot be true; "
+        "the tokens of its answers are counted instead"
+    ]
