@@ -288,7 +288,7 @@ def test_calls_that_are_out_when_one_costs_too_much_are_kept_and_those_that_wait
     assert [row.cost_usd for row in ledger_in(tmp_path).rows()] == [5.0, 5.0]
 
 
-@pytest.mark.parametrize("cost", [float("inf"), 1e308, -1, "7", True, 10**400], ids=str)
+@pytest.mark.parametrize("cost", [float("inf"), 1e308, -1, "seven", True, 10**400], ids=str)
 def test_a_cost_that_cannot_be_ends_nothing(loopback: Loopback, cost: object) -> None:
     loopback.script("a", usage={**USAGE, "cost": cost})
     budget = Budget(1.0)
