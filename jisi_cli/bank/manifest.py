@@ -166,8 +166,8 @@ def read_manifest(bank: Path) -> Manifest:
     path = bank / MANIFEST_NAME
     try:
         data = json.loads(read_plain(path, _MOST_BYTES).decode("utf-8"))
-        # Half a character, which JSON can spell, is nothing that a file can be called by or that can be written again.
-        json.dumps(data, ensure_ascii=False).encode("utf-8")
+        # Half a character and NaN, which Python reads as JSON, can be neither a file's name nor written again.
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
     except PermissionError as error:

@@ -114,6 +114,16 @@ def test_half_a_character_is_a_bank_error(bank: Path, change: Callable[[dict[str
         Bank(bank)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_is_no_json_is_a_bank_error_before_it_is_written_again(bank: Path, number: str) -> None:
+    manifest = bank / MANIFEST_NAME
+    text = manifest.read_text().replace('"hyperparameters": {}', f'"hyperparameters": {{"t": {number}}}')
+    assert number in text
+    manifest.write_text(text)
+    with pytest.raises(BankError, match="JSON compliant"):
+        Bank(bank)
+
+
 def test_a_manifest_that_cannot_be_written_leaves_the_one_before_and_nothing_else(bank: Path) -> None:
     before = {file.name for file in bank.iterdir()}
     manifest = read_manifest(bank)
