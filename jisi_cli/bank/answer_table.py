@@ -160,6 +160,9 @@ class AnswerTable:
         if len(rows) and (rows.min() < 0 or rows.max() >= self._rows):
             where = self._bank / part.path
             raise BankError(f"{where} names questions that the bank lacks; build it again with --force")
+        if len(rows) and np.bincount(rows).max() > 1:
+            where = self._bank / part.path
+            raise BankError(f"{where} answers a question twice; build the bank again with --force")
         return rows
 
     def _status_codes(self, column: pa.ChunkedArray) -> NDArray[np.int8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -79,13 +80,29 @@ class Bank:
     @cached_property
     def questions(self) -> list[Question]:
         """All R questions, in bank order."""
-        return _questions(self._query_columns(_QUESTION))
+        questions = _questions(self._query_columns(_QUESTION))
+        self._refuse_repetition([question.key for question in questions])
+        return questions
 
     @cached_property
     def keys(self) -> list[Key]:
         """What identifies each of the R questions, in bank order."""
         table = self._query_columns(["dataset", "index"])
-        return list(zip(table.column("dataset").to_pylist(), table.column("index").to_pylist(), strict=True))
+        keys = list(zip(table.column("dataset").to_pylist(), table.column("index").to_pylist(), strict=True))
+        self._refuse_repetition(keys)
+        return keys
+
+    def _refuse_repetition(self, keys: Sequence[Key]) -> None:
+        """Refuse a bank that holds a question twice, in which every mean would be another.
+
+        Raises:
+            BankError: It does.
+        """
+        if len(set(keys)) < len(keys):
+            dataset, index = next(key for key, times in Counter(keys).items() if times > 1)
+            raise BankError(
+                f"{self.path} holds question {index!r} of {dataset!r} more than once; build it again with --force"
+            )
 
     def some_questions(self, rows: Rows) -> list[Question]:
         """Return some questions without reading much more than these.

@@ -19,6 +19,7 @@ from jisi_cli.half_precision import are_finite
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LARGEST = float(np.finfo(np.float16).max)
 _NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
@@ -43,7 +44,7 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
         part: Where it was read.
 
     Raises:
-        BankError: A vector holds what is no number, or infinity: no sum would be one any more.
+        BankError: A vector holds what is no number, or one so large that no sum would be a number any more.
     """
     dimension: int = column.type.list_size
     parts = []
@@ -53,11 +54,16 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
         if chunk.null_count:
             known = _bits(chunk.buffers()[0], chunk.offset, chunk.offset + len(chunk))
             rows = np.where(known[:, np.newaxis], rows, rows.dtype.type(0))
-        if not (are_finite(rows) if rows.dtype == np.float16 else np.isfinite(rows).all()):
+        if not (are_finite(rows) if rows.dtype == np.float16 else _are_bounded(rows)):
             raise BankError(f"{part} holds vectors that are no numbers; build the bank again with --force")
         parts.append(rows)
     empty: NDArray[np.floating] = np.empty((0, dimension), dtype=np.float32)
     return np.concatenate(parts) if parts else empty
+
+
+def _are_bounded(rows: NDArray[np.floating]) -> bool:
+    """Whether all values are numbers that float16 could hold; NaN is none, and shows in both bounds."""
+    return bool(rows.max(initial=0) <= _LARGEST and rows.min(initial=0) >= -_LARGEST)
 
 
 def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

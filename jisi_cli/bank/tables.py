@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from jisi_cli.input_files import open_plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_CORRUPT = re.compile(r"corrupt|checksum|\bcrc\b|unexpected end", re.IGNORECASE)
+"""How Arrow and its decompressors say that a file holds nonsense, whatever memory there is."""
 _VECTOR_LEAF = "vector.list.element"
 _ROW_GROUP = 8192
 """Rows per Parquet row group: few enough that a reader's memory stays bounded at 3584-wide vectors."""
@@ -269,7 +272,7 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
         raise BankError(f"{path} is no part of a bank ({error}); do not use a bank from there") from error
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not isinstance(error, ValueError) and _is_as_written(path, part):
+        if not isinstance(error, ValueError) and not _CORRUPT.search(reason) and _is_as_written(path, part):
             raise JisiError(
                 f"{path} is whole, but this machine cannot read it ({reason}); give jisi more memory, and run it again"
             ) from error

@@ -29,6 +29,8 @@ _ESCAPES = re.compile(
 _STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u206f]")
 # The same, and C0 without tab and newline.
 _CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
+_LONGEST_NOTE = 4000
+"""Characters of a note, which may quote what somebody else wrote."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -202,7 +204,7 @@ class Output:
         self.data(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _err(self, text: str, style: str | None = None) -> None:
-        line = one_line(text)
+        line = one_line(text, _LONGEST_NOTE)
         if style and self.stderr_is_terminal and not _is_without_escapes():
             head, _, rest = line.partition(": ")
             line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"

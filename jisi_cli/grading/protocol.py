@@ -49,6 +49,10 @@ class Ungraded(Exception):
     """A response could not be graded, for a reason that is worth telling: it is unscored."""
 
 
+class OutOfTime(Ungraded):
+    """Grading a response took longer than it may, or too much memory."""
+
+
 class ProcessGrader(Protocol):
     """Grades in a process of its own; blocks while it does, so it is called in a thread."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from jisi_cli.grading.final_answer import answer_text
-from jisi_cli.grading.protocol import Submission
+from jisi_cli.grading.protocol import OutOfTime, Submission, Ungraded
 from jisi_cli.grading.worker import Worker
+
+_MOST_SLOW = 3
+"""Answers that may take a pattern too long."""
 
 
 class Regex:
@@ -14,11 +19,13 @@ class Regex:
     that can be killed does the search, so that no pattern holds up the rest.
 
     Args:
-        seconds: Time for one response; beyond it the response is unscored.
+        seconds: Time for one response; beyond it the response is unscored. A pattern that takes longer several times
+            is not tried any more: a stranger's bank may name one for each of thousands of answers.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
         self._worker = Worker("regex_worker.py", seconds)
+        self._slow: Counter[str] = Counter()
 
     def grade(self, submission: Submission) -> float | None:
         """Return 1.0 where the pattern occurs, 0.0 where it does not, None for an empty response.
@@ -29,8 +36,14 @@ class Regex:
         text = answer_text(submission.response)
         if not text.strip():
             return None
-        request = {"pattern": submission.reference, "text": text}
-        return float(bool(self._worker.ask(request)))
+        pattern = submission.reference
+        if self._slow[pattern] >= _MOST_SLOW:
+            raise Ungraded("its pattern took too long for other answers")
+        try:
+            return float(bool(self._worker.ask({"pattern": pattern, "text": text})))
+        except OutOfTime:
+            self._slow[pattern] += 1
+            raise
 
     def close(self) -> None:
         """End the process that searches."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from jisi_cli.errors import JisiError
-from jisi_cli.grading.protocol import Ungraded
+from jisi_cli.grading.protocol import OutOfTime, Ungraded
 
 _CONFINED = Path(__file__).parent / "confined"
 _START = 60.0
@@ -47,7 +47,7 @@ class Worker:
             reply = _exchange(process, json.dumps(request) + "\n", self._seconds)
             if not reply:
                 self._end()
-                raise Ungraded(f"it took longer than {self._seconds:g} s, or too much memory")
+                raise OutOfTime(f"it took longer than {self._seconds:g} s, or too much memory")
         answer = json.loads(reply)
         if isinstance(answer, dict):
             raise Ungraded(str(answer["error"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -109,3 +111,43 @@ def test_a_score_out_of_range_is_a_bank_error(tmp_path: Path, odd: float) -> Non
     change(next(bank.glob("responses/model=ada/part-*.parquet")), "score", odd)
     with pytest.raises(BankError, match=r"a score of ada is .*, not from 0 to 1; build it again"):
         Bank(bank).arrays()
+
+
+def test_a_vector_too_large_for_any_sum_is_a_bank_error(tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(6), vector_dtype="float32")
+    change(bank / "queries.parquet", "vector", [3e38] * WIDTH)
+    with pytest.raises(BankError, match="vectors that are no numbers"):
+        everything(Bank(bank))
+
+
+@pytest.mark.parametrize(
+    ("part", "column", "words"),
+    [
+        ("responses/model=ada/part-*.parquet", "row", "answers a question twice"),
+        ("queries.parquet", "index", "more than once"),
+    ],
+)
+def test_what_stands_twice_in_a_bank_is_a_bank_error(tmp_path: Path, part: str, column: str, words: str) -> None:
+    bank = tmp_path / "bank"
+    build(bank, records(6))
+    file = next(bank.glob(part))
+    change(file, column, pq.read_table(file).column(column).to_pylist()[1])
+    with pytest.raises(BankError, match=words):
+        everything(Bank(bank))
+
+
+def test_nonsense_under_its_own_hash_is_a_broken_bank_not_a_small_machine(tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    build(bank, [record(number, query=random.Random(number).randbytes(2000).hex()) for number in range(40)])
+    manifest, file = json.loads((bank / "bank.json").read_text()), bank / "queries.parquet"
+    metadata = pq.ParquetFile(file).metadata.row_group(0)
+    names = [metadata.column(place).path_in_schema for place in range(metadata.num_columns)]
+    query = metadata.column(names.index("query"))
+    with file.open("r+b") as opened:
+        opened.seek((query.dictionary_page_offset or query.data_page_offset) + query.total_compressed_size // 2)
+        opened.write(bytes(64))
+    manifest["queries"][0]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (bank / "bank.json").write_text(json.dumps(manifest))
+    with pytest.raises(BankError, match="is broken"):
+        _ = Bank(bank).questions

@@ -280,3 +280,8 @@ def test_a_methods_name_beside_a_bar_is_no_markup() -> None:
     shown = on_a_terminal("-c", BARS, COLUMNS="100")
     assert "training model:x[/red] " in shown
     assert "\x1b]" not in shown
+
+
+def test_a_note_that_quotes_millions_of_characters_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().error("a status is " + "x" * 5_000_000)
+    assert len(capsys.readouterr().err) < 5_000

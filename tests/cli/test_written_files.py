@@ -46,6 +46,15 @@ def write(path: Path, kind: OutputKind) -> None:
 
 
 @KINDS
+def test_the_empty_lock_of_a_bank_is_no_file_to_write_over(kind: OutputKind, tmp_path: Path) -> None:
+    (tmp_path / "bank.json").write_text("{}")
+    lock = tmp_path / ".lock"
+    lock.touch()
+    with pytest.raises(InputError, match="jisi wrote"):
+        require_output(lock, kind)
+
+
+@KINDS
 def test_a_new_file_an_empty_one_and_ones_own_can_be_written(kind: OutputKind, tmp_path: Path) -> None:
     path = tmp_path / "made"
     for before in (None, b"", CONTENTS[kind]):

@@ -68,6 +68,15 @@ def test_a_pattern_that_never_ends_costs_its_time_and_nothing_else(
     assert goes_on(hurried, monkeypatch)
 
 
+def test_a_pattern_that_never_ends_for_several_answers_is_tried_no_more(hurried: Regex) -> None:
+    for _ in range(3):
+        with pytest.raises(Ungraded, match="longer than 1 s"):
+            hurried.grade(ENDLESS)
+    with pytest.raises(Ungraded, match="took too long for other answers"):
+        hurried.grade(ENDLESS)
+    assert hurried.grade(submission("abc", "b")) == 1.0
+
+
 def test_a_pattern_that_wants_all_memory_is_ended_like_one_that_wants_all_time(
     hurried: Regex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
