@@ -29,7 +29,7 @@ _ESCAPES = re.compile(
 _STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u206f]")
 # The same, and C0 without tab and newline.
 _CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
-_LONGEST_NOTE = 4000
+_LONGEST_NOTE = 10_000
 """Characters of a note, which may quote what somebody else wrote."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 

@@ -149,6 +149,8 @@ def test_json_is_one_document_with_all_that_a_decision_can_say(ask: Any, loopbac
         "price_source": "pool",
         "seconds": 0,
         "cached": False,
+        "finish_reason": "stop",
+        "cut_off": None,
     }
     assert calls["probe", "cyd"]["response"] is None
     assert calls["probe", "cyd"]["error"] == "HTTP 400: out of order"

@@ -162,6 +162,12 @@ DAMAGE: dict[str, Damage] = {
     "a plus sign": value("score", "+1"),
     "no digit before the point": value("score", ".5"),
     "a hexadecimal number": value("score", "0x1"),
+    "a status that nobody knows": lambda row: dumps({**row, "status": "done"}).encode(),
+    "a second answer": lambda row: dumps({**good(1), "response": "No, it is another."}).encode(),
+    "another question of the same name": lambda row: dumps({**row, "index": 1, "dataset": "sums"}).encode(),
+}
+
+ODD_NUMBERS: dict[str, Damage] = {
     "a score above 1": value("score", "1.5"),
     "a score below 0": value("score", "-0.5"),
     "a score in per cent": value("score", "85"),
@@ -179,10 +185,8 @@ DAMAGE: dict[str, Damage] = {
     "a negative cost": value("cost", "-0.01"),
     "a cost in words": value("cost", '"free"'),
     "an infinite cost": value("cost", "Infinity"),
-    "a status that nobody knows": lambda row: dumps({**row, "status": "done"}).encode(),
-    "a second answer": lambda row: dumps({**good(1), "response": "No, it is another."}).encode(),
-    "another question of the same name": lambda row: dumps({**row, "index": 1, "dataset": "sums"}).encode(),
 }
+"""They cost the number, not the answer."""
 
 
 def damaged_file(path: Path, seed: int) -> tuple[set[int], int]:
@@ -232,7 +236,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[int], i
 
 
 def test_there_are_a_hundred_kinds_of_damage() -> None:
-    assert len(DAMAGE) >= 100
+    assert len(DAMAGE) + len(ODD_NUMBERS) >= 100
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)], ids=["loud", "quiet"])
@@ -285,6 +289,18 @@ def test_each_kind_of_damage_costs_its_own_line(bank: Path, tmp_path: Path, kind
     assert run.json["questions"] == 4
     (warning,) = run.warnings
     assert warning.startswith(f"warning: {path}:4: ")
+
+
+@pytest.mark.parametrize("kind", ODD_NUMBERS)
+def test_a_number_that_cannot_be_is_unknown_and_its_answer_is_kept(bank: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    lines = [dumps(good(number)).encode() for number in range(1, 5)]
+    path.write_bytes(b"\n".join([*lines[:3], ODD_NUMBERS[kind](good(9)), lines[3]]) + b"\n")
+    run = jisi("eval", path, "--bank", bank, "--method", "model:ada", "--json")
+    assert run.exit_code == 0
+    scored = 4 if "score" in kind else 5
+    assert (run.json["questions"], run.json["methods"][0]["scored"]) == (5, scored)
+    assert any(warning.startswith(f"warning: {path}") for warning in run.warnings)
 
 
 def test_a_damaged_file_of_questions_names_its_lines_too(bank: Path) -> None:

@@ -103,7 +103,7 @@ def test_every_method_that_only_lives_is_scored_live(bank: Path, pool: Path, loo
     for model in MODELS:
         loopback.script(model, lambda messages: f"The answer is {re.findall(r'10[01]', str(messages))[-1]}")
     document = by_name(live(bank, pool, "--method", ",".join(names), stdin=lines(questions(2))))
-    assert list(document) == names and len(names) == 9
+    assert list(document) == names and len(names) == 10
     for name, method in document.items():
         assert (method["scored"], method["needs_live"], method["averages"]["average"]) == (2, 0, 1.0), name
         assert method["calls"] >= 4 and method["cost_usd"] > 0 and method["seconds"]["score"] > 0

@@ -41,7 +41,7 @@ def test_vectors_too_large_for_numpy_end_a_build_with_one_line_and_no_bank(tmp_p
     source = write_lines(tmp_path / "answers.jsonl", recorded_answers({"ada": 100}, questions=200))
     command = ("bank", "build", source, "-o", tmp_path / "bank", "--embedder", f"hashing:{WIDEST}")
     run = finish(start(*command, env=ONE_THREAD, preexec_fn=at_most(1500)))
-    says_one_error(run, ExitCode.FAILED, *REMEDY, "Unable to allocate 2.00 GiB")
+    says_one_error(run, ExitCode.FAILED, *REMEDY, "Unable to allocate")
     assert not (tmp_path / "bank" / "bank.json").exists()
     assert jisi(*command[:-1], "hashing:64").exit_code == 0
 

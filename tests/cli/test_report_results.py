@@ -83,7 +83,7 @@ def test_every_other_option_that_takes_text_is_known_to_hold_no_secret() -> None
     """An option of a command that draws a page has to be looked at before its value is shown to others."""
     hidden = {"--grader-command", "--grader"}
     shown = {"--method", "--versus", "--format", "--models", "--datasets", "--sweep", "--fail-under", "--judge"}
-    shown |= {"--compat", "--switch", "--probe-schedule"}
+    shown |= {"--compat", "--switch", "--probe-schedule", "--embedder", "--failed"}
     found = set()
     for name in ("eval", "report", "route"):
         for parameter in get_command(app).commands[name].params:
