@@ -40,7 +40,8 @@ _RATIO = re.compile(r"\s*(\d{1,9})\s?:\s?(\d{1,9})\s*")
 _NOISE = Fraction(1, 10**6)
 _NO_NUMBER = re.compile(
     r"\b(?:no (?:[\w-]+ ){0,3}(?:solutions?|answer|such|value|number)|none|undefined|(?:does|do) ?n['o]t exist|dne|"
-    r"(?:im|not )possible|infinit\w*|\\infty|unlimited|unknown|(?:can ?not|can't|could not|unable to)\b|n/a|"
+    r"(?:im|not )possible|infinit\w*|\\infty|unlimited|unknown|n/a|"
+    r"(?:can ?not|can't|could not|unable to)\b(?!\s+(?:say|tell|answer|help|assist|comply))|"
     r"not (?:enough|sufficient|solvable|determin\w*|given|applicable|real)|insufficient|"
     r"un(?:solvable|determined|clear)|indeterminate|ambiguous|any (?:\w+ )?(?:number|value)|non-real)|∞|无解|không có",
     re.IGNORECASE,

@@ -19,8 +19,8 @@ DEPARTURES: dict[str, str] = {
     "embedllm": (
         "ours (original=no) standardises vectors, adds noise of 1.4, goes down by AdamW in shuffled steps of 1e-3, "
         "at least 300, and stops early by a tenth of train; the released code's settings (original=yes) are raw "
-        "vectors, noise of 0.05, Adam in steps of 1e-4 in one order, and 50 passes over all rows; by default cross- "
-        "validation on train rows chooses. In both: scores between 0 and 1 are soft labels, and a step takes "
+        "vectors, noise of 0.05, Adam in steps of 1e-4 in one order, and 50 passes over all rows; by default "
+        "cross-validation on train rows chooses. In both: scores between 0 and 1 are soft labels, and a step takes "
         "questions with all their models, which share their noise"
     ),
     "zooter": (
