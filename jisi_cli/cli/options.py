@@ -139,12 +139,12 @@ def split_names(values: list[str] | None) -> list[str] | None:
 
 
 def read_config(path: Path | None, out: Output) -> Config:
-    """Return the configuration in force, and say which it is where the user has not vouched for it."""
+    """Return the configuration in force, and say which it is where it is not the user's own."""
     config = config_in_force(path)
     if config.found_here:
         words = f"the pool file in force is {config.path} in {Path.cwd()}"
         if config.trusted:
-            out.detail(f"note: {words}")
+            out.note(f"note: {words}")
         else:
             out.warn(f"{words}, which may be somebody else's; read it, then `jisi trust` allows it")
     return config
