@@ -295,4 +295,6 @@ def test_answers_of_a_live_run_are_shown_by_method(results: Results):
 
 def test_a_key_in_the_command_is_not_passed_on_with_the_page(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["jisi", "eval", "--grader-command", "grade --token sk-abcdefgh12345678"])
+    assert "sk-abcdefgh" not in str(origin_of({"seed": 42})) and "--grader-command" in origin_of({})["command"]
+    monkeypatch.setattr("sys.argv", ["jisi", "eval", "--judge", "sk-abcdefgh12345678"])
     assert "sk-abcdefgh" not in str(origin_of({"seed": 42})) and "[redacted]" in origin_of({})["command"]
