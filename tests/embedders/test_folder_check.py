@@ -113,7 +113,7 @@ def test_a_part_that_lies_outside_of_the_folder_is_refused(model: Path, path: st
 def test_what_models_of_the_hub_are_wont_to_say_is_let_in(model: Path) -> None:
     change(
         model / "tokenizer_config.json",
-        special_tokens_map_file="/root/.cache/huggingface/transformers/0123.json",
+        special_tokens_map_file="/home/somebody/.cache/huggingface/transformers/0123.json",
         tokenizer_file=None,
         name_or_path="/home/somebody/model",
         tokenizer_class="BertTokenizer",
