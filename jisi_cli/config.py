@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jisi_cli.amounts import is_price
-from jisi_cli.call_params import refused
 from jisi_cli.errors import InputError
-from jisi_cli.input_files import read_plain
+from jisi_cli.files import read_plain
 from jisi_cli.paths import config_folder, expanded
-from jisi_cli.trust import file_identity, is_trusted
+from jisi_cli.trust import file_identity, is_trusted, refused
+from jisi_cli.types import is_price
 
 
 @dataclass(frozen=True, slots=True)

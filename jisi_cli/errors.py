@@ -1,21 +1,23 @@
-"""The errors a user can meet, each with its exit code.
-
-JisiError               1  something failed
-├── InputError          2  usage, configuration or input that cannot be used
-├── BankError           3  the bank is missing, broken, or of another version or embedder
-├── NoAnswerError       4  no model could answer
-├── BudgetError         5  a budget stopped the run
-└── BelowThresholdError 6  a score fell below --fail-under
-
-Ctrl-C ends with 130. A message says what, where and the remedy, in one line; `ValueError` and
-`TypeError` are left to bugs, which keep their traceback.
-"""
+"""The errors a user can meet, each with its exit code, and the exceptions of HTTP clients."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from enum import IntEnum
+
+# The errors a user can meet, each with its exit code.
+#
+# JisiError               1  something failed
+# ├── InputError          2  usage, configuration or input that cannot be used
+# ├── BankError           3  the bank is missing, broken, or of another version or embedder
+# ├── NoAnswerError       4  no model could answer
+# ├── BudgetError         5  a budget stopped the run
+# └── BelowThresholdError 6  a score fell below --fail-under
+#
+# Ctrl-C ends with 130. A message says what, where and the remedy, in one line; `ValueError` and
+# `TypeError` are left to bugs, which keep their traceback.
 
 
 class ExitCode(IntEnum):
@@ -74,3 +76,19 @@ _SHORTAGES = (os.strerror(errno.ENOMEM), "failed to map segment", "start new thr
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, as Python, NumPy, Arrow or the system put it."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORTAGES)
+
+
+# The exceptions of HTTP clients, whichever of them a library uses.
+
+
+_CLIENTS = ("httpx", "httpx2")
+"""httpx, and its successor under another name: openai from 3 on and huggingface_hub from 2 on use that one."""
+
+
+def http_errors(name: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions of a name, for `isinstance` and `except`; a client that nobody imported raised nothing.
+
+    Args:
+        name: As both clients call it: `HTTPError`, `TransportError`, `ConnectError`, `TimeoutException`, ...
+    """
+    return tuple(getattr(sys.modules[client], name) for client in _CLIENTS if client in sys.modules)

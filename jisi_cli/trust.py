@@ -1,8 +1,4 @@
-"""What the user has allowed by name: pool files in other people's folders, and embedders that only a bank names.
-
-A file in the user's own configuration folder, readable by its owner alone. What is remembered is a hash of the content,
-so that a file or a model that changes afterwards has to be allowed again.
-"""
+"""What the user has allowed by name, and which call parameters a pool file may set."""
 
 from __future__ import annotations
 
@@ -10,12 +6,20 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jisi_cli.errors import InputError
 from jisi_cli.paths import config_folder, own_folder
+
+# What the user has allowed by name: pool files in other people's folders, and embedders that only a bank names.
+#
+# A file in the user's own configuration folder, readable by its owner alone. What is remembered is a hash of the
+# content, so that a file or a model that changes afterwards has to be allowed again.
+
 
 Kind = Literal["pool_files", "embedders"]
 
@@ -106,3 +110,113 @@ def _write(known: dict[str, dict[str, str]]) -> None:
             raise
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+# Which parameters of a call a pool file may set.
+#
+# LiteLLM takes hundreds of keyword arguments, and some of them are addresses, paths of files, credentials, or other
+# people's code. So names are allowed, not forbidden: those that decide what a model writes. An unknown name may still
+# carry a number or yes/no, which can be nothing else. What a provider has beyond these goes into `extra_body`, which is
+# part of the request and nothing more.
+
+
+_BY_VALUE = frozenset(
+    {
+        # OpenAI's, which LiteLLM translates for everybody.
+        *("audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "modalities"),
+        *("max_completion_tokens", "max_tokens", "parallel_tool_calls", "prediction", "presence_penalty"),
+        *("prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier"),
+        *("seed", "service_tier", "stop", "store", "temperature", "tool_choice", "tools", "top_logprobs", "top_p"),
+        *("user", "verbosity", "web_search_options"),
+        # What LiteLLM itself does with a request, and what goes with it.
+        *("additional_drop_params", "allowed_openai_params", "extra_body", "extra_headers", "headers"),
+        # Other providers'.
+        *("allowed_token_ids", "cache_control", "chat_template_kwargs", "context_management", "documents"),
+        *("enable_thinking", "format", "generation_config", "grammar", "guided_choice", "guided_grammar"),
+        *("guided_json", "guided_regex", "json_schema", "keep_alive", "mode", "options", "output_config"),
+        *("provider", "reasoning", "reasoning_format", "reasoning_split", "reasoning_summary", "route"),
+        *("safe_prompt", "safety_settings", "safetySettings", "samplers", "stop_sequences", "stop_token_ids"),
+        *("stopSequences", "task_type", "think", "thinking", "thinking_budget", "thinking_config", "transforms"),
+        *("truncate", "truncation"),
+    }
+)
+_LABELS = frozenset({"api_version", "aws_region_name", "vertex_location", "vertex_project"})
+"""They become a part of an address, or of its path: a single word can do no harm there."""
+_LABEL = re.compile(r"[\w-]{1,64}(\.[\w-]{1,16}){0,2}", re.ASCII)
+_REGION = re.compile(r"[\w-]{1,64}", re.ASCII)
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "n", "num_retries", "max_retries", "timeout"}) | {
+    *("api_base", "base_url", "client", "drop_params", "metadata", "caching", "cache", "fallbacks"),
+}
+"""jisi's own to set, and refused where the accounts are kept (llm/live.py)."""
+_NOT_FOR_THE_MODEL = re.compile(
+    r"cost|price|credit|litellm|mock|proxy|ssl|verify|retries|fallback|timeout|budget|router|routing|rpm|tpm|log|debug"
+    r"|callback|hook|client|cache|stream|verbose|trace|uplift|limit|cooldown|weight|rate$|_id$|^id$|^_|^use_(?!beam)|^a[a-z]+ion$"
+    r"|^async|^azure|^disable|^enable_(?!thinking)|^force|^fastest|^order$|^roles$|^rust$|^self$|^ttl$|^[io]tpm$|^[rt]pd$"
+    r"|^supports|^complete|^configurable|^turn_off|text_completion|^merge|^ensure|^no-|^thought_signature|^max_(agentic"
+    r"|parallel|file)|_port$|_seconds$|_cost|^output_vector|key|credential|secret|password|auth"
+    # Numbers can be addresses, too: 2130706433 is 127.0.0.1.
+    r"|host|base|url|uri|endpoint|region|location|project|bucket|file|path|site$|provider|identity|issuer|audience"
+    r"|session|model|tag|^prompt_(?!truncate)|exchange|passthrough|policy|strategy|guardrail|langfuse|langsmith|config"
+    r"|info$|dict$|targets|_token$|role|search_tool|discovery|header|continue|account|residency|pricing|reset_time"
+    r"|groups|kwargs|otlp|^initial_|^final_|server_side|responses_api|embedding|generation"
+    # Several answers to one call are paid for, and only one is read.
+    r"|candidate|best_of|num_return|num_gen",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"://|^\s*//|^arn:", re.IGNORECASE)
+_NEEDS_TRUST = ("extra_headers", "headers", "extra_body", "tools", "vertex_project", "web_search_options")
+
+
+def refused(params: Mapping[str, Any]) -> str | None:
+    """Return why a pool entry's `params` cannot be used, with the remedy; None when they can."""
+    for name, value in params.items():
+        if name in _OURS or name in _BY_VALUE:
+            continue
+        if name in _LABELS:
+            shape = _LABEL if name == "api_version" else _REGION
+            if not isinstance(value, str) or not shape.fullmatch(value):
+                return f"`{name}` must be one word in quotes, such as us-east-1"
+            continue
+        if _is_secret(name):
+            return f"`{name}` looks like a secret; keys are read from the environment, never from this file"
+        if isinstance(value, bool | int | float) and not _NOT_FOR_THE_MODEL.search(name):
+            continue
+        return (
+            f"`params` cannot set `{name}`: only what decides a model's answer goes there, no address, path or "
+            "credential; write the address as api_base, name the key's variable as api_key_env, and put what only "
+            "the provider knows into extra_body"
+        )
+    return _refused_headers(params)
+
+
+def beyond_the_provider(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which of the parameters lead, or may lead, further than to the provider itself."""
+    for name, value in params.items():
+        if name in _NEEDS_TRUST or any(_ADDRESS.search(text) for text in _texts(value)):
+            yield f"params.{name}"
+
+
+def _is_secret(name: str) -> bool:
+    return "key" in name.lower() or name.lower() in ("token", "password", "secret")
+
+
+def _refused_headers(params: Mapping[str, Any]) -> str | None:
+    for table in ("extra_headers", "headers"):
+        headers = params.get(table, {})
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            return f'`{table}` must be a table of text, {{ "X-Name" = "value" }}'
+        host = next((name for name in headers if name.lower() in ("host", "proxy-authorization")), None)
+        if host is not None:
+            return f"`{table}` cannot set `{host}`; write the address as api_base"
+    return None
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any TOML value
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jisi_cli.half_precision import are_finite, to_single
+from jisi_cli.scoring.exact_sums import are_finite, to_single
 
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16)
 

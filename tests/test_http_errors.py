@@ -8,7 +8,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from jisi_cli.http_errors import http_errors
+from jisi_cli.errors import http_errors
 
 
 class ConnectError(Exception):

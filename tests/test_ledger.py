@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from jisi_cli.errors import InputError
-from jisi_cli.ledger import Ledger, LedgerEntry, ledger_path
+from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
 from jisi_cli.paths import data_folder
-from tests.llm.asking import ledger_in
+from tests.models.asking import ledger_in
 
 ROW = LedgerEntry(
     run="r1",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jisi_cli.reasoning import AnswerStream, answer_in, without_reasoning
+from jisi_cli.models.reasoning import AnswerStream, answer_in, without_reasoning
 
 OPENED_BY_THE_MODEL = [
     ("<think>\nIs it 40? No.\n</think>\n\n42", "42"),

@@ -16,11 +16,11 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.grouping import gather
 from jisi_cli.bank.manifest import SplitSpec
 from jisi_cli.bank.vectors import read_given_vectors
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.formats.registry import read_records
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, coarse_block, fine
 from tests.cli.commands import jisi

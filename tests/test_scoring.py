@@ -12,10 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jisi_cli import exact_sums
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, limit_tokens
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, exact_sums, fine, limit_tokens
 from tests.reference import decide
 from tests.released import decide_released
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.amounts import MOST_DOLLARS, MOST_TOKENS
 from jisi_cli.bank.columns import coded, column_vectors, number_column, row_numbers
 from jisi_cli.bank.manifest import PartFile, VectorDtype
-from jisi_cli.bank.records import STATUSES, Status
 from jisi_cli.bank.tables import read_part, read_pieces, read_rows, response_schema
 from jisi_cli.bank.vector_map import map_vectors
 from jisi_cli.errors import BankError
-from jisi_cli.exact_sums import Rows
-from jisi_cli.finish_reason import CutOff, cut_off
+from jisi_cli.formats.record import STATUSES, Status
+from jisi_cli.scoring.exact_sums import Rows
+from jisi_cli.types import MOST_DOLLARS, MOST_TOKENS, CutOff, cut_off
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""An opened bank: its questions, and the arrays that the equations need."""
+"""An opened bank: its questions, the arrays that the equations need, and what every answer counts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,50 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.answer_table import AnswerColumns, AnswerTable
 from jisi_cli.bank.columns import coded, column_vectors
-from jisi_cli.bank.lazy_vectors import LazyVectors, RowsOf
 from jisi_cli.bank.manifest import Manifest, read_manifest
-from jisi_cli.bank.records import STATUSES, Failed, Key, Question
 from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
-from jisi_cli.bank.vector_map import VectorMap, map_vectors
-from jisi_cli.bank.verdicts import graded_questions
+from jisi_cli.bank.vector_map import LazyVectors, RowsOf, VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
-from jisi_cli.exact_sums import Rows, RowVectors
-from jisi_cli.finish_reason import CutOff
+from jisi_cli.formats.record import STATUSES, Failed, Key, Question
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays
+from jisi_cli.scoring.exact_sums import Rows, RowVectors
+from jisi_cli.types import CutOff
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# What every answer counts in a mean: its score, 0 where a graded question got no words, or nothing.
+#
+# A benchmark counts an answer that failed or came back empty as wrong. A model that was never asked stays a gap, and so
+# does an answer that no grader could read: it is there, and nobody knows whether it is right.
+
+
+Truth = NDArray[np.bool_]
+
+
+def graded_questions(scored: Truth, waiting: Truth, referenced: Truth, datasets: NDArray[np.intp]) -> Truth:
+    """Return which questions are graded (R,): to which a failed answer is a wrong one.
+
+    A question is graded where some answer to it has a score. So is one with a reference, unless no answer of its whole
+    dataset has a score while some still wait for one: that dataset has not been graded yet.
+
+    Args:
+        scored: Where some answer has a score (R,).
+        waiting: Where some answer has words and no score (R,).
+        referenced: Where the right answer is known (R,).
+        datasets: Number of each question's dataset (R,).
+    """
+    count = int(datasets.max(initial=-1)) + 1
+    begun = np.bincount(datasets, weights=scored, minlength=count) > 0
+    pending = np.bincount(datasets, weights=waiting, minlength=count) > 0
+    found: Truth = scored | (referenced & (begun | ~pending)[datasets])
+    return found
+
+
+# An opened bank: its questions, and the arrays that the equations need.
+
 
 _QUESTION = ["dataset", "index", "order", "split", "query", "reference", "grader"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import VectorDtype
 from jisi_cli.errors import BankError
-from jisi_cli.half_precision import are_finite
+from jisi_cli.scoring.exact_sums import are_finite
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from jisi_cli.bank.records import Failed
-from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
+from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError
-from jisi_cli.input_files import read_plain
+from jisi_cli.files import read_plain
+from jisi_cli.formats.record import Failed
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bank.json"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jisi_cli.bank.records import Split
+from jisi_cli.formats.record import Split
 
 _DIGITS = re.compile(r"([0-9]+)")
 

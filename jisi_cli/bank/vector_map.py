@@ -1,10 +1,4 @@
-"""Vectors of a bank as flat files that are mapped instead of read, made from the Parquet parts.
-
-A map's name is a hash of the parts it was made of (contents, size, and the time at which this machine last changed
-the file, so that a map which came with a bank from elsewhere fits nothing). It appears whole or not at all: any
-number of processes may make it at once. Where none can be made (a folder that is not ours, a full disk), the vectors
-are read into memory.
-"""
+"""Vectors of a bank, opened when they are needed: flat files, made from the Parquet parts, that are mapped."""
 
 from __future__ import annotations
 
@@ -16,14 +10,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import PartFile, VectorDtype, part_path
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.exact_sums import longest_row
+from jisi_cli.scoring.exact_sums import Rows, RowVectors, longest_row
+
+# Vectors of a bank as flat files that are mapped instead of read, made from the Parquet parts.
+#
+# A map's name is a hash of the parts it was made of (contents, size, and the time at which this machine last changed
+# the file, so that a map which came with a bank from elsewhere fits nothing). It appears whole or not at all: any
+# number of processes may make it at once. Where none can be made (a folder that is not ours, a full disk), the vectors
+# are read into memory.
+
 
 MAPS = ".maps"
 _VERSION = 1
@@ -165,3 +167,51 @@ def _tidy(path: Path) -> None:
             abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
             if abandoned or other.name.rpartition("-")[0] == kind:
                 other.unlink()
+
+
+# Response vectors per model, opened when a model is first compared: only the candidates' ever are.
+
+
+class RowsOf:
+    """Some rows of an array (n, d), taken when they are asked for: what nobody asks for is never read.
+
+    Args:
+        vectors: All rows.
+        rows: Which of them, n of them.
+    """
+
+    def __init__(self, vectors: NDArray[np.floating], rows: Rows) -> None:
+        self._vectors, self._rows = vectors, rows
+
+    def __getitem__(self, rows: Rows) -> NDArray[np.floating]:
+        taken: NDArray[np.floating] = self._vectors[self._rows[rows]]
+        return taken
+
+
+class LazyVectors(Sequence[RowVectors]):
+    """M arrays (n, d), each opened once and kept.
+
+    Args:
+        count: M.
+        load: Returns the array of a model, by its place.
+    """
+
+    def __init__(self, count: int, load: Callable[[int], RowVectors]) -> None:
+        self._count, self._load = count, load
+        self._loaded: dict[int, RowVectors] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> RowVectors: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[RowVectors]: ...
+    def __getitem__(self, place: int | slice) -> RowVectors | list[RowVectors]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(self._count))]
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        if place not in self._loaded:
+            self._loaded[place] = self._load(place)
+        return self._loaded[place]

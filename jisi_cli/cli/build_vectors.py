@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.bank.build import require_embedder
-from jisi_cli.bank.importers.detect import detect
 from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
 from jisi_cli.cli.embedder_choice import EmbedderChoice
@@ -15,13 +14,14 @@ from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.purse import Purse, endpoint_entry
 from jisi_cli.config import Config
-from jisi_cli.embedders.protocol import LONGEST_PROMPT, EmbedderSpec
-from jisi_cli.embedders.registry import PinError, load_embedder, pinned
+from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
+from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, InputError
+from jisi_cli.formats.registry import detect
 
 if TYPE_CHECKING:
     from jisi_cli.cli.building import BuildRequest
-    from jisi_cli.llm.embedding_account import EmbeddingAccount
+    from jisi_cli.embed.account import EmbeddingAccount
 
 _WORD = "a"
 
@@ -93,7 +93,7 @@ def _given_vectors(request: BuildRequest, config: Config, recorded: EmbedderSpec
 
 
 def _released_vectors(release: Path, request: BuildRequest, config: Config, spec: EmbedderSpec) -> VectorSource:
-    from jisi_cli.bank.released_vectors import ReleasedVectors
+    from jisi_cli.bank.vectors import ReleasedVectors
 
     if not request.append and not (request.embedder.get("name") or config.embedder.get("name")):
         raise InputError(
@@ -105,7 +105,7 @@ def _released_vectors(release: Path, request: BuildRequest, config: Config, spec
 
 def _release_with_vectors(request: BuildRequest) -> Path | None:
     """Return the source that is a release with vectors, which cannot be mixed with others."""
-    from jisi_cli.bank.importers.jisi_release import has_vectors
+    from jisi_cli.formats.jisi_release import has_vectors
 
     found = [
         path

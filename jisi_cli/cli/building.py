@@ -7,22 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from jisi_cli.bank.build import (
-    BUILDING,
-    BuildOptions,
-    BuildReport,
-    build_bank,
-    check_target,
-    write_bank,
-)
-from jisi_cli.bank.export import write_jisi
-from jisi_cli.bank.gather import Selection, gather
-from jisi_cli.bank.gathered import Gathered
-from jisi_cli.bank.importers.detect import detect
-from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.build import BUILDING, BuildOptions, BuildReport, build_bank, check_target, write_bank
+from jisi_cli.bank.grouping import Selection, gather
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype
-from jisi_cli.bank.records import Failed, Record
+from jisi_cli.bank.staging import Gathered, write_jisi
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.cli.build_vectors import vectors_of
@@ -30,12 +19,14 @@ from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_
 from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool
-from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.progress import embedding_bar
 from jisi_cli.cli.purse import open_purse
+from jisi_cli.cli.questions import Problems
 from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.output_files import ANSWERS, require_output
+from jisi_cli.files import ANSWERS, require_output
+from jisi_cli.formats.record import Failed, Record
+from jisi_cli.formats.registry import detect, read_records
 
 _SHOWN_PROBLEMS = 10
 

@@ -9,7 +9,7 @@ from typing import Any
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import read_manifest, write_manifest
-from jisi_cli.cli.contestants import make_context
+from jisi_cli.cli.entries import make_context
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.progress import counted
 from jisi_cli.cli.session import Session

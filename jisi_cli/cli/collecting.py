@@ -9,26 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.importers.questions import read_questions
-from jisi_cli.bank.records import Question
 from jisi_cli.cli.grading import judges_of, note_grading
-from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.pool_consent import require_consent
-from jisi_cli.cli.problems import Problems
-from jisi_cli.cli.progress import collection_bar
+from jisi_cli.cli.progress import collection_bar, run_calls
 from jisi_cli.cli.purse import Purse
-from jisi_cli.collection.collect import Collected, OnRecord, Pair, collect, pairs_of
+from jisi_cli.cli.questions import Problems
+from jisi_cli.collect.collect import Collected, OnRecord, Pair, collect, pairs_of
 from jisi_cli.config import Config
 from jisi_cli.errors import InputError
-from jisi_cli.finish_reason import cut_off_words
+from jisi_cli.formats.questions import read_questions
+from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.options import GradingOptions
-from jisi_cli.llm.answer import whole_characters
+from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.types import cut_off_words, whole_characters
 
 if TYPE_CHECKING:
-    from jisi_cli.llm.embedding_account import EmbeddingAccount
+    from jisi_cli.embed.account import EmbeddingAccount
 
 _SHOWN_FAILURES = 5
 

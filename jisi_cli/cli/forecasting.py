@@ -11,25 +11,24 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.records import Question
 from jisi_cli.cli.build_vectors import embedder_of
 from jisi_cli.cli.building import BuildRequest, checked_options
 from jisi_cli.cli.collecting import CallRequest, chosen_models, known_answers, read_all_questions
 from jisi_cli.cli.grading import judges_of
 from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.pool import require_models
-from jisi_cli.cli.problems import Problems
 from jisi_cli.cli.purse import endpoint_entry
-from jisi_cli.collection.collect import check_graders, pairs_of
-from jisi_cli.collection.forecast import ExpectedAnswer, Forecast, Recall, forecast
-from jisi_cli.collection.side_costs import forecast_embedding, forecast_judge
+from jisi_cli.cli.questions import Problems
+from jisi_cli.collect.collect import check_graders, pairs_of
+from jisi_cli.collect.forecast import ExpectedAnswer, Forecast, Recall, forecast, forecast_embedding, forecast_judge
 from jisi_cli.config import Config
-from jisi_cli.embedders.litellm_endpoint import TEXTS_PER_REQUEST
+from jisi_cli.embed.litellm_endpoint import TEXTS_PER_REQUEST
 from jisi_cli.errors import InputError
+from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.llm.answer_cache import AnswerCache
-from jisi_cli.llm.json_disk import open_cache
-from jisi_cli.llm.replay import ReplayPool
+from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.json_disk import open_cache
+from jisi_cli.models.replay import ReplayPool
 from jisi_cli.paths import cache_folder
 
 _BASES = {"bank": "mean in the bank", "max_tokens": "max_tokens (worst case)", "model limit": "its limit (worst case)"}

@@ -10,18 +10,17 @@ from statistics import fmean
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.build import commit_scores
 from jisi_cli.bank.lock import exclusive
-from jisi_cli.bank.rescoring import commit_scores
-from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
-from jisi_cli.cli.progress import OnProgress, counted
+from jisi_cli.cli.progress import OnProgress, counted, run_calls
 from jisi_cli.cli.purse import Purse, open_purse
-from jisi_cli.collection.regrade import ModelGrades, Regraded, regrade
+from jisi_cli.collect.regrade import ModelGrades, Regraded, regrade
 from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.options import GradingOptions
+from jisi_cli.grading.registry import GradingOptions
 
 _SHOWN_REASONS = 5
 _NO_FLAGS = GradingOptions()

@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
-from jisi_cli.cli.drawn_table import draw_table
-from jisi_cli.cli.pictures import BLOCKS, Picture
-from jisi_cli.llm.answer import whole_characters
+from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
+from jisi_cli.types import whole_characters
 
 if TYPE_CHECKING:
     from rich.console import Console

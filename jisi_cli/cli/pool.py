@@ -15,8 +15,8 @@ from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 
 if TYPE_CHECKING:
-    from jisi_cli.llm.attempts import CallEvent, OnEvent
-    from jisi_cli.llm.live import LivePool
+    from jisi_cli.models.attempts import CallEvent, OnEvent
+    from jisi_cli.models.live import LivePool
 
 _CONCURRENCY = 16
 _TIMEOUT = 300.0
@@ -68,10 +68,10 @@ def open_pool(
     """
     import numpy as np
 
-    from jisi_cli.llm.json_disk import open_cache
-    from jisi_cli.llm.limits import Limits, PerMinute
-    from jisi_cli.llm.live import LivePool
-    from jisi_cli.llm.local import LocalModels
+    from jisi_cli.models.json_disk import open_cache
+    from jisi_cli.models.live import LivePool
+    from jisi_cli.models.local import LocalModels
+    from jisi_cli.models.rate_limiter import Limits, PerMinute
 
     require_models(config)
     purse = purse or open_purse(config, options.command, options.max_cost, out)
@@ -125,7 +125,7 @@ def pool_concurrency(config: Config, options: PoolOptions) -> int:
 
 def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequence[str]) -> NoAnswerError:
     """Return the error of a pool that could not answer; one without any key gets told how to try jisi without."""
-    from jisi_cli.llm.provider import missing_key
+    from jisi_cli.models.provider import missing_key
 
     if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
         return NoAnswerError(f"{error}; to try jisi without a key: --config sample_data/jisi.toml")

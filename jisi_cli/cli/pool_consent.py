@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from jisi_cli.call_params import beyond_the_provider
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.errors import InputError
+from jisi_cli.trust import beyond_the_provider
 
 _LOCAL = "local:"
 _allowed: set[str] = set()
@@ -54,7 +54,7 @@ def what_it_names(entry: ModelEntry) -> Iterator[str]:
 
 
 def _packaged() -> Iterable[str]:
-    from jisi_cli.llm.local_weights import NAMES
+    from jisi_cli.models.local import NAMES
 
     return NAMES
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config, ModelEntry
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import InputError
-from jisi_cli.llm.address import environment_addresses
+from jisi_cli.models.address import environment_addresses
 
 if TYPE_CHECKING:
-    from jisi_cli.ledger import Ledger
-    from jisi_cli.llm.budget import Budget
-    from jisi_cli.llm.embedding_account import EmbeddingAccount
-    from jisi_cli.llm.live import Run
+    from jisi_cli.embed.account import EmbeddingAccount
+    from jisi_cli.models.budget import Budget
+    from jisi_cli.models.ledger import Ledger
+    from jisi_cli.models.live import Run
 
 _ENDPOINT = "litellm:"
 _LARGEST = sys.float_info.max
@@ -54,7 +54,7 @@ class Purse:
 
     def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:
         """Return what pays for the requests of an embedder that is an endpoint."""
-        from jisi_cli.llm.embedding_account import EmbeddingAccount
+        from jisi_cli.embed.account import EmbeddingAccount
 
         return EmbeddingAccount(entry, self.run, self.ledger, self.budget)
 
@@ -87,9 +87,9 @@ def open_purse(config: Config, command: str, max_cost: float | None, out: Output
     Raises:
         InputError: The limit makes no sense.
     """
-    from jisi_cli.ledger import Ledger, ledger_path
-    from jisi_cli.llm.budget import Budget
-    from jisi_cli.llm.live import Run
+    from jisi_cli.models.budget import Budget
+    from jisi_cli.models.ledger import Ledger, ledger_path
+    from jisi_cli.models.live import Run
 
     limit = budget_limit(max_cost, config, "max_cost")
     return Purse(

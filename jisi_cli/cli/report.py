@@ -12,11 +12,11 @@ import typer
 from jisi_cli.cli.options import LARGEST_SEED, QuietOption
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
-from jisi_cli.output_files import PAGE, require_output, written
+from jisi_cli.files import PAGE, require_output, written
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
-    from jisi_cli.reporting.question_details import Material
+    from jisi_cli.report.questions import Material
 
 _HIDING = ("--grader-command", "--command", "--grader")
 """Options whose value is, or may be, a program with its arguments."""
@@ -48,9 +48,9 @@ def report(
 
     import numpy as np
 
-    from jisi_cli.evaluation.report import build_report
+    from jisi_cli.evaluation.comparison import build_report
     from jisi_cli.evaluation.results import read_results
-    from jisi_cli.reporting.comparison_page import comparison_page
+    from jisi_cli.report.comparison_page import comparison_page
 
     # A question that failed was asked again, and its last line counts.
     known = {result.key: result for result in read_results(results)}
@@ -82,7 +82,7 @@ def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
 
     from jisi_cli.bank.bank import Bank
     from jisi_cli.evaluation.test_set import from_bank
-    from jisi_cli.reporting.question_details import Material
+    from jisi_cli.report.questions import Material
 
     opened = Bank(bank)
     places = {question.key: place for place, question in enumerate(opened.questions)}
@@ -108,7 +108,7 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     import numpy as np
 
     import jisi_cli
-    from jisi_cli.llm.redaction import redact
+    from jisi_cli.models.redaction import redact
 
     def text(value: Any) -> str:  # noqa: ANN401 - plain data
         if isinstance(value, Mapping):
@@ -167,7 +167,7 @@ def require_page(path: Path, *, results: Path | None = None) -> None:
     Raises:
         InputError: What draws is not installed, or the page cannot be written there.
     """
-    from jisi_cli.reporting.charts import require_charts
+    from jisi_cli.report.charts import require_charts
 
     require_charts()
     require_output(path, PAGE, others=() if results is None else (results,))

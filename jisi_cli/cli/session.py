@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.embedder_choice import EmbedderChoice
-from jisi_cli.cli.interrupting import run_calls
 from jisi_cli.cli.options import bank_path, failed_reading, read_config
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
 from jisi_cli.cli.pool_consent import require_consent
+from jisi_cli.cli.progress import run_calls
 from jisi_cli.cli.purse import Purse, endpoint_address, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry
-from jisi_cli.embedders.protocol import Embedder
-from jisi_cli.embedders.registry import PinError, load_embedder
-from jisi_cli.embedders.vector_cache import CachedEmbedder, cache_vectors
+from jisi_cli.embed.protocol import Embedder
+from jisi_cli.embed.registry import PinError, load_embedder
+from jisi_cli.embed.vector_cache import CachedEmbedder, cache_vectors
 from jisi_cli.errors import BankError, InputError, NoAnswerError
-from jisi_cli.evaluation.costs import row_dollars
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.prices import row_dollars
 from jisi_cli.methods.protocol import Query
 from jisi_cli.paths import cache_folder
 from jisi_cli.scoring import BankArrays
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from jisi_cli.llm.attempts import OnEvent
-    from jisi_cli.llm.live import LivePool
+    from jisi_cli.models.attempts import OnEvent
+    from jisi_cli.models.live import LivePool
 
 
 T = TypeVar("T")

@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gather import Selection, gather
-from jisi_cli.bank.importers.detect import QUESTIONS, detect
-from jisi_cli.bank.importers.questions import read_questions
-from jisi_cli.bank.importers.registry import read_records
+from jisi_cli.bank.grouping import Selection, gather
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.collecting import chosen_questions
 from jisi_cli.cli.output import Output, count
-from jisi_cli.cli.problems import Problems
-from jisi_cli.cli.reading import read_lines
+from jisi_cli.cli.questions import Problems, read_lines
 from jisi_cli.cli.session import Session
 from jisi_cli.config import Price
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
+from jisi_cli.formats.questions import read_questions
+from jisi_cli.formats.registry import QUESTIONS, detect, read_records
 
 
 @dataclass(frozen=True, slots=True)

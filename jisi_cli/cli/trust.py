@@ -63,7 +63,7 @@ def _allow(path: Path, out: Output) -> None:
 def _what_is_allowed(config: Config) -> list[str]:
     """Say what the file leads to, a line for each model and for the embedder."""
     from jisi_cli.cli.purse import endpoint_entry
-    from jisi_cli.embedders.protocol import EmbedderSpec
+    from jisi_cli.embed.protocol import EmbedderSpec
 
     lines = [f"`{entry.name}` {', '.join(wants)}" for entry in config.models if (wants := list(what_it_names(entry)))]
     name = config.embedder.get("name")

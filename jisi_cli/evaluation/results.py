@@ -12,12 +12,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from jisi_cli.amounts import MOST_TOKENS, is_dollars
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.evidence import Evidence, parse_evidence
-from jisi_cli.input_files import open_plain
-from jisi_cli.llm.answer import PriceSource, Role
-from jisi_cli.output_files import RESULTS, opened_to_append
+from jisi_cli.files import RESULTS, open_plain, opened_to_append
+from jisi_cli.methods.decision import Evidence, parse_evidence
+from jisi_cli.types import MOST_TOKENS, PriceSource, Role, is_dollars
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
 """`unscored`: answered, but nobody knows whether rightly. `needs-live`: the replay lacks a call that

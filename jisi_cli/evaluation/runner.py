@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,20 +11,73 @@ from typing import Any
 
 import numpy as np
 
-from jisi_cli.bank.records import Question
-from jisi_cli.collection.unfinished import lacks_its_end
+from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
-from jisi_cli.evaluation.bill import spent_on
-from jisi_cli.evaluation.evidence import Evidence, evidence_of
-from jisi_cli.evaluation.results import Result, ResultFile, content_key
+from jisi_cli.evaluation.results import Result, ResultFile, Spent, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
+from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.llm.answer import Answer, Pool
-from jisi_cli.llm.live import LivePool, query_hash
-from jisi_cli.llm.replay import ReplayPool
+from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
 from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
+from jisi_cli.models.live import LivePool, query_hash
+from jisi_cli.models.replay import ReplayPool
+from jisi_cli.types import Answer, Pool
+
+# What one question cost: its calls, one by one and together.
+
+
+def spent_on(calls: Sequence[Call], final: Answer | None, *, live: bool) -> dict[str, Any]:
+    """Return what a question cost, as fields of its result.
+
+    Args:
+        calls: All calls that were made for it.
+        final: The answer that was given; None when there was none.
+        live: Whether models were called; False for a replay of recorded answers.
+    """
+    return {
+        "calls": len(calls),
+        "cost_usd": _sum([_cost(call.answer) for call in calls]),
+        "tokens": _tokens([call.answer for call in calls]),
+        "bill": tuple(_of_call(call, final, live=live) for call in calls),
+    }
+
+
+def _of_call(call: Call, final: Answer | None, *, live: bool) -> Spent:
+    answer = call.answer
+    return Spent(
+        role=call.role,
+        model=answer.model,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        # Nothing is paid for what is only replayed.
+        cost_usd=answer.cost_usd if live else 0.0,
+        list_cost_usd=answer.list_cost_usd,
+        price_source=answer.price_source,
+        cached=answer.cached or not live,
+        failed=not answer.ok,
+        is_answer=answer is final,
+    )
+
+
+def _cost(answer: Answer) -> float | None:
+    # No list names the price of a failure; what was paid for it may be known.
+    return answer.list_cost_usd if answer.ok or answer.list_cost_usd is not None else answer.cost_usd
+
+
+def _sum(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None
+
+
+def _tokens(answers: Sequence[Answer]) -> int | None:
+    known = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
+    return sum(known) if len(known) == len(answers) else None
+
+
+# Running methods over a test set: planned in blocks, answered one by one, scored from outside.
+
 
 _BLOCK = 1024
 """Questions whose similarities are one matrix product."""

@@ -10,17 +10,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.gathered import Gathered
-from jisi_cli.bank.records import Failed, Question, is_wordless
-from jisi_cli.bank.verdicts import graded_questions
+from jisi_cli.bank.bank import Bank, graded_questions
+from jisi_cli.bank.staging import Gathered
 from jisi_cli.config import Price
-from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import content_key
+from jisi_cli.formats.record import Failed, Question, is_wordless
 from jisi_cli.grading.registry import GRADERS
-from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
 from jisi_cli.methods.protocol import Query
+from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jisi_cli.grading.accepted import accepted_answers
-from jisi_cli.grading.characters import plain_characters
-from jisi_cli.grading.final_answer import END_LENGTH, answer_text, marked_answers
-from jisi_cli.grading.latex import to_plain
+from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, answer_text, marked_answers
+from jisi_cli.grading.plain_text import plain_characters, to_plain
 from jisi_cli.grading.statements import is_taken_back
 
 _OPEN = r"[\s*_`\"'(\[{<$]{0,6}"

@@ -9,10 +9,9 @@ import shlex
 import shutil
 
 from jisi_cli.errors import InputError
-from jisi_cli.grading.processes import Finished, Processes, kept
-from jisi_cli.grading.protocol import Submission, Ungraded
-from jisi_cli.grading.scratch_folder import ScratchFolder
-from jisi_cli.reasoning import without_reasoning
+from jisi_cli.grading.processes import Finished, Processes, ScratchFolder, kept
+from jisi_cli.grading.registry import Submission, Ungraded
+from jisi_cli.models.reasoning import without_reasoning
 
 _LARGEST_FILE = 1 << 28
 """Bytes of a file that the program writes, and of all that it keeps in its folder for temporary files."""

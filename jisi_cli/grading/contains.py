@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jisi_cli.grading.accepted import accepted_answers, best
-from jisi_cli.grading.characters import plain_characters, same_text
-from jisi_cli.grading.final_answer import answer_text
+from jisi_cli.grading.final_answer import accepted_answers, answer_text, best
+from jisi_cli.grading.plain_text import plain_characters, same_text
 
 _OWN_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
 """A character of a script that puts no blanks between words."""

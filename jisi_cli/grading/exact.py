@@ -7,10 +7,9 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from jisi_cli.grading.accepted import accepted_answers
-from jisi_cli.grading.characters import same_text
-from jisi_cli.grading.final_answer import END_LENGTH, marked_answers, settle
-from jisi_cli.reasoning import without_reasoning
+from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, marked_answers, settle
+from jisi_cli.grading.plain_text import same_text
+from jisi_cli.models.reasoning import without_reasoning
 
 _FENCE = re.compile(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
 _ONE_SENTENCE = re.compile(r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?")

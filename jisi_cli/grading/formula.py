@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from jisi_cli.grading.characters import plain_characters
+from jisi_cli.grading.plain_text import plain_characters
 
 Value = Fraction | complex
 

@@ -9,14 +9,24 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from jisi_cli.bank.records import Question
 from jisi_cli.errors import InputError
-from jisi_cli.grading.judge import Bench, Judge, JudgeBill
-from jisi_cli.grading.options import COSTLY, GraderSpec, GradingOptions
-from jisi_cli.grading.pairwise import Pairwise
-from jisi_cli.grading.protocol import Grader, ModelGrader, ProcessGrader, Submission, Ungraded
-from jisi_cli.grading.registry import ASSISTED, GRADERS, known_graders, load_grader
-from jisi_cli.llm.answer import Pool
+from jisi_cli.formats.record import Question
+from jisi_cli.grading.judge import Bench, Judge, JudgeBill, Pairwise
+from jisi_cli.grading.registry import (
+    ASSISTED,
+    COSTLY,
+    GRADERS,
+    Grader,
+    GraderSpec,
+    GradingOptions,
+    ModelGrader,
+    ProcessGrader,
+    Submission,
+    Ungraded,
+    known_graders,
+    load_grader,
+)
+from jisi_cli.types import Pool
 
 _UNREAD = "no final answer could be read"
 

@@ -6,12 +6,11 @@ import importlib.util
 import re
 
 from jisi_cli.errors import InputError
-from jisi_cli.grading.accepted import accepted_answers
-from jisi_cli.grading.final_answer import marked_answer, unmarked_text
-from jisi_cli.grading.latex import to_plain
+from jisi_cli.grading.final_answer import accepted_answers, marked_answer, unmarked_text
 from jisi_cli.grading.number import is_prose, last_number, read_number, sides, without_denied
 from jisi_cli.grading.numeric import Numeric, delimited
-from jisi_cli.grading.protocol import Submission, Ungraded
+from jisi_cli.grading.plain_text import to_plain
+from jisi_cli.grading.registry import Submission, Ungraded
 from jisi_cli.grading.worker import Worker
 
 _LONGEST = 1000

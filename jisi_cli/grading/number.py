@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from jisi_cli.grading.formula import exact_value
-from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number_words import number_in_words, scale_behind
+from jisi_cli.grading.plain_text import to_plain
 
 _MAGNITUDE = r"(?:(?:\d{1,3}(?:,\d{3}){1,99}(?!\d)|\d{1,300}(?!\d))(?:\.\d{0,300})?|\.\d{1,300})(?!\d)"
 _EXPONENT = r"(?:[eE](?P<e>[+-]?\d{1,3})(?!\d)|\s?[*x×]\s?10\s?(?:\^|\*\*)\s?\{?(?P<power>[+-]?\d{1,3})\}?)"

@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from jisi_cli.grading.accepted import accepted_answers, best
-from jisi_cli.grading.final_answer import marked_answer, marked_answers, settle, unmarked_text
+from jisi_cli.grading.final_answer import accepted_answers, best, marked_answer, marked_answers, settle, unmarked_text
 from jisi_cli.grading.formula import constant_value, equal_formulas
-from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number import (
     Number,
     canonical_math,
@@ -25,6 +23,7 @@ from jisi_cli.grading.number import (
     without_denied,
 )
 from jisi_cli.grading.number_words import number_in_words
+from jisi_cli.grading.plain_text import to_plain
 from jisi_cli.grading.several import Several, several
 
 _LONGEST_BARE = 200

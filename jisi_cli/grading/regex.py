@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from jisi_cli.grading.final_answer import answer_text
-from jisi_cli.grading.protocol import OutOfTime, Submission, Ungraded
+from jisi_cli.grading.registry import OutOfTime, Submission, Ungraded
 from jisi_cli.grading.worker import Worker
 
 _MOST_SLOW = 3

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jisi_cli.grading.formula import constant_value
-from jisi_cli.grading.latex import to_plain
 from jisi_cli.grading.number import last_side, read_number
+from jisi_cli.grading.plain_text import to_plain
 
 _CLOSERS = {"(": ")]", "[": "])", "{": "}"}
 _SEPARATOR = re.compile(

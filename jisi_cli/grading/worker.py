@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from jisi_cli.errors import JisiError
-from jisi_cli.grading.protocol import OutOfTime, Ungraded
+from jisi_cli.grading.registry import OutOfTime, Ungraded
 
 _CONFINED = Path(__file__).parent / "confined"
 _START = 60.0

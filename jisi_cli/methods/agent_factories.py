@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from jisi_cli.methods.agent_forest import AgentForest, ForestSettings
-from jisi_cli.methods.bleu import BleuSimilarity
-from jisi_cli.methods.constant import best_first
-from jisi_cli.methods.majority_voting import MajorityVoting, VotingSettings
-from jisi_cli.methods.mixture_of_agents import MixtureOfAgents, MoaSettings, SelfMoaSettings, cheapest_of
-from jisi_cli.methods.panel import Panel
+from jisi_cli.methods.calls import Panel
+from jisi_cli.methods.ensembles.agent_forest import AgentForest, ForestSettings
+from jisi_cli.methods.ensembles.majority_voting import MajorityVoting, VotingSettings
+from jisi_cli.methods.ensembles.mixture_of_agents import MixtureOfAgents, MoaSettings, SelfMoaSettings, cheapest_of
+from jisi_cli.methods.ensembles.self_consistency import SamplingSettings, SelfConsistency
+from jisi_cli.methods.ensembles.smacs import Smacs, SmacsSettings
+from jisi_cli.methods.ensembles.smoa import SmoaSettings, SparseMixture
+from jisi_cli.methods.ensembles.symbolic_moe import SkillSettings, SymbolicMixture
+from jisi_cli.methods.ensembles.universal_self_consistency import UniversalSelfConsistency, UniversalSettings
 from jisi_cli.methods.registry import MethodContext
-from jisi_cli.methods.self_consistency import SamplingSettings, SelfConsistency
-from jisi_cli.methods.similarity import CosineSimilarity, Similarity
-from jisi_cli.methods.smacs import Smacs, SmacsSettings
-from jisi_cli.methods.smoa import SmoaSettings, SparseMixture
-from jisi_cli.methods.symbolic_moe import SkillSettings, SymbolicMixture
+from jisi_cli.methods.routers.constant import best_first
+from jisi_cli.methods.similarity import BleuSimilarity, CosineSimilarity, Similarity
 from jisi_cli.methods.tuning import tuned
-from jisi_cli.methods.universal_self_consistency import UniversalSelfConsistency, UniversalSettings
 
 
 def majority_voting(context: MethodContext, name: str) -> MajorityVoting:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.methods.examples import Examples
+from jisi_cli.methods.training import Examples
 from jisi_cli.scoring import Floats, Rows
 
 

@@ -1,14 +1,21 @@
-"""When the candidates' final answers agree: ours, beyond the paper (off by default).
-
-Equal final answers form a group; its share is its weight over the weight of all candidates asked,
-where a candidate weighs g_j / g_1, its coarse score against the best one's.
-"""
+"""When final answers agree, and which final answer most responses give."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from jisi_cli.grading.final_answer import extract_any
+from jisi_cli.methods.calls import Asker
+from jisi_cli.methods.protocol import Outcome, Query
+from jisi_cli.methods.similarity import Similarity, most_typical
+from jisi_cli.types import Answer
+
+# When the candidates' final answers agree: ours, beyond the paper (off by default).
+#
+# Equal final answers form a group; its share is its weight over the weight of all candidates asked,
+# where a candidate weighs g_j / g_1, its coarse score against the best one's.
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +64,38 @@ def _weights(asked: Sequence[int], coarse_scores: Sequence[float]) -> dict[int, 
     if best <= 0:
         return dict.fromkeys(asked, 1.0)  # nothing near was ever solved, so nothing tells them apart
     return {model: max(0.0, coarse_scores[model] / best) for model in asked}
+
+
+# Which final answer do most responses give?
+
+
+def most_frequent(answers: Sequence[Answer], grader: str | None) -> Consensus | None:
+    """Return the largest group of equal final answers; None when no response has one.
+
+    A response without a final answer has no vote. Ties go to the group whose first member is earlier.
+
+    Args:
+        answers: The responses, best first.
+        grader: The kind of answer that is wanted, where it is known.
+    """
+    finals = {place: extract_any(answer.text, grader) for place, answer in enumerate(answers)}
+    return heaviest_group(range(len(answers)), [1.0] * len(answers), finals)
+
+
+async def vote(asker: Asker, query: Query, answers: Sequence[Answer], similarity: Similarity, of: str) -> Outcome:
+    """Settle on the most frequent final answer, in the words of the best response that has it.
+
+    Args:
+        asker: Knows the calls that were made.
+        query: The question.
+        answers: The responses, best first.
+        similarity: Chooses among responses of which none has a final answer.
+        of: What the responses are called.
+    """
+    group = most_frequent(answers, query.grader)
+    if group is None:
+        typical = await most_typical(answers, similarity)
+        reason = f"no {of} has a final answer to count; this one is most like the others"
+        return asker.settle_on(typical, "consensus", reason)
+    reason = f"{len(group.members)} of {len(answers)} responses agree"
+    return asker.settle_on(answers[group.members[0]], "consensus", reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.bank.bank import Bank
+from jisi_cli.config import Price
 from jisi_cli.scoring import Coarse, Fine
+
+# What JiSi decided for one question, with its evidence, as plain data.
+
 
 Describe = Callable[[Sequence[int]], Sequence[Mapping[str, Any]]]
 """Says something of each of some bank rows."""
@@ -132,3 +138,141 @@ class Decision:
             known = {"row": row, "similarity": similarities[place], "mixed": mixed, "kept": place in kept}
             found.append({**known, **more})
         return found
+
+
+# What a model may be expected to use on a question: the similarity-weighted mean over its support set.
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedUsage:
+    """Tokens and dollars of one call; None where the support set does not tell."""
+
+    prompt_tokens: float | None
+    completion_tokens: float | None
+    cost_usd: float | None
+
+
+def expected_usage(bank: Bank, model: str, first: Coarse, price: Price | None) -> ExpectedUsage:
+    """Estimate one call of a model from what it used on the support set.
+
+    Dollars come from the pool's price and the expected tokens; without a price, from recorded dollars.
+
+    Args:
+        bank: The bank whose train rows the decision was drawn from.
+        model: One of its models.
+        first: Stage 1 of the question.
+        price: The pool's price of the model, where there is one.
+    """
+    rows = bank.train_rows[first.rows]
+    weights = np.maximum(first.similarities, 0.0)
+    columns = bank.answers(model)
+    prompt = _weighted_mean(columns.prompt_tokens[rows], weights)
+    completion = _weighted_mean(columns.completion_tokens[rows], weights)
+    if price is not None and prompt is not None and completion is not None:
+        cost: float | None = (prompt * price.input + completion * price.output) / 1e6
+    else:
+        cost = _weighted_mean(columns.cost_usd[rows], weights)
+    return ExpectedUsage(prompt, completion, cost)
+
+
+def _weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float | None:
+    known = ~np.isnan(values)
+    total = math.fsum(weights[known].tolist())
+    return math.fsum((values[known] * weights[known]).tolist()) / total if total > 0 else None
+
+
+# What a decision rested on, in the few numbers that a result file can afford to keep for every question.
+
+
+NEIGHBOURS = 5
+"""Support queries that are kept, the nearest ones."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Scores and neighbours of one decision, rounded to four decimals.
+
+    Attributes:
+        models: Names of the M models, as the promises are ordered.
+        coarse: What stage 1 promises of each model (M): the weighted share of the support set it solved, in [0, 1].
+        fine: The same of stage 2; None when it was not reached.
+        margin: How far the second best score lies below the best, as a share of it; None where there is none.
+        neighbours: Dataset, index and similarity of the nearest support queries, and whether the filter kept them
+            (None when there was no filter), nearest first.
+    """
+
+    models: tuple[str, ...]
+    coarse: tuple[float, ...]
+    fine: tuple[float, ...] | None
+    margin: float | None
+    neighbours: tuple[tuple[str, str, float, bool | None], ...]
+
+    def promised(self, model: str | None) -> float | None:
+        """Return what the last stage that was reached promised of a model; None for one that is not in the bank."""
+        if model not in self.models:
+            return None
+        return (self.coarse if self.fine is None else self.fine)[self.models.index(model)]
+
+
+def evidence_of(decision: Decision, train: Sequence[tuple[str, str]]) -> Evidence:
+    """Return what to keep of a decision.
+
+    Args:
+        decision: The decision.
+        train: Dataset and index of each bank row that decisions are drawn from; empty where they are not known.
+    """
+    coarse, fine = decision.promises()
+    margin = decision.margin()
+    nearest = decision.nearest(NEIGHBOURS) if train else []
+    return Evidence(
+        models=decision.models,
+        coarse=_rounded(coarse),
+        fine=None if fine is None else _rounded(fine),
+        margin=None if margin is None else round(margin, _DIGITS),
+        neighbours=tuple((*train[row], round(similarity, _DIGITS), kept) for row, similarity, kept in nearest),
+    )
+
+
+def parse_evidence(data: Mapping[str, Any]) -> Evidence:
+    """Read evidence back from JSON.
+
+    Raises:
+        TypeError: A part is of another kind.
+        ValueError: Parts do not belong together.
+        KeyError: A part is missing.
+    """
+    models = tuple(_checked(name, str) for name in _checked(data["models"], list))
+    coarse = _numbers(data["coarse"])
+    fine = None if data["fine"] is None else _numbers(data["fine"])
+    if len(coarse) != len(models) or (fine is not None and len(fine) != len(models)):
+        raise ValueError("scores and models differ in number")
+    margin = None if data["margin"] is None else _number(data["margin"])
+    return Evidence(models, coarse, fine, margin, tuple(map(_neighbour, _checked(data["neighbours"], list))))
+
+
+def _neighbour(data: object) -> tuple[str, str, float, bool | None]:
+    dataset, index, similarity, kept = _checked(data, list)
+    if not (kept is None or isinstance(kept, bool)):
+        raise TypeError("kept is neither true, false nor null")
+    return _checked(dataset, str), _checked(index, str), _number(similarity), kept
+
+
+def _numbers(data: object) -> tuple[float, ...]:
+    return tuple(map(_number, _checked(data, list)))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("not a finite number")
+    return float(value)
+
+
+def _checked(value: Any, kind: type) -> Any:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, kind):
+        raise TypeError(f"not a {kind.__name__}")
+    return value
+
+
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(value, _DIGITS) for value in values)

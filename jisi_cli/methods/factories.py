@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
-from jisi_cli.methods.jisi import Aggregation, JiSi
-from jisi_cli.methods.jisi_query import JiSiQuery
-from jisi_cli.methods.knn import Knn, KnnSettings
+from jisi_cli.methods.jisi import Aggregation, JiSi, JiSiQuery
 from jisi_cli.methods.ranked import RankedMethod
 from jisi_cli.methods.registry import MODEL_PREFIX, MethodContext, with_settings
+from jisi_cli.methods.routers.constant import Chance, Fixed, PerDataset, best_first, best_per_dataset, cheapest_first
+from jisi_cli.methods.routers.knn import Knn, KnnSettings
 from jisi_cli.methods.tuning import tuned
 
 

@@ -1,4 +1,4 @@
-"""JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330)."""
+"""JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330); its stage 1 alone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embedders.aside import embed_aside
-from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.embed.protocol import Embedder, embed_aside
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Answer, Pool, Sampling
-from jisi_cli.methods.aggregation_prompt import aggregation_messages
-from jisi_cli.methods.asking import Asker
+from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.decision import Decision
-from jisi_cli.methods.price_weight import price_weight_of
+from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
+from jisi_cli.methods.ranked import Ranking
 from jisi_cli.methods.shared_coarse import CoarseBlock
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
+from jisi_cli.scoring.price_weight import price_weight_of
+from jisi_cli.types import Answer, Pool, Sampling
+
+# JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330).
+
 
 Aggregation = Literal["auto", "never", "always"]
 """`auto`: the adaptive switch decides. `never`: the best aggregatee answers, or with the consensus
@@ -296,3 +299,37 @@ class _Run:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+# `jisi-query`: stage 1 of JiSi alone (Eq. 2): argmax g, one call, no probes.
+
+
+class JiSiQuery:
+    """Ranks models by their coarse score.
+
+    Args:
+        bank: The bank's arrays.
+        settings: Hyper-parameters.
+        dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.
+        coarse: Computes stage 1.
+
+    Raises:
+        InputError: There is a price weight and no price.
+    """
+
+    def __init__(
+        self,
+        bank: BankArrays,
+        settings: Hyperparameters,
+        dollars: NDArray[np.float64] | None = None,
+        coarse: CoarseBlock = coarse_block,
+    ) -> None:
+        self._bank, self._settings, self._coarse = bank, settings, coarse
+        self._prices = price_weight_of(bank, dollars, settings)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        vectors = np.stack([query.vector for query in queries])
+        for found in self._coarse(self._bank, vectors, self._settings):
+            first = found if self._prices is None else self._prices.coarse(found)
+            yield tuple(self._bank.model_names[model] for model in first.ranking)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from jisi_cli.llm.answer import Answer, Message, Pool, Role
+from jisi_cli.types import Answer, Message, Pool, Role
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from jisi_cli.llm.answer import Pool, Sampling
-from jisi_cli.methods.asking import Asker
+from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.types import Pool, Sampling
 
 Ranking = tuple[str, ...]
 """Models by name, best first."""

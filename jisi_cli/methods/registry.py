@@ -10,16 +10,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embedders.protocol import Embedder
+from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Sampling
 from jisi_cli.methods.catalogue import METHODS, MODEL_PREFIX, MethodInfo, method_info
-from jisi_cli.methods.examples import SharedExamples
 from jisi_cli.methods.protocol import Method
 from jisi_cli.methods.shared_coarse import SharedCoarse
-from jisi_cli.methods.training import Training
+from jisi_cli.methods.training import SharedExamples, Training
 from jisi_cli.scoring import BankArrays
+from jisi_cli.types import Sampling
 
 __all__ = ["METHODS", "MODEL_PREFIX", "MethodContext", "MethodInfo", "make_method", "method_info", "with_settings"]
 

@@ -6,31 +6,28 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from jisi_cli.embedders.deferred import loaded
+from jisi_cli.embed.protocol import loaded
 from jisi_cli.errors import InputError
-from jisi_cli.methods.automix import AutoMix, AutoMixSettings
-from jisi_cli.methods.avengers import Avengers, AvengersSettings
-from jisi_cli.methods.avengers_pro import AvengersPro, AvengersProSettings
-from jisi_cli.methods.constant import best_first, cheapest_first
-from jisi_cli.methods.contrasts import RouterDcSettings
-from jisi_cli.methods.elo import Elo
-from jisi_cli.methods.embedllm import EmbedLlm, EmbedLlmSettings
-from jisi_cli.methods.embedllm_knn import EmbedLlmKnn, EmbedLlmKnnSettings
-from jisi_cli.methods.examples import Examples
-from jisi_cli.methods.frugalgpt import FrugalGpt, FrugalGptSettings
-from jisi_cli.methods.graphrouter import GraphRouter, GraphRouterSettings
-from jisi_cli.methods.hybridllm import HybridLlm, HybridLlmSettings
-from jisi_cli.methods.mlp import Mlp, MlpSettings
-from jisi_cli.methods.model_sat import ModelSat, ModelSatSettings
-from jisi_cli.methods.original import wanted, without_wish
+from jisi_cli.methods.cross_validation import wanted, without_wish
 from jisi_cli.methods.ranked import RankedMethod, Ranker
 from jisi_cli.methods.registry import MethodContext
-from jisi_cli.methods.routellm import RouteLlm, RouteLlmSettings
-from jisi_cli.methods.routerdc import RouterDc
-from jisi_cli.methods.routerdc_finetuned import FinetunedRouterDc
-from jisi_cli.methods.svm import Svm, SvmSettings
+from jisi_cli.methods.routers.automix import AutoMix, AutoMixSettings
+from jisi_cli.methods.routers.avengers import Avengers, AvengersSettings
+from jisi_cli.methods.routers.avengers_pro import AvengersPro, AvengersProSettings
+from jisi_cli.methods.routers.constant import best_first, cheapest_first
+from jisi_cli.methods.routers.elo import Elo
+from jisi_cli.methods.routers.embedllm import EmbedLlm, EmbedLlmKnn, EmbedLlmKnnSettings, EmbedLlmSettings
+from jisi_cli.methods.routers.frugalgpt import FrugalGpt, FrugalGptSettings
+from jisi_cli.methods.routers.graphrouter import GraphRouter, GraphRouterSettings
+from jisi_cli.methods.routers.hybridllm import HybridLlm, HybridLlmSettings
+from jisi_cli.methods.routers.mlp import Mlp, MlpSettings
+from jisi_cli.methods.routers.model_sat import ModelSat, ModelSatSettings
+from jisi_cli.methods.routers.routellm import RouteLlm, RouteLlmSettings
+from jisi_cli.methods.routers.routerdc import FinetunedRouterDc, RouterDc, RouterDcSettings
+from jisi_cli.methods.routers.svm import Svm, SvmSettings
+from jisi_cli.methods.routers.zooter import Zooter, ZooterSettings
+from jisi_cli.methods.training import Examples
 from jisi_cli.methods.tuning import tuned
-from jisi_cli.methods.zooter import Zooter, ZooterSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

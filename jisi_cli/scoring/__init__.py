@@ -11,8 +11,8 @@ no state. Two properties make a decision reproducible to the bit:
 Symbols: N bank queries, M models, d embedding width, n support queries, K candidates that answered.
 """
 
-from jisi_cli.exact_sums import Floats, Rows, RowVectors
 from jisi_cli.scoring.bank_arrays import BankArrays, rank
+from jisi_cli.scoring.exact_sums import Floats, Rows, RowVectors
 from jisi_cli.scoring.mixed_filter import Fine, Probes, choose_aggregatees, fine, limit_tokens
 from jisi_cli.scoring.support_set import Coarse, coarse, coarse_block
 

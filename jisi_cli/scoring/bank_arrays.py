@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.exact_sums import Floats, Rows, RowVectors, column_sums, longest_row
 from jisi_cli.hyperparameters import Compat, Hyperparameters
+from jisi_cli.scoring.exact_sums import Floats, Rows, RowVectors, column_sums, longest_row
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.exact_sums import Floats, Rows, row_dots
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring.bank_arrays import BankArrays, rank, weighted_scores
+from jisi_cli.scoring.exact_sums import Floats, Rows, row_dots
 
 _SCAN_BYTES = 1 << 26
 

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank
-from jisi_cli.bank.gather import gather
+from jisi_cli.bank.grouping import gather
 from jisi_cli.bank.manifest import read_manifest
-from jisi_cli.bank.records import Record
 from jisi_cli.bank.vectors import EmbeddedVectors
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
+from jisi_cli.formats.record import Record
 
 WIDTH = 64
 MODELS = ("ada", "bob/7b", "cyd@home")

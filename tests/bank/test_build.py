@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
+from jisi_cli.bank.grouping import gather
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
-from jisi_cli.bank.records import Record
 from jisi_cli.bank.vectors import EmbeddedVectors
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import BankError, InputError
+from jisi_cli.formats.record import Record
 from tests.bank.making import MODELS, WIDTH, build, data_of, everything, failed, files_of, record, records
 
 

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank.export import write_jisi
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.importers.detect import detect
-from jisi_cli.bank.importers.protocol import Problem
-from jisi_cli.bank.importers.registry import read_records
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.staging import write_jisi
 from jisi_cli.errors import InputError
+from jisi_cli.formats.record import Problem, Record
+from jisi_cli.formats.registry import detect, read_records
 from tests.bank.making import MODELS, failed, record, records
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank.gather import Selection, gather
+from jisi_cli.bank.grouping import Selection, gather
 from tests.bank.making import MODELS, record, records
 
 

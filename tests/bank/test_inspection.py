@@ -11,12 +11,12 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.inspection import Inspection, inspect_bank
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.inspect import Inspection, inspect_bank
 from jisi_cli.bank.vectors import GivenVectors
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import BankError
+from jisi_cli.formats.record import Record
 from jisi_cli.hyperparameters import Hyperparameters
 from tests.bank.making import build, failed, record, records
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.inspection import inspect_bank
+from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.bank.manifest import MANIFEST_NAME, model_folder, read_manifest, write_manifest
 from jisi_cli.errors import BankError
 from tests.bank.making import build, everything, records

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.build import commit_scores
 from jisi_cli.bank.manifest import model_folder, read_manifest, write_manifest
-from jisi_cli.bank.rescoring import commit_scores
 from jisi_cli.bank.tables import write_part
 from tests.bank.making import build, everything, failed, record
 from tests.cli.commands import ROOT

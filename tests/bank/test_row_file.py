@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank import row_file
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.row_file import RowFile
+from jisi_cli.bank import staging as row_file
+from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.staging import RowFile
 from tests.bank.making import records
 
 VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=[]))

@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.importers.registry import read_records
-from jisi_cli.bank.inspection import inspect_bank
+from jisi_cli.bank.bank import Bank, graded_questions
+from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.bank.manifest import read_manifest
-from jisi_cli.bank.records import Record
-from jisi_cli.bank.verdicts import graded_questions
 from jisi_cli.errors import BankError
+from jisi_cli.formats.record import Record
+from jisi_cli.formats.registry import read_records
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, fine
-from tests.bank.importers.reading import FIXTURES
 from tests.bank.making import build, failed, record
 from tests.cli.commands import jisi
+from tests.formats.reading import FIXTURES
 
 FAILED_TOKENS = 7
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.grouping import gather
 from jisi_cli.bank.vectors import GivenVectors
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
+from jisi_cli.formats.record import Record
 
 MODELS = [f"model-{place}" for place in range(10)]
 SAMPLE = Path(__file__).parents[2] / "sample_data"

@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jisi_cli.bank.vectors import EmbeddedVectors
-from jisi_cli.embedders.model_folder import packaged_minilm
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.model_folder import packaged_minilm
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 
 ANSWERS = Path(__file__).parent.parent.parent / "sample_data" / "answers.jsonl"
 

@@ -18,11 +18,11 @@ import numpy as np
 from typer.testing import CliRunner
 
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.grouping import gather
 from jisi_cli.bank.vectors import GivenVectors
 from jisi_cli.cli.app import app
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.formats.record import Record
 
 TRAIN, TEST, MODELS, WIDTH = 8_500, 3_650, 10, 3_584
 METHODS = "best-single,jisi-query,jisi-router"

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from jisi_cli.bank.records import Question
-from jisi_cli.evaluation.evidence import Evidence
-from jisi_cli.evaluation.report import build_report
+from jisi_cli.evaluation.comparison import build_report
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.test_set import TestSet
-from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
-from jisi_cli.reporting.comparison_page import comparison_page
-from jisi_cli.reporting.question_details import Material
+from jisi_cli.formats.record import Question
+from jisi_cli.methods.decision import Evidence
+from jisi_cli.models.replay import RecordedAnswer, ReplayPool
+from jisi_cli.report.comparison_page import comparison_page
+from jisi_cli.report.questions import Material
 
 ROWS = (100, 5_000, 50_000)
 METHODS = ("best-single", "jisi-router", "jisi-vote")

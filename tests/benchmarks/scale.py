@@ -26,10 +26,10 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.inspection import inspect_bank
-from jisi_cli.bank.records import Question, Record
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.inspect import inspect_bank
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.formats.record import Question, Record
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Probes, coarse, fine
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, Run, finish, jisi, on_a_terminal, pool_file, start
 from tests.loopback import Fault, Loopback, Request
 

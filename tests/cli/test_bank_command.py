@@ -10,7 +10,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import read_manifest
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, Run, jisi, pool_file, recorded_answers, says_one_error, write_lines
 from tests.loopback import Fault, Loopback
 

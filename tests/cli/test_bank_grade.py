@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, jisi, pool_file, recorded_answers, says_one_error, start, wait_for, write_lines
 from tests.loopback import Loopback
 

@@ -10,7 +10,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from tests.cli.commands import Run, jisi, recorded_answers, says_one_error, write_lines
-from tests.embedders.folders import write_bert
+from tests.embed.folders import write_bert
 from tests.loopback import Loopback
 
 MODELS = ("ada", "bob", "cyd", "dee")

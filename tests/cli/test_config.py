@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jisi_cli.call_params import refused
 from jisi_cli.config import find_config, load_config
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.trust import refused
 from tests.cli.commands import jisi, pool_file, says_one_error
 from tests.loopback import Loopback
 

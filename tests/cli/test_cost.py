@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.ledger import Ledger, LedgerEntry, ledger_path
-from jisi_cli.llm.live import query_hash
+from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
+from jisi_cli.models.live import query_hash
 from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, write_lines
 from tests.faults.forked import start_here
 from tests.loopback import Loopback

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.inspection import inspect_bank
-from jisi_cli.finish_reason import cut_off
+from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.types import cut_off
 from tests.cli.commands import MODELS, jisi, write_lines
 from tests.loopback import Loopback
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import Run, jisi, pool_file, says_one_error, write_lines
 from tests.loopback import Loopback
 

@@ -12,7 +12,7 @@ import pytest
 
 from jisi_cli import trust
 from tests.cli.commands import Run, jisi, pool_file, recorded_answers, says_one_error, write_lines
-from tests.embedders.folders import write_bert
+from tests.embed.folders import write_bert
 from tests.loopback import Loopback
 
 QUESTION = "What is 3 plus 6?"

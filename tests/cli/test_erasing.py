@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from jisi_cli import paths
-from jisi_cli.ledger import Ledger, ledger_path
-from jisi_cli.llm.json_disk import JsonCache, open_cache
+from jisi_cli.models.json_disk import JsonCache, open_cache
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import ROOT, Run, jisi, says_one_error
 from tests.cli.test_cost import ASK
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.ledger import Ledger, ledger_path
-from jisi_cli.llm.live import query_hash
 from jisi_cli.methods.registry import METHODS
+from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.models.live import query_hash
 from tests.cli.commands import Run, jisi, pool_file, says_one_error
 from tests.cli.evaluation_data import SKILL, build
 from tests.faults.forked import given, start_here

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jisi_cli.cli import live_view
-from jisi_cli.cli.live_view import TerminalView
+from jisi_cli.cli import live as live_view
+from jisi_cli.cli.live import TerminalView
 from jisi_cli.cli.output import Output
 from tests.cli.commands import on_a_terminal
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from jisi_cli.cli.eval import Threshold
 from jisi_cli.cli.options import split_names
-from jisi_cli.cli.threshold import Threshold
-from jisi_cli.grading.options import GraderSpec, parse_chosen
+from jisi_cli.grading.registry import GraderSpec, parse_chosen
 from tests.cli.commands import jisi, recorded_answers, write_lines
 
 NAMES = (

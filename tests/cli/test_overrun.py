@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, jisi, write_lines
 from tests.loopback import Fault, Loopback
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.cli.pictures import BLOCKS, bars, distribution, intervals
+from jisi_cli.cli.tables import BLOCKS, bars, distribution, intervals
 from jisi_cli.evaluation.results import Result, ResultFile, Spent
 from tests.cli.commands import jisi
 from tests.cli.commands import on_a_terminal as command_on_a_terminal

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jisi_cli.ledger import Ledger, ledger_path
-from jisi_cli.llm.live import query_hash
+from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.models.live import query_hash
 from jisi_cli.paths import cache_folder, data_folder
 from tests.cli.commands import Run, jisi, pool_file, write_lines
 from tests.faults.forked import start_here
-from tests.llm.asking import everything_written
 from tests.loopback import Fault, Loopback
+from tests.models.asking import everything_written
 
 KEY, PASSWORD, HEADER = "sk-planted-key-0123456789", "planted-password-0123", "planted-header-0123"
 SECRETS = (KEY, PASSWORD, HEADER, base64.b64encode(f"me:{PASSWORD}".encode()).decode())

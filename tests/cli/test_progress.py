@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.bank.records import Record
-from jisi_cli.collection.collect import Collected
-from jisi_cli.llm.answer import Answer
+from jisi_cli.collect.collect import Collected
+from jisi_cli.formats.record import Record
+from jisi_cli.types import Answer
 from tests.cli.commands import on_a_terminal, pool_file, write_lines
 from tests.loopback import Fault, Loopback
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jisi_cli.cli.refusals import refusal
+from jisi_cli.cli.app import refusal
 from jisi_cli.errors import ExitCode
 from tests.cli.commands import ROOT, Run, finish, jisi, recorded_answers, says_one_error, start, write_lines
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.ledger import Ledger, ledger_path
+from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, Run, finish, interrupt, jisi, start, wait_for, write_lines
 from tests.loopback import Fault, Loopback
 

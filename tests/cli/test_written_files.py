@@ -14,7 +14,7 @@ from typer.main import get_command
 from jisi_cli.cli.app import app
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.output_files import ANSWERS, PAGE, RESULTS, OutputKind, require_output, written
+from jisi_cli.files import ANSWERS, PAGE, RESULTS, OutputKind, require_output, written
 from tests.cli.commands import SCORES, jisi, recorded_answers, says_one_error, write_lines
 
 CONTENTS = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.evaluation.curve import CurvePoint, area_under, build_curve, pareto_front, traded
-from jisi_cli.evaluation.report import MethodReport
+from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.experiments import CurvePoint, area_under, build_curve, pareto_front, traded
 from jisi_cli.evaluation.statistics import Averages
 from tests.methods.synthetic import setting
 

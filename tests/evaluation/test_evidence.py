@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.evidence import Evidence
 from jisi_cli.evaluation.results import Result, ResultFile, read_results
+from jisi_cli.methods.decision import Evidence
 
 EVIDENCE = Evidence(("ada", "bob"), (0.75, 0.25), None, 0.5, (("d", "7", 0.9, None), ("d", "8", 0.8, True)))
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.folds import assign_folds
-from jisi_cli.evaluation.validation import spread_folds
+from jisi_cli.evaluation.validation import assign_folds, spread_folds
 
 
 def folds_of(datasets: list[str], count: int = 5) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.cli.output import plain_json
-from jisi_cli.evaluation.report import MethodReport, build_report
+from jisi_cli.evaluation.comparison import MethodReport, build_report
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.runner import Timing
 

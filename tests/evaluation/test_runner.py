@@ -14,9 +14,9 @@ from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet, blocks, from_questions
-from jisi_cli.llm.answer import Answer, Message, Pool
-from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
 from jisi_cli.methods.registry import make_method
+from jisi_cli.models.replay import RecordedAnswer, ReplayPool
+from jisi_cli.types import Answer, Message, Pool
 from tests.methods.synthetic import Asked, Setting, ToldPool, hashing_embedder, setting
 
 

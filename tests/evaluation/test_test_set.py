@@ -12,21 +12,21 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.gather import gather
-from jisi_cli.bank.gathered import Gathered
-from jisi_cli.bank.records import Record
+from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.staging import Gathered
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.config import Price
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_records
+from jisi_cli.formats.record import Record
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Answer
 from jisi_cli.methods.registry import MethodContext, make_method
 from jisi_cli.scoring import BankArrays
+from jisi_cli.types import Answer
 
 EMBEDDER = load_embedder(EmbedderSpec("hashing:16"))
 MODELS = ("ada", "bob")

@@ -33,8 +33,8 @@ def bound_by_permissions() -> None:
 
 def clock_that_jumps(seed: int) -> None:
     """Let the time of day jump back and forth by days and years; time that only passes is left alone."""
-    import jisi_cli.ledger
-    import jisi_cli.llm.live
+    import jisi_cli.models.ledger
+    import jisi_cli.models.live
 
     chance, now, calls = random.Random(seed), time.time, count()
 
@@ -43,12 +43,12 @@ def clock_that_jumps(seed: int) -> None:
 
     time.time = jumping
 
-    class Datetime(jisi_cli.llm.live.datetime):  # type: ignore[misc]
+    class Datetime(jisi_cli.models.live.datetime):  # type: ignore[misc]
         @classmethod
         def now(cls, tz: object = None) -> Datetime:
             return cls.fromtimestamp(jumping(), tz)
 
-    jisi_cli.llm.live.datetime = Datetime
+    jisi_cli.models.live.datetime = Datetime
 
 
 def closed(*numbers: int) -> None:

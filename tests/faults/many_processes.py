@@ -22,7 +22,7 @@ from pathlib import Path
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import JisiError
-from jisi_cli.ledger import Ledger
+from jisi_cli.models.ledger import Ledger
 from tests.bank.making import everything
 from tests.faults.scene import EMBEDDER, Server, Start, serving, start, write_pool
 

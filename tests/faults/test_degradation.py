@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.ledger import Ledger, LedgerEntry, ledger_path
+from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
 from tests.cli.commands import Run, jisi, recorded_answers, write_lines
 from tests.faults.scene import write_pool, write_questions
 from tests.loopback import Fault, Loopback

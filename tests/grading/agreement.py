@@ -26,8 +26,7 @@ import pyarrow.parquet as pq
 from jisi_cli.grading.code import Code
 from jisi_cli.grading.math import Math
 from jisi_cli.grading.number import stated_number
-from jisi_cli.grading.protocol import Submission, Ungraded
-from jisi_cli.grading.registry import GRADERS, load_grader
+from jisi_cli.grading.registry import GRADERS, Submission, Ungraded, load_grader
 
 GRADER_OF = {"gsm": "numeric", "math-l5": "numeric", "crux": "exact"}
 KOR = {f"kor-{name}": "exact" for name in ("cipher", "counterfactual", "logic", "operation", "puzzle")}

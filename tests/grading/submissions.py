@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jisi_cli.grading.protocol import Submission
+from jisi_cli.grading.registry import Submission
 
 
 def submission(response: str, reference: str, query: str = "What is it?", dataset: str = "zoo") -> Submission:

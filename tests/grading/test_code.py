@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.grading.code import Code, CodeLimits
-from jisi_cli.grading.protocol import Ungraded
+from jisi_cli.grading.registry import Ungraded
 from tests.grading.submissions import python, submission
 
 SQUARE = "def f(x):\n    return x * x\n"

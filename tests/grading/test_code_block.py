@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.grading.code_block import answer_python
+from jisi_cli.grading.code import answer_python
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.command import Command
-from jisi_cli.grading.protocol import Ungraded
+from jisi_cli.grading.registry import Ungraded
 from tests.grading.submissions import submission
 
 

@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GUARD = "from jisi_cli.grading.confined.guard import guard; guard('.')\n"
+GUARD = "from jisi_cli.grading.confined.limits import guard; guard('.')\n"
 KERNEL = (
     "from jisi_cli.grading.confined.kernel import confine\n"
-    "from jisi_cli.grading.confined.python_folders import python_folders\n"
+    "from jisi_cli.grading.confined.program import python_folders\n"
     "import ctypes, errno, os, sys\n"
     "libc = ctypes.CDLL(None, use_errno=True)\n"
     "layers = confine(python_folders(), os.getcwd())\n"

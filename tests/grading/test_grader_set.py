@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.bank.records import Question
 from jisi_cli.errors import InputError
+from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.options import GraderSpec, GradingOptions, parse_chosen
-from jisi_cli.llm.replay import ReplayPool
+from jisi_cli.grading.registry import GraderSpec, GradingOptions, parse_chosen
+from jisi_cli.models.replay import ReplayPool
 from tests.grading.submissions import python
 
 

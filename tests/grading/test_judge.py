@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from jisi_cli.errors import BudgetError
-from jisi_cli.grading.judge import Bench, Judge, JudgeBill, read_verdict
-from jisi_cli.grading.pairwise import Pairwise
-from jisi_cli.grading.protocol import ModelGrader, Submission, Ungraded
-from jisi_cli.llm.budget import Budget
+from jisi_cli.grading.judge import Bench, Judge, JudgeBill, Pairwise, read_verdict
+from jisi_cli.grading.registry import ModelGrader, Submission, Ungraded
+from jisi_cli.models.budget import Budget
 from tests.grading.submissions import submission
-from tests.llm.asking import cache_in, entry, ledger_in, pool
 from tests.loopback import Fault, Loopback
+from tests.models.asking import cache_in, entry, ledger_in, pool
 
 
 def grade(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.grading.math import Math
-from jisi_cli.grading.protocol import Ungraded
+from jisi_cli.grading.registry import Ungraded
 from tests.grading.submissions import submission
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jisi_cli.grading.protocol import Ungraded
 from jisi_cli.grading.regex import Regex
+from jisi_cli.grading.registry import Ungraded
 from tests.grading.submissions import submission
 
 ENDLESS = submission("a" * 60, r"(a+)+\Zb|(a|aa)+$b")

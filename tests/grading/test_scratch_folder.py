@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.grading.scratch_folder import ScratchFolder
+from jisi_cli.grading.processes import ScratchFolder
 
 
 def test_nothing_is_left_however_deep_it_lies_and_whatever_it_forbids(

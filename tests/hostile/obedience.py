@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jisi_cli.config import ModelEntry, load_config
-from jisi_cli.llm.local import LocalModels
-from jisi_cli.methods.aggregation_prompt import aggregation_messages
+from jisi_cli.methods.prompts import aggregation_messages
+from jisi_cli.models.local import LocalModels
 from tests.hostile.test_prompts import fenced
-from tests.llm.asking import pool
+from tests.models.asking import pool
 
 WORD = "PWNED"
 ORDERS = (

@@ -29,20 +29,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.importers.questions import read_questions
-from jisi_cli.bank.importers.registry import read_records
-from jisi_cli.bank.records import Question, Record
 from jisi_cli.bank.vector_journal import VectorJournal
 from jisi_cli.bank.vectors import read_given_vectors
 from jisi_cli.config import load_config
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import JisiError
 from jisi_cli.evaluation.results import ResultFile, read_results
-from jisi_cli.ledger import Ledger, LedgerEntry
-from jisi_cli.llm.answer_cache import AnswerCache
-from jisi_cli.llm.json_disk import open_cache
-from jisi_cli.llm.provider import Completion
-from jisi_cli.methods.trained_state import _read as read_trained_state
+from jisi_cli.formats.questions import read_questions
+from jisi_cli.formats.record import Question, Record
+from jisi_cli.formats.registry import read_records
+from jisi_cli.methods.training import _read as read_trained_state
+from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.json_disk import open_cache
+from jisi_cli.models.ledger import Ledger, LedgerEntry
+from jisi_cli.models.provider import Completion
 from tests.bank.making import MODELS, build, everything, records
 
 Surface = Callable[[Path, bytes], None]

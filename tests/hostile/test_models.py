@@ -13,8 +13,8 @@ import pytest
 
 from jisi_cli.cli.output import printable
 from jisi_cli.config import ModelEntry, Price
-from tests.llm.asking import ask_once, cache_in, entry, pool
 from tests.loopback import Loopback
+from tests.models.asking import ask_once, cache_in, entry, pool
 
 MEBI = 2**20
 

@@ -20,10 +20,10 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.vectors import read_given_vectors
 from jisi_cli.config import load_config
 from jisi_cli.errors import BankError, InputError
-from jisi_cli.ledger import Ledger
-from jisi_cli.llm.json_disk import open_cache
-from tests.bank.importers.reading import read_all
+from jisi_cli.models.json_disk import open_cache
+from jisi_cli.models.ledger import Ledger
 from tests.bank.making import build, everything, records
+from tests.formats.reading import read_all
 from tests.hostile.surfaces import SPEC, SURFACES, _entry, _whole, seeds, withstand
 
 

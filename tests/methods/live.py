@@ -7,12 +7,12 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from jisi_cli.methods.constant import best_first
 from jisi_cli.methods.protocol import Outcome, Query, Silent
 from jisi_cli.methods.registry import make_method
-from tests.llm.asking import entry, pool
+from jisi_cli.methods.routers.constant import best_first
 from tests.loopback import Loopback, Request
 from tests.methods.synthetic import Setting, setting
+from tests.models.asking import entry, pool
 
 QUESTION = "How many legs has a spider?"
 

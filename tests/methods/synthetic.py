@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.records import Question
-from jisi_cli.embedders.protocol import Embedder, EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import Embedder, EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.evaluation.test_set import TestSet
+from jisi_cli.formats.record import Question
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Answer, Message, OnText, Role, Sampling
-from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.registry import MethodContext
+from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
+from jisi_cli.types import Answer, Message, OnText, Role, Sampling
 
 WIDTH = 16
 DATASETS = ("gsm", "law", "zoo")

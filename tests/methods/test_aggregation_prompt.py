@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.llm.fence import fence_tag
-from jisi_cli.methods.aggregation_prompt import aggregation_messages
+from jisi_cli.methods.prompts import aggregation_messages
+from jisi_cli.types import fence_tag
 
 QUESTION = "What is 6 times 7?"
 

@@ -10,9 +10,8 @@ import pytest
 from sklearn.cluster import KMeans
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.examples import examples_of
 from jisi_cli.methods.registry import METHODS, MethodContext, make_method
-from jisi_cli.methods.training import Training
+from jisi_cli.methods.training import Training, examples_of
 from tests.methods.planted import chance_bound, planted, rankings, with_gaps
 from tests.methods.synthetic import Setting, setting
 

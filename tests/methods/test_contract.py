@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import InputError, NoAnswerError
-from jisi_cli.evaluation.report import build_report
+from jisi_cli.evaluation.comparison import build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
-from jisi_cli.llm.answer import Pool
 from jisi_cli.methods.protocol import Method, Outcome, Query, Silent
 from jisi_cli.methods.registry import METHODS, make_method, method_info
 from jisi_cli.methods.training import Training
+from jisi_cli.types import Pool
 from tests.methods.synthetic import Setting, WritingPool, setting
 
 NAMES = [name for name, info in METHODS.items() if info.factory] + ["model:c"]

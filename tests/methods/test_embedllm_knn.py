@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jisi_cli.methods.examples import examples_of
+from jisi_cli.methods.training import examples_of
 from tests.methods.planted import chance_bound, planted, rankings
 from tests.methods.synthetic import setting
 

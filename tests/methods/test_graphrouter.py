@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jisi_cli.methods.examples import examples_of
-from jisi_cli.methods.graphrouter import Graph, edge_features, edge_loss, model_nodes
+from jisi_cli.methods.routers.graphrouter import Graph, edge_features, edge_loss, model_nodes
+from jisi_cli.methods.training import examples_of
 from tests.methods.planted import planted, rankings
 from tests.methods.synthetic import setting
 

@@ -15,12 +15,12 @@ import pytest
 
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.llm.answer import Answer, Role, Sampling
-from jisi_cli.llm.replay import RecordedAnswer, ReplayPool
-from jisi_cli.methods.aggregation_prompt import aggregation_messages
 from jisi_cli.methods.jisi import Aggregation, JiSi
+from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.methods.protocol import Call, Outcome, Query, Silent
+from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
+from jisi_cli.types import Answer, Role, Sampling
 from tests.methods.synthetic import WIDTH, Asked, Respond, ToldPool, hashing_embedder
 
 QUESTION = "What is 6 times 7?"

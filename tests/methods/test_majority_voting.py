@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.llm.answer import Answer
-from jisi_cli.methods.constant import best_first
 from jisi_cli.methods.protocol import Outcome, Silent
 from jisi_cli.methods.registry import make_method
+from jisi_cli.methods.routers.constant import best_first
+from jisi_cli.types import Answer
 from tests.methods.synthetic import Asked, Respond, Setting, ToldPool, setting
 
 EYE = np.eye(16, dtype=np.float32)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import BudgetError, NoAnswerError
-from jisi_cli.llm.budget import Budget
-from jisi_cli.methods.mixture_of_agents import cheapest_of
+from jisi_cli.methods.ensembles.mixture_of_agents import cheapest_of
 from jisi_cli.methods.protocol import Query
+from jisi_cli.models.budget import Budget
 from tests.loopback import Fault, Loopback
 from tests.methods.live import (
     FIRST,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import InputError
-from jisi_cli.llm.answer import Answer
-from jisi_cli.methods.automix import read_verdict
-from jisi_cli.methods.elo import ratings
-from jisi_cli.methods.hybridllm import HybridLlmSettings, labels_of
 from jisi_cli.methods.protocol import Outcome, Query, Silent
 from jisi_cli.methods.registry import METHODS, MethodContext, make_method
+from jisi_cli.methods.routers.automix import read_verdict
+from jisi_cli.methods.routers.elo import ratings
+from jisi_cli.methods.routers.hybridllm import HybridLlmSettings, labels_of
+from jisi_cli.types import Answer
 from tests.loopback import Loopback
 from tests.methods.live import FIRST, answer, fenced, models_of, ranked, script_all, system_of, user_of
 from tests.methods.planted import WIDTH, chance_bound, planted, rankings, with_gaps
@@ -46,7 +46,7 @@ def test_the_machines_votes_are_scikit_learns_own() -> None:
 def test_the_networks_choice_is_scikit_learns_own() -> None:
     from sklearn.neural_network import MLPClassifier
 
-    from jisi_cli.methods.examples import examples_of
+    from jisi_cli.methods.training import examples_of
 
     given = planted(models=2, rows=120)
     examples = examples_of(given.context.bank, given.context.datasets)

@@ -9,8 +9,8 @@ import pytest
 
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.price_weight import PriceWeight, price_weight_of
 from jisi_cli.scoring import BankArrays, Coarse, Probes, coarse, fine
+from jisi_cli.scoring.price_weight import PriceWeight, price_weight_of
 
 QUERY = np.array([1.0, 0.0], dtype=np.float32)
 SETTINGS = Hyperparameters(k=2, n_base=2, t=0.8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jisi_cli.methods.contrasts import contrast_models, contrast_queries, contrasted_models
-from jisi_cli.methods.examples import examples_of
+from jisi_cli.methods.routers.routerdc import contrast_models, contrast_queries, contrasted_models
+from jisi_cli.methods.training import examples_of
 from tests.methods.synthetic import setting
 
 

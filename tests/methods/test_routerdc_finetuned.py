@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from jisi_cli import paths
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.registry import MethodContext, make_method
@@ -79,13 +79,13 @@ def test_the_encoder_learns_who_is_right_where_once(context: MethodContext) -> N
 
 
 def original_weights() -> dict[str, np.ndarray]:
-    from jisi_cli.embedders.trainable import TrainableEncoder
+    from jisi_cli.embed.sentence_transformer import TrainableEncoder
 
     return TrainableEncoder(EmbedderSpec("minilm"), "cpu").weights()
 
 
 def test_the_embedders_own_weights_give_the_embedders_own_vectors() -> None:
-    from jisi_cli.embedders.trainable import TrainableEncoder
+    from jisi_cli.embed.sentence_transformer import TrainableEncoder
 
     encoder = TrainableEncoder(EmbedderSpec("minilm"), "cpu")
     asked = texts(0, 2)

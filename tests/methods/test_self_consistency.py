@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from jisi_cli.errors import NoAnswerError
-from jisi_cli.llm.budget import Budget
-from jisi_cli.llm.replay import ReplayPool
-from jisi_cli.methods.choosing import read_choices
+from jisi_cli.methods.prompts import read_choices
 from jisi_cli.methods.protocol import Query
+from jisi_cli.models.budget import Budget
+from jisi_cli.models.replay import ReplayPool
 from tests.loopback import Fault, Loopback
 from tests.methods.live import (
     FIRST,

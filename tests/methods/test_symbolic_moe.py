@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import InputError
+from jisi_cli.methods.ensembles.symbolic_moe import Keywords
 from jisi_cli.methods.registry import make_method
-from jisi_cli.methods.symbolic_moe import Keywords
 from tests.loopback import Fault, Loopback
 from tests.methods.live import answer, fenced, models_of, ranked, script_all, system_of, user_of
 from tests.methods.synthetic import Setting, setting

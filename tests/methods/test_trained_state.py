@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from jisi_cli import paths
-from jisi_cli.methods.examples import examples_of
-from jisi_cli.methods.trained_state import State, learned
-from jisi_cli.methods.training import OnStep, Training
+from jisi_cli.methods.training import OnStep, State, Training, examples_of, learned
 from tests.methods.synthetic import Setting, setting
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jisi_cli.methods.unrouted import by_mean_score
+from jisi_cli.methods.fallback import by_mean_score
 from tests.methods.synthetic import setting
 
 

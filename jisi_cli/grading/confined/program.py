@@ -1,10 +1,4 @@
-"""The child process that runs the code of one answer; run as a file with `python -I`.
-
-A request comes in as JSON on standard input: the `source`, the `tests` to run behind it (null for a program
-that is judged by what it prints), the program's `input`, the `limits`, and a `pass` that nothing else knows.
-On standard error goes one line when the answer is about to run, with the layers that confine it, and then the
-pass once the last test is through. Whatever ends the process earlier leaves the pass unsaid.
-"""
+"""The child process that runs the code of one answer; run as a file with `python -I`."""
 
 from __future__ import annotations
 
@@ -16,6 +10,25 @@ from importlib.abc import InspectLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# Where Python and its packages lie: what a confined process may read.
+
+
+_SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
+
+
+def python_folders() -> list[str]:
+    """Return Python's own folders and the system's libraries, and nothing of the user's besides."""
+    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_SYSTEM]
+
+
+# The child process that runs the code of one answer; run as a file with `python -I`.
+#
+# A request comes in as JSON on standard input: the `source`, the `tests` to run behind it (null for a program
+# that is judged by what it prints), the program's `input`, the `limits`, and a `pass` that nothing else knows.
+# On standard error goes one line when the answer is about to run, with the layers that confine it, and then the
+# pass once the last test is through. Whatever ends the process earlier leaves the pass unsaid.
+
 
 _NAME = "answer"
 
@@ -66,10 +79,8 @@ def _redirect(request: dict[str, Any]) -> None:
 def _confine(limits: dict[str, int]) -> list[str]:
     root = str(Path(__file__).resolve().parents[3])
     sys.path.insert(0, root)
-    from jisi_cli.grading.confined.guard import guard
     from jisi_cli.grading.confined.kernel import confine, end_with_parent
-    from jisi_cli.grading.confined.limits import limit, refuse_processes
-    from jisi_cli.grading.confined.python_folders import python_folders
+    from jisi_cli.grading.confined.limits import guard, limit, refuse_processes
 
     sys.path.remove(root)
     limit(limits["memory"], seconds=limits["seconds"], file_size=limits["file_size"])

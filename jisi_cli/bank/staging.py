@@ -1,0 +1,296 @@
+"""Questions and answers of a build as sequences whose texts lie in a file; also written out as JSONL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.files import ANSWERS, ANSWERS_MARK, written
+from jisi_cli.formats.record import STATUSES, Key, Question, Record, Split
+
+# Rows of a build that are too many for memory: appended to a file without a name, read back by their place.
+
+
+_IN_MEMORY = 1 << 22
+"""Bytes that are kept back before they are written; what is smaller than that never becomes a file."""
+
+
+class RowFile:
+    """Rows of plain values, in a file that is gone with the process, however the process ends.
+
+    Args:
+        folder: Where the file is made, once it is needed; the system's own place for such files by default.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._written = 0
+        self._pending = bytearray()
+
+    def append(self, row: Sequence[Any]) -> tuple[int, int]:
+        """Keep a row; return where it begins and how many bytes it takes.
+
+        Raises:
+            OSError: The file cannot be made or written.
+        """
+        # Half a character, which JSON can hold, must come back as it was.
+        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        start = self._written + len(self._pending)
+        self._pending += line
+        if len(self._pending) > _IN_MEMORY:
+            self._flush()
+        return start, len(line)
+
+    def read(self, start: int, length: int) -> list[Any]:
+        """Return the row that `append` kept there."""
+        if start >= self._written:
+            line = bytes(self._pending[start - self._written : start - self._written + length])
+        elif self._file is None:
+            raise ValueError("nothing was written there")
+        else:
+            self._file.seek(start)
+            line = self._file.read(length)
+        row: list[Any] = json.loads(line.decode("utf-8", "surrogatepass"))
+        return row
+
+    def _flush(self) -> None:
+        if self._file is None:
+            self._file = _unnamed_file(self._folder)
+        self._file.seek(self._written)
+        rest = memoryview(bytes(self._pending))
+        while rest:
+            # Unbuffered, a disk that is nearly full takes a part without a word; only the next write is an error.
+            rest = rest[self._file.write(rest) :]
+        self._written += len(self._pending)
+        self._pending.clear()
+
+
+def _unnamed_file(folder: Path | None) -> IO[bytes]:
+    # Unbuffered: a read takes the bytes of one row, and a mapped file would count as memory.
+    if folder is None:
+        return tempfile.TemporaryFile(buffering=0)
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
+        except FileNotFoundError:
+            continue  # a build that ended just now took the folder with it
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # the file has no name in it
+        return file
+
+
+# Questions and answers of a build as sequences and mappings whose texts lie in a file.
+
+
+Places = NDArray[np.int64]
+
+
+class StoredQuestions(Sequence[Question]):
+    """Questions in bank order (n), each read from the file when it is asked for.
+
+    Args:
+        file: Holds `[query, reference, grader]` of each.
+        keys: What identifies each.
+        orders: Recorded position within its dataset, where there is one.
+        splits: Train, test, or None where nothing says so.
+        starts: Where each begins in the file (n,).
+        sizes: How many bytes each takes there (n,).
+    """
+
+    def __init__(
+        self,
+        file: RowFile,
+        keys: Sequence[Key],
+        orders: Sequence[int | None],
+        splits: Sequence[Split | None],
+        starts: Places,
+        sizes: Places,
+    ) -> None:
+        self.keys, self.orders, self.splits, self.sizes = keys, orders, splits, sizes
+        self._file, self._starts = file, starts
+
+    @cached_property
+    def places(self) -> dict[Key, int]:
+        """Where each question stands."""
+        return {key: place for place, key in enumerate(self.keys)}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, place: int) -> Question: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Question]: ...
+    def __getitem__(self, place: int | slice) -> Question | list[Question]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        query, reference, grader = self._file.read(int(self._starts[place]), int(self.sizes[place]))
+        dataset, index = self.keys[place]
+        return Question(dataset, index, query, reference, grader, self.orders[place], self.splits[place])
+
+    def text(self, place: int) -> str:
+        """Return the text of one question."""
+        found: str = self._file.read(int(self._starts[place]), int(self.sizes[place]))[0]
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class StoredAnswers(Mapping[Key, Record]):
+    """One model's answers by question, in bank order (k), each read from the file when it is asked for.
+
+    Args:
+        model: Its name.
+        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason]` of each.
+        questions: The questions that were answered, among others.
+        places: Places of those questions, ascending (k,).
+        starts: Where each begins in the file (k,).
+        sizes: How many bytes each takes there (k,).
+        status: Place of each status in `STATUSES` (k,).
+        speaks: Whether each has text to embed (k,).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        file: RowFile,
+        questions: StoredQuestions,
+        places: Places,
+        starts: Places,
+        sizes: Places,
+        status: NDArray[np.int8],
+        speaks: NDArray[np.bool_],
+    ) -> None:
+        self.places, self.sizes, self.status, self.speaks = places, sizes, status, speaks
+        self._model, self._file, self._questions, self._starts = model, file, questions, starts
+
+    def record(self, which: int) -> Record:
+        """Return the answer at that place among this model's."""
+        question = self._questions[int(self.places[which])]
+        answer = self.bare_record(which)
+        return replace(answer, query=question.query, reference=question.reference, grader=question.grader)
+
+    def bare_record(self, which: int) -> Record:
+        """Return the answer at that place without the texts that belong to its question."""
+        row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
+        response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason = row
+        place = int(self.places[which])
+        dataset, index = self._questions.keys[place]
+        return Record(
+            dataset=dataset,
+            index=index,
+            query="",
+            model=self._model,
+            response=response,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cost_usd=cost_usd,
+            score=score,
+            status=STATUSES[self.status[which]],
+            split=self._questions.splits[place],
+            error=error,
+            order=self._questions.orders[place],
+            finish_reason=finish_reason,
+        )
+
+    def response(self, which: int) -> str:
+        """Return the text of the answer at that place; empty where there is none."""
+        return self._file.read(int(self._starts[which]), int(self.sizes[which]))[0] or ""
+
+    def __getitem__(self, key: Key) -> Record:
+        place = self._questions.places[key]
+        which = int(np.searchsorted(self.places, place))
+        if which == len(self.places) or self.places[which] != place:
+            raise KeyError(key)
+        return self.record(which)
+
+    def __iter__(self) -> Iterator[Key]:
+        return (self._questions.keys[place] for place in self.places.tolist())
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Questions in bank order, and each model's answers by question.
+
+    Attributes:
+        questions: Sorted by dataset, then by recorded index.
+        answers: For each model its records by question key.
+        conflicts: Records left out because they contradict an earlier one, as sentences.
+    """
+
+    questions: StoredQuestions
+    answers: dict[str, StoredAnswers]
+    conflicts: list[str] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Number of answers."""
+        return sum(len(answers) for answers in self.answers.values())
+
+    @property
+    def datasets(self) -> set[str]:
+        """Names of the datasets."""
+        return {dataset for dataset, _ in self.questions.keys}
+
+
+# Recorded answers written as the authors' JSONL, the natural interchange format: one question a line.
+
+
+def write_jisi(path: Path, gathered: Gathered, sources: Iterable[Path] = ()) -> None:
+    """Write questions and answers so that `jisi bank build` reads them back as they are.
+
+    Args:
+        path: The file, replaced in one step; of several processes that write it, the last one wins, whole.
+        gathered: What to write, in its own order.
+        sources: Files and folders that were read, which the file must not replace.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    mark: dict[str, Any] = {ANSWERS_MARK: "jisi"}
+    with written(path, ANSWERS, sources) as file:
+        for question in gathered.questions:
+            answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
+            line = mark | _line(question, answers)
+            file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            mark = {}
+
+
+def _line(question: Question, answers: Iterable[Record]) -> dict[str, Any]:
+    line: dict[str, Any] = {"dataset": question.dataset, "index": question.index}
+    line |= {"split": question.split} if question.split else {}
+    line |= {"query": question.query, "gt": question.reference}
+    line |= {"grader": question.grader} if question.grader else {}
+    rows = list(answers)
+    line["records"] = {record.model: record.score for record in rows}
+    line["usages"] = {
+        record.model: {
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "cost": record.cost_usd,
+        }
+        for record in rows
+    }
+    line["raw_output"] = {record.model: record.response for record in rows}
+    # Beyond the authors' format: without it a call that failed would read as one that was never made.
+    errors = {record.model: record.error or "" for record in rows if record.status == "failed"}
+    line |= {"errors": errors} if errors else {}
+    reasons = {record.model: record.finish_reason for record in rows if record.finish_reason is not None}
+    return line | ({"finish_reasons": reasons} if reasons else {})

@@ -1,0 +1,139 @@
+"""How a comparison is shown to a person: a table that fits the terminal without cutting a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.tables import Interval, Picture, intervals
+from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.statistics import Difference
+
+
+def show_report(reports: Sequence[MethodReport], out: Output) -> None:
+    """Write the scores, then what they cost, then the time they took, then what could not be replayed."""
+    datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
+    _show_scores(reports, datasets, out)
+    out.separate()
+    _show_costs(reports, out)
+    if any(report.seconds for report in reports):
+        out.separate()
+        _show_times(reports, out)
+    for report in reports:
+        _explain_gaps(report, out)
+    untried = [report.name for report in reports if _is_untried(report)]
+    if untried:
+        out.note(f"need --live, for calls that were not recorded: {', '.join(untried)}")
+
+
+def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: Output) -> None:
+    versus = list(dict.fromkeys(difference.versus for report in reports for difference in report.versus))
+    columns = [Column("method"), *(Column(name, right=True) for name in datasets)]
+    columns += [Column("Avg", right=True), Column("weighted", right=True)]
+    beside = [name for name in ("failed", "unscored") if any(getattr(report, name) for report in reports)]
+    columns += [Column(name, right=True) for name in beside]
+    columns += [Column(f"vs {name}", right=True) for name in versus]
+    columns += [Column("win/tie/loss", right=True)] if versus else []
+    rows = [_score_row(report, datasets, beside, versus) for report in reports]
+    out.table(columns, rows, picture=_forest(reports, versus[0]) if versus else None)
+    if versus:
+        out.note(f"in %; differences of Avg with 95 % paired bootstrap intervals; win/tie/loss against {versus[0]}")
+
+
+def _forest(reports: Sequence[MethodReport], versus: str) -> Picture:
+    """Return the differences to one method and their intervals, side by side: those clear of 0 are real."""
+    differences = [next((found for found in report.versus if found.versus == versus), None) for report in reports]
+    lines: list[Interval | None] = [
+        (found.low, found.average, found.high) if found and found.questions else None for found in differences
+    ]
+    return Picture(f"Avg vs {versus}", lambda width: intervals(lines, width))
+
+
+def _score_row(
+    report: MethodReport, datasets: Sequence[str], beside: Sequence[str], versus: Sequence[str]
+) -> list[str]:
+    found = {difference.versus: difference for difference in report.versus}
+    if report.averages is None:
+        means = ["–"] * (len(datasets) + 2)
+    else:
+        by_dataset = [report.averages.datasets.get(name) for name in datasets]
+        means = [_percent(value) for value in (*by_dataset, report.averages.average, report.averages.weighted)]
+    shown = [_difference(found.get(name)) for name in versus]
+    if report.needs_live and versus:
+        shown[0] = "needs --live"
+    first = found.get(versus[0]) if versus else None
+    counts = [f"{first.wins}/{first.ties}/{first.losses}" if first else ""] if versus else []
+    return [report.name, *means, *(f"{getattr(report, name):,}" for name in beside), *shown, *counts]
+
+
+def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
+    columns = [Column("method"), Column("calls", right=True), Column("cost, all calls", right=True)]
+    columns += [
+        Column("cost, winner", right=True),
+        Column("support", right=True),
+        Column("modes"),
+        Column("most chosen"),
+    ]
+    rows = []
+    for report in reports:
+        if set(report.modes) == {"needs-live"}:
+            continue  # it was not tried, so that there is nothing to say but that
+        calls = "–" if report.calls is None else f"{report.calls:.2f}"
+        support = "" if report.support_size is None else f"{report.support_size:.0f}"
+        modes = ", ".join(f"{mode} {share:.0%}" for mode, share in report.modes.items())
+        chosen = max(report.selection.get("*", {}).items(), key=lambda item: item[1], default=None)
+        most = f"{chosen[0]} {chosen[1]:.0%}" if chosen else ""
+        known = report.calls is not None
+        costs = [dollars(report.cost_usd) if known else "–", dollars(report.winner_cost_usd) if known else "–"]
+        rows.append([report.name, calls, *costs, support, modes, most])
+    out.table(columns, rows)
+    out.note("calls and cost are means per question")
+
+
+def _show_times(reports: Sequence[MethodReport], out: Output) -> None:
+    """Write how long training and scoring took, both in seconds."""
+    columns = [Column("method"), Column("training", right=True), Column("scoring", right=True), Column("")]
+    rows = []
+    for report in reports:
+        if report.seconds is None:
+            continue
+        train, kept = report.seconds.train, report.seconds.train_from_cache
+        training = _seconds(train) if train is not None else "unknown" if kept else "–"
+        remarks = ["from the cache"] if kept else []
+        remarks += [report.chosen] if report.chosen else []
+        rows.append([report.name, training, _seconds(report.seconds.score), "; ".join(remarks)])
+    out.table(columns, rows)
+    out.note("training and scoring are in seconds, for all questions; from the cache: what it took when it was done")
+
+
+def _is_untried(report: MethodReport) -> bool:
+    return report.needs_live == report.questions > 0
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _explain_gaps(report: MethodReport, out: Output) -> None:
+    if report.needs_live and not _is_untried(report):
+        out.note(
+            f"{report.name}: {report.needs_live:,} of {report.questions:,} questions need calls that were not recorded "
+            "(an aggregator's answer); add --live"
+        )
+    if report.failed:
+        what = "it counts as wrong" if report.failed == 1 else "they count as wrong"
+        if report.failed_left_out:
+            what = "left out of its means, where they would count 0 with --failed wrong"
+        out.warn(f"{report.name}: no model answered {count(report.failed, 'question')}; {what}")
+    if report.unscored:
+        out.warn(f"{report.name}: left out of its means, without a score: {count(report.unscored, 'answer')}")
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None or not difference.questions:
+        return ""
+    return f"{100 * difference.average:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,227 @@
+"""Recorded answers from a live pool: every question to every model, graded as it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.formats.record import Question, Record
+from jisi_cli.grading.final_answer import marked_answer
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.registry import READERS
+from jisi_cli.models.live import LivePool
+from jisi_cli.types import Answer, CutOff, Pool, Sampling
+
+# Answers that were cut off before their final answer was whole: they cannot be read, so they are unscored.
+
+
+def lacks_its_end(text: str, cut_off: CutOff | None, question: Question, graders: GraderSet) -> bool:
+    """Whether a response was cut off before its final answer was whole.
+
+    `The answer is 4`, cut off there, may have become 42, and a reader of final answers would take it for 4.
+
+    Args:
+        text: The response.
+        cut_off: What cut it off; None where it is whole.
+        question: What was asked.
+        graders: Says which grader reads it; those that look for no final answer read what there is.
+    """
+    spec = graders.options.spec_for(question)
+    if cut_off is None or spec is None or spec.name not in READERS:
+        return False
+    marked = marked_answer(text)
+    return not marked or (cut_off == "length" and text.rstrip().endswith(marked))
+
+
+# Recorded answers from a live pool: every question to every model, graded as it arrives.
+#
+# Nothing is kept here. An answer that was paid for is in the client's cache before this module sees
+# it, so a run that was killed and is started again repeats nothing but the calls that were in flight.
+
+
+OnRecord = Callable[["Collected"], None]
+"""Called after every answer with what has been collected so far."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a collection has brought so far.
+
+    Attributes:
+        total: Answers that are wanted in all.
+        records: Answers, failures included, in the order in which they came.
+        cost_usd: Dollars paid; None once a call's cost was unknown.
+        known_usd: Dollars paid, as far as they are known.
+        unknown_costs: Calls whose cost is unknown.
+        cached: Answers that came from the cache.
+        failures: Number of failures by their reason.
+        cut_off: Answers that were cut off before their end, by model and what cut them off.
+        stopped: Why a budget ended the run; None when it ended by itself.
+    """
+
+    total: int
+    records: list[Record] = field(default_factory=list)
+    cost_usd: float | None = 0.0
+    known_usd: float = 0.0
+    unknown_costs: int = 0
+    cached: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    cut_off: Counter[tuple[str, CutOff]] = field(default_factory=Counter)
+    stopped: str | None = None
+
+    @property
+    def expected_usd(self) -> float | None:
+        """Dollars to expect in the end, if what is left costs as much as what was called; None when unknown."""
+        called = len(self.records) - self.cached
+        if self.cost_usd is None or not called:
+            return None if self.cost_usd is None or len(self.records) < self.total else self.cost_usd
+        return self.cost_usd * (1 + (self.total - len(self.records)) / called)
+
+    def add(self, record: Record, answer: Answer) -> None:
+        """Take in one answer."""
+        self.records.append(record)
+        self.cached += answer.cached
+        if answer.cut_off is not None:
+            self.cut_off[answer.model, answer.cut_off] += 1
+        if record.error is not None:
+            self.failures[record.error] = self.failures.get(record.error, 0) + 1
+        if answer.cost_usd is not None and self.cost_usd is not None:
+            self.cost_usd = math.fsum((self.cost_usd, answer.cost_usd))
+        else:
+            self.cost_usd = None
+        if answer.cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.known_usd = math.fsum((self.known_usd, answer.cost_usd))
+
+
+Pair = tuple[Question, str]
+"""A question and the model that is to be asked."""
+
+
+async def collect(
+    pairs: Sequence[Pair],
+    pool: Pool,
+    *,
+    concurrency: int,
+    graders: GraderSet | None = None,
+    sampling: Sampling | None = None,
+    on_record: OnRecord | None = None,
+) -> Collected:
+    """Ask a model for every pair.
+
+    A failure is recorded as such and the rest goes on; a budget that is used up ends the run with
+    what has come in, after the calls that are out have ended.
+
+    Args:
+        pairs: Questions, with the reference and the grader to use, and models of the pool.
+        pool: Whom to ask.
+        concurrency: Calls out at one time.
+        graders: The graders; by default those that need no leave of the user's.
+        sampling: Sampling parameters; the paper's by default.
+        on_record: Told of every answer.
+
+    Raises:
+        InputError: A question names a grader that cannot be used, or has a grader and no reference.
+        JisiError: A grader cannot work on this machine.
+    """
+    if graders is None:
+        with GraderSet() as graders:
+            return await collect(
+                pairs, pool, concurrency=concurrency, graders=graders, sampling=sampling, on_record=on_record
+            )
+    check_graders({question.key: question for question, _ in pairs}.values(), graders)
+    collected = Collected(total=len(pairs))
+    work = iter(pairs)
+
+    async def worker() -> None:
+        for question, model in work:
+            if collected.stopped is not None:
+                return
+            try:
+                answer = await _about(pool, question).ask(
+                    model, [{"role": "user", "content": question.query}], role="expert", sampling=sampling
+                )
+            except BudgetError as error:
+                collected.stopped = str(error)
+                return
+            collected.add(await _graded(question, answer, graders, collected), answer)
+            if on_record is not None:
+                on_record(collected)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, collected.total)):
+                group.create_task(worker())
+    except* JisiError as failed:
+        raise failed.exceptions[0] from None
+    return collected
+
+
+def _about(pool: Pool, question: Question) -> Pool:
+    """Let a pool that keeps a ledger know whose question it serves."""
+    return pool.about(dataset=question.dataset, query=question.query) if isinstance(pool, LivePool) else pool
+
+
+async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:
+    """Return the record of one answer: failed, unscored, or with the grader's score."""
+    score = None
+    if answer.ok and not lacks_its_end(answer.text, answer.cut_off, question, graders):
+        try:
+            score = await graders.grade(question, answer.text)
+        except BudgetError as stopped:
+            # The answer itself is paid for.
+            collected.stopped = str(stopped)
+    spec = graders.options.spec_for(question)
+    error = None if answer.ok else answer.error or "the model returned nothing"
+    return Record(
+        dataset=question.dataset,
+        index=question.index,
+        query=question.query,
+        model=answer.model,
+        reference=question.reference,
+        response=answer.text if answer.ok else None,
+        prompt_tokens=answer.prompt_tokens if answer.ok else None,
+        completion_tokens=answer.completion_tokens if answer.ok else None,
+        cost_usd=answer.list_cost_usd if answer.ok else None,
+        score=score,
+        status="failed" if error is not None else "unscored" if score is None else "ok",
+        grader=None if spec is None else spec.name,
+        order=question.order,
+        error=error,
+        finish_reason=answer.finish_reason if answer.ok else None,
+    )
+
+
+def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:
+    """Refuse questions that cannot be graded as they demand, before anything is paid.
+
+    Raises:
+        InputError: A question names a grader that cannot be used, or has a grader and no reference.
+    """
+    graders = graders or GraderSet()
+    graders.check(questions := list(questions))
+    for question in questions:
+        spec = graders.options.spec_for(question)
+        if spec is not None and question.reference is None:
+            where = f"{question.dataset}/{question.index}"
+            raise InputError(f"{where}: the grader `{spec.name}` needs a reference; add `gt` to the question")
+
+
+def pairs_of(
+    questions: Sequence[Question], models: Sequence[str], known: Container[tuple[str, str, str]] = ()
+) -> list[Pair]:
+    """Return what is to be asked: every question to every model, but for what is known.
+
+    Question by question, so that what an interrupted run leaves is complete for its first questions.
+
+    Args:
+        questions: The questions.
+        models: The models.
+        known: (dataset, index, model) of answers that are there already.
+    """
+    return [(question, model) for question in questions for model in models if (*question.key, model) not in known]

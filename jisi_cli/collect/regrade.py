@@ -1,0 +1,192 @@
+"""Grading the responses of a bank again: no model is called, but for a judge where one is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.collect.collect import lacks_its_end
+from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.formats.record import Question
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.registry import COSTLY
+from jisi_cli.types import CutOff
+
+OnGraded = Callable[[int, int], None]
+"""Called after every response with (done, in all); one is done too when there is nothing to grade."""
+
+
+@dataclass(slots=True)
+class ModelGrades:
+    """What grading one model's responses again has brought so far.
+
+    Attributes:
+        graded: Responses that were graded.
+        unscored: How many of them have no score now.
+        scores: The scores that are other than before, by row; None where there was one and is none now.
+        before: Known scores of the graded responses, before.
+        after: The same, now.
+    """
+
+    graded: int = 0
+    unscored: int = 0
+    scores: dict[int, float | None] = field(default_factory=dict)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+
+    def add(self, row: int, old: float | None, new: float | None) -> None:
+        """Take in one response."""
+        self.graded += 1
+        self.unscored += new is None
+        if new != old:
+            self.scores[row] = new
+        if old is not None:
+            self.before.append(old)
+        if new is not None:
+            self.after.append(new)
+
+    @property
+    def lost(self) -> int:
+        """Responses that had a score and have none now."""
+        return sum(score is None for score in self.scores.values())
+
+
+@dataclass(slots=True)
+class Regraded:
+    """What grading a bank again has brought.
+
+    Attributes:
+        models: By model.
+        graders: By row, the grader that was used, where the bank names another or none.
+        left: Responses that were left as they are: nothing says how to grade them.
+        costly: Responses that a judge would have to be asked about, and was not.
+        stopped: Why a budget ended it; None when it ended by itself.
+    """
+
+    models: dict[str, ModelGrades] = field(default_factory=dict)
+    graders: dict[int, str] = field(default_factory=dict)
+    left: int = 0
+    costly: int = 0
+    stopped: str | None = None
+
+    @property
+    def changed(self) -> int:
+        """Responses whose score is another now."""
+        return sum(len(grades.scores) for grades in self.models.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    row: int
+    question: Question
+    text: str
+    score: float | None
+    cut_off: CutOff | None
+
+
+async def regrade(
+    bank: Bank,
+    graders: GraderSet,
+    *,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    concurrency: int = 16,
+    free_only: bool = False,
+    on_graded: OnGraded | None = None,
+) -> Regraded:
+    """Grade responses again; nothing is written (see `commit_scores`).
+
+    Args:
+        bank: The bank.
+        graders: The graders.
+        models: Whose responses; None for all.
+        datasets: To which questions; None for all.
+        concurrency: Responses being graded at one time.
+        free_only: Count what only a judge can grade, and ask no judge.
+        on_graded: Told how far it is.
+
+    Raises:
+        InputError: A model, a data set or a grader cannot be used.
+        JisiError: A grader cannot work on this machine.
+    """
+    questions = _chosen(bank, models, datasets)
+    graders.check(questions.values())
+    found = Regraded()
+    names = bank.models if models is None else models
+    total, done = len(names) * len(questions), 0
+
+    async def worker(grades: ModelGrades, responses: Iterator[_Response]) -> None:
+        nonlocal done
+        for response in responses:
+            if found.stopped is not None:
+                return
+            try:
+                is_read = not lacks_its_end(response.text, response.cut_off, response.question, graders)
+                score = await graders.grade(response.question, response.text) if is_read else None
+            except BudgetError as error:
+                found.stopped = str(error)
+                return
+            grades.add(response.row, response.score, score)
+            done += 1
+            if on_graded is not None:
+                on_graded(done, total)
+
+    for name in names:
+        grades = found.models.setdefault(name, ModelGrades())
+        responses = list(_responses(bank, name, questions, graders, found, free_only=free_only))
+        done += len(questions) - len(responses)
+        work = iter(responses)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(responses))):
+                    group.create_task(worker(grades, work))
+        except* JisiError as failed:
+            raise failed.exceptions[0] from None
+    if models is None and found.stopped is None:
+        # With only some models or responses, the scores of a question are of two graders.
+        found.graders = _other_graders(questions, graders)
+    return found
+
+
+def _chosen(bank: Bank, models: Sequence[str] | None, datasets: Sequence[str] | None) -> dict[int, Question]:
+    """Return the chosen questions by row."""
+    for name in models or ():
+        if name not in bank.models:
+            raise InputError(f"--models: {bank.path} has no `{name}`; it has {', '.join(bank.models)}")
+    known = {question.dataset for question in bank.questions}
+    for name in datasets or ():
+        if name not in known:
+            raise InputError(f"--datasets: {bank.path} has no `{name}`; it has {', '.join(sorted(known))}")
+    rows = enumerate(bank.questions)
+    return {row: question for row, question in rows if datasets is None or question.dataset in datasets}
+
+
+def _responses(
+    bank: Bank, model: str, questions: dict[int, Question], graders: GraderSet, found: Regraded, *, free_only: bool
+) -> Iterator[_Response]:
+    """Yield one model's responses that can be graded; count the others."""
+    columns, texts, cut_off = bank.answers(model), bank.responses(model), bank.cut_off_responses(model)
+    for row, question in questions.items():
+        text = texts[row]
+        if columns.status[row] not in ("ok", "unscored") or text is None or not text.strip():
+            continue
+        spec = graders.options.spec_for(question)
+        if spec is None or question.reference is None:
+            found.left += 1
+        elif free_only and spec.name in COSTLY:
+            found.costly += 1
+        else:
+            score = float(columns.scores[row])
+            yield _Response(row, question, text, None if math.isnan(score) else score, cut_off[row])
+
+
+def _other_graders(questions: dict[int, Question], graders: GraderSet) -> dict[int, str]:
+    used = {row: graders.options.spec_for(question) for row, question in questions.items()}
+    return {
+        row: spec.name
+        for row, spec in used.items()
+        if spec is not None and spec.name != questions[row].grader and questions[row].reference is not None
+    }

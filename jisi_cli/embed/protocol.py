@@ -1,0 +1,245 @@
+"""The seam between texts and vectors, and the one inside this room: a kind of model that gives raw vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The seam between texts and vectors.
+
+
+Truncation = Literal["head", "tail"]
+"""Which end of a text that is too long is kept."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with (texts done, texts in all)."""
+
+ENDPOINT = "litellm:"
+"""How the name of an embedder begins that is an endpoint; the rest is LiteLLM's name of the model."""
+
+_ENDPOINT_NAME = re.compile(r"litellm:\w[\w.:@+-]*(/\w[\w.:@+-]*)*", re.ASCII)
+_LONGEST_NAME = 1024
+LONGEST_PROMPT = 20_000
+"""Characters; a prompt goes before every text, and an endpoint is paid for it every time."""
+
+
+def name_problem(name: str) -> str | None:
+    """Return why no embedder can have this name; None where one can.
+
+    A name says which model, never where it is: LiteLLM sends texts and keys to an address that stands in a name.
+    """
+    if len(name) > _LONGEST_NAME:
+        return f"it is longer than {_LONGEST_NAME} characters"
+    if not name.isprintable() or name != name.strip():
+        return "it has blanks around it, or characters that cannot be seen"
+    if re.search(r"https?:|//|^[\\][\\]", name, re.IGNORECASE):
+        return "it holds an address; the address of an endpoint is `api_base` in [embedder] of your jisi.toml"
+    if name.startswith(ENDPOINT) and (".." in name or not _ENDPOINT_NAME.fullmatch(name)):
+        return "an endpoint is written litellm:<provider>/<model>"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """Everything that decides which vector a text gets; recorded in a bank and compared with a query's.
+
+    Attributes:
+        name: `minilm`, a hub id or a folder, `litellm:<model>`, or `hashing`.
+        revision: What pins the weights: a hub commit, a content hash, or a library version.
+        dimension: Width d of the vectors.
+        max_tokens: Tokens of a text that are read; None for the model's own limit.
+        truncation: Which end of a longer text is kept.
+        prompt: Text put before every input (an instruction), or None.
+    """
+
+    name: str
+    revision: str | None = None
+    dimension: int | None = None
+    max_tokens: int | None = None
+    truncation: Truncation = "head"
+    prompt: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain data."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """Name what tells this embedder from another, in a few words."""
+        parts = [self.name, f"{self.dimension or '?'}-d"]
+        parts += [f"revision {self.revision[:12]}"] if self.revision else []
+        parts += [f"{self.truncation} {self.max_tokens} tokens"] if self.max_tokens else []
+        parts += [f"prompt {self.prompt!r}"] if self.prompt else []
+        return " ".join(parts)
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """What decides the vectors, complete (revision and dimension filled in)."""
+        ...
+
+    def embed(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> NDArray[np.float32]:
+        """Return unit row vectors (n, d), in the order of `texts`.
+
+        Raises:
+            InputError: A text has no usable vector (NaN, zero, wrong width), or the model cannot be loaded.
+        """
+        ...
+
+    @property
+    def truncated(self) -> int:
+        """How many of the texts embedded so far were longer than `max_tokens`."""
+        ...
+
+
+# The seam inside this room: a kind of model that reads texts and gives raw vectors.
+#
+# `UnitEmbedder` puts around every kind what all of them share: equal texts once, order, checks, unit length.
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model gets to read of one text.
+
+    Attributes:
+        length: Its size, for sorting and for batches: tokens where they are counted, else characters.
+        truncated: Whether a part of the text was left out.
+        text: What is sent, prompt included; empty for a model that gets tokens.
+        token_ids: What is sent, special tokens and prompt included; empty for a model that gets text.
+    """
+
+    length: int
+    truncated: bool
+    text: str = ""
+    token_ids: Sequence[int] = ()
+
+
+class Encoder(Protocol):
+    """One kind of model."""
+
+    @property
+    def revision(self) -> str | None:
+        """What pins the weights; None for an endpoint, which nobody can pin."""
+        ...
+
+    @property
+    def dimension(self) -> int | None:
+        """Width of the vectors where it is known without loading or calling the model."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were paid for so far; 0 for a model on this machine."""
+        ...
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Return what is read of each text: truncated, then with the prompt before it."""
+        ...
+
+    def encode(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.floating]]:
+        """Yield raw row vectors, a batch (k, d) at a time, in the order of `readings`.
+
+        Args:
+            readings: Longest first.
+        """
+        ...
+
+
+def batches(readings: Sequence[Reading], *, most: int, volume: int | None) -> Iterator[Sequence[Reading]]:
+    """Cut readings, longest first, into batches whose padding is small.
+
+    Args:
+        readings: Longest first.
+        most: Readings in a batch.
+        volume: Readings in a batch times the length of its longest; None for no limit. A single reading
+            may exceed it.
+    """
+    start = 0
+    while start < len(readings):
+        longest = max(1, readings[start].length)
+        size = most if volume is None else max(1, min(most, volume // longest))
+        yield readings[start : start + size]
+        start += size
+
+
+# Embedding in a thread, while calls are out.
+
+
+_MOST_AT_ONCE = min(32, (os.cpu_count() or 1) + 4) // 2
+"""Half of the threads that an event loop has. An endpoint that embeds may wait in each for money that is set aside for
+calls, and these need the other half to find their host and to count tokens before they give it back."""
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def embed_aside(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return unit row vectors (n, d), in the order of `texts`, and hold up nothing meanwhile.
+
+    Raises:
+        JisiError: As the embedder does.
+    """
+    turns = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE))
+    async with turns:
+        return await asyncio.to_thread(embedder.embed, texts)
+
+
+# An embedder that is loaded when it first embeds: a replay whose vectors are all recorded never needs it.
+
+
+class DeferredEmbedder:
+    """An `Embedder` known by its spec, loaded on first use.
+
+    Args:
+        spec: What decides its vectors.
+        load: Loads it.
+    """
+
+    def __init__(self, spec: EmbedderSpec, load: Callable[[], Embedder]) -> None:
+        self._spec, self._load = spec, load
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """What decides the vectors."""
+        return self._spec
+
+    @property
+    def truncated(self) -> int:
+        """How many of the texts embedded so far were too long."""
+        return self._embedder.truncated if "_embedder" in self.__dict__ else 0
+
+    def embed(self, texts: Sequence[str], on_progress: OnProgress | None = None) -> NDArray[np.float32]:
+        """Return unit row vectors (n, d), in the order of `texts`.
+
+        Raises:
+            InputError: The embedder cannot be loaded, or a text has no usable vector.
+        """
+        return self._embedder.embed(texts, on_progress)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return self._load()
+
+    @property
+    def loaded(self) -> Embedder:
+        """The embedder itself, loaded now.
+
+        Raises:
+            JisiError: It cannot be loaded, or the user has no say in it.
+        """
+        return self._embedder
+
+
+def loaded(embedder: Embedder) -> Embedder:
+    """Return an embedder after everything that may keep it from being used has been checked."""
+    return embedder.loaded if isinstance(embedder, DeferredEmbedder) else embedder

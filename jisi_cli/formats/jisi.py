@@ -1,0 +1,126 @@
+"""jisi: JSONL with one question a line and all models' answers in it; the format of the JiSi authors.
+
+`{query, dataset, index, split, records: {model: score}, usages: {model: {prompt_tokens,
+completion_tokens, cost}}, raw_output: {model: text}, gt}`. Avengers-Pro writes the same without
+split, raw_output and gt. jisi itself adds `errors: {model: text}` for calls that failed, and `finish_reasons:
+{model: word}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from jisi_cli.formats import fields
+from jisi_cli.formats.doubts import Doubts
+from jisi_cli.formats.questions import question_of
+from jisi_cli.formats.record import Located, Numbered, OnProblem, Place, Question, Record, Row, Unusable, admitted
+from jisi_cli.formats.rows import json_value, read_rows
+
+_LONGEST_WORD = 100
+
+
+def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
+    """Yield a record per question and model; see `Importer`."""
+    rows = read_rows(source, on_problem)
+    return admitted(located(rows, source.stem, on_problem), on_problem)
+
+
+def located(rows: Iterable[Numbered], dataset: str, on_problem: OnProblem) -> Iterator[Located]:
+    """Yield the records of each row; an unusable value costs one model's answer, not the line.
+
+    Args:
+        rows: The lines.
+        dataset: The dataset of lines that name none.
+        on_problem: Told of what is skipped.
+    """
+    doubts = Doubts()
+    for place, row in rows:
+        try:
+            question = question_of(row, dataset, place)
+            answers = _Answers(row, place, doubts)
+        except (Unusable, RecursionError) as why:
+            on_problem(place.problem(why))
+            continue
+        for model in answers.models:
+            try:
+                record = answers.record(model, question)
+            except (Unusable, RecursionError) as why:
+                on_problem(place.problem(f"{model}: {why}"))
+            else:
+                yield place, record
+    doubts.tell(on_problem)
+
+
+class _Answers:
+    """The three maps of a line from model to score, usage and response, whichever it has."""
+
+    def __init__(self, row: Row, place: Place, doubts: Doubts) -> None:
+        self._place, self._doubts = place, doubts
+        self._scores = _table(row, "records")
+        self._usages = _table(row, "usages")
+        self._responses = _table(row, "raw_output")
+        # Anybody's line may have a key of that name, so only what jisi writes is taken for it.
+        self._errors, self._reasons = _own_table(row, "errors"), _own_table(row, "finish_reasons")
+        self._split = fields.split(row.get("split"))
+        # The order of raw_output is the model axis of the authors' vectors, so it comes first.
+        self.models = list(dict.fromkeys([*self._responses, *self._scores]))
+        if not self.models:
+            raise Unusable("no model's answer; this format keeps scores in `records`")
+
+    def record(self, model: str, question: Question) -> Record:
+        name = fields.required(model, "model name")
+        score = self._doubts.score(self._scores.get(model), self._place)
+        response = fields.text(self._responses.get(model))
+        usage = self._usage(model)
+        failed = self._errors.get(model) is not None and response is None
+        return Record(
+            dataset=question.dataset,
+            index=question.index,
+            query=question.query,
+            model=name,
+            reference=question.reference,
+            response=response,
+            prompt_tokens=self._doubts.tokens(usage.get("prompt_tokens"), "prompt_tokens", self._place),
+            completion_tokens=self._doubts.tokens(usage.get("completion_tokens"), "completion_tokens", self._place),
+            cost_usd=self._doubts.dollars(usage.get("cost"), self._place),
+            score=score,
+            status=fields.status(response, score, "failed" if failed else None),
+            split=self._split,
+            grader=question.grader,
+            error=(fields.text(self._errors[model]) or None) if failed else None,
+            order=question.order,
+            finish_reason=_word(self._reasons.get(model)),
+        )
+
+    def _usage(self, model: str) -> Row:
+        try:
+            return _table(self._usages, model)
+        except Unusable:
+            return {"completion_tokens": [self._usages[model]]}  # which is no number, and counted as such
+
+
+def _word(value: object) -> str | None:
+    """Return a word that anybody may have written there; None for anything else."""
+    return value[:_LONGEST_WORD] if isinstance(value, str) and value.strip() else None
+
+
+def _own_table(row: Row, key: str) -> Row:
+    """Return a table that jisi adds to the format; empty where something else has its name."""
+    try:
+        return _table(row, key)
+    except Unusable:
+        return {}
+
+
+def _table(row: Row, key: str) -> Row:
+    found = row.get(key)
+    if isinstance(found, str) and found.strip()[:1] == "{":  # a cell of CSV
+        found = json_value(found.encode())
+    if isinstance(found, list) and all(isinstance(pair, tuple) for pair in found):  # a map of Parquet
+        found = dict(found)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise Unusable(f"`{key}` must be an object with a key per model, not {fields.shown(found)}")
+    return found

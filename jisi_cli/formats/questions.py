@@ -1,0 +1,200 @@
+"""Questions without answers: what `jisi bank build --call` and `jisi eval` ask the models of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from sys import intern
+from typing import NamedTuple
+
+from jisi_cli.formats import fields
+from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
+from jisi_cli.formats.record import OnProblem, Place, Problem, Question, Row, Unusable
+from jisi_cli.formats.rows import json_rows, read_rows
+
+QUERY = ("query", "question", "origin_query", "prompt")
+"""The keys of a question's text, best first: a `prompt` may hold a template around it."""
+
+REFERENCE = ("gt", "ground_truth", "reference", "answer")
+
+STEMS = ("question_stem", "ctx", "goal", "sentence")
+"""The keys of what comes before the choices, where a row has choices and no question."""
+
+_CHOSEN = ("answerKey", "answer_key", "correct_option", "correct_answer", "correct", "target")
+"""The keys of the right choice, where a row has choices and no reference."""
+
+_ANSWERS = frozenset({"records", "usages", "raw_output", "errors"})
+"""What the format `jisi` keeps beside its questions."""
+
+_NAMED = 12
+"""Unread columns that a note names."""
+
+
+def read_questions(
+    source: Path | Iterable[bytes], on_problem: OnProblem, *, dataset: str = "questions"
+) -> Iterator[Question]:
+    """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
+
+    Args:
+        source: A JSONL, CSV or Parquet file, or lines of JSON.
+        on_problem: Told of every line that is skipped; a repeated (dataset, index) is one.
+        dataset: The dataset of lines that name none; a file's own name takes its place.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if isinstance(source, Path):
+        dataset, rows = source.stem, read_rows(source, on_problem)
+    else:
+        rows = json_rows(source, "-", on_problem)
+    seen: set[tuple[str, str]] = set()
+    columns: dict[str, None] = {}
+    read = {"index", "dataset", "grader", *QUERY, *REFERENCE, *CHOICES, *_ANSWERS}
+    for place, row in rows:
+        columns.update(dict.fromkeys(row))
+        try:
+            question, found = _question_of(row, dataset, place, asked=True)
+            read.update(found)
+            if (question.dataset, question.index) in seen:
+                raise Unusable(f"{question.dataset} {question.index} appears twice; the first is kept")
+        except (Unusable, RecursionError) as why:
+            on_problem(place.problem(why))
+        else:
+            seen.add((question.dataset, question.index))
+            yield question
+    note_unread(columns, read, str(source) if isinstance(source, Path) else "-", on_problem)
+
+
+def question_of(row: Row, dataset: str, place: Place) -> Question:
+    """Return the question of one line of recorded answers; the line's number is the index when it has none of its own.
+
+    Raises:
+        Unusable: It has no question, or a value of the wrong kind.
+    """
+    return _question_of(row, dataset, place, asked=False)[0]
+
+
+def _question_of(row: Row, dataset: str, place: Place, *, asked: bool) -> tuple[Question, tuple[str, ...]]:
+    """Return the question of one line, and the columns in which it was found."""
+    index = fields.name(row.get("index"), "index", str(place.line))
+    found = posed(row, QUERY, REFERENCE, asked=asked)
+    question = Question(
+        dataset=fields.name(row.get("dataset"), "dataset", dataset),
+        index=index,
+        query=found.query,
+        reference=found.reference,
+        grader=found.grader,
+        order=fields.order(index),
+    )
+    return question, found.read
+
+
+class FirstRows:
+    """What stands for the index of questions that have none: the row on which each was first met."""
+
+    def __init__(self) -> None:
+        # Hashes, because the questions themselves need not fit into memory.
+        self._lines: dict[tuple[str, int], str] = {}
+
+    def index(self, dataset: str, query: str, place: Place) -> str:
+        """Return the number of the question's first row, which all its models share."""
+        return self._lines.setdefault((intern(dataset), hash(query)), str(place.line))
+
+
+def with_choices(stem: str, choices: object) -> str:
+    """Return a question with its choices lettered below it; the question alone where they are in no known shape."""
+    try:
+        found = choices_of({"choices": choices})
+    except Unusable:
+        return stem
+    return stem if found is None else found.below(stem)
+
+
+class Posed(NamedTuple):
+    """A question as a model is asked it.
+
+    Attributes:
+        query: Its text, with its choices below it where it has any.
+        reference: The right answer; the label of a choice where it has any.
+        grader: The row's own, else the one for letters where the answer is one; None when nothing says so.
+        read: The columns in which question, choices and answer were found.
+    """
+
+    query: str
+    reference: str | None
+    grader: str | None
+    read: tuple[str, ...]
+
+
+def posed(row: Row, names: tuple[str, ...], answers: tuple[str, ...], *, asked: bool) -> Posed:
+    """Return the question of a row.
+
+    Args:
+        row: The row.
+        names: The columns of the question's text, best first.
+        answers: The columns of the right answer, best first.
+        asked: Whether models are still to be asked it: then choices that cannot be read are refused, since money
+            would be spent on half a question, and all labels become letters.
+
+    Raises:
+        Unusable: It has no question, or an answer that is no choice of it.
+    """
+    match row.get("question"):
+        case {"stem": stem, "choices": _ as offered}:  # ARC and CommonsenseQA as first published
+            row = {**row, "question": stem, "choices": offered}
+    try:
+        choices = choices_of(row)
+    except Unusable:
+        if asked:
+            raise
+        choices = None
+    grader = fields.text(row.get("grader"))
+    if choices is None:
+        return Posed(fields.question(row, names), fields.text(fields.first(row, answers)), grader, (*names, *answers))
+    names = (*names, *STEMS)
+    if asked:
+        answers = (*answers, *_CHOSEN, *POSITIONS)
+    read = (*names, *answers, *choices.columns)
+    reference = fields.text(fields.first(row, _found(row, answers)))
+    try:
+        letter = _chosen(row, answers, choices)
+    except Unusable:
+        if asked:
+            raise
+        letter = None
+    stem = fields.question(row, names)
+    if asked and choices.below(stem) != stem:
+        lettered = choices.lettered()
+        letter = letter and lettered.labels[choices.labels.index(letter)]
+        choices = lettered
+    grader = grader or ("choice" if letter is not None and letter in LETTERS else None)
+    return Posed(choices.below(stem), letter or reference, grader, read)
+
+
+def _found(row: Row, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if row.get(name) not in (None, ""))
+
+
+def _chosen(row: Row, answers: tuple[str, ...], choices: Choices) -> str | None:
+    """Return the label of the right choice; None where the answer names none.
+
+    Raises:
+        Unusable: It cannot be told which choice is meant.
+    """
+    column = next(iter(_found(row, answers)), "")
+    answer = row.get(column)
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if column in POSITIONS and isinstance(answer, str) and is_position(answer.strip()):
+        answer = int(answer)
+    elif choices.is_ambiguous(answer) and all(isinstance(cell, str | None) for cell in row.values()):
+        raise Unusable(f"answer {fields.shown(answer)} is one choice and the position of another; write its letter")
+    return choices.letter(answer)
+
+
+def note_unread(columns: Iterable[str], read: Collection[str], source: str, on_problem: OnProblem) -> None:
+    """Tell of the columns of a table that were not read, in one note."""
+    ignored = [fields.shown(column) for column in columns if column not in read]
+    if ignored:
+        names = ", ".join(ignored[:_NAMED]) + (", …" if len(ignored) > _NAMED else "")
+        on_problem(Problem(source, None, f"columns that are not read: {names}", note=True))

@@ -1,0 +1,237 @@
+"""The rows of a file whichever way it keeps them: JSONL, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from jisi_cli.errors import InputError
+from jisi_cli.formats.files import kind_of, open_text, refuse_repeated
+from jisi_cli.formats.parquet_rows import parquet_rows
+from jisi_cli.formats.record import Numbered, OnProblem, Place, Row, Unusable
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+
+# JSONL: one JSON object a line; a damaged line ends only itself.
+
+
+LONGEST_LINE = 64 * 2**20
+"""Bytes; a longer line is a damaged file rather than an answer."""
+
+BOM = b"\xef\xbb\xbf"
+_BEGINNING = 64
+
+
+def file_json_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+    """Yield the objects of a JSONL file, or of a file that is one list of them; see `json_rows`."""
+    items = _listed(source)
+    if items is not None:
+        for number, item in enumerate(items, start=1):
+            place = Place(str(source), number)
+            if isinstance(item, dict):
+                yield place, item
+            else:
+                on_problem(place.problem("not a JSON object ({…})"))
+        return
+    with open_text(source) as stream:
+        yield from json_rows(bounded_lines(stream), str(source), on_problem)
+
+
+def begins_a_list(source: Path) -> bool:
+    """Whether a file begins as one JSON list does."""
+    with open_text(source) as stream:
+        return stream.read(_BEGINNING).removeprefix(BOM).lstrip()[:1] == b"["
+
+
+def _listed(source: Path) -> list[object] | None:
+    """Return the items of a file that is one JSON list; None where it is anything else, such as lines."""
+    if not begins_a_list(source):
+        return None
+    try:
+        found = json_file(source)
+    except Unusable:
+        return None
+    # A file of one line may be a damaged line.
+    return found if isinstance(found, list) and any(isinstance(item, dict) for item in found) else None
+
+
+def bounded_lines(stream: BinaryIO, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Yield the lines of a stream; of one longer than `longest` bytes, only its first `longest` + 1."""
+    while line := stream.readline(longest + 1):
+        yield line
+        rest = line
+        while len(rest) > longest and not rest.endswith(b"\n"):
+            rest = stream.readline(longest + 1)
+
+
+def json_rows(lines: Iterable[bytes], source: str, on_problem: OnProblem) -> Iterator[Numbered]:
+    """Yield each line that holds a JSON object, with its number from 1; blank lines are passed over."""
+    for number, line in enumerate(lines, start=1):
+        place = Place(source, number)
+        line = line.removeprefix(BOM) if number == 1 else line
+        if not line.strip():
+            continue
+        try:
+            yield place, json_object(line)
+        except Unusable as why:
+            on_problem(place.problem(why))
+
+
+def json_object(line: bytes) -> Row:
+    """Parse one JSON object.
+
+    Raises:
+        Unusable: It is too long, not UTF-8, not JSON, nested too deeply, or not an object.
+    """
+    found = json_value(line.rstrip()) if len(line) <= LONGEST_LINE else _too_long()
+    if not isinstance(found, dict):
+        raise Unusable("not a JSON object ({…})")
+    return found
+
+
+def json_file(path: Path) -> object:
+    """Parse a file that is one JSON document.
+
+    Raises:
+        InputError: It cannot be opened.
+        Unusable: See `json_value`.
+    """
+    with open_text(path) as stream:
+        return json_value(stream.read())
+
+
+def json_value(data: bytes) -> object:
+    """Parse one JSON document.
+
+    Raises:
+        Unusable: It is not UTF-8, not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise Unusable(f"not UTF-8 (byte {error.start + 1})") from None
+    except json.JSONDecodeError as error:
+        where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+        raise Unusable(f"not JSON: {error.msg} ({where})") from None
+    except RecursionError:
+        raise Unusable("JSON nested too deeply") from None
+    except ValueError:  # a whole number of more digits than Python converts
+        raise Unusable("a number with too many digits") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object, in which no key may be twice: either of its values would be lost.
+
+    Raises:
+        Unusable: One is.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise Unusable(f"the key `{twice[:40]}` is there more than once")
+    return found
+
+
+def _too_long() -> object:
+    raise Unusable(f"longer than {LONGEST_LINE // 2**20} MiB")
+
+
+# CSV: a line of column names, then a row each; cells may run over several lines.
+
+
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+
+
+def csv_header(source: Path) -> list[str]:
+    """Return the column names of a CSV file.
+
+    Raises:
+        InputError: The file is empty or cannot be read.
+    """
+    with open_text(source) as stream:
+        return _header(source, _csv_reader(source, stream))
+
+
+def csv_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+    """Yield the rows of a CSV file (tabs in a `.tsv`), numbered by the line on which each begins.
+
+    An empty cell is None: CSV cannot tell an empty text from none.
+
+    Raises:
+        InputError: The file is empty or cannot be read.
+    """
+    with open_text(source) as stream:
+        reader = _csv_reader(source, stream)
+        header = _header(source, reader)
+        while True:
+            place = Place(str(source), reader.line_num + 1)
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                on_problem(place.problem(f"not CSV: {error}"))
+                continue
+            if cells is None:
+                return
+            if cells:
+                yield from _csv_row(header, cells, place, on_problem)
+
+
+def _csv_reader(source: Path, stream: BinaryIO) -> Reader:
+    # The limit belongs to the process; its default of 128 KiB is shorter than many recorded responses.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    return csv.reader(_csv_lines(stream), delimiter="\t" if ".tsv" in source.suffixes[-2:] else ",")
+
+
+def _header(source: Path, reader: Reader) -> list[str]:
+    try:
+        cells = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{source}: cannot be read as CSV: {error}") from error
+    if not cells:
+        raise InputError(f"{source}: the file is empty; a CSV begins with a line of column names")
+    names = [cell.strip() for cell in cells]
+    refuse_repeated(source, names)
+    return names
+
+
+def _csv_lines(stream: BinaryIO) -> Iterator[str]:
+    # Bytes that are not UTF-8 travel as lone surrogates: the reader keeps its place and the row can be named.
+    for number, line in enumerate(bounded_lines(stream, LONGEST_LINE)):
+        if len(line) <= LONGEST_LINE:
+            yield (line.removeprefix(BOM) if number == 0 else line).decode("utf-8", "surrogateescape")
+        else:
+            yield "x" * (csv.field_size_limit() + 1)  # what is left of it might pass for a whole row; this does not
+
+
+def _csv_row(header: list[str], cells: list[str], place: Place, on_problem: OnProblem) -> Iterator[Numbered]:
+    if len(cells) != len(header):
+        on_problem(place.problem(f"{len(cells)} cells under {len(header)} column names"))
+    elif any(map(_UNDECODABLE.search, cells)):
+        on_problem(place.problem("not UTF-8"))
+    else:
+        yield place, {column: cell or None for column, cell in zip(header, cells, strict=True)}
+
+
+# The rows of a file whichever way it keeps them.
+
+
+def read_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not.
+
+    Raises:
+        InputError: The file cannot be opened, or is no such file.
+    """
+    match kind_of(source):
+        case "parquet":
+            return parquet_rows(source, on_problem)
+        case "csv":
+            return csv_rows(source, on_problem)
+        case "json":
+            return file_json_rows(source, on_problem)

@@ -1,0 +1,199 @@
+"""Calls on behalf of one question: one at a time, or a panel of several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
+from jisi_cli.types import Answer, Message, OnText, Pool, Role, Sampling
+
+# Calls on behalf of one question: made, told to the listener, noted, and held by the budget.
+
+
+class Asker:
+    """Makes the calls of one question.
+
+    Args:
+        pool: Whom to ask.
+        listener: Told of every call.
+
+    Attributes:
+        calls: Every call so far, in the order in which they ended.
+        stopped: The budget's refusal, once there was one.
+    """
+
+    def __init__(self, pool: Pool, listener: Listener) -> None:
+        self._pool, self._listener = pool, listener
+        self.calls: list[Call] = []
+        self.stopped: BudgetError | None = None
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        role: Role,
+        sampling: Sampling,
+        on_text: OnText | None = None,
+        *,
+        sample: int = 0,
+    ) -> Answer | None:
+        """Make one call; None when the budget forbids it or no answer came."""
+        self._listener.asked(model, role)
+        try:
+            answer = await self._pool.ask(model, messages, role=role, sampling=sampling, sample=sample, on_text=on_text)
+        except BudgetError as error:
+            self.stopped = error
+            return None
+        call = Call(role, answer)
+        self.calls.append(call)
+        self._listener.answered(call)
+        return answer if answer.ok else None
+
+    async def first_that_answers(
+        self, models: Sequence[str], messages: Sequence[Message], role: Role, sampling: Sampling
+    ) -> Answer | None:
+        """Let one model after another write the final answer until one does; None when none does."""
+        for model in models:
+            self._listener.writing(model)
+            on_text = self._listener.text if self._listener.streams else None
+            answer = await self.ask(model, messages, role, sampling, on_text)
+            if answer is not None or self.stopped is not None:
+                return answer
+        return None
+
+    def settle_on(self, answer: Answer, mode: Mode, reason: str, references: Sequence[Answer] = ()) -> Outcome:
+        """Make a response that is already there the final answer; whatever was being written counts no more."""
+        self._listener.writing(answer.model)
+        self._listener.text(answer.text)
+        return self.outcome(answer, mode, reason, references)
+
+    def outcome(self, answer: Answer, mode: Mode, reason: str, references: Sequence[Answer] = ()) -> Outcome:
+        """Return how the question ended, with every call that was made for it."""
+        return Outcome(
+            answer=answer,
+            mode=mode,
+            reason=reason,
+            calls=tuple(self.calls),
+            stopped_by_budget=self.stopped is not None,
+            references=tuple(dict.fromkeys(reference.model for reference in references)),
+        )
+
+    def nobody(self) -> NoAnswerError | BudgetError:
+        """Return the error for a question that no model answered, with each model's own words."""
+        if self.stopped is not None:
+            return self.stopped
+        reasons = "; ".join(f"{call.answer.model}: {call.answer.error or 'empty answer'}" for call in self.calls)
+        return NoAnswerError(f"no model could answer ({reasons or 'none was asked'})")
+
+
+# A panel: several answers to one question, asked for at the same time; those that fail are dropped.
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One place on a panel.
+
+    Attributes:
+        model: Who is asked.
+        sample: Which of this model's several answers to the same question it is.
+    """
+
+    model: str
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Who is asked at once, and who stands in when none of them answers.
+
+    Attributes:
+        members: The panel, best first.
+        stand_ins: Other models, best first.
+    """
+
+    members: tuple[Member, ...]
+    stand_ins: tuple[str, ...] = ()
+
+    @classmethod
+    def of_best(cls, ranking: Sequence[str], size: int | None = None) -> Panel:
+        """Seat the first `size` models of a ranking (None for all); the others stand in."""
+        places = len(ranking) if size is None else size
+        return cls(tuple(Member(model) for model in ranking[:places]), tuple(ranking[places:]))
+
+    @classmethod
+    def of_samples(cls, ranking: Sequence[str], samples: int) -> Panel:
+        """Seat the first model of a ranking `samples` times; the others stand in."""
+        return cls(tuple(Member(ranking[0], sample) for sample in range(samples)), tuple(ranking[1:]))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model once, best first: the panel's, then those that stand in."""
+        return tuple(dict.fromkeys([member.model for member in self.members] + list(self.stand_ins)))
+
+    async def ask(self, asker: Asker, messages: Sequence[Message], sampling: Sampling) -> list[Answer]:
+        """Ask all members at the same time; return the answers that came, best member first."""
+        found = await asyncio.gather(
+            *(asker.ask(member.model, messages, "expert", sampling, sample=member.sample) for member in self.members)
+        )
+        return [answer for answer in found if answer is not None]
+
+    async def stand_in(self, asker: Asker, query: Query, sampling: Sampling) -> Outcome:
+        """Let one model after another answer alone, when no member did.
+
+        Raises:
+            NoAnswerError: None of them answered either.
+            BudgetError: The budget stopped every call.
+        """
+        answer = None
+        if asker.stopped is None:
+            answer = await asker.first_that_answers(self.stand_ins, query.messages(), "expert", sampling)
+        if answer is None:
+            raise asker.nobody()
+        return asker.outcome(answer, "fallback", "none of the models asked first answered")
+
+
+# Methods that put the question to one panel of models and make one answer of theirs.
+
+
+class PanelMethod(ABC):
+    """All members of a panel are asked at the same time; who fails is left out, and others stand in for all.
+
+    Args:
+        panel: Whom every question is put to.
+        sampling: Sampling parameters of their calls.
+    """
+
+    def __init__(self, panel: Panel, sampling: Sampling | None = None) -> None:
+        self._panel = panel
+        self._sampling = sampling or Sampling()
+
+    def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
+        """Yield the panel once per query."""
+        return (self._panel for _ in queries)
+
+    async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
+        """Ask the panel and make one answer of what it says.
+
+        Raises:
+            NoAnswerError: No model could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+        """
+        asker = Asker(pool, listener)
+        answers = await plan.ask(asker, query.messages(), self._sampling)
+        if not answers:
+            return await plan.stand_in(asker, query, self._sampling)
+        return await self.settle(asker, query, answers)
+
+    @abstractmethod
+    async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
+        """Make one answer of several.
+
+        Args:
+            asker: Makes further calls.
+            query: The question.
+            answers: At least one, best member first.
+        """

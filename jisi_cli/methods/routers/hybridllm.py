@@ -1,0 +1,137 @@
+"""`hybridllm`: the small model where it likely does as well, else the large one (Ding et al., arXiv 2404.14618)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from jisi_cli.errors import InputError
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.ranked import Ranking
+from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.training_loop import forward, weights_of
+from jisi_cli.scoring import Floats
+
+_VERSION = 1
+_DECIMALS = 9
+_LABELS = ("deterministic", "probabilistic", "transformed")
+_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HybridLlmSettings:
+    """Settings of `hybridllm`; LLMRouter's.
+
+    Attributes:
+        labels: What is learned of the gap g between the two scores: `deterministic` g >= 0, `probabilistic`
+            sigmoid(g / tau), `transformed` g >= -t with the t that divides the train rows most evenly.
+        tau: Of the probabilistic labels.
+        threshold: Prediction from which on the small model is asked.
+        first: Width of the first hidden layer.
+        second: Width of the second.
+        passes: Passes over the train rows at most.
+        seed: Of the first weights and of the minibatches.
+    """
+
+    labels: str = "probabilistic"
+    tau: float = 0.1
+    threshold: float = 0.5
+    first: int = 128
+    second: int = 64
+    passes: int = 300
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.labels not in _LABELS:
+            raise InputError(f"hybridllm: labels are {', '.join(_LABELS)}, not {self.labels!r}")
+        if not self.tau > 0:
+            raise InputError(f"hybridllm: tau is a number above 0, not {self.tau:g}")
+
+
+class HybridLlm:
+    """Asks the small model where a network predicts that it does as well as the large one.
+
+    What differs from the paper: a network over frozen vectors stands for DeBERTa, as in LLMRouter, whose settings these
+    are; the gap is that of one recorded score of each model, not of several samples; the small model is the cheapest
+    and the large the best on train, where LLMRouter goes by the number of parameters.
+
+    Args:
+        examples: Train rows.
+        order: All models; the first is the large one, the second the small one, the others stand in.
+        settings: Labels, threshold and network.
+        training: Where what the training took is noted.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        order: Ranking,
+        settings: HybridLlmSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
+        self._settings, self._order = settings or HybridLlmSettings(), order
+        chosen = self._settings
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, order, chosen)
+
+        # The threshold changes nothing that is learned.
+        identity = (order[:2], {name: value for name, value in asdict(chosen).items() if name != "threshold"})
+        self._state = learned("hybridllm", _VERSION, identity, chosen.seed, examples, train, training=training)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query: the two models, then the stand-ins."""
+        if len(self._order) < 2 or "label" not in self._state:
+            yield from (self._order for _ in queries)
+        elif queries:
+            large, small, *others = self._order
+            for value in self._predicted(stacked(queries)).tolist():
+                is_small = value >= self._settings.threshold
+                yield (small, large, *others) if is_small else (large, small, *others)
+
+    def _predicted(self, vectors: Floats) -> Floats:
+        """How far the small model does as well (n,), rounded, so that no other block decides otherwise."""
+        if "weights_0" not in self._state:
+            return np.full(len(vectors), float(self._state["label"]))
+        predicted: Floats = np.clip(forward(self._state, vectors)[:, 0], 0.0, 1.0)
+        return np.asarray(np.round(predicted, _DECIMALS), dtype=np.float64)
+
+
+def _train(examples: Examples, order: Ranking, settings: HybridLlmSettings) -> State:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    if len(order) < 2:
+        return {}
+    large, small = (examples.models.index(name) for name in order[:2])
+    rows = np.flatnonzero(examples.present[:, large] & examples.present[:, small])
+    if not len(rows):
+        return {}
+    labels = labels_of(examples.scores[rows, small] - examples.scores[rows, large], settings)
+    if np.ptp(labels) == 0:
+        return {"label": labels[:1].mean()}
+    network = MLPRegressor(
+        hidden_layer_sizes=(settings.first, settings.second), max_iter=settings.passes, random_state=settings.seed
+    )
+    # One thread: the same bits whatever the number of cores.
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(examples.vectors[rows].astype(np.float64), labels)
+    return {"label": np.array(labels.mean()), **weights_of(network)}
+
+
+def labels_of(gaps: Floats, settings: HybridLlmSettings) -> Floats:
+    """Return how far the small model does as well (n,), from its scores less the large one's."""
+    if settings.labels == "probabilistic":
+        likely: Floats = 1.0 / (1.0 + np.exp(-gaps.astype(np.float64) / settings.tau))
+        return likely
+    slack = 0.0
+    if settings.labels == "transformed":
+        tried = np.linspace(0.0, float(np.abs(gaps).max()), _STEPS)
+        shares = [float((gaps >= -step).mean()) for step in tried]
+        slack = float(tried[int(np.argmax([share * (1 - share) for share in shares]))])
+    return np.asarray(gaps >= -slack, dtype=np.float64)

@@ -1,0 +1,134 @@
+"""`model-sat`: does what a model can do fit what a question wants? (Zhang et al. 2025, Model-SAT, arXiv 2502.17282)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jisi_cli.errors import InputError
+from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre, weigh_nearest
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.ranked import Ranking
+from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.training_loop import Standard
+from jisi_cli.scoring import Floats, Rows
+
+_VERSION = 2
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSatSettings:
+    """Settings of `model-sat`.
+
+    Attributes:
+        clusters: Centres of k-means: the tasks in which a capability is measured.
+        sharpness: beta of softmax(-beta distance), how much a question wants each of them.
+        penalty: Strength of the L2 penalty of the regression.
+    """
+
+    clusters: int = 32
+    sharpness: float = 20.0
+    penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.penalty > 0:
+            raise InputError(f"model-sat: penalty is a number above 0, not {self.penalty:g}")
+
+
+class ModelSat:
+    """Ranks models by a logistic regression over what the question is and what the model can do.
+
+    A model's capability vector a_m is its mean score in each cluster of train questions; a question wants the
+    clusters with weights w(q). The regression reads [q, a_m, w(q) * a_m] and says how likely the model is right.
+    What differs from the original: its 4-7 billion parameter encoder, which reads capabilities as text, is
+    out of scope, and this regression over frozen vectors stands for it; its capabilities come from 50
+    tasks of MMLU, ours from clusters of the train rows, in five folds, so that no row's own score is
+    in the capability that it is trained with.
+
+    Args:
+        examples: Train rows.
+        seed: Seed of k-means and of the folds.
+        settings: Clusters and penalty.
+        training: Where what the training took is noted.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: ModelSatSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
+        self._examples, self._settings = examples, settings or ModelSatSettings()
+        chosen = self._settings
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed)
+
+        self._state = learned("model-sat", _VERSION, chosen, seed, examples, train, training=training)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        if not queries:
+            return
+        state, vectors = self._state, stacked(queries)
+        wants = _wants(vectors, state["centres"], self._settings.sharpness)
+        able = state["able"]
+        of_models = able @ state["able_weights"] + (wants * state["fit_weights"]) @ able.T
+        of_queries = Standard(state["mean"], state["scale"])(vectors) @ state["query_weights"]
+        yield from self._examples.rankings(of_models + of_queries[:, np.newaxis])
+
+
+def _train(examples: Examples, settings: ModelSatSettings, seed: int) -> State:
+    centres = find_centres(examples.vectors, settings.clusters, seed)
+    labels = nearest_centre(examples.vectors, centres)
+    standard = Standard.of(examples.vectors)
+    inputs, wants = standard(examples.vectors), _wants(examples.vectors.astype(np.float64), centres, settings.sharpness)
+    folds = np.random.default_rng(seed).permutation(len(labels)) % _FOLDS
+    width, count = inputs.shape[1], len(centres)
+    weights = np.zeros(width + 2 * count)
+    rows, models = np.nonzero(examples.present)
+    if len(rows):
+        able = _able_without_own_fold(examples, labels, count, folds)[folds[rows], models]
+        features = np.hstack([inputs[rows], able, wants[rows] * able])
+        weights = _regress(features, examples.scores[rows, models], settings.penalty)
+    return {
+        "centres": centres,
+        "able": mean_scores(examples, labels, count).T,
+        "mean": standard.mean,
+        "scale": standard.scale,
+        "query_weights": weights[:width],
+        "able_weights": weights[width : width + count],
+        "fit_weights": weights[width + count :],
+    }
+
+
+def _wants(vectors: Floats, centres: Floats, sharpness: float) -> Floats:
+    """How much each question wants each cluster (n, C); the weights of a question sum to 1."""
+    order, weights = weigh_nearest(vectors, centres, len(centres), sharpness)
+    wants = np.zeros(weights.shape)
+    np.put_along_axis(wants, order, weights, axis=1)
+    return wants
+
+
+def _able_without_own_fold(examples: Examples, labels: Rows, count: int, folds: Rows) -> Floats:
+    """Capability vectors measured on the other folds (F, M, C); on all rows where there are no others."""
+    others = [np.flatnonzero(folds != fold) for fold in range(_FOLDS)]
+    return np.stack([mean_scores(examples, labels, count, rows if len(rows) else None).T for rows in others])
+
+
+def _regress(features: Floats, scores: Floats, penalty: float) -> Floats:
+    """Return the weights of a logistic regression on soft labels: each row once as right, once as wrong."""
+    from sklearn.linear_model import LogisticRegression
+
+    right, wrong = scores > 0, scores < 1
+    labels = np.repeat([1, 0], [right.sum(), wrong.sum()])
+    if len(set(labels.tolist())) < 2:
+        return np.zeros(features.shape[1])
+    doubled = np.vstack([features[right], features[wrong]])
+    trust = np.concatenate([scores[right], 1.0 - scores[wrong]])
+    found = LogisticRegression(C=1.0 / penalty, max_iter=500).fit(doubled, labels, sample_weight=trust)
+    return np.asarray(found.coef_[0], dtype=np.float64)

@@ -1,0 +1,360 @@
+"""`routerdc`: queries are drawn to the models that answer them well (Chen et al. 2024, arXiv 2409.19886)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.sentence_transformer import TrainableEncoder
+from jisi_cli.errors import InputError
+from jisi_cli.methods.clusters import find_centres, nearest_centre
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.ranked import Ranking
+from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.training_loop import Descent, hold_out, minimise
+from jisi_cli.scoring import Floats, Rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from jisi_cli.methods.training_loop import Parameters
+
+
+# The two contrasts of RouterDC (Chen et al. 2024, arXiv 2409.19886): queries against models, and against queries.
+
+
+_WRONG = 0.5
+"""A model that scores more than this is no negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDcSettings:
+    """Settings of `routerdc`.
+
+    Attributes:
+        contrasted: Best models that attract a query, and worst ones that repel it.
+        clusters: Clusters of the second loss.
+        repelled: Queries of other clusters that repel a query.
+        balance: lambda, the weight of the second loss.
+        rate: Step size; `finetuned` has the paper's 5e-5.
+        decay: Weight decay.
+        batch: Queries in a step.
+        steps: Steps.
+        finetune: `no` trains a linear map over frozen vectors; `yes` trains the bank's own embedder on a GPU; `cpu`
+            trains it without one, which takes hours where `yes` takes minutes.
+    """
+
+    contrasted: int = 3
+    clusters: int = 8
+    repelled: int = 3
+    balance: float = 1.0
+    rate: float = 1e-3
+    decay: float = 0.01
+    batch: int = 64
+    steps: int = 1000
+    finetune: str = "no"
+
+    def __post_init__(self) -> None:
+        if self.finetune not in ("no", "yes", "cpu"):
+            raise InputError(f"routerdc: finetune is no, yes or cpu, not {self.finetune!r}")
+
+    @classmethod
+    def finetuned(cls) -> RouterDcSettings:
+        """Return the settings to begin with where an encoder of millions of weights is trained."""
+        return cls(rate=5e-5)
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """What attracts and what repels each train query.
+
+    Attributes:
+        best: 1 for the models that attract it, else 0 (N, M).
+        worst: 1 for the models that repel it, else 0 (N, M).
+        clusters: Its cluster (N,).
+        settings: Of the losses.
+    """
+
+    best: torch.Tensor
+    worst: torch.Tensor
+    clusters: torch.Tensor
+    settings: RouterDcSettings
+
+    @classmethod
+    def of(
+        cls, examples: Examples, train: Rows, settings: RouterDcSettings, seed: int, rng: np.random.Generator
+    ) -> Contrasts:
+        """Find them.
+
+        Args:
+            examples: Train rows.
+            train: Those among them that clusters are found from.
+            settings: Of the losses.
+            seed: Seed of k-means.
+            rng: Draws lots between models that score alike.
+        """
+        import torch
+
+        centres = find_centres(examples.vectors[train], settings.clusters, seed)
+        clusters = torch.from_numpy(nearest_centre(examples.vectors, centres))
+        best, worst = (torch.tensor(part) for part in contrasted_models(examples, settings.contrasted, rng))
+        return cls(best, worst, clusters, settings)
+
+    def loss(
+        self, queries: torch.Tensor, models: torch.Tensor, rows: torch.Tensor, draws: torch.Generator | None
+    ) -> torch.Tensor:
+        """Return both losses of some queries; without draws, as in validation, the first alone.
+
+        Args:
+            queries: Their unit vectors (b, d).
+            models: Unit vectors of the models (M, d).
+            rows: Their rows (b,), on the processor.
+            draws: Chooses the queries of the second loss.
+        """
+        best, worst = (part[rows].to(queries.device) for part in (self.best, self.worst))
+        value = contrast_models(queries @ models.T, best, worst)
+        if draws is None:
+            return value
+        drawn = draw_queries(self.clusters[rows], self.settings.repelled, draws)
+        near, far = (part.to(queries.device) for part in drawn)
+        return value + self.settings.balance * contrast_queries(queries @ queries.T, near, far)
+
+
+def contrast_models(cosines: torch.Tensor, attracting: torch.Tensor, repelling: torch.Tensor) -> torch.Tensor:
+    """Return the sample-model loss: the mean over queries of the sum over attracting models i of
+    -log(exp(c_i) / (exp(c_i) + sum over repelling models t of exp(c_t))).
+
+    Args:
+        cosines: c, of queries and models (n, M).
+        attracting: 1 for attracting models, else 0 (n, M).
+        repelling: The same for repelling ones.
+    """  # noqa: D205 - the formula does not fit a line
+    import torch
+
+    against = (torch.exp(cosines) * repelling).sum(dim=1, keepdim=True)
+    return ((torch.log(torch.exp(cosines) + against) - cosines) * attracting).sum(dim=1).mean()
+
+
+def contrast_queries(cosines: torch.Tensor, near: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
+    """Return the sample-sample loss: the same with one near query and some far ones per query.
+
+    Args:
+        cosines: Of the queries of a minibatch (n, n).
+        near: 1 for the query of the same cluster (n, n); a row without one costs nothing.
+        far: 1 for those of other clusters.
+    """
+    return contrast_models(cosines, near, far)
+
+
+def contrasted_models(examples: Examples, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return the attracting and the repelling models of each train row, as two (N, M) of 0 and 1.
+
+    Attracting are the `count` best that score above 0, repelling the `count` worst that score 0.5 at most and do not
+    attract; equal scores are ordered by lot.
+    """
+    lots = np.where(examples.present, examples.scores, np.nan) + 1e-9 * rng.random(examples.scores.shape)
+    # NaN is sorted to the end: a gap is neither.
+    best = _first(np.argsort(-lots, axis=1), count) & examples.present & (examples.scores > 0)
+    worst = _first(np.argsort(lots, axis=1), count) & examples.present & (examples.scores <= _WRONG)
+    return best.astype(np.float64), (worst & ~best).astype(np.float64)
+
+
+def _first(order: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
+    chosen = np.zeros(order.shape, dtype=bool)
+    np.put_along_axis(chosen, order[:, :count], True, axis=1)
+    return chosen
+
+
+def draw_queries(clusters: torch.Tensor, count: int, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw, for each query of a minibatch, one other of its cluster and some of others, as two (n, n) of 0 and 1."""
+    import torch
+
+    size = len(clusters)
+    lots = torch.rand(size, size, generator=draws)
+    same = clusters[:, None] == clusters[None, :]
+    others = same & ~torch.eye(size, dtype=torch.bool)
+    near, far = torch.zeros(size, size), torch.zeros(size, size)
+    near.scatter_(1, (lots * others).argmax(dim=1, keepdim=True), 1.0)
+    far.scatter_(1, (lots * ~same).topk(min(count, size), dim=1).indices, 1.0)
+    return near * others, far * ~same
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Return the rows (n, d) at length 1; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1.0)
+
+
+# `routerdc`: queries are drawn to the models that answer them well (Chen et al. 2024, RouterDC, arXiv 2409.19886).
+
+
+_VERSION = 1
+
+
+class RouterDc:
+    """Ranks models by the cosine of their vector and the mapped query, trained by two contrasts.
+
+    The first pulls a query to its best models and away from its worst, the second to a query of its cluster and
+    away from queries of others. What differs from the original: it trains an encoder (as `finetune=yes` does), here
+    one linear map, the identity at first, is trained over frozen query vectors, with a larger step; models that
+    score alike are told apart by lot; the clusters are k-means over the frozen vectors; training ends
+    where the first contrast is best on a tenth of the train rows.
+
+    Args:
+        examples: Train rows.
+        seed: Seed of k-means and of the training.
+        settings: Of the training.
+        training: Where what the training took is noted.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: RouterDcSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
+        chosen = settings or RouterDcSettings()
+        self._examples = examples
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
+        self._state = learned("routerdc", _VERSION, chosen, seed, examples, train, training=training)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        if not queries:
+            return
+        mapped = stacked(queries) @ self._state["map"].T
+        yield from self._examples.rankings(unit_rows(mapped) @ unit_rows(self._state["models"]).T)
+
+
+def _train(examples: Examples, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
+    import torch
+
+    rng = np.random.default_rng(seed)
+    train, held_out = hold_out(len(examples.vectors), seed)
+    contrasts = Contrasts.of(examples, train, settings, seed, rng)
+    inputs = torch.tensor(examples.vectors)
+
+    def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
+        mapped = torch.nn.functional.normalize(inputs[rows] @ p["map"].T, dim=1)
+        return contrasts.loss(mapped, torch.nn.functional.normalize(p["models"], dim=1), rows, draws)
+
+    width = examples.vectors.shape[1]
+    start = {"map": np.eye(width), "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
+    how = Descent(settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps)
+    return minimise(loss, start, train, held_out, how, seed, on_step)
+
+
+# `routerdc:finetune=yes`: RouterDC as published, with the encoder trained (Chen et al. 2024, arXiv 2409.19886).
+
+
+_FINETUNED_VERSION = 1
+_DECIMALS = 5
+"""Of a cosine: float32 through a network of many layers agrees that far between one device and another."""
+
+
+class FinetunedRouterDc:
+    """Ranks models by the cosine of their vector and the query's, from an encoder trained by two contrasts.
+
+    The encoder begins as the bank's own embedder, where the original takes mDeBERTaV3-base. What else differs: there
+    is no dropout; models that score alike are told apart by lot; the clusters are k-means over the bank's vectors;
+    training ends where the first contrast is best on a tenth of the train rows.
+
+    Args:
+        examples: Train rows.
+        texts: Their texts (N,), in the order of the examples.
+        embedder: The bank's embedder, a sentence-transformers model.
+        seed: Seed of k-means and of the training.
+        settings: Of the training; `finetune` is `yes` or `cpu`.
+        training: Where what the training took is noted.
+
+    Raises:
+        InputError: There is no GPU and `cpu` was not said, or the embedder is none that can be trained.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        texts: Sequence[str],
+        embedder: EmbedderSpec,
+        seed: int,
+        settings: RouterDcSettings,
+        training: Training | None = None,
+    ) -> None:
+        self._examples = examples
+        self._encoder = TrainableEncoder(embedder, device_for(settings.finetune))
+        encoder = self._encoder
+        read = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+        def train(on_step: OnStep) -> State:
+            return _train_encoder(examples, texts, encoder, settings, seed, on_step)
+
+        identity = (settings, embedder, read)
+        self._state = learned(
+            "routerdc-finetuned", _FINETUNED_VERSION, identity, seed, examples, train, training=training
+        )
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        if not queries:
+            return
+        vectors = self._encoder.vectors_under(self._state, [query.text for query in queries])
+        models = unit_rows(self._state["models"].astype(np.float64))
+        yield from self._examples.rankings(np.round(unit_rows(vectors) @ models.T, _DECIMALS))
+
+
+def device_for(finetune: str) -> str:
+    """Return torch's name of where to train.
+
+    Raises:
+        InputError: A GPU is wanted and there is none.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if finetune == "cpu":
+        return "cpu"
+    raise InputError(
+        "routerdc:finetune=yes trains an encoder and needs a GPU, which torch does not find here; "
+        "finetune=cpu does it all the same, which takes hours for a bank of thousands"
+    )
+
+
+def _train_encoder(
+    examples: Examples,
+    texts: Sequence[str],
+    encoder: TrainableEncoder,
+    settings: RouterDcSettings,
+    seed: int,
+    on_step: OnStep,
+) -> State:
+    import torch
+
+    rng = np.random.default_rng(seed)
+    train, held_out = hold_out(len(texts), seed)
+    contrasts = Contrasts.of(examples, train, settings, seed, rng)
+    weights = encoder.weights()
+
+    def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
+        vectors = encoder.forward(p, [texts[row] for row in rows.tolist()])
+        queries, models = (torch.nn.functional.normalize(part, dim=1) for part in (vectors, p["models"]))
+        return contrasts.loss(queries, models, rows, draws)
+
+    width = examples.vectors.shape[1]
+    start = {**weights, "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
+    how = Descent(
+        settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps, device=encoder.device
+    )
+    found = minimise(loss, start, train, held_out, how, seed, on_step)
+    # Weights were read as float32; they are as exact, and half as large, when they are kept so.
+    return {name: value.astype(np.float32) for name, value in found.items()}

@@ -1,0 +1,119 @@
+"""`zooter`: a distribution over models, distilled from their rewards (Lu et al. 2023, arXiv 2311.08692)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.ranked import Ranking
+from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.training_loop import Descent, Standard, hold_out, minimise
+from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    import torch
+
+    from jisi_cli.methods.training_loop import Parameters
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ZooterSettings:
+    """Settings of `zooter`.
+
+    Attributes:
+        smoothing: Share of the cluster's mean score in a reward.
+        clusters: Centres of k-means, which stand for the original's tags.
+        rate: Step size.
+        decay: Weight decay.
+        batch: Questions in a step.
+        epochs: Passes over the questions.
+        steps: Steps at least.
+    """
+
+    smoothing: float = 0.3
+    clusters: int = 64
+    rate: float = 1e-4
+    decay: float = 0.01
+    batch: int = 256
+    epochs: int = 50
+    steps: int = 400
+
+
+class Zooter:
+    """Ranks models by a softmax regression on the query vector, trained towards the softmax of their rewards.
+
+    What differs from the original: a reward is the recorded score, not a reward model's; clusters of query vectors
+    stand for tags that a model gives; the regression is linear over frozen, standardised vectors where the original
+    trains an encoder, and starts from the mean of the targets. A missing score is its cluster's mean. Training
+    ends where a tenth of the train rows is best.
+
+    Args:
+        examples: Train rows.
+        seed: Seed of k-means and of the training.
+        settings: Of the training.
+        training: Where what the training took is noted.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        settings: ZooterSettings | None = None,
+        training: Training | None = None,
+    ) -> None:
+        chosen = settings or ZooterSettings()
+        self._examples = examples
+
+        def train(on_step: OnStep) -> State:
+            return _train(examples, chosen, seed, on_step)
+
+        self._state = learned("zooter", _VERSION, chosen, seed, examples, train, training=training)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        if not queries:
+            return
+        state = self._state
+        inputs = Standard(state["mean"], state["scale"])(stacked(queries))
+        yield from self._examples.rankings(inputs @ state["weights"].T + state["bias"])
+
+
+def smoothed_rewards(examples: Examples, clusters: int, smoothing: float, seed: int) -> Floats:
+    """Return the rewards (N, M): scores mixed with the mean score of the model in the question's cluster."""
+    centres = find_centres(examples.vectors, clusters, seed)
+    labels = nearest_centre(examples.vectors, centres)
+    typical = mean_scores(examples, labels, len(centres))[labels]
+    return np.where(examples.present, (1.0 - smoothing) * examples.scores + smoothing * typical, typical)
+
+
+def _train(examples: Examples, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
+    import torch
+
+    train, held_out = hold_out(len(examples.vectors), seed)
+    standard = Standard.of(examples.vectors[train])
+    inputs = torch.tensor(standard(examples.vectors), dtype=torch.float32)
+    rewards = torch.tensor(smoothed_rewards(examples, settings.clusters, settings.smoothing, seed), dtype=torch.float32)
+    targets = torch.softmax(rewards, dim=1)
+
+    def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
+        chances = torch.log_softmax(inputs[rows] @ p["weights"].T + p["bias"], dim=1)
+        # The Kullback-Leibler divergence less the entropy of the targets, which nothing can change.
+        return -(targets[rows] * chances).sum(dim=1).mean()
+
+    models, width = len(examples.models), examples.vectors.shape[1]
+    # The best that can be said without looking at the question; the rest is learned from there.
+    usual = torch.log(targets[torch.from_numpy(train)].mean(dim=0)).numpy().astype(np.float64)
+    start = {"weights": np.zeros((models, width)), "bias": usual}
+    how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
+    return {
+        **minimise(loss, start, train, held_out, how, seed, on_step),
+        "mean": standard.mean,
+        "scale": standard.scale,
+    }

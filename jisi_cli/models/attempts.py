@@ -1,0 +1,279 @@
+"""A call with its retries: a place in the queue, money set aside, an attempt, and perhaps another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import BudgetError
+from jisi_cli.models.budget import Budget, most_spent, worst_case_of
+from jisi_cli.models.failure import ProviderFailure, RetryPolicy
+from jisi_cli.models.pricing import Cost, price_of_call
+from jisi_cli.models.provider import Completion, Provider
+from jisi_cli.models.rate_limiter import Turnstile
+from jisi_cli.types import Message, OnText, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_AGREEMENT = 3.0
+"""A reported cost within this factor of the list price agrees with it: lists are rounded, and change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it will be sent.
+
+    Attributes:
+        entry: The model's pool entry.
+        messages: The conversation, the entry's system message included.
+        parameters: Sampling parameters by LiteLLM's names.
+        role: Why it is made.
+        key: Its cache key.
+    """
+
+    entry: ModelEntry
+    messages: Sequence[Message]
+    parameters: Mapping[str, Any]
+    role: Role
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """Something a live view may show.
+
+    A `retry` means that the response begins again: pieces streamed so far belong to no answer.
+
+    Attributes:
+        kind: `waiting` when another process makes the same call already, `started` when the first request
+            goes out, `retry` when another will after `wait` seconds, `adapted` when one follows without, or with
+            another name for, a parameter that the model refused.
+        model: The pool's name of the model.
+        role: Why the call is made.
+        attempt: Attempts made so far.
+        reason: Why the last attempt failed, or what was adapted; else None.
+        wait: Seconds until the next attempt.
+    """
+
+    kind: Literal["waiting", "started", "retry", "adapted"]
+    model: str
+    role: Role
+    attempt: int = 0
+    reason: str | None = None
+    wait: float = 0.0
+
+
+OnEvent = Callable[[CallEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call.
+
+    Attributes:
+        completion: What the model returned last, even if it is empty; None when it never returned.
+        error: Why there is no answer, in one line; None when there is one.
+        attempts: How often it was tried.
+        cost_usd: Dollars of all attempts; None when one of them is unknown.
+        seconds: From the first request to the end.
+    """
+
+    completion: Completion | None
+    error: str | None
+    attempts: int
+    cost_usd: float | None
+    seconds: float
+
+
+class Caller:
+    """Makes calls within the limits, the budget and the retry policy.
+
+    Args:
+        provider: Makes one attempt.
+        turnstile: Limits the calls that are out.
+        budget: Limits what they may cost; None for no limit.
+        policy: When to try again.
+        rng: Source of the jitter between attempts.
+        on_event: Receives what happens.
+        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        turnstile: Turnstile,
+        budget: Budget | None,
+        policy: RetryPolicy,
+        rng: np.random.Generator,
+        on_event: OnEvent | None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._provider = provider
+        self._turnstile = turnstile
+        self._budget = budget
+        self._policy = policy
+        self._rng = rng
+        self._on_event = on_event or _ignore
+        self._warn = warn or _ignore
+        self._doubted: set[str] = set()
+
+    async def call(self, call: Call, on_text: OnText | None) -> Outcome:
+        """Call a model until it answers, fails for good, or has been tried often enough.
+
+        Raises:
+            BudgetError: The first attempt does not fit what is left of the budget.
+            InputError: A parameter makes it unknowable what the call can cost.
+        """
+        await self._provider.prepare()
+        worst = None
+        if self._budget is not None:
+            worst = await worst_case_of(call.entry, call.messages, call.parameters)
+        course = _Course()
+        while True:
+            try:
+                result = await self._attempt(call, worst, course, on_text)
+            except BudgetError:
+                if course.failure is None:
+                    raise
+                # The failure before says more than that another attempt is too dear, but not why none was made.
+                course.failure.reason += "; --max-cost leaves too little for another attempt"
+                return course.outcome(None)
+            if isinstance(result, Completion):
+                return course.outcome(result)
+            course.failure = result
+            if not result.retryable or len(course.costs) > self._most_retries(result):
+                return course.outcome(None)
+            await self._pause(call, result, len(course.costs))
+
+    async def _attempt(
+        self, call: Call, worst_usd: float | None, course: _Course, on_text: OnText | None
+    ) -> Completion | ProviderFailure:
+        name = call.entry.name
+        reservation = None if self._budget is None else await self._budget.reserve(name, worst_usd)
+        cost: float | None = 0.0
+        try:
+            async with self._turnstile.turn(name):
+                if self._budget is not None:
+                    # Another call may have ended the run while this one waited for its turn.
+                    self._budget.check()
+                if not course.costs:
+                    course.started = time.perf_counter()
+                    self._on_event(CallEvent("started", name, call.role))
+                # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
+                cost = None
+                try:
+                    completion = await self._provider.complete(
+                        call.entry, call.messages, call.parameters, on_text, partial(self._tell_adapted, call)
+                    )
+                except ProviderFailure as failure:
+                    if failure.spent is not None:
+                        cost = self._book(call.entry, failure.spent, worst_usd, course)
+                    else:
+                        cost = None if failure.billable else 0.0
+                        course.costs.append(cost)
+                    return failure
+                cost = self._book(call.entry, completion, worst_usd, course)
+                return completion
+        finally:
+            if reservation is not None:
+                reservation.settle(cost)
+
+    def _book(
+        self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: _Course
+    ) -> float | None:
+        """Note what an attempt took; return the dollars that the budget counts for it."""
+        self._turnstile.count_tokens(entry.name, completion.prompt_tokens + completion.completion_tokens)
+        bill = cost_of(entry, completion).usd
+        course.costs.append(bill)
+        self._tell_doubts(entry, completion)
+        return bill if worst_usd is None else most_spent(entry, completion, bill, worst_usd)
+
+    def _most_retries(self, failure: ProviderFailure) -> int:
+        most = self._policy.max_retries
+        return most if failure.most_retries is None else min(most, failure.most_retries)
+
+    def _tell_doubts(self, entry: ModelEntry, completion: Completion) -> None:
+        doubt = doubt_about(entry, completion)
+        if doubt is not None and entry.name not in self._doubted:
+            self._doubted.add(entry.name)
+            self._warn(f"{entry.name} {doubt}")
+
+    def _tell_adapted(self, call: Call, words: str, of_the_pool_file: bool) -> None:
+        name = call.entry.name
+        self._on_event(CallEvent("adapted", name, call.role, reason=words))
+        if of_the_pool_file:
+            self._warn(f"{name}: {words}")
+
+    async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
+        wait = self._policy.delay(attempts, failure.retry_after, self._rng)
+        self._on_event(CallEvent("retry", call.entry.name, call.role, attempts, failure.reason, wait))
+        if failure.retry_after is not None:
+            self._turnstile.close_for(call.entry.name, min(wait, failure.retry_after))
+        await asyncio.sleep(wait)
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has happened to a call so far."""
+
+    started: float = 0.0
+    costs: list[float | None] = field(default_factory=list)
+    failure: ProviderFailure | None = None
+
+    def outcome(self, completion: Completion | None) -> Outcome:
+        known = [cost for cost in self.costs if cost is not None]
+        return Outcome(
+            completion=completion,
+            error=self._error(completion),
+            attempts=len(self.costs),
+            # An attempt that may have cost anything leaves the call's cost unknown, whatever the others cost.
+            cost_usd=sum(known) if len(known) == len(self.costs) else None,
+            seconds=time.perf_counter() - self.started,
+        )
+
+    def _error(self, completion: Completion | None) -> str | None:
+        if completion is None:
+            return self.failure.reason if self.failure is not None else "no attempt was made"
+        if completion.text.strip():
+            return None
+        if completion.finish_reason == "length":
+            return "the model returned no text: `max_tokens` was spent before the answer began"
+        return f"the model returned no text (finish reason: {completion.finish_reason or 'none'})"
+
+
+def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
+    """Price a completion for the bill: the provider's own figure goes first."""
+    return price_of_call(
+        entry,
+        completion.prompt_tokens,
+        completion.completion_tokens,
+        provider_cost=completion.provider_cost,
+        parts=completion.parts,
+    )
+
+
+def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:
+    """Return what does not agree in a provider's figures; None when all does."""
+    usage = completion.usage
+    if usage is None or usage.doubt is not None:
+        return None if usage is None else usage.doubt
+    listed = price_of_call(entry, completion.prompt_tokens, completion.completion_tokens, parts=completion.parts)
+    if usage.cost is None or listed.usd is None:
+        return None
+    low, high = sorted((usage.cost, listed.usd))
+    if high <= _AGREEMENT * low:
+        return None
+    return (
+        f"says that a call cost ${usage.cost:.6f}, but its tokens cost ${listed.usd:.6f} at the price from "
+        f"{listed.source}; the bill goes by what it says, --max-cost by the larger"
+    )
+
+
+def _ignore(event: object) -> None:
+    """Take no notice."""

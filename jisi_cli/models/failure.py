@@ -1,0 +1,323 @@
+"""What went wrong with one call, in the provider's own words without its secrets, and whether to try again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from jisi_cli.errors import http_errors
+from jisi_cli.models.error_body import code_in, is_page, is_spent_quota, parameter_in, words_in
+from jisi_cli.models.parameters import names_refused
+from jisi_cli.models.redaction import NOTHING, Withheld, without_private_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jisi_cli.models.provider import Completion
+
+
+# When a failed call is tried again, and how long to wait before.
+
+
+_TRANSIENT = frozenset({408, 425, 429})
+
+
+def is_transient(status: int) -> bool:
+    """Return whether a call that met this HTTP status may go well when repeated as it is.
+
+    That is so for a busy or broken server, not for a request or a key that it refuses.
+    """
+    return status in _TRANSIENT or status >= 500
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read a `Retry-After` header (RFC 9110, section 10.2.3): seconds, or an HTTP date.
+
+    Args:
+        value: The header's value; None when there is no such header.
+        now: The present time, with its zone.
+
+    Returns:
+        Seconds from now, at least 0; None when there is nothing to read.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        # A date without a zone is in GMT, as HTTP dates are.
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (zoned - now).total_seconds()
+    return max(0.0, seconds) if seconds == seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    Attributes:
+        max_retries: Attempts after the first.
+        base: Upper bound of the first wait, in seconds; it doubles with every retry.
+        cap: Upper bound of any wait that jisi chooses, in seconds.
+        retry_after_cap: The longest `Retry-After` that is waited for, in seconds.
+    """
+
+    max_retries: int = 3
+    base: float = 0.5
+    cap: float = 30.0
+    retry_after_cap: float = 120.0
+
+    def delay(self, retry: int, retry_after: float | None, rng: np.random.Generator) -> float:
+        """Return the seconds to wait before a retry.
+
+        A provider that says when to come back is believed up to `retry_after_cap`; a little jitter keeps
+        the calls it turned away from coming back all at once. Otherwise the wait is uniform in
+        [0, min(cap, base * 2^(retry - 1))).
+
+        Args:
+            retry: Which retry this is, from 1.
+            retry_after: What the provider asked for, in seconds; None when it did not.
+            rng: Source of the jitter.
+        """
+        jitter = float(rng.random())
+        # Beyond a thousand retries the power is no number any more.
+        bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
+        if retry_after is None:
+            return jitter * bound
+        return min(retry_after, self.retry_after_cap) + jitter * min(bound, 1.0)
+
+
+# What went wrong with one call, told in the provider's own words and without its secrets.
+
+
+_LONGEST = 400
+_NOT_ABOUT_PARAMETERS = (401, 402, 403, 408, 413, 429)
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+_NO_JSON = "the answer is not JSON that can be read"
+_ERROR_FIELDS = ("error", "errors", "detail")
+# "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
+_WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
+
+# What LiteLLM puts behind the words: its own stack, or the response with whatever is in it.
+_APPENDED = re.compile(
+    r"(?<!\W)\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S
+)
+
+
+class ProviderFailure(Exception):
+    """A call that gave no answer.
+
+    Attributes:
+        reason: Why, in one line.
+        status: The HTTP status; None when there was no HTTP answer.
+        retry_after: Seconds the provider asks to wait; None when it does not say.
+        retryable: Whether the same call may go well later.
+        billable: Whether the model may have worked, and be paid for, although no answer came of it.
+        most_retries: How often the same call may be tried again at most, fewer than usual; None for as often as that.
+        refused: Names that stand in the provider's words where it refuses a parameter; else empty.
+        spent: What the provider reports that it took all the same, without a text; None where it reports nothing.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        retryable: bool = False,
+        billable: bool = False,
+        most_retries: int | None = None,
+        refused: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        self.retryable = retryable
+        self.billable = billable
+        self.most_retries = most_retries
+        self.spent: Completion | None = None
+
+
+def one_line(text: str, withheld: Withheld = NOTHING) -> str:
+    """Return a provider's words as one line of bounded length, without LiteLLM's wrapping and what is withheld."""
+    line = without_private_parts(_APPENDED.sub("", _WRAPPING.sub("", text)), withheld)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def failure_from(error: Exception, withheld: Withheld = NOTHING, body: bytes | None = None) -> ProviderFailure:
+    """Turn what LiteLLM raised into a failure that says whether to try again.
+
+    LiteLLM gives errors of the connection the status 500, so what happened is read from the chain of
+    causes: a timeout, a broken connection, an HTTP status, or an answer that cannot be read.
+
+    Args:
+        error: What LiteLLM raised.
+        withheld: What the request held and nobody's words may tell.
+        body: The body of the answer where its status was good and all of it came; else None.
+    """
+    import openai
+
+    chain = list(_causes(error))
+    told = next((e for e in chain if isinstance(e, ProviderFailure)), None)
+    if told is not None:
+        return told
+    if "LLM Provider NOT provided" in str(error):
+        return ProviderFailure("LiteLLM knows no such provider; `litellm` is written `provider/model`")
+    if any(isinstance(e, (TimeoutError, *http_errors("TimeoutException"), openai.APITimeoutError)) for e in chain):
+        status = _http_status(chain)
+        reason = "no answer within the time limit" if status is None else f"HTTP {status}: {_words(error, withheld)}"
+        return ProviderFailure(reason, status=status, retryable=True, billable=True)
+    if body is not None:
+        # LiteLLM's own words and status are not to be had here: it makes up the status, and quotes the answer.
+        return failure_in(body, withheld) or _stumbled(chain)
+    status = _http_status(chain)
+    if status is not None and status >= 400:
+        return _refusal(error, chain, status, withheld)
+    if any(_is_connection(e) for e in chain):
+        return _lost_connection(chain, withheld)
+    if any(isinstance(e, _UNREADABLE) for e in chain) or status is not None:
+        return ProviderFailure(_NO_JSON, retryable=True, billable=True, most_retries=1)
+    if isinstance(chain[-1], (AttributeError, LookupError, TypeError)):
+        # LiteLLM stumbled over the answer; it would again, and each time is paid for.
+        return ProviderFailure(f"LiteLLM cannot read the answer: {_words(error, withheld)}", billable=True)
+    # An error in the body of a good answer; LiteLLM gives it the status that the body names.
+    named = getattr(error, "status_code", None)
+    transient = isinstance(named, int) and is_transient(named)
+    return ProviderFailure(_words(error, withheld), retryable=transient, billable=transient)
+
+
+def failure_in(body: bytes, withheld: Withheld = NOTHING) -> ProviderFailure | None:
+    """Return the failure that an answer of good status is in itself; None where it may be an answer."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        # A page of a proxy, say; waiting does not turn it into an answer.
+        page = f"the answer is a web page: {one_line(words_in(text), withheld)}" if is_page(text) else _NO_JSON
+        return ProviderFailure(page, retryable=True, billable=True, most_retries=1)
+    if not isinstance(reply, dict):
+        return ProviderFailure("the answer is JSON, but no answer of a model", billable=True)
+    if "choices" in reply and not reply["choices"] and not reply.get("error"):
+        return ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
+    code = code_in(reply)
+    # A bare `message` may be an answer.
+    fields = (*_ERROR_FIELDS, *(("message",) if code is not None or "error" in str(reply.get("object")) else ()))
+    said = {name: reply[name] for name in fields if reply.get(name)}
+    if reply.get("choices") or not said:
+        return None
+    transient = code is not None and is_transient(code) and not is_spent_quota(text)
+    words = one_line(words_in(json.dumps(said)), withheld)
+    return ProviderFailure(words, retryable=transient, billable=transient)
+
+
+def _stumbled(chain: list[BaseException]) -> ProviderFailure:
+    """Return the failure to read an answer; LiteLLM would fail again, and each time is paid for."""
+    reason = "the answer has a shape that LiteLLM cannot read for this provider (HTTP 200)"
+    if isinstance(chain[-1], AttributeError):
+        reason += f": {one_line(str(chain[-1]))}"
+    return ProviderFailure(f"{reason}; look at the model's `litellm` and `api_base`", billable=True)
+
+
+def _refusal(error: Exception, chain: list[BaseException], status: int, withheld: Withheld) -> ProviderFailure:
+    body = _body(chain)
+    said = words_in(body)
+    words = one_line(said, withheld) or _words(error, withheld)
+    # Spent quota is often reported as 429 but does not come back within a run.
+    hopeless = is_spent_quota(body) or "ContentPolicy" in type(error).__name__
+    refused = names_refused(without_private_parts(said, withheld), parameter_in(body))
+    return ProviderFailure(
+        f"HTTP {status}: {words}",
+        status=status,
+        retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
+        retryable=is_transient(status) and not hopeless,
+        refused=frozenset() if status in _NOT_ABOUT_PARAMETERS else refused,
+    )
+
+
+def _body(chain: list[BaseException]) -> str:
+    """Return the body of the HTTP answer that an error came from; empty where nobody kept it."""
+    for error in chain:
+        response = getattr(error, "response", None)
+        if response is not None and getattr(response, "is_stream_consumed", False):
+            with contextlib.suppress(Exception):  # Bytes that are no text of the charset that the answer names.
+                if response.text.strip():
+                    return str(response.text)
+    for error in reversed(chain):
+        for kept in (getattr(error, "body", None), getattr(error, "message", None)):
+            if isinstance(kept, dict | list) and kept:
+                return json.dumps(kept)
+            if isinstance(kept, str) and kept.strip():
+                return kept
+    return ""
+
+
+def _lost_connection(chain: list[BaseException], withheld: Withheld) -> ProviderFailure:
+    # The innermost cause is the one that names the host or the reason.
+    reason = one_line(str(chain[-1]), withheld) or type(chain[-1]).__name__
+    never_connected = any(isinstance(e, http_errors("ConnectError")) for e in chain)
+    return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = getattr(current, "original_exception", None)
+        current = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
+
+
+def _is_connection(error: BaseException) -> bool:
+    import openai
+
+    kinds = (*http_errors("TransportError"), openai.APIConnectionError, ConnectionError)
+    # LiteLLM's APIConnectionError is its word for "anything else".
+    return isinstance(error, kinds) and not type(error).__module__.startswith("litellm")
+
+
+def _http_status(chain: list[BaseException]) -> int | None:
+    """Return the status of a real HTTP answer; LiteLLM makes one up where there was none, or takes the body's."""
+    for error in sorted(chain, key=lambda error: type(error).__module__.startswith("litellm")):
+        if type(error).__module__.startswith("litellm"):
+            headers = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None)
+            answered = bool(headers)
+        else:
+            answered = getattr(error, "response", None) is not None
+        status = getattr(error, "status_code", None)
+        if answered and isinstance(status, int):
+            return status
+    return None
+
+
+def _header(chain: list[BaseException], name: str) -> str | None:
+    for error in chain:
+        response = getattr(error, "response", None)
+        for source in (
+            getattr(error, "litellm_response_headers", None),
+            getattr(error, "headers", None),
+            getattr(response, "headers", None),
+        ):
+            if isinstance(source, Mapping) and source.get(name):
+                return str(source[name])
+    return None
+
+
+def _words(error: Exception, withheld: Withheld) -> str:
+    body: Any = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    said = _WRAPPING.sub("", str(message or getattr(error, "message", None) or error))
+    return one_line(words_in(said), withheld) or type(error).__name__

@@ -1,0 +1,225 @@
+"""The call ledger: one row for every call, appended to an SQLite file that outlives the run.
+
+It holds who was asked, why, how many tokens and dollars it took, and a hash of the question; never a
+question, an answer or a key. SQLite makes an append whole or absent, also when the process is killed, and
+lets many processes write.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jisi_cli.errors import InputError
+from jisi_cli.files import connect_unwritable, is_refused
+from jisi_cli.paths import data_folder, own_file
+from jisi_cli.types import PriceSource, Role, TokensSource, is_dollars, is_tokens
+
+_VERSION = 1
+_BUSY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One call. Unknown is None, never 0.
+
+    Attributes:
+        run: Which run of jisi made it.
+        time: When it ended, in UTC, as ISO 8601.
+        command: The command of that run (`ask`, `bank build`, …).
+        role: Why the call was made.
+        model: The pool's name of the model.
+        litellm: LiteLLM's name of the model.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        tokens_source: Who counted them.
+        cost_usd: Dollars paid, retries included; 0 when cached.
+        list_cost_usd: Dollars it costs when nothing is cached.
+        price_source: Who named the price.
+        seconds: Wall time.
+        cached: Whether it came from the cache.
+        attempts: How often it was tried; 0 when cached.
+        error: Why there was no answer, in one line; None when there was one.
+        dataset: The data set the question belongs to; None when it belongs to none.
+        query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
+    """
+
+    run: str
+    time: str
+    command: str
+    role: Role
+    model: str
+    litellm: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_source: TokensSource | None
+    cost_usd: float | None
+    list_cost_usd: float | None
+    price_source: PriceSource | None
+    seconds: float
+    cached: bool
+    attempts: int
+    error: str | None
+    dataset: str | None
+    query_hash: str | None
+
+
+_COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+LEDGER_COLUMNS = frozenset({"id", *_COLUMNS})
+"""Columns of every ledger since the first version."""
+_TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
+    ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
+)
+_ALWAYS = frozenset({"run", "time", "command", "role", "model", "litellm", "seconds", "cached", "attempts"})
+_CREATE = "CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {})".format(
+    ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
+)
+_INSERT = f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+def ledger_path() -> Path:
+    """Return where this user's ledger lies."""
+    return data_folder() / "ledger" / "calls.sqlite"
+
+
+class Ledger:
+    """The ledger in one file; opened on first use.
+
+    Args:
+        path: The SQLite file; what is new of it can be read by its owner alone.
+        warn: Receives one note when the ledger cannot be written; the calls go on.
+    """
+
+    def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
+        self.path = path
+        self._warn = warn
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._unusable = False
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Write one row; a ledger that cannot be written is reported once and then left alone."""
+        if self._unusable:
+            return
+        try:
+            with self._lock, self._open() as connection:
+                connection.execute(_INSERT, astuple(entry))
+        except (OSError, sqlite3.Error, UnicodeDecodeError, InputError) as error:
+            self._unusable = True
+            self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
+
+    def rows(self, run: str | None = None) -> Iterator[LedgerEntry]:
+        """Yield the rows in the order they were written.
+
+        Args:
+            run: Yield those of one run only.
+
+        Raises:
+            InputError: The file is not a ledger this version can read.
+        """
+        if not self.path.exists():
+            return
+        where, values = ("WHERE run = ?", (run,)) if run is not None else ("", ())
+        query = f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id"
+        try:
+            with self._lock:
+                found = self._found(query, values)
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+            remedy = "make room or allow it, and try again" if is_refused(error) else "move it away"
+            raise InputError(f"{self.path} cannot be read as a ledger ({error}); {remedy}") from error
+        for row in found:
+            yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _found(self, query: str, values: tuple[str, ...]) -> list[Any]:
+        """Read rows, also where SQLite may not write the index that readers of a ledger share."""
+        try:
+            with self._open() as connection:
+                return connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not is_refused(error):
+                raise
+        with closing(connect_unwritable(self.path)) as connection:
+            self._check_version(connection)
+            return connection.execute(query, values).fetchall()
+
+    def _check_version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > _VERSION:
+            raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
+        return version
+
+    def _entry(self, values: dict[str, Any]) -> LedgerEntry:
+        for name, value in values.items():
+            if not _fits(name, value):
+                raise InputError(
+                    f"{self.path} cannot be read as a ledger (a call's `{name}` is {value!r:.40}); move it away"
+                )
+        return LedgerEntry(**{**values, "cached": bool(values["cached"])})
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        own_file(self.path)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        try:
+            version = self._check_version(connection)
+            _write_ahead(connection)
+            if version == 0:
+                with connection:
+                    connection.execute(_CREATE)
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        # Closed in any case when Python ends: what is left beside the file needs the right to write to be read.
+        weakref.finalize(self, connection.close)
+        return connection
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a column may hold a value: SQLite keeps any kind in any column."""
+    if value is None:
+        return name not in _ALWAYS
+    match _TYPES.get(name, "TEXT"):
+        case "INTEGER":
+            return is_tokens(value)
+        case "REAL":
+            if name.endswith("cost_usd"):
+                return is_dollars(value)
+            return isinstance(value, int | float) and math.isfinite(value)
+        case _:
+            return isinstance(value, str)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers not block the writer, and commits not wait for the disk.
+
+    A file system without shared memory keeps its own journal mode, which only is slower.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # When several processes open a new ledger at once, SQLite does not wait here by itself.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous = NORMAL")

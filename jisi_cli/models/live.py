@@ -1,0 +1,291 @@
+"""The live pool: models called through LiteLLM, behind the disk cache, the budget and the ledger."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import InputError
+from jisi_cli.models.attempts import Call, Caller, CallEvent, OnEvent, Outcome, cost_of
+from jisi_cli.models.budget import Budget
+from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
+from jisi_cli.models.failure import RetryPolicy
+from jisi_cli.models.json_disk import JsonCache
+from jisi_cli.models.ledger import Ledger, LedgerEntry
+from jisi_cli.models.parameters import check_costs
+from jisi_cli.models.provider import Completion, LocalServers, Provider
+from jisi_cli.models.rate_limiter import Limits, Turnstile
+from jisi_cli.models.single_flight import Flights, Leases
+from jisi_cli.types import Answer, Message, OnText, Role, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_OURS = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "n",
+        "num_retries",
+        "max_retries",
+        "timeout",
+        "api_base",
+    }
+    | {"base_url", "client", "drop_params", "metadata", "caching", "cache", "fallbacks"}
+)
+"""Arguments of LiteLLM that a pool entry's `params` may not set, because jisi's accounts depend on them."""
+_BODY = frozenset({"model", "messages", "stream", "stream_options", "n"})
+"""Those of them that `extra_body` would put into a request, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the ledger says about where calls came from.
+
+    Attributes:
+        id: Which run of jisi it is.
+        command: Its command.
+        dataset: The data set of the question; None when it has none.
+        query: The question; None takes the last message, which is right unless a prompt was built around it.
+    """
+
+    id: str = ""
+    command: str = ""
+    dataset: str | None = None
+    query: str | None = None
+
+
+class LivePool:
+    """Models that are called; an implementation of `Pool`, for one event loop.
+
+    Close it with `await pool.close()`, or use it as an asynchronous context manager.
+
+    Args:
+        entries: The models.
+        rng: Source of the jitter between attempts.
+        cache: Where answers are kept; None keeps none.
+        ledger: Where calls are booked; None books none.
+        budget: What the calls may cost; None for no limit.
+        limits: How many calls may be out at one time.
+        timeout: Seconds one attempt may take.
+        max_retries: Attempts after the first.
+        local_models: Serves the entries whose LiteLLM name begins with `local:`.
+        run: What the ledger says about where the calls came from.
+        use_cache: False asks again what is cached; the new answers are still stored.
+        store: False keeps questions and answers out of cache and ledger.
+        on_event: Receives what a live view may show.
+        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
+
+    Raises:
+        InputError: A pool entry sets a parameter that is not its to set, or one with which no budget can hold.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[ModelEntry],
+        *,
+        rng: np.random.Generator,
+        cache: JsonCache | None = None,
+        ledger: Ledger | None = None,
+        budget: Budget | None = None,
+        limits: Limits | None = None,
+        timeout: float = 300.0,
+        max_retries: int = 3,
+        local_models: LocalServers | None = None,
+        run: Run | None = None,
+        use_cache: bool = True,
+        store: bool = True,
+        on_event: OnEvent | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        _check_parameters(entries)
+        if budget is not None:
+            check_costs(entries)
+        self._entries = {entry.name: entry for entry in entries}
+        self._cache = AnswerCache(cache, read=use_cache, write=store)
+        self._ledger = ledger
+        self._run = run or Run()
+        self._store = store
+        self._local_models = local_models
+        self._provider = Provider(timeout, local_models)
+        turnstile = Turnstile(limits or Limits(), entries)
+        policy = RetryPolicy(max_retries=max_retries)
+        self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event, warn)
+        self._flights: Flights[Answer] = Flights()
+        # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
+        patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
+        self._leases = Leases(self._cache.shared_folder, patience)
+        self._on_event = on_event or (lambda event: None)
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names that can be asked."""
+        return tuple(self._entries)
+
+    def about(self, *, dataset: str | None = None, query: str | None = None) -> LivePool:
+        """Return this pool with other words for the ledger; everything else is shared.
+
+        Args:
+            dataset: The data set of the questions asked through it.
+            query: The question they serve.
+        """
+        view = copy.copy(self)
+        view._run = replace(self._run, dataset=dataset, query=query)
+        return view
+
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        """Whether an answer is to be had: any model of the pool can be called."""
+        return model in self._entries
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        role: Role,
+        sampling: Sampling | None = None,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Ask one model once; see `Pool.ask`."""
+        call = self._call(model, messages, role, sampling or Sampling(), sample)
+        started = time.perf_counter()
+        answer = self._cached(call, started)
+        if answer is not None:
+            self._book(call, answer, attempts=0)
+        else:
+            answer, called = await self._flights.join(call.key, lambda: self._alone(call, on_text))
+            if called and not answer.cached:
+                return answer
+            # Somebody else's call brought it: as from the cache, at no further cost.
+            seconds = time.perf_counter() - started
+            answer = replace(answer, model=model, cost_usd=0.0, seconds=seconds, cached=answer.ok)
+            self._book(call, answer, attempts=0)
+        if on_text is not None and answer.text:
+            on_text(answer.text)
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections and end the local models."""
+        self._leases.close()
+        if self._ledger is not None:
+            # What waits beside the file gets into it; where there is more to book, it opens again.
+            self._ledger.close()
+        await self._provider.close()
+        if self._local_models is not None:
+            await self._local_models.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _call(self, model: str, messages: Sequence[Message], role: Role, sampling: Sampling, sample: int) -> Call:
+        entry = self._entries.get(model)
+        if entry is None:
+            known = ", ".join(self._entries) or "none"
+            raise InputError(f"the pool has no model `{model}`; its models are: {known}")
+        sent = conversation(entry, messages)
+        parameters = effective_parameters(entry, sampling)
+        return Call(entry, sent, parameters, role, cache_key(entry, sent, parameters, sample))
+
+    def _cached(self, call: Call, started: float) -> Answer | None:
+        completion = self._cache.get(call.key)
+        if completion is None:
+            return None
+        answer = _answer(call, completion)
+        return replace(answer, cost_usd=0.0, seconds=time.perf_counter() - started, cached=True)
+
+    async def _alone(self, call: Call, on_text: OnText | None) -> Answer:
+        """Make a call that no other process is making, or take what the other one brought."""
+        started = time.perf_counter()
+        waiting = CallEvent("waiting", call.entry.name, call.role)
+        async with self._leases.hold(call.key, lambda: self._on_event(waiting)):
+            return self._cached(call, started) or await self._paid(call, on_text)
+
+    async def _paid(self, call: Call, on_text: OnText | None) -> Answer:
+        outcome = await self._caller.call(call, on_text)
+        # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
+        if outcome.completion is not None and outcome.error is None:
+            self._cache.put(call.key, outcome.completion)
+        answer = _from_outcome(call, outcome)
+        self._book(call, answer, outcome.attempts)
+        return answer
+
+    def _book(self, call: Call, answer: Answer, attempts: int) -> None:
+        if self._ledger is None:
+            return
+        # A provider's words may quote the question.
+        error = answer.error if self._store or answer.error is None else "failed (words not stored)"
+        self._ledger.append(
+            LedgerEntry(
+                run=self._run.id,
+                time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                command=self._run.command,
+                role=call.role,
+                model=call.entry.name,
+                litellm=call.entry.litellm,
+                prompt_tokens=answer.prompt_tokens,
+                completion_tokens=answer.completion_tokens,
+                tokens_source=answer.tokens_source,
+                cost_usd=answer.cost_usd,
+                list_cost_usd=answer.list_cost_usd,
+                price_source=answer.price_source,
+                seconds=answer.seconds,
+                cached=answer.cached,
+                attempts=attempts,
+                error=error,
+                dataset=self._run.dataset,
+                query_hash=query_hash(self._query(call)) if self._store else None,
+            )
+        )
+
+    def _query(self, call: Call) -> str:
+        if self._run.query is not None:
+            return self._run.query
+        return call.messages[-1]["content"] if call.messages else ""
+
+
+def query_hash(query: str) -> str:
+    """Return the hash under which the ledger knows a question: SHA-256 of its UTF-8, in hexadecimal."""
+    return hashlib.sha256(query.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _answer(call: Call, completion: Completion) -> Answer:
+    price = cost_of(call.entry, completion)
+    return Answer(
+        model=call.entry.name,
+        text=completion.text,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        tokens_source=completion.tokens_source,
+        list_cost_usd=price.usd,
+        price_source=price.source,
+        perplexity=completion.perplexity,
+        finish_reason=completion.finish_reason,
+    )
+
+
+def _from_outcome(call: Call, outcome: Outcome) -> Answer:
+    completion = outcome.completion
+    answer = Answer(call.entry.name, text="") if completion is None else _answer(call, completion)
+    # Blank text is as good as none, and a failed call has none.
+    text = "" if outcome.error is not None else answer.text
+    return replace(answer, text=text, error=outcome.error, cost_usd=outcome.cost_usd, seconds=outcome.seconds)
+
+
+def _check_parameters(entries: Sequence[ModelEntry]) -> None:
+    for entry in entries:
+        extra = entry.params.get("extra_body")
+        taken = sorted(_OURS & set(entry.params)) + sorted(_BODY & set(extra if isinstance(extra, Mapping) else ()))
+        if taken:
+            raise InputError(f"model `{entry.name}`: `params` cannot set `{taken[0]}`; remove it from the pool file")

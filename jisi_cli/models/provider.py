@@ -1,0 +1,444 @@
+"""One call to one model through LiteLLM: what came back, or why nothing did."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from jisi_cli.config import ModelEntry, unusable_name
+from jisi_cli.errors import JisiError
+from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
+from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
+from jisi_cli.models.litellm_setup import load_litellm
+from jisi_cli.models.outgoing import Rules, keeping, own_headers
+from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
+from jisi_cli.models.pricing import Parts
+from jisi_cli.models.reasoning import AnswerStream, answer_in
+from jisi_cli.models.redaction import Withheld, withheld_from
+from jisi_cli.models.replies import Received, received_now, receiving
+from jisi_cli.models.usage import (
+    Usage,
+    perplexity_of,
+    reasoning_in,
+    reported_tier,
+    streamed_usage,
+    usage_of,
+    usage_without_answer,
+)
+from jisi_cli.types import Message, OnText, TokensSource, whole_characters
+
+if TYPE_CHECKING:
+    import httpx
+    import openai
+
+_LOCAL = "local:"
+
+_PLAIN_REASON = re.compile(r"[a-z_]{1,24}")
+
+LONGEST_ANSWER = 64 * 2**20
+"""Characters; what goes on beyond them is no answer."""
+_MOST_PIECES = 2**18
+"""Pieces of a stream, about a token each: LiteLLM keeps every one until the end."""
+
+
+_STREAMED: dict[str, Any] = {STREAM: True, STREAM_OPTIONS: {"include_usage": True}}
+
+OnAdapted = Callable[[str, bool], None]
+"""Told what is done about a refused parameter, and whether the pool file sets it."""
+
+
+class Endpoint(Protocol):
+    """Where a local model listens."""
+
+    @property
+    def api_base(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def api_key(self) -> str:
+        """The key it asks for."""
+        ...
+
+
+class LocalServers(Protocol):
+    """Models that jisi serves itself; started on first use."""
+
+    async def endpoint(self, weights: str) -> Endpoint:
+        """Return where a model listens, starting it if need be."""
+        ...
+
+    async def close(self) -> None:
+        """End the servers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model returned.
+
+    Attributes:
+        text: The response; may be empty.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        tokens_source: Whether the provider counted them, or jisi with LiteLLM's tokenizer.
+        provider_cost: Dollars the provider says it charged; None when it does not say.
+        finish_reason: Why the response ended, in the provider's word.
+        perplexity: Of the response; None where no log-probabilities were asked for, or came.
+        cached_tokens: Tokens of the prompt that the provider had in its own cache.
+        cache_write_tokens: Tokens of the prompt that it put there.
+        cache_write_hour_tokens: Of these, to be kept for an hour.
+        reasoning_tokens: Tokens of the response that are reasoning.
+        service_tier: The tier that the provider says it answered in, where that changes the price.
+        usage: The figures behind all this, with what does not agree in them; None once the response was stored.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_source: TokensSource
+    provider_cost: float | None = None
+    finish_reason: str | None = None
+    perplexity: float | None = None
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0
+    reasoning_tokens: int = 0
+    service_tier: str | None = None
+    usage: Usage | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def parts(self) -> Parts:
+        """What of the call has a price of its own."""
+        written = (self.cache_write_tokens, self.cache_write_hour_tokens)
+        return Parts(self.cached_tokens, *written, self.reasoning_tokens, self.service_tier)
+
+
+class Provider:
+    """Calls models through LiteLLM, once per call: repeating is left to the pool.
+
+    Args:
+        timeout: Seconds one call may take, from the request to the end of the response.
+        local_models: Serves the entries whose LiteLLM name begins with `local:`.
+    """
+
+    def __init__(self, timeout: float, local_models: LocalServers | None = None) -> None:
+        self._timeout = timeout
+        self._local_models = local_models
+        self._http: httpx.AsyncClient | None = None
+        self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        self._prepared = False
+        self._accepted: dict[str, Accepted] = {}
+
+    async def prepare(self) -> None:
+        """Import LiteLLM (seconds, the first time) in a thread, so that a live view keeps moving."""
+        if not self._prepared:
+            await asyncio.to_thread(load_litellm)
+            self._prepared = True
+
+    async def complete(
+        self,
+        entry: ModelEntry,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        on_text: OnText | None = None,
+        on_adapted: OnAdapted | None = None,
+    ) -> Completion:
+        """Call a model, once more for each parameter of jisi's own choice that it refuses.
+
+        Args:
+            entry: The model's pool entry.
+            messages: The conversation as the model gets it.
+            parameters: Sampling parameters by LiteLLM's names.
+            on_text: Receives the response piece by piece; None asks for it whole.
+            on_adapted: Told what is done about a refusal, and whether it concerns a parameter of the pool file.
+
+        Raises:
+            ProviderFailure: No response came, or only a part of one.
+        """
+        asked = {**parameters, **({} if on_text is None else _STREAMED)}
+        accepted = self._accepted.setdefault(entry.name, Accepted())
+        while True:
+            sent = accepted.sent(entry, asked)
+            try:
+                return await self._once(entry, messages, sent, on_text)
+            except ProviderFailure as failure:
+                change = accepted.adapt(entry, sent, failure.refused)
+                if change is None and isinstance(failure, _UnsentFailure) and not accepted.by_litellm:
+                    accepted.by_litellm = True
+                    change = f"{failure.reason}; asking without"
+                if change is None:
+                    failure.reason += remedy(entry, failure.refused)
+                    raise
+                if on_adapted is not None:
+                    on_adapted(change, accepted.by_litellm and bool(failure.refused & set(entry.params)))
+                if failure.billable:
+                    # Another attempt is for the pool to make, which books this one.
+                    raise
+
+    async def _once(
+        self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
+    ) -> Completion:
+        missing = missing_key(entry)
+        if missing is not None:
+            raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
+        target, key = await self._target(entry)
+        request = {**target, **parameters, "messages": list(messages)}
+        answer = AnswerStream()
+        rules = Rules(key, entry.api_key_env, own_headers(entry.params))
+        try:
+            with keeping(rules), receiving() as received:
+                async with asyncio.timeout(self._timeout):
+                    if on_text is None or STREAM not in parameters:
+                        text, end = await self._whole(request)
+                        rest = answer.feed(text) + answer.finish()
+                    else:
+                        text, end = await self._streamed(request, _answers_to(on_text, answer))
+                        rest = answer.finish()
+        except ProviderFailure as failure:
+            failure.spent = _spent(received)
+            raise _explained(failure, entry, rules) from failure
+        except TimeoutError as error:
+            # One of ours: LiteLLM's timeouts arrive as failures.
+            reason = f"no answer within {self._timeout:g} s"
+            raise ProviderFailure(reason, retryable=True, billable=True) from error
+        if on_text is not None and rest:
+            on_text(rest)
+        text = whole_characters(text)
+        # All of the response was paid for, its thinking too.
+        usage = await usage_of(entry, messages, text, end.reasoning, end.usage, is_final=end.is_final)
+        finish_reason = _finish_reason(end.finish_reason, request)
+        return _completion(answer_in(text), usage, finish_reason, end)
+
+    async def close(self) -> None:
+        """Close the connections this object opened."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+            self._clients.clear()
+
+    async def _target(self, entry: ModelEntry) -> tuple[dict[str, Any], str | None]:
+        """Return the arguments that say where the call goes, and the one key that goes there, if only one may."""
+        model, api_base = entry.litellm, entry.api_base
+        key: str | None
+        problem = None if model.startswith(_LOCAL) else unusable_name(model)
+        if problem is not None:
+            raise ProviderFailure(f"the model's name {problem}")
+        if model.startswith(_LOCAL):
+            if self._local_models is None:
+                raise ProviderFailure(f"{entry.name} is a local model, and nothing serves local models here")
+            try:
+                endpoint = await self._local_models.endpoint(model.removeprefix(_LOCAL))
+            except JisiError as error:
+                raise ProviderFailure(str(error)) from error
+            model, api_base, key = f"openai/{entry.name}", endpoint.api_base, endpoint.api_key
+        else:
+            key = key_for(model, api_base, entry.api_key_env)
+        if api_base is None or not model.startswith("openai/"):
+            return {"model": model, "api_base": api_base, **({} if key is None else {"api_key": key})}, key
+        own = key or os.environ.get(OPENAI_KEY) or NO_KEY
+        return {"model": model, "api_base": api_base, "client": self._client(api_base, own)}, key
+
+    def _client(self, api_base: str, api_key: str) -> openai.AsyncOpenAI:
+        import openai
+
+        from jisi_cli.models.transport import lenient_client
+
+        client = self._clients.get((api_base, api_key))
+        if client is None:
+            self._http = self._http or lenient_client()
+            # From its release 3 on, openai is typed for httpx2 alone and takes clients of httpx as before.
+            http: Any = self._http
+            client = openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=http)
+            self._clients[api_base, api_key] = client
+        return client
+
+    async def _whole(self, request: dict[str, Any]) -> tuple[str, _End]:
+        response = await self._send(request)
+        if not response.choices:
+            raise ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
+        choice = response.choices[0]
+        text = choice.message.content or ""
+        if len(text) > LONGEST_ANSWER:
+            raise _endless()
+        usage = getattr(response, "usage", None)
+        return text, _End(
+            usage,
+            choice.finish_reason,
+            perplexity_of(getattr(choice, "logprobs", None)),
+            reasoning_in(choice.message),
+            service_tier=reported_tier(response, usage),
+        )
+
+    async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
+        stream = await self._send(request)
+        withheld = withheld_from(request)
+        pieces: list[str] = []
+        reasoning: list[str] = []
+        received = length = 0
+        try:
+            while (chunk := await _next(stream, withheld)) is not None:
+                received += 1
+                reasoning.append(reasoning_in(chunk.choices[0].delta) if chunk.choices else "")
+                length += len(reasoning[-1])
+                piece = chunk.choices[0].delta.content if chunk.choices else None
+                if piece:
+                    length += len(piece)
+                    pieces.append(piece)
+                    on_text(piece)
+                if received > _MOST_PIECES or length > LONGEST_ANSWER:
+                    raise _endless()
+        finally:
+            # A stream left in the middle holds its connection, and says so on stderr when it is collected.
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
+        # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
+        finish_reason = getattr(stream, "received_finish_reason", "unknown")
+        if finish_reason is None:
+            failed = failure_in(body, withheld) if (body := _good_body()) is not None else None
+            if failed is not None:
+                raise failed
+            # Of a server that does not stream, nothing arrives that can be read.
+            refused = frozenset() if pieces or any(reasoning) else frozenset({STREAM})
+            reason = "the stream broke off before its end"
+            raise ProviderFailure(reason, retryable=True, billable=True, refused=refused)
+        chunks = getattr(stream, "chunks", ())
+        usage, is_final = streamed_usage(chunks)
+        tier = reported_tier(*chunks, usage)
+        return "".join(pieces), _End(
+            usage, finish_reason, reasoning="".join(reasoning), is_final=is_final, service_tier=tier
+        )
+
+    async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
+        """Call LiteLLM, which refuses parameters that it believes unknown to the model before anything is sent."""
+        from jisi_cli.models.transport import connected_litellm
+
+        litellm = connected_litellm()
+        # With `drop_params` an HTTP 422 makes LiteLLM call twice. The limit of `complete` comes before LiteLLM's
+        # own, which only keeps it from falling back to ten minutes.
+        settings = {"drop_params": False, "timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
+        try:
+            return await litellm.acompletion(**{**settings, **request})
+        except litellm.UnsupportedParamsError as error:
+            names = names_refused(str(error), "parameter") & request.keys()
+            told = " and ".join(f"`{name}`" for name in sorted(names)) or "some of the parameters"
+            raise _UnsentFailure(f"LiteLLM does not pass {told} on to this model", refused=names) from error
+        except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
+            raise failure_from(error, withheld_from(request), _good_body()) from error
+
+
+class _UnsentFailure(ProviderFailure):
+    """LiteLLM refused a parameter before it sent anything."""
+
+
+def _good_body() -> bytes | None:
+    """Return the body of an answer that came whole and with a good status; None of any other."""
+    received = received_now()
+    return received.body if received.status is not None and received.status < 300 else None
+
+
+def _spent(received: Received) -> Completion | None:
+    """Return what the provider reports of a call that gave no answer, without a text."""
+    reported = received.usage
+    usage = None if reported is None else usage_without_answer(reported)
+    if usage is None:
+        return None
+    return _completion("", usage, None, _End(reported, None, service_tier=reported_tier(reported)))
+
+
+def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:
+    """Return what takes the pieces of a response and passes those of its answer on."""
+
+    def take(piece: str) -> None:
+        if shown := answer.feed(piece):
+            on_text(shown)
+
+    return take
+
+
+def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> ProviderFailure:
+    """Return a failure with what only jisi knows of it: a request that it refused, a key that it did not send."""
+    if rules.refused is not None:
+        return ProviderFailure(rules.refused)
+    if failure.status in (401, 403) and rules.only_key == NO_KEY:
+        failure.reason += (
+            f'; no key was sent there: if it wants one, write api_key_env = "…" for `{entry.name}` in the pool file'
+        )
+    return failure
+
+
+def _finish_reason(said: Any, request: Mapping[str, Any]) -> str | None:  # noqa: ANN401 - a provider's word
+    """Return why a response ended; in a stream LiteLLM passes on whatever the provider sends."""
+    if said is None:
+        return None
+    # Most are one plain word; reading all of the request for each would take longer than all else here.
+    return str(said) if _PLAIN_REASON.fullmatch(str(said)) else one_line(str(said), withheld_from(request))
+
+
+def _endless() -> ProviderFailure:
+    reason = f"the answer went on beyond {LONGEST_ANSWER >> 20} Mi characters or {_MOST_PIECES:,} pieces"
+    return ProviderFailure(reason, billable=True)
+
+
+class _End(NamedTuple):
+    """What came with a response: the provider's usage, why it ended, and how sure the model was of it."""
+
+    usage: Any
+    finish_reason: Any
+    perplexity: float | None = None
+    reasoning: str = ""
+    is_final: bool = True
+    service_tier: str | None = None
+
+
+def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -> Completion:
+    tokens = usage.tokens
+    return Completion(
+        text=text,
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        tokens_source=tokens.source,
+        provider_cost=usage.cost,
+        finish_reason=finish_reason,
+        perplexity=end.perplexity,
+        cached_tokens=tokens.cached,
+        cache_write_tokens=tokens.written,
+        cache_write_hour_tokens=tokens.written_for_an_hour,
+        reasoning_tokens=tokens.reasoning,
+        service_tier=end.service_tier,
+        usage=usage,
+    )
+
+
+async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 - LiteLLM's stream
+    """Return the next piece of a stream; None at its end."""
+    try:
+        return await anext(stream)
+    except StopAsyncIteration:
+        return None
+    except Exception as error:  # As in `_send`.
+        if getattr(stream, "received_finish_reason", None) is not None:
+            # The response is complete; what broke is the usage after it.
+            return None
+        raise failure_from(error, withheld, _good_body()) from error
+
+
+def missing_key(entry: ModelEntry) -> str | None:
+    """Return the environment variable whose key a model needs and lacks; None when nothing is known to lack.
+
+    An entry with an address of its own may need no key. Providers that can be signed in to in other ways
+    (cloud accounts) are left to speak for themselves.
+    """
+    if entry.api_key_env is not None:
+        return None if os.environ.get(entry.api_key_env) else entry.api_key_env
+    if entry.api_base is not None or entry.litellm.startswith(_LOCAL):
+        return None
+    found = load_litellm().validate_environment(entry.litellm)
+    missing: list[str] = found.get("missing_keys") or []
+    if len(missing) == 1 and missing[0].endswith("_API_KEY") and not missing[0].startswith("AZURE"):
+        return missing[0]
+    return None

@@ -1,0 +1,114 @@
+"""The replay pool: answers that were recorded, through the same seam as the live pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from jisi_cli.errors import InputError
+from jisi_cli.types import Answer, Message, OnText, Role, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAnswer:
+    """What one model answered to one question. Unknown is None, never 0.
+
+    Attributes:
+        text: The response.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        cost_usd: Dollars it cost.
+        error: Why there was no response; None when there was one.
+        vector: The response's unit vector (d,).
+    """
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    error: str | None = None
+    vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
+
+
+class ReplayPool:
+    """Recorded answers; an implementation of `Pool` that calls nobody.
+
+    Only the very call that was recorded is answered: the bare question, first sample. Any other (an
+    aggregator's prompt, another sample, a system message) is `NOT_RECORDED`, never the nearest thing.
+
+    Args:
+        recorded: Answers by (question, model).
+        models: The names that can be asked; None for those of `recorded`, in its order.
+    """
+
+    NOT_RECORDED: ClassVar[str] = "not recorded"
+
+    def __init__(self, recorded: Mapping[tuple[str, str], RecordedAnswer], models: Sequence[str] | None = None) -> None:
+        self._recorded = recorded
+        self._models = tuple(models if models is not None else dict.fromkeys(model for _, model in recorded))
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names that can be asked."""
+        return self._models
+
+    def recorded(self, question: str) -> list[tuple[str, RecordedAnswer]]:
+        """Return what was recorded of each model on a question, in the order of `models`."""
+        found = ((model, self._recorded.get((question, model))) for model in self._models)
+        return [(model, answer) for model, answer in found if answer is not None]
+
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        """Whether a response to this question was recorded."""
+        found = self._find(model, messages, sample=0)
+        return found is not None and _error(found) is None
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        role: Role,
+        sampling: Sampling | None = None,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Return what was recorded; see `Pool.ask`. Role and sampling parameters change nothing."""
+        if model not in self._models:
+            known = ", ".join(self._models) or "none"
+            raise InputError(f"nothing is recorded of a model `{model}`; recorded are: {known}")
+        found = self._find(model, messages, sample)
+        if found is None:
+            return Answer(model, "", error=self.NOT_RECORDED)
+        error = _error(found)
+        text = found.text if error is None else ""
+        if on_text is not None and text:
+            on_text(text)
+        counted = found.prompt_tokens is not None or found.completion_tokens is not None
+        return Answer(
+            model=model,
+            text=text,
+            error=error,
+            prompt_tokens=found.prompt_tokens,
+            completion_tokens=found.completion_tokens,
+            tokens_source="recorded" if counted else None,
+            cost_usd=found.cost_usd,
+            list_cost_usd=found.cost_usd,
+            price_source="recorded" if found.cost_usd is not None else None,
+            vector=found.vector,
+        )
+
+    def _find(self, model: str, messages: Sequence[Message], sample: int) -> RecordedAnswer | None:
+        if sample != 0 or len(messages) != 1 or messages[0]["role"] != "user":
+            return None
+        return self._recorded.get((messages[0]["content"], model))
+
+
+def _error(found: RecordedAnswer) -> str | None:
+    if found.error is not None:
+        return found.error
+    return None if found.text.strip() else "the model returned no text"

@@ -1,0 +1,124 @@
+"""Sums and dot products whose value depends on the numbers alone: not on their order, not on the machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Half precision as fast as single: NumPy takes halves one by one.
+
+
+_KEPT = np.int32(-0x70000001)
+"""All bits but 28 to 30, which the sign was copied into."""
+_SCALE = np.float32(2.0**112)
+_LARGEST = float(np.finfo(np.float16).max)
+_SMALLEST = np.array([1], dtype=np.int32) << 13
+"""The smallest subnormal half, where single precision has its bits."""
+_INFINITE = 0x7C00
+"""The bits of infinity; those of what is no number are larger."""
+
+
+def to_single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return what `halves.astype(np.float32)` does, several times as fast as NumPy, which takes them one by one.
+
+    A half is a sign, five bits of exponent with a bias of 15 and ten of fraction. Where single precision has its own
+    (bias 127), they are 2^-112 times the number, subnormal ones included, and to multiply by a power of two is exact.
+    """
+    bits = halves.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _KEPT
+    singles: NDArray[np.float32] = bits.view(np.float32)
+    singles *= _SCALE
+    # Infinity and what is no number come out as numbers; and a thread may flush subnormal numbers to zero.
+    is_finite = not singles.size or max(float(singles.max()), -float(singles.min())) <= _LARGEST
+    if is_finite and (_SMALLEST.view(np.float32) * _SCALE)[0] > 0:
+        return singles
+    return halves.astype(np.float32)
+
+
+def are_finite(halves: NDArray[np.float16]) -> bool:
+    """Return what `np.isfinite(halves).all()` does."""
+    return not halves.size or int((halves.view(np.uint16) & 0x7FFF).max()) < _INFINITE
+
+
+# Sums and dot products whose value depends on the numbers alone: not on their order, not on their company.
+
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+_DOT_NUMBERS = 1 << 16
+"""Numbers that are multiplied at a time: what fits into a processor's own cache, as float64."""
+_FEW_NUMBERS = 1000
+"""Fewer are added up one by one: it is faster then."""
+_MOST_PARTS = 8
+
+
+class RowVectors(Protocol):
+    """Vectors (n, d) of which only rows are taken."""
+
+    def __getitem__(self, rows: Rows, /) -> NDArray[np.floating]:
+        """Return some rows."""
+        ...
+
+
+def column_sums(values: Floats) -> Floats:
+    """Sum each column (n, M), correctly rounded, as `math.fsum` does."""
+    if values.size < _FEW_NUMBERS or not np.isfinite(values).all():
+        return np.array([math.fsum(column) for column in values.T.tolist()])
+    # Rump, Ogita and Oishi, "Accurate floating-point summation part I" (SIAM J. Sci. Comput. 31, 2008), lemma 3.2:
+    # with sigma a power of two and n + 2 <= 2^m, |x| <= 2^-m sigma, the part q = (sigma + x) - sigma is a multiple
+    # of 2^-53 sigma, x - q is exact, and so is any sum of the q, because no partial sum exceeds sigma. What is left
+    # is at most 2^-53 sigma; when nothing is left, the exact sum is that of the few sums of the parts.
+    rest, parts = values, [np.zeros(values.shape[1])]
+    spread = math.ceil(math.log2(len(values) + 2))
+    while rest.any():
+        exponent = math.frexp(float(np.abs(rest).max()))[1] + spread
+        if not -900 < exponent < 1000 or len(parts) == _MOST_PARTS:
+            return np.array([math.fsum(column) for column in values.T.tolist()])
+        sigma = math.ldexp(1.0, exponent)
+        high = (sigma + rest) - sigma
+        parts.append(high.sum(axis=0))
+        rest = rest - high
+    return np.array([math.fsum(column) for column in np.stack(parts, axis=1).tolist()])
+
+
+def row_dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
+    """Row-wise float64 dot products whose value depends on the two vectors alone, not on their company."""
+    out = np.empty(len(rows))
+    step = max(2, _DOT_NUMBERS // max(1, len(vector)))
+    for start in range(0, len(rows), step):
+        part = vectors[rows[start : start + step]]
+        if part.dtype == np.float16:
+            part = to_single(part)  # exact, and a faster step towards float64 than NumPy's own
+        # einsum sums each row on its own in an order that the width alone decides, which BLAS does not; but a single
+        # row wider than NumPy's buffer (8192) it sums in another order, so that one gets company.
+        pair = np.repeat(part, 2, axis=0) if len(part) == 1 else part
+        out[start : start + step] = np.einsum("nd,d->n", pair.astype(np.float64), vector)[: len(part)]
+    return out
+
+
+def longest_row(vectors: NDArray[np.floating]) -> float:
+    """Return a number that is at least the largest norm of the rows (n, d), float32 or float64."""
+    width: int = vectors.shape[1]
+    for precision in (np.float32, np.float64):
+        if np.dtype(precision).itemsize < vectors.itemsize:
+            continue  # rounding the rows themselves is outside the bound below
+        limits = np.finfo(precision)
+        with np.errstate(over="ignore"):
+            squares = [np.einsum("nd,nd->n", part, part) for part in _parts(vectors, precision)]
+        largest = max((float(part.max()) for part in squares), default=0.0)
+        if math.isfinite(largest):
+            break
+    # A sum of d squares comes out at least (1 - d u) times the exact one (u = eps/2), but for what underflows.
+    return math.sqrt(largest + 2 * width * float(limits.tiny)) * (1 + width * float(limits.eps))
+
+
+def _parts(vectors: NDArray[np.floating], precision: type[np.floating]) -> Iterator[NDArray[np.floating]]:
+    step = max(1, 8 * _DOT_NUMBERS // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        yield vectors[start : start + step].astype(precision, copy=False)

@@ -1,0 +1,227 @@
+"""The words that every room shares: what is asked of a model, what comes back, and what its numbers may be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeGuard
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+# What a number of tokens or dollars can be: anything larger is a mistake or a trap, and would end in infinite sums.
+#
+# Every reader of such numbers, of recorded answers, banks, pool files, results and the ledger, asks here.
+
+
+MOST_TOKENS = 2**31 - 1
+"""Tokens of one answer."""
+MOST_DOLLARS = 1_000_000
+"""Dollars of one answer."""
+DEAREST = 10**12
+"""Dollars for a million tokens, at which a million dollars buy one."""
+
+
+def is_tokens(value: object) -> TypeGuard[int]:
+    """Whether a value can be a number of tokens: whole, and not negative."""
+    return type(value) is int and 0 <= value <= MOST_TOKENS
+
+
+def is_dollars(value: object) -> TypeGuard[float]:
+    """Whether a value can be the dollars of an answer: a number, and not negative."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= MOST_DOLLARS
+
+
+def is_price(value: object) -> TypeGuard[float]:
+    """Whether a value can be the price of a million tokens in dollars."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value < DEAREST
+
+
+# Why a response ended, in the words of many providers: whether it is whole.
+
+
+CutOff = Literal["length", "content_filter"]
+"""What ended a response before its own end: the longest answer that was allowed, or a filter."""
+
+_LENGTH = frozenset(
+    {
+        *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_length", "model_length"),
+        *("token_limit", "truncated", "continuation", "context_length_exceeded", "model_context_window_exceeded"),
+        *("incomplete", "compaction", "pause_turn"),
+    }
+)
+_FILTERED = frozenset(
+    {
+        *("content_filter", "content_filtered", "content_policy", "filtered", "safety", "refusal", "recitation"),
+        *("blocklist", "prohibited_content", "spii", "language", "image_safety", "sensitive", "error_toxic"),
+        *("guardrail_intervened", "guardrails", "moderation"),
+    }
+)
+
+
+def cut_off(finish_reason: str | None) -> CutOff | None:
+    """Return what cut a response off; None where it is whole, or nothing says otherwise.
+
+    Args:
+        finish_reason: Why it ended, in the provider's word; None when it did not say.
+    """
+    word = (finish_reason or "").strip().lower()
+    if word in _LENGTH:
+        return "length"
+    return "content_filter" if word in _FILTERED else None
+
+
+def cut_off_words(found: CutOff) -> str:
+    """Return how a response was cut off, in words."""
+    return "at its longest length (`max_tokens`)" if found == "length" else "by the provider's content filter"
+
+
+# What is asked of a model, what comes back, and the seam through which every method asks.
+
+
+Role = Literal["probe", "expert", "aggregator", "judge", "embedding"]
+"""Why a call was made: `probe` for a stage-1 candidate, `expert` for any other answer that was wanted."""
+
+TokensSource = Literal["provider", "counted", "recorded"]
+PriceSource = Literal["provider", "pool", "litellm", "recorded"]
+
+
+class Message(TypedDict):
+    """One chat message in OpenAI's shape."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling parameters of one call; the defaults are the paper's (§4.1).
+
+    `logprobs` asks for the log-probabilities of the response's tokens, where the provider gives them.
+    """
+
+    temperature: float = 0.2
+    top_p: float = 1.0
+    max_tokens: int | None = None
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one call. A call that failed has an `error` and no text.
+
+    Attributes:
+        model: The pool's name of the model.
+        text: The response; empty when the call failed or the model returned nothing.
+        error: Why there is no response, in one line; None when there is one.
+        prompt_tokens: Tokens of the prompt; None when unknown.
+        completion_tokens: Tokens of the response, reasoning included; None when unknown.
+        tokens_source: Who counted the tokens.
+        cost_usd: Dollars paid for this call, retries included: 0 when cached, None when unknown.
+        list_cost_usd: Dollars it costs when nothing is cached; None when unknown.
+        price_source: Where the price came from; None when unknown.
+        seconds: Wall time of this call, retries included.
+        cached: Whether it came from the cache.
+        perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
+        vector: The response's unit vector (d,) where one was recorded; else None.
+        finish_reason: Why the response ended, in the provider's word; None when it did not say.
+    """
+
+    model: str
+    text: str
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    tokens_source: TokensSource | None = None
+    cost_usd: float | None = None
+    list_cost_usd: float | None = None
+    price_source: PriceSource | None = None
+    seconds: float = 0.0
+    cached: bool = False
+    perplexity: float | None = None
+    vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
+    finish_reason: str | None = None
+
+    @property
+    def cut_off(self) -> CutOff | None:
+        """What ended the response before its own end; None where it is whole."""
+        return cut_off(self.finish_reason) if self.ok else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a response to read."""
+        return self.error is None and bool(self.text.strip())
+
+
+OnText = Callable[[str], None]
+"""Called with each piece of a streamed response, as it arrives."""
+
+
+def whole_characters(text: str) -> str:
+    """Return a text with U+FFFD for each half of a character (a lone surrogate).
+
+    JSON can hold halves and models do emit them, but no file, terminal or request can.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Pool(Protocol):
+    """Models that can be asked: live through LiteLLM, cached, or replayed from recorded answers.
+
+    A method asks a pool and does not know which kind it is.
+    """
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names that can be asked."""
+        ...
+
+    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
+        """Whether an answer is to be had: always in a live pool, in a replay when one was recorded."""
+        ...
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        role: Role,
+        sampling: Sampling | None = None,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Ask one model once.
+
+        A provider's failure is an `Answer` with an `error`, so that one dead model cannot end a
+        question that others can answer.
+
+        Args:
+            model: A name of `models`.
+            messages: The conversation.
+            role: Why this call is made.
+            sampling: Parameters of this call; the model's own from the pool file win.
+            sample: Which of several answers to the same messages (part of the cache key).
+            on_text: Receives the response piece by piece; the whole at once where nothing streams.
+
+        Raises:
+            BudgetError: The call does not fit what is left of the budget.
+            InputError: The pool has no such model.
+        """
+        ...
+
+
+# Fences around text from elsewhere in a prompt, which no such text can forge.
+
+
+def fence_tag(question: str, responses: Sequence[str]) -> str:
+    """Return a tag that is found in none of the texts, always the same for the same texts."""
+    texts = [question, *responses]
+    digest = hashlib.sha256("\x00".join(texts).encode("utf-8", "surrogatepass"))
+    while True:
+        tag = f"response-{digest.hexdigest()[:8]}"
+        if not any(tag in text for text in texts):
+            return tag
+        digest.update(b"again")

@@ -1,0 +1,180 @@
+"""A run's limit in dollars holds, whatever is out at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jisi_cli.config import ModelEntry, Price
+from jisi_cli.errors import BudgetError
+from jisi_cli.models.budget import Budget
+from jisi_cli.models.pricing import sends_limit
+from jisi_cli.models.rate_limiter import Limits
+from jisi_cli.types import Answer, Sampling
+from tests.loopback import Fault, Loopback
+from tests.models.asking import ask, ask_once, cache_in, entry, ledger_in, pool
+
+DEAR = Price(0, 1000)
+"""A tenth of a cent per token of the response; prompts are free."""
+
+
+def test_the_limit_is_never_exceeded_with_32_calls_at_once(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("a", text="five words and no more", delay=0.01)
+    budget = Budget(0.50)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, limits=Limits(concurrency=32), ledger=ledger_in(tmp_path))
+
+    async def spend() -> list[Answer | BaseException]:
+        async with asked:
+            calls = [ask(asked, f"question {n}", sampling=Sampling(max_tokens=20)) for n in range(200)]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(spend())
+    answered = [result for result in results if isinstance(result, Answer)]
+    assert {type(result) for result in results} == {Answer, BudgetError}
+    assert loopback.count() == len(answered)
+    assert 0.005 * loopback.count() <= 0.50
+    # It stops because another worst case (2 cents) does not fit, not long before.
+    assert budget.spent_usd == pytest.approx(0.005 * len(answered))
+    assert 0.48 < budget.spent_usd <= 0.50
+    assert budget.left_usd == pytest.approx(0.50 - budget.spent_usd)
+    assert sum(row.cost_usd or 0 for row in ledger_in(tmp_path).rows()) == pytest.approx(budget.spent_usd)
+
+
+def test_a_call_that_cannot_fit_is_not_made_and_says_what_is_left(loopback: Loopback) -> None:
+    loopback.script("a")
+    asked = pool(entry(loopback, price=DEAR), budget=Budget(0.01))
+    with pytest.raises(BudgetError, match=r"`a` may cost \$0\.020000, and \$0\.010000 of \$0\.01 are left"):
+        ask_once(asked, sampling=Sampling(max_tokens=20))
+    assert loopback.count() == 0
+
+
+def test_a_model_without_a_price_is_refused_with_the_remedy(loopback: Loopback) -> None:
+    loopback.script("a")
+    asked = pool(entry(loopback, price=None), budget=Budget(1.0))
+    with pytest.raises(BudgetError, match=r"needs a price for `a`.*add `price = "):
+        ask_once(asked, sampling=Sampling(max_tokens=20))
+    assert loopback.count() == 0
+
+
+@pytest.mark.parametrize(
+    "params", [{}, *({"max_tokens": limit} for limit in (-1, 0, "many", [100], float("inf"), True))], ids=str
+)
+def test_a_model_without_a_longest_answer_is_refused_with_the_remedy(
+    loopback: Loopback, params: dict[str, object]
+) -> None:
+    loopback.script("a")
+    with pytest.raises(BudgetError, match=r"how long an answer of `a` may get.*max_tokens"):
+        ask_once(pool(entry(loopback, params=params), budget=Budget(1.0)))
+    assert loopback.count() == 0
+
+
+def test_a_limit_that_litellm_does_not_send_is_none(loopback: Loopback) -> None:
+    # LiteLLM's word, which other releases may change.
+    untold_at = next(
+        (name for name in ("v0", "langgraph", "langflow") if not sends_limit(ModelEntry("a", f"{name}/a"))), None
+    )
+    if untold_at is None:
+        pytest.skip("this LiteLLM sends a limit to every provider that is known here")
+    untold = replace(entry(loopback, price=DEAR, params={"max_tokens": 10}), litellm=f"{untold_at}/a")
+    with pytest.raises(BudgetError, match=r"how long an answer of `a` may get; LiteLLM sends its provider no"):
+        ask_once(pool(untold, budget=Budget(1000.0)))
+    assert loopback.count() == 0
+
+
+def test_a_limit_is_trusted_where_litellm_sends_it_or_cannot_say() -> None:
+    assert [sends_limit(ModelEntry("a", name)) for name in ("openai/a", "nobody/a", "scaledown/a", "local:a")] == [
+        True
+    ] * 4
+
+
+def test_of_two_limits_of_an_answers_length_the_larger_is_the_worst_case(loopback: Loopback) -> None:
+    loopback.script("a")
+    params = {"max_tokens": 10, "max_completion_tokens": 20}
+    with pytest.raises(BudgetError, match=r"may cost \$0\.020000"):
+        ask_once(pool(entry(loopback, price=DEAR, params=params), budget=Budget(0.015)))
+
+
+def test_the_longest_answer_comes_from_litellms_map_where_nobody_sets_it(loopback: Loopback) -> None:
+    loopback.script("gpt-4o")
+    known = entry(loopback, "gpt-4o", price=DEAR)
+    with pytest.raises(BudgetError, match=r"may cost \$16\.384"):
+        ask_once(pool(known, budget=Budget(1.0)))
+
+
+def test_a_cached_answer_needs_no_budget(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("a")
+    cache = cache_in(tmp_path)
+    ask_once(pool(entry(loopback), cache=cache))
+    assert ask_once(pool(entry(loopback), cache=cache, budget=Budget(0.0))).cached
+
+
+def test_a_refused_call_costs_nothing_and_its_money_can_be_spent(loopback: Loopback) -> None:
+    loopback.script("a", text="five words and no more", faults=[Fault("status", status=503)] * 2)
+    budget = Budget(0.02)
+    asked = pool(entry(loopback, price=DEAR), budget=budget)
+    answer = ask_once(asked, sampling=Sampling(max_tokens=20))
+    assert answer.cost_usd == budget.spent_usd == pytest.approx(0.005)
+
+
+def test_a_call_cut_off_in_mid_answer_counts_as_the_worst_case(loopback: Loopback) -> None:
+    loopback.script("a", faults=[Fault("reset")] * 9)
+    budget = Budget(0.05)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, max_retries=9)
+    answer = ask_once(asked, sampling=Sampling(max_tokens=20))
+    assert answer.error is not None
+    assert answer.cost_usd is None
+    # Two may have cost two cents each; a third would not fit in five.
+    assert loopback.count() == 2
+    assert budget.spent_usd == pytest.approx(0.04)
+
+
+def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback) -> None:
+    loopback.script("a", faults=[Fault("hang")] * 2)
+    budget = Budget(0.10)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, limits=Limits(concurrency=1))
+
+    async def cut_off() -> None:
+        async with asked:
+            calls = [asyncio.create_task(ask(asked, f"{n}", sampling=Sampling(max_tokens=20))) for n in range(3)]
+            while loopback.count() == 0:
+                await asyncio.sleep(0.01)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    asyncio.run(cut_off())
+    # One request was out, and may have cost its worst case; the others were never sent.
+    assert loopback.count() == 1
+    assert budget.spent_usd == pytest.approx(0.02)
+    assert budget.left_usd == pytest.approx(0.08)
+
+
+@given(
+    limit=st.floats(0.1, 5),
+    calls=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30),
+)
+def test_spent_and_set_aside_never_pass_the_limit(limit: float, calls: list[tuple[float, float]]) -> None:
+    async def spend() -> None:
+        budget = Budget(limit)
+
+        async def one(worst: float, share: float) -> None:
+            try:
+                reservation = await budget.reserve("a", worst)
+            except BudgetError:
+                assert worst > limit - budget.spent_usd
+                return
+            assert budget.left_usd >= -1e-9
+            await asyncio.sleep(0)
+            reservation.settle(worst * share)
+            reservation.settle(worst)  # A second time changes nothing.
+
+        await asyncio.gather(*(one(worst, share) for worst, share in calls))
+        assert budget.spent_usd <= limit + 1e-9
+        assert budget.left_usd == pytest.approx(limit - budget.spent_usd)
+
+    asyncio.run(spend())
