@@ -34,8 +34,10 @@ def test_garbage_that_is_made_later_is_collected() -> None:
 
 def test_litellm_is_out_of_the_collectors_sight() -> None:
     """How much there is to look through decides how long Python takes to end."""
-    script = "import gc; from jisi_cli.models.litellm_setup import load_litellm; load_litellm(); "
+    script = (
+        "import gc; from jisi_cli.models.litellm_setup import load_litellm; load_litellm(); "
         "print(len(gc.get_objects()))"
+    )
     kept, everything = (
         int(subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout)
         for line in (script, script.replace("print(", "gc.unfreeze(); print("))
