@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from jisi_cli.cli.eval import EvalRequest
+from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.output import Output
+from jisi_cli.cli.pool import PoolOptions
 from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.questions import read_text
 from jisi_cli.cli.session import Session
+from jisi_cli.cli.test_sources import SourceRequest
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import DeferredEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.experiments import Variation, ablations, growing, traded
 from jisi_cli.evaluation.runner import Contestant
+from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.prices import mean_costs, row_dollars
 from jisi_cli.methods.registry import METHODS, MODEL_PREFIX, MethodContext, make_method, method_info
@@ -27,6 +32,56 @@ _READINGS: dict[str, Callable[[Hyperparameters], Hyperparameters]] = {
     "openjisi": lambda settings: replace(settings, compat="openjisi"),
 }
 """What may stand behind an @: the paper's settings, or the choices of the authors' released code."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """The command line of `jisi eval`."""
+
+    test: str | None
+    bank: Path | None
+    config: Path | None
+    methods: tuple[str, ...]
+    versus: tuple[str, ...]
+    live: bool
+    out_file: Path | None
+    format: str | None
+    models: list[str] | None
+    datasets: list[str] | None
+    limit: int | None
+    prices: Path | None
+    sweep: tuple[str, ...]
+    grow: Path | None
+    grow_from: int
+    ablate: bool
+    curve: bool
+    seed: int
+    fail_under: str | None
+    strict: bool
+    pool: PoolOptions
+    routing: Mapping[str, Any]
+    grading: GradingOptions
+    as_json: bool
+    report: Path | None = None
+    embedder: EmbedderChoice = field(default_factory=EmbedderChoice)
+    failed: str | None = None
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether methods are compared as they are, rather than in an experiment of their settings."""
+        return not (self.sweep or self.grow or self.ablate or self.curve)
+
+    @property
+    def source(self) -> SourceRequest:
+        """Where the questions come from."""
+        return SourceRequest(
+            test=self.test,
+            format=self.format,
+            datasets=self.datasets,
+            limit=self.limit,
+            live=self.live,
+            strict=self.strict,
+        )
 
 
 def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> MethodContext:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,7 +17,7 @@ import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.comparison_view import show_report
 from jisi_cli.cli.embedder_choice import EmbedderChoice
-from jisi_cli.cli.entries import BASELINE, make_contestants, make_context, variations
+from jisi_cli.cli.entries import BASELINE, EvalRequest, make_contestants, make_context, variations
 from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.options import (
     LARGEST_SEED,
@@ -44,7 +44,7 @@ from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.progress import counted, run_calls
 from jisi_cli.cli.report import origin_of, require_page, write_page
 from jisi_cli.cli.session import PoolUse, Session
-from jisi_cli.cli.test_sources import SourceRequest, read_test_set
+from jisi_cli.cli.test_sources import read_test_set
 from jisi_cli.config import Price
 from jisi_cli.errors import BelowThresholdError, BudgetError, InputError
 from jisi_cli.evaluation.comparison import MethodReport, build_report
@@ -60,59 +60,6 @@ from jisi_cli.methods.catalogue import METHODS, MethodInfo, method_info
 from jisi_cli.methods.prices import read_prices
 from jisi_cli.methods.registry import MethodContext
 from jisi_cli.types import Pool
-
-# What the command line of `jisi eval` asks for.
-
-
-@dataclass(frozen=True, slots=True)
-class EvalRequest:
-    """The command line of `jisi eval`."""
-
-    test: str | None
-    bank: Path | None
-    config: Path | None
-    methods: tuple[str, ...]
-    versus: tuple[str, ...]
-    live: bool
-    out_file: Path | None
-    format: str | None
-    models: list[str] | None
-    datasets: list[str] | None
-    limit: int | None
-    prices: Path | None
-    sweep: tuple[str, ...]
-    grow: Path | None
-    grow_from: int
-    ablate: bool
-    curve: bool
-    seed: int
-    fail_under: str | None
-    strict: bool
-    pool: PoolOptions
-    routing: Mapping[str, Any]
-    grading: GradingOptions
-    as_json: bool
-    report: Path | None = None
-    embedder: EmbedderChoice = field(default_factory=EmbedderChoice)
-    failed: str | None = None
-
-    @property
-    def is_comparison(self) -> bool:
-        """Whether methods are compared as they are, rather than in an experiment of their settings."""
-        return not (self.sweep or self.grow or self.ablate or self.curve)
-
-    @property
-    def source(self) -> SourceRequest:
-        """Where the questions come from."""
-        return SourceRequest(
-            test=self.test,
-            format=self.format,
-            datasets=self.datasets,
-            limit=self.limit,
-            live=self.live,
-            strict=self.strict,
-        )
-
 
 # `--fail-under`: an average that is demanded of a method.
 
@@ -534,9 +481,7 @@ def evaluate(
     if list_methods:
         show_methods(out, as_json=as_json)
         return
-    from jisi_cli.cli.embedder_choice import EmbedderChoice
     from jisi_cli.cli.grading import require_grading
-    from jisi_cli.cli.pool import PoolOptions
 
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")

@@ -14,6 +14,9 @@ from jisi_cli.files import open_plain
 
 # Opening what a user named, and looking for files in it.
 
+LONGEST_LINE = 64 * 2**20
+"""Bytes; a longer line or value is a damaged file rather than an answer."""
+
 
 def open_file(source: Path) -> BinaryIO:
     """Open a file for reading bytes.

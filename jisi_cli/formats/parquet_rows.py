@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.files import open_file, refuse_repeated
+from jisi_cli.formats.files import LONGEST_LINE, open_file, refuse_repeated
 from jisi_cli.formats.record import Numbered, OnProblem, Place, Row
-from jisi_cli.formats.rows import LONGEST_LINE
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch

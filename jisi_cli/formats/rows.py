@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.files import kind_of, open_text, refuse_repeated
+from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
 from jisi_cli.formats.parquet_rows import parquet_rows
 from jisi_cli.formats.record import Numbered, OnProblem, Place, Row, Unusable
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 # JSONL: one JSON object a line; a damaged line ends only itself.
 
-
-LONGEST_LINE = 64 * 2**20
-"""Bytes; a longer line is a damaged file rather than an answer."""
 
 BOM = b"\xef\xbb\xbf"
 _BEGINNING = 64
