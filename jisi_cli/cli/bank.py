@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jisi_cli.bank.inspect import Inspection, ModelSummary
 from jisi_cli.cli.options import (
     LARGEST_SEED,
     ConcurrencyOption,
@@ -29,15 +28,19 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Picture, bars, distribution
-from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
+
+if TYPE_CHECKING:
+    from jisi_cli.bank.inspect import Inspection, ModelSummary
 
 # How `jisi bank inspect` shows what it found to a person.
 
 
 def show_inspection(found: Inspection, out: Output) -> None:
     """Write the overview, the table of models by datasets, and what to be careful about."""
+    from jisi_cli.embed.protocol import EmbedderSpec
+
     train = sum(size["train"] for size in found.datasets.values())
     test = sum(size["test"] for size in found.datasets.values())
     out.data(

@@ -6,11 +6,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from jisi_cli.evaluation.results import Result
 from jisi_cli.models.ledger import LedgerEntry
 from jisi_cli.types import PriceSource, Role
+
+if TYPE_CHECKING:
+    from jisi_cli.evaluation.results import Result
 
 # One line of a bill, whether the ledger or a result file of `jisi eval` holds it.
 

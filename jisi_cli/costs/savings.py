@@ -7,16 +7,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from jisi_cli.bank.bank import Bank
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.costs.bills import Charge, Dimension, Key, key_of, whole_sum
 from jisi_cli.errors import InputError
-from jisi_cli.models.live import query_hash
 from jisi_cli.models.pricing import price_of_call
+
+if TYPE_CHECKING:
+    from jisi_cli.bank.bank import Bank
 
 # What the same work would have cost with a reference model: the comparison of the paper's Table 2.
 #
@@ -234,6 +233,10 @@ def read_reference(
 
 def recorded_use(bank: Bank, model: str) -> dict[str, RecordedUse]:
     """Return what a model took for each question of a bank that it answered, by SHA-256 of the question."""
+    import numpy as np
+
+    from jisi_cli.models.live import query_hash
+
     columns = bank.answers(model)
     found: dict[str, RecordedUse] = {}
     answered = np.isin(columns.status, ("ok", "unscored"))
@@ -247,8 +250,8 @@ def recorded_use(bank: Bank, model: str) -> dict[str, RecordedUse]:
 
 
 def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else float(value)
 
 
 def _whole(value: float) -> int | None:
-    return None if np.isnan(value) else int(value)
+    return None if math.isnan(value) else int(value)

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.files import RESULTS, open_plain, opened_to_append
-from jisi_cli.methods.decision import Evidence, parse_evidence
 from jisi_cli.types import MOST_TOKENS, PriceSource, Role, is_dollars
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.decision import Evidence
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
 """`unscored`: answered, but nobody knows whether rightly. `needs-live`: the replay lacks a call that
@@ -271,6 +273,8 @@ def _parse(line: bytes, path: Path, number: int) -> Result:
         if data.get("bill") is not None:
             data["bill"] = tuple(Spent(**_known(Spent, spent)) for spent in data["bill"])
         if data.get("evidence") is not None:
+            from jisi_cli.methods.decision import parse_evidence
+
             data["evidence"] = parse_evidence(data["evidence"])
         return Result(**data)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
