@@ -13,24 +13,25 @@ from typing import TextIO
 from jisi_cli.errors import BankError, InputError
 
 LOCK_NAME = ".lock"
-_MOST_TRIES = 1000
+_MAX_ATTEMPTS = 1000
 
 
 @contextlib.contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the bank's lock, which the system releases even when the process is killed.
 
-    A folder that is still empty afterwards is removed.
+    The lock is one of the whole file `.lock` (`flock` on POSIX, `LockFileEx` on Windows), as jisi 0.1 takes it too.
+    The folder is removed afterwards if it is still empty.
 
     Args:
-        path: The bank's folder, which is made if it is not there.
-        on_wait: Called when another process holds the lock, before waiting for it; None refuses to wait.
+        path: The bank's folder, created if it does not exist.
+        on_wait: Called before waiting for another process that holds the lock; None raises instead of waiting.
 
     Raises:
         InputError: The folder cannot be written.
-        BankError: Another process holds the lock, and one is not to wait; or something in the folder is a link.
+        BankError: Another process holds the lock and `on_wait` is None, or the folder contains a link.
     """
-    with _held(path, on_wait):
+    with _locked(path, on_wait):
         try:
             yield
         finally:
@@ -40,60 +41,57 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
                     path.rmdir()
 
 
-def _held(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
-    """Return the open lock file, locked."""
-    tries = 0
-    while True:
-        tries += 1
+def _locked(path: Path, on_wait: Callable[[], None] | None) -> TextIO:
+    """Return the open lock file, locked; closing it releases the lock."""
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         try:
             path.mkdir(parents=True, exist_ok=True)
             _refuse_links(path)
-            lock = _opened(path / LOCK_NAME)
+            file = _open_lock_file(path / LOCK_NAME)
         except OSError as error:
-            # Whoever had the lock before may take the empty folder away, and somebody else may make it again.
-            if tries < _MOST_TRIES and isinstance(error, FileNotFoundError | FileExistsError) and not path.is_file():
+            # The previous holder may remove the empty folder, and another process may create it again.
+            is_race = isinstance(error, FileNotFoundError | FileExistsError) and not path.is_file()
+            if is_race and attempt < _MAX_ATTEMPTS:
                 continue
             raise InputError(f"{path} cannot be written ({error.strerror}); name another folder with -o") from error
         try:
-            _lock(path, lock, on_wait)
-            # Who held it before may have removed the file; whoever comes next would lock another one.
-            if os.path.samestat(os.fstat(lock.fileno()), (path / LOCK_NAME).stat()):
-                return lock
+            _lock(path, file, on_wait)
+            # The previous holder may have removed the file; the next process would then lock another one.
+            if os.path.samestat(os.fstat(file.fileno()), (path / LOCK_NAME).stat()):
+                return file
         except FileNotFoundError:
             pass
         except BaseException:
-            lock.close()
+            file.close()
             raise
-        lock.close()
+        file.close()
+    raise BankError(f"{path} is created and removed all the time by other processes; name another folder")
 
 
-def _opened(path: Path) -> TextIO:
-    """Open the lock file, which may be anything in a bank from elsewhere, without waiting and without emptying it."""
+def _open_lock_file(path: Path) -> TextIO:
+    """Open the lock file without waiting and without truncating it: in a downloaded bank it may be anything."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    place = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
-    if not stat.S_ISREG(os.fstat(place).st_mode):
-        os.close(place)
-        raise OSError(errno.EINVAL, "its lock is no plain file", str(path))
-    return os.fdopen(place, "r+")
+    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "its lock is not a regular file", str(path))
+    return os.fdopen(descriptor, "r+")
 
 
 def _refuse_links(path: Path) -> None:
-    """Refuse to write where a bank from elsewhere could lead to files that are none of its own."""
+    """Refuse to write into a bank whose links could lead to files outside of it."""
     for folder, folders, files in os.walk(path):
         link = next((found for name in (*folders, *files) if (found := Path(folder, name)).is_symlink()), None)
         if link is not None:
-            raise BankError(f"{link} is a link; a bank is only written where all of it is its own: put a copy there")
+            raise BankError(f"{link} is a link; jisi does not write through links: replace it with a copy")
 
 
-def _lock(path: Path, lock: TextIO, on_wait: Callable[[], None] | None) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return  # Windows: builds at the same time are the user's to avoid
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if on_wait is None:
-            raise BankError(f"another build is at work on {path}; wait for it or name another folder") from None
-        on_wait()
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _lock(path: Path, file: TextIO, on_wait: Callable[[], None] | None) -> None:
+    from filelock import lock_descriptor
+
+    if lock_descriptor(file.fileno(), blocking=False):
+        return
+    if on_wait is None:
+        raise BankError(f"another build is at work on {path}; wait for it or name another folder")
+    on_wait()
+    lock_descriptor(file.fileno())

@@ -196,19 +196,18 @@ class ResultFile:
         Raises:
             InputError: Another process holds the lock.
         """
+        from filelock import lock_descriptor
+
         try:
-            import fcntl
-        except ImportError:
-            return  # Windows: two runs with one file are the user's to avoid
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{self._path}: another `jisi eval` is writing it; wait for it or name another file with --out"
-            ) from None
+            if lock_descriptor(file.fileno(), blocking=False):
+                return
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+            return
+        raise InputError(
+            f"{self._path}: another `jisi eval` is writing it; wait for it or name another file with --out"
+        )
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
