@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.manifest import SplitSpec
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import read_given_vectors
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.formats.registry import read_records
@@ -38,9 +38,9 @@ pytestmark = pytest.mark.skipif(not ANSWERS.exists(), reason=f"the recorded answ
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     path = tmp_path_factory.mktemp("recorded") / "bank"
-    gathered = gather(read_records(ANSWERS, "long", on_problem=lambda problem: None))
+    gathered = stage_records(read_records(ANSWERS, "long", on_problem=lambda problem: None))
     vectors = read_given_vectors(VECTORS, EmbedderSpec("minilm", "given"))
-    build_bank(path, gathered, vectors, BuildOptions(split=SplitSpec(0.7, 42), vector_dtype="float16"))
+    write_bank(path, gathered, vectors, BuildOptions(split=SplitSpec(0.7, 42), vector_dtype="float16"))
     return Bank(path)
 
 

@@ -1,4 +1,4 @@
-"""Questions and answers of a build as sequences whose texts lie in a file; also written out as JSONL."""
+"""Questions and answers of a build, in bank order: sequences whose texts lie in a file, as they need not fit memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 from jisi_cli.files import ANSWERS, ANSWERS_MARK, written
 from jisi_cli.formats.record import STATUSES, Key, Question, Record, Split
 
-# Rows of a build that are too many for memory: appended to a file without a name, read back by their place.
-
+Positions = NDArray[np.int64]
 
 _IN_MEMORY = 1 << 22
-"""Bytes that are kept back before they are written; what is smaller than that never becomes a file."""
+"""Bytes held in memory before they are written; less than that never becomes a file."""
 
 
 class RowFile:
-    """Rows of plain values, in a file that is gone with the process, however the process ends.
+    """Rows of plain values, in a file that disappears with the process, however the process ends.
 
     Args:
-        folder: Where the file is made, once it is needed; the system's own place for such files by default.
+        folder: Where the file is created, once it is needed; the system's temporary folder by default.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -43,7 +42,7 @@ class RowFile:
         Raises:
             OSError: The file cannot be made or written.
         """
-        # Half a character, which JSON can hold, must come back as it was.
+        # A lone surrogate, which JSON can hold, must come back as it was.
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
         start = self._written + len(self._pending)
         self._pending += line
@@ -69,7 +68,7 @@ class RowFile:
         self._file.seek(self._written)
         rest = memoryview(bytes(self._pending))
         while rest:
-            # Unbuffered, a disk that is nearly full takes a part without a word; only the next write is an error.
+            # Unbuffered, a disk that is nearly full accepts a part silently; only the next write fails.
             rest = rest[self._file.write(rest) :]
         self._written += len(self._pending)
         self._pending.clear()
@@ -84,19 +83,13 @@ def _unnamed_file(folder: Path | None) -> IO[bytes]:
         try:
             file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
         except FileNotFoundError:
-            continue  # a build that ended just now took the folder with it
+            continue  # a build that has just ended removed the folder
         with contextlib.suppress(OSError):
             folder.rmdir()  # the file has no name in it
         return file
 
 
-# Questions and answers of a build as sequences and mappings whose texts lie in a file.
-
-
-Places = NDArray[np.int64]
-
-
-class StoredQuestions(Sequence[Question]):
+class StagedQuestions(Sequence[Question]):
     """Questions in bank order (n), each read from the file when it is asked for.
 
     Args:
@@ -114,34 +107,34 @@ class StoredQuestions(Sequence[Question]):
         keys: Sequence[Key],
         orders: Sequence[int | None],
         splits: Sequence[Split | None],
-        starts: Places,
-        sizes: Places,
+        starts: Positions,
+        sizes: Positions,
     ) -> None:
         self.keys, self.orders, self.splits, self.sizes = keys, orders, splits, sizes
         self._file, self._starts = file, starts
 
     @cached_property
-    def places(self) -> dict[Key, int]:
-        """Where each question stands."""
-        return {key: place for place, key in enumerate(self.keys)}
+    def positions(self) -> dict[Key, int]:
+        """Position of each question."""
+        return {key: position for position, key in enumerate(self.keys)}
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @overload
-    def __getitem__(self, place: int) -> Question: ...
+    def __getitem__(self, position: int) -> Question: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Question]: ...
-    def __getitem__(self, place: int | slice) -> Question | list[Question]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
-        query, reference, grader = self._file.read(int(self._starts[place]), int(self.sizes[place]))
-        dataset, index = self.keys[place]
-        return Question(dataset, index, query, reference, grader, self.orders[place], self.splits[place])
+    def __getitem__(self, position: slice) -> list[Question]: ...
+    def __getitem__(self, position: int | slice) -> Question | list[Question]:
+        if isinstance(position, slice):
+            return [self[index] for index in range(*position.indices(len(self)))]
+        query, reference, grader = self._file.read(int(self._starts[position]), int(self.sizes[position]))
+        dataset, index = self.keys[position]
+        return Question(dataset, index, query, reference, grader, self.orders[position], self.splits[position])
 
-    def text(self, place: int) -> str:
+    def text(self, position: int) -> str:
         """Return the text of one question."""
-        found: str = self._file.read(int(self._starts[place]), int(self.sizes[place]))[0]
+        found: str = self._file.read(int(self._starts[position]), int(self.sizes[position]))[0]
         return found
 
     def __eq__(self, other: object) -> bool:
@@ -150,46 +143,46 @@ class StoredQuestions(Sequence[Question]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class StoredAnswers(Mapping[Key, Record]):
+class StagedAnswers(Mapping[Key, Record]):
     """One model's answers by question, in bank order (k), each read from the file when it is asked for.
 
     Args:
         model: Its name.
         file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason]` of each.
         questions: The questions that were answered, among others.
-        places: Places of those questions, ascending (k,).
+        positions: Positions of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
         sizes: How many bytes each takes there (k,).
         status: Place of each status in `STATUSES` (k,).
-        speaks: Whether each has text to embed (k,).
+        has_text: Whether each has text to embed (k,).
     """
 
     def __init__(
         self,
         model: str,
         file: RowFile,
-        questions: StoredQuestions,
-        places: Places,
-        starts: Places,
-        sizes: Places,
+        questions: StagedQuestions,
+        positions: Positions,
+        starts: Positions,
+        sizes: Positions,
         status: NDArray[np.int8],
-        speaks: NDArray[np.bool_],
+        has_text: NDArray[np.bool_],
     ) -> None:
-        self.places, self.sizes, self.status, self.speaks = places, sizes, status, speaks
+        self.positions, self.sizes, self.status, self.has_text = positions, sizes, status, has_text
         self._model, self._file, self._questions, self._starts = model, file, questions, starts
 
     def record(self, which: int) -> Record:
-        """Return the answer at that place among this model's."""
-        question = self._questions[int(self.places[which])]
+        """Return the answer at that position among this model's."""
+        question = self._questions[int(self.positions[which])]
         answer = self.bare_record(which)
         return replace(answer, query=question.query, reference=question.reference, grader=question.grader)
 
     def bare_record(self, which: int) -> Record:
-        """Return the answer at that place without the texts that belong to its question."""
+        """Return the answer at that position without the texts that belong to its question."""
         row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
         response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason = row
-        place = int(self.places[which])
-        dataset, index = self._questions.keys[place]
+        position = int(self.positions[which])
+        dataset, index = self._questions.keys[position]
         return Record(
             dataset=dataset,
             index=index,
@@ -201,32 +194,32 @@ class StoredAnswers(Mapping[Key, Record]):
             cost_usd=cost_usd,
             score=score,
             status=STATUSES[self.status[which]],
-            split=self._questions.splits[place],
+            split=self._questions.splits[position],
             error=error,
-            order=self._questions.orders[place],
+            order=self._questions.orders[position],
             finish_reason=finish_reason,
         )
 
     def response(self, which: int) -> str:
-        """Return the text of the answer at that place; empty where there is none."""
+        """Return the text of the answer at that position; empty where there is none."""
         return self._file.read(int(self._starts[which]), int(self.sizes[which]))[0] or ""
 
     def __getitem__(self, key: Key) -> Record:
-        place = self._questions.places[key]
-        which = int(np.searchsorted(self.places, place))
-        if which == len(self.places) or self.places[which] != place:
+        position = self._questions.positions[key]
+        which = int(np.searchsorted(self.positions, position))
+        if which == len(self.positions) or self.positions[which] != position:
             raise KeyError(key)
         return self.record(which)
 
     def __iter__(self) -> Iterator[Key]:
-        return (self._questions.keys[place] for place in self.places.tolist())
+        return (self._questions.keys[position] for position in self.positions.tolist())
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
 
 @dataclass(slots=True)
-class Gathered:
+class Staging:
     """Questions in bank order, and each model's answers by question.
 
     Attributes:
@@ -235,8 +228,8 @@ class Gathered:
         conflicts: Records left out because they contradict an earlier one, as sentences.
     """
 
-    questions: StoredQuestions
-    answers: dict[str, StoredAnswers]
+    questions: StagedQuestions
+    answers: dict[str, StagedAnswers]
     conflicts: list[str] = field(default_factory=list)
 
     @property
@@ -250,15 +243,12 @@ class Gathered:
         return {dataset for dataset, _ in self.questions.keys}
 
 
-# Recorded answers written as the authors' JSONL, the natural interchange format: one question a line.
-
-
-def write_jisi(path: Path, gathered: Gathered, sources: Iterable[Path] = ()) -> None:
+def write_jisi(path: Path, staging: Staging, sources: Iterable[Path] = ()) -> None:
     """Write questions and answers so that `jisi bank build` reads them back as they are.
 
     Args:
         path: The file, replaced in one step; of several processes that write it, the last one wins, whole.
-        gathered: What to write, in its own order.
+        staging: What to write, in its own order.
         sources: Files and folders that were read, which the file must not replace.
 
     Raises:
@@ -266,8 +256,8 @@ def write_jisi(path: Path, gathered: Gathered, sources: Iterable[Path] = ()) -> 
     """
     mark: dict[str, Any] = {ANSWERS_MARK: "jisi"}
     with written(path, ANSWERS, sources) as file:
-        for question in gathered.questions:
-            answers = [rows[question.key] for rows in gathered.answers.values() if question.key in rows]
+        for question in staging.questions:
+            answers = [rows[question.key] for rows in staging.answers.values() if question.key in rows]
             line = mark | _line(question, answers)
             file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
             mark = {}

@@ -1,4 +1,4 @@
-"""Where a build's vectors come from: an embedder behind a journal, a file, or a release, read a few rows at a time."""
+"""Where a build's vectors come from: an embedder behind a journal, or vectors that came with the answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,29 +20,22 @@ from jisi_cli.embed.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain
 from jisi_cli.formats.jisi_release import ReleaseVectors, release_vectors
-from jisi_cli.formats.record import Question, Record, has_response
-from jisi_cli.formats.torch_file import TensorFile
-
-# Where a build's vectors come from: an embedder behind a journal, or vectors that were given.
-
+from jisi_cli.formats.record import Question, Record, Split, has_response
 
 OnProgress = Callable[[int, int], None]
 """Called with (characters embedded, characters in all): time goes with length, not with count."""
 
+UNIT_TOLERANCE = 5e-3
+"""float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth."""
+
 _CHUNK = 256
-"""Texts per journal entry: what a kill can cost."""
-
-
+"""Texts embedded per journal entry, which is what a kill can cost; rows of a file in memory at once."""
+_MAX_UNFOLDED = 256 * 2**20
 _UNREADABLE = (
     *(OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
 """What NumPy and zipfile raise on a damaged archive."""
-
-_MOST_UNFOLDED = 256 * 2**20
-
-UNIT_TOLERANCE = 5e-3
-"""float16 keeps 11 bits, so a rounded unit vector may be off by about a thousandth."""
 
 
 class VectorSource(Protocol):
@@ -55,11 +48,11 @@ class VectorSource(Protocol):
 
     @property
     def truncated(self) -> int:
-        """How many texts were too long for the embedder and were cut."""
+        """How many texts were too long for the embedder and were cut; 0 where that is unknown."""
         ...
 
     def covers(self, record: Record) -> bool:
-        """Whether a record may enter the bank: vectors that are given may not be there for all."""
+        """Whether a record may enter the bank: vectors that came with the answers may not be there for all."""
         ...
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
@@ -67,7 +60,7 @@ class VectorSource(Protocol):
 
         Args:
             texts: Questions and responses, in any order, with repetitions; they need not fit into memory.
-            folder: Where progress is kept, so that a killed build goes on.
+            folder: Where progress is kept, so that a killed build continues where it stopped.
             on_progress: Told how far it is.
         """
         ...
@@ -103,13 +96,13 @@ class EmbeddedVectors:
         return self._embedder.truncated
 
     def covers(self, record: Record) -> bool:
-        """Whether a record may enter the bank: each does, as each can be embedded."""
+        """Whether a record may enter the bank: any text can be embedded."""
         return True
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
-        """Embed the texts that the journal lacks; return how many that were.
+        """Embed the texts that the journal lacks; return how many there were.
 
-        Texts of similar length go together, which is what makes a batch fast.
+        Texts of similar length are embedded together, which makes a batch fast.
         """
         with VectorJournal(folder / _journal_name(self.spec), self._dimension) as journal:
             self._journal = journal
@@ -119,7 +112,7 @@ class EmbeddedVectors:
             missing = missing[np.argsort(sizes, kind="stable")]
             total, done = int(sizes.sum()), 0
             for start in range(0, len(missing), _CHUNK):
-                chunk = [texts[place] for place in missing[start : start + _CHUNK].tolist()]
+                chunk = [texts[position] for position in missing[start : start + _CHUNK].tolist()]
                 journal.append(chunk, self._embedder.embed(chunk))
                 done += sum(map(len, chunk))
                 if on_progress is not None:
@@ -133,8 +126,8 @@ class EmbeddedVectors:
     def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
         vectors = np.zeros((len(records), self._dimension), dtype=np.float32)
-        known = [place for place, record in enumerate(records) if has_response(record)]
-        vectors[known] = self._vectors([records[place].response or "" for place in known])
+        known = [position for position, record in enumerate(records) if has_response(record)]
+        vectors[known] = self._vectors([records[position].response or "" for position in known])
         return vectors
 
     @property
@@ -149,42 +142,61 @@ class EmbeddedVectors:
         return self._journal.vectors(texts)
 
 
-class GivenVectors:
+Keys = Mapping[tuple[str, str | int], int]
+"""Row of each question, by (dataset, index) or by (dataset, recorded order)."""
+
+ReadRows = Callable[[NDArray[np.intp]], NDArray[np.floating]]
+"""Returns some vectors (k, d), by their rows (k,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTable:
+    """Vectors of some questions and of M models' responses to them.
+
+    Attributes:
+        rows: Row of each question.
+        models: Names of the M models.
+        queries: Reads vectors of questions.
+        responses: Reads vectors of responses: that of model m to the question in row r is in row r * M + m.
+        where: What holds them, for messages.
+    """
+
+    rows: Keys
+    models: Sequence[str]
+    queries: ReadRows
+    responses: ReadRows
+    where: str = "the given vectors"
+
+
+class PrecomputedVectors:
     """Vectors that came with the answers, so that nothing is embedded.
 
     Args:
-        spec: The embedder that made them.
-        query: Unit rows (n, d).
-        response: Unit rows (n, M, d).
-        rows: Row of each question by (dataset, index), or by (dataset, recorded order).
-        models: Names along the second axis of `response`.
+        spec: The embedder that made them, with its dimension d.
+        tables: Where they are; no question is in two of them.
+        dtype: Their precision.
+        splits: The sides of the split that have vectors; None for no such limit.
+        rescale: Scale rows to length 1 instead of refusing those of another length.
     """
+
+    truncated = 0
 
     def __init__(
         self,
         spec: EmbedderSpec,
-        query: NDArray[np.floating],
-        response: NDArray[np.floating],
-        rows: dict[tuple[str, str | int], int],
-        models: Sequence[str],
+        tables: Sequence[VectorTable],
+        dtype: np.dtype[np.floating],
+        *,
+        splits: frozenset[Split | None] | None = None,
+        rescale: bool = False,
     ) -> None:
-        self._spec = replace(spec, dimension=query.shape[1])
-        self._query, self._response = query, response
-        self._rows, self._columns = rows, {name: place for place, name in enumerate(models)}
-
-    @property
-    def spec(self) -> EmbedderSpec:
-        """The embedder that queries must use."""
-        return self._spec
-
-    @property
-    def truncated(self) -> int:
-        """Unknown for vectors that were given, so nothing is claimed."""
-        return 0
+        self.spec = spec
+        self._tables, self._dtype = tables, dtype
+        self._splits, self._rescale = splits, rescale
 
     def covers(self, record: Record) -> bool:
-        """Whether a record may enter the bank: each does, and one without a vector is an error."""
-        return True
+        """Whether there are vectors of the side of the split that a record is on."""
+        return self._splits is None or record.split in self._splits
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed nothing."""
@@ -192,31 +204,92 @@ class GivenVectors:
 
     def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
         """Return unit rows (n, d)."""
-        vectors = self._query[[self._row(q.dataset, q.index, q.order) for q in questions]]
-        return _checked(vectors, "queries", lambda place: questions[place])
+        vectors = self._zeros(len(questions))
+        for table, positions, rows in self._located(questions):
+            self._fill(vectors, positions, table.queries, rows, questions, f"{table.where} of the questions")
+        return vectors
 
     def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
-        if model not in self._columns:
-            raise InputError(f"the given vectors have no model `{model}`; leave it out with --models or embed anew")
-        rows = [self._row(record.dataset, record.index, record.order) for record in records]
-        vectors = np.array(self._response[rows, self._columns[model]])
-        known = np.array([has_response(record) for record in records], dtype=bool)
-        vectors[~known] = 0
-        given = np.flatnonzero(known)
-        _checked(vectors[given], f"responses of {model}", lambda place: records[given[place]])
+        vectors = self._zeros(len(records))
+        for table, positions, rows in self._located(records):
+            known = np.array([has_response(records[position]) for position in positions], dtype=bool)
+            if not known.any():
+                continue
+            if model not in table.models:
+                raise InputError(f"{table.where} have no model `{model}`; leave it out with --models or embed anew")
+            rows = rows[known] * len(table.models) + table.models.index(model)
+            what = f"{table.where} of the responses of {model}"
+            self._fill(vectors, positions[known], table.responses, rows, records, what)
         return vectors
 
-    def _row(self, dataset: str, index: str, order: int | None) -> int:
-        row = self._rows.get((dataset, index))
-        if row is None and order is not None:
-            row = self._rows.get((dataset, order))
-        if row is None:
-            raise InputError(f"the given vectors have no question {dataset}/{index}")
-        return row
+    def _zeros(self, count: int) -> NDArray[np.floating]:
+        return np.zeros((count, self.spec.dimension or 0), dtype=self._dtype)
+
+    def _located(
+        self, wanted: Sequence[Question] | Sequence[Record]
+    ) -> Iterator[tuple[VectorTable, NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield each table with the positions of what is wanted of it, and the rows where it is."""
+        found = [self._find(item) for item in wanted]
+        for number, table in enumerate(self._tables):
+            positions = [position for position, (of, _) in enumerate(found) if of == number]
+            if positions:
+                rows = [found[position][1] for position in positions]
+                yield table, np.array(positions, dtype=np.intp), np.array(rows, dtype=np.intp)
+
+    def _find(self, item: Question | Record) -> tuple[int, int]:
+        for number, table in enumerate(self._tables):
+            row = table.rows.get((item.dataset, item.index))
+            if row is None and item.order is not None:
+                row = table.rows.get((item.dataset, item.order))
+            if row is not None:
+                return number, row
+        raise InputError(f"{self._tables[0].where} have no question {item.dataset}/{item.index}")
+
+    def _fill(
+        self,
+        vectors: NDArray[np.floating],
+        positions: NDArray[np.intp],
+        read: ReadRows,
+        rows: NDArray[np.intp],
+        items: Sequence[Question] | Sequence[Record],
+        what: str,
+    ) -> None:
+        """Write rows of length 1 to their positions; those that have it but for rounding stay bit for bit."""
+        for start in range(0, len(rows), _CHUNK):
+            found, to = read(rows[start : start + _CHUNK]), positions[start : start + _CHUNK]
+            norms = np.linalg.norm(found.astype(np.float64), axis=1)
+            off = ~(np.abs(norms - 1) < UNIT_TOLERANCE)
+            unusable = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)) if self._rescale else off)
+            if len(unusable):
+                item, norm = items[int(to[unusable[0]])], norms[unusable[0]]
+                raise InputError(f"{what} are not unit vectors ({item.dataset}/{item.index} has norm {norm:g})")
+            found[off] = (found[off] / norms[off, None]).astype(found.dtype)
+            vectors[to] = found
 
 
-def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
+def given_vectors(
+    spec: EmbedderSpec,
+    query: NDArray[np.floating],
+    response: NDArray[np.floating],
+    rows: Keys,
+    models: Sequence[str],
+) -> PrecomputedVectors:
+    """Return vectors that are in memory as a source for a build.
+
+    Args:
+        spec: The embedder that made them.
+        query: Unit rows (n, d).
+        response: Unit rows (n, M, d).
+        rows: Row of each question in them.
+        models: The M names along the second axis of `response`.
+    """
+    flat = response.reshape(-1, query.shape[1])
+    table = VectorTable(rows, list(models), lambda wanted: query[wanted], lambda wanted: flat[wanted])
+    return PrecomputedVectors(replace(spec, dimension=query.shape[1]), [table], np.result_type(query, response))
+
+
+def read_given_vectors(path: Path, spec: EmbedderSpec) -> PrecomputedVectors:
     """Read vectors from an .npz file.
 
     It holds `query` (n, d), `response` (n, M, d), `dataset` (n,), `models` (M,), and `index` or
@@ -234,24 +307,58 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> GivenVectors:
         open_plain(path).close()
         _refuse_a_bomb(path)
         with np.load(path, allow_pickle=False) as file:
-            place = "index" if "index" in file else "rank"
+            key = "index" if "index" in file else "rank"
             query, response, dataset, models = (file[name] for name in needed)
-            places = file[place]
+            labels = file[key]
     except _UNREADABLE as error:
         names = ", ".join(needed)
         raise InputError(f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank") from error
     width = spec.dimension or query.shape[-1] if query.ndim == 2 else 0
-    if {query.dtype.kind, response.dtype.kind} != {"f"} or dataset.ndim != 1 or models.ndim != 1 or places.ndim != 1:
-        raise InputError(f"{path}: needs real `query` and `response`, and one row each of dataset, models and {place}")
-    if query.ndim and not len(query) == len(dataset) == len(places):
+    if {query.dtype.kind, response.dtype.kind} != {"f"} or dataset.ndim != 1 or models.ndim != 1 or labels.ndim != 1:
+        raise InputError(f"{path}: needs real `query` and `response`, and one row each of dataset, models and {key}")
+    if query.ndim and not len(query) == len(dataset) == len(labels):
         raise InputError(
-            f"{path}: {len(query)} vectors, {len(dataset)} datasets, {len(places)} numbers; they must match"
+            f"{path}: {len(query)} vectors, {len(dataset)} datasets, {len(labels)} numbers; they must match"
         )
     if query.ndim != 2 or response.shape != (len(query), len(models), query.shape[1]) or query.shape[1] != width:
         raise InputError(f"{path}: vectors of shape {query.shape} and {response.shape} do not fit width {width}")
-    labels = places.tolist() if place == "rank" else [str(label) for label in places.tolist()]
-    keys = zip(dataset.tolist(), labels, strict=True)
-    return GivenVectors(spec, query, response, {key: row for row, key in enumerate(keys)}, models.tolist())
+    identities: list[str | int] = labels.tolist() if key == "rank" else [str(label) for label in labels.tolist()]
+    rows: Keys = {of: row for row, of in enumerate(zip(dataset.tolist(), identities, strict=True))}
+    return given_vectors(spec, query, response, rows, models.tolist())
+
+
+def read_released_vectors(source: Path, spec: EmbedderSpec) -> PrecomputedVectors:
+    """Open the vectors of a release; sides of its split whose questions have none are left out.
+
+    Args:
+        source: The release.
+        spec: The embedder that made them, which the release does not say.
+
+    Raises:
+        InputError: A file is missing, was not written by `torch.save`, or fits neither the questions nor the embedder.
+    """
+    found = {side: _released_table(of, source) for side, of in release_vectors(source).items() if of.query_vectors}
+    if "train" not in found:
+        raise InputError(f"{source}: it has train_response_embed.tar without train_query_embed.tar; fetch that too")
+    width = found["train"][1]
+    if spec.dimension not in (None, width):
+        raise InputError(
+            f"{source}: its vectors are {width} wide, and {spec.name} makes {spec.dimension}; name the "
+            "embedder that made them, or move the .tar files away to embed the texts anew"
+        )
+    tables = [table for table, _ in found.values()]
+    float32 = np.dtype(np.float32)
+    return PrecomputedVectors(replace(spec, dimension=width), tables, float32, splits=frozenset(found), rescale=True)
+
+
+def _released_table(found: ReleaseVectors, source: Path) -> tuple[VectorTable, int]:
+    """Return one side of a release, and the width of its vectors."""
+    queries, responses = found.query_vectors, found.response_vectors
+    if queries is None or responses is None:
+        raise InputError(f"{source}: it has vectors of questions without those of the responses; fetch these too")
+    rows: Keys = {key: row for key, row in found.rows.items()}
+    table = VectorTable(rows, found.models, queries.rows, responses.rows, f"{source}: its vectors")
+    return table, queries.shape[-1]
 
 
 def _refuse_a_bomb(path: Path) -> None:
@@ -262,7 +369,7 @@ def _refuse_a_bomb(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         unfolded = sum(member.file_size for member in archive.infolist())
-    if unfolded > _MOST_UNFOLDED and unfolded > 50 * path.stat().st_size:
+    if unfolded > _MAX_UNFOLDED and unfolded > 50 * path.stat().st_size:
         raise ValueError(f"it would unfold to {unfolded >> 20} MiB")
 
 
@@ -276,127 +383,3 @@ def _journal_name(spec: EmbedderSpec) -> str:
     """Return a file name that two embedders never share."""
     text = json.dumps(spec.to_json(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16] + ".vectors"
-
-
-def _checked(
-    vectors: NDArray[np.floating], what: str, about: Callable[[int], Question | Record]
-) -> NDArray[np.floating]:
-    parts = (vectors[start : start + _CHUNK].astype(np.float64) for start in range(0, len(vectors), _CHUNK))
-    norms = np.concatenate([np.empty(0), *(np.linalg.norm(part, axis=-1) for part in parts)])
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < UNIT_TOLERANCE))
-    if len(wrong):
-        where = about(int(wrong[0]))
-        raise InputError(
-            f"the given vectors of {what} are not unit vectors ({where.dataset}/{where.index} has norm "
-            f"{norms[wrong[0]]:g})"
-        )
-    return vectors
-
-
-# A build's vectors from the files of a release, read a few rows at a time, so that nothing is embedded.
-
-
-_AT_ONCE = 256
-"""Rows in memory beside those that are wanted."""
-
-
-class ReleasedVectors:
-    """The vectors of a release; sides of its split whose questions have none are left out.
-
-    Args:
-        source: The release.
-        spec: The embedder that made them, which the release does not say.
-
-    Raises:
-        InputError: A file is missing, is none of `torch.save`, or fits neither the questions nor the embedder.
-    """
-
-    def __init__(self, source: Path, spec: EmbedderSpec) -> None:
-        found = release_vectors(source)
-        self._sides = {side: _whole(vectors, source) for side, vectors in found.items() if vectors.query_vectors}
-        if "train" not in self._sides:
-            raise InputError(f"{source}: it has train_response_embed.tar without train_query_embed.tar; fetch that too")
-        self._width = self._sides["train"][0].shape[-1]
-        if spec.dimension not in (None, self._width):
-            raise InputError(
-                f"{source}: its vectors are {self._width} wide, and {spec.name} makes {spec.dimension}; name the "
-                "embedder that made them, or move the .tar files away to embed the texts anew"
-            )
-        self._spec = replace(spec, dimension=self._width)
-
-    @property
-    def spec(self) -> EmbedderSpec:
-        """The embedder that queries must use."""
-        return self._spec
-
-    @property
-    def truncated(self) -> int:
-        """Unknown for vectors that were given, so nothing is claimed."""
-        return 0
-
-    def covers(self, record: Record) -> bool:
-        """Whether the release has vectors of the side that a record is on."""
-        return record.split in self._sides
-
-    def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
-        """Embed nothing."""
-        return 0
-
-    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
-        """Return unit rows (n, d)."""
-        vectors = np.zeros((len(questions), self._width), dtype=np.float32)
-        for queries, _, about in self._sides.values():
-            here = [place for place, question in enumerate(questions) if question.key in about.rows]
-            rows = np.array([about.rows[questions[place].key] for place in here], dtype=np.intp)
-            self._fill(vectors, here, queries, rows, lambda place: questions[place])
-        return vectors
-
-    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
-        """Return rows (n, d): unit where there is a response, zero where there is none."""
-        vectors = np.zeros((len(records), self._width), dtype=np.float32)
-        for _, responses, about in self._sides.values():
-            here = [place for place, record in enumerate(records) if _key(record) in about.rows]
-            here = [place for place in here if has_response(records[place])]
-            if here and model not in about.models:
-                raise InputError(f"the release has no vectors of `{model}`; leave it out with --models")
-            rows = np.array([about.rows[_key(records[place])] for place in here], dtype=np.intp)
-            column = about.models.index(model) if here else 0
-            self._fill(vectors, here, responses, rows * len(about.models) + column, lambda place: records[place])
-        return vectors
-
-    def _fill(
-        self,
-        vectors: NDArray[np.float32],
-        places: Sequence[int],
-        file: TensorFile,
-        rows: NDArray[np.intp],
-        about: Callable[[int], Question | Record],
-    ) -> None:
-        for start in range(0, len(places), _AT_ONCE):
-            wanted = list(places[start : start + _AT_ONCE])
-            found, wrong = _unit(file.rows(rows[start : start + _AT_ONCE]))
-            if wrong is not None:
-                where = about(wanted[wrong])
-                raise InputError(f"{file.path}: the vector of {where.dataset}/{where.index} is zero, or no numbers")
-            vectors[wanted] = found
-
-
-def _whole(vectors: ReleaseVectors, source: Path) -> tuple[TensorFile, TensorFile, ReleaseVectors]:
-    if vectors.query_vectors is None or vectors.response_vectors is None:
-        raise InputError(f"{source}: it has vectors of questions without those of the responses; fetch these too")
-    return vectors.query_vectors, vectors.response_vectors, vectors
-
-
-def _unit(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], int | None]:
-    """Return rows of length 1, those that are so but for rounding bit for bit; and the place of one that has none."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(bad):
-        return vectors, int(bad[0])
-    off = np.abs(norms - 1) >= UNIT_TOLERANCE
-    vectors[off] = (vectors[off] / norms[off, None]).astype(np.float32)
-    return vectors, None
-
-
-def _key(record: Record) -> tuple[str, str]:
-    return (record.dataset, record.index)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jisi_cli.bank.build import require_embedder
 from jisi_cli.bank.manifest import read_manifest
-from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors
+from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
 from jisi_cli.cli.embedder_choice import EmbedderChoice
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.pool_consent import require_consent
@@ -93,14 +93,12 @@ def _given_vectors(request: BuildRequest, config: Config, recorded: EmbedderSpec
 
 
 def _released_vectors(release: Path, request: BuildRequest, config: Config, spec: EmbedderSpec) -> VectorSource:
-    from jisi_cli.bank.vectors import ReleasedVectors
-
     if not request.append and not (request.embedder.get("name") or config.embedder.get("name")):
         raise InputError(
             f"{release}: it does not say which embedder made its vectors; name it with --embedder (the paper's is "
             "Alibaba-NLP/gte-Qwen2-7B-instruct), or move the .tar files away to embed the texts anew"
         )
-    return ReleasedVectors(release, pinned(spec))
+    return read_released_vectors(release, pinned(spec))
 
 
 def _release_with_vectors(request: BuildRequest) -> Path | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from jisi_cli.bank.build import BUILDING, BuildOptions, BuildReport, build_bank, check_target, write_bank
-from jisi_cli.bank.grouping import Selection, gather
-from jisi_cli.bank.lock import exclusive
+from jisi_cli.bank.build import BUILDING, BuildOptions, BuildReport, check_target, reserved, write_bank
 from jisi_cli.bank.manifest import Source, SplitSpec, VectorDtype
-from jisi_cli.bank.staging import Gathered, write_jisi
-from jisi_cli.bank.tables import file_sha256
+from jisi_cli.bank.sources import Selection, describe, read_sources, stage_records
+from jisi_cli.bank.staging import Staging, write_jisi
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.cli.build_vectors import vectors_of
 from jisi_cli.cli.collecting import CallRequest, Means, read_all_questions, run_collection
@@ -25,8 +23,7 @@ from jisi_cli.cli.questions import Problems
 from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.files import ANSWERS, require_output
-from jisi_cli.formats.record import Failed, Record
-from jisi_cli.formats.registry import detect, read_records
+from jisi_cli.formats.record import Failed
 
 _SHOWN_PROBLEMS = 10
 
@@ -66,11 +63,7 @@ def run_build(request: BuildRequest, config: Config, out: Output) -> BuildReport
         BankError: The bank to extend is missing, broken or of another embedder; another build is at work.
     """
     options = checked_options(request)
-    if request.append:
-        return _build(request, options, config, out)
-    # From the beginning: who would write the same bank must know before paying for answers.
-    with exclusive(request.bank):
-        check_target(request.bank, options)
+    with reserved(request.bank, options):
         return _build(request, options, config, out)
 
 
@@ -82,12 +75,12 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
     problems = Problems(out, strict=request.strict)
     if request.call is not None:
         means = Means(request.pool, purse, account)
-        gathered, sources, stopped = _ask_for_answers(request, request.call, config, means, problems, out)
+        staging, sources, stopped = _ask_for_answers(request, request.call, config, means, problems, out)
     else:
-        gathered, sources, stopped = *_read_answers(request, vectors, problems, out), None
+        staging, sources, stopped = *_read_answers(request, vectors, problems, out), None
     problems.summarise()
     if request.save_answers is not None:
-        write_jisi(request.save_answers, gathered, request.sources)
+        write_jisi(request.save_answers, staging, request.sources)
     if purse.budget is not None:
         purse.budget.release_held()
 
@@ -96,8 +89,8 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
 
     try:
         with embedding_bar(out) as on_progress:
-            built = (request.bank, gathered, vectors, options, sources, on_progress)
-            report = build_bank(*built, wait) if request.append else write_bank(*built)
+            built = (request.bank, staging, vectors, options, sources, on_progress)
+            report = write_bank(*built, on_wait=wait, is_reserved=not request.append)
     except BudgetError as error:
         raise BudgetError(
             f"{request.bank} was not written: embedding stopped, and what was embedded and answered is kept; "
@@ -116,36 +109,28 @@ def _build(request: BuildRequest, options: BuildOptions, config: Config, out: Ou
 
 def _read_answers(
     request: BuildRequest, vectors: VectorSource, problems: Problems, out: Output
-) -> tuple[Gathered, list[Source]]:
+) -> tuple[Staging, list[Source]]:
     """Read recorded answers; no model is called, and what given vectors do not cover is left out."""
-    formats = [request.format or detect(path) for path in request.sources]
-    counts = [0] * len(formats)
-    left_out: set[tuple[str, str]] = set()
-
-    def records() -> Iterator[Record]:
-        for place, (path, format) in enumerate(zip(request.sources, formats, strict=True)):
-            for record in read_records(path, format, on_problem=problems):
-                if vectors.covers(record):
-                    counts[place] += 1
-                    yield record
-                else:
-                    left_out.add((record.dataset, record.index))
-
     selection = Selection(_set(request.models), _set(request.datasets), request.limit)
-    gathered = gather(records(), selection, request.bank / BUILDING)
+    staging, described, left_out = read_sources(
+        request.sources,
+        format=request.format,
+        selection=selection,
+        covers=vectors.covers,
+        on_problem=problems,
+        folder=request.bank / BUILDING,
+    )
     if left_out:
         out.warn(
-            f"{count(len(left_out), 'test question')} left out: the release has no vectors of them "
+            f"{count(left_out, 'test question')} left out: the release has no vectors of them "
             "(test_query_embed.tar); `jisi eval …/test.jsonl --bank` embeds them when it tests with them"
         )
-    _check_selection(request, set(gathered.answers), gathered.datasets)
-    described = zip(request.sources, formats, counts, strict=True)
-    return gathered, [Source(path.name, format, _content_hash(path), number) for path, format, number in described]
+    return staging, described
 
 
 def _ask_for_answers(
     request: BuildRequest, call: CallRequest, config: Config, means: Means, problems: Problems, out: Output
-) -> tuple[Gathered, list[Source], str | None]:
+) -> tuple[Staging, list[Source], str | None]:
     """Ask the pool the questions of the sources."""
     questions = read_all_questions(request.sources, problems, request.datasets, request.limit)
     collected = run_collection(questions, call, config, request.bank if request.append else None, means, out)
@@ -154,8 +139,8 @@ def _ask_for_answers(
     if collected.records and all(record.status == "failed" for record in collected.records):
         error = NoAnswerError(f"none of {count(len(collected.records), 'call')} was answered; nothing was built")
         raise offer_the_offline_pool(error, config, sorted({record.model for record in collected.records}))
-    sources = [Source(path.name, "questions", _content_hash(path), len(collected.records)) for path in request.sources]
-    return gather(collected.records), sources, collected.stopped
+    sources = [describe(path, "questions", len(collected.records)) for path in request.sources]
+    return stage_records(collected.records), sources, collected.stopped
 
 
 def checked_options(request: BuildRequest) -> BuildOptions:
@@ -186,16 +171,6 @@ def checked_options(request: BuildRequest) -> BuildOptions:
     return options
 
 
-def _check_selection(request: BuildRequest, models: set[str], datasets: set[str]) -> None:
-    for flag, wanted, found in (
-        ("--models", request.models, models),
-        ("--datasets", request.datasets, datasets),
-    ):
-        missing = [name for name in wanted or () if name not in found]
-        if missing:
-            raise InputError(f"{flag}: the sources hold nothing of `{missing[0]}`")
-
-
 def _is_within(path: Path, folder: Path) -> bool:
     try:
         return path.resolve().is_relative_to(folder.resolve())
@@ -205,14 +180,3 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 def _set(names: list[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
-
-
-def _content_hash(path: Path) -> str:
-    if path.is_file():
-        return file_sha256(path)
-    import hashlib
-
-    digest = hashlib.sha256()
-    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\x00{file_sha256(file)}\n".encode())
-    return digest.hexdigest()

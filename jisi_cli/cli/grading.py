@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import commit_scores
+from jisi_cli.bank.build import update_scores
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
@@ -55,7 +55,7 @@ def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str,
         written = not request.dry_run and bool(found.changed or found.graders)
         if written:
             scores = {model: grades.scores for model, grades in found.models.items()}
-            commit_scores(bank, scores, found.graders)
+            update_scores(bank, scores, found.graders)
     note_grading(graders, out)
     return {
         "bank": str(request.bank),

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.grouping import Selection, gather
 from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.bank.sources import Selection, stage_records
 from jisi_cli.cli.collecting import chosen_questions
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.questions import Problems, read_lines
@@ -81,10 +81,10 @@ def _answers(
 ) -> TestSet:
     records = read_records(path, request.format, on_problem=problems)
     datasets = None if request.datasets is None else frozenset(request.datasets)
-    gathered = gather(records, Selection(frozenset(session.models), datasets, request.limit))
-    if not gathered.questions:
+    staging = stage_records(records, Selection(frozenset(session.models), datasets, request.limit))
+    if not staging.questions:
         raise InputError(f"{path}: no answer of the models {', '.join(session.models)} in it")
-    return from_records(gathered, session.models, session.query_embedder, str(path), prices, session.bank.failed)
+    return from_records(staging, session.models, session.query_embedder, str(path), prices, session.bank.failed)
 
 
 def _questions(session: Session, path: Path | None, request: SourceRequest, problems: Problems) -> TestSet:

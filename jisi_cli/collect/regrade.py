@@ -97,7 +97,7 @@ async def regrade(
     free_only: bool = False,
     on_graded: OnGraded | None = None,
 ) -> Regraded:
-    """Grade responses again; nothing is written (see `commit_scores`).
+    """Grade responses again; nothing is written (see `update_scores`).
 
     Args:
         bank: The bank.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank, graded_questions
-from jisi_cli.bank.staging import Gathered
+from jisi_cli.bank.staging import Staging
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
@@ -118,7 +118,7 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
 
 
 def from_records(
-    gathered: Gathered,
+    staging: Staging,
     models: Sequence[str],
     embedder: Embedder,
     source: str,
@@ -128,21 +128,21 @@ def from_records(
     """Return recorded answers as a test set; questions are embedded now, responses when a method needs them.
 
     Args:
-        gathered: Questions and answers.
+        staging: Questions and answers.
         models: Models whose answers are replayed.
         embedder: The bank's own embedder.
         source: What it was read from.
         prices: List prices, for answers without recorded dollars.
         failed: What a failed or empty answer to a graded question counts.
     """
-    questions = list(gathered.questions)
+    questions = list(staging.questions)
     queries = _queries(questions, embedder.embed([question.query for question in questions]))
     recorded: _Recorded = {}
     scores = np.full((len(questions), len(models)), np.nan)
     wordless, waiting = np.zeros((2, *scores.shape), dtype=bool)
     for place, model in enumerate(models):
         for row, question in enumerate(questions):
-            answers = gathered.answers.get(model)
+            answers = staging.answers.get(model)
             record = None if answers is None else answers.get(question.key)
             if record is None:
                 recorded[question.key, model] = _MISSING

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, BuildReport, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, BuildReport, write_bank
 from jisi_cli.bank.manifest import read_manifest
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
@@ -53,7 +53,7 @@ def failed(answer: Record, why: str = "HTTP 503: busy") -> Record:
 
 def build(path: Path, answers: Iterable[Record], embedder: str = f"hashing:{WIDTH}", **options: Any) -> BuildReport:
     vectors = EmbeddedVectors(load_embedder(EmbedderSpec(embedder)))
-    return build_bank(path, gather(answers), vectors, BuildOptions(**options))
+    return write_bank(path, stage_records(answers), vectors, BuildOptions(**options))
 
 
 def data_of(path: Path) -> dict[str, pa.Table]:

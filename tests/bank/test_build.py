@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
@@ -248,7 +248,7 @@ def test_a_bank_is_never_extended_by_another_embedder(tmp_path: Path, other: Emb
     before = files_of(bank)
     vectors = EmbeddedVectors(load_embedder(other))
     with pytest.raises(BankError, match="was embedded by hashing:64") as caught:
-        build_bank(bank, gather(records(6)), vectors, BuildOptions(append=True))
+        write_bank(bank, stage_records(records(6)), vectors, BuildOptions(append=True))
     assert other.name in str(caught.value).partition("not by")[2]
     assert files_of(bank) == before
 
@@ -280,7 +280,7 @@ def test_two_builds_at_once_do_not_mix(tmp_path: Path) -> None:
             return super().prepare(*arguments, **named)  # type: ignore[arg-type]
 
     vectors = Meddling(load_embedder(EmbedderSpec(f"hashing:{WIDTH}")))
-    build_bank(bank, gather(records(4)), vectors, BuildOptions())
+    write_bank(bank, stage_records(records(4)), vectors, BuildOptions())
     assert len(refused) == 1
     assert len(Bank(bank).questions) == 4
 
@@ -358,7 +358,7 @@ def test_want_of_memory_leaves_the_bank_as_it_was_and_the_next_build_goes_on(tmp
 
     vectors = Short(load_embedder(EmbedderSpec(f"hashing:{WIDTH}")))
     with pytest.raises(MemoryError):
-        build_bank(bank, gather(records(9)), vectors, BuildOptions(append=True))
+        write_bank(bank, stage_records(records(9)), vectors, BuildOptions(append=True))
     assert (bank / "bank.json").read_bytes() == manifest
     assert everything(Bank(bank)) == before
     assert not list(bank.rglob("*.part"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.staging import write_jisi
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Problem, Record
@@ -33,18 +33,18 @@ def test_a_round_trip_changes_nothing(tmp_path: Path) -> None:
     answers[6:9] = [replace(answer, grader="numeric", split="test") for answer in answers[6:9]]
     answers[9:12] = [replace(answer, reference=None) for answer in answers[9:12]]
     path = tmp_path / "answers.jsonl"
-    write_jisi(path, gather(answers))
+    write_jisi(path, stage_records(answers))
     assert detect(path) == "jisi"
-    found = gather(read_back(path))
-    expected = gather([replace(answer, error=answer.error or None) for answer in answers])
+    found = stage_records(read_back(path))
+    expected = stage_records([replace(answer, error=answer.error or None) for answer in answers])
     # A reader learns a question's reference, grader and split from its line, not answer by answer.
     assert found == expected
 
 
 def test_answers_that_were_never_asked_for_stay_away(tmp_path: Path) -> None:
     answers = [record(0, "ada"), record(1, "bob/7b")]
-    write_jisi(tmp_path / "answers.jsonl", gather(answers))
-    assert gather(read_back(tmp_path / "answers.jsonl")) == gather(answers)
+    write_jisi(tmp_path / "answers.jsonl", stage_records(answers))
+    assert stage_records(read_back(tmp_path / "answers.jsonl")) == stage_records(answers)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -86,19 +86,19 @@ def test_any_text_and_any_number_survive(
         for number, (dataset, query, model, response, score, tokens, cost) in enumerate(rows)
     ]
     path = tmp_path_factory.mktemp("export") / "answers.jsonl"
-    write_jisi(path, gather(answers))
-    assert gather(read_back(path)) == gather(answers)
+    write_jisi(path, stage_records(answers))
+    assert stage_records(read_back(path)) == stage_records(answers)
 
 
 def test_the_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
-    write_jisi(path, gather(records(1)))
+    write_jisi(path, stage_records(records(1)))
     before = path.read_text()
     with pytest.raises(ValueError, match="JSON"):
-        write_jisi(path, gather([record(0), record(1, score=float("nan"))]))
+        write_jisi(path, stage_records([record(0), record(1, score=float("nan"))]))
     assert path.read_text() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]
-    write_jisi(path, gather(records(2)))
+    write_jisi(path, stage_records(records(2)))
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.jsonl"]
 
 
@@ -106,4 +106,4 @@ def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "nowhere" / "answers.jsonl", tmp_path / "file" / "answers.jsonl"):
         with pytest.raises(InputError, match="cannot be written"):
-            write_jisi(place, gather(records(2, MODELS)))
+            write_jisi(place, stage_records(records(2, MODELS)))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.inspect import Inspection, inspect_bank
-from jisi_cli.bank.vectors import GivenVectors
+from jisi_cli.bank.sources import stage_records
+from jisi_cli.bank.vectors import given_vectors
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import BankError
 from jisi_cli.formats.record import Record
@@ -129,8 +129,8 @@ def on_a_cone(path: Path, spread: float, count: int = 40) -> Bank:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     answers = [record(index, dataset="d") for index in range(count)]
     rows = {("d", str(index)): index for index in range(count)}
-    given = GivenVectors(EmbedderSpec("given"), vectors, vectors[:, None, :], rows, ["ada"])  # type: ignore[arg-type]
-    build_bank(path, gather(answers), given, BuildOptions())
+    given = given_vectors(EmbedderSpec("given"), vectors, vectors[:, None, :], rows, ["ada"])  # type: ignore[arg-type]
+    write_bank(path, stage_records(answers), given, BuildOptions())
     return Bank(path)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.bank import staging as row_file
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.staging import RowFile
 from tests.bank.making import records
 
@@ -32,16 +32,16 @@ def test_rows_come_back_as_they_were_in_any_order(rows: list[list[object]], kept
 def test_the_file_has_no_name_and_its_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_file, "_IN_MEMORY", 0)
     folder = tmp_path / "bank" / ".building"
-    gathered = gather(records(6), folder=folder)
+    staging = stage_records(records(6), folder=folder)
     assert not folder.exists()
-    assert gathered == gather(records(6))
+    assert staging == stage_records(records(6))
     assert list((tmp_path / "bank").iterdir()) == []
 
 
 def test_a_folder_that_is_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_file, "_IN_MEMORY", 0)
     (tmp_path / "a.vectors").write_text("a journal")
-    assert gather(records(6), folder=tmp_path).records == 18
+    assert stage_records(records(6), folder=tmp_path).records == 18
     assert [file.name for file in tmp_path.iterdir()] == ["a.vectors"]
 
 
@@ -49,10 +49,10 @@ def test_a_disk_that_takes_only_a_part_is_an_error_and_no_row_is_lost_in_silence
     """The limit falls into the middle of a write, of which the system takes the first half without a word."""
     script = (
         "import resource\n"
-        "from jisi_cli.bank import row_file\n"
-        "row_file._IN_MEMORY = 10_000\n"
+        "from jisi_cli.bank import staging\n"
+        "staging._IN_MEMORY = 10_000\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000))\n"
-        "file = row_file.RowFile()\n"
+        "file = staging.RowFile()\n"
         "places = [file.append(['x' * 1000]) for _ in range(20)]\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

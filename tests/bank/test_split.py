@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank.grouping import assign_split
-from jisi_cli.bank.split import paper_split, recorded_order
+from jisi_cli.bank.split import assign_split, paper_split, recorded_order
 
 PAPER = {60: 18, 750: 225, 198: 60, 2158: 648, 1055: 317, 121: 37, 3000: 900, 4326: 1298, 500: 150}
 """Questions and test questions of the paper's nine datasets."""

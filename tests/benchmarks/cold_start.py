@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
-from jisi_cli.bank.vectors import GivenVectors
+from jisi_cli.bank.build import BuildOptions, write_bank
+from jisi_cli.bank.sources import stage_records
+from jisi_cli.bank.vectors import given_vectors
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.formats.record import Record
@@ -48,8 +48,8 @@ def build(folder: Path, rows: int, width: int) -> None:
         for model in MODELS
     )
     places: dict[tuple[str, str | int], int] = {("d", str(row)): row for row in range(rows)}
-    vectors = GivenVectors(spec, unit(rng, rows, width), response, places, MODELS)
-    build_bank(folder, gather(records), vectors, BuildOptions(vector_dtype="float16"))
+    vectors = given_vectors(spec, unit(rng, rows, width), response, places, MODELS)
+    write_bank(folder, stage_records(records), vectors, BuildOptions(vector_dtype="float16"))
 
 
 def run(command: list[str], environment: dict[str, str]) -> tuple[float, float, float]:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
-from jisi_cli.bank.vectors import GivenVectors
+from jisi_cli.bank.build import BuildOptions, write_bank
+from jisi_cli.bank.sources import stage_records
+from jisi_cli.bank.vectors import given_vectors
 from jisi_cli.cli.app import app
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.formats.record import Record
@@ -57,8 +57,8 @@ def build(folder: Path) -> None:
         for model in models
     )
     rows = {(f"dataset-{row % 9}", str(row)): row for row in range(count)}
-    vectors = GivenVectors(EmbedderSpec("hashing", "given"), query, response, rows, models)
-    build_bank(folder, gather(records), vectors, BuildOptions(vector_dtype="float16"))
+    vectors = given_vectors(EmbedderSpec("hashing", "given"), query, response, rows, models)
+    write_bank(folder, stage_records(records), vectors, BuildOptions(vector_dtype="float16"))
 
 
 def bare_product() -> float:

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.inspect import inspect_bank
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.hyperparameters import Hyperparameters
@@ -90,7 +90,7 @@ def records(count: int) -> Iterator[Record]:
 
 def build(folder: Path, rows: int) -> dict[str, Any]:
     options = BuildOptions(vector_dtype="float16")
-    build_bank(folder, gather(records(rows), folder=folder / ".building"), PlantedVectors(), options)
+    write_bank(folder, stage_records(records(rows), folder=folder / ".building"), PlantedVectors(), options)
     return {"gigabytes": sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e9}
 
 

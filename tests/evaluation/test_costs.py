@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
+from jisi_cli.bank.build import BuildOptions, write_bank
+from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import EmbedderSpec
@@ -46,7 +46,7 @@ def bank(tmp_path: Path) -> Bank:
         for row, fields in enumerate(rows)
     ]
     vectors = EmbeddedVectors(load_embedder(EmbedderSpec("hashing:16")))
-    build_bank(tmp_path / "bank", gather(records), vectors, BuildOptions())
+    write_bank(tmp_path / "bank", stage_records(records), vectors, BuildOptions())
     return Bank(tmp_path / "bank")
 
 

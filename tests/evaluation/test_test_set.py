@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, build_bank
-from jisi_cli.bank.grouping import gather
-from jisi_cli.bank.staging import Gathered
+from jisi_cli.bank.build import BuildOptions, write_bank
+from jisi_cli.bank.sources import stage_records
+from jisi_cli.bank.staging import Staging
 from jisi_cli.bank.vectors import EmbeddedVectors
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import EmbedderSpec
@@ -44,12 +44,12 @@ RECORDS = [
 """ada answered, answered wrongly, failed, and was not scored; bob answered the first question alone."""
 
 
-def gathered(records: list[Record]) -> Gathered:
-    return gather([replace(record, split="test") for record in records])
+def gathered(records: list[Record]) -> Staging:
+    return stage_records([replace(record, split="test") for record in records])
 
 
 def by_bank(path: Path, records: list[Record], models: tuple[str, ...], prices: Mapping[str, Price]) -> TestSet:
-    build_bank(path / "bank", gathered(records), EmbeddedVectors(EMBEDDER), BuildOptions())
+    write_bank(path / "bank", gathered(records), EmbeddedVectors(EMBEDDER), BuildOptions())
     bank = Bank(path / "bank")
     return from_bank(bank, models, bank.test_rows, prices)
 
@@ -124,7 +124,7 @@ def _train_bank() -> BankArrays:
 
 
 def test_a_bank_without_test_rows_says_how_to_set_some_aside(tmp_path: Path) -> None:
-    build_bank(tmp_path / "bank", gather(RECORDS), EmbeddedVectors(EMBEDDER), BuildOptions())
+    write_bank(tmp_path / "bank", stage_records(RECORDS), EmbeddedVectors(EMBEDDER), BuildOptions())
     bank = Bank(tmp_path / "bank")
     with pytest.raises(InputError, match=r"no test rows; build it with --split 0\.7"):
         from_bank(bank, MODELS, bank.test_rows, {})

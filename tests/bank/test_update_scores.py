@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import commit_scores
+from jisi_cli.bank.build import update_scores
 from jisi_cli.bank.manifest import model_folder, read_manifest, write_manifest
 from jisi_cli.bank.tables import write_part
 from tests.bank.making import build, everything, failed, record
@@ -27,9 +27,9 @@ def test_of_a_response_that_came_later_the_later_one_is_scored(tmp_path: Path) -
     old = everything(before)
     texts, vectors = before.responses("ada"), np.array(before.response_vectors("ada"))
     assert texts[0] == record(0).response
-    commit_scores(Bank(path), {"ada": {0: 0.25, 1: None}}, {0: "judge"})
+    update_scores(Bank(path), {"ada": {0: 0.25, 1: None}}, {0: "judge"})
     assert everything(before) == old
-    commit_scores(Bank(path), {"ada": {0: 0.5}}, {2: "regex"})
+    update_scores(Bank(path), {"ada": {0: 0.5}}, {2: "regex"})
     after = Bank(path)
     np.testing.assert_array_equal(after.answers("ada").scores, [0.5, np.nan, before.answers("ada").scores[2]])
     assert after.answers("ada").status.tolist() == ["ok", "unscored", "ok"]
@@ -53,7 +53,7 @@ def test_each_answer_stands_once_for_every_reader_after_grading_and_after_asking
     assert rows_of(path, "ada") == list(range(6))
     build(path, [record(6)], append=True)  # what replaces nothing leaves the other parts alone
     assert len(read_manifest(path).responses["ada"]) == 2
-    commit_scores(Bank(path), {"ada": {3: 0.5}}, {3: "judge"})
+    update_scores(Bank(path), {"ada": {3: 0.5}}, {3: "judge"})
     assert rows_of(path, "ada") == list(range(7))
     assert len(list(path.glob("queries*.parquet"))) == 1
     assert Bank(path).answers("ada").scores[3] == 0.5
@@ -63,10 +63,10 @@ def test_a_reader_from_before_keeps_what_was_replaced_until_the_next_change(tmp_
     path = tmp_path / "bank"
     build(path, [record(row) for row in range(4)])
     fresh, old = Bank(path), everything(Bank(path))
-    commit_scores(Bank(path), {"ada": {0: 0.25}}, {0: "judge"})
+    update_scores(Bank(path), {"ada": {0: 0.25}}, {0: "judge"})
     assert everything(fresh) == old
     (path / ".replaced" / "mine.txt").write_text("kept")
-    commit_scores(Bank(path), {"ada": {0: 0.75}}, {})
+    update_scores(Bank(path), {"ada": {0: 0.75}}, {})
     assert sorted(file.name for file in (path / ".replaced").iterdir() if len(file.name) != 64) == ["mine.txt"]
     assert len(list((path / ".replaced").iterdir())) == 2
 
@@ -78,7 +78,7 @@ def test_a_bank_of_an_earlier_version_with_doubled_rows_opens_and_is_made_single
     build(path, [record(row, model) for row in range(3) for model in ("ada", "zoe")])
     double(path, "ada", {1: 0.125})
     assert Bank(path).answers("ada").scores[1] == 0.125
-    commit_scores(Bank(path), {"zoe": {0: 0.5}}, {})
+    update_scores(Bank(path), {"zoe": {0: 0.5}}, {})
     assert rows_of(path, "ada") == rows_of(path, "zoe") == [0, 1, 2]
     assert Bank(path).answers("ada").scores[1] == 0.125
 
@@ -98,7 +98,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.rescoring import commit_scores
+from jisi_cli.bank.rescoring import update_scores
 import pyarrow.parquet
 
 def graded(bank, left):
@@ -109,7 +109,7 @@ def graded(bank, left):
             if not left:
                 os._exit(9)
     sys.addaudithook(audit)
-    commit_scores(Bank(bank), {"ada": {0: 0.5}, "zoe": {0: 0.5}}, {0: "judge"})
+    update_scores(Bank(bank), {"ada": {0: 0.5}, "zoe": {0: 0.5}}, {0: "judge"})
     os._exit(0)
 
 for place in range(1, 1000):
@@ -131,7 +131,7 @@ def test_a_grading_that_is_killed_leaves_the_old_bank_or_the_new_one(tmp_path: P
         new = [bank.answers(model).scores[0] for model in ("ada", "zoe")] == [0.5, 0.5]
         became.append(new)
         assert everything(bank) == old or (new and bank.questions[0].grader == "judge")
-        commit_scores(Bank(killed), {"ada": {0: 0.5}, "zoe": {0: 0.5}}, {0: "judge"})
+        update_scores(Bank(killed), {"ada": {0: 0.5}, "zoe": {0: 0.5}}, {0: "judge"})
         assert rows_of(killed, "ada") == rows_of(killed, "zoe") == [0, 1, 2]
         assert len(list(killed.glob("queries*.parquet"))) == 1
         assert not list(killed.rglob("*.part"))
