@@ -13,6 +13,7 @@ from typing import Any
 from jisi_cli.errors import InputError
 from jisi_cli.files import read_plain
 from jisi_cli.paths import config_folder, expanded
+from jisi_cli.table_reader import TableReader
 from jisi_cli.trust import file_identity, is_trusted, refused
 from jisi_cli.types import is_price
 
@@ -113,12 +114,12 @@ class Config:
 
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
-_MODEL_KEYS = {"name", "litellm", "api_base", "api_key_env", "system", "params", "price", *_LIMITS}
-_EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
+_MODEL_KEYS = {"name", "litellm", "system", "params", *_ENDPOINT_KEYS, *_LIMITS}
+_EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
-_MOST_BYTES = 16 * 2**20
 _PRICES = {"input", "output", "cached_input", "cache_write"}
+_MAX_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
 _ADDRESS_WITHIN = re.compile(r"//|\bhttps?:|[\s\\#?]", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|[A-Z]+")
@@ -141,10 +142,10 @@ def find_config(explicit: Path | None = None) -> Path | None:
 
 
 def config_in_force(explicit: Path | None = None) -> Config:
-    """Find and read the configuration in force, and settle whether the user vouches for it.
+    """Find and read the configuration in force, and decide whether it is trusted.
 
     A file that the user named (`--config`, `JISI_CONFIG`) or keeps in the configuration folder is the user's own. One
-    that merely lies in the current folder may have come with somebody else's archive or repository.
+    that is only found in the current folder may have come with somebody else's archive or repository.
 
     Raises:
         InputError: A file was named and is not there, or the file cannot be used.
@@ -167,149 +168,121 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        content = read_plain(path, _MOST_BYTES)
+        content = read_plain(path, _MAX_BYTES)
         data = tomllib.loads(content.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    _refuse_unknown(path, "the file", data, _TABLES)
-    bank = data.get("bank")
-    if bank is not None and not isinstance(bank, str):
-        raise InputError(f"{path}: `bank` must be a path in quotes")
-    embedder = _table(path, data, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
+    try:
+        return _parse(path, TableReader(data, "the file"), file_identity(path, content))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _parse(path: Path, file: TableReader, identity: str) -> Config:
+    file.only(_TABLES)
+    bank = file.text("bank", blank=True)
+    embedder = _section(file, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
     return Config(
         path=path,
         bank=path.parent / expanded(bank, f"{path}: `bank`") if bank else None,
-        models=_models(path, data.get("models", [])),
-        embedder=_embedder(path, embedder),
-        endpoint=_endpoint(path, embedder),
-        routing=_table(path, data, "routing", None),
-        budget=_table(path, data, "budget", _BUDGET_KEYS),
-        identity=file_identity(path, content),
+        models=_models(file),
+        embedder=_embedder(embedder),
+        endpoint=_endpoint(embedder),
+        routing=_section(file, "routing").data,
+        budget=_section(file, "budget", _BUDGET_KEYS).data,
+        identity=identity,
     )
 
 
-def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        names = ", ".join(sorted(known))
-        raise InputError(f"{path}: {where} has an unknown key `{unknown[0]}`; known keys are {names}")
-
-
-def _table(path: Path, data: Mapping[str, Any], name: str, known: set[str] | None) -> Mapping[str, Any]:
-    table = data.get(name, {})
-    if not isinstance(table, dict):
-        raise InputError(f"{path}: `{name}` must be a table ([{name}])")
+def _section(file: TableReader, name: str, known: set[str] | None = None) -> TableReader:
+    section = TableReader(file.data.get(name, {}), f"[{name}]")
     if known is not None:
-        _refuse_unknown(path, f"[{name}]", table, known)
-    return table
+        section.only(known)
+    return section
 
 
-def _embedder(path: Path, table: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("name", "revision"):
-        _text(path, "[embedder]", table, key)
-    if not isinstance(table.get("prompt", ""), str):
-        raise InputError(f"{path}: [embedder]: `prompt` must be text in quotes")
-    if table.get("truncation", "head") not in ("head", "tail"):
-        raise InputError(f'{path}: [embedder]: `truncation` must be "head" or "tail"')
-    _check_limit(path, "[embedder]", "max_tokens", table.get("max_tokens"))
-    return {key: value for key, value in table.items() if key in _EMBEDDER_KEYS}
+def _embedder(table: TableReader) -> Mapping[str, Any]:
+    table.text("name")
+    table.text("revision")
+    table.text("prompt", blank=True)
+    table.whole("max_tokens", 1)
+    table.one_of("truncation", ("head", "tail"))
+    return {key: value for key, value in table.data.items() if key in _EMBEDDER_KEYS}
 
 
-def _endpoint(path: Path, table: Mapping[str, Any]) -> EmbeddingEndpoint:
-    given = next((key for key in sorted(_ENDPOINT_KEYS) if key in table), None)
-    if given is not None and not str(table.get("name", "litellm:")).startswith("litellm:"):
-        raise InputError(
-            f'{path}: [embedder]: `{given}` is for an endpoint, name = "litellm:provider/model"; remove it'
-        )
-    price = table.get("price")
-    if isinstance(price, dict):
-        # An embedder writes no tokens.
-        price = {"output": 0, **price}
-    if isinstance(table.get("name"), str) and table["name"].startswith("litellm:"):
-        _check_name(path, "[embedder]", "name", table["name"].removeprefix("litellm:"))
-    return EmbeddingEndpoint(
-        api_base=_address(path, "[embedder]", table),
-        api_key_env=_variable(path, "[embedder]", table),
-        price=_price(path, "[embedder]", price),
-    )
+def _endpoint(table: TableReader) -> EmbeddingEndpoint:
+    name = table.text("name") or ""
+    given = next((key for key in sorted(_ENDPOINT_KEYS) if key in table.data), None)
+    if name.startswith("litellm:"):
+        _check_name(table, "name", name.removeprefix("litellm:"))
+    elif given is not None and name:
+        raise table.problem(given, 'is for an endpoint, name = "litellm:provider/model"; remove it')
+    # An embedder writes no tokens.
+    return EmbeddingEndpoint(_address(table), _variable(table), _price(table, output=0))
 
 
-def _check_limit(path: Path, where: str, key: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(f"{path}: {where}: `{key}` must be a whole number from 1")
-
-
-def _models(path: Path, tables: object) -> tuple[ModelEntry, ...]:
+def _models(file: TableReader) -> tuple[ModelEntry, ...]:
+    tables = file.data.get("models", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"{path}: models are written as [[models]] tables")
-    entries = tuple(_model(path, number, table) for number, table in enumerate(tables, start=1))
+        raise ValueError("models are written as [[models]] tables")
+    read = (TableReader(table, f"[[models]] number {number}") for number, table in enumerate(tables, start=1))
+    entries = tuple(map(_model, read))
     names = [entry.name for entry in entries]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"{path}: two models are called `{twice}`; names must differ")
+        raise ValueError(f"two models are called `{twice}`; names must differ")
     return entries
 
 
-def _model(path: Path, number: int, table: Mapping[str, Any]) -> ModelEntry:
-    where = f"[[models]] number {number}"
-    _refuse_unknown(path, where, table, _MODEL_KEYS)
-    litellm = _text(path, where, table, "litellm")
+def _model(table: TableReader) -> ModelEntry:
+    table.only(_MODEL_KEYS)
+    litellm = table.text("litellm")
     if litellm is None:
-        raise InputError(f'{path}: {where} needs `litellm = "provider/model"`')
-    if litellm.startswith("local:"):
-        _refuse_unknown(path, f"{where}, a local model,", table, _MODEL_KEYS - {"api_base", "api_key_env"})
-    else:
-        _check_name(path, where, "litellm", litellm)
-    params = table.get("params", {})
+        raise ValueError(f'{table.where} needs `litellm = "provider/model"`')
+    if not litellm.startswith("local:"):
+        _check_name(table, "litellm", litellm)
+    elif remote := sorted({"api_base", "api_key_env"} & set(table.data)):
+        raise table.problem(remote[0], "is not for a local model; remove it")
+    params = table.data.get("params", {})
     if not isinstance(params, dict):
-        raise InputError(f"{path}: {where}: `params` must be a table")
+        raise table.problem("params", "must be a table")
     problem = refused(params)
     if problem is not None:
-        raise InputError(f"{path}: {where}: {problem}")
-    for limit in _LIMITS:
-        _check_limit(path, where, limit, table.get(limit))
+        raise ValueError(f"{table.where}: {problem}")
     return ModelEntry(
-        name=_text(path, where, table, "name") or litellm,
+        name=table.text("name") or litellm,
         litellm=litellm,
-        api_base=_address(path, where, table),
-        api_key_env=_variable(path, where, table),
-        system=_text(path, where, table, "system"),
+        api_base=_address(table),
+        api_key_env=_variable(table),
+        system=table.text("system"),
         params=params,
-        price=_price(path, where, table.get("price")),
-        **{limit: table.get(limit) for limit in _LIMITS},
+        price=_price(table),
+        **{limit: table.whole(limit, 1) for limit in _LIMITS},
     )
 
 
-def _text(path: Path, where: str, table: Mapping[str, Any], key: str) -> str | None:
-    value = table.get(key)
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise InputError(f"{path}: {where}: `{key}` must be text in quotes")
-    return value
-
-
-def _address(path: Path, where: str, table: Mapping[str, Any]) -> str | None:
-    address = _text(path, where, table, "api_base")
+def _address(table: TableReader) -> str | None:
+    address = table.text("api_base")
     if address is not None and not _ADDRESS.fullmatch(address):
-        raise InputError(f"{path}: {where}: `api_base` must be an address such as https://host/v1")
+        raise table.problem("api_base", "must be an address such as https://host/v1")
     return address
 
 
-def _variable(path: Path, where: str, table: Mapping[str, Any]) -> str | None:
-    """Return the name of the variable that holds a key; whatever may be a key itself is refused and not repeated."""
-    name = _text(path, where, table, "api_key_env")
+def _variable(table: TableReader) -> str | None:
+    """Return the name of the variable that holds a key; what may be a key itself is refused and not repeated."""
+    name = table.text("api_key_env")
     if name is not None and not _VARIABLE.fullmatch(name):
-        raise InputError(
-            f"{path}: {where}: `api_key_env` is the name of an environment variable, such as GROQ_API_KEY, and never "
-            "the key itself"
+        raise table.problem(
+            "api_key_env", "is the name of an environment variable, such as GROQ_API_KEY, and never the key itself"
         )
     return name
 
 
-def _check_name(path: Path, where: str, key: str, litellm: str) -> None:
+def _check_name(table: TableReader, key: str, litellm: str) -> None:
     """Refuse a LiteLLM name that holds an address, or that LiteLLM would serve past the client that jisi guards."""
     problem = unusable_name(litellm)
     if problem is not None:
-        raise InputError(f"{path}: {where}: `{key}` {problem}")
+        raise table.problem(key, problem)
 
 
 def unusable_name(litellm: str) -> str | None:
@@ -321,14 +294,15 @@ def unusable_name(litellm: str) -> str | None:
     return None
 
 
-def _price(path: Path, where: str, table: object) -> Price | None:
-    if table is None:
+def _price(table: TableReader, **defaults: float) -> Price | None:
+    given = table.data.get("price")
+    if given is None:
         return None
-    if not isinstance(table, dict) or not {"input", "output"} <= set(table) <= _PRICES:
-        raise InputError(
-            f"{path}: {where}: a price is {{ input = …, output = … }} in USD per million tokens, "
+    if not isinstance(given, dict) or not {"input", "output"} <= {*defaults, *given} <= _PRICES:
+        raise ValueError(
+            f"{table.where}: a price is {{ input = …, output = … }} in USD per million tokens, "
             "with `cached_input` and `cache_write` where they are known"
         )
-    if not all(map(is_price, table.values())):
-        raise InputError(f"{path}: {where}: prices must be numbers from 0, in USD per million tokens")
-    return Price(**{name: float(value) for name, value in table.items()})
+    if not all(map(is_price, given.values())):
+        raise ValueError(f"{table.where}: prices must be numbers from 0, in USD per million tokens")
+    return Price(**{name: float(value) for name, value in {**defaults, **given}.items()})

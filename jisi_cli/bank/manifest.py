@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote
 
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError
 from jisi_cli.files import read_plain
 from jisi_cli.formats.record import Failed
+from jisi_cli.table_reader import TableReader
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bank.json"
@@ -27,8 +28,8 @@ REPLACED = ".replaced"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_FOLDER_NAME = 200
-_MOST_BYTES = 16 * 2**20
-_MOST_REPEATS = 100
+_MAX_BYTES = 16 * 2**20
+_MAX_REPEATS = 100
 _WIDEST = 2**20
 _LONGEST_REVISION = 256
 
@@ -165,7 +166,7 @@ def read_manifest(bank: Path) -> Manifest:
     """
     path = bank / MANIFEST_NAME
     try:
-        data = json.loads(read_plain(path, _MOST_BYTES).decode("utf-8"))
+        data = json.loads(read_plain(path, _MAX_BYTES).decode("utf-8"))
         # Half a character and NaN, which Python reads as JSON, can be neither a file's name nor written again.
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -175,7 +176,7 @@ def read_manifest(bank: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             raise BankError(
-                f"{path} is larger than any manifest ({_MOST_BYTES >> 20} MiB); is it the right file?"
+                f"{path} is larger than any manifest ({_MAX_BYTES >> 20} MiB); is it the right file?"
             ) from error
         raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
     version = data.get("format_version") if isinstance(data, dict) else None
@@ -185,7 +186,7 @@ def read_manifest(bank: Path) -> Manifest:
             "(`pip install -U jisi`) or build the bank again with --force"
         )
     try:
-        return _parse(_Table(data, "it"))
+        return _parse(TableReader(data, "the manifest"))
     except ValueError as error:
         raise BankError(f"{path} is not a bank manifest ({error}); build the bank again with --force") from error
 
@@ -195,23 +196,20 @@ def forbidden(path: Path) -> BankError:
     return BankError(f"{path} cannot be read (permission denied); allow it, or use a copy that is yours")
 
 
-def _parse(table: _Table) -> Manifest:
-    table.whole("format_version", FORMAT_VERSION, FORMAT_VERSION)
-    table.one_of("vector_dtype", get_args(VectorDtype))
+def _parse(table: TableReader) -> Manifest:
+    table.require("embedder", "queries", "responses", "hyperparameters", "split", "sources")
+    table.need_whole("format_version", FORMAT_VERSION, FORMAT_VERSION)
     responses = table.table("responses")
-    split = table.table("split") if table.value("split") is not None else None
-    if "failed" in table.data:
-        table.one_of("failed", get_args(Failed))
     manifest = Manifest(
         embedder=_embedder(table.table("embedder")),
-        vector_dtype=table.value("vector_dtype"),
-        queries=tuple(_part(part) for part in table.tables("queries")),
-        responses={model: tuple(_part(part) for part in responses.tables(model)) for model in responses.names()},
+        vector_dtype=cast(VectorDtype, table.need_one_of("vector_dtype", get_args(VectorDtype))),
+        queries=tuple(map(_part, table.tables("queries"))),
+        responses={model: tuple(map(_part, responses.tables(model))) for model in responses.names()},
         hyperparameters=table.table("hyperparameters").data,
-        split=None if split is None else _split(split),
-        sources=tuple(_source(source) for source in table.tables("sources")),
-        created_by=table.text("created_by"),
-        failed=table.data.get("failed", "wrong"),
+        split=None if table.data["split"] is None else _split(table.table("split")),
+        sources=tuple(map(_source, table.tables("sources"))),
+        created_by=table.need_text("created_by"),
+        failed=cast(Failed, table.one_of("failed", get_args(Failed)) or "wrong"),
     )
     _refuse_repetition(manifest)
     return manifest
@@ -224,94 +222,49 @@ def _refuse_repetition(manifest: Manifest) -> None:
     """
     parts = [*manifest.queries, *(part for parts in manifest.responses.values() for part in parts)]
     for part, times in Counter(part.path for part in parts).most_common(1):
-        if times > _MOST_REPEATS:
+        if times > _MAX_REPEATS:
             raise ValueError(f"the part {part!r} is named {times:,} times")
     if len(set(manifest.queries)) < len(manifest.queries):
         raise ValueError("a part of `queries` is named twice")
 
 
-def _embedder(table: _Table) -> EmbedderSpec:
-    optional = {key: table.text(key) if table.value(key) is not None else None for key in ("revision", "prompt")}
-    limit = table.value("max_tokens")
-    table.one_of("truncation", get_args(Truncation))
-    name, revision, prompt = table.text("name"), optional["revision"] or "", optional["prompt"] or ""
+def _embedder(table: TableReader) -> EmbedderSpec:
+    table.require("revision", "prompt", "max_tokens")
+    name = table.need_text("name")
+    revision, prompt = table.text("revision", blank=True), table.text("prompt", blank=True)
     problem = name_problem(name) if name else "it has no name"
     if problem is not None:
         raise ValueError(f"the embedder {name[:80]!r} cannot be used: {problem}")
-    if len(revision) > _LONGEST_REVISION or not revision.isprintable():
-        raise ValueError(f"the embedder's revision {revision[:80]!r} is none")
-    if len(prompt) > LONGEST_PROMPT:
+    if len(revision or "") > _LONGEST_REVISION or not (revision or "").isprintable():
+        raise ValueError(f"the embedder's revision {(revision or '')[:80]!r} is not a revision")
+    if len(prompt or "") > LONGEST_PROMPT:
         raise ValueError(f"the embedder's prompt is longer than {LONGEST_PROMPT:,} characters")
     return EmbedderSpec(
         name=name,
-        dimension=table.whole("dimension", 1, _WIDEST),
-        max_tokens=None if limit is None else table.whole("max_tokens", 1),
-        truncation=table.value("truncation"),
-        **optional,
+        dimension=table.need_whole("dimension", 1, _WIDEST),
+        max_tokens=table.whole("max_tokens", 1),
+        truncation=cast(Truncation, table.need_one_of("truncation", get_args(Truncation))),
+        revision=revision,
+        prompt=prompt,
     )
 
 
-def _part(table: _Table) -> PartFile:
-    path = table.text("path")
+def _part(table: TableReader) -> PartFile:
+    path = table.need_text("path")
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or set("\\:\0") & set(path) or pure.suffix != ".parquet":
         raise ValueError(f"the part {path!r} is not a Parquet file inside the bank")
-    return PartFile(path, table.whole("rows", 0), table.text("sha256"))
+    return PartFile(path, table.need_whole("rows", 0), table.need_text("sha256"))
 
 
-def _split(table: _Table) -> SplitSpec:
-    fraction = table.value("fraction")
+def _split(table: TableReader) -> SplitSpec:
+    table.require("fraction")
+    fraction = table.data["fraction"]
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ValueError(f"{table.where} has no `fraction` from 0 to 1")
-    return SplitSpec(fraction, table.whole("seed", 0, 2**32 - 1), table.text("method"))
+        raise table.problem("fraction", "must be a number above 0 and at most 1")
+    return SplitSpec(fraction, table.need_whole("seed", 0, 2**32 - 1), table.need_text("method"))
 
 
-def _source(table: _Table) -> Source:
-    return Source(table.text("name"), table.text("format"), table.text("sha256"), table.whole("records", 0))
-
-
-class _Table:
-    """A JSON object that is read with its types checked; each complaint is a ValueError."""
-
-    def __init__(self, data: object, where: str) -> None:
-        if not isinstance(data, dict):
-            raise ValueError(f"{where} is not an object")
-        self.data: dict[str, Any] = data
-        self.where = where
-
-    def names(self) -> Iterator[str]:
-        """Yield the keys, which are names."""
-        for name in self.data:
-            if not name.strip():
-                raise ValueError(f"{self.where} has a blank name")
-            yield name
-
-    def value(self, key: str) -> Any:  # noqa: ANN401 - any JSON value
-        if key not in self.data:
-            raise ValueError(f"{self.where} lacks `{key}`")
-        return self.data[key]
-
-    def text(self, key: str) -> str:
-        value = self.value(key)
-        if not isinstance(value, str):
-            raise ValueError(f"`{key}` in {self.where} is not text")
-        return value
-
-    def one_of(self, key: str, choices: tuple[str, ...]) -> None:
-        if self.value(key) not in choices:
-            raise ValueError(f"`{key}` in {self.where} is none of {', '.join(choices)}")
-
-    def whole(self, key: str, least: int, most: int = 2**40) -> int:
-        value = self.value(key)
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"`{key}` in {self.where} is not a whole number from {least} to {most}")
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(self.value(key), f"`{key}`")
-
-    def tables(self, key: str) -> list[_Table]:
-        value = self.value(key)
-        if not isinstance(value, list):
-            raise ValueError(f"`{key}` in {self.where} is not a list")
-        return [_Table(item, f"an entry of `{key}`") for item in value]
+def _source(table: TableReader) -> Source:
+    text = table.need_text
+    return Source(text("name"), text("format"), text("sha256"), table.need_whole("records", 0))
