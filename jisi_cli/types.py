@@ -109,6 +109,37 @@ class Sampling:
     logprobs: bool = False
 
 
+OnText = Callable[[str], None]
+"""Called with each piece of a streamed response, as it arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a model: what is sent, why, and for which question.
+
+    Attributes:
+        model: The pool's name of the model.
+        messages: The conversation.
+        role: Why the call is made.
+        sampling: Parameters of this call; the model's own from the pool file win.
+        sample: Which of several answers to the same messages (part of the cache key).
+        on_text: Receives the response piece by piece; the whole at once where nothing streams.
+        query: The question that the call serves; None when it is the last message.
+        dataset: The data set of that question; None when it has none.
+        index: Its name within the data set; None when it has none.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    role: Role
+    sampling: Sampling = field(default_factory=Sampling)
+    sample: int = 0
+    on_text: OnText | None = field(default=None, compare=False, repr=False)
+    query: str | None = None
+    dataset: str | None = None
+    index: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of one call. A call that failed has an `error` and no text.
@@ -156,10 +187,6 @@ class Answer:
         return self.error is None and bool(self.text.strip())
 
 
-OnText = Callable[[str], None]
-"""Called with each piece of a streamed response, as it arrives."""
-
-
 def whole_characters(text: str) -> str:
     """Return a text with U+FFFD for each half of a character (a lone surrogate).
 
@@ -179,32 +206,20 @@ class Pool(Protocol):
         """The names that can be asked."""
         ...
 
-    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
-        """Whether an answer is to be had: always in a live pool, in a replay when one was recorded."""
+    @property
+    def live(self) -> bool:
+        """Whether models are called; in a replay every answer, and so its score, is recorded."""
         ...
 
-    async def ask(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        role: Role,
-        sampling: Sampling | None = None,
-        sample: int = 0,
-        on_text: OnText | None = None,
-    ) -> Answer:
+    def can_answer(self, request: Request) -> bool:
+        """Whether a request can be answered: in a live pool by every model of it, in a replay when it was recorded."""
+        ...
+
+    async def ask(self, request: Request) -> Answer:
         """Ask one model once.
 
         A provider's failure is an `Answer` with an `error`, so that one dead model cannot end a
         question that others can answer.
-
-        Args:
-            model: A name of `models`.
-            messages: The conversation.
-            role: Why this call is made.
-            sampling: Parameters of this call; the model's own from the pool file win.
-            sample: Which of several answers to the same messages (part of the cache key).
-            on_text: Receives the response piece by piece; the whole at once where nothing streams.
 
         Raises:
             BudgetError: The call does not fit what is left of the budget.

@@ -94,14 +94,13 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView, other
         # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
         query = Query(request.text, np.zeros(0, np.float32), request.system)
         async with session.pool(view.called) as pool:
-            asked = pool.about(query=request.text)
-            return await answer_unrouted(session.arrays, query, asked, view, request.sampling(), str(error))
+            return await answer_unrouted(session.arrays, query, pool, view, request.sampling(), str(error))
     embedded = time.perf_counter()
     method = _jisi(session, request) if other is None else other
     (plan,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(view.called) as pool:
-        outcome = await method.answer(query, plan, pool.about(query=request.text), view)
+        outcome = await method.answer(query, plan, pool, view)
     return replace(outcome, seconds=before | outcome.seconds)
 
 

@@ -126,7 +126,7 @@ async def _decide(
     if pool is None:
         await asyncio.sleep(0)  # where Ctrl-C is let in
         return Decision(session.models, first, scores_are_means=session.settings.compat == "openjisi"), ()
-    return await method.probe(query, first, pool.about(query=query.text), Silent())
+    return await method.probe(query, first, pool, Silent())
 
 
 def neighbours_of(session: Session) -> Describe:

@@ -13,8 +13,7 @@ from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import READERS
-from jisi_cli.models.live import LivePool
-from jisi_cli.types import Answer, CutOff, Pool, Sampling
+from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling
 
 # Answers that were cut off before their final answer was whole: they cannot be read, so they are unscored.
 
@@ -143,9 +142,7 @@ async def collect(
             if collected.stopped is not None:
                 return
             try:
-                answer = await _about(pool, question).ask(
-                    model, [{"role": "user", "content": question.query}], role="expert", sampling=sampling
-                )
+                answer = await pool.ask(_request(question, model, sampling or Sampling()))
             except BudgetError as error:
                 collected.stopped = str(error)
                 return
@@ -162,9 +159,10 @@ async def collect(
     return collected
 
 
-def _about(pool: Pool, question: Question) -> Pool:
-    """Let a pool that keeps a ledger know whose question it serves."""
-    return pool.about(dataset=question.dataset, query=question.query) if isinstance(pool, LivePool) else pool
+def _request(question: Question, model: str, sampling: Sampling) -> Request:
+    bare: Message = {"role": "user", "content": question.query}
+    identity = (question.query, question.dataset, question.index)
+    return Request(model, [bare], "expert", sampling, 0, None, *identity)
 
 
 async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:

@@ -21,7 +21,7 @@ from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
 from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
-from jisi_cli.models.live import LivePool, query_hash
+from jisi_cli.models.live import query_hash
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.types import Answer, Pool
 
@@ -218,7 +218,7 @@ class _Run:
     @property
     def live(self) -> bool:
         """Whether models are called: a replay knows its scores."""
-        return not isinstance(self.pool, ReplayPool)
+        return self.pool.live
 
 
 async def _run_block(
@@ -278,10 +278,6 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     asked = query_hash(question.query)
     score = 0.0 if tests.failed == "wrong" else None
     failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=score, query_hash=asked)
-    if isinstance(pool, LivePool):
-        pool = pool.about(dataset=question.dataset, query=question.query)
-    elif isinstance(pool, ReplayPool):
-        pool = tests.repeated.get(question.key, pool)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +33,6 @@ class TestSet:
         scores: Recorded correctness (n, M), NaN where unknown: for the evaluation alone.
         pool: Replays the recorded answers.
         source: What it was read from.
-        repeated: Replays of their own, by (dataset, index), for questions whose text stands more than once:
-            each has its own recorded answers, and `pool` finds answers by text.
         failed: What a question counts that no model answered, and a failed or empty answer among the scores.
     """
 
@@ -46,7 +44,6 @@ class TestSet:
     scores: NDArray[np.float64]
     pool: ReplayPool
     source: str
-    repeated: Mapping[tuple[str, str], ReplayPool] = field(default_factory=dict)
     failed: Failed = "wrong"
 
     def __len__(self) -> int:
@@ -56,7 +53,7 @@ class TestSet:
     def fingerprints(self) -> list[str]:
         """For each question a hash of what was recorded about it (n)."""
         return [
-            content_key(self.repeated.get(question.key, self.pool).recorded(question.query), scores)
+            content_key(self.pool.recorded(question.query, question.key), scores)
             for question, scores in zip(self.questions, self.scores.tolist(), strict=True)
         ]
 
@@ -113,8 +110,8 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
                 error=None if texts[row] else f"recorded as {columns.status[row]}",
                 vector=vectors[row] if texts[row] else None,
             )
-    pool, repeated = _replays(questions, recorded, models)
-    return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), repeated, bank.failed)
+    pool = _replay(questions, recorded, models)
+    return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), bank.failed)
 
 
 def from_records(
@@ -160,8 +157,8 @@ def from_records(
             )
     if failed == "wrong":
         scores[wordless & _graded(questions, scores, waiting)[:, np.newaxis]] = 0.0
-    pool, repeated = _replays(questions, recorded, models)
-    return TestSet(questions, queries, tuple(models), scores, pool, source, repeated, failed)
+    pool = _replay(questions, recorded, models)
+    return TestSet(questions, queries, tuple(models), scores, pool, source, failed)
 
 
 def from_questions(questions: Sequence[Question], embedder: Embedder, source: str, failed: Failed = "wrong") -> TestSet:
@@ -181,22 +178,19 @@ def _graded(
     return graded_questions(scored, waiting.max(axis=1, initial=False), referenced, datasets)
 
 
-def _replays(
-    questions: Sequence[Question], recorded: _Recorded, models: Sequence[str]
-) -> tuple[ReplayPool, dict[tuple[str, str], ReplayPool]]:
-    """Return the replay of all questions, and one of its own for each whose text stands more than once."""
+def _replay(questions: Sequence[Question], recorded: _Recorded, models: Sequence[str]) -> ReplayPool:
+    """Return what replays the answers; those to a text that stands more than once by the question's key."""
     times = Counter(question.query for question in questions)
-
-    def replay(some: Sequence[Question]) -> ReplayPool:
-        return ReplayPool({(q.query, model): recorded[q.key, model] for q in some for model in models}, models)
-
-    return replay(questions), {q.key: replay([q]) for q in questions if times[q.query] > 1}
+    by_text = {(q.query, model): recorded[q.key, model] for q in questions for model in models}
+    repeated = {q.key for q in questions if times[q.query] > 1}
+    own = {(key, model): answer for (key, model), answer in recorded.items() if key in repeated}
+    return ReplayPool(by_text, models, own)
 
 
 def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
     return [
         # A grader of another program's says nothing here.
-        Query(q.query, vector, dataset=q.dataset, grader=q.grader if q.grader in GRADERS else None)
+        Query(q.query, vector, dataset=q.dataset, grader=q.grader if q.grader in GRADERS else None, index=q.index)
         for q, vector in zip(questions, vectors, strict=True)
     ]
 

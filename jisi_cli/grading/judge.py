@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from jisi_cli.grading.final_answer import END_LENGTH
 from jisi_cli.grading.registry import Submission, Ungraded
-from jisi_cli.models.live import LivePool
 from jisi_cli.models.reasoning import without_reasoning
-from jisi_cli.types import Answer, Message, Pool, Sampling, fence_tag
+from jisi_cli.types import Answer, Message, Pool, Request, Sampling, fence_tag
 
 # The grader that is a model: it compares a response with the reference by a fixed rubric.
 
@@ -96,10 +95,16 @@ class Bench:
             Ungraded: The judge fails, or its verdict cannot be read.
             BudgetError: The call does not fit what is left of the budget.
         """
-        pool = self._pool
-        if isinstance(pool, LivePool):
-            pool = pool.about(dataset=submission.dataset, query=submission.query)
-        answer = await pool.ask(self._model, messages, role="judge", sampling=JUDGE_SAMPLING)
+        answer = await self._pool.ask(
+            Request(
+                self._model,
+                messages,
+                "judge",
+                JUDGE_SAMPLING,
+                query=submission.query,
+                dataset=submission.dataset,
+            )
+        )
         self._bill.add(answer)
         if not answer.ok:
             raise Ungraded(f"the judge failed: {answer.error or 'it returned nothing'}")

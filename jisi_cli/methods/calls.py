@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
-from jisi_cli.types import Answer, Message, OnText, Pool, Role, Sampling
+from jisi_cli.types import Answer, Message, OnText, Pool, Request, Role, Sampling
 
 # Calls on behalf of one question: made, told to the listener, noted, and held by the budget.
 
@@ -20,14 +20,15 @@ class Asker:
     Args:
         pool: Whom to ask.
         listener: Told of every call.
+        query: The question.
 
     Attributes:
         calls: Every call so far, in the order in which they ended.
         stopped: The budget's refusal, once there was one.
     """
 
-    def __init__(self, pool: Pool, listener: Listener) -> None:
-        self._pool, self._listener = pool, listener
+    def __init__(self, pool: Pool, listener: Listener, query: Query) -> None:
+        self._pool, self._listener, self._query = pool, listener, query
         self.calls: list[Call] = []
         self.stopped: BudgetError | None = None
 
@@ -44,7 +45,7 @@ class Asker:
         """Make one call; None when the budget forbids it or no answer came."""
         self._listener.asked(model, role)
         try:
-            answer = await self._pool.ask(model, messages, role=role, sampling=sampling, sample=sample, on_text=on_text)
+            answer = await self._pool.ask(self._request(model, messages, role, sampling, sample, on_text))
         except BudgetError as error:
             self.stopped = error
             return None
@@ -52,6 +53,22 @@ class Asker:
         self.calls.append(call)
         self._listener.answered(call)
         return answer if answer.ok else None
+
+    def can_answer(self, model: str) -> bool:
+        """Whether a model can answer the question itself, as far as is known without a call."""
+        return self._pool.can_answer(self._request(model, self._query.messages(), "expert", Sampling()))
+
+    def _request(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        role: Role,
+        sampling: Sampling,
+        sample: int = 0,
+        on_text: OnText | None = None,
+    ) -> Request:
+        query = self._query
+        return Request(model, messages, role, sampling, sample, on_text, query.text, query.dataset, query.index)
 
     async def first_that_answers(
         self, models: Sequence[str], messages: Sequence[Message], role: Role, sampling: Sampling
@@ -182,7 +199,7 @@ class PanelMethod(ABC):
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        asker = Asker(pool, listener)
+        asker = Asker(pool, listener, query)
         answers = await plan.ask(asker, query.messages(), self._sampling)
         if not answers:
             return await plan.stand_in(asker, query, self._sampling)

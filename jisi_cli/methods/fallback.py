@@ -35,7 +35,7 @@ async def answer_unrouted(
         NoAnswerError: No model could answer.
         BudgetError: The budget stopped every call before there was an answer.
     """
-    asker = Asker(pool, listener)
+    asker = Asker(pool, listener, query)
     answer = await asker.first_that_answers(by_mean_score(bank), query.messages(), "expert", sampling)
     if answer is None:
         raise asker.nobody()

@@ -114,9 +114,9 @@ class _Run:
     """One question on its way; models are indices into the bank's."""
 
     def __init__(self, method: JiSi, query: Query, first: Coarse, pool: Pool, listener: Listener) -> None:
-        self.method, self.query, self.first, self.pool = method, query, first, pool
+        self.method, self.query, self.first = method, query, first
         self.settings, self.names = method.settings, method.bank.model_names
-        self.asker = Asker(pool, listener)
+        self.asker = Asker(pool, listener, query)
         self.answers: dict[int, Answer] = {}
         self.vectors: dict[int, NDArray[np.floating]] = {}
         self.unembedded: dict[int, Answer] = {}
@@ -165,8 +165,7 @@ class _Run:
             answered = tuple(model for model in self.first.candidates if model in self.answers)
             tokens = np.array([self._tokens(model) for model in answered])
             probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
-            messages = self.query.messages()
-            answerable = np.array([self.pool.can_answer(name, messages) for name in self.names])
+            answerable = np.array([self.asker.can_answer(name) for name in self.names])
             second = fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
             return second if prices is None else prices.fine(second, self.first, probes, answerable)

@@ -28,6 +28,7 @@ class Query:
         system: The user's own system message.
         dataset: Where a test question comes from; only methods whose name says `-oracle` may look.
         grader: The kind of answer that is wanted, where it is known.
+        index: Its name within `dataset`; it tells questions with the same text apart.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Query:
     system: str | None = None
     dataset: str | None = None
     grader: str | None = None
+    index: str | None = None
 
     def messages(self) -> list[Message]:
         """Return the conversation that puts the question to one model."""

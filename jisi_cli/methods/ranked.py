@@ -45,7 +45,7 @@ class RankedMethod:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped the call.
         """
-        asker = Asker(pool, listener)
+        asker = Asker(pool, listener, query)
         answer = await asker.first_that_answers(plan, query.messages(), "expert", self._sampling)
         if answer is None:
             raise asker.nobody()

@@ -16,7 +16,7 @@ from jisi_cli.models.failure import ProviderFailure, RetryPolicy
 from jisi_cli.models.pricing import Cost, price_of_call
 from jisi_cli.models.provider import Completion, Provider
 from jisi_cli.models.rate_limiter import Turnstile
-from jisi_cli.types import Message, OnText, Role
+from jisi_cli.types import Message, Request, Role
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,14 @@ class Call:
         entry: The model's pool entry.
         messages: The conversation, the entry's system message included.
         parameters: Sampling parameters by LiteLLM's names.
-        role: Why it is made.
+        request: What it was made of.
         key: Its cache key.
     """
 
     entry: ModelEntry
     messages: Sequence[Message]
     parameters: Mapping[str, Any]
-    role: Role
+    request: Request
     key: str
 
 
@@ -123,7 +123,7 @@ class Caller:
         self._warn = warn or _ignore
         self._doubted: set[str] = set()
 
-    async def call(self, call: Call, on_text: OnText | None) -> Outcome:
+    async def call(self, call: Call) -> Outcome:
         """Call a model until it answers, fails for good, or has been tried often enough.
 
         Raises:
@@ -137,7 +137,7 @@ class Caller:
         course = _Course()
         while True:
             try:
-                result = await self._attempt(call, worst, course, on_text)
+                result = await self._attempt(call, worst, course)
             except BudgetError:
                 if course.failure is None:
                     raise
@@ -151,9 +151,7 @@ class Caller:
                 return course.outcome(None)
             await self._pause(call, result, len(course.costs))
 
-    async def _attempt(
-        self, call: Call, worst_usd: float | None, course: _Course, on_text: OnText | None
-    ) -> Completion | ProviderFailure:
+    async def _attempt(self, call: Call, worst_usd: float | None, course: _Course) -> Completion | ProviderFailure:
         name = call.entry.name
         reservation = None if self._budget is None else await self._budget.reserve(name, worst_usd)
         cost: float | None = 0.0
@@ -164,12 +162,13 @@ class Caller:
                     self._budget.check()
                 if not course.costs:
                     course.started = time.perf_counter()
-                    self._on_event(CallEvent("started", name, call.role))
+                    self._on_event(CallEvent("started", name, call.request.role))
                 # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
                 cost = None
                 try:
+                    adapted = partial(self._tell_adapted, call)
                     completion = await self._provider.complete(
-                        call.entry, call.messages, call.parameters, on_text, partial(self._tell_adapted, call)
+                        call.entry, call.messages, call.parameters, call.request.on_text, adapted
                     )
                 except ProviderFailure as failure:
                     if failure.spent is not None:
@@ -206,13 +205,13 @@ class Caller:
 
     def _tell_adapted(self, call: Call, words: str, of_the_pool_file: bool) -> None:
         name = call.entry.name
-        self._on_event(CallEvent("adapted", name, call.role, reason=words))
+        self._on_event(CallEvent("adapted", name, call.request.role, reason=words))
         if of_the_pool_file:
             self._warn(f"{name}: {words}")
 
     async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
         wait = self._policy.delay(attempts, failure.retry_after, self._rng)
-        self._on_event(CallEvent("retry", call.entry.name, call.role, attempts, failure.reason, wait))
+        self._on_event(CallEvent("retry", call.entry.name, call.request.role, attempts, failure.reason, wait))
         if failure.retry_after is not None:
             self._turnstile.close_for(call.entry.name, min(wait, failure.retry_after))
         await asyncio.sleep(wait)

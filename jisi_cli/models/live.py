@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from jisi_cli.models.parameters import check_costs
 from jisi_cli.models.provider import Completion, LocalServers, Provider
 from jisi_cli.models.rate_limiter import Limits, Turnstile
 from jisi_cli.models.single_flight import Flights, Leases
-from jisi_cli.types import Answer, Message, OnText, Role, Sampling
+from jisi_cli.types import Answer, Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,14 +52,10 @@ class Run:
     Attributes:
         id: Which run of jisi it is.
         command: Its command.
-        dataset: The data set of the question; None when it has none.
-        query: The question; None takes the last message, which is right unless a prompt was built around it.
     """
 
     id: str = ""
     command: str = ""
-    dataset: str | None = None
-    query: str | None = None
 
 
 class LivePool:
@@ -130,44 +125,29 @@ class LivePool:
         """The names that can be asked."""
         return tuple(self._entries)
 
-    def about(self, *, dataset: str | None = None, query: str | None = None) -> LivePool:
-        """Return this pool with other words for the ledger; everything else is shared.
+    @property
+    def live(self) -> bool:
+        """Whether models are called."""
+        return True
 
-        Args:
-            dataset: The data set of the questions asked through it.
-            query: The question they serve.
-        """
-        view = copy.copy(self)
-        view._run = replace(self._run, dataset=dataset, query=query)
-        return view
+    def can_answer(self, request: Request) -> bool:
+        """Whether a request can be answered: every model of the pool can be called."""
+        return request.model in self._entries
 
-    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
-        """Whether an answer is to be had: any model of the pool can be called."""
-        return model in self._entries
-
-    async def ask(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        role: Role,
-        sampling: Sampling | None = None,
-        sample: int = 0,
-        on_text: OnText | None = None,
-    ) -> Answer:
+    async def ask(self, request: Request) -> Answer:
         """Ask one model once; see `Pool.ask`."""
-        call = self._call(model, messages, role, sampling or Sampling(), sample)
+        call, on_text = self._call(request), request.on_text
         started = time.perf_counter()
         answer = self._cached(call, started)
         if answer is not None:
             self._book(call, answer, attempts=0)
         else:
-            answer, called = await self._flights.join(call.key, lambda: self._alone(call, on_text))
+            answer, called = await self._flights.join(call.key, lambda: self._alone(call))
             if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
             seconds = time.perf_counter() - started
-            answer = replace(answer, model=model, cost_usd=0.0, seconds=seconds, cached=answer.ok)
+            answer = replace(answer, model=request.model, cost_usd=0.0, seconds=seconds, cached=answer.ok)
             self._book(call, answer, attempts=0)
         if on_text is not None and answer.text:
             on_text(answer.text)
@@ -189,14 +169,14 @@ class LivePool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _call(self, model: str, messages: Sequence[Message], role: Role, sampling: Sampling, sample: int) -> Call:
-        entry = self._entries.get(model)
+    def _call(self, request: Request) -> Call:
+        entry = self._entries.get(request.model)
         if entry is None:
             known = ", ".join(self._entries) or "none"
-            raise InputError(f"the pool has no model `{model}`; its models are: {known}")
-        sent = conversation(entry, messages)
-        parameters = effective_parameters(entry, sampling)
-        return Call(entry, sent, parameters, role, cache_key(entry, sent, parameters, sample))
+            raise InputError(f"the pool has no model `{request.model}`; its models are: {known}")
+        sent = conversation(entry, request.messages)
+        parameters = effective_parameters(entry, request.sampling)
+        return Call(entry, sent, parameters, request, cache_key(entry, sent, parameters, request.sample))
 
     def _cached(self, call: Call, started: float) -> Answer | None:
         completion = self._cache.get(call.key)
@@ -205,15 +185,15 @@ class LivePool:
         answer = _answer(call, completion)
         return replace(answer, cost_usd=0.0, seconds=time.perf_counter() - started, cached=True)
 
-    async def _alone(self, call: Call, on_text: OnText | None) -> Answer:
+    async def _alone(self, call: Call) -> Answer:
         """Make a call that no other process is making, or take what the other one brought."""
         started = time.perf_counter()
-        waiting = CallEvent("waiting", call.entry.name, call.role)
+        waiting = CallEvent("waiting", call.entry.name, call.request.role)
         async with self._leases.hold(call.key, lambda: self._on_event(waiting)):
-            return self._cached(call, started) or await self._paid(call, on_text)
+            return self._cached(call, started) or await self._paid(call)
 
-    async def _paid(self, call: Call, on_text: OnText | None) -> Answer:
-        outcome = await self._caller.call(call, on_text)
+    async def _paid(self, call: Call) -> Answer:
+        outcome = await self._caller.call(call)
         # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
@@ -231,7 +211,7 @@ class LivePool:
                 run=self._run.id,
                 time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 command=self._run.command,
-                role=call.role,
+                role=call.request.role,
                 model=call.entry.name,
                 litellm=call.entry.litellm,
                 prompt_tokens=answer.prompt_tokens,
@@ -244,15 +224,16 @@ class LivePool:
                 cached=answer.cached,
                 attempts=attempts,
                 error=error,
-                dataset=self._run.dataset,
-                query_hash=query_hash(self._query(call)) if self._store else None,
+                dataset=call.request.dataset,
+                query_hash=query_hash(_query(call)) if self._store else None,
             )
         )
 
-    def _query(self, call: Call) -> str:
-        if self._run.query is not None:
-            return self._run.query
-        return call.messages[-1]["content"] if call.messages else ""
+
+def _query(call: Call) -> str:
+    if call.request.query is not None:
+        return call.request.query
+    return call.messages[-1]["content"] if call.messages else ""
 
 
 def query_hash(query: str) -> str:

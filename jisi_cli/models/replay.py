@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from jisi_cli.errors import InputError
-from jisi_cli.types import Answer, Message, OnText, Role, Sampling
+from jisi_cli.types import Answer, Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +42,20 @@ class ReplayPool:
     aggregator's prompt, another sample, a system message) is `NOT_RECORDED`, never the nearest thing.
 
     Args:
-        recorded: Answers by (question, model).
+        recorded: Answers by (question's text, model).
         models: The names that can be asked; None for those of `recorded`, in its order.
+        own: Answers by ((dataset, index), model) of questions whose text stands more than once.
     """
 
     NOT_RECORDED: ClassVar[str] = "not recorded"
 
-    def __init__(self, recorded: Mapping[tuple[str, str], RecordedAnswer], models: Sequence[str] | None = None) -> None:
-        self._recorded = recorded
+    def __init__(
+        self,
+        recorded: Mapping[tuple[str, str], RecordedAnswer],
+        models: Sequence[str] | None = None,
+        own: Mapping[tuple[tuple[str, str], str], RecordedAnswer] | None = None,
+    ) -> None:
+        self._recorded, self._own = recorded, own or {}
         self._models = tuple(models if models is not None else dict.fromkeys(model for _, model in recorded))
 
     @property
@@ -57,31 +63,33 @@ class ReplayPool:
         """The names that can be asked."""
         return self._models
 
-    def recorded(self, question: str) -> list[tuple[str, RecordedAnswer]]:
-        """Return what was recorded of each model on a question, in the order of `models`."""
-        found = ((model, self._recorded.get((question, model))) for model in self._models)
+    @property
+    def live(self) -> bool:
+        """Whether models are called."""
+        return False
+
+    def recorded(self, question: str, key: tuple[str, str] | None = None) -> list[tuple[str, RecordedAnswer]]:
+        """Return what was recorded of each model on a question, in the order of `models`.
+
+        Args:
+            question: Its text.
+            key: Its data set and index, which tell it from others with the same text.
+        """
+        found = ((model, self._lookup(question, key, model)) for model in self._models)
         return [(model, answer) for model, answer in found if answer is not None]
 
-    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
-        """Whether a response to this question was recorded."""
-        found = self._find(model, messages, sample=0)
+    def can_answer(self, request: Request) -> bool:
+        """Whether a response to this request was recorded."""
+        found = self._find(request)
         return found is not None and _error(found) is None
 
-    async def ask(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        role: Role,
-        sampling: Sampling | None = None,
-        sample: int = 0,
-        on_text: OnText | None = None,
-    ) -> Answer:
+    async def ask(self, request: Request) -> Answer:
         """Return what was recorded; see `Pool.ask`. Role and sampling parameters change nothing."""
+        model, on_text = request.model, request.on_text
         if model not in self._models:
             known = ", ".join(self._models) or "none"
             raise InputError(f"nothing is recorded of a model `{model}`; recorded are: {known}")
-        found = self._find(model, messages, sample)
+        found = self._find(request)
         if found is None:
             return Answer(model, "", error=self.NOT_RECORDED)
         error = _error(found)
@@ -102,10 +110,18 @@ class ReplayPool:
             vector=found.vector,
         )
 
-    def _find(self, model: str, messages: Sequence[Message], sample: int) -> RecordedAnswer | None:
-        if sample != 0 or len(messages) != 1 or messages[0]["role"] != "user":
+    def _find(self, request: Request) -> RecordedAnswer | None:
+        if request.sample != 0 or len(request.messages) != 1 or request.messages[0]["role"] != "user":
             return None
-        return self._recorded.get((messages[0]["content"], model))
+        text = request.messages[0]["content"]
+        if request.query not in (None, text):
+            return None
+        key = None if request.dataset is None or request.index is None else (request.dataset, request.index)
+        return self._lookup(text, key, request.model)
+
+    def _lookup(self, question: str, key: tuple[str, str] | None, model: str) -> RecordedAnswer | None:
+        own = None if key is None else self._own.get((key, model))
+        return self._recorded.get((question, model)) if own is None else own
 
 
 def _error(found: RecordedAnswer) -> str | None:

@@ -73,7 +73,7 @@ class Material:
     def answer(self, row: int, model: str) -> str | None:
         """Return the recorded answer of a model; None where there is none."""
         question = self.tests.questions[row]
-        recorded = self.tests.repeated.get(question.key, self.tests.pool).recorded(question.query)
+        recorded = self.tests.pool.recorded(question.query, question.key)
         return next((found.text or None for name, found in recorded if name == model), None)
 
 

@@ -30,7 +30,7 @@ from jisi_cli.models.litellm_setup import load_litellm
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.rate_limiter import Limits
 from jisi_cli.models.transport import lenient_client
-from jisi_cli.types import Message, Sampling
+from jisi_cli.types import Message, Request, Sampling
 from tests.faults.scene import serving
 
 MODEL = "ada"
@@ -85,7 +85,7 @@ async def compare(folder: Path, api_base: str, calls: int, concurrency: int, rou
 
     async def ours(question: str) -> str:
         messages = [Message(role="user", content=question)]
-        return (await pool.ask(MODEL, messages, role="expert", sampling=Sampling(max_tokens=100))).text
+        return (await pool.ask(Request(MODEL, messages, "expert", Sampling(max_tokens=100)))).text
 
     async with pool:
         for ask in (bare, ours):

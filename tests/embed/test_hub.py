@@ -22,8 +22,8 @@ from jisi_cli.errors import InputError
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import json, sys
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
 try:
     embedder = load_embedder(EmbedderSpec(sys.argv[1], revision=sys.argv[2] or None))
@@ -34,8 +34,8 @@ except InputError as error:
 CONSENT = """
 import sys
 from pathlib import Path
-from jisi_cli.embedders.consent import Consent
-from jisi_cli.embedders.protocol import EmbedderSpec
+from jisi_cli.embed.registry import Consent
+from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import BankError
 try:
     spec = EmbedderSpec(sys.argv[1], revision=sys.argv[2] or None)

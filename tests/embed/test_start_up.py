@@ -10,9 +10,9 @@ from pathlib import Path
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from jisi_cli.embedders.protocol import EmbedderSpec
-from jisi_cli.embedders.registry import load_embedder
-from jisi_cli.embedders.vector_cache import cache_vectors
+from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
+from jisi_cli.embed.vector_cache import cache_vectors
 embedder = cache_vectors(load_embedder(EmbedderSpec(sys.argv[1])), Path(sys.argv[2]), warn=print)
 embedder.embed(["what is one and two?"])
 print(json.dumps(sorted(sys.modules)))

@@ -16,8 +16,8 @@ from jisi_cli.evaluation.runner import Contestant, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet, blocks, from_questions
 from jisi_cli.methods.registry import make_method
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
-from jisi_cli.types import Answer, Message, Pool
-from tests.methods.synthetic import Asked, Setting, ToldPool, hashing_embedder, setting
+from jisi_cli.types import Answer, Pool, Request
+from tests.methods.synthetic import Setting, ToldPool, hashing_embedder, setting
 
 
 def contestant(name: str, given: Setting, *identity: object) -> Contestant:
@@ -173,7 +173,7 @@ def _rows(tests: TestSet, rows: Sequence[int]) -> dict[str, object]:
 # Live runs: any pool that is not a replay.
 
 
-def says(text: str) -> Callable[[Asked], Answer]:
+def says(text: str) -> Callable[[Request], Answer]:
     return lambda call: Answer(
         call.model, text, prompt_tokens=10, completion_tokens=5, cost_usd=0.0, list_cost_usd=0.5, cached=True
     )
@@ -210,7 +210,7 @@ def test_live_answers_are_graded_and_kept(
 def test_a_failed_call_costs_what_was_paid_for_it() -> None:
     given = setting(tests=3)
 
-    def broken(call: Asked) -> Answer:
+    def broken(call: Request) -> Answer:
         return Answer(call.model, "", error="503", cost_usd=0.0)
 
     best = run("best-single", given)[0].model
@@ -236,13 +236,13 @@ class Busy(ToldPool):
 
     now = most = 0
 
-    async def ask(self, model: str, messages: Sequence[Message], **how: object) -> Answer:  # type: ignore[override]
+    async def ask(self, request: Request) -> Answer:
         self.now += 1
         self.most = max(self.most, self.now)
         for _ in range(5):
             await asyncio.sleep(0)
         self.now -= 1
-        return await super().ask(model, messages, **how)  # type: ignore[arg-type]
+        return await super().ask(request)
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 100])
@@ -288,9 +288,9 @@ class ReplayPoolThatCounts(ReplayPool):
         texts = [question.query for question in given.tests.questions]
         super().__init__({(text, model): answer for text in texts for model, answer in given.tests.pool.recorded(text)})
 
-    async def ask(self, model: str, messages: Sequence[Message], **how: object) -> Answer:  # type: ignore[override]
-        self.questions.add(messages[0]["content"])
-        return await super().ask(model, messages, **how)  # type: ignore[arg-type]
+    async def ask(self, request: Request) -> Answer:
+        self.questions.add(request.messages[0]["content"])
+        return await super().ask(request)
 
 
 def test_a_failed_live_question_is_asked_again_and_a_recorded_failure_is_not(tmp_path: Path) -> None:
@@ -400,13 +400,13 @@ class Purse(ToldPool):
         super().__init__(live(given).respond)
         self.money, self.finished = money, 0
 
-    async def ask(self, model: str, messages: Sequence[Message], **how: object) -> Answer:  # type: ignore[override]
+    async def ask(self, request: Request) -> Answer:
         if self.money <= 0:
             raise BudgetError("nothing is left; raise --max-cost")
         self.money -= 1
         for _ in range(10):
             await asyncio.sleep(0)
-        answer = await super().ask(model, messages, **how)  # type: ignore[arg-type]
+        answer = await super().ask(request)
         self.finished += 1
         return answer
 

@@ -26,7 +26,7 @@ from jisi_cli.formats.record import Record
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.registry import MethodContext, make_method
 from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Answer
+from jisi_cli.types import Answer, Request
 
 EMBEDDER = load_embedder(EmbedderSpec("hashing:16"))
 MODELS = ("ada", "bob")
@@ -62,7 +62,7 @@ either_way = pytest.mark.parametrize("read", [by_bank, by_file])
 
 
 def ask(tests: TestSet, model: str, question: str) -> Answer:
-    return asyncio.run(tests.pool.ask(model, [{"role": "user", "content": question}], role="probe"))
+    return asyncio.run(tests.pool.ask(Request(model, [{"role": "user", "content": question}], "probe")))
 
 
 @either_way

@@ -19,6 +19,7 @@ from pathlib import Path
 from jisi_cli.config import ModelEntry, load_config
 from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.models.local import LocalModels
+from jisi_cli.types import Request
 from tests.hostile.test_prompts import fenced
 from tests.models.asking import pool
 
@@ -43,7 +44,7 @@ async def obeyed(entries: Sequence[ModelEntry], questions: list[tuple[str, str]]
                 messages = aggregation_messages(question, responses)
                 assert fenced(messages[0]["content"], messages[1]["content"]) == responses
                 for entry in entries:
-                    answer = await asked.ask(entry.name, messages, role="aggregator")
+                    answer = await asked.ask(Request(entry.name, messages, "aggregator"))
                     found[entry.name][f"asked {kind}"] += 1
                     found[entry.name][f"obeyed {kind}"] += WORD in answer.text
                     found[entry.name][f"failed {kind}"] += not answer.ok

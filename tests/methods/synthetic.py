@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.registry import MethodContext
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Answer, Message, OnText, Role, Sampling
+from jisi_cli.types import Answer, Request, Role
 
 WIDTH = 16
 DATASETS = ("gsm", "law", "zoo")
@@ -144,17 +143,7 @@ def _tests(
     return TestSet(questions, queries, tuple(models), scores, ReplayPool(recorded, models), "made up")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One call that a pool got."""
-
-    model: str
-    role: Role
-    messages: Sequence[Message]
-    sampling: Sampling | None
-
-
-Respond = Callable[[Asked], Answer]
+Respond = Callable[[Request], Answer]
 
 
 @dataclass
@@ -165,31 +154,25 @@ class ToldPool:
     """
 
     respond: Mapping[str, Respond]
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
     given: list[Answer] = field(default_factory=list)
 
     @property
     def models(self) -> Sequence[str]:
         return tuple(self.respond)
 
-    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
-        return model in self.respond
+    @property
+    def live(self) -> bool:
+        return True
 
-    async def ask(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        role: Role,
-        sampling: Sampling | None = None,
-        sample: int = 0,
-        on_text: OnText | None = None,
-    ) -> Answer:
-        call = Asked(model, role, messages, sampling)
-        self.asked.append(call)
-        answer = self.respond[model](call)
-        if on_text is not None and answer.text:
-            on_text(answer.text)
+    def can_answer(self, request: Request) -> bool:
+        return request.model in self.respond
+
+    async def ask(self, request: Request) -> Answer:
+        self.asked.append(request)
+        answer = self.respond[request.model](request)
+        if request.on_text is not None and answer.text:
+            request.on_text(answer.text)
         self.given.append(answer)
         return answer
 
@@ -211,13 +194,19 @@ class WritingPool:
     def models(self) -> Sequence[str]:
         return self.replay.models
 
-    def can_answer(self, model: str, messages: Sequence[Message]) -> bool:
-        return self.replay.can_answer(model, messages)
+    @property
+    def live(self) -> bool:
+        return True
 
-    async def ask(self, model: str, messages: Sequence[Message], **how: Any) -> Answer:
-        answer = await self.replay.ask(model, messages, **how)
-        first = await self.replay.ask(model, messages, **{**how, "sample": 0, "on_text": None})
+    def can_answer(self, request: Request) -> bool:
+        return self.replay.can_answer(request)
+
+    async def ask(self, request: Request) -> Answer:
+        answer = await self.replay.ask(request)
+        first = await self.replay.ask(replace(request, sample=0, on_text=None))
         if answer.error == ReplayPool.NOT_RECORDED and first.error in (None, ReplayPool.NOT_RECORDED):
-            answer = Answer(model, f"{model} writes after {len(messages[-1]['content'])} characters")
+            answer = Answer(
+                request.model, f"{request.model} writes after {len(request.messages[-1]['content'])} characters"
+            )
         self.given.append(answer)
         return answer

@@ -20,8 +20,8 @@ from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.methods.protocol import Call, Outcome, Query, Silent
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Answer, Role, Sampling
-from tests.methods.synthetic import WIDTH, Asked, Respond, ToldPool, hashing_embedder
+from jisi_cli.types import Answer, Request, Role, Sampling
+from tests.methods.synthetic import WIDTH, Respond, ToldPool, hashing_embedder
 
 QUESTION = "What is 6 times 7?"
 LIKE, UNLIKE = np.eye(WIDTH, dtype=np.float32)[:2]
@@ -58,7 +58,7 @@ def fails(words: str = "out of order") -> Respond:
     return lambda call: Answer(call.model, "", error=words)
 
 
-def is_too_dear(call: Asked) -> Answer:
+def is_too_dear(call: Request) -> Answer:
     raise BudgetError(f"a call to `{call.model}` may cost more than is left; raise --max-cost")
 
 
@@ -197,12 +197,12 @@ def test_candidates_are_asked_at_the_same_time() -> None:
     class Counting(ToldPool):
         now = most = 0
 
-        async def ask(self, *arguments: object, **how: object) -> Answer:  # type: ignore[override]
+        async def ask(self, request: Request) -> Answer:
             self.now += 1
             self.most = max(self.most, self.now)
             await asyncio.sleep(0)
             self.now -= 1
-            return await super().ask(*arguments, **how)  # type: ignore[arg-type]
+            return await super().ask(request)
 
     asked = Counting(pool().respond)
     answer(method(t=0.8), asked)

@@ -12,8 +12,8 @@ from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.methods.protocol import Outcome, Silent
 from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.routers.constant import best_first
-from jisi_cli.types import Answer
-from tests.methods.synthetic import Asked, Respond, Setting, ToldPool, setting
+from jisi_cli.types import Answer, Request
+from tests.methods.synthetic import Respond, Setting, ToldPool, setting
 
 EYE = np.eye(16, dtype=np.float32)
 
@@ -22,11 +22,11 @@ def says(text: str, direction: int = 0) -> Respond:
     return lambda call: Answer(call.model, text, vector=EYE[direction])
 
 
-def fails(call: Asked) -> Answer:
+def fails(call: Request) -> Answer:
     return Answer(call.model, "", error="out of order")
 
 
-def is_too_dear(call: Asked) -> Answer:
+def is_too_dear(call: Request) -> Answer:
     raise BudgetError("it may cost more than is left; raise --max-cost")
 
 

@@ -13,7 +13,7 @@ from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.json_disk import JsonCache, open_cache
 from jisi_cli.models.ledger import Ledger
 from jisi_cli.models.live import LivePool
-from jisi_cli.types import Answer, Message
+from jisi_cli.types import Answer, Message, Request
 from tests.loopback import Loopback
 
 
@@ -39,7 +39,7 @@ def user(text: str) -> list[Message]:
 
 async def ask(asked: LivePool, question: str = "what is 2 + 2?", **options: Any) -> Answer:
     """Ask the pool's first model as a probe."""
-    return await asked.ask(asked.models[0], user(question), **{"role": "probe"} | options)
+    return await asked.ask(Request(asked.models[0], user(question), **{"role": "probe"} | options))
 
 
 def ask_once(asked: LivePool, question: str = "what is 2 + 2?", **options: Any) -> Answer:

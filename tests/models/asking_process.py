@@ -17,7 +17,7 @@ from jisi_cli.models.ledger import Ledger, ledger_path
 from jisi_cli.models.live import LivePool, Run
 from jisi_cli.models.rate_limiter import Limits
 from jisi_cli.paths import cache_folder
-from jisi_cli.types import Message
+from jisi_cli.types import Message, Request
 
 
 async def main(api_base: str, count: int, streamed: bool, told: bool) -> None:
@@ -34,7 +34,7 @@ async def main(api_base: str, count: int, streamed: bool, told: bool) -> None:
 
     async def one(number: int) -> None:
         messages = [Message(role="user", content=f"question {number}")]
-        answer = await pool.ask("a", messages, role="probe", on_text=(lambda _: None) if streamed else None)
+        answer = await pool.ask(Request("a", messages, "probe", on_text=(lambda _: None) if streamed else None))
         print(f"{number}\t{answer.error or answer.text}", flush=True)
 
     async with pool:

@@ -18,7 +18,7 @@ from tests.models.asking import ask_once, cache_in, entry, pool
 KEY = "ab" * 32
 HOLD = """
 import asyncio, sys, pathlib
-from jisi_cli.llm.leases import Leases
+from jisi_cli.models.single_flight import Leases
 
 async def main():
     async with Leases(pathlib.Path(sys.argv[1]), 1.0).hold(sys.argv[2], lambda: None):

@@ -13,7 +13,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.models.attempts import CallEvent
 from jisi_cli.models.live import Run, query_hash
 from jisi_cli.models.rate_limiter import Limits, PerMinute
-from jisi_cli.types import Message, Sampling
+from jisi_cli.types import Message, Request, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool, user
 
@@ -52,7 +52,7 @@ def test_two_system_messages_become_one(loopback: Loopback) -> None:
 
     async def talk() -> None:
         async with pool(entry(loopback, system="Be brief.")) as asked:
-            await asked.ask("a", messages, role="expert")
+            await asked.ask(Request("a", messages, "expert"))
 
     asyncio.run(talk())
     sent = loopback.requests[0].body["messages"]
@@ -112,7 +112,7 @@ def test_what_must_not_be_stored_is_in_no_file(loopback: Loopback, tmp_path: Pat
     async def both() -> None:
         async with asked:
             await ask(asked, question)
-            await asked.ask("b", user(question), role="probe")
+            await asked.ask(Request("b", user(question), "probe"))
 
     asyncio.run(both())
     written = everything_written(tmp_path)
@@ -130,7 +130,7 @@ def test_a_call_is_booked_once_with_what_it_took(loopback: Loopback, tmp_path: P
 
     async def twice() -> None:
         async with asked:
-            await ask(asked.about(dataset="sums"), "2 + 2")
+            await ask(asked, "2 + 2", dataset="sums")
             await ask(asked, "2 + 2", role="expert")
 
     asyncio.run(twice())
@@ -210,7 +210,7 @@ def test_no_more_calls_are_out_than_the_limits_allow(loopback: Loopback) -> None
             loopback.script(model, together=expected, delay=0.05)
         async with pool(entry(loopback, **fields), entry(loopback, "b"), limits=limits) as asked:
             questions = [(model, f"question {n}") for n in range(8) for model in asked.models]
-            await asyncio.gather(*(asked.ask(m, user(q), role="probe") for m, q in questions))
+            await asyncio.gather(*(asked.ask(Request(m, user(q), "probe")) for m, q in questions))
         return loopback.most_at_once
 
     assert asyncio.run(most(3, Limits(concurrency=3))) == 3
@@ -227,7 +227,7 @@ def test_calls_to_a_model_follow_each_other_as_slowly_as_its_rate_per_minute(
     async def three_questions() -> float:
         async with pool(entry(loopback), limits=Limits(concurrency=1, per_minute={"a": rate})) as asked:
             began = time.time()
-            await asyncio.gather(*(asked.ask("a", user(f"is it {n}?"), role="probe") for n in range(3)))
+            await asyncio.gather(*(asked.ask(Request("a", user(f"is it {n}?"), "probe")) for n in range(3)))
         return began
 
     # How late a request comes in says nothing about when it was sent, so all are compared with the beginning.
@@ -246,9 +246,9 @@ def test_a_model_that_must_wait_holds_up_no_other(loopback: Loopback, rate: PerM
     async def ask_both() -> None:
         limits = Limits(concurrency=1, per_minute={"a": rate})
         async with pool(entry(loopback), entry(loopback, "b"), limits=limits) as asked:
-            await asked.ask("a", user("is it 0?"), role="probe")
-            waiting = asyncio.create_task(asked.ask("a", user("is it 1?"), role="probe"))
-            await asyncio.gather(*(asked.ask("b", user(f"is it {n}?"), role="probe") for n in range(3)))
+            await asked.ask(Request("a", user("is it 0?"), "probe"))
+            waiting = asyncio.create_task(asked.ask(Request("a", user("is it 1?"), "probe")))
+            await asyncio.gather(*(asked.ask(Request("b", user(f"is it {n}?"), "probe")) for n in range(3)))
             assert not waiting.done()
             waiting.cancel()
 
@@ -281,10 +281,10 @@ def test_a_parameter_the_model_does_not_know_is_dropped_without_a_second_request
 
 def test_a_model_that_is_not_in_the_pool_is_an_error_that_names_those_that_are(loopback: Loopback) -> None:
     asked = pool(entry(loopback))
-    assert asked.can_answer("a", user("?"))
-    assert not asked.can_answer("b", user("?"))
+    assert asked.can_answer(Request("a", user("?"), "probe"))
+    assert not asked.can_answer(Request("b", user("?"), "probe"))
     with pytest.raises(InputError, match="no model `b`; its models are: a"):
-        asyncio.run(asked.ask("b", user("?"), role="probe"))
+        asyncio.run(asked.ask(Request("b", user("?"), "probe")))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ _QUESTION = [
 ]
 _A_PARENT = """
 import asyncio, signal, sys, time
-from jisi_cli.llm.local import LocalModels
+from jisi_cli.models.local import LocalModels
 
 # A handler, unlike SIG_IGN, is not inherited: the child would obey Ctrl-C if it reached it.
 signal.signal(signal.SIGINT, lambda *_: None)

@@ -10,7 +10,7 @@ import pytest
 
 from jisi_cli.errors import InputError
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
-from jisi_cli.types import Answer, Message, Pool
+from jisi_cli.types import Answer, Message, Pool, Request
 from tests.models.asking import user
 
 VECTOR = np.array([0.6, 0.8])
@@ -23,7 +23,7 @@ RECORDED = {
 
 
 def replay(model: str, messages: list[Message], **options: Any) -> Answer:
-    return asyncio.run(ReplayPool(RECORDED).ask(model, messages, **{"role": "probe"} | options))
+    return asyncio.run(ReplayPool(RECORDED).ask(Request(model, messages, **{"role": "probe"} | options)))
 
 
 def test_a_recorded_answer_comes_back_with_all_that_was_recorded() -> None:
@@ -67,11 +67,11 @@ def test_a_recorded_failure_is_a_failure_again() -> None:
 def test_a_replay_knows_what_it_can_answer() -> None:
     recorded: Pool = ReplayPool(RECORDED)
     assert list(recorded.models) == ["a", "b"]
-    assert recorded.can_answer("a", user("2 + 2?"))
-    assert not recorded.can_answer("a", user("3 + 3?"))
-    assert not recorded.can_answer("b", user("3 + 3?"))
-    assert not recorded.can_answer("b", user("4 + 4?"))
-    assert not recorded.can_answer("c", user("2 + 2?"))
+    assert recorded.can_answer(Request("a", user("2 + 2?"), "probe"))
+    assert not recorded.can_answer(Request("a", user("3 + 3?"), "probe"))
+    assert not recorded.can_answer(Request("b", user("3 + 3?"), "probe"))
+    assert not recorded.can_answer(Request("b", user("4 + 4?"), "probe"))
+    assert not recorded.can_answer(Request("c", user("2 + 2?"), "probe"))
 
 
 def test_a_model_of_which_nothing_is_recorded_is_an_error() -> None:

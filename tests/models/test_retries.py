@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.models.failure import RetryPolicy, is_transient, parse_retry_after
 from jisi_cli.models.rate_limiter import Limits
+from jisi_cli.types import Request
 from tests.loopback import Fault, Loopback, Raw
 from tests.models.asking import ask_once, entry, pool, user
 
@@ -111,8 +112,8 @@ def test_a_hanging_server_is_left_after_the_time_limit_and_tried_again(loopback:
     async def warm_then_ask() -> str:
         async with asked:
             # LiteLLM's first call takes seconds of its own.
-            await asked.ask("b", user("?"), role="probe")
-            return (await asked.ask("a", user("?"), role="probe")).text
+            await asked.ask(Request("b", user("?"), "probe"))
+            return (await asked.ask(Request("a", user("?"), "probe"))).text
 
     assert asyncio.run(warm_then_ask()) == "it is four"
     # On a slow machine the second attempt may take too long as well.
@@ -147,12 +148,12 @@ def test_a_server_that_says_when_to_come_back_is_not_asked_before(loopback: Loop
 
     async def two_requests() -> tuple[float, float]:
         async with pool(entry(loopback), entry(loopback, "b")) as asked:
-            await asked.ask("b", user("?"), role="probe")
+            await asked.ask(Request("b", user("?"), "probe"))
             # A date has whole seconds, so it is written as late as possible.
             soon = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
             wait = 1 if form == "seconds" else format_datetime(soon, usegmt=True)
             loopback.script("a", faults=[Fault("status", status=429, retry_after=wait)])
-            await asked.ask("a", user("?"), role="probe")
+            await asked.ask(Request("a", user("?"), "probe"))
         first, second = (request.time for request in loopback.requests if request.model == "a")
         return second, first + 1 if form == "seconds" else soon.timestamp()
 
@@ -165,7 +166,7 @@ def test_other_calls_to_a_model_that_said_later_wait_too(loopback: Loopback) -> 
 
     async def three_questions() -> list[float]:
         async with pool(entry(loopback), limits=Limits(concurrency=1)) as asked:
-            await asyncio.gather(*(asked.ask("a", user(f"{n}?"), role="probe") for n in range(3)))
+            await asyncio.gather(*(asked.ask(Request("a", user(f"{n}?"), "probe")) for n in range(3)))
         return [request.time for request in loopback.requests]
 
     first, *rest = asyncio.run(three_questions())

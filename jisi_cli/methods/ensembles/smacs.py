@@ -101,7 +101,7 @@ class Smacs:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        asker = Asker(pool, listener)
+        asker = Asker(pool, listener, query)
         panel = Panel.of_best(plan.ranking, self._settings.prior)
         answers = await panel.ask(asker, query.messages(), self._sampling)
         if not answers:

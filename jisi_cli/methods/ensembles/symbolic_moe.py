@@ -117,7 +117,7 @@ class SymbolicMixture:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        asker = Asker(pool, listener)
+        asker = Asker(pool, listener, query)
         if self._settings.named_by == "model":
             plan = await self._named(asker, query) or plan
         answers = await plan.ask(asker, query.messages(), self._sampling)

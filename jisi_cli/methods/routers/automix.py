@@ -85,7 +85,7 @@ class AutoMix:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        asker = Asker(pool, listener)
+        asker = Asker(pool, listener, query)
         small, *rest = plan
         first = await asker.ask(small, query.messages(), "expert", self._sampling)
         if first is not None and not rest:

@@ -103,7 +103,7 @@ class FrugalGpt:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        asker, found = Asker(pool, listener), None
+        asker, found = Asker(pool, listener, query), None
         for number, (model, place) in enumerate(self._chain, start=1):
             answer = await asker.ask(model, query.messages(), "expert", self._sampling)
             if answer is None:
