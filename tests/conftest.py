@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,30 @@ def loopback() -> Iterator[Loopback]:
     """Give a scriptable OpenAI-compatible server; `loopback.script("name", text=…)` adds a model."""
     with Loopback() as server:
         yield server
+
+
+@pytest.fixture
+def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a package of one module: `install_package("name", source, graders={"loud": "name:Loud"})`."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    names: list[str] = []
+
+    def install(name: str, source: str, **groups: dict[str, str]) -> None:
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+        metadata = folder / f"{name}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        lines = [
+            line
+            for group, entries in groups.items()
+            for line in (f"[jisi.{group}]", *(f"{entry} = {where}" for entry, where in entries.items()))
+        ]
+        (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        names.append(name)
+        importlib.invalidate_caches()
+
+    yield install
+    for name in names:
+        sys.modules.pop(name, None)
