@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(not ANSWERS.exists(), reason=f"the recorded answ
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     path = tmp_path_factory.mktemp("recorded") / "bank"
-    gathered = stage_records(read_records(ANSWERS, "long", on_problem=lambda problem: None))
+    gathered = stage_records(read_records(ANSWERS, "long", on_issue=lambda problem: None))
     vectors = read_given_vectors(VECTORS, EmbedderSpec("minilm", "given"))
     write_bank(path, gathered, vectors, BuildOptions(split=SplitSpec(0.7, 42), vector_dtype="float16"))
     return Bank(path)

@@ -21,7 +21,8 @@ from jisi_cli.bank.split import ordered_by_dataset
 from jisi_cli.bank.staging import Positions, RowFile, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
-from jisi_cli.formats.record import STATUSES, Key, OnProblem, Record, Split, has_response
+from jisi_cli.formats.issues import OnIssue
+from jisi_cli.formats.record import STATUSES, Key, Record, Split, has_response
 from jisi_cli.formats.registry import detect, read_records
 
 
@@ -78,7 +79,7 @@ def read_sources(
     format: str | None = None,
     selection: Selection | None = None,
     covers: Callable[[Record], bool] = lambda record: True,
-    on_problem: OnProblem,
+    on_issue: OnIssue,
     folder: Path | None = None,
 ) -> ReadSources:
     """Read recorded answers from files and folders.
@@ -88,7 +89,7 @@ def read_sources(
         format: The format of all of them; None detects the format of each.
         selection: Which records to take.
         covers: Whether a record may enter, as `VectorSource.covers` tells.
-        on_problem: Called with what cannot be used.
+        on_issue: Called with what cannot be used.
         folder: Where the file of the texts is created; it has no name and ends with the process.
 
     Raises:
@@ -101,7 +102,7 @@ def read_sources(
 
     def records() -> Iterator[Record]:
         for number, (path, name) in enumerate(zip(paths, formats, strict=True)):
-            for record in read_records(path, name, on_problem=on_problem):
+            for record in read_records(path, name, on_issue=on_issue):
                 if covers(record):
                     counts[number] += 1
                     yield record

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden, part_path
 from jisi_cli.errors import BankError, JisiError
 from jisi_cli.files import open_plain
-from jisi_cli.formats.parquet_rows import UnfoldedError, bounded_memory, check_claims
+from jisi_cli.formats.parquet import UnfoldedError, bounded_memory, check_claims
 
 if TYPE_CHECKING:
     import pyarrow as pa

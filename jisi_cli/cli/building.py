@@ -117,7 +117,7 @@ def _read_answers(
         format=request.format,
         selection=selection,
         covers=vectors.covers,
-        on_problem=problems,
+        on_issue=problems,
         folder=request.bank / BUILDING,
     )
     if left_out:

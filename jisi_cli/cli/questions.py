@@ -10,7 +10,7 @@ from pathlib import Path
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain, read_plain
-from jisi_cli.formats.record import Problem
+from jisi_cli.formats.issues import ImportIssue
 
 # Questions from the command line, from standard input and from files.
 
@@ -106,7 +106,7 @@ class Problems:
         self._further: dict[str, set[int]] = {}
         self.skipped = 0
 
-    def __call__(self, problem: Problem) -> None:
+    def __call__(self, problem: ImportIssue) -> None:
         """Take note of one problem."""
         if problem.note:
             self._out.note(f"note: {problem}")

@@ -79,7 +79,7 @@ def _warn_of_train_rows(session: Session, tests: TestSet) -> None:
 def _answers(
     session: Session, path: Path, request: SourceRequest, prices: Mapping[str, Price], problems: Problems
 ) -> TestSet:
-    records = read_records(path, request.format, on_problem=problems)
+    records = read_records(path, request.format, on_issue=problems)
     datasets = None if request.datasets is None else frozenset(request.datasets)
     staging = stage_records(records, Selection(frozenset(session.models), datasets, request.limit))
     if not staging.questions:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.record import Row, Unusable
+from jisi_cli.formats.issues import Row, UnusableError
 
 CHOICES = ("choices", "options", "endings", "answer_choices")
 """The keys of a question's choices, best first."""
@@ -64,7 +64,7 @@ class Choices:
         A number is a position from 0. Text is a label, with or without its choice, else a choice, else a position.
 
         Raises:
-            Unusable: It is a position that there is not.
+            UnusableError: It is a position that there is not.
         """
         if isinstance(answer, int | float) and not isinstance(answer, bool) and answer == answer // 1:
             return self._at(int(answer))
@@ -87,7 +87,7 @@ class Choices:
 
     def _at(self, place: int) -> str:
         if not 0 <= place < len(self.labels):
-            raise Unusable(f"answer {place} is no position, counted from 0, of {len(self.labels)} choices")
+            raise UnusableError(f"answer {place} is no position, counted from 0, of {len(self.labels)} choices")
         return self.labels[place]
 
     @staticmethod
@@ -105,7 +105,7 @@ def choices_of(row: Row) -> Choices | None:
     """Return the choices of a question's row; None when it has none.
 
     Raises:
-        Unusable: It has choices in a shape that is not known.
+        UnusableError: It has choices in a shape that is not known.
     """
     for column in CHOICES:
         if row.get(column) not in (None, "", [], {}):
@@ -140,13 +140,13 @@ def _listed(value: object) -> tuple[list[str], list[str]]:
             return [], _words(items)
         case Mapping():
             return _from_table(value)
-    raise Unusable(f"choices in a shape that is not read: {fields.shown(value)}")
+    raise UnusableError(f"choices in a shape that is not read: {fields.shown(value)}")
 
 
 def _from_items(items: list[Mapping[str, object]]) -> tuple[list[str], list[str]]:
     texts, labels = ([fields.first(item, names) for item in items] for names in (_TEXT, _LABEL))
     if None in texts:
-        raise Unusable("choices without `text`")
+        raise UnusableError("choices without `text`")
     return [] if None in labels else _words(labels), _words(texts)
 
 
@@ -156,7 +156,7 @@ def _from_table(table: Mapping[str, object]) -> tuple[list[str], list[str]]:
     if not isinstance(texts, list):
         labels, texts = list(table), list(table.values())
         if any(isinstance(text, Mapping | list) for text in texts):
-            raise Unusable("choices in a shape that is not read: an object without lists `text` and `label`")
+            raise UnusableError("choices in a shape that is not read: an object without lists `text` and `label`")
     known = isinstance(labels, list) and len(labels) == len(texts)
     return _words(labels if known else []), _words(texts)
 
@@ -168,7 +168,7 @@ def _words(values: object) -> list[str]:
 def _written(text: str) -> object:
     """Return the list or object that a cell of a table holds as JSON or as Python writes it."""
     if len(text) > _LONGEST or text.strip()[:1] not in ("[", "{"):
-        raise Unusable(f"choices in a shape that is not read: {fields.shown(text)}; give a list")
+        raise UnusableError(f"choices in a shape that is not read: {fields.shown(text)}; give a list")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -176,7 +176,7 @@ def _written(text: str) -> object:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise Unusable(f"choices in a shape that is not read: {fields.shown(text)}; give a list") from None
+        raise UnusableError(f"choices in a shape that is not read: {fields.shown(text)}; give a list") from None
 
 
 def _in_columns(row: Row) -> Choices | None:

@@ -1,19 +1,23 @@
-"""Loosely typed values from files, made into the types of a `Record`. Unknown is None, never 0."""
+"""Loosely typed values from files, turned into the types of a `Record`. Unknown is None, never 0."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import ClassVar, TypeVar
 
-from jisi_cli.formats.record import Row, Split, Status, Unusable
+from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
+from jisi_cli.formats.record import Split, Status
 from jisi_cli.types import MOST_TOKENS, is_dollars
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _UNKNOWN_WORDS = {"", "nan", "null", "none", "na", "n/a"}
+
+Number = TypeVar("Number", int, float)
 
 
 def first(row: Row, names: tuple[str, ...]) -> object:
@@ -24,12 +28,12 @@ def first(row: Row, names: tuple[str, ...]) -> object:
 def text(value: object) -> str | None:
     """Return text as it is, whole numbers without `.0`, lists or objects as JSON, and a date as ISO 8601 writes it.
 
-    Bytes are read as UTF-8, which a Parquet column that is not marked as text holds as a rule. Half of a surrogate
-    pair, which models do emit and which no UTF-8 file can hold, becomes U+FFFD.
+    Bytes are read as UTF-8: a Parquet column that is not marked as text usually holds it. Half of a surrogate pair,
+    which models do emit and which UTF-8 cannot hold, becomes U+FFFD.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    # Not by the rest of a division, which a decimal of more than 28 digits refuses.
+    # No division here: a decimal of more than 28 digits refuses it.
     if (isinstance(value, float) and value.is_integer()) or (
         isinstance(value, Decimal) and value == value.to_integral_value()
     ):
@@ -46,16 +50,16 @@ def text(value: object) -> str | None:
 
 
 def required(value: object, what: str) -> str:
-    """Return text that must be there.
+    """Return text that must not be missing.
 
     Raises:
-        Unusable: It is missing, blank, or not a single value.
+        UnusableError: It is missing, blank, or not a single value.
     """
     if isinstance(value, Mapping | list):
-        raise Unusable(f"{what} must be text, not a list or an object")
+        raise UnusableError(f"{what} must be text, not a list or an object")
     found = text(value)
     if found is None or not found.strip():
-        raise Unusable(f"no {what}")
+        raise UnusableError(f"no {what}")
     return found
 
 
@@ -63,22 +67,22 @@ def question(row: Row, names: tuple[str, ...]) -> str:
     """Return the first of `names` that holds text.
 
     Raises:
-        Unusable: None does, or one holds something that is no single value.
+        UnusableError: None of them does, or one holds a list or an object.
     """
     for name in names:
         if row.get(name) not in (None, ""):
             return required(row[name], "question")
-    raise Unusable("no question")
+    raise UnusableError("no question")
 
 
 def name(value: object, what: str, default: str) -> str:
     """Return an identifier as text; the default when it is missing or blank.
 
     Raises:
-        Unusable: It is a list, an object or a truth value.
+        UnusableError: It is a list, an object or a truth value.
     """
     if isinstance(value, Mapping | list | bool):
-        raise Unusable(f"{what} must be text or a number, not {shown(value)}")
+        raise UnusableError(f"{what} must be text or a number, not {shown(value)}")
     found = text(value)
     return found if found and found.strip() else default
 
@@ -92,14 +96,14 @@ def number(value: object, what: str) -> float | None:
     """Return a finite number; numbers and truth values may be written as text; NaN and blank are None.
 
     Raises:
-        Unusable: It is no number, or infinite.
+        UnusableError: It is not a number, or infinite.
     """
     if isinstance(value, str):
         value = _spelled(value, what)
     if value is None:
         return None
     if not isinstance(value, int | float | Decimal):
-        raise Unusable(f"{what} {shown(value)} is not a number")
+        raise UnusableError(f"{what} {shown(value)} is not a number")
     if isinstance(value, float) and math.isnan(value):
         return None
     try:
@@ -107,7 +111,7 @@ def number(value: object, what: str) -> float | None:
     except OverflowError:
         found = math.inf
     if math.isinf(found):
-        raise Unusable(f"{what} is infinite")
+        raise UnusableError(f"{what} is infinite")
     return found
 
 
@@ -120,18 +124,18 @@ def _spelled(value: str, what: str) -> float | None:
     try:
         return float(word)
     except ValueError:
-        raise Unusable(f"{what} {shown(value)} is not a number") from None
+        raise UnusableError(f"{what} {shown(value)} is not a number") from None
 
 
 def score(value: object) -> float | None:
     """Return a correctness in [0, 1]; None when unknown.
 
     Raises:
-        Unusable: It is no number, or outside [0, 1].
+        UnusableError: It is not a number, or outside [0, 1].
     """
     found = number(value, "score")
     if found is not None and not 0 <= found <= 1:
-        raise Unusable(f"score {found:g} is not between 0 and 1")
+        raise UnusableError(f"score {found:g} is not between 0 and 1")
     return found
 
 
@@ -139,15 +143,15 @@ def tokens(value: object, what: str) -> int | None:
     """Return a count of tokens; None when unknown.
 
     Raises:
-        Unusable: It is no whole number from 0.
+        UnusableError: It is not a whole number from 0.
     """
     if isinstance(value, bool):
-        raise Unusable(f"{what} {shown(value)} is not a number")
+        raise UnusableError(f"{what} {shown(value)} is not a number")
     found = number(value, what)
     if found is None:
         return None
     if found != int(found) or not 0 <= found <= MOST_TOKENS:
-        raise Unusable(f"{what} {found:g} is not a count of tokens")
+        raise UnusableError(f"{what} {found:g} is not a count of tokens")
     return int(found)
 
 
@@ -155,11 +159,13 @@ def dollars(value: object) -> float | None:
     """Return a cost in USD; None when unknown.
 
     Raises:
-        Unusable: It is no number, negative, or more than any answer costs.
+        UnusableError: It is not a number, negative, or more than any answer costs.
     """
     found = number(value, "cost")
     if found is not None and not is_dollars(found):
-        raise Unusable(f"cost {found:g} is negative" if found < 0 else f"cost {found:g} is more than any answer costs")
+        raise UnusableError(
+            f"cost {found:g} is negative" if found < 0 else f"cost {found:g} is more than any answer costs"
+        )
     return found
 
 
@@ -172,7 +178,7 @@ def status(response: str | None, verdict: float | None, stated: object = None) -
         stated: What the source itself says; None when it says nothing.
 
     Raises:
-        Unusable: The source states a status that jisi does not know.
+        UnusableError: The source states a status that jisi does not know.
     """
     said = (text(stated) or "").strip().lower()
     match said:
@@ -183,7 +189,7 @@ def status(response: str | None, verdict: float | None, stated: object = None) -
                 return "ok"
             return "missing" if response is None else "unscored"
         case _:
-            raise Unusable(f"status {shown(said)} is none of ok, missing, failed, unscored")
+            raise UnusableError(f"status {shown(said)} is none of ok, missing, failed, unscored")
 
 
 def split(value: object) -> Split | None:
@@ -202,3 +208,43 @@ def shown(value: object) -> str:
     written = text(value) or "nothing"
     written = " ".join(written.split())
     return f"`{written[:40]}…`" if len(written) > 41 else f"`{written}`"
+
+
+class Numbers:
+    """Reads the numbers of answers: an answer is kept without an unusable one, and one warning counts them."""
+
+    _KEPT: ClassVar[dict[str, str]] = {
+        "score": "such answers are unscored: {}; `jisi bank grade` grades them",
+        "tokens": "such counts of tokens are unknown: {}",
+        "cost": "such costs are unknown: {}",
+    }
+
+    def __init__(self) -> None:
+        self._unusable: dict[tuple[str, str], tuple[ImportIssue, int]] = {}
+
+    def score(self, value: object, location: Location) -> float | None:
+        """Return a correctness in [0, 1]; None when unknown or unusable."""
+        return self._read("score", location, lambda: score(value))
+
+    def tokens(self, value: object, what: str, location: Location) -> int | None:
+        """Return a count of tokens; None when unknown or unusable."""
+        return self._read("tokens", location, lambda: tokens(value, what))
+
+    def dollars(self, value: object, location: Location) -> float | None:
+        """Return a cost in USD; None when unknown or unusable."""
+        return self._read("cost", location, lambda: dollars(value))
+
+    def report(self, on_issue: OnIssue) -> None:
+        """Report each kind of unusable number once per file: the first one, and how many there are."""
+        for (_, kind), (first, count) in self._unusable.items():
+            message = f"{first.message}; {self._KEPT[kind].format(f'{count:,}')}"
+            on_issue(ImportIssue(first.source, first.line, message, doubt=True))
+        self._unusable.clear()
+
+    def _read(self, kind: str, location: Location, read: Callable[[], Number | None]) -> Number | None:
+        try:
+            return read()
+        except UnusableError as why:
+            first, count = self._unusable.get((location.source, kind), (location.issue(why), 0))
+            self._unusable[location.source, kind] = first, count + 1
+            return None

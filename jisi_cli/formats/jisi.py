@@ -12,51 +12,60 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
+from jisi_cli.formats.issues import Located, Location, Numbered, OnIssue, Row, UnusableError
+from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import question_of
-from jisi_cli.formats.record import Located, Numbered, OnProblem, Place, Question, Record, Row, Unusable, admitted
+from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.rows import json_value, read_rows
 
 _LONGEST_WORD = 100
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield a record per question and model; see `Importer`."""
-    rows = read_rows(source, on_problem)
-    return admitted(located(rows, source.stem, on_problem), on_problem)
+RANK = 2
+"""Asked late: one key tells it."""
 
 
-def located(rows: Iterable[Numbered], dataset: str, on_problem: OnProblem) -> Iterator[Located]:
+def matches(preview: Preview) -> bool:
+    """Whether a row has `records`."""
+    return preview.has("records")
+
+
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield a record per question and model; see `Format`."""
+    return records_of(read_rows(source, on_issue), source.stem, on_issue)
+
+
+def records_of(rows: Iterable[Numbered], dataset: str, on_issue: OnIssue) -> Iterator[Located]:
     """Yield the records of each row; an unusable value costs one model's answer, not the line.
 
     Args:
         rows: The lines.
         dataset: The dataset of lines that name none.
-        on_problem: Told of what is skipped.
+        on_issue: Told of what is skipped.
     """
-    doubts = Doubts()
-    for place, row in rows:
+    numbers = fields.Numbers()
+    for location, row in rows:
         try:
-            question = question_of(row, dataset, place)
-            answers = _Answers(row, place, doubts)
-        except (Unusable, RecursionError) as why:
-            on_problem(place.problem(why))
+            question = question_of(row, dataset, location)
+            answers = _Answers(row, location, numbers)
+        except (UnusableError, RecursionError) as why:
+            on_issue(location.issue(why))
             continue
         for model in answers.models:
             try:
                 record = answers.record(model, question)
-            except (Unusable, RecursionError) as why:
-                on_problem(place.problem(f"{model}: {why}"))
+            except (UnusableError, RecursionError) as why:
+                on_issue(location.issue(f"{model}: {why}"))
             else:
-                yield place, record
-    doubts.tell(on_problem)
+                yield location, record
+    numbers.report(on_issue)
 
 
 class _Answers:
     """The three maps of a line from model to score, usage and response, whichever it has."""
 
-    def __init__(self, row: Row, place: Place, doubts: Doubts) -> None:
-        self._place, self._doubts = place, doubts
+    def __init__(self, row: Row, location: Location, numbers: fields.Numbers) -> None:
+        self._location, self._numbers = location, numbers
         self._scores = _table(row, "records")
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
@@ -66,11 +75,11 @@ class _Answers:
         # The order of raw_output is the model axis of the authors' vectors, so it comes first.
         self.models = list(dict.fromkeys([*self._responses, *self._scores]))
         if not self.models:
-            raise Unusable("no model's answer; this format keeps scores in `records`")
+            raise UnusableError("no model's answer; this format keeps scores in `records`")
 
     def record(self, model: str, question: Question) -> Record:
         name = fields.required(model, "model name")
-        score = self._doubts.score(self._scores.get(model), self._place)
+        score = self._numbers.score(self._scores.get(model), self._location)
         response = fields.text(self._responses.get(model))
         usage = self._usage(model)
         failed = self._errors.get(model) is not None and response is None
@@ -81,9 +90,9 @@ class _Answers:
             model=name,
             reference=question.reference,
             response=response,
-            prompt_tokens=self._doubts.tokens(usage.get("prompt_tokens"), "prompt_tokens", self._place),
-            completion_tokens=self._doubts.tokens(usage.get("completion_tokens"), "completion_tokens", self._place),
-            cost_usd=self._doubts.dollars(usage.get("cost"), self._place),
+            prompt_tokens=self._numbers.tokens(usage.get("prompt_tokens"), "prompt_tokens", self._location),
+            completion_tokens=self._numbers.tokens(usage.get("completion_tokens"), "completion_tokens", self._location),
+            cost_usd=self._numbers.dollars(usage.get("cost"), self._location),
             score=score,
             status=fields.status(response, score, "failed" if failed else None),
             split=self._split,
@@ -96,7 +105,7 @@ class _Answers:
     def _usage(self, model: str) -> Row:
         try:
             return _table(self._usages, model)
-        except Unusable:
+        except UnusableError:
             return {"completion_tokens": [self._usages[model]]}  # which is no number, and counted as such
 
 
@@ -109,7 +118,7 @@ def _own_table(row: Row, key: str) -> Row:
     """Return a table that jisi adds to the format; empty where something else has its name."""
     try:
         return _table(row, key)
-    except Unusable:
+    except UnusableError:
         return {}
 
 
@@ -122,5 +131,5 @@ def _table(row: Row, key: str) -> Row:
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise Unusable(f"`{key}` must be an object with a key per model, not {fields.shown(found)}")
+        raise UnusableError(f"`{key}` must be an object with a key per model, not {fields.shown(found)}")
     return found

@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats.files import open_file
-from jisi_cli.formats.jisi import located
+from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
+from jisi_cli.formats.jisi import records_of
+from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import question_of
-from jisi_cli.formats.record import Located, OnProblem, Place, Record, Row, Split, Unusable, admitted
+from jisi_cli.formats.record import Split
 from jisi_cli.formats.rows import BOM, bounded_lines, file_json_rows, json_object
 from jisi_cli.formats.torch_file import TensorFile
 
@@ -40,10 +42,17 @@ class ReleaseVectors(NamedTuple):
     rows: dict[tuple[str, str], int]
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield the records of train.jsonl and test.jsonl, each marked with its side; see `Importer`."""
+def matches(preview: Preview) -> bool:
+    """Whether a folder is the release, or the part of it that holds train.jsonl."""
+    return preview.path.is_dir() and any(
+        any(preview.path.glob(pattern)) for pattern in ("train.jsonl", "example_data/*/train.jsonl")
+    )
+
+
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield the records of train.jsonl and test.jsonl, each marked with its side; see `Format`."""
     folder = _split_folder(source)
-    return admitted(chain.from_iterable(_side(folder, side, on_problem) for side in _SIDES), on_problem)
+    return chain.from_iterable(_side(folder, side, on_issue) for side in _SIDES)
 
 
 def has_vectors(source: Path) -> bool:
@@ -93,12 +102,12 @@ def _split_folder(source: Path) -> Path:
     return found[0]
 
 
-def _side(folder: Path, side: Split, on_problem: OnProblem) -> Iterator[Located]:
+def _side(folder: Path, side: Split, on_issue: OnIssue) -> Iterator[Located]:
     path = folder / f"{side}.jsonl"
     if path.is_file():
-        rows = file_json_rows(path, on_problem)
+        rows = file_json_rows(path, on_issue)
         # A line's own `split` is the benchmark's; which side it is on is told by its file.
-        yield from located(((place, {**row, "split": side}) for place, row in rows), side, on_problem)
+        yield from records_of(((location, {**row, "split": side}) for location, row in rows), side, on_issue)
 
 
 def _axes(path: Path, side: Split) -> tuple[tuple[str, ...], dict[tuple[str, str], int], int]:
@@ -112,8 +121,8 @@ def _axes(path: Path, side: Split) -> tuple[tuple[str, ...], dict[tuple[str, str
                 continue
             try:
                 row = json_object(line)
-                question = question_of(row, side, Place(str(path), number))
-            except Unusable:
+                question = question_of(row, side, Location(str(path), number))
+            except UnusableError:
                 pass  # `read` reports it; here it only takes its row
             else:
                 rows.setdefault((question.dataset, question.index), count)
@@ -129,7 +138,7 @@ def _model_axis(row: Row) -> tuple[str, ...]:
 
 def _vector_file(folder: Path, name: str) -> Path | None:
     """Return a file of vectors, which the authors keep beside the split or one folder above it."""
-    return next((place / name for place in (folder, *folder.parents[:2]) if (place / name).is_file()), None)
+    return next((parent / name for parent in (folder, *folder.parents[:2]) if (parent / name).is_file()), None)
 
 
 def _opened(folder: Path, name: str, axes: tuple[int, ...]) -> TensorFile | None:

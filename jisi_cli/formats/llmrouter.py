@@ -10,52 +10,49 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
-from jisi_cli.formats.questions import FirstRows, Posed, posed
-from jisi_cli.formats.record import Located, OnProblem, Place, Record, Row, admitted, usable
+from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
+from jisi_cli.formats.preview import Preview
+from jisi_cli.formats.questions import FirstRows, posed
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import read_rows
 
 _FAILED = "ERROR:"
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield a record per row; see `Importer`."""
-    return admitted(_located(source, on_problem), on_problem)
+def matches(preview: Preview) -> bool:
+    """Whether a row is one of LLMRouter's."""
+    return preview.has("task_name", "query", "model_name", "performance")
 
 
-def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
-    first_rows, doubts = FirstRows(), Doubts()
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield a record per row; see `Format`."""
+    first_rows, numbers = FirstRows(), fields.Numbers()
 
-    def make(row: Row, place: Place) -> Record:
+    def make(row: Row, location: Location) -> Record:
         dataset = fields.name(row.get("task_name"), "task_name", source.stem)
         question = posed(row, ("query",), ("ground_truth",), asked=False)
-        # Most tasks have no task_id; embedding_id numbers the questions, and failing both the first row does.
+        # Most tasks have no task_id; embedding_id numbers the questions, and without both the first row does.
         index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")
-        index = index or first_rows.index(dataset, question.query, place)
-        return _record(row, dataset, index, question, place, doubts)
+        index = index or first_rows.index(dataset, question.query, location)
+        response = fields.text(row.get("response"))
+        failed = response is not None and response.startswith(_FAILED)
+        if failed:
+            # The other numbers of such a row are 0 because they are unknown.
+            row, response = {**row, "performance": None, "input_tokens": None, "output_tokens": None}, None
+        score = numbers.score(row.get("performance"), location)
+        return Record(
+            dataset=dataset,
+            index=index,
+            query=question.query,
+            model=fields.required(row.get("model_name"), "model_name"),
+            reference=question.reference,
+            response=response,
+            prompt_tokens=numbers.tokens(row.get("input_tokens"), "input_tokens", location),
+            completion_tokens=numbers.tokens(row.get("output_tokens"), "output_tokens", location),
+            score=score,
+            status="failed" if failed else fields.status(response, score),
+            grader=question.grader,
+            order=fields.order(index),
+        )
 
-    yield from usable(read_rows(source, on_problem), make, on_problem)
-    doubts.tell(on_problem)
-
-
-def _record(row: Row, dataset: str, index: str, question: Posed, place: Place, doubts: Doubts) -> Record:
-    response = fields.text(row.get("response"))
-    failed = response is not None and response.startswith(_FAILED)
-    if failed:
-        # What such a row holds besides is 0 for want of a value.
-        row, response = {**row, "performance": None, "input_tokens": None, "output_tokens": None}, None
-    score = doubts.score(row.get("performance"), place)
-    return Record(
-        dataset=dataset,
-        index=index,
-        query=question.query,
-        model=fields.required(row.get("model_name"), "model_name"),
-        reference=question.reference,
-        response=response,
-        prompt_tokens=doubts.tokens(row.get("input_tokens"), "input_tokens", place),
-        completion_tokens=doubts.tokens(row.get("output_tokens"), "output_tokens", place),
-        score=score,
-        status="failed" if failed else fields.status(response, score),
-        grader=question.grader,
-        order=fields.order(index),
-    )
+    return usable(read_rows(source, on_issue), make, on_issue, numbers)

@@ -13,21 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
 from jisi_cli.formats.files import files_in
+from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, UnusableError, items_of, usable
+from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import QUERY
-from jisi_cli.formats.record import (
-    Located,
-    OnProblem,
-    Place,
-    Problem,
-    Record,
-    Row,
-    Unusable,
-    admitted,
-    items_of,
-    usable,
-)
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import json_file
 
 _TIME_OF_RUN = re.compile(r"-(\d{8}_\d{6})\.json$")
@@ -35,33 +25,37 @@ _FAILED = ("Generation failed", "Processing failed", "Unexpected error:")
 """How the raw output begins where the benchmark recorded an error instead of an answer."""
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield the records of the latest whole run of each (dataset, split, model); see `Importer`."""
-    return admitted(_located(source, on_problem), on_problem)
+def matches(preview: Preview) -> bool:
+    """Whether a document is a run of LLMRouterBench."""
+    match preview.document:
+        case {"records": [*_], "model_name": _, "dataset_name": _}:
+            return True
+    return False
 
 
-def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield the records of the latest whole run of each (dataset, split, model); see `Format`."""
     runs = _runs(source)
     splits = _splits(runs)
     read_files = 0
     for (folder, _), candidates in runs.items():
-        found = _latest_whole(candidates, on_problem)
+        found = _latest_whole(candidates, on_issue)
         if found is not None:
             read_files += 1
             several = len(splits[folder.parent.parent]) > 1
-            yield from _records(*found, several, on_problem)
+            yield from _records(*found, several, on_issue)
     files = sum(len(candidates) for candidates in runs.values())
     if read_files < files:
         which = "the latest run of each dataset, split and model that is whole and no demo"
-        on_problem(Problem(str(source), None, f"{read_files} of {files} files are read: {which}", note=True))
+        on_issue(ImportIssue(str(source), None, f"{read_files} of {files} files are read: {which}", note=True))
 
 
-def _latest_whole(candidates: list[Path], on_problem: OnProblem) -> tuple[str, Row] | None:
+def _latest_whole(candidates: list[Path], on_issue: OnIssue) -> tuple[str, Row] | None:
     for path in candidates:
         try:
             run = _run(path)
-        except Unusable as why:
-            on_problem(Place(str(path)).problem(why))
+        except UnusableError as why:
+            on_issue(Location(str(path)).issue(why))
         else:
             if run.get("demo") is not True:
                 return str(path), run
@@ -89,37 +83,35 @@ def _splits(runs: Iterable[tuple[Path, str]]) -> dict[Path, set[str]]:
 def _run(path: Path) -> Row:
     run = json_file(path)
     if not isinstance(run, dict) or not isinstance(run.get("records"), list):
-        raise Unusable("not a run of LLMRouterBench: no list of `records`")
+        raise UnusableError("not a run of LLMRouterBench: no list of `records`")
     fields.required(run.get("dataset_name"), "dataset_name")
     fields.required(run.get("model_name"), "model_name")
     return run
 
 
-def _records(source: str, run: Row, several_splits: bool, on_problem: OnProblem) -> Iterator[Located]:
+def _records(source: str, run: Row, several_splits: bool, on_issue: OnIssue) -> Iterator[Located]:
     dataset = fields.required(run["dataset_name"], "dataset_name")
     if several_splits:
         dataset = f"{dataset}/{fields.name(run.get('split'), 'split', 'unnamed')}"
     model = fields.required(run["model_name"], "model_name")
+    numbers = fields.Numbers()
 
-    doubts = Doubts()
+    def make(row: object, location: Location) -> Record:
+        return _record(row, dataset, model, location, numbers)
 
-    def make(row: object, place: Place) -> Record:
-        return _record(row, dataset, model, place, doubts)
-
-    yield from usable(items_of(run["records"], source), make, on_problem)
-    doubts.tell(on_problem)
+    return usable(items_of(run["records"], source), make, on_issue, numbers)
 
 
-def _record(row: object, dataset: str, model: str, place: Place, doubts: Doubts) -> Record:
+def _record(row: object, dataset: str, model: str, location: Location, numbers: fields.Numbers) -> Record:
     if not isinstance(row, dict):
-        raise Unusable("not a JSON object ({…})")
-    index = fields.name(row.get("index"), "index", str(place.line))
+        raise UnusableError("not a JSON object ({…})")
+    index = fields.name(row.get("index"), "index", str(location.line))
     response = fields.text(row.get("raw_output"))
     failed = response is not None and response.startswith(_FAILED)
-    score = None if failed else doubts.score(row.get("score"), place)
-    prompt_tokens = doubts.tokens(row.get("prompt_tokens"), "prompt_tokens", place)
-    completion_tokens = doubts.tokens(row.get("completion_tokens"), "completion_tokens", place)
-    cost = doubts.dollars(row.get("cost"), place)
+    score = None if failed else numbers.score(row.get("score"), location)
+    prompt_tokens = numbers.tokens(row.get("prompt_tokens"), "prompt_tokens", location)
+    completion_tokens = numbers.tokens(row.get("completion_tokens"), "completion_tokens", location)
+    cost = numbers.dollars(row.get("cost"), location)
     return Record(
         dataset=dataset,
         index=index,

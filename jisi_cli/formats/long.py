@@ -1,4 +1,4 @@
-"""long: a table with one row per (question, model), as JSONL, CSV or Parquet; the plain one."""
+"""long: the tidy table, with one row per (question, model), as JSONL, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
-from jisi_cli.formats.questions import QUERY, FirstRows, note_unread, posed
-from jisi_cli.formats.record import Located, OnProblem, Place, Record, Row, admitted, usable
+from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
+from jisi_cli.formats.preview import Preview
+from jisi_cli.formats.questions import QUERY, FirstRows, note_unread, posed, poses_question
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import read_rows
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -27,41 +28,35 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "split": ("split",),
     "grader": ("grader",),
 }
-"""What is read, and the column names it is looked for under, best first."""
+"""What is read, and the names of the columns that may hold it, best first."""
+
+RANK = 9
+"""Asked last: a question and a model say little."""
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield a record per row, and one note naming the columns that were not read; see `Importer`."""
-    return admitted(_Table(source).located(on_problem), on_problem)
+def matches(preview: Preview) -> bool:
+    """Whether a row has a question and names a model."""
+    return poses_question(preview.columns) and not preview.columns.isdisjoint(COLUMNS["model"])
 
 
-class _Table:
-    """One file, with what later rows take from earlier ones."""
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield a record per row, and one note with the columns that were not read; see `Format`."""
+    is_csv = source.suffix.lower() in (".csv", ".tsv")
+    first_rows, numbers = FirstRows(), fields.Numbers()
+    columns: dict[str, None] = {}
+    known = {name for names in COLUMNS.values() for name in names}
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
-        self._is_csv = source.suffix.lower() in (".csv", ".tsv")
-        self._first_rows = FirstRows()
-        self._doubts = Doubts()
-        self._columns: dict[str, None] = {}
-        self._read = {name for names in COLUMNS.values() for name in names}
-
-    def located(self, on_problem: OnProblem) -> Iterator[Located]:
-        yield from usable(read_rows(self._source, on_problem), self._record, on_problem)
-        self._doubts.tell(on_problem)
-        note_unread(self._columns, self._read, str(self._source), on_problem)
-
-    def _record(self, row: Row, place: Place) -> Record:
-        self._columns.update(dict.fromkeys(row))
+    def make(row: Row, location: Location) -> Record:
+        columns.update(dict.fromkeys(row))
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
-        query, reference, grader, read = posed(row, COLUMNS["query"], COLUMNS["reference"], asked=False)
-        self._read.update(read)
-        dataset = fields.name(found["dataset"], "dataset", self._source.stem)
-        index = fields.name(found["index"], "index", "") or self._first_rows.index(dataset, query, place)
-        score = self._doubts.score(found["score"], place)
+        query, reference, grader, read_from = posed(row, COLUMNS["query"], COLUMNS["reference"], asked=False)
+        known.update(read_from)
+        dataset = fields.name(found["dataset"], "dataset", source.stem)
+        index = fields.name(found["index"], "index", "") or first_rows.index(dataset, query, location)
+        score = numbers.score(found["score"], location)
         response = fields.text(found["response"])
-        if response is None and score is not None and self._is_csv and self._has("response"):
-            response = ""  # what CSV leaves of an empty response; one that was scored did exist
+        if response is None and score is not None and is_csv and not columns.keys().isdisjoint(COLUMNS["response"]):
+            response = ""  # what CSV leaves of an empty response; it was scored, so there was one
         return Record(
             dataset=dataset,
             index=index,
@@ -69,9 +64,9 @@ class _Table:
             model=fields.required(found["model"], "model"),
             reference=reference,
             response=response,
-            prompt_tokens=self._doubts.tokens(found["prompt_tokens"], "prompt_tokens", place),
-            completion_tokens=self._doubts.tokens(found["completion_tokens"], "completion_tokens", place),
-            cost_usd=self._doubts.dollars(found["cost"], place),
+            prompt_tokens=numbers.tokens(found["prompt_tokens"], "prompt_tokens", location),
+            completion_tokens=numbers.tokens(found["completion_tokens"], "completion_tokens", location),
+            cost_usd=numbers.dollars(found["cost"], location),
             score=score,
             status=fields.status(response, score, found["status"]),
             split=fields.split(found["split"]),
@@ -79,8 +74,8 @@ class _Table:
             order=_order(found["order"], index),
         )
 
-    def _has(self, field: str) -> bool:
-        return any(name in self._columns for name in COLUMNS[field])
+    yield from usable(read_rows(source, on_issue), make, on_issue, numbers)
+    note_unread(columns, known, str(source), on_issue)
 
 
 def _order(recorded: object, index: str) -> int | None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
-from jisi_cli.formats.record import OnProblem, Place, Problem, Question, Row, Unusable
+from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
+from jisi_cli.formats.record import Question
 from jisi_cli.formats.rows import json_rows, read_rows
 
 QUERY = ("query", "question", "origin_query", "prompt")
@@ -31,52 +32,52 @@ _NAMED = 12
 
 
 def read_questions(
-    source: Path | Iterable[bytes], on_problem: OnProblem, *, dataset: str = "questions"
+    source: Path | Iterable[bytes], on_issue: OnIssue, *, dataset: str = "questions"
 ) -> Iterator[Question]:
     """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
 
     Args:
         source: A JSONL, CSV or Parquet file, or lines of JSON.
-        on_problem: Told of every line that is skipped; a repeated (dataset, index) is one.
+        on_issue: Told of every line that is skipped; a repeated (dataset, index) is one.
         dataset: The dataset of lines that name none; a file's own name takes its place.
 
     Raises:
         InputError: The file cannot be read.
     """
     if isinstance(source, Path):
-        dataset, rows = source.stem, read_rows(source, on_problem)
+        dataset, rows = source.stem, read_rows(source, on_issue)
     else:
-        rows = json_rows(source, "-", on_problem)
+        rows = json_rows(source, "-", on_issue)
     seen: set[tuple[str, str]] = set()
     columns: dict[str, None] = {}
     read = {"index", "dataset", "grader", *QUERY, *REFERENCE, *CHOICES, *_ANSWERS}
-    for place, row in rows:
+    for location, row in rows:
         columns.update(dict.fromkeys(row))
         try:
-            question, found = _question_of(row, dataset, place, asked=True)
+            question, found = _question_of(row, dataset, location, asked=True)
             read.update(found)
             if (question.dataset, question.index) in seen:
-                raise Unusable(f"{question.dataset} {question.index} appears twice; the first is kept")
-        except (Unusable, RecursionError) as why:
-            on_problem(place.problem(why))
+                raise UnusableError(f"{question.dataset} {question.index} appears twice; the first is kept")
+        except (UnusableError, RecursionError) as why:
+            on_issue(location.issue(why))
         else:
             seen.add((question.dataset, question.index))
             yield question
-    note_unread(columns, read, str(source) if isinstance(source, Path) else "-", on_problem)
+    note_unread(columns, read, str(source) if isinstance(source, Path) else "-", on_issue)
 
 
-def question_of(row: Row, dataset: str, place: Place) -> Question:
+def question_of(row: Row, dataset: str, location: Location) -> Question:
     """Return the question of one line of recorded answers; the line's number is the index when it has none of its own.
 
     Raises:
-        Unusable: It has no question, or a value of the wrong kind.
+        UnusableError: It has no question, or a value of the wrong kind.
     """
-    return _question_of(row, dataset, place, asked=False)[0]
+    return _question_of(row, dataset, location, asked=False)[0]
 
 
-def _question_of(row: Row, dataset: str, place: Place, *, asked: bool) -> tuple[Question, tuple[str, ...]]:
+def _question_of(row: Row, dataset: str, location: Location, *, asked: bool) -> tuple[Question, tuple[str, ...]]:
     """Return the question of one line, and the columns in which it was found."""
-    index = fields.name(row.get("index"), "index", str(place.line))
+    index = fields.name(row.get("index"), "index", str(location.line))
     found = posed(row, QUERY, REFERENCE, asked=asked)
     question = Question(
         dataset=fields.name(row.get("dataset"), "dataset", dataset),
@@ -96,16 +97,23 @@ class FirstRows:
         # Hashes, because the questions themselves need not fit into memory.
         self._lines: dict[tuple[str, int], str] = {}
 
-    def index(self, dataset: str, query: str, place: Place) -> str:
+    def index(self, dataset: str, query: str, location: Location) -> str:
         """Return the number of the question's first row, which all its models share."""
-        return self._lines.setdefault((intern(dataset), hash(query)), str(place.line))
+        return self._lines.setdefault((intern(dataset), hash(query)), str(location.line))
+
+
+def poses_question(columns: Collection[str]) -> bool:
+    """Whether a row has a column for a question, or columns for choices and for what comes before them."""
+    return any(name in columns for name in QUERY) or (
+        any(name in columns for name in STEMS) and any(name in columns for name in CHOICES)
+    )
 
 
 def with_choices(stem: str, choices: object) -> str:
     """Return a question with its choices lettered below it; the question alone where they are in no known shape."""
     try:
         found = choices_of({"choices": choices})
-    except Unusable:
+    except UnusableError:
         return stem
     return stem if found is None else found.below(stem)
 
@@ -137,14 +145,14 @@ def posed(row: Row, names: tuple[str, ...], answers: tuple[str, ...], *, asked: 
             would be spent on half a question, and all labels become letters.
 
     Raises:
-        Unusable: It has no question, or an answer that is no choice of it.
+        UnusableError: It has no question, or an answer that is no choice of it.
     """
     match row.get("question"):
         case {"stem": stem, "choices": _ as offered}:  # ARC and CommonsenseQA as first published
             row = {**row, "question": stem, "choices": offered}
     try:
         choices = choices_of(row)
-    except Unusable:
+    except UnusableError:
         if asked:
             raise
         choices = None
@@ -158,7 +166,7 @@ def posed(row: Row, names: tuple[str, ...], answers: tuple[str, ...], *, asked: 
     reference = fields.text(fields.first(row, _found(row, answers)))
     try:
         letter = _chosen(row, answers, choices)
-    except Unusable:
+    except UnusableError:
         if asked:
             raise
         letter = None
@@ -179,7 +187,7 @@ def _chosen(row: Row, answers: tuple[str, ...], choices: Choices) -> str | None:
     """Return the label of the right choice; None where the answer names none.
 
     Raises:
-        Unusable: It cannot be told which choice is meant.
+        UnusableError: It cannot be told which choice is meant.
     """
     column = next(iter(_found(row, answers)), "")
     answer = row.get(column)
@@ -188,13 +196,15 @@ def _chosen(row: Row, answers: tuple[str, ...], choices: Choices) -> str | None:
     if column in POSITIONS and isinstance(answer, str) and is_position(answer.strip()):
         answer = int(answer)
     elif choices.is_ambiguous(answer) and all(isinstance(cell, str | None) for cell in row.values()):
-        raise Unusable(f"answer {fields.shown(answer)} is one choice and the position of another; write its letter")
+        raise UnusableError(
+            f"answer {fields.shown(answer)} is one choice and the position of another; write its letter"
+        )
     return choices.letter(answer)
 
 
-def note_unread(columns: Iterable[str], read: Collection[str], source: str, on_problem: OnProblem) -> None:
+def note_unread(columns: Iterable[str], read: Collection[str], source: str, on_issue: OnIssue) -> None:
     """Tell of the columns of a table that were not read, in one note."""
     ignored = [fields.shown(column) for column in columns if column not in read]
     if ignored:
         names = ", ".join(ignored[:_NAMED]) + (", …" if len(ignored) > _NAMED else "")
-        on_problem(Problem(source, None, f"columns that are not read: {names}", note=True))
+        on_issue(ImportIssue(source, None, f"columns that are not read: {names}", note=True))

@@ -1,54 +1,110 @@
-"""The formats by name, how a file's format is found out, and the one way in: `read_records`."""
+"""The formats by name, how the format of a source is detected, and the one way in: `read_records`.
+
+A format is one module of this package, or what the entry point `jisi.formats` of an installed package names: see
+`Format`. Nothing else knows its name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from pkgutil import iter_modules
+from typing import Protocol, cast
 
+from jisi_cli import formats, plugins
 from jisi_cli.errors import InputError
-from jisi_cli.formats.choices import CHOICES
 from jisi_cli.formats.files import kind_of, open_text
-from jisi_cli.formats.long import COLUMNS
-from jisi_cli.formats.parquet_rows import parquet_columns
-from jisi_cli.formats.questions import QUERY, STEMS
-from jisi_cli.formats.record import Importer, OnProblem, Record, Unusable
+from jisi_cli.formats.issues import Located, OnIssue, UnusableError, deduplicated
+from jisi_cli.formats.parquet import parquet_columns
+from jisi_cli.formats.preview import Preview
+from jisi_cli.formats.questions import poses_question
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import begins_a_list, bounded_lines, csv_header, json_file, json_object
-
-# Which format a file or folder is in, from its layout, its extension and its first row.
-
 
 QUESTIONS = "questions"
 """What `detect` calls a file of questions without answers; `read_questions` reads it."""
 
-_KEYS: dict[str, frozenset[str]] = {
-    "lm-eval": frozenset({"doc_id", "doc", "resps"}),
-    "llmrouter": frozenset({"task_name", "query", "model_name", "performance"}),
-    "embedllm": frozenset({"prompt_id", "model_id", "label"}),
-    "routerbench": frozenset({"sample_id", "prompt", "eval_name"}),
-    "jisi": frozenset({"records"}),
-}
-"""Keys or columns that together only one format has; the first that fits wins."""
-
-_TRIED = 50
+_LOOKED_AT = 50
 """Lines of a file, or files of a folder, that are looked at before giving up."""
 
 
-def detect(source: Path) -> str:
-    """Return the name of the format of a file or folder, or `QUESTIONS`.
+class Format(Protocol):
+    """A format of recorded answers: a module with these two functions, named after the format (`lm_eval`: `lm-eval`).
+
+    An optional constant `RANK` says when it is asked whether a source is its own: formats whose signs are less telling
+    have a higher one, and 0 goes without saying. Other packages' formats are asked before `GENERAL`.
+    """
+
+    def matches(self, preview: Preview) -> bool:
+        """Whether a source is in this format."""
+        ...
+
+    def read(self, source: Path, on_issue: OnIssue) -> Iterator[Located]:
+        """Yield the records of a source in its own order, each with where it was read.
+
+        Args:
+            source: The file or folder.
+            on_issue: Told of everything that is skipped.
+
+        Raises:
+            InputError: The source as a whole cannot be read.
+        """
+        ...
+
+
+GENERAL = 9
+"""The `RANK` from which on a format takes whatever no other claims."""
+
+
+def built_in() -> dict[str, Format]:
+    """Return jisi's own formats by name, in the order in which they are asked."""
+    modules = (import_module(f"{formats.__name__}.{found.name}") for found in iter_modules(formats.__path__))
+    found = {
+        module.__name__.rpartition(".")[2].replace("_", "-"): cast(Format, module)
+        for module in modules
+        if _is_format(module)
+    }
+    return dict(sorted(found.items(), key=lambda item: (_rank(item[1]), item[0])))
+
+
+def find_format(name: str) -> Format:
+    """Return a format: jisi's own, or that of an installed package.
 
     Raises:
-        InputError: It is not there, cannot be read, is a pickle, or is of no known format.
+        InputError: There is no such format, or the package that adds it is broken.
+    """
+    own = built_in()
+    if name in own:
+        return own[name]
+    added = plugins.load("formats", name, own)
+    if added is None:
+        names = ", ".join(sorted((*own, *plugins.installed("formats", own))))
+        raise InputError(f"no format called `{name}`; --format takes {names}")
+    if not _is_format(added):
+        raise InputError(f"the format `{name}` of an installed package has no functions `matches` and `read`")
+    return cast(Format, added)
+
+
+def read_records(source: Path, format: str | None = None, *, on_issue: OnIssue) -> Iterator[Record]:
+    """Return the recorded answers of a file or folder, one at a time; the format is detected at once.
+
+    Args:
+        source: The file or folder.
+        format: The name of its format; None to detect it.
+        on_issue: Told of everything that is skipped; it may raise to stop at the first.
+
+    Raises:
+        InputError: The source cannot be read, is of no known format, or holds no usable answer.
     """
     refuse_pickle(source)
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
-    found = _folder_format(source) if source.is_dir() else _file_format(source)
-    if found is None:
-        raise InputError(f"{source}: not a format that jisi recognises; --format names one of {', '.join(IMPORTERS)}")
-    return found
+    found = format or detect(source)
+    if found == QUESTIONS:
+        raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
+    records = deduplicated(find_format(found).read(source, on_issue), on_issue)
+    return _require_answers(records, source, found)
 
 
 def refuse_pickle(source: Path) -> None:
@@ -64,29 +120,101 @@ def refuse_pickle(source: Path) -> None:
         )
 
 
-def _folder_format(folder: Path) -> str | None:
-    if any(folder.glob("train.jsonl")) or any(folder.glob("example_data/*/train.jsonl")):
-        return "jisi-release"
-    if any(any(folder.rglob(f"samples_*.{ending}")) for ending in ("jsonl", "json", "jsonl.gz", "parquet")):
-        return "lm-eval"
-    if any(folder.rglob("*.eval")):
-        return "inspect"
-    documents = (_document_format(path) for path in islice(folder.rglob("*.json"), _TRIED))
-    return next((found for found in documents if found), None)
+def detect(source: Path) -> str:
+    """Return the name of the format of a file or folder, or `QUESTIONS`.
+
+    Raises:
+        InputError: It does not exist, cannot be read, is a pickle, or is of no known format.
+    """
+    refuse_pickle(source)
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+    detector = _Detector()
+    found = detector.format_of(Preview(source))
+    if found is None:
+        found = detector.folder(source) if source.is_dir() else detector.file(source)
+    if found is None:
+        names = ", ".join(sorted(detector.names))
+        raise InputError(f"{source}: not a format that jisi recognises; --format names one of {names}")
+    return found
 
 
-def _file_format(path: Path) -> str | None:
-    if path.suffix.lower() == ".eval":
-        return "inspect"
-    match kind_of(path):
-        case "parquet":
-            return _row_format(parquet_columns(path))
-        case "csv":
-            return _row_format(csv_header(path))
-        case "json" if begins_a_list(path) or (path.suffix.lower() == ".json" and not _is_lines(path)):
-            return _document_format(path) or _lines_format(path)
-        case "json":
-            return _lines_format(path)
+class _Detector:
+    """Asks the formats, the most specific first, whether a source is theirs."""
+
+    def __init__(self) -> None:
+        self._own = built_in()
+
+    @cached_property
+    def _added(self) -> dict[str, Format]:
+        return {name: find_format(name) for name in plugins.installed("formats", self._own)}
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The names of all formats."""
+        return (*self._own, *self._added)
+
+    def format_of(self, preview: Preview) -> str | None:
+        """Return the format of a path, a row or a document."""
+        found = next((name for name, format in self._asked() if format.matches(preview)), None)
+        if found is None and poses_question(preview.columns):
+            return QUESTIONS
+        return found
+
+    def _asked(self) -> Iterator[tuple[str, Format]]:
+        yield from ((name, own) for name, own in self._own.items() if _rank(own) < GENERAL)
+        yield from self._added.items()
+        yield from ((name, own) for name, own in self._own.items() if _rank(own) >= GENERAL)
+
+    def folder(self, folder: Path) -> str | None:
+        """Return the format of the first JSON document in a folder that has one."""
+        documents = (self._document(path) for path in islice(folder.rglob("*.json"), _LOOKED_AT))
+        return next((found for found in documents if found), None)
+
+    def file(self, path: Path) -> str | None:
+        """Return the format of a file by what it holds."""
+        match kind_of(path):
+            case "parquet":
+                return self._row(path, parquet_columns(path))
+            case "csv":
+                return self._row(path, csv_header(path))
+            case "json" if begins_a_list(path) or (path.suffix.lower() == ".json" and not _is_lines(path)):
+                return self._document(path) or self._lines(path)
+            case "json":
+                return self._lines(path)
+
+    def _row(self, path: Path, columns: Iterable[str], document: object = None) -> str | None:
+        return self.format_of(Preview(path, frozenset(columns), document))
+
+    def _document(self, path: Path) -> str | None:
+        """Return the format of a file that is one JSON document."""
+        try:
+            document = json_file(path)
+        except UnusableError:
+            return None
+        match document:
+            case [{**first}, *_]:
+                return self._row(path, map(str, first), document)
+            case {}:
+                return self._row(path, (), document)
+        return None
+
+    def _lines(self, path: Path) -> str | None:
+        """Return the format of the first line with answers; a damaged one before it may look like a question."""
+        empty, questions = True, None
+        with open_text(path) as stream:
+            for line in islice(bounded_lines(stream), _LOOKED_AT):
+                empty = empty and not line.strip()
+                try:
+                    found = self._row(path, json_object(line))
+                except UnusableError:
+                    continue
+                if found not in (None, QUESTIONS):
+                    return found
+                questions = questions or found
+        if empty:
+            raise InputError(f"{path}: the file is empty; it should hold one JSON object a line")
+        return questions
 
 
 def _is_lines(path: Path) -> bool:
@@ -95,102 +223,19 @@ def _is_lines(path: Path) -> bool:
         lines = list(islice((line for line in bounded_lines(stream) if line.strip()), 2))
     try:
         return len([json_object(line) for line in lines]) == 2
-    except Unusable:
+    except UnusableError:
         return False
 
 
-def _lines_format(path: Path) -> str | None:
-    """Return the format of the first line with answers; a damaged one before it may look like a question."""
-    empty, questions = True, None
-    with open_text(path) as stream:
-        for line in islice(bounded_lines(stream), _TRIED):
-            empty = empty and not line.strip()
-            try:
-                found = _row_format(json_object(line))
-            except Unusable:
-                continue
-            if found not in (None, QUESTIONS):
-                return found
-            questions = questions or found
-    if empty:
-        raise InputError(f"{path}: the file is empty; it should hold one JSON object a line")
-    return questions
+def _is_format(found: object) -> bool:
+    return callable(getattr(found, "matches", None)) and callable(getattr(found, "read", None))
 
 
-def _row_format(columns: Iterable[str]) -> str | None:
-    names = set(columns)
-    found = next((format for format, keys in _KEYS.items() if keys <= names), None)
-    if found is not None or not (names & set(QUERY) or (names & set(STEMS) and names & set(CHOICES))):
-        return found
-    return "long" if names.intersection(COLUMNS["model"]) else QUESTIONS
+def _rank(format: Format) -> int:
+    return int(getattr(format, "RANK", 0))
 
 
-def _document_format(path: Path) -> str | None:
-    """Return the format of a file that is one JSON document."""
-    try:
-        document = json_file(path)
-    except Unusable:
-        return None
-    match document:
-        case [{"output": _, **rest}, *_] if {"session_id", "id"} & set(rest):
-            return "zeroeval"
-        case {"records": [*_], "model_name": _, "dataset_name": _}:
-            return "llmrouterbench"
-        case {"eval": {"task": _, "model": _}}:
-            return "inspect"
-        case [{**first}, *_]:
-            return _row_format(map(str, first))
-    return None
-
-
-# The formats by name, each importer resolved when it is first used, and the one way in: `read_records`.
-
-
-IMPORTERS: dict[str, str] = {
-    "jisi": "jisi_cli.formats.jisi:read",
-    "jisi-release": "jisi_cli.formats.jisi_release:read",
-    "long": "jisi_cli.formats.long:read",
-    "llmrouterbench": "jisi_cli.formats.llmrouterbench:read",
-    "zeroeval": "jisi_cli.formats.zeroeval:read",
-    "llmrouter": "jisi_cli.formats.llmrouter:read",
-    "embedllm": "jisi_cli.formats.embedllm:read",
-    "routerbench": "jisi_cli.formats.routerbench:read",
-    "lm-eval": "jisi_cli.formats.lm_eval:read",
-    "inspect": "jisi_cli.formats.inspect_logs:read",
-}
-
-
-def importer(format: str) -> Importer:
-    """Return the importer of a format.
-
-    Raises:
-        InputError: There is no such format.
-    """
-    if format not in IMPORTERS:
-        raise InputError(f"no format called `{format}`; --format takes {', '.join(IMPORTERS)}")
-    module, _, function = IMPORTERS[format].partition(":")
-    return cast(Importer, getattr(import_module(module), function))
-
-
-def read_records(source: Path, format: str | None = None, *, on_problem: OnProblem) -> Iterator[Record]:
-    """Return the recorded answers of a file or folder, one at a time; the format is found at once.
-
-    Args:
-        source: The file or folder.
-        format: A key of `IMPORTERS`; None to find out.
-        on_problem: Told of everything that is skipped; it may raise to stop at the first.
-
-    Raises:
-        InputError: The source cannot be read, is of no known format, or holds no usable answer.
-    """
-    refuse_pickle(source)
-    found = format or detect(source)
-    if found == QUESTIONS:
-        raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
-    return _some(importer(found)(source, on_problem), source, found)
-
-
-def _some(records: Iterator[Record], source: Path, format: str) -> Iterator[Record]:
+def _require_answers(records: Iterator[Record], source: Path, format: str) -> Iterator[Record]:
     empty = True
     for record in records:
         empty = empty and record.status == "missing"

@@ -17,22 +17,24 @@ from pathlib import Path
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
-from jisi_cli.formats.record import Located, OnProblem, Place, Question, Record, Row, Unusable, admitted
+from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
+from jisi_cli.formats.preview import Preview
+from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.rows import read_rows
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
 _LONGEST_LIST = 2**20
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield a record per row and model; see `Importer`."""
-    return admitted(_located(source, on_problem), on_problem)
+def matches(preview: Preview) -> bool:
+    """Whether a row is one of RouterBench's."""
+    return preview.has("sample_id", "prompt", "eval_name")
 
 
-def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
-    doubts = Doubts()
-    for place, row in read_rows(source, on_problem):
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield a record per row and model; see `Format`."""
+    numbers = fields.Numbers()
+    for location, row in read_rows(source, on_issue):
         models = _models(row)
         if not models:
             raise InputError(f"{source}: no column ends in {_RESPONSE} or {_COST}; check --format")
@@ -40,17 +42,17 @@ def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
             query = fields.required(_turns(row.get("prompt")), "prompt")
             index = fields.required(row.get("sample_id"), "sample_id")
             dataset = fields.name(row.get("eval_name"), "eval_name", source.stem)
-        except Unusable as why:
-            on_problem(place.problem(why))
+        except UnusableError as why:
+            on_issue(location.issue(why))
             continue
         for model in models:
             try:
-                record = _record(row, model, Question(dataset, index, query), place, doubts)
-            except Unusable as why:
-                on_problem(place.problem(f"{model}: {why}"))
+                record = _record(row, model, Question(dataset, index, query), location, numbers)
+            except UnusableError as why:
+                on_issue(location.issue(f"{model}: {why}"))
             else:
-                yield place, record
-    doubts.tell(on_problem)
+                yield location, record
+    numbers.report(on_issue)
 
 
 def _models(row: Row) -> list[str]:
@@ -59,8 +61,8 @@ def _models(row: Row) -> list[str]:
     return [column for column in row if column in named]
 
 
-def _record(row: Row, model: str, question: Question, place: Place, doubts: Doubts) -> Record:
-    score = doubts.score(row[model], place)
+def _record(row: Row, model: str, question: Question, location: Location, numbers: fields.Numbers) -> Record:
+    score = numbers.score(row[model], location)
     response = _turns(row.get(model + _RESPONSE))
     return Record(
         dataset=question.dataset,
@@ -68,7 +70,7 @@ def _record(row: Row, model: str, question: Question, place: Place, doubts: Doub
         query=question.query,
         model=model,
         response=response,
-        cost_usd=doubts.dollars(row.get(model + _COST), place),
+        cost_usd=numbers.dollars(row.get(model + _COST), location),
         score=score,
         status=fields.status(response, score),
         order=fields.order(question.index),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
-from jisi_cli.formats.parquet_rows import parquet_rows
-from jisi_cli.formats.record import Numbered, OnProblem, Place, Row, Unusable
+from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row, UnusableError
+from jisi_cli.formats.parquet import parquet_rows
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -25,19 +25,19 @@ BOM = b"\xef\xbb\xbf"
 _BEGINNING = 64
 
 
-def file_json_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+def file_json_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the objects of a JSONL file, or of a file that is one list of them; see `json_rows`."""
     items = _listed(source)
     if items is not None:
         for number, item in enumerate(items, start=1):
-            place = Place(str(source), number)
+            location = Location(str(source), number)
             if isinstance(item, dict):
-                yield place, item
+                yield location, item
             else:
-                on_problem(place.problem("not a JSON object ({…})"))
+                on_issue(location.issue("not a JSON object ({…})"))
         return
     with open_text(source) as stream:
-        yield from json_rows(bounded_lines(stream), str(source), on_problem)
+        yield from json_rows(bounded_lines(stream), str(source), on_issue)
 
 
 def begins_a_list(source: Path) -> bool:
@@ -52,7 +52,7 @@ def _listed(source: Path) -> list[object] | None:
         return None
     try:
         found = json_file(source)
-    except Unusable:
+    except UnusableError:
         return None
     # A file of one line may be a damaged line.
     return found if isinstance(found, list) and any(isinstance(item, dict) for item in found) else None
@@ -67,28 +67,28 @@ def bounded_lines(stream: BinaryIO, longest: int = LONGEST_LINE) -> Iterator[byt
             rest = stream.readline(longest + 1)
 
 
-def json_rows(lines: Iterable[bytes], source: str, on_problem: OnProblem) -> Iterator[Numbered]:
+def json_rows(lines: Iterable[bytes], source: str, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield each line that holds a JSON object, with its number from 1; blank lines are passed over."""
     for number, line in enumerate(lines, start=1):
-        place = Place(source, number)
+        location = Location(source, number)
         line = line.removeprefix(BOM) if number == 1 else line
         if not line.strip():
             continue
         try:
-            yield place, json_object(line)
-        except Unusable as why:
-            on_problem(place.problem(why))
+            yield location, json_object(line)
+        except UnusableError as why:
+            on_issue(location.issue(why))
 
 
 def json_object(line: bytes) -> Row:
     """Parse one JSON object.
 
     Raises:
-        Unusable: It is too long, not UTF-8, not JSON, nested too deeply, or not an object.
+        UnusableError: It is too long, not UTF-8, not JSON, nested too deeply, or not an object.
     """
     found = json_value(line.rstrip()) if len(line) <= LONGEST_LINE else _too_long()
     if not isinstance(found, dict):
-        raise Unusable("not a JSON object ({…})")
+        raise UnusableError("not a JSON object ({…})")
     return found
 
 
@@ -97,7 +97,7 @@ def json_file(path: Path) -> object:
 
     Raises:
         InputError: It cannot be opened.
-        Unusable: See `json_value`.
+        UnusableError: See `json_value`.
     """
     with open_text(path) as stream:
         return json_value(stream.read())
@@ -107,37 +107,37 @@ def json_value(data: bytes) -> object:
     """Parse one JSON document.
 
     Raises:
-        Unusable: It is not UTF-8, not JSON, or nested too deeply.
+        UnusableError: It is not UTF-8, not JSON, or nested too deeply.
     """
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise Unusable(f"not UTF-8 (byte {error.start + 1})") from None
+        raise UnusableError(f"not UTF-8 (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-        raise Unusable(f"not JSON: {error.msg} ({where})") from None
+        raise UnusableError(f"not JSON: {error.msg} ({where})") from None
     except RecursionError:
-        raise Unusable("JSON nested too deeply") from None
+        raise UnusableError("JSON nested too deeply") from None
     except ValueError:  # a whole number of more digits than Python converts
-        raise Unusable("a number with too many digits") from None
+        raise UnusableError("a number with too many digits") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make an object, in which no key may be twice: either of its values would be lost.
 
     Raises:
-        Unusable: One is.
+        UnusableError: One is.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise Unusable(f"the key `{twice[:40]}` is there more than once")
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise UnusableError(f"the key `{twice[:40]}` is there more than once")
     return found
 
 
 def _too_long() -> object:
-    raise Unusable(f"longer than {LONGEST_LINE // 2**20} MiB")
+    raise UnusableError(f"longer than {LONGEST_LINE // 2**20} MiB")
 
 
 # CSV: a line of column names, then a row each; cells may run over several lines.
@@ -156,7 +156,7 @@ def csv_header(source: Path) -> list[str]:
         return _header(source, _csv_reader(source, stream))
 
 
-def csv_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+def csv_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the rows of a CSV file (tabs in a `.tsv`), numbered by the line on which each begins.
 
     An empty cell is None: CSV cannot tell an empty text from none.
@@ -168,16 +168,16 @@ def csv_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
         reader = _csv_reader(source, stream)
         header = _header(source, reader)
         while True:
-            place = Place(str(source), reader.line_num + 1)
+            location = Location(str(source), reader.line_num + 1)
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                on_problem(place.problem(f"not CSV: {error}"))
+                on_issue(location.issue(f"not CSV: {error}"))
                 continue
             if cells is None:
                 return
             if cells:
-                yield from _csv_row(header, cells, place, on_problem)
+                yield from _csv_row(header, cells, location, on_issue)
 
 
 def _csv_reader(source: Path, stream: BinaryIO) -> Reader:
@@ -207,19 +207,19 @@ def _csv_lines(stream: BinaryIO) -> Iterator[str]:
             yield "x" * (csv.field_size_limit() + 1)  # what is left of it might pass for a whole row; this does not
 
 
-def _csv_row(header: list[str], cells: list[str], place: Place, on_problem: OnProblem) -> Iterator[Numbered]:
+def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: OnIssue) -> Iterator[Numbered]:
     if len(cells) != len(header):
-        on_problem(place.problem(f"{len(cells)} cells under {len(header)} column names"))
+        on_issue(location.issue(f"{len(cells)} cells under {len(header)} column names"))
     elif any(map(_UNDECODABLE.search, cells)):
-        on_problem(place.problem("not UTF-8"))
+        on_issue(location.issue("not UTF-8"))
     else:
-        yield place, {column: cell or None for column, cell in zip(header, cells, strict=True)}
+        yield location, {column: cell or None for column, cell in zip(header, cells, strict=True)}
 
 
 # The rows of a file whichever way it keeps them.
 
 
-def read_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not.
 
     Raises:
@@ -227,8 +227,8 @@ def read_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
     """
     match kind_of(source):
         case "parquet":
-            return parquet_rows(source, on_problem)
+            return parquet_rows(source, on_issue)
         case "csv":
-            return csv_rows(source, on_problem)
+            return csv_rows(source, on_issue)
         case "json":
-            return file_json_rows(source, on_problem)
+            return file_json_rows(source, on_issue)

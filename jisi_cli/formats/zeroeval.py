@@ -1,8 +1,7 @@
 """zeroeval: `result_dirs/<task>/<model>.json`, a list of items with the task's own answer and no scores.
 
-ZeroEval's scores come from its evaluation scripts, so every record is unscored and names the grader
-that gives the same verdicts, so that the published accuracies come out. Its ids (`gsm8k-main-test-#10`, or bare
-integers) do not sort as text.
+ZeroEval's scores come from its evaluation scripts, so every record is unscored and names the grader that gives the same
+verdicts and thus the published accuracies. Its ids (`gsm8k-main-test-#10`, or bare integers) do not sort as text.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ from string import ascii_uppercase
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.files import files_in
+from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError, items_of, usable
+from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import with_choices
-from jisi_cli.formats.record import Located, OnProblem, Place, Record, Row, Unusable, admitted, items_of, usable
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import json_file
 
 _GRADERS = {
@@ -29,30 +30,34 @@ _ANSWER = ("correct_answer", "answer", "solution")
 _LAST_NUMBER = re.compile(r"([0-9]{1,18})$")
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield an unscored record per item of each model's file; see `Importer`."""
-    return admitted(_located(source, on_problem), on_problem)
+def matches(preview: Preview) -> bool:
+    """Whether a document is a list of ZeroEval's items."""
+    match preview.document:
+        case [{"output": _, **rest}, *_]:
+            return "session_id" in rest or "id" in rest
+    return False
 
 
-def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield an unscored record per item of each model's file; see `Format`."""
     for path in files_in(source, "*.json"):
         if path.name.endswith(".summary.json"):
             continue
-        place = Place(str(path))
+        location = Location(str(path))
         try:
             items = json_file(path)
             if not isinstance(items, list):
-                raise Unusable("not a result of ZeroEval: no list of items")
-        except Unusable as why:
-            on_problem(place.problem(why))
+                raise UnusableError("not a result of ZeroEval: no list of items")
+        except UnusableError as why:
+            on_issue(location.issue(why))
             continue
-        yield from usable(items_of(items, str(path)), _record, on_problem)
+        yield from usable(items_of(items, str(path)), _record, on_issue)
 
 
-def _record(item: object, place: Place) -> Record:
+def _record(item: object, location: Location) -> Record:
     if not isinstance(item, dict):
-        raise Unusable("not a JSON object ({…})")
-    path = Path(place.source)
+        raise UnusableError("not a JSON object ({…})")
+    path = Path(location.source)
     dataset = fields.name(item.get("dataset"), "dataset", path.parent.name)
     index = fields.required(fields.first(item, ("id", "session_id")), "id")
     position = _LAST_NUMBER.search(index)
@@ -84,7 +89,7 @@ def _query(item: Row) -> str:
     """Return the bare question; where there is none, the chat history's, which has ZeroEval's template."""
     try:
         return with_choices(fields.question(item, _QUESTION), item.get("choices"))
-    except Unusable:
+    except UnusableError:
         history = item.get("chat_history")
         if not isinstance(history, list) or not history:
             raise

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.staging import write_jisi
 from jisi_cli.errors import InputError
-from jisi_cli.formats.record import Problem, Record
+from jisi_cli.formats.issues import ImportIssue
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.registry import detect, read_records
 from tests.bank.making import MODELS, failed, record, records
 
 
 def read_back(path: Path) -> list[Record]:
-    problems: list[Problem] = []
-    found = list(read_records(path, on_problem=problems.append))
+    problems: list[ImportIssue] = []
+    found = list(read_records(path, on_issue=problems.append))
     assert problems == []
     return found
 

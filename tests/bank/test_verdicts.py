@@ -190,7 +190,7 @@ def test_another_word_for_it_is_refused_in_one_line(path: Path) -> None:
 
 def test_means_are_the_performance_that_llmrouterbench_wrote_into_its_files(tmp_path: Path) -> None:
     bench = FIXTURES / "llmrouterbench" / "results" / "bench"
-    build(tmp_path / "bank", read_records(bench, "llmrouterbench", on_problem=lambda problem: None))
+    build(tmp_path / "bank", read_records(bench, "llmrouterbench", on_issue=lambda problem: None))
     found = {model.model: model.accuracy for model in inspect_bank(Bank(tmp_path / "bank"), Hyperparameters()).models}
     latest = {
         ("ada-7b-20240101", "sums"): "sums/test/ada-7b-20240101/sums-test-ada-7b-20240101-20260102_090000.json",
@@ -205,7 +205,7 @@ def test_means_are_the_performance_that_llmrouterbench_wrote_into_its_files(tmp_
 def test_zeroevals_accuracy_counts_an_empty_output_as_wrong(tmp_path: Path) -> None:
     results = FIXTURES / "zeroeval" / "result_dirs" / "gsm"
     bank = tmp_path / "bank"
-    build(bank, read_records(results, "zeroeval", on_problem=lambda problem: None))
+    build(bank, read_records(results, "zeroeval", on_issue=lambda problem: None))
     before = inspect_bank(Bank(bank), Hyperparameters()).models[0]
     assert (before.average, before.counted_wrong) == (None, 0)
     assert jisi("bank", "grade", bank).exit_code == 0

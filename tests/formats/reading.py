@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jisi_cli.formats.record import Problem, Record
+from jisi_cli.formats.issues import ImportIssue
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.registry import read_records
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-def read_all(source: Path, format: str | None = None) -> tuple[list[Record], list[Problem]]:
-    problems: list[Problem] = []
-    return list(read_records(source, format, on_problem=problems.append)), problems
+def read_all(source: Path, format: str | None = None) -> tuple[list[Record], list[ImportIssue]]:
+    problems: list[ImportIssue] = []
+    return list(read_records(source, format, on_issue=problems.append)), problems
 
 
 def by_answer(records: list[Record]) -> dict[tuple[str, str, str], Record]:

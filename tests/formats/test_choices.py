@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.questions import Question, read_questions
-from jisi_cli.formats.record import Problem
 from jisi_cli.formats.registry import QUESTIONS, detect
 from tests.formats.reading import read_all
 
@@ -22,7 +22,7 @@ TEXTS = ["4", "6", "7", "8"]
 
 
 def read(path: Path) -> tuple[list[Question], list[str]]:
-    problems: list[Problem] = []
+    problems: list[ImportIssue] = []
     return list(read_questions(path, problems.append)), [str(problem) for problem in problems]
 
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jisi_cli.errors import InputError
+from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.questions import read_questions
-from jisi_cli.formats.record import Problem
 from jisi_cli.formats.registry import detect
 from tests.formats.reading import read_all
 
@@ -150,6 +150,6 @@ def test_an_object_with_a_key_twice_is_skipped_and_named(tmp_path: Path) -> None
 
 def test_questions_in_one_json_list_are_read_and_what_is_no_object_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([QUESTION, 5], indent=2), encoding="utf-8")
-    problems: list[Problem] = []
+    problems: list[ImportIssue] = []
     assert [question.query for question in read_questions(tmp_path / "a.json", problems.append)] == ["What is 6*7?"]
     assert [(problem.line, problem.message) for problem in problems] == [(2, "not a JSON object ({…})")]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import rows as csv_rows
-from jisi_cli.formats.record import Problem, Record
+from jisi_cli.formats.issues import ImportIssue
+from jisi_cli.formats.record import Record
 from jisi_cli.formats.registry import read_records
 from jisi_cli.formats.rows import bounded_lines, json_rows
 from tests.formats.reading import FIXTURES, read_all
@@ -82,10 +83,10 @@ def test_damage_to_some_lines_leaves_all_others_readable(format, line, data: st.
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "answers.jsonl"
         source.write_bytes(b"\n".join(lines) + b"\n")
-        problems: list[Problem] = []
+        problems: list[ImportIssue] = []
         records: list[Record] = []
         try:
-            records.extend(read_records(source, format, on_problem=problems.append))
+            records.extend(read_records(source, format, on_issue=problems.append))
         except InputError as refusal:
             assert "\n" not in str(refusal)
     # A damaged line that claims an intact line's index may be the first to do so, and is then the one that is kept.
@@ -180,10 +181,10 @@ def test_a_caller_can_stop_at_the_first_problem(tmp_path: Path):
     source = tmp_path / "answers.jsonl"
     source.write_bytes(b"\n".join([jisi_line(1), b"{", jisi_line(3)]))
 
-    def stop(problem: Problem) -> None:
+    def stop(problem: ImportIssue) -> None:
         raise InputError(str(problem))
 
-    records = read_records(source, on_problem=stop)
+    records = read_records(source, on_issue=stop)
     assert next(records).index == "1"
     with pytest.raises(InputError, match=r"answers\.jsonl:2: not JSON"):
         list(records)

@@ -7,7 +7,7 @@ import pytest
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import registry as detection
-from jisi_cli.formats.registry import IMPORTERS, QUESTIONS, detect, importer
+from jisi_cli.formats.registry import QUESTIONS, built_in, detect, find_format
 from tests.formats.reading import FIXTURES, read_all
 
 
@@ -76,10 +76,10 @@ def test_a_pickle_is_refused_with_the_remedy_whatever_format_is_named(tmp_path: 
 def test_an_unknown_format_lists_those_that_are_known(tmp_path: Path):
     source = tmp_path / "notes.txt"
     source.write_text("just\ntext\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"--format names one of jisi, jisi-release, long, "):
+    with pytest.raises(InputError, match=r"--format names one of embedllm, inspect, jisi, jisi-release, "):
         read_all(source)
-    with pytest.raises(InputError, match=r"no format called `csv`; --format takes jisi, "):
-        importer("csv")
+    with pytest.raises(InputError, match=r"no format called `csv`; --format takes embedllm, "):
+        find_format("csv")
 
 
 @pytest.mark.parametrize("name", ["empty.jsonl", "empty.csv"])
@@ -101,15 +101,15 @@ def test_a_missing_source_is_named(tmp_path: Path):
         read_all(tmp_path / "nowhere.jsonl")
 
 
-@pytest.mark.parametrize("format", IMPORTERS)
-def test_every_registered_importer_exists(format: str):
-    assert callable(importer(format))
+@pytest.mark.parametrize("format", built_in())
+def test_every_format_is_found_by_its_name(format: str):
+    assert find_format(format) is built_in()[format]
 
 
 def test_a_format_that_does_not_fit_is_refused_in_one_line():
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_all(FIXTURES / "zeroeval", "jisi")
     with pytest.raises(InputError, match=r"no \*\.json in it or below"):
-        read_all(FIXTURES.parent / "bank" / "importers", "zeroeval")
+        read_all(FIXTURES.parent / "formats", "zeroeval")
     with pytest.raises(InputError, match="no usable answer in it, read as the format zeroeval"):
         read_all(FIXTURES / "long.csv", "zeroeval")

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.record import Problem, Unusable
+from jisi_cli.formats.issues import ImportIssue, UnusableError
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_score_may_be_written_in_several_ways(written: object, score: float | 
 
 @pytest.mark.parametrize("written", [1.01, -0.1, "2", "yes", math.inf, "inf", 10**400, [1], {"acc": 1}])
 def test_what_is_no_score_between_0_and_1_is_unusable(written: object):
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableError):
         fields.score(written)
 
 
@@ -35,7 +35,7 @@ def test_a_token_count_may_arrive_as_a_float_or_text(written: object, count: int
 
 @pytest.mark.parametrize("written", [-1, 2.5, True, "many", 10**12])
 def test_what_is_no_count_is_unusable(written: object):
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableError):
         fields.tokens(written, "tokens")
 
 
@@ -92,5 +92,5 @@ def test_a_pair_of_surrogates_is_joined_and_a_half_is_replaced():
 
 
 def test_a_problem_says_where_it_is():
-    assert str(Problem("a.jsonl", 3, "no question")) == "a.jsonl:3: no question"
-    assert str(Problem("a.jsonl", None, "ignored")) == "a.jsonl: ignored"
+    assert str(ImportIssue("a.jsonl", 3, "no question")) == "a.jsonl:3: no question"
+    assert str(ImportIssue("a.jsonl", None, "ignored")) == "a.jsonl: ignored"

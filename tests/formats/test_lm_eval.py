@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.formats.record import Problem, Record
+from jisi_cli.formats.issues import ImportIssue
+from jisi_cli.formats.record import Record
 from tests.formats.reading import FIXTURES, by_answer, read_all
 
 LOGS = FIXTURES / "lm_eval"
@@ -88,7 +89,7 @@ def logged(folder: Path, *samples: dict[str, Any], time: str = "2025-01-01T00-00
     return folder
 
 
-def read_one(folder: Path, *samples: dict[str, Any], **results: Any) -> tuple[Record, list[Problem]]:
+def read_one(folder: Path, *samples: dict[str, Any], **results: Any) -> tuple[Record, list[ImportIssue]]:
     (found,), problems = read_all(logged(folder / "org__m", *samples, **{"model_name": "org/m", **results}))
     return found, problems
 

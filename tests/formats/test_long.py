@@ -71,7 +71,7 @@ def test_questions_without_an_index_are_not_kept_in_memory(tmp_path: Path):
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read_records(source, on_problem=print)) == 200
+        assert sum(1 for _ in read_records(source, on_issue=print)) == 200
         assert tracemalloc.get_traced_memory()[1] < source.stat().st_size / 4
     finally:
         tracemalloc.stop()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.questions import Question, read_questions
-from jisi_cli.formats.record import Problem
 from tests.formats.reading import FIXTURES
 
 
 def test_a_question_is_found_under_any_of_its_keys():
-    problems: list[Problem] = []
+    problems: list[ImportIssue] = []
     assert list(read_questions(FIXTURES / "questions.jsonl", problems.append)) == [
         Question("sums", "4", "What is 2 + 2?", "4", "numeric", 4),
         Question("questions", "2", "Capital of France?", "Paris", None, 2),
@@ -20,7 +20,7 @@ def test_a_question_is_found_under_any_of_its_keys():
 
 
 def test_lines_of_standard_input_are_read_as_they_come():
-    problems: list[Problem] = []
+    problems: list[ImportIssue] = []
     lines = iter([b'{"query": "a"}\n', b"nonsense\n", b"\n", b'{"query": "b", "dataset": "d"}'])
     questions = read_questions(lines, problems.append, dataset="stdin")
     assert next(questions) == Question("stdin", "1", "a", order=1)

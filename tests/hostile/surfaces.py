@@ -381,7 +381,7 @@ timeout = 30
 
 
 def _records(source: Path, format: str | None) -> None:
-    for record in read_records(source, format, on_problem=_ignore):
+    for record in read_records(source, format, on_issue=_ignore):
         if record.score is not None and not 0 <= record.score <= 1:
             raise Broken(f"score {record.score}")
         for text in (record.query, record.model, record.dataset, record.index, record.response or ""):

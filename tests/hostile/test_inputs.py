@@ -20,7 +20,7 @@ import pytest
 
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
-from jisi_cli.formats.parquet_rows import parquet_rows
+from jisi_cli.formats.parquet import parquet_rows
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import build_small_bank, jisi, recorded_answers, says_one_error, write_lines
 from tests.cli.test_cost import ASK

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats.files import LONGEST_LINE, open_file, refuse_repeated
-from jisi_cli.formats.record import Numbered, OnProblem, Place, Row
+from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -137,7 +137,7 @@ def parquet_columns(source: Path) -> list[str]:
     return names
 
 
-def parquet_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
+def parquet_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the rows of a Parquet file, numbered from 1.
 
     Raises:
@@ -148,11 +148,11 @@ def parquet_rows(source: Path, on_problem: OnProblem) -> Iterator[Numbered]:
     for rows in _batches(source):
         for row in rows:
             number += 1
-            place = Place(str(source), number)
+            place = Location(str(source), number)
             if isinstance(row, str):
-                on_problem(place.problem(row))
+                on_issue(place.issue(row))
             elif any(isinstance(value, str | bytes) and len(value) > LONGEST_LINE for value in row.values()):
-                on_problem(place.problem(f"a value longer than {LONGEST_LINE // 2**20} MiB"))
+                on_issue(place.issue(f"a value longer than {LONGEST_LINE // 2**20} MiB"))
             else:
                 yield place, row
 

@@ -10,10 +10,11 @@ from zipfile import BadZipFile
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
-from jisi_cli.formats.doubts import Doubts
 from jisi_cli.formats.files import files_in
+from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, UnusableError, usable
+from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import with_choices
-from jisi_cli.formats.record import Located, OnProblem, Place, Problem, Record, Unusable, admitted, usable
+from jisi_cli.formats.record import Record
 
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """inspect_ai's letters: correct, partially correct, incorrect, no answer."""
@@ -28,32 +29,42 @@ class _Log(NamedTuple):
     model: str
 
 
-def read(source: Path, on_problem: OnProblem) -> Iterator[Record]:
-    """Yield a record per sample of the latest log of each (task, model); see `Importer`.
+RANK = 1
+"""Asked after the formats whose folders may hold such logs, too."""
+
+
+def matches(preview: Preview) -> bool:
+    """Whether a file or a folder has logs of inspect_ai."""
+    if preview.path.is_dir():
+        return any(preview.path.rglob("*.eval"))
+    match preview.document:
+        case {"eval": {"task": _, "model": _}}:
+            return True
+    return preview.path.suffix.lower() == ".eval"
+
+
+def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
+    """Yield a record per sample of the latest log of each (task, model); see `Format`.
 
     Raises:
         InputError: inspect_ai is not installed.
     """
-    return admitted(_located(source, on_problem), on_problem)
-
-
-def _located(source: Path, on_problem: OnProblem) -> Iterator[Located]:
     _require_inspect(source)
     latest: dict[tuple[str, str], _Log] = {}
     earlier = 0
     for path in files_in(source, "*.eval", "*.json"):
         try:
             log = _header(path)
-        except Unusable as why:
-            on_problem(Place(str(path)).problem(why))
+        except UnusableError as why:
+            on_issue(Location(str(path)).issue(why))
             continue
         earlier += (log.task, log.model) in latest
         other = latest.get((log.task, log.model), log)
         latest[log.task, log.model] = max(log, other, key=lambda found: found.created)
     for log in latest.values():
-        yield from _samples(log, on_problem)
+        yield from _samples(log, on_issue)
     if earlier:
-        on_problem(Problem(str(source), None, f"logs of earlier runs that are not read: {earlier}", note=True))
+        on_issue(ImportIssue(str(source), None, f"logs of earlier runs that are not read: {earlier}", note=True))
 
 
 def _require_inspect(source: Path) -> None:
@@ -76,36 +87,35 @@ def _header(path: Path) -> _Log:
     return _Log(path, (str(spec.created), path.stat().st_mtime_ns), str(spec.task), str(spec.model))
 
 
-def _damage(error: Exception) -> Unusable:
-    return Unusable(f"not a log that inspect_ai reads: {fields.shown(str(error) or type(error).__name__)}")
+def _damage(error: Exception) -> UnusableError:
+    return UnusableError(f"not a log that inspect_ai reads: {fields.shown(str(error) or type(error).__name__)}")
 
 
-def _samples(log: _Log, on_problem: OnProblem) -> Iterator[Located]:
-    place = Place(str(log.path))
+def _samples(log: _Log, on_issue: OnIssue) -> Iterator[Located]:
+    location = Location(str(log.path))
     later_epochs = 0
     scorers: dict[str, None] = {}
-    doubts = Doubts()
+    numbers = fields.Numbers()
 
-    def numbered() -> Iterator[tuple[Place, Any]]:
+    def numbered() -> Iterator[tuple[Location, Any]]:
         nonlocal later_epochs
-        for number, sample in enumerate(_read_samples(log.path, place, on_problem), start=1):
+        for number, sample in enumerate(_read_samples(log.path, location, on_issue), start=1):
             later_epochs += sample.epoch > 1
             if sample.epoch == 1:
                 scorers.update(dict.fromkeys(sample.scores or {}))
-                yield Place(place.source, number), sample
+                yield Location(location.source, number), sample
 
-    yield from usable(numbered(), lambda sample, here: _record(sample, log, here, doubts), on_problem)
-    doubts.tell(on_problem)
+    yield from usable(numbered(), lambda sample, here: _record(sample, log, here, numbers), on_issue, numbers)
     if later_epochs:
         message = f"samples of later epochs that are not read: {later_epochs}"
-        on_problem(Problem(place.source, None, message, note=True))
+        on_issue(ImportIssue(location.source, None, message, note=True))
     if len(scorers) > 1:
         read_one, *others = scorers
         message = f"scores are those of {read_one}; not read: {', '.join(others)}"
-        on_problem(Problem(place.source, None, message, note=True))
+        on_issue(ImportIssue(location.source, None, message, note=True))
 
 
-def _read_samples(path: Path, place: Place, on_problem: OnProblem) -> Iterator[Any]:
+def _read_samples(path: Path, location: Location, on_issue: OnIssue) -> Iterator[Any]:
     """Yield the samples one at a time; a log that breaks off gives what comes before the break."""
     from inspect_ai.log import read_eval_log_samples
 
@@ -114,19 +124,19 @@ def _read_samples(path: Path, place: Place, on_problem: OnProblem) -> Iterator[A
         try:
             sample = next(samples, None)
         except _DAMAGED as error:
-            on_problem(place.problem(_damage(error)))
+            on_issue(location.issue(_damage(error)))
             return
         if sample is None:
             return
         yield sample
 
 
-def _record(sample: Any, log: _Log, place: Place, doubts: Doubts) -> Record:  # noqa: ANN401 - inspect_ai's types are there only with the extra
+def _record(sample: Any, log: _Log, location: Location, numbers: fields.Numbers) -> Record:  # noqa: ANN401 - inspect_ai's types are there only with the extra
     index = fields.name(sample.id, "id", "")
     usage = (sample.model_usage or {}).get(log.model) or sample.output.usage
     failed = sample.error is not None or sample.output.error is not None
     response = None if failed else fields.text(sample.output.completion)
-    score = None if failed else _score(sample, place, doubts)
+    score = None if failed else _score(sample, location, numbers)
     return Record(
         dataset=log.task,
         index=fields.required(index, "id"),
@@ -134,9 +144,9 @@ def _record(sample: Any, log: _Log, place: Place, doubts: Doubts) -> Record:  # 
         model=log.model,
         reference=_reference(sample.target),
         response=response,
-        prompt_tokens=doubts.tokens(getattr(usage, "input_tokens", None), "input_tokens", place),
-        completion_tokens=doubts.tokens(getattr(usage, "output_tokens", None), "output_tokens", place),
-        cost_usd=doubts.dollars(getattr(usage, "total_cost", None), place),
+        prompt_tokens=numbers.tokens(getattr(usage, "input_tokens", None), "input_tokens", location),
+        completion_tokens=numbers.tokens(getattr(usage, "output_tokens", None), "output_tokens", location),
+        cost_usd=numbers.dollars(getattr(usage, "total_cost", None), location),
         score=score,
         status="failed" if failed else fields.status(response, score),
         order=fields.order(index),
@@ -151,12 +161,12 @@ def _query(sample: Any) -> str:  # noqa: ANN401
     return with_choices(fields.required(stem, "question"), sample.choices)
 
 
-def _score(sample: Any, place: Place, doubts: Doubts) -> float | None:  # noqa: ANN401
+def _score(sample: Any, location: Location, numbers: fields.Numbers) -> float | None:  # noqa: ANN401
     first = next(iter((sample.scores or {}).values()), None)
     if first is None:
         return None
     letter = first.value if isinstance(first.value, str) else ""
-    return _GRADES[letter] if letter in _GRADES else doubts.score(first.value, place)
+    return _GRADES[letter] if letter in _GRADES else numbers.score(first.value, location)
 
 
 def _reference(target: object) -> str | None:
