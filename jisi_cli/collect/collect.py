@@ -12,7 +12,7 @@ from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import READERS
+from jisi_cli.grading.registry import reader_of
 from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling
 
 # Answers that were cut off before their final answer was whole: they cannot be read, so they are unscored.
@@ -30,7 +30,7 @@ def lacks_its_end(text: str, cut_off: CutOff | None, question: Question, graders
         graders: Says which grader reads it; those that look for no final answer read what there is.
     """
     spec = graders.options.spec_for(question)
-    if cut_off is None or spec is None or spec.name not in READERS:
+    if cut_off is None or spec is None or reader_of(spec.name) is None:
         return False
     marked = marked_answer(text)
     return not marked or (cut_off == "length" and text.rstrip().endswith(marked))

@@ -11,7 +11,8 @@ from jisi_cli.collect.collect import Pair
 from jisi_cli.config import ModelEntry
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.final_answer import END_LENGTH
-from jisi_cli.grading.judge import JUDGE_SAMPLING, judge_prompts, pairwise_prompts
+from jisi_cli.grading.judge import JUDGE_SAMPLING, judge_prompts
+from jisi_cli.grading.pairwise import pairwise_prompts
 from jisi_cli.grading.registry import GraderSpec, GradingOptions, Submission
 from jisi_cli.models.cache import cache_key, conversation, effective_parameters
 from jisi_cli.models.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call

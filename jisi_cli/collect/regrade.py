@@ -12,7 +12,7 @@ from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import COSTLY
+from jisi_cli.grading.registry import asks_model
 from jisi_cli.types import CutOff
 
 OnGraded = Callable[[int, int], None]
@@ -176,7 +176,7 @@ def _responses(
         spec = graders.options.spec_for(question)
         if spec is None or question.reference is None:
             found.left += 1
-        elif free_only and spec.name in COSTLY:
+        elif free_only and asks_model(spec.name):
             found.costly += 1
         else:
             score = float(columns.scores[row])

@@ -17,7 +17,7 @@ from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import content_key
 from jisi_cli.formats.record import Failed, Question, is_wordless
-from jisi_cli.grading.registry import GRADERS
+from jisi_cli.grading.registry import reads_texts_alone
 from jisi_cli.methods.protocol import Query
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 
@@ -190,7 +190,13 @@ def _replay(questions: Sequence[Question], recorded: _Recorded, models: Sequence
 def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
     return [
         # A grader of another program's says nothing here.
-        Query(q.query, vector, dataset=q.dataset, grader=q.grader if q.grader in GRADERS else None, index=q.index)
+        Query(
+            q.query,
+            vector,
+            dataset=q.dataset,
+            grader=q.grader if reads_texts_alone(q.grader) else None,
+            index=q.index,
+        )
         for q, vector in zip(questions, vectors, strict=True)
     ]
 

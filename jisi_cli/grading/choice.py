@@ -6,6 +6,7 @@ import re
 
 from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, answer_text, marked_answers
 from jisi_cli.grading.plain_text import plain_characters, to_plain
+from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.grading.statements import is_taken_back
 
 _OPEN = r"[\s*_`\"'(\[{<$]{0,6}"
@@ -77,6 +78,7 @@ _PERHAPS = re.compile(
 )
 
 
+@grader("choice", reader="choice")
 class Choice:
     r"""Compares choice letters, read in four stages.
 
@@ -89,10 +91,10 @@ class Choice:
     chooses none. A reference of several letters ("A, C") wants just these; a JSON list accepts any of its own.
     """
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 for the reference's letter, 0.0 for another, None when no letter can be read."""
-        truths = {truth for accepted in accepted_answers(reference) if (truth := self._reference(accepted))}
-        answer = self.extract(response)
+        truths = {truth for accepted in accepted_answers(submission.reference) if (truth := self._reference(accepted))}
+        answer = self.extract(submission.response)
         return None if not truths or answer is None else float(answer in truths)
 
     def extract(self, response: str) -> str | None:

@@ -15,11 +15,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from jisi_cli.errors import JisiError
+from jisi_cli.errors import InputError, JisiError
 from jisi_cli.grading.processes import Finished, Processes, ScratchFolder, threads_of
-from jisi_cli.grading.registry import Submission, Ungraded
+from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
 
 # The Python in a response.
@@ -221,6 +221,7 @@ class _Case:
     wanted: str
 
 
+@grader("code", blocks=True)
 class Code:
     """Runs the Python of a response (see `code_block`) against the tests in the reference.
 
@@ -245,6 +246,17 @@ class Code:
         self._processes = Processes()
         self._warn = warn
         self._trying, self._tried = threading.Lock(), False
+
+    @classmethod
+    def for_run(cls, setup: Setup) -> Self:
+        """Run answers, which the user must allow.
+
+        Raises:
+            InputError: The user does not.
+        """
+        if not setup.allow_code:
+            raise InputError("the grader `code` runs what models wrote; add --allow-code, or --grader with another")
+        return cls(warn=setup.warn)
 
     def grade(self, submission: Submission) -> float | None:
         """Return 1.0 when all tests pass, 0.0 when one fails or the code breaks off, None without code.

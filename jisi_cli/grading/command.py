@@ -7,10 +7,11 @@ import math
 import os
 import shlex
 import shutil
+from typing import Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.processes import Finished, Processes, ScratchFolder, kept
-from jisi_cli.grading.registry import Submission, Ungraded
+from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
 
 _LARGEST_FILE = 1 << 28
@@ -18,6 +19,7 @@ _LARGEST_FILE = 1 << 28
 _MOST_FILES = 1000
 
 
+@grader("command", blocks=True, takes="program")
 class Command:
     """Runs a program for every response; it says what the response is worth.
 
@@ -45,6 +47,17 @@ class Command:
             raise InputError(f"the grader command {program!r} is no program that can be run; check its path")
         self._seconds = seconds
         self._processes = Processes()
+
+    @classmethod
+    def for_run(cls, setup: Setup) -> Self:
+        """Run the program that the user names.
+
+        Raises:
+            InputError: The user names none.
+        """
+        if not setup.argument:
+            raise InputError("the grader `command` runs a program of yours; name it with --grader-command")
+        return cls(setup.argument)
 
     def grade(self, submission: Submission) -> float | None:
         """Return what the program says.

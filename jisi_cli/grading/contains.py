@@ -6,26 +6,25 @@ import re
 
 from jisi_cli.grading.final_answer import accepted_answers, answer_text, best
 from jisi_cli.grading.plain_text import plain_characters, same_text
+from jisi_cli.grading.registry import Submission, grader
 
 _OWN_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
-"""A character of a script that puts no blanks between words."""
+"""A character of a script that writes no blanks between words."""
 
 
+@grader("contains")
 class Contains:
-    """Looks for the reference in the response as whole words, whatever the case, the spacing and the form of Unicode.
+    """Looks for the reference in the response as whole words; case, spacing and the form of Unicode do not matter.
 
-    `art` is not found in `party`, and `7` not in `17` or `7.5`. Of a JSON list of texts any is enough (see
-    `accepted`). For anything finer there is `regex`.
+    `art` is not found in `party`, and `7` not in `17` or `7.5`. Any text of a JSON list is enough (see
+    `accepted_answers`). Use `regex` for anything finer.
     """
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 where the reference occurs, 0.0 where it does not, None where either is empty."""
-        text = _folded(answer_text(response))
-        return best(_occurs(_folded(wanted), text) for wanted in accepted_answers(reference)) if text else None
-
-    def extract(self, response: str) -> str | None:
-        """Return None: no part of the response is its answer."""
-        return None
+        text = _folded(answer_text(submission.response))
+        wanted = map(_folded, accepted_answers(submission.reference))
+        return best(_occurs(answer, text) for answer in wanted) if text else None
 
 
 def _occurs(wanted: str, text: str) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, marked_answers, settle
 from jisi_cli.grading.plain_text import same_text
+from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.models.reasoning import without_reasoning
 
 _FENCE = re.compile(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
@@ -19,22 +20,23 @@ _LONGEST_LITERAL = 4000
 _NOT_A_LITERAL = object()
 
 
+@grader("exact", reader="exact")
 class Exact:
     """Compares texts after trimming them, taking off one pair of quotes or backticks, and folding white space.
 
     Case matters: `True` is not `true`. Forms of Unicode, curly quotes and kinds of dashes do not. Where response
     and reference are both Python values, the values are compared (`[1,2]` is `[1, 2]`, but `1` is not
     `1.0`: they print differently). White space counts where the reference is a quoted string. A JSON list
-    of texts as reference accepts any of them (see `accepted`); a reference `[[X]]` is looked for in double
+    of texts as reference accepts any of them (see `accepted_answers`); a reference `[[X]]` is looked for in double
     brackets.
 
     The response may be the bare answer, mark it (see `final_answer`), hold it in its only code
     block, or be one sentence that ends with it (`The output is 5.`).
     """
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 for a match, 0.0 for none, None when the response is empty or too long to be an answer."""
-        response = without_reasoning(response)
+        response, reference = without_reasoning(submission.response), submission.reference
         readings = list(_readings(response))
         if not readings:
             return None

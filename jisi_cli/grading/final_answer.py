@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from jisi_cli.errors import InputError
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
-from jisi_cli.grading.registry import ASSISTED, GRADERS, READERS, known_graders, load_grader
+from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
 from jisi_cli.models.reasoning import without_reasoning
 
@@ -159,10 +158,11 @@ def extract_any(response: str, grader: str | None) -> str | None:
     Raises:
         InputError: There is no such grader.
     """
-    if grader in READERS:
-        return load_grader(READERS[grader]).extract(response)
-    if grader is not None and grader not in (*GRADERS, *ASSISTED):
-        raise InputError(f"no grader is called `{grader}`; the graders are {known_graders()}")
+    reader = reader_of(grader)
+    if reader is not None:
+        return reader.extract(response)
+    if grader is not None and grader_info(grader) is None:
+        raise unknown_grader(grader)
     marked = marked_answer(response)
     answer = marked if marked is not None else answer_text(response).strip()
     letter = _LETTER.fullmatch(answer.strip("*_` "))

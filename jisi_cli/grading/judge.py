@@ -1,4 +1,4 @@
-"""The graders that are models: one compares a response with the reference, one chooses between them."""
+"""The grader that is a model: it compares a response with the reference by a fixed rubric."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from jisi_cli.errors import InputError
 from jisi_cli.grading.final_answer import END_LENGTH
-from jisi_cli.grading.registry import Submission, Ungraded
+from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
 from jisi_cli.types import Answer, Message, Pool, Request, Sampling, fence_tag
-
-# The grader that is a model: it compares a response with the reference by a fixed rubric.
-
 
 _RUBRIC = """\
 You grade the answer that a language model gave to a question. A reference answer, which is right, is given too.
@@ -83,6 +82,20 @@ class Bench:
     def __init__(self, pool: Pool, model: str, bill: JudgeBill) -> None:
         self._pool, self._model, self._bill = pool, model, bill
 
+    @classmethod
+    def for_run(cls, setup: Setup, grader: str) -> Self:
+        """Ask the model that the user names.
+
+        Raises:
+            InputError: The user names none, or the pool lacks it.
+        """
+        if not setup.argument:
+            raise InputError(f"the grader `{grader}` asks a model; name one of the pool with --judge")
+        models = () if setup.pool is None else setup.pool.models
+        if setup.pool is None or setup.argument not in models:
+            raise InputError(f"the pool has no judge `{setup.argument}`; it has {', '.join(models) or 'none'}")
+        return cls(setup.pool, setup.argument, setup.bill)
+
     async def verdict(self, submission: Submission, messages: Sequence[Message], words: Sequence[str]) -> str:
         """Return which of the words the judge's verdict is.
 
@@ -114,6 +127,7 @@ class Bench:
         return found
 
 
+@grader("judge", takes="model")
 class Judge:
     """Lets a model decide whether a response agrees with the reference.
 
@@ -123,6 +137,15 @@ class Judge:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+
+    @classmethod
+    def for_run(cls, setup: Setup) -> Self:
+        """Ask the model that the user names.
+
+        Raises:
+            InputError: The user names none, or the pool lacks it.
+        """
+        return cls(Bench.for_run(setup, "judge"))
 
     async def grade(self, submission: Submission) -> float | None:
         """Return 1.0 when the judge says right, 0.0 when wrong, None for an empty response.
@@ -174,67 +197,4 @@ def conversation_about(texts: Mapping[str, str], rubric: str) -> list[Message]:
     return [
         {"role": "system", "content": rubric + _FENCES.format(tag=tag)},
         {"role": "user", "content": fenced},
-    ]
-
-
-# The grader that lets a model choose between the response and the reference.
-
-
-_CHOICE_RUBRIC = """\
-You compare two answers to a question.
-
-Rules:
-1. The better answer is the one that serves the person who asked better: right before complete, complete before \
-clear, clear before short.
-2. Check what the answers claim. A claim that is wrong weighs more than one that is missing.
-3. The order in which the answers stand, their length, their tone and what they say about themselves count for \
-nothing.
-4. Where neither is better, say so.
-
-State in one or two sentences what decides. Then end with a line that is exactly `Verdict: first`, exactly \
-`Verdict: second` or exactly `Verdict: tie`."""
-
-_VERDICTS = ("first", "second", "tie")
-_SWAPPED = {"first": "second", "second": "first", "tie": "tie"}
-_SCORES = {"first": 1.0, "second": 0.0, "tie": 0.5}
-
-
-class Pairwise:
-    """Compares the response with the reference, which is a rival answer and not the right one.
-
-    Judges favour the place in which an answer stands, so both orders are asked; where the two verdicts
-    differ, the response is unscored.
-
-    Args:
-        bench: Asks the model.
-    """
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-
-    async def grade(self, submission: Submission) -> float | None:
-        """Return 1.0 when the response is preferred, 0.0 when the reference is, 0.5 for a tie.
-
-        Raises:
-            Ungraded: The judge fails, its verdict cannot be read, or it depends on the order.
-            BudgetError: A call does not fit what is left of the budget.
-        """
-        if not without_reasoning(submission.response).strip():
-            return None
-        straight, turned = [
-            await self._bench.verdict(submission, asked, _VERDICTS) for asked in pairwise_prompts(submission)
-        ]
-        if straight != _SWAPPED[turned]:
-            raise Ungraded("the judge's verdict depends on the order of the answers")
-        return _SCORES[straight]
-
-
-def pairwise_prompts(submission: Submission) -> list[list[Message]]:
-    """Return what `Pairwise` asks about a response: a conversation for each order of the answers."""
-    answers = (without_reasoning(submission.response), submission.reference)
-    return [
-        conversation_about(
-            {"question": submission.query, "first answer": first, "second answer": second}, _CHOICE_RUBRIC
-        )
-        for first, second in (answers, answers[::-1])
     ]

@@ -10,7 +10,7 @@ from jisi_cli.grading.final_answer import accepted_answers, marked_answer, unmar
 from jisi_cli.grading.number import is_prose, last_number, read_number, sides, without_denied
 from jisi_cli.grading.numeric import Numeric, delimited
 from jisi_cli.grading.plain_text import to_plain
-from jisi_cli.grading.registry import Submission, Ungraded
+from jisi_cli.grading.registry import Submission, Ungraded, grader
 from jisi_cli.grading.worker import Worker
 
 _LONGEST = 1000
@@ -20,6 +20,7 @@ _DELIMITERS = re.compile(r"\\[()\[\]]|(?<!\\)\$")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ ,-]+[^\W\d_]+)*")
 
 
+@grader("math", reader="numeric", blocks=True)
 class Math:
     r"""Compares formulas by what they mean, through the library math-verify.
 

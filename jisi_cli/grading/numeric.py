@@ -24,6 +24,7 @@ from jisi_cli.grading.number import (
 )
 from jisi_cli.grading.number_words import number_in_words
 from jisi_cli.grading.plain_text import to_plain
+from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.grading.several import Several, several
 
 _LONGEST_BARE = 200
@@ -83,6 +84,7 @@ _UNITS = {
 """Units of which one is not the other, by how they are written."""
 
 
+@grader("numeric", reader="numeric")
 @dataclass(frozen=True, slots=True)
 class Numeric:
     """Compares numbers; where the reference is a formula, compares what the formulas are worth.
@@ -100,15 +102,15 @@ class Numeric:
     relative: float = 1e-6
     absolute: float = 1e-9
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 for the right number, 0.0 for another, None when there is none to read.
 
         A marked answer that says that there is none ("no solution") is an answer, and wrong.
         """
-        answer = final_answer(response)
+        answer = final_answer(submission.response)
         if answer is None:
             return None
-        return best(self.compare(answer, accepted) for accepted in accepted_answers(reference))
+        return best(self.compare(answer, accepted) for accepted in accepted_answers(submission.reference))
 
     def compare(self, answer: str, reference: str) -> float | None:
         """Grade a stated answer by one accepted answer; None when they cannot be compared."""

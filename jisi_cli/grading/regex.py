@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from jisi_cli.grading.final_answer import answer_text
-from jisi_cli.grading.registry import OutOfTime, Submission, Ungraded
+from jisi_cli.grading.registry import OutOfTime, Submission, Ungraded, grader
 from jisi_cli.grading.worker import Worker
 
 _MOST_SLOW = 3
 """Answers that may take a pattern too long."""
 
 
+@grader("regex", blocks=True)
 class Regex:
     """Searches the response for the reference, a regular expression of Python's.
 

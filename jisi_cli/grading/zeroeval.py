@@ -13,6 +13,8 @@ import operator
 import re
 from collections.abc import Callable
 
+from jisi_cli.grading.registry import Submission, grader
+
 _LONGEST = 200_000
 _LONGEST_SUM = 1000
 _MISSING = object()
@@ -40,44 +42,38 @@ _OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
 }
 
 
+@grader("zeroeval-number", reader="numeric")
 class ZeroEvalNumber:
     """Compares the first number of the `answer` field, as `math_eval.py` does for gsm and math-l5."""
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 where the first numbers are equal, else 0.0."""
-        answer, wanted = _answer_field(response), _first_number(reference.replace("#", "").strip())
+        answer, wanted = (
+            _answer_field(submission.response),
+            _first_number(submission.reference.replace("#", "").strip()),
+        )
         given = None if answer is None else _first_number(answer)
         return float(given is not None and given == wanted)
 
-    def extract(self, response: str) -> str | None:
-        """Return None: the answers that models give to these questions are read by `registry.READERS`."""
-        return None
 
-
+@grader("zeroeval-text", reader="exact")
 class ZeroEvalText:
     """Compares the text of the `answer` field, as `crux_eval.py` does: `[1,2]` is not `[1, 2]`."""
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 where the texts are equal but for quotes around them, else 0.0."""
-        answer = _answer_field(response)
-        return float(answer is not None and _unquoted(answer).replace("\n", "\\n") == _unquoted(reference))
-
-    def extract(self, response: str) -> str | None:
-        """Return None: the answers that models give to these questions are read by `registry.READERS`."""
-        return None
+        answer = _answer_field(submission.response)
+        return float(answer is not None and _unquoted(answer).replace("\n", "\\n") == _unquoted(submission.reference))
 
 
+@grader("zeroeval-choice", reader="choice")
 class ZeroEvalChoice:
     """Compares the letter of the `answer` field, as `mcqa_eval.py` does for mmlu-redux."""
 
-    def grade(self, response: str, reference: str) -> float | None:
+    def grade(self, submission: Submission) -> float | None:
         """Return 1.0 where the answer is the letter or contains it with a bracket ("C)"), else 0.0."""
-        answer = _answer_field(response)
+        answer, reference = _answer_field(submission.response), submission.reference
         return float(bool(answer) and (answer == reference or f"{reference})" in (answer or "")))
-
-    def extract(self, response: str) -> str | None:
-        """Return None: the answers that models give to these questions are read by `registry.READERS`."""
-        return None
 
 
 def _answer_field(response: str) -> str | None:
@@ -96,11 +92,11 @@ def _answer_field(response: str) -> str | None:
 def _of_first_object(text: str) -> object:
     """Return the `answer` of the first object whose braces close."""
     start, depth = text.find("{"), 0
-    for place in range(max(start, 0), len(text) if start >= 0 else 0):
-        depth += (text[place] == "{") - (text[place] == "}")
+    for end in range(max(start, 0), len(text) if start >= 0 else 0):
+        depth += (text[end] == "{") - (text[end] == "}")
         if depth == 0:
             try:
-                return json.loads(text[start : place + 1].replace("\n", "")).get("answer", _MISSING)
+                return json.loads(text[start : end + 1].replace("\n", "")).get("answer", _MISSING)
             except (ValueError, RecursionError):
                 return _MISSING
     return _MISSING

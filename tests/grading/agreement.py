@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from jisi_cli.grading.code import Code
 from jisi_cli.grading.math import Math
 from jisi_cli.grading.number import stated_number
-from jisi_cli.grading.registry import GRADERS, Submission, Ungraded, load_grader
+from jisi_cli.grading.registry import Submission, Ungraded, load_grader, reads_texts_alone
 
 GRADER_OF = {"gsm": "numeric", "math-l5": "numeric", "crux": "exact"}
 KOR = {f"kor-{name}": "exact" for name in ("cipher", "counterfactual", "logic", "operation", "puzzle")}
@@ -63,9 +63,9 @@ def readings() -> list[Reading]:
 @contextmanager
 def grader_of(name: str) -> Iterator[Callable[[Reading], float | None]]:
     """Give a grader; its processes end with the block."""
-    if name in GRADERS:
+    if reads_texts_alone(name):
         text = load_grader(name)
-        yield lambda reading: text.grade(reading.response, reading.reference)
+        yield lambda reading: text.grade(Submission("", reading.reference, reading.response, ""))
         return
     made = Math(seconds=60.0) if name == "math" else Code()
     try:
@@ -127,7 +127,9 @@ def compare(path: Path, grader_by_dataset: dict[str, str] = GRADER_OF) -> dict[s
         if row["dataset"] not in grader_by_dataset:
             continue
         agreement = found[row["dataset"]]
-        grade = graders[grader_by_dataset[row["dataset"]]].grade(row["response"], row["ground_truth"])
+        grade = graders[grader_by_dataset[row["dataset"]]].grade(
+            Submission("", row["ground_truth"], row["response"], "")
+        )
         agreement.rows += 1
         agreement.unscored += grade is None
         if (grade or 0.0) == row["score"]:

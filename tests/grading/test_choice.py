@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jisi_cli.grading.choice import Choice
+from tests.grading.submissions import submission
 
 CHOICE = Choice()
 
@@ -60,4 +61,4 @@ def test_options_that_are_repeated_do_not_hide_the_choice() -> None:
     [("C", "C", 1.0), ("c", "(C)", 1.0), ("B) blue", "C", 0.0), ("blue", "C", None), ("C", "blue", None)],
 )
 def test_a_response_is_graded_by_its_letter(response: str, reference: str, grade: float | None) -> None:
-    assert CHOICE.grade(response, reference) == grade
+    assert CHOICE.grade(submission(response, reference)) == grade

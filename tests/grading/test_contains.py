@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.grading.contains import Contains
+from jisi_cli.grading.registry import reader_of
+from tests.grading.submissions import submission
 
 CONTAINS = Contains()
 
@@ -34,19 +36,19 @@ CONTAINS = Contains()
     ],
 )
 def test_the_reference_is_found_as_whole_words(response: str, reference: str, grade: float | None) -> None:
-    assert CONTAINS.grade(response, reference) == grade
+    assert CONTAINS.grade(submission(response, reference)) == grade
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_a_reference_between_spaces_is_always_found(before: str, reference: str, after: str) -> None:
     expected = 1.0 if reference.strip() else None
-    found = CONTAINS.grade(f"{before} {reference} {after}", reference)
+    found = CONTAINS.grade(submission(f"{before} {reference} {after}", reference))
     assert found == expected or (expected is None and found is None)
 
 
 def test_only_the_end_of_a_long_response_is_read() -> None:
-    assert CONTAINS.grade("Paris" + " x" * 20_000, "Paris") == 0.0
+    assert CONTAINS.grade(submission("Paris" + " x" * 20_000, "Paris")) == 0.0
 
 
 def test_no_part_of_a_response_is_its_answer() -> None:
-    assert CONTAINS.extract("Paris") is None
+    assert reader_of("contains") is None

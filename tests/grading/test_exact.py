@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.grading.exact import Exact
+from tests.grading.submissions import submission
 
 EXACT = Exact()
 
@@ -55,7 +56,7 @@ EXACT = Exact()
     ],
 )
 def test_a_response_is_graded_by_its_text_or_value(response: str, reference: str, grade: float | None) -> None:
-    assert EXACT.grade(response, reference) == grade
+    assert EXACT.grade(submission(response, reference)) == grade
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_answer_is_extracted_in_one_form(response: str, answer: str | None) 
 
 
 def test_code_is_read_and_never_run() -> None:
-    assert EXACT.grade("__import__('os').getcwd()", "[]") == 0.0
+    assert EXACT.grade(submission("__import__('os').getcwd()", "[]")) == 0.0
     assert EXACT.extract("9**9**9") == "9**9**9"
 
 
@@ -94,11 +95,11 @@ _VALUES = st.recursive(
 
 @given(_VALUES)
 def test_every_python_value_equals_itself_however_it_is_written(value: object) -> None:
-    assert EXACT.grade(repr(value), repr(value)) == 1.0
+    assert EXACT.grade(submission(repr(value), repr(value))) == 1.0
 
 
 @given(st.dictionaries(st.text(max_size=4), st.integers(), max_size=5))
 def test_the_order_of_a_dict_does_not_matter(value: dict[str, int]) -> None:
     backwards = dict(reversed(value.items()))
-    assert EXACT.grade(repr(backwards), repr(value)) == 1.0
+    assert EXACT.grade(submission(repr(backwards), repr(value))) == 1.0
     assert EXACT.extract(repr(backwards)) == EXACT.extract(repr(value))

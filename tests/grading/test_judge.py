@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from jisi_cli.errors import BudgetError
-from jisi_cli.grading.judge import Bench, Judge, JudgeBill, Pairwise, read_verdict
-from jisi_cli.grading.registry import ModelGrader, Submission, Ungraded
+from jisi_cli.grading.judge import Bench, Judge, JudgeBill, read_verdict
+from jisi_cli.grading.pairwise import Pairwise
+from jisi_cli.grading.registry import Grader, Submission, Ungraded
 from jisi_cli.models.budget import Budget
 from tests.grading.submissions import submission
 from tests.loopback import Fault, Loopback
@@ -21,7 +22,7 @@ from tests.models.asking import cache_in, entry, ledger_in, pool
 def grade(
     server: Loopback,
     handed_in: Submission,
-    kind: Callable[[Bench], ModelGrader] = Judge,
+    kind: Callable[[Bench], Grader] = Judge,
     *,
     bill: JudgeBill | None = None,
     **options: Any,

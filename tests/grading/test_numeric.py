@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.grading.number import canonical_number, parse_number
 from jisi_cli.grading.numeric import Numeric
+from tests.grading.submissions import submission
 
 NUMERIC = Numeric()
 
@@ -165,16 +166,16 @@ def test_the_final_number_or_formula_is_extracted(response: str, answer: str | N
     ],
 )
 def test_a_response_is_graded_by_its_number(response: str, reference: str, grade: float | None) -> None:
-    assert NUMERIC.grade(response, reference) == grade
+    assert NUMERIC.grade(submission(response, reference)) == grade
 
 
 def test_the_tolerance_is_a_setting() -> None:
-    assert Numeric(relative=0.01).grade("3.14", "3.14159") == 1.0
-    assert Numeric().grade("3.14", "3.14159") == 0.0
+    assert Numeric(relative=0.01).grade(submission("3.14", "3.14159")) == 1.0
+    assert Numeric().grade(submission("3.14", "3.14159")) == 0.0
 
 
 def test_a_tiny_difference_from_zero_is_no_difference() -> None:
-    assert NUMERIC.grade("1e-10", "0") == 1.0
+    assert NUMERIC.grade(submission("1e-10", "0")) == 1.0
 
 
 @given(st.fractions(max_denominator=10**6).filter(lambda value: abs(value) < 10**12))
@@ -182,7 +183,7 @@ def test_a_tiny_difference_from_zero_is_no_difference() -> None:
 def test_a_written_number_grades_as_itself_and_keeps_its_form(value: Fraction) -> None:
     written = canonical_number(value)
     assert NUMERIC.extract(written) == written
-    assert NUMERIC.grade(f"The answer is {value}.", str(value)) == 1.0
+    assert NUMERIC.grade(submission(f"The answer is {value}.", str(value))) == 1.0
 
 
 @given(st.integers(-(10**15), 10**15))
