@@ -40,7 +40,7 @@ NOT_OURS = """
 import sys
 from pathlib import Path
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.inspection import inspect_bank
+from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.errors import BankError
 from tests.faults.afflictions import bound_by_permissions
 bank = Bank(Path(sys.argv[1]))

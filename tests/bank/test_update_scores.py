@@ -98,7 +98,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.rescoring import update_scores
+from jisi_cli.bank.build import update_scores
 import pyarrow.parquet
 
 def graded(bank, left):

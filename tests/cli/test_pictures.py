@@ -59,7 +59,7 @@ def test_a_distribution_has_a_character_per_step_and_a_blank_for_none():
 SHOW = """
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.evaluation.results import Result, ResultFile, Spent
-from jisi_cli.cli.pictures import Picture, bars
+from jisi_cli.cli.tables import Picture, bars
 columns = [Column("model", shrink=True), Column("Avg", right=True)]
 share = Picture("share", lambda width: bars([80, 40], width))
 Output().table(columns, [["ada", "80.00"], ["bob", "40.00"]], picture=share)
