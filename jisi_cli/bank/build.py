@@ -10,13 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jisi_cli
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.diff import Diff, MissingTexts, compute_diff
 from jisi_cli.bank.lock import LOCK_NAME, exclusive
-from jisi_cli.bank.manifest import MANIFEST_NAME, Manifest, Source, SplitSpec, VectorDtype, model_folder
+from jisi_cli.bank.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Source,
+    SplitSpec,
+    VectorDtype,
+    model_folder,
+    read_manifest,
+    write_manifest,
+)
 from jisi_cli.bank.staging import Staging
 from jisi_cli.bank.tables import query_schema, read_pieces, response_schema
 from jisi_cli.bank.transaction import (
@@ -81,6 +90,19 @@ class BuildReport:
     embedded: int
     truncated: int
     conflicts: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was added and what the bank holds now as plain data."""
+        return {
+            "questions_added": self.questions,
+            "answers_added": dict(self.answers),
+            "answers_known": self.known,
+            "texts_embedded": self.embedded,
+            "texts_truncated": self.truncated,
+            "questions": self.manifest.rows,
+            "models": list(self.manifest.models),
+            "embedder": self.manifest.embedder.to_json(),
+        }
 
 
 @contextlib.contextmanager
@@ -294,6 +316,22 @@ def update_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
         manifest = replace(bank.manifest, queries=queries, responses=responses, created_by=created_by)
         transaction.commit(manifest)
     return manifest
+
+
+def update_hyperparameters(bank: Bank, changes: Mapping[str, Any]) -> None:
+    """Write the settings that were found to suit a bank into it.
+
+    Args:
+        bank: The bank that they were found on.
+        changes: Settings by name, where they differ from the paper's.
+
+    Raises:
+        BankError: The bank has changed since it was opened, or is being built.
+    """
+    with exclusive(bank.path):
+        if read_manifest(bank.path) != bank.manifest:
+            raise BankError(f"{bank.path} has changed meanwhile, so nothing was written; calibrate it again")
+        write_manifest(bank.path, replace(bank.manifest, hyperparameters=dict(changes)))
 
 
 def _with_scores(pieces: Iterable[pa.Table], scores: Mapping[int, float | None]) -> Iterator[pa.Table]:

@@ -82,18 +82,18 @@ class EmbeddedVectors:
     """
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        self.embedder = embedder
         self._journal: VectorJournal | None = None
 
     @property
     def spec(self) -> EmbedderSpec:
         """The embedder that queries must use."""
-        return self._embedder.spec
+        return self.embedder.spec
 
     @property
     def truncated(self) -> int:
         """How many texts were too long for the embedder and were cut."""
-        return self._embedder.truncated
+        return self.embedder.truncated
 
     def covers(self, record: Record) -> bool:
         """Whether a record may enter the bank: any text can be embedded."""
@@ -113,7 +113,7 @@ class EmbeddedVectors:
             total, done = int(sizes.sum()), 0
             for start in range(0, len(missing), _CHUNK):
                 chunk = [texts[position] for position in missing[start : start + _CHUNK].tolist()]
-                journal.append(chunk, self._embedder.embed(chunk))
+                journal.append(chunk, self.embedder.embed(chunk))
                 done += sum(map(len, chunk))
                 if on_progress is not None:
                     on_progress(done, total)

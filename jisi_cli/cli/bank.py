@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,7 @@ from jisi_cli.cli.options import (
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
+    bank_path,
     failed_reading,
     grading_options,
     read_config,
@@ -34,105 +36,13 @@ from jisi_cli.grading.registry import GradingOptions
 if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary
 
-# How `jisi bank inspect` shows what it found to a person.
-
-
-def show_inspection(found: Inspection, out: Output) -> None:
-    """Write the overview, the table of models by datasets, and what to be careful about."""
-    from jisi_cli.embed.protocol import EmbedderSpec
-
-    train = sum(size["train"] for size in found.datasets.values())
-    test = sum(size["test"] for size in found.datasets.values())
-    out.data(
-        f"{found.bank}: {count(train + test, 'question')} ({train:,} train, {test:,} test), {len(found.models)} models"
-    )
-    out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
-    if found.split is not None:
-        out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
-    out.separate()
-    _show_models(found, out)
-    low, _, middle, _, high = found.support.quantiles
-    out.separate()
-    out.data(
-        f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
-        f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
-    )
-    if out.draws and high > low:
-        out.data(f"{low:,} {distribution(found.support.histogram)} {high:,}")
-    for warning in found.warnings:
-        out.warn(warning)
-
-
-def _show_models(found: Inspection, out: Output) -> None:
-    names = list(found.datasets)
-    titles = [Column(name, right=True) for name in names]
-    columns = [
-        Column("model", shrink=True),
-        *titles,
-        Column("Avg", right=True),
-        Column("answers", right=True),
-    ]
-    silent = any(summary.counted_wrong for summary in found.models)
-    unread = any(summary.unread for summary in found.models)
-    more = [Column("no answer", right=True)] if silent else []
-    more += [Column("unread", right=True), Column("unread wrong", right=True)] if unread else []
-    columns += [*more, Column("tokens", right=True), Column("cost", right=True)]
-    rows = [_row(summary, names, silent=silent, unread=unread) for summary in found.models]
-    sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
-    best = [_best(found, name) for name in names]
-    oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
-    known = [value for value in best if value is not None]
-    mean = sum(known) / len(known) if known else None
-    empty = [""] * (3 + len(more))
-    rows.append(["best per dataset", *map(_percent, (*best, mean)), *empty])
-    rows.append(["oracle", *oracle, *empty])
-    rows.append(["questions", *sizes, "", *empty])
-    averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
-    out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
-    _explain_means(found, out)
-
-
-def _explain_means(found: Inspection, out: Output) -> None:
-    """Say what the means make of answers that failed, came back empty or could not be read."""
-    if any(summary.counted_wrong for summary in found.models):
-        out.note("no answer: failed or empty answers to graded questions; they count 0 (--failed unscored: not at all)")
-    elif found.failed_answers == "unscored" and any(summary.failed or summary.empty for summary in found.models):
-        out.note("failed and empty answers are left out of the means (--failed wrong: they count 0)")
-    if any(summary.unread for summary in found.models):
-        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if they were all wrong")
-
-
-def _row(summary: ModelSummary, names: list[str], *, silent: bool, unread: bool) -> list[str]:
-    tokens = "" if summary.completion_tokens is None else f"{summary.completion_tokens:.0f}"
-    more = [str(summary.counted_wrong)] if silent else []
-    more += [str(summary.unread), _percent(summary.average_at_least)] if unread else []
-    return [
-        summary.model,
-        *(_percent(summary.accuracy[name]) for name in names),
-        _percent(summary.average),
-        str(summary.answers),
-        *more,
-        tokens,
-        dollars(summary.cost_usd),
-    ]
-
-
-def _best(found: Inspection, dataset: str) -> float | None:
-    known = [value for summary in found.models if (value := summary.accuracy[dataset]) is not None]
-    return max(known, default=None)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"
-
-
-# `jisi bank`: make a bank, look into one.
-
-
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make a bank of recorded answers, or look into one."
 )
 
+
+_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote")
+"""Methods that a replay of recorded answers can score."""
 
 BankArgument = Annotated[
     Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
@@ -220,57 +130,40 @@ def build(
 
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
-    from jisi_cli.cli.building import BuildRequest, run_build
-    from jisi_cli.cli.collecting import CallRequest
+    from jisi_cli.bank.sources import Selection
+    from jisi_cli.cli.build import Build, EmbedderFlags, build_options, show_forecast
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.pool import PoolOptions
+    from jisi_cli.cli.questions import Problems
 
     out = Output(quiet=quiet, verbose=verbose)
     require_grading("--call", grading, present=call)
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
-    request = BuildRequest(
-        sources=tuple(sources),
+    spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
+    reading = failed_reading(failed)
+    work = Build(
+        sources=sources,
         bank=output,
+        options=build_options(split, seed, vector_dtype, append=append, force=force, failed=reading),
+        selection=Selection(_set(models), _set(datasets), limit),
+        embedder=EmbedderFlags(spec, trust_embedder, vectors, device, batch_size),
         format=format,
-        split=split,
-        seed=seed,
-        models=split_names(models),
-        datasets=split_names(datasets),
-        limit=limit,
-        append=append,
-        force=force,
-        embedder={"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt},
-        trust_embedder=trust_embedder,
-        vectors=vectors,
-        vector_dtype=vector_dtype,
-        failed=failed_reading(failed),
-        device=device,
-        batch_size=batch_size,
-        strict=strict,
-        pool=PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store),
-        call=CallRequest(split_names(models), retry_failed, grading) if call else None,
+        grading=grading if call else None,
+        retry_failed=retry_failed,
         save_answers=save_answers,
+        pool=PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store),
+        config=read_config(config, out),
+        problems=Problems(out, strict=strict),
+        out=out,
     )
     if dry_run:
-        from jisi_cli.cli.forecasting import run_forecast
-
-        run_forecast(request, read_config(config, out), out, as_json=as_json)
+        expected = work.forecast()
+        out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
         return
-    report = run_build(request, read_config(config, out), out)
-    summary = {
-        "bank": str(output),
-        "questions_added": report.questions,
-        "answers_added": dict(report.answers),
-        "answers_known": report.known,
-        "texts_embedded": report.embedded,
-        "texts_truncated": report.truncated,
-        "questions": report.manifest.rows,
-        "models": list(report.manifest.models),
-        "embedder": report.manifest.embedder.to_json(),
-    }
+    report = work.run()
     if as_json:
-        out.json(summary)
+        out.json({"bank": str(output), **report.to_json()})
         return
     added = sum(report.answers.values())
     known = f", {count(report.known, 'answer')} known already" if report.known else ""
@@ -304,21 +197,21 @@ def grade(
 
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
-    from jisi_cli.cli.grading import GradeRequest, raise_if_stopped, run_grading, show_grading
-    from jisi_cli.cli.options import bank_path
+    from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
     from jisi_cli.cli.pool import PoolOptions
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
-    request = GradeRequest(
-        bank=bank_path(bank, settings),
+    data = grade_bank(
+        bank_path(bank, settings),
+        grading,
+        settings,
+        PoolOptions("bank grade", True, timeout, max_cost, concurrency, store=not no_store),
+        out,
         models=split_names(models),
         datasets=split_names(datasets),
-        grading=grading,
         dry_run=dry_run,
-        pool=PoolOptions("bank grade", True, timeout, max_cost, concurrency, store=not no_store),
     )
-    data = run_grading(request, settings, out)
     if as_json:
         out.json(data)
     else:
@@ -344,7 +237,6 @@ def inspect(
     """
     from jisi_cli.bank.bank import Bank
     from jisi_cli.bank.inspect import inspect_bank
-    from jisi_cli.cli.options import bank_path
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
@@ -354,7 +246,7 @@ def inspect(
     if as_json:
         out.json(found.to_json())
     else:
-        show_inspection(found, out)
+        _show_inspection(found, out)
 
 
 @app.command("calibrate", short_help="Choose hyper-parameters for a bank.")
@@ -379,14 +271,155 @@ def calibrate(
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
-    from jisi_cli.cli.calibrating import run_calibration, show_calibration
+    import asyncio
+
+    from jisi_cli.bank.build import update_hyperparameters
+    from jisi_cli.cli.entries import make_context
     from jisi_cli.cli.pool import PoolOptions
+    from jisi_cli.cli.progress import counted
     from jisi_cli.cli.session import Session
+    from jisi_cli.evaluation.calibration import calibrate as cross_validate
+    from jisi_cli.evaluation.test_set import from_bank
 
     out = Output(quiet=quiet, verbose=verbose)
+    if method not in _CALIBRATED:
+        raise InputError(f"--method must be one of {', '.join(_CALIBRATED)}: a replay can score these, not {method!r}")
     session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored", failed=failed)
-    data = run_calibration(session, method, seed=seed, dry_run=dry_run, out=out)
+    train = from_bank(session.bank, session.models, session.bank.train_rows, {})
+    with counted(out, "cross-validating") as on_progress:
+        context = make_context(session, {}, seed)
+        found = asyncio.run(cross_validate(method, context, train, seed=seed, on_progress=on_progress))
+    written = found.real and bool(found.changes()) and not dry_run
+    if written:
+        update_hyperparameters(session.bank, found.changes())
+    data = {
+        "bank": str(session.bank.path),
+        "method": method,
+        "chosen": found.chosen.to_json(),
+        "changes": found.changes(),
+        "average": found.average,
+        "paper_average": found.paper_average,
+        "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
+        "folds_that_agree": found.agreement,
+        "settings_tried": found.tried,
+        "failed_answers": session.bank.failed,
+        "written": written,
+        "seed": seed,
+    }
     if as_json:
         out.json(data)
     else:
-        show_calibration(data, out)
+        _show_calibration(data, out)
+
+
+def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
+    """Tell what was found and what was done about it."""
+    gain = data["gain"]
+    changes = ", ".join(f"{name}={value:g}" for name, value in data["changes"].items()) or "the paper's settings"
+    out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
+    best, paper = 100 * data["average"], 100 * data["paper_average"]
+    out.data(f"cross-validated Avg {best:.2f} %, with the paper's settings {paper:.2f} %")
+    out.data(
+        f"gain on rows that the choice never saw: {100 * gain['average']:+.2f} points "
+        f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]"
+    )
+    if data["written"]:
+        out.note(f"written into {data['bank']}; flags and [routing] still win over it")
+    elif gain["low"] > 0:
+        out.note("nothing was written")
+    else:
+        out.note("the gain is not distinguishable from none, so nothing was written")
+
+
+def _set(names: list[str] | None) -> frozenset[str] | None:
+    found = split_names(names)
+    return None if found is None else frozenset(found)
+
+
+def _show_inspection(found: Inspection, out: Output) -> None:
+    """Write the overview, the table of models by datasets, and what to be careful about."""
+    from jisi_cli.embed.protocol import EmbedderSpec
+
+    train = sum(size["train"] for size in found.datasets.values())
+    test = sum(size["test"] for size in found.datasets.values())
+    out.data(
+        f"{found.bank}: {count(train + test, 'question')} ({train:,} train, {test:,} test), {len(found.models)} models"
+    )
+    out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
+    if found.split is not None:
+        out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
+    out.separate()
+    _show_models(found, out)
+    low, _, middle, _, high = found.support.quantiles
+    out.separate()
+    out.data(
+        f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
+        f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
+    )
+    if out.draws and high > low:
+        out.data(f"{low:,} {distribution(found.support.histogram)} {high:,}")
+    for warning in found.warnings:
+        out.warn(warning)
+
+
+def _show_models(found: Inspection, out: Output) -> None:
+    names = list(found.datasets)
+    titles = [Column(name, right=True) for name in names]
+    columns = [
+        Column("model", shrink=True),
+        *titles,
+        Column("Avg", right=True),
+        Column("answers", right=True),
+    ]
+    silent = any(summary.counted_wrong for summary in found.models)
+    unread = any(summary.unread for summary in found.models)
+    more = [Column("no answer", right=True)] if silent else []
+    more += [Column("unread", right=True), Column("unread wrong", right=True)] if unread else []
+    columns += [*more, Column("tokens", right=True), Column("cost", right=True)]
+    rows = [_row(summary, names, silent=silent, unread=unread) for summary in found.models]
+    sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
+    best = [_best(found, name) for name in names]
+    oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
+    known = [value for value in best if value is not None]
+    mean = sum(known) / len(known) if known else None
+    empty = [""] * (3 + len(more))
+    rows.append(["best per dataset", *map(_percent, (*best, mean)), *empty])
+    rows.append(["oracle", *oracle, *empty])
+    rows.append(["questions", *sizes, "", *empty])
+    averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
+    out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
+    _explain_means(found, out)
+
+
+def _explain_means(found: Inspection, out: Output) -> None:
+    """Say what the means make of answers that failed, came back empty or could not be read."""
+    if any(summary.counted_wrong for summary in found.models):
+        out.note("no answer: failed or empty answers to graded questions; they count 0 (--failed unscored: not at all)")
+    elif found.failed_answers == "unscored" and any(summary.failed or summary.empty for summary in found.models):
+        out.note("failed and empty answers are left out of the means (--failed wrong: they count 0)")
+    if any(summary.unread for summary in found.models):
+        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if they were all wrong")
+
+
+def _row(summary: ModelSummary, names: list[str], *, silent: bool, unread: bool) -> list[str]:
+    tokens = "" if summary.completion_tokens is None else f"{summary.completion_tokens:.0f}"
+    more = [str(summary.counted_wrong)] if silent else []
+    more += [str(summary.unread), _percent(summary.average_at_least)] if unread else []
+    return [
+        summary.model,
+        *(_percent(summary.accuracy[name]) for name in names),
+        _percent(summary.average),
+        str(summary.answers),
+        *more,
+        tokens,
+        dollars(summary.cost_usd),
+    ]
+
+
+def _best(found: Inspection, dataset: str) -> float | None:
+    known = [value for summary in found.models if (value := summary.accuracy[dataset]) is not None]
+    return max(known, default=None)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

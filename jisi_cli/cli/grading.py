@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
@@ -14,52 +12,80 @@ from jisi_cli.bank.build import update_scores
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
-from jisi_cli.cli.progress import OnProgress, counted, run_calls
-from jisi_cli.cli.purse import Purse, open_purse
-from jisi_cli.collect.regrade import ModelGrades, Regraded, regrade
+from jisi_cli.cli.progress import counted, run_calls
+from jisi_cli.cli.purse import open_purse
+from jisi_cli.collect.regrade import Regraded, regrade
 from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.types import Pool
 
 _SHOWN_REASONS = 5
 _NO_FLAGS = GradingOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class GradeRequest:
-    """The command line of `jisi bank grade`."""
-
-    bank: Path
-    models: Sequence[str] | None
-    datasets: Sequence[str] | None
-    grading: GradingOptions
-    dry_run: bool
-    pool: PoolOptions
-
-
-def run_grading(request: GradeRequest, config: Config, out: Output) -> dict[str, Any]:
+def grade_bank(
+    path: Path,
+    grading: GradingOptions,
+    config: Config,
+    calls: PoolOptions,
+    out: Output,
+    *,
+    models: Sequence[str] | None,
+    datasets: Sequence[str] | None,
+    dry_run: bool,
+) -> dict[str, Any]:
     """Grade a bank's responses again; return what changed as plain data.
+
+    Args:
+        path: The bank's folder.
+        grading: Which graders grade what.
+        config: The configuration in force.
+        calls: How a judge is called.
+        out: Where notes go.
+        models: Whose responses; None for all.
+        datasets: To which questions; None for all.
+        dry_run: Write nothing, and ask no judge.
 
     Raises:
         BankError: The bank cannot be used, or is being built.
         InputError: A grader, a model or a data set cannot be used.
     """
-    bank = Bank(request.bank)
-    with nullcontext() if request.dry_run else exclusive(request.bank):
+    bank = Bank(path)
+    judges = judges_of(grading, config)
+    with nullcontext() if dry_run else exclusive(path):
         # Only what is read under the lock is what will be replaced.
-        bank = bank if request.dry_run else Bank(request.bank)
+        bank = bank if dry_run else Bank(path)
+        purse = open_purse(config, calls.command, calls.max_cost, out)
+
+        async def graded(pool: Pool | None) -> tuple[Regraded, GraderSet]:
+            with GraderSet(grading, pool) as graders:
+                found = await regrade(
+                    bank,
+                    graders,
+                    models=models,
+                    datasets=datasets,
+                    concurrency=pool_concurrency(config, calls),
+                    free_only=dry_run,
+                    on_graded=on_progress,
+                )
+                return found, graders
+
+        async def graded_by_judges() -> tuple[Regraded, GraderSet]:
+            async with open_pool(config, judges, calls, out, purse=purse) as pool:
+                return await graded(pool)
+
         with counted(out, "grading") as on_progress:
-            purse = open_purse(config, request.pool.command, request.pool.max_cost, out)
-            found, graders = run_calls(_regrade(bank, request, config, out, on_progress, purse))
-        written = not request.dry_run and bool(found.changed or found.graders)
+            found, graders = run_calls(graded_by_judges() if judges else graded(None))
+        written = not dry_run and bool(found.changed or found.graders)
         if written:
             scores = {model: grades.scores for model, grades in found.models.items()}
             update_scores(bank, scores, found.graders)
     note_grading(graders, out)
     return {
-        "bank": str(request.bank),
-        "models": {model: _summary(grades) for model, grades in found.models.items()},
+        "bank": str(path),
+        "models": {model: grades.to_json() for model, grades in found.models.items()},
         "graded": sum(grades.graded for grades in found.models.values()),
         "changed": found.changed,
         "unscored": sum(grades.unscored for grades in found.models.values()),
@@ -138,43 +164,8 @@ def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
     return grading.judges()
 
 
-async def _regrade(
-    bank: Bank, request: GradeRequest, config: Config, out: Output, on_progress: OnProgress | None, purse: Purse
-) -> tuple[Regraded, GraderSet]:
-    judges = judges_of(request.grading, config)
-    if not judges:
-        with GraderSet(request.grading) as graders:
-            return await _with(graders, bank, request, config, on_progress), graders
-    async with open_pool(config, judges, request.pool, out, purse=purse) as pool:
-        with GraderSet(request.grading, pool) as graders:
-            return await _with(graders, bank, request, config, on_progress), graders
-
-
-async def _with(
-    graders: GraderSet, bank: Bank, request: GradeRequest, config: Config, on_progress: OnProgress | None
-) -> Regraded:
-    return await regrade(
-        bank,
-        graders,
-        models=request.models,
-        datasets=request.datasets,
-        concurrency=pool_concurrency(config, request.pool),
-        free_only=request.dry_run,
-        on_graded=on_progress,
-    )
-
-
 _COUNTS = ("graded", "changed", "unscored", "lost")
 _TITLES = ("graded", "changed", "unscored", "lost their score", "before", "after")
-
-
-def _summary(grades: ModelGrades) -> dict[str, Any]:
-    means = {"before": grades.before, "after": grades.after}
-    return {
-        **{name: getattr(grades, name) for name in ("graded", "unscored", "lost")},
-        "changed": len(grades.scores),
-        **{name: fmean(scores) if scores else None for name, scores in means.items()},
-    }
 
 
 def _percent(share: float | None) -> str:

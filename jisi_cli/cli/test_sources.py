@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.bank.sources import Selection, stage_records
-from jisi_cli.cli.collecting import chosen_questions
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.questions import Problems, read_lines
 from jisi_cli.cli.session import Session
+from jisi_cli.collect.collect import chosen_questions
 from jisi_cli.config import Price
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records

@@ -1,46 +1,26 @@
-"""Recorded answers from a live pool: every question to every model, graded as it arrives."""
+"""Recorded answers from a live pool: every question to every model, graded as it arrives.
+
+Nothing is stored here. An answer that was paid for is in the client's cache before this module sees it, so a run that
+was killed and is started again repeats only the calls that were in flight.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from jisi_cli.bank.bank import Bank
+from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import reader_of
-from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling
-
-# Answers that were cut off before their final answer was whole: they cannot be read, so they are unscored.
-
-
-def lacks_its_end(text: str, cut_off: CutOff | None, question: Question, graders: GraderSet) -> bool:
-    """Whether a response was cut off before its final answer was whole.
-
-    `The answer is 4`, cut off there, may have become 42, and a reader of final answers would take it for 4.
-
-    Args:
-        text: The response.
-        cut_off: What cut it off; None where it is whole.
-        question: What was asked.
-        graders: Says which grader reads it; those that look for no final answer read what there is.
-    """
-    spec = graders.options.spec_for(question)
-    if cut_off is None or spec is None or reader_of(spec.name) is None:
-        return False
-    marked = marked_answer(text)
-    return not marked or (cut_off == "length" and text.rstrip().endswith(marked))
-
-
-# Recorded answers from a live pool: every question to every model, graded as it arrives.
-#
-# Nothing is kept here. An answer that was paid for is in the client's cache before this module sees
-# it, so a run that was killed and is started again repeats nothing but the calls that were in flight.
-
+from jisi_cli.models.budget import Budget
+from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, whole_characters
 
 OnRecord = Callable[["Collected"], None]
 """Called after every answer with what has been collected so far."""
@@ -195,6 +175,24 @@ async def _graded(question: Question, answer: Answer, graders: GraderSet, collec
     )
 
 
+def lacks_its_end(text: str, cut_off: CutOff | None, question: Question, graders: GraderSet) -> bool:
+    """Whether a response was cut off before its final answer was whole, so that it cannot be graded.
+
+    `The answer is 4`, cut off there, may have become 42, and a reader of final answers would take it for 4.
+
+    Args:
+        text: The response.
+        cut_off: What cut it off; None where it is whole.
+        question: What was asked.
+        graders: Says which grader reads it; those that look for no final answer read what there is.
+    """
+    spec = graders.options.spec_for(question)
+    if cut_off is None or spec is None or reader_of(spec.name) is None:
+        return False
+    marked = marked_answer(text)
+    return not marked or (cut_off == "length" and text.rstrip().endswith(marked))
+
+
 def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:
     """Refuse questions that cannot be graded as they demand, before anything is paid.
 
@@ -223,3 +221,67 @@ def pairs_of(
         known: (dataset, index, model) of answers that are there already.
     """
     return [(question, model) for question in questions for model in models if (*question.key, model) not in known]
+
+
+def known_answers(bank: Bank, *, retry_failed: bool) -> set[tuple[str, str, str]]:
+    """Return (dataset, index, model) of the answers that need not be asked for.
+
+    Args:
+        bank: The bank that is extended.
+        retry_failed: Ask again what failed.
+    """
+    settled = {"ok", "unscored"} if retry_failed else {"ok", "unscored", "failed"}
+    return {
+        (*key, model)
+        for model in bank.models
+        for key, status in zip(bank.keys, bank.answers(model).status.tolist(), strict=True)
+        if status in settled
+    }
+
+
+def chosen_questions(
+    questions: Iterable[Question], datasets: Container[str] | None, limit: int | None
+) -> list[Question]:
+    """Return the questions of some datasets, the first `limit` of each; None means all."""
+    kept: list[Question] = []
+    per_dataset: Counter[str] = Counter()
+    for question in questions:
+        wanted = datasets is None or question.dataset in datasets
+        if wanted and (limit is None or per_dataset[question.dataset] < limit):
+            per_dataset[question.dataset] += 1
+            kept.append(question)
+    return kept
+
+
+def chosen_models(wanted: Collection[str] | None, pool: Sequence[ModelEntry]) -> list[str]:
+    """Return the models to ask, in the pool's order; None means all.
+
+    Raises:
+        InputError: The pool lacks one.
+    """
+    names = [entry.name for entry in pool]
+    missing = sorted(set(wanted or ()) - set(names))
+    if missing:
+        raise InputError(f"--models: the pool has no `{missing[0]}`; it has {', '.join(names) or 'none'}")
+    return [name for name in names if wanted is None or name in wanted]
+
+
+class EmbeddingReserve:
+    """Holds back the part of a budget that embedding the answers will need: answers without vectors make no bank.
+
+    Args:
+        budget: The run's budget; None for no limit.
+        worst_case: Returns what embedding some texts can cost at most, in dollars; None where it costs nothing.
+    """
+
+    def __init__(self, budget: Budget | None, worst_case: Callable[[Sequence[str]], float | None] | None) -> None:
+        self._budget, self._worst_case = budget, worst_case
+        self._seen: set[str] = set()
+
+    def hold_back(self, texts: Iterable[str]) -> None:
+        """Hold back the cost of texts that have not been seen before."""
+        if self._budget is None or self._worst_case is None:
+            return
+        new = {whole_characters(text) for text in texts} - self._seen
+        self._seen.update(new)
+        self._budget.hold_back(self._worst_case(sorted(new)) or 0.0)

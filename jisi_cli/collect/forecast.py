@@ -1,13 +1,15 @@
-"""What a collection would ask and cost, found out without a call."""
+"""What a collection would ask and cost, worked out without a call."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from jisi_cli.collect.collect import Pair
+from jisi_cli.bank.bank import Bank
+from jisi_cli.collect.collect import Pair, known_answers, pairs_of
 from jisi_cli.config import ModelEntry
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.final_answer import END_LENGTH
@@ -18,9 +20,6 @@ from jisi_cli.models.cache import cache_key, conversation, effective_parameters
 from jisi_cli.models.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call
 from jisi_cli.models.usage import count_prompt, count_text
 from jisi_cli.types import Message, PriceSource, Role, Sampling
-
-# What a collection would ask and cost, found out without asking anybody.
-
 
 LengthBasis = Literal["bank", "max_tokens", "model limit"]
 """Where the length of an answer comes from: the mean of this model's answers in the bank; else the most that the
@@ -72,6 +71,86 @@ class ExpectedAnswer:
     question: Question
     text: str | None
     tokens: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionForecast:
+    """What a whole collection would take.
+
+    Attributes:
+        questions: Questions that would be asked.
+        models: What asking each model for each reason would take.
+    """
+
+    questions: int
+    models: list[Forecast]
+
+    def total(self) -> dict[str, Any]:
+        """Return the sums over all models; one is None where a part is unknown."""
+        costs = [model.cost_usd for model in self.models]
+        return {
+            **{name: sum(getattr(model, name) for model in self.models) for name in ("calls", "in_bank", "in_cache")},
+            "prompt_tokens": _sum([model.prompt_tokens for model in self.models]),
+            "completion_tokens": _sum([model.completion_tokens for model in self.models]),
+            "cost_usd": None if None in costs else math.fsum(cost for cost in costs if cost is not None),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {"questions": self.questions, "models": list(map(asdict, self.models)), "total": self.total()}
+
+
+def forecast_collection(
+    questions: Sequence[Question],
+    pool: Sequence[ModelEntry],
+    models: Sequence[str],
+    *,
+    bank: Bank | None,
+    retry_failed: bool,
+    grading: GradingOptions,
+    recall: Recall,
+    embedder: ModelEntry | None,
+    per_request: int,
+) -> CollectionForecast:
+    """Work out what asking, grading and embedding would take.
+
+    Args:
+        questions: The questions.
+        pool: The pool's entries.
+        models: Names of those that would be asked.
+        bank: The bank that would be extended; None for a new one.
+        retry_failed: Ask again what the bank holds as failed.
+        grading: Which grader grades what.
+        recall: What the cache has.
+        embedder: The endpoint that would embed, as a pool would name it; None for an embedder on this machine.
+        per_request: Short texts that fit into one request of it.
+    """
+    known = known_answers(bank, retry_failed=retry_failed) if bank is not None else set()
+    pairs = pairs_of(questions, models, known)
+    keys = {question.key for question in questions}
+    in_bank = Counter(model for *key, model in known if tuple(key) in keys)
+    found: list[Forecast] = []
+    answers: list[ExpectedAnswer] = []
+    for entry in pool:
+        if entry.name in models:
+            mean = _mean_length(bank, entry.name)
+            asked, expected = forecast(entry, pairs, in_bank=in_bank[entry.name], recall=recall, mean_length=mean)
+            found.append(asked)
+            answers += expected
+    found += [forecast_judge(entry, answers, grading, recall) for entry in pool if entry.name in grading.judges()]
+    if embedder is not None:
+        embedded = set(bank.keys) if bank is not None else set()
+        new = [question.query for question in questions if question.key not in embedded]
+        found.append(forecast_embedding(embedder, new, answers, per_request=per_request))
+    return CollectionForecast(len(questions), found)
+
+
+def _mean_length(bank: Bank | None, model: str) -> float | None:
+    """Return the mean tokens of a model's answers in a bank."""
+    if bank is None or model not in bank.models:
+        return None
+    known = [tokens for tokens in bank.answers(model).completion_tokens.tolist() if not math.isnan(tokens)]
+    return math.fsum(known) / len(known) if known else None
 
 
 def forecast(
@@ -141,9 +220,6 @@ def expected_length(
         return float(allowed), "max_tokens"
     limit = max_output_tokens(entry)
     return (None, None) if limit is None else (float(limit), "model limit")
-
-
-# What answers cost beyond being written: the judge that grades them, the endpoint that embeds them.
 
 
 _PROMPTS: dict[str, Callable[[Submission], list[list[Message]]]] = {
@@ -246,6 +322,6 @@ def _with_unwritten(prompt: int, tokens: float | None) -> float:
     return prompt + (END_LENGTH if tokens is None else min(tokens, END_LENGTH))
 
 
-def _sum(tokens: Sequence[float | None]) -> float | None:
-    known = [count for count in tokens if count is not None]
-    return sum(known) if len(known) == len(tokens) else None
+def _sum(amounts: Sequence[float | None]) -> float | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None

@@ -6,6 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.collect.collect import lacks_its_end
@@ -52,6 +54,17 @@ class ModelGrades:
     def lost(self) -> int:
         """Responses that had a score and have none now."""
         return sum(score is None for score in self.scores.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts and the mean scores as plain data."""
+        return {
+            "graded": self.graded,
+            "unscored": self.unscored,
+            "lost": self.lost,
+            "changed": len(self.scores),
+            "before": fmean(self.before) if self.before else None,
+            "after": fmean(self.after) if self.after else None,
+        }
 
 
 @dataclass(slots=True)

@@ -130,7 +130,7 @@ def test_the_table_says_what_each_is_for_and_that_a_limit_would_stop_it(
         ["litellm:openai/vec", "embedding"],
         ["total", "17"],
     ]
-    assert "nobody was asked" in run.stderr
+    assert "no model was called" in run.stderr
     assert "--max-cost 0.001 would stop it before the end" in run.stderr
 
 

@@ -1,0 +1,474 @@
+"""What `jisi bank build` does: read or collect answers, embed them, write the bank; and its forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.build import (
+    BUILDING,
+    BuildOptions,
+    BuildReport,
+    check_target,
+    require_embedder,
+    reserved,
+    write_bank,
+)
+from jisi_cli.bank.manifest import SplitSpec, VectorDtype, read_manifest
+from jisi_cli.bank.sources import ReadSources, Selection, describe, read_sources, stage_records
+from jisi_cli.bank.staging import write_jisi
+from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
+from jisi_cli.cli.embedder_choice import EmbedderChoice
+from jisi_cli.cli.grading import judges_of, note_grading
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
+from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool, pool_concurrency, require_models
+from jisi_cli.cli.pool_consent import require_consent
+from jisi_cli.cli.progress import collection_bar, embedding_bar, run_calls
+from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
+from jisi_cli.cli.questions import Problems
+from jisi_cli.collect.collect import (
+    Collected,
+    EmbeddingReserve,
+    Pair,
+    check_graders,
+    chosen_models,
+    chosen_questions,
+    collect,
+    known_answers,
+    pairs_of,
+)
+from jisi_cli.collect.forecast import CollectionForecast, Forecast, Recall, forecast_collection
+from jisi_cli.config import Config
+from jisi_cli.embed.litellm_endpoint import TEXTS_PER_REQUEST
+from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
+from jisi_cli.embed.registry import PinError, load_embedder, pinned
+from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
+from jisi_cli.files import ANSWERS, require_output
+from jisi_cli.formats.questions import read_questions
+from jisi_cli.formats.record import Failed, Question
+from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.json_disk import open_cache
+from jisi_cli.models.replay import ReplayPool
+from jisi_cli.paths import cache_folder
+from jisi_cli.types import cut_off_words
+
+if TYPE_CHECKING:
+    from jisi_cli.embed.account import EmbeddingAccount
+
+_SHOWN_CONFLICTS = 10
+_SHOWN_FAILURES = 5
+_WORD = "a"
+
+
+def build_options(
+    split: float | None, seed: int, vector_dtype: str, *, append: bool, force: bool, failed: Failed | None
+) -> BuildOptions:
+    """Return how a bank is to be written.
+
+    Raises:
+        InputError: An option makes no sense.
+    """
+    if split is not None and not 0 < split <= 1:
+        raise InputError(f"--split must be above 0 and at most 1, not {split:g}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be from 0 to 2^32 - 1, not {seed}")
+    if append and force:
+        raise InputError("--append extends a bank and --force replaces it; give one of them")
+    if vector_dtype not in get_args(VectorDtype):
+        raise InputError(f"--vector-dtype must be float16 or float32, not {vector_dtype!r}")
+    rule = SplitSpec(split, seed) if split is not None else None
+    return BuildOptions(rule, cast(VectorDtype, vector_dtype), append, force, failed)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderFlags:
+    """What the command line says about the embedder of a build.
+
+    Attributes:
+        spec: name, max_tokens, truncation and prompt; None where a flag was not given.
+        trust: `--trust-embedder`.
+        vectors: A file of vectors, so that nothing is embedded.
+        device: Where to embed.
+        batch_size: Texts embedded at once.
+    """
+
+    spec: Mapping[str, Any]
+    trust: bool = False
+    vectors: Path | None = None
+    device: str | None = None
+    batch_size: int | None = None
+
+    def named(self, config: Config, recorded: EmbedderSpec | None) -> EmbedderSpec:
+        """Return the embedder that the flags name, else that of the extended bank or the configuration, or `minilm`.
+
+        Raises:
+            InputError: A value is not of its kind.
+        """
+        given = {key: value for key, value in self.spec.items() if value is not None}
+        if recorded is not None and not given:
+            # An extended bank keeps its embedder; what the command line names must agree with it.
+            return recorded
+        chosen = {"name": "minilm", **config.embedder, **given}
+        if chosen.get("truncation", "head") not in ("head", "tail"):
+            raise InputError(f"the truncation of the embedder must be head or tail, not {chosen['truncation']!r}")
+        if len(chosen.get("prompt") or "") > LONGEST_PROMPT:
+            raise InputError(f"the prompt of the embedder is longer than {LONGEST_PROMPT:,} characters; shorten it")
+        return EmbedderSpec(**chosen)
+
+    def allowed(self, config: Config, bank: Path, recorded: EmbedderSpec | None) -> EmbedderSpec:
+        """Return the same embedder, which the user must have named or allowed.
+
+        Raises:
+            BankError: Neither is so.
+        """
+        spec = self.named(config, recorded)
+        source = bank if spec is recorded else config.path or bank
+        EmbedderChoice(self.spec.get("name"), self.trust).consent(config).require(spec, source)
+        return spec
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build: its command line in parts that belong together, and what it works with.
+
+    Attributes:
+        sources: Files and folders of answers, or with `grading` of questions.
+        bank: The bank's folder.
+        options: How it is written.
+        selection: Which records enter; of a collection, which models are asked which questions.
+        embedder: What the command line says about the embedder.
+        format: Format of recorded answers; None detects it.
+        grading: How collected answers are graded; None where recorded ones are read.
+        retry_failed: Ask again what the bank holds as failed.
+        save_answers: Where the answers are written as JSONL, too.
+        pool: How models are called.
+        config: The configuration in force.
+        problems: Told of lines that cannot be used.
+        out: Where notes go.
+    """
+
+    sources: Sequence[Path]
+    bank: Path
+    options: BuildOptions
+    selection: Selection
+    embedder: EmbedderFlags
+    format: str | None
+    grading: GradingOptions | None
+    retry_failed: bool
+    save_answers: Path | None
+    pool: PoolOptions
+    config: Config
+    problems: Problems
+    out: Output
+
+    def check(self) -> None:
+        """Refuse what cannot be built, before any work is done.
+
+        Raises:
+            InputError: Another file is in the way, or a source would be replaced.
+            BankError: There is no bank to extend.
+        """
+        check_target(self.bank, self.options)
+        inside = next((path for path in self.sources if _is_within(path, self.bank)), None)
+        if inside is not None and not self.options.append:
+            raise InputError(f"{inside} is inside {self.bank}, which will be replaced; move it elsewhere first")
+        if self.save_answers is not None:
+            require_output(self.save_answers, ANSWERS, self.sources, (self.bank,))
+
+    def run(self) -> BuildReport:
+        """Read or collect the answers and write the bank.
+
+        Raises:
+            InputError: A source or an option cannot be used.
+            BankError: The bank to extend is missing, broken or of another embedder, or another build is at work.
+            BudgetError: A budget stopped it; what was answered is in the bank or the cache.
+        """
+        self.check()
+        with reserved(self.bank, self.options):
+            purse = open_purse(self.config, self.pool.command, self.pool.max_cost, self.out)
+            # An embedder that is missing, or is not the bank's, must show before calls are paid for.
+            vectors, account = self._vectors(purse)
+            found, stopped = self._collected(purse, account) if self.grading else (self._read(vectors), None)
+            self.problems.summarise()
+            if self.save_answers is not None:
+                write_jisi(self.save_answers, found.staging, self.sources)
+            if purse.budget is not None:
+                purse.budget.release_held()
+            report = self._write(found, vectors)
+        self._tell(report)
+        if stopped is not None:
+            raise BudgetError(f"{self.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
+        purse.check()
+        return report
+
+    def forecast(self) -> CollectionForecast:
+        """Work out what a build would ask; no model is called and nothing is written.
+
+        Raises:
+            InputError: There are no questions to ask, or an option cannot be used.
+            BankError: The bank to extend cannot be opened.
+        """
+        if self.grading is None:
+            raise InputError("--dry-run tells what --call would ask; give both, or leave it out")
+        require_models(self.config)
+        self.check()
+        questions = self._questions()
+        self.problems.summarise()
+        # No grader is run; a judge only has to be in the pool.
+        names = [entry.name for entry in self.config.models]
+        check_graders(questions, GraderSet(self.grading, ReplayPool({}, names)))
+        judges_of(self.grading, self.config)
+        bank = Bank(self.bank) if self.options.append else None
+        spec = self.embedder.allowed(self.config, self.bank, None if bank is None else bank.manifest.embedder)
+        return forecast_collection(
+            questions,
+            self.config.models,
+            chosen_models(self.selection.models, self.config.models),
+            bank=bank,
+            retry_failed=self.retry_failed,
+            grading=self.grading,
+            recall=_recall(self.pool, self.out),
+            embedder=None if self.embedder.vectors is not None else endpoint_entry(spec, self.config),
+            per_request=self.embedder.batch_size or TEXTS_PER_REQUEST,
+        )
+
+    def _vectors(self, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
+        """Return where vectors come from, and what pays for them where an endpoint makes them."""
+        recorded = read_manifest(self.bank).embedder if self.options.append else None
+        try:
+            account = None
+            vectors = self._precomputed(recorded)
+            if vectors is None:
+                vectors, account = self._embedded(recorded, purse)
+        except PinError as error:
+            if recorded is None:
+                raise
+            raise BankError(f"{self.bank}: {error}; install that one, or build the bank again with --force") from error
+        if recorded is not None:
+            require_embedder(self.bank, recorded, vectors.spec)
+        if account is not None and isinstance(vectors, EmbeddedVectors):
+            # An address or a key that is wrong costs one word now instead of a collection without vectors.
+            vectors.embedder.embed([_WORD])
+        return vectors, account
+
+    def _embedded(self, recorded: EmbedderSpec | None, purse: Purse) -> tuple[EmbeddedVectors, EmbeddingAccount | None]:
+        spec = self.embedder.allowed(self.config, self.bank, recorded)
+        entry = endpoint_entry(spec, self.config)
+        if entry is not None:
+            require_consent(self.config, [entry], self.out)
+        account = None if entry is None else purse.embedding_account(entry)
+        embedder = load_embedder(
+            spec,
+            device=self.embedder.device,
+            batch_size=self.embedder.batch_size,
+            api_base=self.config.endpoint.api_base,
+            api_key_env=self.config.endpoint.api_key_env,
+            account=account,
+        )
+        return EmbeddedVectors(embedder), account
+
+    def _precomputed(self, recorded: EmbedderSpec | None) -> VectorSource | None:
+        """Return vectors that come with the answers, so that no embedder is loaded or called; None for none."""
+        if self.embedder.vectors is not None:
+            return read_given_vectors(self.embedder.vectors, pinned(self.embedder.named(self.config, recorded)))
+        release = None if self.grading else _release_with_vectors(self.sources, self.format)
+        if release is None:
+            return None
+        if recorded is None and not (self.embedder.spec.get("name") or self.config.embedder.get("name")):
+            raise InputError(
+                f"{release}: it does not say which embedder made its vectors; name it with --embedder (the paper's is "
+                "Alibaba-NLP/gte-Qwen2-7B-instruct), or move the .tar files away to embed the texts anew"
+            )
+        return read_released_vectors(release, pinned(self.embedder.named(self.config, recorded)))
+
+    def _read(self, vectors: VectorSource) -> ReadSources:
+        """Read recorded answers; no model is called, and what given vectors do not cover is left out."""
+        found = read_sources(
+            self.sources,
+            format=self.format,
+            selection=self.selection,
+            covers=vectors.covers,
+            on_problem=self.problems,
+            folder=self.bank / BUILDING,
+        )
+        if found.left_out:
+            self.out.warn(
+                f"{count(found.left_out, 'test question')} left out: the release has no vectors of them "
+                "(test_query_embed.tar); `jisi eval …/test.jsonl --bank` embeds them when it tests with them"
+            )
+        return found
+
+    def _questions(self) -> list[Question]:
+        """Return the questions of all sources, filtered, in the order of the sources.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = (question for source in self.sources for question in read_questions(source, self.problems))
+        questions = chosen_questions(found, self.selection.datasets, self.selection.limit)
+        if not questions:
+            raise InputError("the sources hold no question to ask; each line needs `query`")
+        return questions
+
+    def _collected(self, purse: Purse, account: EmbeddingAccount | None) -> tuple[ReadSources, str | None]:
+        """Ask the pool what the bank does not know yet; return it, and why a budget stopped the collection."""
+        grading = cast(GradingOptions, self.grading)
+        questions = self._questions()
+        models = chosen_models(self.selection.models, self.config.models)
+        known = known_answers(Bank(self.bank), retry_failed=self.retry_failed) if self.options.append else set()
+        callees = [*models, *judges_of(grading, self.config)]
+        require_consent(self.config, [entry for entry in self.config.models if entry.name in callees], self.out)
+        reserve = EmbeddingReserve(purse.budget, None if account is None else account.worst_case)
+        pairs = pairs_of(questions, models, known)
+        collected = run_calls(self._ask(pairs, callees, grading, purse, reserve))
+        _tell_collected(collected, self.out)
+        if collected.stopped is not None and not collected.records:
+            raise BudgetError(collected.stopped)
+        if collected.records and all(record.status == "failed" for record in collected.records):
+            error = NoAnswerError(f"none of {count(len(collected.records), 'call')} was answered; nothing was built")
+            raise offer_the_offline_pool(error, self.config, sorted({record.model for record in collected.records}))
+        sources = [describe(path, "questions", len(collected.records)) for path in self.sources]
+        return ReadSources(stage_records(collected.records), sources, 0), collected.stopped
+
+    async def _ask(
+        self,
+        pairs: Sequence[Pair],
+        callees: Sequence[str],
+        grading: GradingOptions,
+        purse: Purse,
+        reserve: EmbeddingReserve,
+    ) -> Collected:
+        reserve.hold_back(question.query for question, _ in pairs)
+        with collection_bar(self.out, len(pairs)) as show:
+
+            def on_record(collected: Collected) -> None:
+                reserve.hold_back([collected.records[-1].response or ""])
+                if show is not None:
+                    show(collected)
+
+            async with open_pool(self.config, callees, self.pool, self.out, purse=purse) as pool:
+                concurrency = pool_concurrency(self.config, self.pool)
+                with GraderSet(grading, pool) as graders:
+                    collected = await collect(
+                        pairs, pool, concurrency=concurrency, graders=graders, on_record=on_record
+                    )
+        note_grading(graders, self.out)
+        return collected
+
+    def _write(self, found: ReadSources, vectors: VectorSource) -> BuildReport:
+        def wait() -> None:
+            self.out.note(f"another build is at work on {self.bank}; waiting for it")
+
+        try:
+            with embedding_bar(self.out) as on_progress:
+                return write_bank(
+                    self.bank,
+                    found.staging,
+                    vectors,
+                    self.options,
+                    found.described,
+                    on_progress,
+                    on_wait=wait,
+                    is_reserved=not self.options.append,
+                )
+        except BudgetError as error:
+            raise BudgetError(
+                f"{self.bank} was not written: embedding stopped, and what was embedded and answered is kept; "
+                f"run the same command with a higher --max-cost: {error}"
+            ) from error
+
+    def _tell(self, report: BuildReport) -> None:
+        for conflict in report.conflicts[:_SHOWN_CONFLICTS]:
+            self.out.warn(f"left out: {conflict}")
+        if len(report.conflicts) > _SHOWN_CONFLICTS:
+            more = count(len(report.conflicts) - _SHOWN_CONFLICTS, "more record")
+            self.out.warn(f"left out: {more} for such reasons")
+        EmbedderChoice().mention(report.manifest.embedder, self.config, self.out)
+
+
+def _release_with_vectors(sources: Sequence[Path], format: str | None) -> Path | None:
+    """Return the source that is a release with vectors, which cannot be mixed with others."""
+    from jisi_cli.formats.jisi_release import has_vectors
+    from jisi_cli.formats.registry import detect
+
+    folders = (path for path in sources if path.is_dir())
+    found = [path for path in folders if (format or detect(path)) == "jisi-release" and has_vectors(path)]
+    if found and len(sources) > 1:
+        raise InputError(f"{found[0]} comes with vectors of its own; build it alone, then add the others with --append")
+    return found[0] if found else None
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead to each other
+        return False
+
+
+def _recall(options: PoolOptions, out: Output) -> Recall:
+    """Return what finds a response in the cache; a cache that does not exist is not created."""
+    folder = cache_folder() / "answers"
+    if not folder.is_dir():
+        return lambda key: None
+    answers = AnswerCache(open_cache(folder, warn=out.warn), read=options.use_cache, write=False)
+
+    def recall(key: str) -> str | None:
+        stored = answers.get(key)
+        return None if stored is None else stored.text
+
+    return recall
+
+
+def _tell_collected(collected: Collected, out: Output) -> None:
+    failures = sorted(collected.failures.items(), key=lambda item: -item[1])
+    for reason, number in failures[:_SHOWN_FAILURES]:
+        out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
+    rest = sum(number for _, number in failures[_SHOWN_FAILURES:])
+    if rest:
+        out.warn(f"{count(rest, 'answer')} failed for {len(failures) - _SHOWN_FAILURES:,} other reasons; see the bank")
+    for (model, how), number in sorted(collected.cut_off.items()):
+        out.warn(f"{count(number, 'answer')} of {model} cut off {cut_off_words(how)}")
+    unscored = sum(record.status == "unscored" for record in collected.records)
+    if unscored:
+        out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
+    cost = paid(collected.known_usd, collected.unknown_costs)
+    out.note(f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {cost}")
+    if collected.stopped is not None:
+        out.warn(f"stopped by the budget: {collected.stopped}")
+
+
+_BASES = {"bank": "mean in the bank", "max_tokens": "max_tokens (worst case)", "model limit": "its limit (worst case)"}
+_ROLES = {"expert": "answers", "judge": "grading", "embedding": "embedding"}
+
+
+def show_forecast(found: CollectionForecast, max_cost: float | None, out: Output) -> None:
+    """Show the calls, tokens and dollars to expect."""
+    titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost")
+    columns = [Column("model"), Column("for"), *(Column(title, right=True) for title in titles)]
+    columns.append(Column("length of an answer"))
+    rows = [[model.model, _ROLES[model.role], *_cells(asdict(model)), _basis(model)] for model in found.models]
+    total = found.total()
+    if len(found.models) > 1:
+        rows.append(["total", "", *_cells(total), ""])
+    out.table(columns, rows)
+    asked = count(found.questions, "question")
+    out.note(f"{asked}, no model was called; prompt, completion: tokens expected, without retries")
+    if max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > max_cost:
+        out.note(f"--max-cost {max_cost:g} would stop it before the end")
+
+
+def _basis(model: Forecast) -> str:
+    return "" if model.role == "embedding" else _BASES.get(model.length_basis or "", "unknown")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    counts = [f"{row[name]:,}" for name in ("calls", "in_bank", "in_cache")]
+    tokens = [
+        "unknown" if row[name] is None else f"{row[name]:,.0f}" for name in ("prompt_tokens", "completion_tokens")
+    ]
+    return [*counts, *tokens, dollars(row["cost_usd"])]
