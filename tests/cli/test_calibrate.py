@@ -70,7 +70,7 @@ def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: p
         write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
         return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 0.5, GAIN, 1, 1.0)
 
-    monkeypatch.setattr("jisi_cli.cli.calibrating.calibrate", changed)
+    monkeypatch.setattr("jisi_cli.evaluation.calibration.calibrate", changed)
     says_one_error(calibrate(bank), 3, "has changed meanwhile")
     assert read_manifest(bank).hyperparameters == {"k": 2}
 

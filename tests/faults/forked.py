@@ -24,7 +24,7 @@ from tests.cli.commands import Run
 from tests.faults.scene import environment
 
 _IMPORTED = (
-    *("jisi_cli.cli.app", "jisi_cli.cli.eval", "jisi_cli.cli.building", "jisi_cli.cli.ask"),
+    *("jisi_cli.cli.app", "jisi_cli.cli.eval", "jisi_cli.cli.build", "jisi_cli.cli.ask"),
     *("jisi_cli.cli.cost", "jisi_cli.models.provider", "jisi_cli.methods.jisi", "litellm", "diskcache"),
     *("pyarrow.parquet", "sklearn.feature_extraction.text", "tests.faults.forked"),
     # What LiteLLM imports at the first call only; a name that is gone does no harm.
