@@ -1,4 +1,4 @@
-"""Writing a bank: new, extended by questions and models, or with other scores."""
+"""Building a bank: new, or extended by questions and models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import jisi_cli
 from jisi_cli.bank.bank import Bank
@@ -24,10 +24,10 @@ from jisi_cli.bank.manifest import (
     VectorDtype,
     model_folder,
     read_manifest,
-    write_manifest,
 )
+from jisi_cli.bank.sources import Selection, read_sources
 from jisi_cli.bank.staging import Staging
-from jisi_cli.bank.tables import query_schema, read_pieces, response_schema
+from jisi_cli.bank.tables import query_schema, response_schema
 from jisi_cli.bank.transaction import (
     Transaction,
     effective_rows,
@@ -36,13 +36,15 @@ from jisi_cli.bank.transaction import (
     remove_leftovers,
     remove_replaced,
 )
-from jisi_cli.bank.vectors import OnProgress, VectorSource
-from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.bank.vectors import EmbeddedVectors, OnProgress, VectorSource
+from jisi_cli.embed.protocol import Embedder, EmbedderSpec
+from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import BankError, InputError, JisiError
+from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.record import Failed
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 BUILDING = ".building"
 """Folder inside a bank for what a build under way must not lose."""
@@ -60,6 +62,9 @@ class BuildOptions:
         append: Extend the existing bank.
         force: Replace the existing bank.
         failed: How a failed or empty answer counts in this bank; None for `wrong`, or what an extended bank says.
+
+    Raises:
+        InputError: The options contradict each other, or the precision is none that a bank can have.
     """
 
     split: SplitSpec | None = None
@@ -67,6 +72,12 @@ class BuildOptions:
     append: bool = False
     force: bool = False
     failed: Failed | None = None
+
+    def __post_init__(self) -> None:
+        if self.append and self.force:
+            raise InputError("--append extends a bank and --force replaces it; give one of them")
+        if self.vector_dtype not in get_args(VectorDtype):
+            raise InputError(f"--vector-dtype must be float16 or float32, not {self.vector_dtype!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,57 @@ class BuildReport:
             "models": list(self.manifest.models),
             "embedder": self.manifest.embedder.to_json(),
         }
+
+
+def build_bank(
+    sources: str | Path | Sequence[str | Path],
+    path: str | Path,
+    *,
+    embedder: str | Embedder | None = None,
+    format: str | None = None,
+    selection: Selection | None = None,
+    options: BuildOptions | None = None,
+    on_issue: OnIssue | None = None,
+    on_progress: OnProgress | None = None,
+) -> BuildReport:
+    """Build a bank from recorded answers.
+
+    Example:
+        >>> report = build_bank("sample_data/answers.jsonl", "my-bank", embedder="hashing")
+        >>> report.questions, sorted(report.answers)[0]
+        (256, 'gemma3-examples')
+
+    Args:
+        sources: Files and folders of recorded answers.
+        path: The bank's folder.
+        embedder: Its name, or the embedder itself; by default that of an extended bank, or `minilm`.
+        format: The format of all sources; None detects the format of each.
+        selection: Which records to take; all by default.
+        options: Split, precision, and what may happen to an existing bank.
+        on_issue: Called with each line that cannot be used; by default such lines are skipped.
+        on_progress: Told how far embedding is.
+
+    Raises:
+        InputError: A source, the embedder or an option cannot be used, or another file or folder is in the way.
+        BankError: The bank to extend is missing, broken or of another embedder, or another build is at work.
+    """
+    path, options = Path(path), options or BuildOptions()
+    paths = [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
+    check_target(path, options, paths)
+    if embedder is None:
+        spec = read_manifest(path).embedder if options.append else EmbedderSpec("minilm")
+        embedder = load_embedder(spec)
+    vectors = EmbeddedVectors(load_embedder(EmbedderSpec(embedder)) if isinstance(embedder, str) else embedder)
+    with reserved(path, options):
+        found = read_sources(
+            paths,
+            format=format,
+            selection=selection,
+            on_issue=on_issue or (lambda issue: None),
+            folder=path / BUILDING,
+        )
+        is_reserved = not options.append
+        return write_bank(path, found.staging, vectors, options, found.described, on_progress, is_reserved=is_reserved)
 
 
 @contextlib.contextmanager
@@ -194,13 +256,21 @@ def _write_bank(
     )
 
 
-def check_target(path: Path, options: BuildOptions) -> None:
+def check_target(path: Path, options: BuildOptions, sources: Sequence[Path] = ()) -> None:
     """Refuse to write where something else lies, before any work is done.
+
+    Args:
+        path: The bank's folder.
+        options: What may happen to an existing bank.
+        sources: What will be read, which must not be replaced.
 
     Raises:
         InputError: Another file or folder is in the way.
         BankError: There is no bank to extend.
     """
+    inside = None if options.append else next((source for source in sources if _is_within(source, path)), None)
+    if inside is not None:
+        raise InputError(f"{inside} is inside {path}, which will be replaced; move it elsewhere first")
     has_bank = (path / MANIFEST_NAME).exists()
     if has_bank and options.force and not _is_manifest(path / MANIFEST_NAME):
         raise InputError(f"{path / MANIFEST_NAME} is not a manifest that jisi wrote; name another folder, or delete it")
@@ -232,6 +302,13 @@ def require_embedder(path: Path, recorded: EmbedderSpec, found: EmbedderSpec) ->
             f"{path} was embedded by {recorded.describe()}, not by {found.describe()}; "
             "use its embedder, or another bank"
         )
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead to each other
+        return False
 
 
 def _is_manifest(path: Path) -> bool:
@@ -279,87 +356,3 @@ def _write_diff(
         )
         transaction.commit(manifest)
     return manifest
-
-
-Scores = Mapping[str, Mapping[int, float | None]]
-"""By model and row; None makes a response unscored."""
-
-
-def update_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Manifest:
-    """Write new scores in one step: afterwards the bank has all of them, or none. Nothing else of a response changes.
-
-    The answers of a model that has new scores, or repeated rows, are written as one new part. The caller holds the
-    bank's lock (`exclusive`).
-
-    Args:
-        bank: The bank, opened since the lock is held.
-        scores: Scores of responses that are there.
-        graders: By row, the grader that made them, where the bank names another or none.
-
-    Raises:
-        BankError: A part is missing or broken.
-    """
-    remove_replaced(bank.path)
-    remove_leftovers(bank.path, bank.manifest)
-    schema = response_schema(bank.dimension, bank.manifest.vector_dtype)
-    responses, queries = dict(bank.manifest.responses), bank.manifest.queries
-    with Transaction(bank.path, bank.manifest) as transaction:
-        for model, parts in bank.manifest.responses.items():
-            new = scores.get(model)
-            if new or has_repeated_rows(bank.path, parts, schema):
-                tables = _with_scores(effective_rows(bank.path, parts, schema), new or {})
-                responses[model] = (transaction.stage(model_folder(model), "part", schema, tables),)
-        if graders:
-            schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
-            queries = (transaction.stage(".", "queries", schema, _with_graders(bank, graders, schema)),)
-        created_by = f"jisi {jisi_cli.__version__}"
-        manifest = replace(bank.manifest, queries=queries, responses=responses, created_by=created_by)
-        transaction.commit(manifest)
-    return manifest
-
-
-def update_hyperparameters(bank: Bank, changes: Mapping[str, Any]) -> None:
-    """Write the settings that were found to suit a bank into it.
-
-    Args:
-        bank: The bank that they were found on.
-        changes: Settings by name, where they differ from the paper's.
-
-    Raises:
-        BankError: The bank has changed since it was opened, or is being built.
-    """
-    with exclusive(bank.path):
-        if read_manifest(bank.path) != bank.manifest:
-            raise BankError(f"{bank.path} has changed meanwhile, so nothing was written; calibrate it again")
-        write_manifest(bank.path, replace(bank.manifest, hyperparameters=dict(changes)))
-
-
-def _with_scores(pieces: Iterable[pa.Table], scores: Mapping[int, float | None]) -> Iterator[pa.Table]:
-    """Yield answers with their new scores; those without one as they are."""
-    import pyarrow as pa
-
-    for piece in pieces:
-        rows = piece.column("row").to_pylist()
-        given, status = piece.column("score").to_pylist(), piece.column("status").to_pylist()
-        for number, row in enumerate(rows):
-            if row in scores:
-                given[number] = scores[row]
-                status[number] = "unscored" if scores[row] is None else "ok"
-        table = _with_column(piece, "status", pa.array(status, pa.string()))
-        yield _with_column(table, "score", pa.array(given, pa.float64()))
-
-
-def _with_graders(bank: Bank, graders: Mapping[int, str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the table of questions with other graders."""
-    import pyarrow as pa
-
-    row = 0
-    for part in bank.manifest.queries:
-        for piece in read_pieces(bank.path, part, schema.names, schema):
-            names = [graders.get(row + number, name) for number, name in enumerate(piece.column("grader").to_pylist())]
-            row += len(names)
-            yield _with_column(piece, "grader", pa.array(names, pa.string()))
-
-
-def _with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, get_args
 from urllib.parse import quote
 
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
-from jisi_cli.errors import BankError
+from jisi_cli.errors import BankError, InputError
 from jisi_cli.files import read_plain
 from jisi_cli.formats.record import Failed
 from jisi_cli.table_reader import TableReader
@@ -56,6 +56,23 @@ class SplitSpec:
     fraction: float
     seed: int
     method: str = "numpy.random.RandomState(seed).shuffle per dataset, first int(fraction * n) are train"
+
+
+def split_rule(fraction: float | None, seed: int) -> SplitSpec | None:
+    """Return the rule that sets test rows aside; None for a fraction of None.
+
+    Args:
+        fraction: Share of train rows.
+        seed: Seed of the shuffle.
+
+    Raises:
+        InputError: There is no such rule.
+    """
+    if fraction is not None and not 0 < fraction <= 1:
+        raise InputError(f"--split must be above 0 and at most 1, not {fraction:g}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be from 0 to 2^32 - 1, not {seed}")
+    return None if fraction is None else SplitSpec(fraction, seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from jisi_cli.bank.staging import Positions, RowFile, StagedAnswers, StagedQuest
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
 from jisi_cli.formats.issues import OnIssue
+from jisi_cli.formats.jisi_release import has_vectors
 from jisi_cli.formats.record import STATUSES, Key, Record, Split, has_response
 from jisi_cli.formats.registry import detect, read_records
 
@@ -113,6 +114,23 @@ def read_sources(
     selection.require(staging)
     described = [describe(*found) for found in zip(paths, formats, counts, strict=True)]
     return ReadSources(staging, described, len(left_out))
+
+
+def release_with_vectors(paths: Sequence[Path], format: str | None = None) -> Path | None:
+    """Return the source that is a release with vectors of its own; None for none.
+
+    Args:
+        paths: The sources.
+        format: The format of all of them; None detects it.
+
+    Raises:
+        InputError: There is one beside other sources, which have no vectors.
+    """
+    folders = (path for path in paths if path.is_dir())
+    found = [path for path in folders if (format or detect(path)) == "jisi-release" and has_vectors(path)]
+    if found and len(paths) > 1:
+        raise InputError(f"{found[0]} comes with vectors of its own; build it alone, then add the others with --append")
+    return found[0] if found else None
 
 
 def describe(path: Path, format: str, records: int) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -35,6 +35,7 @@ from jisi_cli.grading.registry import GradingOptions
 
 if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary
+    from jisi_cli.bank.manifest import VectorDtype
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make a bank of recorded answers, or look into one."
@@ -130,8 +131,10 @@ def build(
 
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
+    from jisi_cli.bank.build import BuildOptions
+    from jisi_cli.bank.manifest import split_rule
     from jisi_cli.bank.sources import Selection
-    from jisi_cli.cli.build import Build, EmbedderFlags, build_options, show_forecast
+    from jisi_cli.cli.build import Build, EmbedderFlags, show_forecast
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.questions import Problems
@@ -140,12 +143,12 @@ def build(
     require_grading("--call", grading, present=call)
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
+    dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
-    reading = failed_reading(failed)
     work = Build(
         sources=sources,
         bank=output,
-        options=build_options(split, seed, vector_dtype, append=append, force=force, failed=reading),
+        options=BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed)),
         selection=Selection(_set(models), _set(datasets), limit),
         embedder=EmbedderFlags(spec, trust_embedder, vectors, device, batch_size),
         format=format,
@@ -273,7 +276,7 @@ def calibrate(
     """
     import asyncio
 
-    from jisi_cli.bank.build import update_hyperparameters
+    from jisi_cli.bank.update import update_hyperparameters
     from jisi_cli.cli.entries import make_context
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.progress import counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import (
@@ -17,8 +17,15 @@ from jisi_cli.bank.build import (
     reserved,
     write_bank,
 )
-from jisi_cli.bank.manifest import SplitSpec, VectorDtype, read_manifest
-from jisi_cli.bank.sources import ReadSources, Selection, describe, read_sources, stage_records
+from jisi_cli.bank.manifest import read_manifest
+from jisi_cli.bank.sources import (
+    ReadSources,
+    Selection,
+    describe,
+    read_sources,
+    release_with_vectors,
+    stage_records,
+)
 from jisi_cli.bank.staging import write_jisi
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
 from jisi_cli.cli.embedder_choice import EmbedderChoice
@@ -48,7 +55,7 @@ from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.questions import read_questions
-from jisi_cli.formats.record import Failed, Question
+from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.models.cache import AnswerCache
@@ -63,26 +70,6 @@ if TYPE_CHECKING:
 _SHOWN_CONFLICTS = 10
 _SHOWN_FAILURES = 5
 _WORD = "a"
-
-
-def build_options(
-    split: float | None, seed: int, vector_dtype: str, *, append: bool, force: bool, failed: Failed | None
-) -> BuildOptions:
-    """Return how a bank is to be written.
-
-    Raises:
-        InputError: An option makes no sense.
-    """
-    if split is not None and not 0 < split <= 1:
-        raise InputError(f"--split must be above 0 and at most 1, not {split:g}")
-    if not 0 <= seed < 2**32:
-        raise InputError(f"--seed must be from 0 to 2^32 - 1, not {seed}")
-    if append and force:
-        raise InputError("--append extends a bank and --force replaces it; give one of them")
-    if vector_dtype not in get_args(VectorDtype):
-        raise InputError(f"--vector-dtype must be float16 or float32, not {vector_dtype!r}")
-    rule = SplitSpec(split, seed) if split is not None else None
-    return BuildOptions(rule, cast(VectorDtype, vector_dtype), append, force, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +160,7 @@ class Build:
             InputError: Another file is in the way, or a source would be replaced.
             BankError: There is no bank to extend.
         """
-        check_target(self.bank, self.options)
-        inside = next((path for path in self.sources if _is_within(path, self.bank)), None)
-        if inside is not None and not self.options.append:
-            raise InputError(f"{inside} is inside {self.bank}, which will be replaced; move it elsewhere first")
+        check_target(self.bank, self.options, self.sources)
         if self.save_answers is not None:
             require_output(self.save_answers, ANSWERS, self.sources, (self.bank,))
 
@@ -276,7 +260,7 @@ class Build:
         """Return vectors that come with the answers, so that no embedder is loaded or called; None for none."""
         if self.embedder.vectors is not None:
             return read_given_vectors(self.embedder.vectors, pinned(self.embedder.named(self.config, recorded)))
-        release = None if self.grading else _release_with_vectors(self.sources, self.format)
+        release = None if self.grading else release_with_vectors(self.sources, self.format)
         if release is None:
             return None
         if recorded is None and not (self.embedder.spec.get("name") or self.config.embedder.get("name")):
@@ -293,7 +277,7 @@ class Build:
             format=self.format,
             selection=self.selection,
             covers=vectors.covers,
-            on_problem=self.problems,
+            on_issue=self.problems,
             folder=self.bank / BUILDING,
         )
         if found.left_out:
@@ -389,25 +373,6 @@ class Build:
             more = count(len(report.conflicts) - _SHOWN_CONFLICTS, "more record")
             self.out.warn(f"left out: {more} for such reasons")
         EmbedderChoice().mention(report.manifest.embedder, self.config, self.out)
-
-
-def _release_with_vectors(sources: Sequence[Path], format: str | None) -> Path | None:
-    """Return the source that is a release with vectors, which cannot be mixed with others."""
-    from jisi_cli.formats.jisi_release import has_vectors
-    from jisi_cli.formats.registry import detect
-
-    folders = (path for path in sources if path.is_dir())
-    found = [path for path in folders if (format or detect(path)) == "jisi-release" and has_vectors(path)]
-    if found and len(sources) > 1:
-        raise InputError(f"{found[0]} comes with vectors of its own; build it alone, then add the others with --append")
-    return found[0] if found else None
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # links that lead to each other
-        return False
 
 
 def _recall(options: PoolOptions, out: Output) -> Recall:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import update_scores
 from jisi_cli.bank.lock import exclusive
+from jisi_cli.bank.update import update_scores
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
 from jisi_cli.cli.progress import counted, run_calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import BuildOptions, write_bank
+from jisi_cli.bank.build import BuildOptions, build_bank, write_bank
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
 from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import EmbeddedVectors
@@ -25,6 +26,8 @@ from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import Record
 from tests.bank.making import MODELS, WIDTH, build, data_of, everything, failed, files_of, record, records
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_went_in_comes_out(tmp_path: Path) -> None:
@@ -425,3 +428,15 @@ def test_a_bank_may_be_copied_and_moved(tmp_path: Path) -> None:
     expected = everything(Bank(tmp_path / "bank"))
     shutil.move(tmp_path / "bank", tmp_path / "elsewhere")
     assert everything(Bank(tmp_path / "elsewhere")) == expected
+
+
+def test_the_example_of_build_bank_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
+    (example,) = doctest.DocTestFinder().find(build_bank, globs={"build_bank": build_bank})
+    assert doctest.DocTestRunner().run(example) == (0, 2)
+    assert len(Bank(tmp_path / "my-bank").questions) == 256
+    with pytest.raises(InputError, match="is a bank already"):
+        build_bank("sample_data/answers.jsonl", "my-bank", embedder="hashing")
+    report = build_bank("sample_data/answers.jsonl", "my-bank", options=BuildOptions(append=True))
+    assert (report.questions, report.known) == (0, 1023)

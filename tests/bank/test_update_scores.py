@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import update_scores
 from jisi_cli.bank.manifest import model_folder, read_manifest, write_manifest
 from jisi_cli.bank.tables import write_part
+from jisi_cli.bank.update import update_scores
 from tests.bank.making import build, everything, failed, record
 from tests.cli.commands import ROOT
 
@@ -98,7 +98,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.build import update_scores
+from jisi_cli.bank.update import update_scores
 import pyarrow.parquet
 
 def graded(bank, left):
