@@ -1,4 +1,15 @@
-"""The errors a user can meet, each with its exit code, and the exceptions of HTTP clients."""
+"""The errors a user can meet, each with its exit code, and how the errors of libraries are recognised.
+
+JisiError               1  something failed
+├── InputError          2  usage, configuration or input that cannot be used
+├── BankError           3  the bank is missing, broken, or of another version or embedder
+├── NoAnswerError       4  no model could answer
+├── BudgetError         5  a budget stopped the run
+└── BelowThresholdError 6  a score fell below --fail-under
+
+Ctrl-C ends with 130. A message says what, where and the remedy, in one line. `ValueError` and `TypeError` are for
+bugs, which keep their traceback.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +17,6 @@ import errno
 import os
 import sys
 from enum import IntEnum
-
-# The errors a user can meet, each with its exit code.
-#
-# JisiError               1  something failed
-# ├── InputError          2  usage, configuration or input that cannot be used
-# ├── BankError           3  the bank is missing, broken, or of another version or embedder
-# ├── NoAnswerError       4  no model could answer
-# ├── BudgetError         5  a budget stopped the run
-# └── BelowThresholdError 6  a score fell below --fail-under
-#
-# Ctrl-C ends with 130. A message says what, where and the remedy, in one line; `ValueError` and
-# `TypeError` are left to bugs, which keep their traceback.
 
 
 class ExitCode(IntEnum):
@@ -64,13 +63,13 @@ class BudgetError(JisiError):
 
 
 class BelowThresholdError(JisiError):
-    """A score fell below what the user demanded."""
+    """A score fell below what the user required."""
 
     exit_code = ExitCode.BELOW_THRESHOLD
 
 
 _SHORTAGES = (os.strerror(errno.ENOMEM), "failed to map segment", "start new thread", "launch worker thread")
-"""How the system, its loader of libraries, Python and Arrow say that memory, or a thread for lack of it, is not had."""
+"""How the system, its library loader, Python and Arrow say that memory, or a thread for lack of memory, is missing."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -78,15 +77,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORTAGES)
 
 
-# The exceptions of HTTP clients, whichever of them a library uses.
-
-
 _CLIENTS = ("httpx", "httpx2")
 """httpx, and its successor under another name: openai from 3 on and huggingface_hub from 2 on use that one."""
 
 
 def http_errors(name: str) -> tuple[type[Exception], ...]:
-    """Return the exceptions of a name, for `isinstance` and `except`; a client that nobody imported raised nothing.
+    """Return the exceptions of a name, for `isinstance` and `except`; a client that is not imported has raised nothing.
 
     Args:
         name: As both clients call it: `HTTPError`, `TransportError`, `ConnectError`, `TimeoutException`, ...

@@ -1,4 +1,14 @@
-"""Files that jisi reads for a user and writes for a user, and databases where nothing can be written."""
+"""Files that jisi reads and writes for a user, and databases on disks that cannot be written.
+
+Only regular files are read: a pipe, a device or a file of the kernel may never end. A pipe is read where the user named
+one of the process's own streams (`/dev/stdin`, or `/dev/fd/N`, which a shell makes of `<(command)`). An empty file is
+not even opened: the kernel's files seem empty, and reading one may block for ever.
+
+Every option that names a file to write goes through `require_output`. Only a file that jisi wrote as one of the same
+kind is ever replaced, which is told from how it begins, never from its name. Links, folders, pipes and devices are
+refused, except the process's own streams (`/dev/stdout`, `/dev/fd/N`) and the null device. A new file appears complete
+or not at all.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +27,6 @@ from typing import IO, BinaryIO
 
 from jisi_cli.errors import InputError
 
-# The files jisi reads: plain files alone. A pipe, a device or a file of the kernel's may never end.
-#
-# A pipe is read where the user named one of the process's own streams (`/dev/stdin`, or `/dev/fd/N`, which a shell
-# makes of `<(command)`). An empty file is not opened at all: what the kernel shows as files has no size, and may wait
-# for ever.
-
-
 _STREAM = re.compile(r"/dev/stdin|/dev/fd/\d{1,4}")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _PIECE = 1 << 16
@@ -37,7 +40,7 @@ def open_plain(path: Path) -> BinaryIO:
         path: The file; a link to one is followed.
 
     Raises:
-        OSError: It cannot be opened, or is no plain file.
+        OSError: It cannot be opened, or is not a regular file.
     """
     found = path.stat()
     is_stream = _STREAM.fullmatch(str(path)) is not None
@@ -63,11 +66,11 @@ def read_plain(path: Path, most: int) -> bytes:
         most: Bytes that it may hold.
 
     Raises:
-        OSError: It cannot be opened, is no plain file, or holds more.
+        OSError: It cannot be opened, is not a regular file, or holds more than that.
     """
     content = bytearray()
     with open_plain(path) as file:
-        while piece := file.read(_PIECE):  # not all at once: so much would be set aside for any file
+        while piece := file.read(_PIECE):  # not all at once, which would reserve that much memory for any file
             content += piece
             if len(content) > most:
                 raise OSError(errno.EFBIG, f"it holds more than {most >> 20} MiB", str(path))
@@ -83,15 +86,8 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
 
 
-# The files a user asks jisi to write: nothing is ever replaced but what jisi wrote as a file of the same kind.
-#
-# Every option that names such a file goes through here. A file is recognised by how it begins, never by its name;
-# links, folders, pipes and devices are refused, except the streams of the process itself (`/dev/stdout`, `/dev/fd/N`)
-# and the null device. A new file appears complete or not at all.
-
-
 _BEGINNING = 4096
-"""Bytes of a file that are looked at to recognise it."""
+"""Bytes of a file by which it is recognised."""
 _OUTPUT_STREAM = re.compile(r"/dev/fd/(\d{1,4})")
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -152,9 +148,9 @@ def require_output(path: Path, kind: OutputKind, inputs: Iterable[Path] = (), ot
     _require_file(path, found)
     if any(_reads(source, found) for source in inputs):
         raise _refused(path, "it would replace what this command reads")
-    # An empty file is nobody's work, but for a bank's lock.
+    # An empty file holds no work, unless it is the lock of a bank.
     if (found.st_size or (path.parent / "bank.json").exists()) and not kind.beginning.match(_first_bytes(path)):
-        raise _refused(path, f"it is no {kind.name} that jisi wrote")
+        raise _refused(path, f"it is not a {kind.name} that jisi wrote")
 
 
 @contextlib.contextmanager
@@ -194,7 +190,7 @@ def opened_to_append(path: Path, kind: OutputKind) -> int:
     Its beginning is checked; whether the rest is of the kind, too, is for the caller to see before changing it.
 
     Raises:
-        InputError: It is a link, no plain file, or does not begin as such a file does.
+        InputError: It is a link, not a regular file, or does not begin as such a file does.
         OSError: It cannot be opened.
     """
     if _is_null(path):
@@ -219,7 +215,7 @@ def _put(draft: Path, path: Path, kind: OutputKind, inputs: Iterable[Path]) -> N
         draft.replace(path)
         return
     try:
-        os.link(draft, path)  # unlike a renaming, it replaces nothing that appeared only now
+        os.link(draft, path)  # unlike renaming, it never replaces a file that has just appeared
     except FileExistsError:
         raise _refused(path, "another program has just made it") from None
     except OSError:  # a file system without hard links
@@ -228,7 +224,7 @@ def _put(draft: Path, path: Path, kind: OutputKind, inputs: Iterable[Path]) -> N
 
 def _require_file(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise _refused(path, "it is a link; jisi writes through none")
+        raise _refused(path, "it is a link, and jisi does not write through links")
     if stat.S_ISDIR(found.st_mode):
         raise _refused(path, "it is a folder")
     if not stat.S_ISREG(found.st_mode):
@@ -285,24 +281,21 @@ def _refused(path: Path, why: str) -> InputError:
     return InputError(f"{path}: cannot be written ({why}); name another file")
 
 
-# Reading an SQLite database where nothing can be written: on a read-only disk, a full one, in another's folder.
-
-
 _REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def is_refused(error: Exception) -> bool:
-    """Whether the machine refuses to write, which is no fault of the file."""
+    """Whether the system refuses to write, which is no fault of the file."""
     code = getattr(error, "sqlite_errorcode", None)
     # The lowest byte is the kind, what is above it the detail.
     return isinstance(error, OSError) or (isinstance(code, int) and code & 0xFF in _REFUSALS)
 
 
 def connect_unwritable(path: Path) -> sqlite3.Connection:
-    """Open a database for reading alone, for a moment: who may write it may come back.
+    """Open a database for reading only, and briefly: it may become writable again.
 
-    Writers and readers share an index beside the database. Where it is missing and cannot be made, nobody is writing,
-    and the file is read as it is.
+    Writers and readers share an index beside the database. Where that is missing and cannot be created, there is no
+    writer, and the file is read as it is.
 
     Raises:
         sqlite3.Error: It cannot be read, or what a writer left beside the file would be missing.

@@ -86,7 +86,8 @@ def own_file(path: Path) -> None:
         path: A database, or another file, in one of jisi's folders.
 
     Raises:
-        OSError: It cannot be made; or it, its folder or a file of SQLite's beside it is a link, or it is no file.
+        OSError: It cannot be created, is not a regular file, or it, its folder or one of SQLite's files beside it is a
+                link.
     """
     own_folder(path.parent)
     refuse_links(path)
@@ -94,7 +95,7 @@ def own_file(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(path)) from None
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path)) from None
 
 
 def refuse_links(path: Path) -> None:

@@ -15,12 +15,6 @@ from typing import Any, Literal
 from jisi_cli.errors import InputError
 from jisi_cli.paths import config_folder, own_folder
 
-# What the user has allowed by name: pool files in other people's folders, and embedders that only a bank names.
-#
-# A file in the user's own configuration folder, readable by its owner alone. What is remembered is a hash of the
-# content, so that a file or a model that changes afterwards has to be allowed again.
-
-
 Kind = Literal["pool_files", "embedders"]
 
 

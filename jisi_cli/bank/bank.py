@@ -27,20 +27,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# What every answer counts in a mean: its score, 0 where a graded question got no words, or nothing.
-#
-# A benchmark counts an answer that failed or came back empty as wrong. A model that was never asked stays a gap, and so
-# does an answer that no grader could read: it is there, and nobody knows whether it is right.
-
-
+_QUESTION = ["dataset", "index", "order", "split", "query", "reference", "grader"]
 Truth = NDArray[np.bool_]
 
 
 def graded_questions(scored: Truth, waiting: Truth, referenced: Truth, datasets: NDArray[np.intp]) -> Truth:
-    """Return which questions are graded (R,): to which a failed answer is a wrong one.
+    """Return which questions are graded (R,): those to which a failed or empty answer is wrong, as in a benchmark.
 
-    A question is graded where some answer to it has a score. So is one with a reference, unless no answer of its whole
-    dataset has a score while some still wait for one: that dataset has not been graded yet.
+    Two kinds of answers never count: a model that was never asked has none, and one that no grader could read is
+    neither right nor wrong. A question is graded where some answer to it has a score. So is one with a reference,
+    unless no answer of its whole dataset has a score while some are still unscored: such a dataset has not been graded
+    yet.
 
     Args:
         scored: Where some answer has a score (R,).
@@ -53,12 +50,6 @@ def graded_questions(scored: Truth, waiting: Truth, referenced: Truth, datasets:
     pending = np.bincount(datasets, weights=waiting, minlength=count) > 0
     found: Truth = scored | (referenced & (begun | ~pending)[datasets])
     return found
-
-
-# An opened bank: its questions, and the arrays that the equations need.
-
-
-_QUESTION = ["dataset", "index", "order", "split", "query", "reference", "grader"]
 
 
 class Bank:

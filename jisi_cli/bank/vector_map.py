@@ -1,4 +1,10 @@
-"""Vectors of a bank, opened when they are needed: flat files, made from the Parquet parts, that are mapped."""
+"""Vectors of a bank, opened when they are needed: flat files, made from the Parquet parts, that are mapped into memory.
+
+A map's name is a hash of the parts it was made of (contents, size, and the time at which this machine last changed the
+file, so that a map inside a downloaded bank matches nothing). It appears whole or not at all, so any number of
+processes may make it at once. Where none can be made (a folder of somebody else, a full disk), the vectors are read
+into memory.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +25,10 @@ from jisi_cli.bank.manifest import PartFile, VectorDtype, part_path
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.scoring.exact_sums import Rows, RowVectors, longest_row
 
-# Vectors of a bank as flat files that are mapped instead of read, made from the Parquet parts.
-#
-# A map's name is a hash of the parts it was made of (contents, size, and the time at which this machine last changed
-# the file, so that a map which came with a bank from elsewhere fits nothing). It appears whole or not at all: any
-# number of processes may make it at once. Where none can be made (a folder that is not ours, a full disk), the vectors
-# are read into memory.
-
-
 MAPS = ".maps"
 _VERSION = 1
 _LEAST_BYTES = 8 << 20
-"""What is smaller is read from Parquet faster than anybody could tell."""
+"""Smaller vectors are read from Parquet in no noticeable time."""
 _ABANDONED_SECONDS = 3600
 _BOUND = np.dtype(np.float64)
 
@@ -67,7 +65,7 @@ def map_vectors(
         BankError: A part is missing or broken.
     """
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    # A bank from elsewhere may bring a link in its place, to a folder that is none of ours.
+    # A downloaded bank may have a link instead, to some folder outside of it.
     if size >= _LEAST_BYTES and not (bank / MAPS).is_symlink():
         with contextlib.suppress(OSError):
             path = bank / MAPS / f"{what}-{_name(bank, parts, shape, dtype)}"
@@ -84,7 +82,7 @@ def map_vectors(
 
 
 def remove_maps(bank: Path) -> None:
-    """Delete all maps; who has one open keeps it."""
+    """Delete all maps; a process that has one open keeps it."""
     shutil.rmtree(bank / MAPS, ignore_errors=True)
 
 
@@ -117,14 +115,14 @@ def _mapped(file: IO[bytes], shape: tuple[int, int], dtype: VectorDtype) -> Vect
     file.seek(end)
     longest = float(np.frombuffer(file.read(_BOUND.itemsize), dtype=_BOUND)[0])
     if not longest >= 0:
-        raise ValueError("a norm that is none")
+        raise ValueError("not a norm")
     vectors = np.memmap(file, dtype=dtype, mode="r", shape=shape)
     # As a plain array: every row that is taken of a memmap would drag its Python attributes along.
     return VectorMap(vectors.view(np.ndarray), longest)
 
 
 def _make(path: Path, like: Path, shape: tuple[int, int], dtype: VectorDtype, pieces: Pieces) -> VectorMap:
-    """Write a map that whoever may read `like` may read, too, and rename it into its place."""
+    """Write a map with the permissions of `like`, and rename it into its place."""
     path.parent.mkdir(exist_ok=True)
     _tidy(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
@@ -160,7 +158,7 @@ def _write(file: IO[bytes], rows: NDArray[np.intp], values: NDArray[np.floating]
 
 
 def _tidy(path: Path) -> None:
-    """Delete maps of the same kind that nothing names any more, and what killed processes left behind."""
+    """Delete maps of the same kind that are out of date, and what killed processes left behind."""
     kind = path.name.rpartition("-")[0]
     for other in path.parent.iterdir():
         with contextlib.suppress(FileNotFoundError):  # somebody else's map that has its name by now
@@ -169,11 +167,8 @@ def _tidy(path: Path) -> None:
                 other.unlink()
 
 
-# Response vectors per model, opened when a model is first compared: only the candidates' ever are.
-
-
 class RowsOf:
-    """Some rows of an array (n, d), taken when they are asked for: what nobody asks for is never read.
+    """Some rows of an array (n, d), taken when they are asked for: rows that are never asked for are never read.
 
     Args:
         vectors: All rows.
@@ -189,7 +184,7 @@ class RowsOf:
 
 
 class LazyVectors(Sequence[RowVectors]):
-    """M arrays (n, d), each opened once and kept.
+    """M arrays (n, d), each opened once and kept; of response vectors, only the candidates' ever are.
 
     Args:
         count: M.

@@ -1,4 +1,4 @@
-"""`jisi bank`: make a bank, look into one."""
+"""`jisi bank`: build a bank, grade it again, inspect it, calibrate it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary
     from jisi_cli.bank.manifest import VectorDtype
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Make a bank of recorded answers, or look into one."
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of recorded answers, or inspect one.")
 
 
 _CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote")
@@ -50,14 +48,14 @@ BankArgument = Annotated[
 ]
 
 
-@app.command("build", short_help="Make a bank from recorded answers or questions.")
+@app.command("build", short_help="Build a bank from recorded answers or questions.")
 @grading_options
 def build(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder.")],
     config: ConfigOption = None,
     format: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Format of the sources [found out].")
+        str | None, typer.Option("--format", metavar="NAME", help="Format of the sources [detected].")
     ] = None,
     split: Annotated[
         float | None,
@@ -67,10 +65,8 @@ def build(
     models: Annotated[list[str] | None, typer.Option("--models", metavar="NAMES", help="Only these models.")] = None,
     datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
-    append: Annotated[
-        bool, typer.Option("--append", help="Add questions or models to the bank that is there.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the bank that is there.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add questions or models to an existing bank.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bank.")] = False,
     embedder: Annotated[
         str | None,
         typer.Option("--embedder", metavar="NAME", help="minilm, hashing, a hub id, a folder, litellm:… [minilm]."),
@@ -78,18 +74,18 @@ def build(
     trust_embedder: TrustEmbedderOption = False,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", metavar="N", min=1, help="Tokens of a text that are embedded."),
+        typer.Option("--max-tokens", metavar="N", min=1, help="Embed at most N tokens of a text."),
     ] = None,
     truncation: Annotated[
         str | None,
-        typer.Option("--truncation", metavar="END", help="Which end of a long text is kept: head or tail [head]."),
+        typer.Option("--truncation", metavar="END", help="Which end of a long text to keep: head or tail [head]."),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", metavar="TEXT", help="Instruction put before every text.")
     ] = None,
     vectors: Annotated[
         Path | None,
-        typer.Option("--vectors", metavar="FILE", help="Take the vectors of this .npz and embed nothing."),
+        typer.Option("--vectors", metavar="FILE", help="Use the vectors of this .npz file and embed nothing."),
     ] = None,
     vector_dtype: Annotated[
         str, typer.Option("--vector-dtype", metavar="TYPE", help="Precision on disk: float16 or float32.")
@@ -106,13 +102,14 @@ def build(
         bool, typer.Option("--call", help="SOURCE holds questions: ask the pool's models and grade their answers.")
     ] = False,
     save_answers: Annotated[
-        Path | None, typer.Option("--save-answers", metavar="FILE", help="Write the answers as JSONL, too.")
+        Path | None, typer.Option("--save-answers", metavar="FILE", help="Also write the answers as JSONL.")
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --call --append: ask again what failed before.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --call: tell how many calls, tokens and dollars; ask nobody.")
+        bool,
+        typer.Option("--dry-run", help="With --call: show the expected calls, tokens and dollars, and call no model."),
     ] = False,
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
@@ -124,10 +121,10 @@ def build(
     *,
     grading: GradingOptions,
 ) -> None:
-    """Make a bank from recorded answers, or with --call from questions.
+    """Build a bank from recorded answers, or with --call from questions.
 
-    A killed build run again goes on where it was. Formats are found out: `jisi` JSONL, and `long`
-    tables (JSONL, CSV, Parquet) with one row per question and model.
+    A build that was killed continues where it stopped when it is run again. The format of the sources is detected:
+    `jisi` JSONL, and `long` tables (JSONL, CSV, Parquet) with one row per question and model, among others.
 
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
@@ -183,7 +180,7 @@ def grade(
         list[str] | None, typer.Option("--models", metavar="NAMES", help="Only responses of these models.")
     ] = None,
     datasets: DatasetsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and ask no judge.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and call no judge.")] = False,
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
@@ -194,9 +191,9 @@ def grade(
     *,
     grading: GradingOptions,
 ) -> None:
-    """Grade the responses of a bank again; no model is called but a judge, where one is asked for.
+    """Grade the responses of a bank again. No model is called, except a judge where --judge names one.
 
-    Each question says how it is graded, unless --grader does. The scores change in one step, the vectors stay.
+    Each question says how it is graded, unless --grader does. The scores change in one step; the vectors stay.
 
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
@@ -234,7 +231,7 @@ def inspect(
     *,
     routing: dict[str, object],
 ) -> None:
-    """Show what is in a bank and whether it is healthy.
+    """Show what a bank contains and whether it is healthy.
 
     Example: jisi bank inspect sample_data/bank
     """
@@ -257,7 +254,8 @@ def calibrate(
     bank: BankArgument = None,
     config: ConfigOption = None,
     method: Annotated[
-        str, typer.Option("--method", "-m", metavar="NAME", help="What to raise: jisi-router, jisi-query or jisi-vote.")
+        str,
+        typer.Option("--method", "-m", metavar="NAME", help="Method to tune: jisi-router, jisi-query or jisi-vote."),
     ] = "jisi-router",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
@@ -270,7 +268,7 @@ def calibrate(
 ) -> None:
     """Choose hyper-parameters for a bank and its embedder by cross-validation on its train rows.
 
-    They are written into the bank only where the gain is real: where its 95 % interval lies above zero.
+    They are written into the bank only if the gain is real: if its 95 % interval lies above zero.
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
@@ -316,7 +314,7 @@ def calibrate(
 
 
 def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
-    """Tell what was found and what was done about it."""
+    """Say what was found, and whether it was written."""
     gain = data["gain"]
     changes = ", ".join(f"{name}={value:g}" for name, value in data["changes"].items()) or "the paper's settings"
     out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
@@ -340,7 +338,7 @@ def _set(names: list[str] | None) -> frozenset[str] | None:
 
 
 def _show_inspection(found: Inspection, out: Output) -> None:
-    """Write the overview, the table of models by datasets, and what to be careful about."""
+    """Write the overview, the table of models by datasets, and the warnings."""
     from jisi_cli.embed.protocol import EmbedderSpec
 
     train = sum(size["train"] for size in found.datasets.values())
@@ -395,13 +393,13 @@ def _show_models(found: Inspection, out: Output) -> None:
 
 
 def _explain_means(found: Inspection, out: Output) -> None:
-    """Say what the means make of answers that failed, came back empty or could not be read."""
+    """Say how the means count answers that failed, were empty or could not be read."""
     if any(summary.counted_wrong for summary in found.models):
         out.note("no answer: failed or empty answers to graded questions; they count 0 (--failed unscored: not at all)")
     elif found.failed_answers == "unscored" and any(summary.failed or summary.empty for summary in found.models):
         out.note("failed and empty answers are left out of the means (--failed wrong: they count 0)")
     if any(summary.unread for summary in found.models):
-        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if they were all wrong")
+        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if all of them were wrong")
 
 
 def _row(summary: ModelSummary, names: list[str], *, silent: bool, unread: bool) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -26,25 +24,11 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.config import Config
-from jisi_cli.costs.bills import (
-    DIMENSIONS,
-    Charge,
-    Dimension,
-    Key,
-    Summary,
-    Totals,
-    from_ledger,
-    from_results,
-    summarise,
-)
+from jisi_cli.costs.bills import DIMENSIONS, Charge, Key, Summary, Totals, summarise
+from jisi_cli.costs.calls import Found, find_calls
 from jisi_cli.costs.erasing import Kept, erase, kept
 from jisi_cli.costs.savings import WORK_DIMENSIONS, Comparison, Saving, compare
 from jisi_cli.errors import InputError, JisiError
-from jisi_cli.evaluation.results import read_results
-from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
-
-# How a bill is shown: as a table, as JSON with every digit, as CSV.
-
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """How a formula begins."""
@@ -78,7 +62,116 @@ class Bill:
     comparison: Comparison | None
 
 
-def bill_json(bill: Bill) -> dict[str, Any]:
+def cost(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|FILE]…", help="Runs of the ledger (`last`, or an id), or result files of eval."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="NAMES", help="model, dataset, role, day, run, command, method [model]."),
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="ID", help="Only this run of the ledger; `last` is the latest.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="From this day on (UTC), as in 2026-01-31.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="Up to this day (UTC), included.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="MODEL", help="Compare with MODEL answering each question once."),
+    ] = None,
+    bank: BankOption = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", metavar="FILE", help="List prices (JSON) for --against; else the pool's.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Erase the ledger and everything that is cached; asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --erase: do not ask.")] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Add up past calls: tokens, dollars paid, and what cached calls would have cost.
+
+    Without a FILE, the calls are those of the ledger, which holds every call of ask, route, eval, bank build and
+    bank grade. With files of `eval --out`, they are the calls of each method for the test questions (by method,
+    unless --by says otherwise); the calls of the judge and the embedder are in the ledger only.
+
+    A cost that is unknown is shown as unknown, never as $0. Days are in UTC.
+
+    --against MODEL: the work is the answered questions (every `ask`; every question and method of a file).
+    Ours costs what all its calls cost at list price, probes and aggregator included. MODEL would have answered
+    each question once: with the tokens that the bank recorded for it on that question, else with the tokens of the
+    bare question's prompt and of our final answer (in the ledger, which does not record who won a routed
+    question, the mean of the responses). saving = 1 - ours / MODEL's.
+
+    --erase permanently deletes the ledger, the cached answers and vectors, and what methods learned: an answer
+    that was paid for will be paid for again. Banks and files that you named stay. Other jisi processes may go on
+    working meanwhile.
+
+    Example: jisi cost --by command,model --since 2026-01-01
+    """
+    out = Output(quiet=quiet, verbose=verbose)
+    if erase or yes:
+        _require_alone(
+            erase=erase,
+            RUN=sources,
+            **{"--by": by, "--run": run, "--since": since, "--until": until},
+            **{"--against": against, "--bank": bank, "--prices": prices, "--csv": as_csv},
+        )
+        _erase_all(out, asks=not yes, as_json=as_json)
+        return
+    if as_json and as_csv:
+        raise InputError("--json and --csv are two ways to print the same; give one of them")
+    found = find_calls(sources or (), split_names(run) or (), split_names(by) or (), since, until, out)
+    if against is not None and as_csv and not WORK_DIMENSIONS.issuperset(found.by):
+        raise InputError(
+            "--against compares whole questions, whose calls differ in model and role; with --csv give "
+            f"--by with some of {', '.join(name for name in DIMENSIONS if name in WORK_DIMENSIONS)}"
+        )
+    comparison = None
+    if against is not None:
+        comparison = _compare(found, against, prices, bank, read_config(config, out))
+    bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison)
+    if as_json:
+        out.json(_to_json(bill))
+    elif as_csv:
+        out.data(_to_csv(bill))
+    elif found.calls:
+        _show(bill, out)
+
+
+def _compare(found: Found, model: str, prices: Path | None, bank: Path | None, config: Config) -> Comparison:
+    """Compare what the calls cost with one answer of a model to each question."""
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.costs.savings import read_reference
+    from jisi_cli.methods.prices import read_prices
+
+    path = _bank_in_force(bank, config)
+    given = read_prices(prices) if prices is not None else {}
+    opened = Bank(path) if path is not None else None
+    reference = read_reference(model, config.models, given, opened, config.path)
+    return compare(found.calls, reference, found.by)
+
+
+def _bank_in_force(flag: Path | None, config: Config) -> Path | None:
+    """Return the bank that was named; one that only the pool file names need not be there."""
+    from jisi_cli.bank.manifest import MANIFEST_NAME
+
+    named = flag or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None)
+    if named is None and config.bank is not None and (config.bank / MANIFEST_NAME).exists():
+        return config.bank
+    return named
+
+
+def _to_json(bill: Bill) -> dict[str, Any]:
     """Return the bill as plain data."""
     summary = bill.summary
     return {
@@ -109,7 +202,7 @@ def _named(by: Sequence[str], key: Key) -> dict[str, str | None]:
     return dict(zip(by, key, strict=True))
 
 
-def bill_csv(bill: Bill) -> str:
+def _to_csv(bill: Bill) -> str:
     """Return the groups as CSV with a line of names, without a line for the total.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it: names of models and data sets come
@@ -136,8 +229,8 @@ def _inert(cell: str) -> str:
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 
-def show_bill(bill: Bill, out: Output) -> None:
-    """Write the bill for a person: data on stdout, what is to be said about it on stderr."""
+def _show(bill: Bill, out: Output) -> None:
+    """Show the bill to a person: data on stdout, remarks on stderr."""
     _show_totals(bill.summary, out)
     _explain_totals(bill, out)
     if bill.comparison is not None:
@@ -182,7 +275,7 @@ def _cells(totals: Totals) -> list[str]:
 
 
 def _amount(known: float, unknown: int) -> str:
-    """Return dollars for people; what is unknown is named beside them, never counted as nothing."""
+    """Return dollars for people; unknown amounts are named beside them, never counted as 0."""
     if not unknown:
         return _usd(known)
     return f"unknown ({unknown:,})" if known == 0 else f"{_usd(known)} + {unknown:,} unknown"
@@ -210,12 +303,12 @@ def _explain_totals(bill: Bill, out: Output) -> None:
     if total.unknown_price_calls:
         out.note(
             f"the price of {count(total.unknown_price_calls, 'answer')} is unknown; give the model a `price` in the "
-            "pool file, and calls from then on have one"
+            "pool file, and later calls will have one"
         )
     if total.unknown_failure_calls:
-        out.note(f"{count(total.unknown_failure_calls, 'failed call')} may have cost something more; nobody said")
+        out.note(f"{count(total.unknown_failure_calls, 'failed call')} may have cost more; the provider did not say")
     if total.uncounted_calls:
-        out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are not known and not in the sums")
+        out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are unknown and not in the sums")
 
 
 def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:
@@ -255,14 +348,11 @@ def _saving_cells(saving: Saving) -> list[str]:
     return [f"{saving.questions:,}", _usd(saving.cost_usd), _usd(saving.reference_cost_usd), shown]
 
 
-# What `jisi cost --erase` does: say what there is, ask, erase, say what is gone.
-
-
-def run_erasing(out: Output, *, asks: bool, as_json: bool) -> None:
+def _erase_all(out: Output, *, asks: bool, as_json: bool) -> None:
     """Erase the ledger and what is cached.
 
     Raises:
-        InputError: It is to be asked first, and nobody can answer.
+        InputError: The user must be asked first, and there is no terminal.
         JisiError: The answer was no, or something cannot be erased.
     """
     before = kept()
@@ -277,7 +367,7 @@ def run_erasing(out: Output, *, asks: bool, as_json: bool) -> None:
     out.note(f"erased: {_listed(before)}; {_size(freed)} freed" if _listed(before) else "nothing was kept")
 
 
-def require_alone(*, erase: bool, **others: object) -> None:
+def _require_alone(*, erase: bool, **others: object) -> None:
     """Refuse options about a bill beside `--erase`, which leaves nothing for one.
 
     Args:
@@ -298,7 +388,7 @@ def _ask(found: Sequence[Kept], out: Output) -> None:
     size = _size(sum(place.size for place in found))
     answer = out.confirmed(f"Erase {_listed(found)} ({size})? An answer that was paid for will be paid for again.")
     if answer is None:
-        raise InputError("--erase asks before it erases, and here nobody can answer; add --yes")
+        raise InputError("--erase asks before it erases, and there is no terminal to ask on; add --yes")
     if not answer:
         raise JisiError("nothing was erased; answer y, or add --yes, to erase it")
 
@@ -309,242 +399,3 @@ def _listed(found: Sequence[Kept]) -> str:
 
 def _size(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
-
-
-# What `jisi cost` does: find the calls, add them up, compare, show.
-
-
-_LATEST = "last"
-_SHORTEST_ID = 4
-_SHOWN_RUNS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class CostRequest:
-    """The command line of `jisi cost`."""
-
-    sources: tuple[str, ...]
-    by: tuple[str, ...]
-    runs: tuple[str, ...]
-    since: str | None
-    until: str | None
-    against: str | None
-    bank: Path | None
-    prices: Path | None
-    config: Path | None
-    as_json: bool
-    as_csv: bool
-
-
-def run_cost(request: CostRequest, out: Output) -> None:
-    """Add up calls and show the bill.
-
-    Raises:
-        InputError: A run, a file, a date or a dimension is none, or the ledger cannot be read.
-        BankError: The bank of a comparison cannot be read.
-    """
-    if request.as_json and request.as_csv:
-        raise InputError("--json and --csv are two ways to print the same; give one of them")
-    files = [Path(name) for name in request.sources if _is_file(name)]
-    runs = [*request.runs, *(name for name in request.sources if not _is_file(name))]
-    by = _dimensions(request, "method", "day") if files else _dimensions(request, "model", "method")
-    charges = _of_files(files, runs, request, out) if files else _of_ledger(runs, request, out)
-    comparison = _compare(request, out, charges, by)
-    bill = Bill(
-        source={"files": [str(path) for path in files]} if files else {"ledger": str(ledger_path())},
-        charges=charges,
-        summary=summarise(charges, by),
-        comparison=comparison,
-    )
-    if request.as_json:
-        out.json(bill_json(bill))
-    elif request.as_csv:
-        out.data(bill_csv(bill))
-    elif charges:
-        show_bill(bill, out)
-
-
-def _is_file(name: str) -> bool:
-    """Whether a source is a file: one that is there, or a name that only a file has."""
-    return Path(name).exists() or os.sep in name or "." in name
-
-
-def _of_files(files: Sequence[Path], runs: Sequence[str], request: CostRequest, out: Output) -> list[Charge]:
-    if runs:
-        raise InputError(f"a result file and a run of the ledger ({runs[0]}) hold the same calls; give one kind")
-    if request.since or request.until:
-        raise InputError("a result file has no dates; leave out --since and --until")
-    results = {str(path): list(read_results(path)) for path in files}
-    for name, lines in results.items():
-        if not lines:
-            out.note(f"{name}: holds no results; write some with `jisi eval --out`")
-    unbilled = Counter(result.method for lines in results.values() for result in lines if result.bill is None)
-    for method, number in unbilled.items():
-        out.note(f"{method}: {count(number, 'question')} without calls (a bound, or live calls are needed); left out")
-    return [charge for name, lines in results.items() for charge in from_results(lines, name)]
-
-
-def _of_ledger(runs: Sequence[str], request: CostRequest, out: Output) -> list[Charge]:
-    ledger = Ledger(ledger_path(), warn=out.warn)
-    entries = list(ledger.rows())
-    ledger.close()
-    if not entries:
-        out.note(f"no call was made yet: {ledger.path} is empty")
-        return []
-    if runs:
-        wanted = {_run(name, entries) for name in runs}
-        entries = [entry for entry in entries if entry.run in wanted]
-    since, until = _day(request.since, "--since"), _day(request.until, "--until")
-    entries = [entry for entry in entries if (since or "") <= entry.time[:10] <= (until or "9999-12-31")]
-    if not entries:
-        out.note("no call of the ledger lies in that time")
-    return list(from_ledger(entries))
-
-
-def _run(name: str, entries: Sequence[LedgerEntry]) -> str:
-    """Return the run that a name, `last` or the beginning of a name means."""
-    known = list(dict.fromkeys(entry.run for entry in entries))
-    if name == _LATEST:
-        return entries[-1].run
-    found = [run for run in known if run == name or (len(name) >= _SHORTEST_ID and run.startswith(name))]
-    if len(found) != 1:
-        what = f"`{name}` is the beginning of {len(found)} runs" if found else f"no run and no file `{name}`"
-        raise InputError(
-            f"{what}; the latest runs are {', '.join(known[: -_SHOWN_RUNS - 1 : -1])} (jisi cost --by run)"
-        )
-    return found[0]
-
-
-def _day(text: str | None, flag: str) -> str | None:
-    if text is None:
-        return None
-    try:
-        return datetime.date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise InputError(f"{flag} takes a day such as 2026-01-31, not {text!r}") from None
-
-
-def _dimensions(request: CostRequest, default: Dimension, unknown: Dimension) -> tuple[Dimension, ...]:
-    """Return the dimensions asked for, in that order; one that this source does not know is refused."""
-    for name in request.by:
-        if name not in DIMENSIONS:
-            raise InputError(f"--by: no `{name}`; there are {', '.join(DIMENSIONS)}")
-        if name == unknown:
-            source = "the ledger" if unknown == "method" else "a result file"
-            raise InputError(f"--by: {source} does not know the {name} of a call")
-    return tuple(cast(Dimension, name) for name in dict.fromkeys(request.by)) or (default,)
-
-
-def _compare(
-    request: CostRequest, out: Output, charges: Sequence[Charge], by: Sequence[Dimension]
-) -> Comparison | None:
-    if request.against is None:
-        return None
-    if request.as_csv and not WORK_DIMENSIONS.issuperset(by):
-        raise InputError(
-            "--against compares whole questions, whose calls differ in model and role; with --csv give "
-            f"--by with some of {', '.join(name for name in DIMENSIONS if name in WORK_DIMENSIONS)}"
-        )
-    from jisi_cli.bank.bank import Bank
-    from jisi_cli.costs.savings import read_reference
-    from jisi_cli.methods.prices import read_prices
-
-    config = read_config(request.config, out)
-    path = _bank_in_force(request.bank, config)
-    prices = read_prices(request.prices) if request.prices is not None else {}
-    bank = Bank(path) if path is not None else None
-    return compare(charges, read_reference(request.against, config.models, prices, bank, config.path), by)
-
-
-def _bank_in_force(flag: Path | None, config: Config) -> Path | None:
-    """Return the bank that was named; one that only the pool file names need not be there."""
-    from jisi_cli.bank.manifest import MANIFEST_NAME
-
-    named = flag or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None)
-    if named is None and config.bank is not None and (config.bank / MANIFEST_NAME).exists():
-        return config.bank
-    return named
-
-
-# `jisi cost`: where the money went.
-
-
-def cost(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN|FILE]…", help="Runs of the ledger (`last`, or an id), or result files of eval."),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option("--by", metavar="NAMES", help="model, dataset, role, day, run, command, method [model]."),
-    ] = None,
-    run: Annotated[
-        list[str] | None, typer.Option("--run", metavar="ID", help="Only this run of the ledger; `last` is the latest.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="From this day on (UTC), as in 2026-01-31.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="DATE", help="Up to this day (UTC), included.")
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="MODEL", help="Compare with MODEL answering each question once."),
-    ] = None,
-    bank: BankOption = None,
-    prices: Annotated[
-        Path | None, typer.Option("--prices", metavar="FILE", help="List prices (JSON) for --against; else the pool's.")
-    ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    erase: Annotated[
-        bool, typer.Option("--erase", help="Forget it all: erase the ledger and what is cached; asks first.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --erase: do not ask.")] = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Add up past calls: tokens, dollars paid, and what cached calls would have cost.
-
-    Without a FILE this is the ledger, which holds every call of ask, route, eval, bank build and bank grade. With
-    files of `eval --out` it is what each method made of the test questions (by method, unless --by says
-    otherwise); what the judge and the embedder cost stands in the ledger alone.
-
-    A price that nobody knows is unknown, never $0. Days are in UTC.
-
-    --against MODEL: the work are the answered questions (every `ask`; every question and method of a file).
-    Ours costs what all its calls cost at list price, probes and aggregator included. MODEL would have answered
-    each question once: at the tokens that the bank recorded of it for that question, else at the tokens of the
-    bare question's prompt and of our final answer (in the ledger, which does not know the winner of a routed
-    question, the mean of the responses). saving = 1 - ours / MODEL's.
-
-    --erase empties the ledger, the cached answers and vectors, and what methods learned, for good: an answer
-    that was paid for is paid for again. Banks and files that you named stay. Others may be at work meanwhile.
-
-    Example: jisi cost --by command,model --since 2026-01-01
-    """
-    out = Output(quiet=quiet, verbose=verbose)
-    if erase or yes:
-        require_alone(
-            erase=erase,
-            RUN=sources,
-            **{"--by": by, "--run": run, "--since": since, "--until": until},
-            **{"--against": against, "--bank": bank, "--prices": prices, "--csv": as_csv},
-        )
-        run_erasing(out, asks=not yes, as_json=as_json)
-        return
-    request = CostRequest(
-        sources=tuple(sources or ()),
-        by=tuple(split_names(by) or ()),
-        runs=tuple(split_names(run) or ()),
-        since=since,
-        until=until,
-        against=against,
-        bank=bank,
-        prices=prices,
-        config=config,
-        as_json=as_json,
-        as_csv=as_csv,
-    )
-    run_cost(request, out)

@@ -1,4 +1,4 @@
-"""What `jisi bank grade` does, and what every command that grades says about it."""
+"""What `jisi bank grade` does, and what every command says that grades."""
 
 from __future__ import annotations
 

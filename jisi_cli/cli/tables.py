@@ -1,4 +1,4 @@
-"""Tables and small pictures made of characters, as wide as the terminal."""
+"""Tables on a terminal, in parts below each other where one would cut a number, and bars made of characters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jisi_cli.cli.output import Column
-
-
-# Small pictures made of characters, for where one says it faster than a number: bars, intervals, distributions.
-
 
 BLOCKS = "▏▎▍▌▋▊▉█"
 """A cell filled by one to eight eighths, from the left."""
@@ -93,15 +89,12 @@ def distribution(counts: Sequence[int]) -> str:
     return "".join(LEVELS[math.ceil(count / largest * len(LEVELS)) - 1] if count else " " for count in counts)
 
 
-# Tables on a terminal: as wide as it is, in parts below each other where one would cut a number.
-
-
 _GAP, _EDGES = 3, 2
 """Characters between two columns, and at the edges of the table."""
 _READABLE = 16
 """Characters that a column of text may be narrowed to."""
 _SMALLEST, _LARGEST = 12, 40
-"""Characters of a picture: fewer show nothing, more say nothing new."""
+"""Characters of a picture: fewer show nothing, more add nothing."""
 
 
 def draw_table(

@@ -65,7 +65,7 @@ class ExpectedAnswer:
     Attributes:
         question: What it answers.
         text: The response, where the cache has it.
-        tokens: Its length where it has yet to be written; None when nobody knows how long it may get.
+        tokens: Its length where it has yet to be written; None when its limit is unknown.
     """
 
     question: Question

@@ -14,9 +14,6 @@ from jisi_cli.types import PriceSource, Role
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
 
-# One line of a bill, whether the ledger or a result file of `jisi eval` holds it.
-
-
 _ANSWERING = "ask"
 """The command whose every run is one question and its answer."""
 
@@ -128,9 +125,6 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
             )
 
 
-# Charges, grouped and added up. An amount that is not known makes its sum unknown; it never counts as 0.
-
-
 Dimension = Literal["model", "dataset", "role", "day", "run", "command", "method"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
@@ -151,12 +145,12 @@ class Totals:
         uncounted_calls: Answered calls whose tokens are not known.
         cost_usd: Dollars paid; None when what a call cost is unknown.
         known_cost_usd: Dollars paid, as far as they are known.
-        unknown_price_calls: Answers that were paid for at a price nobody knows.
+        unknown_price_calls: Answers that were paid for at an unknown price.
         unknown_failure_calls: Calls that may have cost something beyond what is known: they failed, or an attempt
             before their answer did, as by a timeout.
         list_cost_usd: Dollars of all answers when nothing is cached; None when one is unknown.
         cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
-        cached_unknown_price_calls: Cached calls at a price nobody knows.
+        cached_unknown_price_calls: Cached calls at an unknown price.
         price_sources: Calls by who named their price: provider, pool, litellm, recorded.
     """
 

@@ -1,4 +1,13 @@
-"""What the same work would have cost with a reference model (the paper's Table 2)."""
+"""What the same work would have cost with a reference model (the paper's Table 2).
+
+The work is the questions that were answered. Ours costs what all its calls cost when nothing is cached: the probes,
+the experts and the aggregator of a question together. The reference model would have answered each question once. That
+call is priced from the tokens recorded for this model on the same question; where none are recorded, from the work's
+own tokens: the prompt that put the bare question to a model, and the response that was the answer. The reference model
+would not have read an aggregator's prompt, which holds the responses of other models.
+
+    saving = 1 - cost of the work / cost of the reference model
+"""
 
 from __future__ import annotations
 
@@ -16,17 +25,6 @@ from jisi_cli.models.pricing import price_of_call
 
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
-
-# What the same work would have cost with a reference model: the comparison of the paper's Table 2.
-#
-# The work are the questions that were answered. Ours costs what all its calls cost when nothing is cached: probes,
-# experts and the aggregator of a question together. The reference model would have answered each question once.
-# That call is priced from the tokens recorded of this model on the same question; where none are recorded, from the
-# work's own: the prompt that put the bare question to a model, and the response that was the answer. An aggregator's
-# prompt, which holds the responses of others, is nothing the reference model would have read.
-#
-#     saving = 1 - cost of the work / cost of the reference model
-
 
 Basis = Literal["recorded", "own tokens"]
 
@@ -49,7 +47,7 @@ class Reference:
 
     Attributes:
         name: Its name.
-        price: Dollars for (prompt tokens, completion tokens); None where nobody knows a price.
+        price: Dollars for (prompt tokens, completion tokens); None where no price is known.
         recorded: What it took for questions, by SHA-256 of the question.
     """
 
@@ -151,7 +149,7 @@ def _compared(calls: Sequence[Charge], reference: Reference) -> _Compared:
         return _Compared(left_out="the tokens of the answer are unknown")
     priced = reference.price(*tokens)
     if priced is None:
-        return _Compared(left_out=f"nobody knows a price of {reference.name}")
+        return _Compared(left_out=f"no price is known for {reference.name}")
     return _Compared(cost, priced, "own tokens")
 
 
@@ -201,9 +199,6 @@ def _saving(compared: Sequence[_Compared]) -> Saving:
     )
 
 
-# The reference model of a comparison: its price, and what a bank recorded of it.
-
-
 def read_reference(
     name: str, pool: Sequence[ModelEntry], prices: Mapping[str, Price], bank: Bank | None, where: Path | None
 ) -> Reference:
@@ -225,7 +220,7 @@ def read_reference(
     recorded = recorded_use(bank, name) if bank is not None and name in bank.models else {}
     if not recorded and price_of_call(entry, 1, 1).usd is None:
         raise InputError(
-            f"--against: nobody knows a price of `{name}`, and no bank has answers of it; add it with its price to "
+            f"--against: no price is known for `{name}`, and no bank has answers of it; add it with its price to "
             f"{where or 'a pool file (--config)'}, name a file with --prices, or a bank that holds it with --bank"
         )
     return Reference(name, lambda prompt, completion: price_of_call(entry, prompt, completion).usd, recorded)

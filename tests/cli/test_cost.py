@@ -138,7 +138,7 @@ def test_by_model(ledger: None) -> None:
     found = groups("--by", "model")
     assert found["ada",]["known_cost_usd"] == found["ada",]["cost_usd"] == 2.75
     assert (found["ada",]["prompt_tokens"], found["ada",]["completion_tokens"]) == (500, 180)
-    # One answer of bob's was paid for at a price that nobody knows, the other came from the cache.
+    # One answer of bob's was paid for at an unknown price, the other came from the cache.
     assert (found["bob",]["cost_usd"], found["bob",]["known_cost_usd"]) == (None, 0.0)
     assert (found["bob",]["unknown_price_calls"], found["bob",]["cached_list_cost_usd"]) == (1, 0.125)
     assert (found["cyd",]["failed_calls"], found["cyd",]["cost_usd"]) == (1, 0.0)
@@ -233,10 +233,10 @@ def test_days_limit_the_bill_at_both_ends(ledger: None) -> None:
     ("arguments", "words"),
     [
         (["--by", "colour"], "--by: no `colour`"),
-        (["--by", "method"], "the ledger does not know the method"),
+        (["--by", "method"], "the ledger does not record the method"),
         (["--json", "--csv"], "--json and --csv"),
         (["missing.jsonl"], "cannot be read"),
-        (["--against", "nobody"], "nobody knows a price of `nobody`"),
+        (["--against", "nobody"], "no price is known for `nobody`"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(ledger: None, arguments: list[str], words: str) -> None:
@@ -368,7 +368,7 @@ def test_a_result_file_is_not_the_ledger(small_bank: Path, tmp_path: Path, ledge
     test, results = write_lines(tmp_path / "test.jsonl", recorded_answers()), tmp_path / "r.jsonl"
     assert jisi("eval", test, "--bank", small_bank, "-m", "model:ada,oracle", "--out", results).exit_code == 0
     assert "oracle: 12 questions without calls" in jisi("cost", results).stderr
-    says_one_error(jisi("cost", results, "--by", "day"), 2, "a result file does not know the day")
+    says_one_error(jisi("cost", results, "--by", "day"), 2, "a result file does not record the day")
     says_one_error(jisi("cost", results, "aaaa"), 2, "hold the same calls")
     says_one_error(jisi("cost", results, "--since", "2026-01-01"), 2, "no dates")
 

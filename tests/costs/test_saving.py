@@ -101,7 +101,7 @@ def test_a_cached_call_counts_at_its_list_price() -> None:
             "the cost of a call is unknown",
         ),
         ([charge("q", "probe", None)], True, "the tokens of the answer are unknown"),
-        ([charge("q", "probe")], False, "nobody knows a price of big"),
+        ([charge("q", "probe")], False, "no price is known for big"),
     ],
 )
 def test_a_question_that_cannot_be_compared_is_left_out_and_says_why(
