@@ -94,8 +94,8 @@ class Config:
         endpoint: Where an embedder that is an endpoint is reached, and its price.
         routing: Hyper-parameters by name.
         budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
-        identity: Hash of the file's place and content, under which `jisi trust` remembers it.
-        found_here: Whether it is in force only because it lies in the current folder.
+        identity: Hash of the file's path and content, under which `jisi trust` remembers it.
+        found_here: Whether it is in force only because it is in the current folder.
         trusted: Whether it may name addresses and keys: false only for a file found in the current folder that
             `jisi trust` does not remember.
     """

@@ -14,11 +14,11 @@ def expanded(path: str, what: str) -> Path:
     """Return a path with `~` and `~name` written out.
 
     Args:
-        path: As somebody wrote it.
+        path: As the user wrote it.
         what: Where it was written, for the error.
 
     Raises:
-        InputError: There is no such home.
+        InputError: There is no such home folder.
     """
     try:
         return Path(path).expanduser()
@@ -53,7 +53,7 @@ def data_folder() -> Path:
 _KEPT = frozenset(
     {"answers", "vectors", "trained", "weights", "ledger", "jisi.toml", "trusted.json", ".DS_Store"},
 )
-"""What lies in jisi's folders; one that holds anything else may be shared with others on purpose."""
+"""Names of what jisi keeps in its folders; a folder with anything else in it may be shared on purpose."""
 DATABASE_ENDINGS = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files beside it; first the database itself."""
 

@@ -1,4 +1,4 @@
-"""Reading a table of TOML or JSON that anybody may have written: each value is checked when it is taken."""
+"""Reading tables of TOML or JSON from untrusted files: each value is checked when it is taken."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TableReader:
         return [TableReader(item, f"entry {number} of `{key}`") for number, item in enumerate(value, start=1)]
 
     def names(self) -> Iterator[str]:
-        """Yield the keys, where they are names that somebody chose."""
+        """Yield the keys of a table whose keys are names."""
         for name in self.data:
             if not name.strip():
                 raise ValueError(f"{self.where} has a blank name")

@@ -1,4 +1,8 @@
-"""What the user has allowed by name, and which call parameters a pool file may set."""
+"""What the user has allowed by name, and which call parameters a pool file may set.
+
+The record of what is allowed is a file in the user's own configuration folder, readable by its owner alone. It holds a
+hash of the content, so that a file or a model that changes afterwards must be allowed again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ Kind = Literal["pool_files", "embedders"]
 
 
 def file_identity(path: Path, content: bytes) -> str:
-    """Return the hash of a file's place and content: the same words in another folder are another file."""
+    """Return the hash of a file's path and content: the same content in another folder is another file."""
     return hashlib.sha256(f"{path.resolve()}\0".encode("utf-8", "surrogateescape") + content).hexdigest()
 
 
@@ -106,14 +110,6 @@ def _write(known: dict[str, dict[str, str]]) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-# Which parameters of a call a pool file may set.
-#
-# LiteLLM takes hundreds of keyword arguments, and some of them are addresses, paths of files, credentials, or other
-# people's code. So names are allowed, not forbidden: those that decide what a model writes. An unknown name may still
-# carry a number or yes/no, which can be nothing else. What a provider has beyond these goes into `extra_body`, which is
-# part of the request and nothing more.
-
-
 _BY_VALUE = frozenset(
     {
         # OpenAI's, which LiteLLM translates for everybody.
@@ -135,34 +131,51 @@ _BY_VALUE = frozenset(
     }
 )
 _LABELS = frozenset({"api_version", "aws_region_name", "vertex_location", "vertex_project"})
-"""They become a part of an address, or of its path: a single word can do no harm there."""
+"""Parts of an address or of its path, where a single word can do no harm."""
 _LABEL = re.compile(r"[\w-]{1,64}(\.[\w-]{1,16}){0,2}", re.ASCII)
 _REGION = re.compile(r"[\w-]{1,64}", re.ASCII)
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "n", "num_retries", "max_retries", "timeout"}) | {
     *("api_base", "base_url", "client", "drop_params", "metadata", "caching", "cache", "fallbacks"),
 }
-"""jisi's own to set, and refused where the accounts are kept (llm/live.py)."""
+"""Set by jisi itself, and refused where a pool is opened (models/live.py)."""
 _NOT_FOR_THE_MODEL = re.compile(
-    r"cost|price|credit|litellm|mock|proxy|ssl|verify|retries|fallback|timeout|budget|router|routing|rpm|tpm|log|debug"
-    r"|callback|hook|client|cache|stream|verbose|trace|uplift|limit|cooldown|weight|rate$|_id$|^id$|^_|^use_(?!beam)|^a[a-z]+ion$"
-    r"|^async|^azure|^disable|^enable_(?!thinking)|^force|^fastest|^order$|^roles$|^rust$|^self$|^ttl$|^[io]tpm$|^[rt]pd$"
-    r"|^supports|^complete|^configurable|^turn_off|text_completion|^merge|^ensure|^no-|^thought_signature|^max_(agentic"
-    r"|parallel|file)|_port$|_seconds$|_cost|^output_vector|key|credential|secret|password|auth"
-    # Numbers can be addresses, too: 2130706433 is 127.0.0.1.
-    r"|host|base|url|uri|endpoint|region|location|project|bucket|file|path|site$|provider|identity|issuer|audience"
-    r"|session|model|tag|^prompt_(?!truncate)|exchange|passthrough|policy|strategy|guardrail|langfuse|langsmith|config"
-    r"|info$|dict$|targets|_token$|role|search_tool|discovery|header|continue|account|residency|pricing|reset_time"
-    r"|groups|kwargs|otlp|^initial_|^final_|server_side|responses_api|embedding|generation"
-    # Several answers to one call are paid for, and only one is read.
-    r"|candidate|best_of|num_return|num_gen",
-    re.IGNORECASE,
+    r"""
+    # What LiteLLM does with a call, and where it sends it instead.
+    litellm | mock | retries | fallback | timeout | cache | stream | router | routing | callback | hook | client
+    | ^complete | ^configurable | ^disable | ^enable_(?!thinking) | ^ensure | ^fastest | ^force | ^merge | ^no-
+    | ^order$ | role | ^self$ | ^supports | ^turn_off | ^async | cooldown | text_completion | passthrough | policy
+    | strategy | guardrail | server_side | responses_api | ^initial_ | ^final_ | continue | search_tool | discovery
+    | config | dict$ | info$ | kwargs | groups | targets | embedding | generation | model | ^output_vector
+    | ^prompt_(?!truncate) | ^thought_signature | ^use_(?!beam) | ^max_(agentic|parallel|file) | ^_ | ^rust$
+    # Money and limits.
+    | cost | price | pricing | credit | uplift | budget | limit | weight | rate$ | rpm | tpm | ^[io]tpm$ | ^[rt]pd$
+    | ^ttl$ | _seconds$ | reset_time
+    # Addresses and places: a number can be an address too, as 2130706433 is 127.0.0.1.
+    | host | base | url | uri | endpoint | region | location | project | bucket | file | path | site$ | proxy | _port$
+    | provider | residency | ^azure
+    # Keys and identities.
+    | key | credential | secret | password | auth | ssl | verify | identity | issuer | audience | session | exchange
+    | account | header | _token$ | _id$ | ^id$
+    # Observers.
+    | log | debug | verbose | trace | tag | langfuse | langsmith | otlp | ^a[a-z]+ion$
+    # Several answers to one call are all paid for, and only one is read.
+    | candidate | best_of | num_return | num_gen
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
+"""Names that cannot be set even to a number or yes/no, in part or as a whole."""
 _ADDRESS = re.compile(r"://|^\s*//|^arn:", re.IGNORECASE)
 _NEEDS_TRUST = ("extra_headers", "headers", "extra_body", "tools", "vertex_project", "web_search_options")
 
 
 def refused(params: Mapping[str, Any]) -> str | None:
-    """Return why a pool entry's `params` cannot be used, with the remedy; None when they can."""
+    """Return why a pool entry's `params` cannot be used, with the remedy; None when they can.
+
+    LiteLLM takes hundreds of keyword arguments, some of which are addresses, paths, credentials or code. So only known
+    names can have any value: those that decide what a model writes. Another name can still be set to a number or
+    yes/no, unless it sounds like anything but a setting of the model. Whatever else a provider takes goes into
+    `extra_body`, which is part of the request and nothing more.
+    """
     for name, value in params.items():
         if name in _OURS or name in _BY_VALUE:
             continue

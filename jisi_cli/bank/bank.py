@@ -57,10 +57,10 @@ class Bank:
 
     Args:
         path: The bank's folder.
-        failed: What a failed or empty answer to a graded question counts; None for what the bank itself says.
+        failed: How a failed or empty answer to a graded question counts; None for what the bank itself says.
 
     Attributes:
-        failed: What it counts.
+        failed: How it counts.
 
     Raises:
         BankError: There is no bank, or it cannot be read by this version.
@@ -91,7 +91,7 @@ class Bank:
         """Return the settings chosen for this bank, the paper's where nothing was chosen.
 
         Raises:
-            BankError: They are none that this version knows.
+            BankError: This version does not know them.
         """
         try:
             return Hyperparameters().with_changes(self.manifest.hyperparameters, f"{self.path / 'bank.json'}")
@@ -180,14 +180,14 @@ class Bank:
 
     @cached_property
     def _train_first(self) -> Rows:
-        """Where each row lies when the train rows come first (R,)."""
+        """Position of each row when the train rows come first (R,)."""
         places = np.empty(self.rows, dtype=np.intp)
         places[np.concatenate([self.train_rows, self.test_rows])] = np.arange(self.rows)
         return places
 
     @cached_property
     def _query_map(self) -> VectorMap:
-        """E^Q (R, d), train rows first: what every decision is drawn from lies together."""
+        """E^Q (R, d), train rows first, so that the rows that decisions are drawn from are adjacent."""
 
         def pieces() -> Iterator[tuple[Rows, NDArray[np.floating]]]:
             start = 0

@@ -64,7 +64,7 @@ class BuildOptions:
         failed: How a failed or empty answer counts in this bank; None for `wrong`, or what an extended bank says.
 
     Raises:
-        InputError: The options contradict each other, or the precision is none that a bank can have.
+        InputError: The options contradict each other, or a bank cannot have that precision.
     """
 
     split: SplitSpec | None = None
@@ -257,7 +257,7 @@ def _write_bank(
 
 
 def check_target(path: Path, options: BuildOptions, sources: Sequence[Path] = ()) -> None:
-    """Refuse to write where something else lies, before any work is done.
+    """Refuse to overwrite anything else, before any work is done.
 
     Args:
         path: The bank's folder.

@@ -44,7 +44,7 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
         part: Where it was read.
 
     Raises:
-        BankError: A vector holds what is no number, or one so large that no sum would be a number any more.
+        BankError: A vector holds something that is not a number, or a number so large that sums would overflow.
     """
     dimension: int = column.type.list_size
     parts = []
@@ -62,12 +62,12 @@ def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:
 
 
 def _are_bounded(rows: NDArray[np.floating]) -> bool:
-    """Whether all values are numbers that float16 could hold; NaN is none, and shows in both bounds."""
+    """Whether all values are numbers that float16 could hold; a NaN shows in both bounds."""
     return bool(rows.max(initial=0) <= _LARGEST and rows.min(initial=0) >= -_LARGEST)
 
 
 def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the different texts of a column of few, and for each row the place of its own; -1 stands for null."""
+    """Return the distinct texts of a column, and for each row the position of its own among them; -1 for null."""
     places: dict[str, int] = {}
     parts = [np.empty(0, dtype=np.int64)]
     for chunk in column.chunks:

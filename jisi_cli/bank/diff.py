@@ -179,7 +179,7 @@ def _rows_in(old: Bank | None, questions: StagedQuestions) -> tuple[Positions, l
 
 
 def _answered(old: Bank | None, model: str, rows: Positions) -> NDArray[np.bool_]:
-    """Return where the bank has an answer of the model already, by row; -1 stands for no row."""
+    """Return where the bank has an answer of the model already, by row; -1 for no row."""
     found = np.zeros(len(rows), dtype=bool)
     if old is not None and model in old.models:
         there = np.flatnonzero((rows >= 0) & (rows < old.rows))

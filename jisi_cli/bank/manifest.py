@@ -66,7 +66,7 @@ def split_rule(fraction: float | None, seed: int) -> SplitSpec | None:
         seed: Seed of the shuffle.
 
     Raises:
-        InputError: There is no such rule.
+        InputError: A value is out of range.
     """
     if fraction is not None and not 0 < fraction <= 1:
         raise InputError(f"--split must be above 0 and at most 1, not {fraction:g}")
@@ -145,9 +145,9 @@ def is_sha256(name: str) -> bool:
 
 
 def part_path(bank: Path, part: PartFile) -> Path:
-    """Return where a part lies: in its place, or where the bank's last change put what it replaced."""
+    """Return where a part is: under its own name, or where the bank's last change moved what it replaced."""
     path, kept = bank / part.path, bank / REPLACED / part.sha256
-    # What a bank from elsewhere brings in their place leads nowhere else.
+    # Links in a downloaded bank must not lead outside of it.
     if path.exists() or not is_sha256(part.sha256) or (bank / REPLACED).is_symlink() or kept.is_symlink():
         return path
     return kept if kept.is_file() else path
@@ -168,7 +168,7 @@ def write_manifest(bank: Path, manifest: Manifest) -> None:
 
 
 def _written(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest as plain data; what is as always is not mentioned, as in banks from before it could differ."""
+    """Return a manifest as plain data; the default of `failed` is left out, as in banks from before there was one."""
     data = asdict(manifest)
     if manifest.failed == "wrong":
         del data["failed"]
@@ -184,7 +184,7 @@ def read_manifest(bank: Path) -> Manifest:
     path = bank / MANIFEST_NAME
     try:
         data = json.loads(read_plain(path, _MAX_BYTES).decode("utf-8"))
-        # Half a character and NaN, which Python reads as JSON, can be neither a file's name nor written again.
+        # Python reads lone surrogates and NaN as JSON, but neither can be written again.
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
@@ -209,7 +209,7 @@ def read_manifest(bank: Path) -> Manifest:
 
 
 def forbidden(path: Path) -> BankError:
-    """Return what to say of a file of a bank that the user may not read: to build it again would not help."""
+    """Return the error for a file of a bank that the user may not read, where building again would not help."""
     return BankError(f"{path} cannot be read (permission denied); allow it, or use a copy that is yours")
 
 
@@ -233,9 +233,9 @@ def _parse(table: TableReader) -> Manifest:
 
 
 def _refuse_repetition(manifest: Manifest) -> None:
-    """Refuse a few parts that are named without end, each of which would be read every time.
+    """Refuse a part that is named very often, since it would be read every time.
 
-    An answer that failed as it had failed before is the same part again, so a model may name one twice.
+    An answer that fails in the same way again is the same part again, so a model may name one twice.
     """
     parts = [*manifest.queries, *(part for parts in manifest.responses.values() for part in parts)]
     for part, times in Counter(part.path for part in parts).most_common(1):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CORRUPT = re.compile(r"corrupt|checksum|\bcrc\b|unexpected end", re.IGNORECASE)
-"""How Arrow and its decompressors say that a file holds nonsense, whatever memory there is."""
+"""How Arrow and its decompressors say that a file is corrupt, as opposed to too large for memory."""
 _VECTOR_LEAF = "vector.list.element"
 _ROW_GROUP = 8192
 """Rows per Parquet row group: few enough that a reader's memory stays bounded at 3584-wide vectors."""
@@ -96,7 +96,7 @@ class StagedPart:
 
     Attributes:
         part: How the manifest calls it.
-        temporary: Where it lies.
+        temporary: Where it is.
     """
 
     part: PartFile
@@ -269,7 +269,7 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
     except PermissionError as error:
         raise forbidden(path) from error
     except UnfoldedError as error:
-        raise BankError(f"{path} is no part of a bank ({error}); do not use a bank from there") from error
+        raise BankError(f"{path} is not a part of a bank ({error}); do not use a bank from that source") from error
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if not isinstance(error, ValueError) and not _CORRUPT.search(reason) and _is_as_written(path, part):
@@ -300,7 +300,7 @@ def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], re
     for place, name in enumerate(columns):
         if name in _LATER_COLUMNS and name not in table.column_names:
             table = table.add_column(place, required.field(name), pa.nulls(table.num_rows, pa.string()))
-    # Bytes that are no text would come up as an error in whoever reads them.
+    # Bytes that are not UTF-8 would raise an error later, in the code that reads them.
     texts = [field.name for field in table.schema if pa.types.is_string(_value_type(field.type))]
     table.select(texts).validate(full=True)
     wanted = pa.schema([required.field(name) for name in columns])

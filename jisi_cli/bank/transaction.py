@@ -3,7 +3,7 @@
 Parts are immutable and named by their contents; `bank.json` names the parts that count and is replaced last, in one
 step. A build that dies leaves the old bank, or none, and its journal.
 
-Each answer stands once in a bank's files. For jisi a later part's row replaces an earlier one's, but DuckDB, pandas and
+Each answer is in a bank's files once. For jisi a later part's row replaces an earlier one's, but DuckDB, pandas and
 other readers of `responses/model=*/*.parquet` know nothing of that. So when a row of a part is replaced, all rows of
 that model are written to one new part. The replaced parts are moved out of sight of such readers and kept until the
 bank is written again: a process that has opened the bank before still finds them.

@@ -161,7 +161,7 @@ def _tidy(path: Path) -> None:
     """Delete maps of the same kind that are out of date, and what killed processes left behind."""
     kind = path.name.rpartition("-")[0]
     for other in path.parent.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # somebody else's map that has its name by now
+        with contextlib.suppress(FileNotFoundError):  # another process has renamed or removed it
             abandoned = other.suffix == ".part" and time.time() - other.stat().st_mtime > _ABANDONED_SECONDS
             if abandoned or other.name.rpartition("-")[0] == kind:
                 other.unlink()

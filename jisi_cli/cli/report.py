@@ -125,7 +125,7 @@ def origin_of(made: Mapping[str, Any]) -> dict[str, str]:
     }
     origin = {"command": shlex.join(["jisi", *shown_arguments(sys.argv[1:])])}
     origin |= {name.replace("_", " "): text(value) for name, value in made.items() if value not in (None, "")}
-    # A page is passed on, and what somebody typed may have a key in it.
+    # Pages are passed on, and a command line may contain a key.
     return {name: redact(value) for name, value in {**origin, "versions": text(versions)}.items()}
 
 

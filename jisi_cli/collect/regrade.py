@@ -28,7 +28,7 @@ class ModelGrades:
     Attributes:
         graded: Responses that were graded.
         unscored: How many of them have no score now.
-        scores: The scores that are other than before, by row; None where there was one and is none now.
+        scores: The scores that have changed, by row; None where a response lost its score.
         before: Known scores of the graded responses, before.
         after: The same, now.
     """
@@ -74,7 +74,7 @@ class Regraded:
     Attributes:
         models: By model.
         graders: By row, the grader that was used, where the bank names another or none.
-        left: Responses that were left as they are: nothing says how to grade them.
+        left: Responses that were left as they are, because nothing says how to grade them.
         costly: Responses that a judge would have to be asked about, and was not.
         stopped: Why a budget ended it; None when it ended by itself.
     """

@@ -33,7 +33,7 @@ class Charge:
         question: SHA-256 of the question's text, in hexadecimal.
         work: Names the question that this call helped to answer; None for a call that answers none (a bank's),
             or of which that is not known.
-        is_answer: Whether this call wrote the final answer; None where nobody recorded it.
+        is_answer: Whether this call wrote the final answer; None where that was not recorded.
         cached: Whether it came from the cache, or from a recording.
         failed: Whether it brought no answer.
         prompt_tokens: Tokens of the prompt.
@@ -101,7 +101,7 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
 
     Args:
         results: Its lines; one without a bill (a bound, a question that needs live calls) has no charge.
-        name: What stands for the run.
+        name: The name of the run.
     """
     for result in results:
         for spent in result.bill or ():
@@ -151,7 +151,7 @@ class Totals:
         list_cost_usd: Dollars of all answers when nothing is cached; None when one is unknown.
         cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
         cached_unknown_price_calls: Cached calls at an unknown price.
-        price_sources: Calls by who named their price: provider, pool, litellm, recorded.
+        price_sources: Calls by the source of their price: provider, pool, litellm, recorded.
     """
 
     calls: int

@@ -58,7 +58,7 @@ def find_calls(
         out: Told what a user should know about the calls that were found.
 
     Raises:
-        InputError: A file, a run, a day or a dimension is none, or they do not go together.
+        InputError: A file, a run, a day or a dimension does not exist, or they cannot be combined.
     """
     files = [Path(name) for name in names if _is_file(name)]
     wanted = [*runs, *(name for name in names if not _is_file(name))]

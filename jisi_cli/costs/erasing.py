@@ -1,7 +1,7 @@
 """Erasing what jisi keeps by itself: cached answers and vectors, the ledger, what methods learned.
 
-Rows are deleted, and the files stay: whoever has them open goes on, where deleting a database under a process would
-break it for the next one. What was deleted is not left behind in unused pages either.
+Rows are deleted and the files stay, so that processes that have them open can go on; deleting a database while it is
+open would break it for the next process. Nothing of what was deleted is left in unused pages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jisi_cli.paths import DATABASE_ENDINGS, cache_folder, link_error, refuse_li
 
 _BUSY_SECONDS = 30.0
 _READER_MILLISECONDS = 1000
-"""How long whoever reads what was there is waited for; a command of jisi's reads a row at a time."""
+"""How long to wait for processes that still read; a command of jisi reads one row at a time."""
 _TRAINED = re.compile(r"[a-z0-9_-]+-[0-9a-f]{32}\.npz")
 _DRAFT = re.compile(r"tmp[a-z0-9_]{8}\.part")
 """How `methods.trained_state` calls its files, and a file that a killed process left half written."""
@@ -31,7 +31,7 @@ _CACHE_SETTINGS = {"disk_min_file_size": sys.maxsize, "cull_limit": 0, "eviction
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What lies in one place.
+    """What is kept in one file or folder.
 
     Attributes:
         what: What it is, for people.
@@ -64,7 +64,7 @@ def kept() -> list[Kept]:
 
 
 def erase(found: Kept) -> None:
-    """Erase what lies in one place, what came since it was counted included.
+    """Erase what is kept in one file or folder, including what was added since it was counted.
 
     Raises:
         JisiError: It cannot be erased, or another process reads what is being erased.
@@ -110,7 +110,7 @@ def _files(what: str, folder: Path) -> Kept:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """Return the files of trained methods; what else lies there is somebody else's, and links are not followed."""
+    """Return the files of trained methods; other files there are left alone, and links are not followed."""
     if folder.is_symlink():
         raise _link(link_error(folder))
     return [file for file in folder.iterdir() if _is_trained(file)] if folder.is_dir() else []
@@ -134,13 +134,13 @@ def _is_trained(file: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    with suppress(FileNotFoundError):  # who closes a database last deletes what is beside it
+    with suppress(FileNotFoundError):  # the last process to close a database deletes the files beside it
         return path.stat().st_size
     return 0
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open a database that lies where it seems to.
+    """Open a database, unless it is a link.
 
     Raises:
         JisiError: It is a link to somewhere else.
@@ -158,7 +158,7 @@ def _link(error: OSError) -> JisiError:
 
 
 def _is_ours(rows: sqlite3.Connection, found: Kept) -> bool:
-    """Whether a database has got its table: whoever made the file may not have come so far yet.
+    """Whether a database has its table, which another process may only be about to create.
 
     Raises:
         JisiError: It holds something else, which jisi did not write.
