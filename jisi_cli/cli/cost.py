@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,12 +23,14 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
-from jisi_cli.config import Config
-from jisi_cli.costs.bills import DIMENSIONS, Charge, Key, Summary, Totals, summarise
-from jisi_cli.costs.calls import Found, find_calls
-from jisi_cli.costs.erasing import Kept, erase, kept
-from jisi_cli.costs.savings import WORK_DIMENSIONS, Comparison, Saving, compare
 from jisi_cli.errors import InputError, JisiError
+
+if TYPE_CHECKING:
+    from jisi_cli.config import Config
+    from jisi_cli.costs.bills import Charge, Key, Summary, Totals
+    from jisi_cli.costs.calls import Found
+    from jisi_cli.costs.erasing import Kept
+    from jisi_cli.costs.savings import Comparison, Saving
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """How a formula begins."""
@@ -128,6 +130,9 @@ def cost(
         )
         _erase_all(out, asks=not yes, as_json=as_json)
         return
+    from jisi_cli.costs.bills import DIMENSIONS, WORK_DIMENSIONS, summarise
+    from jisi_cli.costs.calls import find_calls
+
     if as_json and as_csv:
         raise InputError("--json and --csv are two ways to print the same; give one of them")
     found = find_calls(sources or (), split_names(run) or (), split_names(by) or (), since, until, out)
@@ -151,7 +156,7 @@ def cost(
 def _compare(found: Found, model: str, prices: Path | None, bank: Path | None, config: Config) -> Comparison:
     """Compare what the calls cost with one answer of a model to each question."""
     from jisi_cli.bank.bank import Bank
-    from jisi_cli.costs.savings import read_reference
+    from jisi_cli.costs.savings import compare, read_reference
     from jisi_cli.methods.prices import read_prices
 
     path = _bank_in_force(bank, config)
@@ -208,6 +213,8 @@ def _to_csv(bill: Bill) -> str:
     A text that a spreadsheet would take for a formula has an apostrophe before it: names of models and data sets come
     from pool files, banks and question files.
     """
+    from jisi_cli.costs.bills import Totals
+
     summary, comparison = bill.summary, bill.comparison
     names = [field.name for field in fields(Totals)]
     compared = _COMPARED if comparison is not None else ()
@@ -355,6 +362,8 @@ def _erase_all(out: Output, *, asks: bool, as_json: bool) -> None:
         InputError: The user must be asked first, and there is no terminal.
         JisiError: The answer was no, or something cannot be erased.
     """
+    from jisi_cli.costs.erasing import erase, kept
+
     before = kept()
     if asks and any(found.entries for found in before):
         _ask(before, out)

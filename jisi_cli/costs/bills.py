@@ -127,6 +127,8 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
 
 Dimension = Literal["model", "dataset", "role", "day", "run", "command", "method"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+WORK_DIMENSIONS: frozenset[Dimension] = frozenset({"dataset", "day", "run", "command", "method"})
+"""Dimensions in which all calls of one question agree; only these divide a comparison."""
 
 Key = tuple[str | None, ...]
 """One value per dimension; None where the charges have none."""

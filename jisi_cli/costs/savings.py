@@ -19,17 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.costs.bills import Charge, Dimension, Key, key_of, whole_sum
+from jisi_cli.costs.bills import WORK_DIMENSIONS, Charge, Dimension, Key, key_of, whole_sum
 from jisi_cli.errors import InputError
-from jisi_cli.models.pricing import price_of_call
 
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
 
 Basis = Literal["recorded", "own tokens"]
-
-WORK_DIMENSIONS: frozenset[Dimension] = frozenset({"dataset", "day", "run", "command", "method"})
-"""Dimensions in which all calls of one question agree; only these divide a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +211,8 @@ def read_reference(
         InputError: Neither a price nor a recorded answer of the model is known.
         BankError: The bank cannot be read.
     """
+    from jisi_cli.models.pricing import price_of_call
+
     found = next((entry for entry in pool if entry.name == name), ModelEntry(name, name))
     entry = ModelEntry(name, found.litellm, price=prices.get(name, found.price))
     recorded = recorded_use(bank, name) if bank is not None and name in bank.models else {}
