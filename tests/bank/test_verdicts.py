@@ -184,7 +184,7 @@ def test_another_word_for_it_is_refused_in_one_line(path: Path) -> None:
     assert "--failed is wrong (they count 0) or unscored (they do not count), not 'zero'" in run.stderr
     document = json.loads((path / "bank.json").read_text())
     (path / "bank.json").write_text(json.dumps({**document, "failed": "zero"}))
-    with pytest.raises(BankError, match="`failed` in it is none of wrong, unscored"):
+    with pytest.raises(BankError, match="`failed` must be one of wrong, unscored"):
         Bank(path)
 
 

@@ -245,10 +245,10 @@ def test_force_replaces_only_a_bank(scene: Path, tmp_path: Path) -> None:
     (other / "bank.json").write_text('{"iban": "XX00"}')
     words = ("--embedder", "hashing:64", "--force")
     run = jisi("bank", "build", scene / "answers.jsonl", "-o", other, *words)
-    says_one_error(run, 2, "no manifest that jisi wrote")
+    says_one_error(run, 2, "not a manifest that jisi wrote")
     assert (other / "bank.json").read_text() == '{"iban": "XX00"}'
     bank = Path(shutil.copytree(scene / "bank", tmp_path / "bank"))
     mine = write_lines(bank / "answers.jsonl", recorded_answers())
-    says_one_error(jisi("bank", "build", mine, "-o", bank, *words), 2, str(mine), "to be replaced")
+    says_one_error(jisi("bank", "build", mine, "-o", bank, *words), 2, str(mine), "will be replaced")
     (bank / "bank.json").write_text((bank / "bank.json").read_text()[:40])
     assert jisi("bank", "build", scene / "answers.jsonl", "-o", bank, *words).exit_code == 0
