@@ -18,14 +18,16 @@ import io
 import os
 import re
 import secrets
-import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _STREAM = re.compile(r"/dev/stdin|/dev/fd/\d{1,4}")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -281,14 +283,14 @@ def _refused(path: Path, why: str) -> InputError:
     return InputError(f"{path}: cannot be written ({why}); name another file")
 
 
-_REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-
-
 def is_refused(error: Exception) -> bool:
     """Whether the system refuses to write, which is no fault of the file."""
+    import sqlite3
+
+    refusals = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
     code = getattr(error, "sqlite_errorcode", None)
     # The lowest byte is the kind, what is above it the detail.
-    return isinstance(error, OSError) or (isinstance(code, int) and code & 0xFF in _REFUSALS)
+    return isinstance(error, OSError) or (isinstance(code, int) and code & 0xFF in refusals)
 
 
 def connect_unwritable(path: Path) -> sqlite3.Connection:
@@ -300,6 +302,8 @@ def connect_unwritable(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: It cannot be read, or what a writer left beside the file would be missing.
     """
+    import sqlite3
+
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         connection.execute("PRAGMA schema_version")

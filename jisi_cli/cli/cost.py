@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -213,6 +211,9 @@ def _to_csv(bill: Bill) -> str:
     A text that a spreadsheet would take for a formula has an apostrophe before it: names of models and data sets come
     from pool files, banks and question files.
     """
+    import csv
+    import io
+
     from jisi_cli.costs.bills import Totals
 
     summary, comparison = bill.summary, bill.comparison
