@@ -1,0 +1,1 @@
+"""Banks on disk: built, extended, graded again, inspected, and opened for decisions."""
