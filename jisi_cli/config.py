@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -118,6 +119,7 @@ _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
 _MODEL_KEYS = {"name", "litellm", "system", "params", *_ENDPOINT_KEYS, *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+_MAX_PRICE_BYTES = 64 * 2**20
 _PRICES = {"input", "output", "cached_input", "cache_write"}
 _MAX_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
@@ -306,3 +308,27 @@ def _price(table: TableReader, **defaults: float) -> Price | None:
     if not all(map(is_price, given.values())):
         raise ValueError(f"{table.where}: prices must be numbers from 0, in USD per million tokens")
     return Price(**{name: float(value) for name, value in {**defaults, **given}.items()})
+
+
+def read_prices(path: Path) -> dict[str, Price]:
+    """Read list prices: `{"model": {"input": USD, "output": USD}}` per million tokens, null for unknown.
+
+    Raises:
+        InputError: The file is not of that shape.
+    """
+    try:
+        data = json.loads(read_plain(path, _MAX_PRICE_BYTES).decode("utf-8"))
+        found = {str(model): price for model, price in data.items() if price is not None}
+        return {model: Price(_dollars(price["input"]), _dollars(price["output"])) for model, price in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f'{path}: cannot be read as prices ({reason}); write {{"model": {{"input": 1.0, "output": 2.0}}}} '
+            "in USD per million tokens"
+        ) from error
+
+
+def _dollars(value: object) -> float:
+    if not is_price(value):
+        raise ValueError(f"{value!r} is not a number of dollars")
+    return float(value)

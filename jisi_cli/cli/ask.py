@@ -123,6 +123,4 @@ def _check_method(method: str, mode: str, routing: Mapping[str, object]) -> None
         raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")
     if method != "jisi" and mode != "auto":
         raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
-    if routing and not method.startswith("jisi"):
-        option = "--" + next(iter(routing)).replace("_", "-")
-        raise InputError(f"{option} is JiSi's; leave it out with --method {method}")
+    info.check_options(routing)

@@ -16,15 +16,13 @@ from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
 from jisi_cli.costs.bills import whole_sum
 from jisi_cli.errors import ExitCode, NoAnswerError
-from jisi_cli.methods.fallback import answer_unrouted
-from jisi_cli.methods.jisi import Aggregation, JiSi
-from jisi_cli.methods.protocol import Call, Method, Outcome, Query
+from jisi_cli.methods.protocol import Aggregation, Call, Method, Outcome, Query
 from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.methods.router import answer_without_vector
 from jisi_cli.methods.training import Training
 from jisi_cli.types import Sampling, cut_off_words
 
 _NEIGHBOURS = 5
-_SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +55,15 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     """
     out = session.out
     started = time.perf_counter()
-    # What trains shows how far it is, which the view of the answer would get in the way of.
-    other = None if request.method == "jisi" else _other_method(session, request)
+    # Made first: a method that trains shows its progress, which the view of the answer would hide.
+    method = _make_method(session, request)
     view = view_for(out, stream=request.stream, as_json=request.as_json)
     with view:
-        outcome = session.run(_answer(session, request, view, other))
+        outcome = session.run(_answer(session, request, view, method))
         view.finish(outcome.answer.text)
     seconds = time.perf_counter() - started
     if request.as_json:
-        out.json(_to_json(session, request, outcome, seconds))
+        out.json(_to_json(session, request, method, outcome, seconds))
     for call in outcome.calls:
         if not call.answer.ok:
             out.warn(f"{call.answer.model} did not answer: {call.answer.error or 'it returned nothing'}")
@@ -86,7 +84,7 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     return ExitCode.OK
 
 
-async def _answer(session: Session, request: AskRequest, view: AnswerView, other: Method[Any] | None) -> Outcome:
+async def _answer(session: Session, request: AskRequest, view: AnswerView, method: Method[Any]) -> Outcome:
     started = time.perf_counter()
     try:
         (query,) = session.queries([request.text], request.system)
@@ -94,9 +92,8 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView, other
         # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
         query = Query(request.text, np.zeros(0, np.float32), request.system)
         async with session.pool(view.called) as pool:
-            return await answer_unrouted(session.arrays, query, pool, view, request.sampling(), str(error))
+            return await answer_without_vector(session.arrays, query, pool, view, request.sampling(), str(error))
     embedded = time.perf_counter()
-    method = _jisi(session, request) if other is None else other
     (plan,) = method.plan([query])
     before = {"embed": embedded - started, "support": time.perf_counter() - embedded}
     async with session.pool(view.called) as pool:
@@ -104,26 +101,16 @@ async def _answer(session: Session, request: AskRequest, view: AnswerView, other
     return replace(outcome, seconds=before | outcome.seconds)
 
 
-def _jisi(session: Session, request: AskRequest) -> JiSi:
-    """JiSi as the options shape it."""
-    aggregation = cast(Aggregation, request.aggregation)
-    parts = (session.arrays, session.embedder, session.settings)
-    return JiSi(*parts, aggregation, request.sampling(), session.dollars())
-
-
-def _other_method(session: Session, request: AskRequest) -> Method[Any]:
-    """Another method, as an evaluation makes it.
+def _make_method(session: Session, request: AskRequest) -> Method[Any]:
+    """Make the method, as an evaluation makes it.
 
     Raises:
         InputError: The method cannot be made from this bank.
     """
-    from jisi_cli.cli.entries import make_context
-
-    prices = {entry.name: entry.price for entry in session.config.models if entry.price is not None}
-    context = make_context(session, prices, _SEED)
     with training_bar(session.out, request.method, trains=method_info(request.method).trains) as on_step:
         context = replace(
-            context,
+            session.context(),
+            aggregation=cast(Aggregation, request.aggregation),
             temperature=request.temperature,
             max_tokens=request.max_tokens,
             training=Training(on_step),
@@ -182,7 +169,9 @@ def _steps(outcome: Outcome) -> str:
     return "steps: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
 
 
-def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: float) -> dict[str, Any]:
+def _to_json(
+    session: Session, request: AskRequest, method: Method[Any], outcome: Outcome, seconds: float
+) -> dict[str, Any]:
     decision = outcome.decision
     described = neighbours_of(session) if request.explain else None
     return {
@@ -201,7 +190,7 @@ def _to_json(session: Session, request: AskRequest, outcome: Outcome, seconds: f
         "missing": list(outcome.missing),
         "calls": [_call_to_json(call) for call in outcome.calls],
         "decision": decision.to_json(_NEIGHBOURS if request.explain else 0, described) if decision else None,
-        "settings": session.settings_json() if request.method.startswith("jisi") else None,
+        "settings": session.settings_json(method),
     }
 
 

@@ -275,7 +275,6 @@ def calibrate(
     import asyncio
 
     from jisi_cli.bank.update import update_hyperparameters
-    from jisi_cli.cli.entries import make_context
     from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.progress import counted
     from jisi_cli.cli.session import Session
@@ -288,7 +287,7 @@ def calibrate(
     session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored", failed=failed)
     train = from_bank(session.bank, session.models, session.bank.train_rows, {})
     with counted(out, "cross-validating") as on_progress:
-        context = make_context(session, {}, seed)
+        context = session.context({}, seed)
         found = asyncio.run(cross_validate(method, context, train, seed=seed, on_progress=on_progress))
     written = found.real and bool(found.changes()) and not dry_run
     if written:

@@ -154,8 +154,8 @@ def cost(
 def _compare(found: Found, model: str, prices: Path | None, bank: Path | None, config: Config) -> Comparison:
     """Compare what the calls cost with one answer of a model to each question."""
     from jisi_cli.bank.bank import Bank
+    from jisi_cli.config import read_prices
     from jisi_cli.costs.savings import compare, read_reference
-    from jisi_cli.methods.prices import read_prices
 
     path = _bank_in_force(bank, config)
     given = read_prices(prices) if prices is not None else {}

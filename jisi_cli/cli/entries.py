@@ -15,15 +15,13 @@ from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.questions import read_text
 from jisi_cli.cli.session import Session
 from jisi_cli.cli.test_sources import SourceRequest
-from jisi_cli.config import Price
-from jisi_cli.embed.protocol import DeferredEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.experiments import Variation, ablations, growing, traded
 from jisi_cli.evaluation.runner import Contestant
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.prices import mean_costs, row_dollars
-from jisi_cli.methods.registry import METHODS, MODEL_PREFIX, MethodContext, make_method, method_info
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import MethodInfo, all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
 
 BASELINE = "best-single"
@@ -84,23 +82,6 @@ class EvalRequest:
         )
 
 
-def make_context(session: Session, prices: Mapping[str, Price], seed: int) -> MethodContext:
-    """Gather what methods are made from: train data only."""
-    questions = session.bank.questions
-    rows = session.bank.train_rows.tolist()
-    dollars = row_dollars(session.bank, session.models, prices)
-    return MethodContext(
-        bank=session.arrays,
-        datasets=[questions[row].dataset for row in rows],
-        costs=mean_costs(dollars),
-        dollars=dollars,
-        embedder=DeferredEmbedder(session.bank.manifest.embedder, lambda: session.embedder),
-        settings=session.settings,
-        seed=seed,
-        texts=[questions[row].query for row in rows],
-    )
-
-
 def variations(request: EvalRequest, context: MethodContext, session: Session) -> list[Variation]:
     """Return what is compared: the methods asked for, or the contestants of an experiment.
 
@@ -147,7 +128,7 @@ def _make(entry: Variation, session: Session, request: EvalRequest, out: Output)
     untried = info.needs == "live" and not request.live
     method, training = None, Training()
     started = time.perf_counter()
-    if info.factory and not untried:
+    if info.needs != "labels" and not untried:
         with training_bar(out, entry.label, trains=info.trains) as on_step:
             training = Training(on_step)
             method = make_method(entry.method, replace(context, training=training))
@@ -156,13 +137,14 @@ def _make(entry: Variation, session: Session, request: EvalRequest, out: Output)
     parts += [part.sha256 for model in session.models for part in session.bank.manifest.responses[model]]
     identity = (
         entry.method,
-        context.settings.to_json(),
+        context.hyperparameters.to_json(),
         context.bank.model_names,
         parts,
         context.costs.tolist(),
         request.seed,
         _asked(session) if request.live else "replay",
         *_failed_reading(session),
+        *_switch(info, context),
     )
     among = context.bank.model_names
     return Contestant(entry.label, method, identity, making, training, untried, among, context.coarse)
@@ -175,6 +157,12 @@ def _failed_reading(session: Session) -> tuple[str, ...]:
     return (f"failed={bank.failed}",) if some else ()
 
 
+def _switch(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:
+    """What tells results of a switch apart from those of 0.1, where `jisi` had the paper's whatever was asked for."""
+    switch = context.hyperparameters.switch
+    return (f"switch={switch}",) if switch != "paper" and info.takes("switch") else ()
+
+
 def _asked(session: Session) -> list[object]:
     """What decides the answers of live models, as it decides whether a cached answer is theirs."""
     entries = [entry for entry in session.config.models if entry.name in session.models]
@@ -184,15 +172,15 @@ def _asked(session: Session) -> list[object]:
 def _readings(name: str, context: MethodContext, session: Session) -> list[Variation]:
     """One method; JiSi in the reading its name asks for, and on a calibrated bank in the paper's, too."""
     method, reading = _with_reading(name)
-    if not method.startswith("jisi"):
+    if not method_info(method).takes_hyperparameters:
         return [Variation(name, method, context)]
     if reading:
-        settings = _READINGS[reading](context.settings)
-        return [Variation(name, method, replace(context, settings=settings))]
+        changed = _READINGS[reading](context.hyperparameters)
+        return [Variation(name, method, replace(context, hyperparameters=changed))]
     calibrated = session.bank.manifest.hyperparameters
-    if not calibrated or context.settings != session.bank.hyperparameters():
+    if not calibrated or context.hyperparameters != session.bank.hyperparameters():
         return [Variation(name, method, context)]
-    paper = replace(context, settings=Hyperparameters())
+    paper = replace(context, hyperparameters=Hyperparameters())
     return [
         Variation(f"{name} (paper settings)", method, paper),
         Variation(f"{name} (calibrated)", method, context),
@@ -201,7 +189,7 @@ def _readings(name: str, context: MethodContext, session: Session) -> list[Varia
 
 def _with_reading(name: str) -> tuple[str, str]:
     """Return a method and the reading behind its @; the name of a model may have an @ of its own."""
-    if name.startswith(MODEL_PREFIX):
+    if name.startswith("model:"):
         return name, ""
     method, _, reading = name.partition("@")
     return method, reading
@@ -219,13 +207,13 @@ def _methods(request: EvalRequest) -> list[str]:
     everything: list[str] = []
     if "all" in names:
         impossible = "labels" if request.live else "" if request.is_comparison else "live"
-        everything = [name for name, info in METHODS.items() if info.needs != impossible]
+        everything = [info.name for info in all_methods().values() if info.needs != impossible and not info.argument]
         names = [*everything, *(name for name in names if name not in ("all", *everything))]
     names += [name for name in request.versus if name not in names]
     for name in names:
         method, reading = _with_reading(name)
         info = method_info(method)
-        if reading and (reading not in _READINGS or not method.startswith("jisi")):
+        if reading and (reading not in _READINGS or not info.takes_hyperparameters):
             raise InputError(
                 f"`{name}`: JiSi's methods have the readings {', '.join(_READINGS)}, as in jisi-router@paper"
             )

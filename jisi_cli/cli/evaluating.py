@@ -15,7 +15,7 @@ import numpy as np
 import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.cli.comparison_view import show_report
-from jisi_cli.cli.entries import BASELINE, EvalRequest, make_contestants, make_context, variations
+from jisi_cli.cli.entries import BASELINE, EvalRequest, make_contestants, variations
 from jisi_cli.cli.grading import judges_of, note_grading
 from jisi_cli.cli.output import Column, Output, dollars
 from jisi_cli.cli.pool import open_pool, pool_concurrency
@@ -23,7 +23,7 @@ from jisi_cli.cli.progress import counted, run_calls
 from jisi_cli.cli.report import origin_of, write_page
 from jisi_cli.cli.session import PoolUse, Session
 from jisi_cli.cli.test_sources import read_test_set
-from jisi_cli.config import Price
+from jisi_cli.config import Price, read_prices
 from jisi_cli.errors import BelowThresholdError, BudgetError, InputError
 from jisi_cli.evaluation.comparison import MethodReport, build_report
 from jisi_cli.evaluation.experiments import Curve, build_curve, parse_sweep, swept
@@ -33,9 +33,8 @@ from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.methods.catalogue import METHODS, MethodInfo, method_info
-from jisi_cli.methods.prices import read_prices
-from jisi_cli.methods.registry import MethodContext
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import MethodInfo, all_methods, broken_plugins
 from jisi_cli.types import Pool
 
 # `--fail-under`: an average that is demanded of a method.
@@ -128,7 +127,7 @@ def run_sweep(
     method = next((name for name in methods if name in _SWEPT), None)
     if method is None:
         raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
-    settings = [("in force", context.settings), *swept(context.settings, parse_sweep(texts))]
+    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, parse_sweep(texts))]
     train = from_bank(session.bank, session.models, session.bank.train_rows, {})
     folds = spread_folds(context.datasets, seed)
     with counted(out, "cross-validating") as on_progress:
@@ -237,10 +236,11 @@ def show_curve(curve: Curve, out: Output) -> None:
 
 def show_methods(out: Output, *, as_json: bool) -> None:
     """List the methods."""
-    infos = [*METHODS.values(), method_info("model:NAME")]
+    infos = list(all_methods().values())
+    for words in broken_plugins():
+        out.warn(words)
     if as_json:
-        fields = ("name", "description", "departures", "needs", "training_seconds", "source")
-        out.json([{field: getattr(info, field) for field in fields} for info in infos])
+        out.json([_method_json(info) for info in infos])
         return
     columns = [
         Column("method"),
@@ -249,20 +249,25 @@ def show_methods(out: Output, *, as_json: bool) -> None:
         Column("training", right=True),
         Column("source"),
     ]
-    rows = [[info.name, info.description, info.needs, _training(info), info.source] for info in infos]
+    rows = [[info.usage, info.summary, info.needs, _training(info), info.source] for info in infos]
     if out.draws:
         # A terminal is too narrow for whole sentences in another column.
         out.table(columns, rows)
         out.separate()
         for info in infos:
             if info.departures:
-                out.data(f"{info.name} differs from its source: {info.departures}")
+                out.data(f"{info.usage} differs from its source: {info.departures}")
     else:
         columns.append(Column("differs from its source in this"))
         out.table(columns, [[*row, info.departures] for row, info in zip(rows, infos, strict=True)])
     out.note(
         "training: about how much processor time it takes on 2,000 questions and 10 models; what was trained is kept"
     )
+
+
+def _method_json(info: MethodInfo) -> dict[str, object]:
+    same = {name: getattr(info, name) for name in ("departures", "needs", "training_seconds", "source")}
+    return {"name": info.usage, "description": info.summary, **same}
 
 
 def _training(info: MethodInfo) -> str:
@@ -284,7 +289,7 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     session = open_session(request, out)
     prices = known_prices(request, session)
     threshold = Threshold.parse(request.fail_under) if request.fail_under is not None else None
-    context = make_context(session, prices, request.seed)
+    context = session.context(prices, request.seed)
     if request.sweep:
         run_sweep(session, context, request.sweep, request.methods, request.seed, out, as_json=request.as_json)
         return
@@ -327,8 +332,7 @@ def open_session(request: EvalRequest, out: Output) -> Session:
 
 def known_prices(request: EvalRequest, session: Session) -> dict[str, Price]:
     """Return list prices by model: those of `--prices`, else the pool file's."""
-    configured = {entry.name: entry.price for entry in session.config.models if entry.price is not None}
-    return {**configured, **(read_prices(request.prices) if request.prices else {})}
+    return {**session.prices(), **(read_prices(request.prices) if request.prices else {})}
 
 
 async def _run_all(

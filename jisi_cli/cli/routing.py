@@ -41,14 +41,14 @@ def route_one(
 ) -> None:
     """Route one question and show the decision; with `html` as a page, too."""
     (query,) = session.queries([text])
-    method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
+    method = JiSi.from_context(session.context(), session.settings)
     (first,) = method.plan([query])
     described = neighbours_of(session) if explain else None
 
     async def decide() -> tuple[Decision, dict[str, Any]]:
         async with _probing(session, probe=probe) as pool:
             decision, calls = await _decide(session, method, query, first, pool)
-        return decision, _to_json(session, text, decision, calls, described)
+        return decision, _to_json(session, method, text, decision, calls, described)
 
     decision, data = session.run(decide())
     if as_line:
@@ -58,11 +58,11 @@ def route_one(
     else:
         _show(session, decision, data)
     if html is not None:
-        _write_page(session, html, text, decision)
+        _write_page(session, method, html, text, decision)
     session.purse.check()
 
 
-def _write_page(session: Session, path: Path, text: str, decision: Decision) -> None:
+def _write_page(session: Session, method: JiSi, path: Path, text: str, decision: Decision) -> None:
     """Draw a decision."""
     from jisi_cli.cli.report import origin_of, write_page
     from jisi_cli.report.decision_page import NEIGHBOURS, Neighbour, decision_page
@@ -82,7 +82,7 @@ def _write_page(session: Session, path: Path, text: str, decision: Decision) -> 
         "bank": str(session.bank.path),
         "SHA-256 of the bank's questions": [part.sha256 for part in manifest.queries],
         "embedder": manifest.embedder.to_json(),
-        "settings": session.settings_json(),
+        "settings": session.settings_json(method),
     }
     size = len(arrays.query_vectors)
     write_page(
@@ -96,7 +96,7 @@ def route_many(session: Session, source: Path, *, probe: bool, explain: bool) ->
     questions = list(read_questions(read_lines(source), problems))
     if not questions:
         raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
-    method = JiSi(session.arrays, session.embedder, session.settings, dollars=session.dollars())
+    method = JiSi.from_context(session.context(), session.settings)
     described = neighbours_of(session) if explain else None
 
     async def decide_all() -> None:
@@ -107,7 +107,7 @@ def route_many(session: Session, source: Path, *, probe: bool, explain: bool) ->
                 queries = session.queries([question.query for question in block])
                 for question, query, first in zip(block, queries, method.plan(queries), strict=True):
                     decision, calls = await _decide(session, method, query, first, pool)
-                    data = _to_json(session, question.query, decision, calls, described)
+                    data = _to_json(session, method, question.query, decision, calls, described)
                     session.out.json_line({"dataset": question.dataset, "index": question.index, **data})
 
     session.run(decide_all())
@@ -150,6 +150,7 @@ def neighbours_of(session: Session) -> Describe:
 
 def _to_json(
     session: Session,
+    method: JiSi,
     text: str,
     decision: Decision,
     calls: tuple[Call, ...],
@@ -165,7 +166,7 @@ def _to_json(
         {"model": call.answer.model, "error": call.answer.error, "tokens": call.answer.completion_tokens}
         for call in calls
     ]
-    return {"query": text, **data, "probes": probed, "settings": session.settings_json()}
+    return {"query": text, **data, "probes": probed, "settings": session.settings_json(method)}
 
 
 def _usage(session: Session, model: str, first: Coarse) -> ExpectedUsage:

@@ -15,21 +15,18 @@ from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool
 from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.progress import run_calls
 from jisi_cli.cli.purse import Purse, endpoint_address, endpoint_entry, open_purse
-from jisi_cli.config import Config, ModelEntry
-from jisi_cli.embed.protocol import Embedder
+from jisi_cli.config import Config, ModelEntry, Price
+from jisi_cli.embed.protocol import DeferredEmbedder, Embedder
 from jisi_cli.embed.registry import PinError, load_embedder
 from jisi_cli.embed.vector_cache import CachedEmbedder, cache_vectors
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.prices import row_dollars
-from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.context import BankRows, MethodContext
+from jisi_cli.methods.protocol import Method, Query, settings_json
 from jisi_cli.paths import cache_folder
 from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from jisi_cli.models.attempts import OnEvent
     from jisi_cli.models.live import LivePool
 
@@ -129,17 +126,34 @@ class Session:
         """The same embedder behind a cache on disk, for questions, which come again."""
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
-    def settings_json(self) -> dict[str, Any]:
-        """Return what decisions rest on as plain data; `failed` is in it where it is not as always."""
-        failed = {} if self.bank.failed == "wrong" else {"failed": self.bank.failed}
-        return {**self.settings.to_json(), **failed}
+    def settings_json(self, method: Method[Any] | None = None) -> dict[str, Any] | None:
+        """Return what decisions rest on as plain data; `failed` is in it where it is not as always.
 
-    def dollars(self) -> NDArray[np.float64] | None:
-        """Return dollars of every train answer (N, M) where a price weight needs them."""
-        if self.settings.price_weight == 0:
-            return None
-        prices = {entry.name: entry.price for entry in self.config.models if entry.price is not None}
-        return row_dollars(self.bank, self.models, prices)
+        Args:
+            method: Whose settings; without, the hyperparameters that were configured.
+        """
+        found = self.settings.to_json() if method is None else settings_json(method)
+        failed = {} if self.bank.failed == "wrong" else {"failed": self.bank.failed}
+        return None if found is None else {**found, **failed}
+
+    def prices(self) -> dict[str, Price]:
+        """Return the list prices of the pool file by model."""
+        return {entry.name: entry.price for entry in self.config.models if entry.price is not None}
+
+    def context(self, prices: Mapping[str, Price] | None = None, seed: int = 42) -> MethodContext:
+        """Return what methods are made from: train data only.
+
+        Args:
+            prices: List prices by model; the pool file's by default.
+            seed: Seed of everything random.
+        """
+        return MethodContext(
+            bank=self.arrays,
+            rows=BankRows(self.bank, self.models, self.prices() if prices is None else prices),
+            embedder=DeferredEmbedder(self.bank.manifest.embedder, lambda: self.embedder),
+            hyperparameters=self.settings,
+            seed=seed,
+        )
 
     def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
         """Embed new questions."""

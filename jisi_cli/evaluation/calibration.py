@@ -19,7 +19,8 @@ from jisi_cli.evaluation.statistics import Difference, paired_difference
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.evaluation.validation import OnProgress, average_of, spread_folds, validate
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.registry import MethodContext
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import method_info
 
 _N_BASE = (25, 50, 100, 200)
 _GAMMA = (0.5, 0.7, 0.85, 0.95)
@@ -96,7 +97,7 @@ async def calibrate(
         seed: Seed of the folds and of the bootstrap.
         on_progress: Told of every run.
     """
-    settings = grid(Hyperparameters(), vote=method in ("jisi-vote", "jisi-consensus"))
+    settings = grid(Hyperparameters(), vote=method_info(method).fixed.get("switch") == "consensus")
     folds = spread_folds(context.datasets, seed)
     scores = await validate(method, settings, context, train, folds, on_progress)
     best = _best(scores, context.datasets)

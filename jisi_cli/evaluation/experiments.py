@@ -11,7 +11,8 @@ from jisi_cli.errors import InputError
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.validation import take_models
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.registry import MethodContext
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import method_info
 
 # The paper's experiments as lists of contestants: ablations, sweeps of settings, a growing pool.
 
@@ -36,7 +37,7 @@ def ablations(context: MethodContext) -> list[Variation]:
 
     A weight that is taken away is shared out over the others in proportion.
     """
-    settings = context.settings
+    settings = context.hyperparameters
     without = {
         "jisi-router": settings,
         "without responses (sigma=0)": _reweighted(settings, "sigma"),
@@ -45,7 +46,7 @@ def ablations(context: MethodContext) -> list[Variation]:
         "without the filter (beta=1)": replace(settings, beta=1.0),
     }
     changed = [
-        Variation(label, "jisi-router", replace(context, settings=setting))
+        Variation(label, "jisi-router", replace(context, hyperparameters=setting))
         for label, setting in without.items()
         if setting is not None
     ]
@@ -70,8 +71,7 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
     for size in range(first, len(order) + 1):
         models = list(order[:size])
         places = [known.index(name) for name in models]
-        dollars = None if context.dollars is None else context.dollars[:, places]
-        smaller = replace(context, bank=take_models(context.bank, models), costs=context.costs[places], dollars=dollars)
+        smaller = context.on_models(take_models(context.bank, models), places)
         found += [Variation(f"{method}{_GROWN}{size}{_MODELS}", method, smaller) for method in methods]
     return found
 
@@ -139,10 +139,6 @@ def _reweighted(settings: Hyperparameters, without: str) -> Hyperparameters | No
 
 
 _WEIGHTS = tuple(step / 10 for step in range(11))
-_NAMED = {"avengers-pro": "weight", "routellm": "strong_share"}
-"""Methods whose name takes the setting that trades quality for dollars, and that setting."""
-_JISI = ("jisi", "jisi-router", "jisi-query", "jisi-vote", "jisi-consensus", "jisi-static")
-"""Methods that trade by the hyper-parameter `price_weight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +188,16 @@ def traded(name: str, context: MethodContext) -> list[Variation]:
         name: A method's name; a setting that stands behind it stays.
         context: What it is made from.
     """
-    method, _, given = name.partition(":")
-    setting = _NAMED.get(method)
-    if setting is not None and f"{setting}=" not in given:
+    info, settings = method_info(name), context.hyperparameters
+    setting = info.trade_off
+    if setting and f"{setting}=" not in name:
         return [Variation(f"{name}:{setting}={w:g}", f"{name}:{setting}={w:g}", context) for w in _WEIGHTS]
-    if name in _JISI:
+    if info.takes("price_weight"):
         return [
             Variation(
-                f"{name} price_weight={w:g}", name, replace(context, settings=replace(context.settings, price_weight=w))
+                f"{name} price_weight={w:g}",
+                name,
+                replace(context, hyperparameters=replace(settings, price_weight=w)),
             )
             for w in _WEIGHTS
         ]
@@ -261,5 +259,5 @@ def area_under(points: Sequence[CurvePoint], low: float, high: float) -> float:
 
 
 def _method_of(label: str) -> str:
-    base = label.partition(" ")[0].partition(":")
-    return base[0] if base[0] in _NAMED else label.partition(" price_weight=")[0]
+    name = label.partition(" ")[0]
+    return name.partition(":")[0] if method_info(name).trade_off else label.partition(" price_weight=")[0]

@@ -17,9 +17,9 @@ from jisi_cli.evaluation.results import Result, ResultFile, Spent, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
-from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.methods.training import Training
 from jisi_cli.models.live import query_hash
 from jisi_cli.models.replay import ReplayPool

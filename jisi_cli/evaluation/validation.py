@@ -15,7 +15,8 @@ from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.registry import MethodContext, make_method
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import make_method
 from jisi_cli.scoring import BankArrays
 
 # Cross-validation on train rows: which rows are left out together, and a bank without them.
@@ -111,16 +112,10 @@ async def validate(
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if not len(outside) or not len(inside):
             continue
-        rest = replace(
-            context,
-            bank=take_rows(context.bank, outside),
-            datasets=[context.datasets[row] for row in outside.tolist()],
-            texts=[context.texts[row] for row in outside.tolist()] if context.texts else (),
-            dollars=None if context.dollars is None else context.dollars[outside],
-        )
+        rest = context.on_rows(take_rows(context.bank, outside), outside)
         held_out = take_questions(train, inside)
         for place, setting in enumerate(settings):
-            made = make_method(method, replace(rest, settings=setting))
+            made = make_method(method, replace(rest, hyperparameters=setting))
             with ResultFile(None) as file:
                 results, _ = await run_method(Contestant(method, made, (fold, place)), held_out, train.pool, file)
             scores[place, inside] = [math.nan if result.score is None else result.score for result in results]

@@ -6,10 +6,14 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jisi_cli.errors import BudgetError, NoAnswerError
-from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
+from jisi_cli.methods.protocol import Call, ContextMethod, Listener, Mode, Outcome, Query, S
 from jisi_cli.types import Answer, Message, OnText, Pool, Request, Role, Sampling
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 # Calls on behalf of one question: made, told to the listener, noted, and held by the budget.
 
@@ -176,21 +180,24 @@ class Panel:
 # Methods that put the question to one panel of models and make one answer of theirs.
 
 
-class PanelMethod(ABC):
-    """All members of a panel are asked at the same time; who fails is left out, and others stand in for all.
+class PanelMethod(ContextMethod[S], ABC):
+    """All members of a panel are asked at the same time; those that fail are left out, and others stand in for all.
 
     Args:
-        panel: Whom every question is put to.
-        sampling: Sampling parameters of their calls.
+        context: What the method is made from.
+        settings: Its settings.
+        panel: The models that every question is put to.
+        sampling: Sampling parameters of their calls; the context's by default.
     """
 
-    def __init__(self, panel: Panel, sampling: Sampling | None = None) -> None:
-        self._panel = panel
-        self._sampling = sampling or Sampling()
+    def __init__(self, context: MethodContext, settings: S, panel: Panel, sampling: Sampling | None = None) -> None:
+        super().__init__(context, settings)
+        self.panel = panel
+        self.asking = sampling or self.sampling
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
         """Yield the panel once per query."""
-        return (self._panel for _ in queries)
+        return (self.panel for _ in queries)
 
     async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
         """Ask the panel and make one answer of what it says.
@@ -200,9 +207,9 @@ class PanelMethod(ABC):
             BudgetError: The budget stopped every call before there was an answer.
         """
         asker = Asker(pool, listener, query)
-        answers = await plan.ask(asker, query.messages(), self._sampling)
+        answers = await plan.ask(asker, query.messages(), self.asking)
         if not answers:
-            return await plan.stand_in(asker, query, self._sampling)
+            return await plan.stand_in(asker, query, self.asking)
         return await self.settle(asker, query, answers)
 
     @abstractmethod

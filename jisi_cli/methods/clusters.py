@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.methods.training import Examples
+from jisi_cli.methods.training import TrainingData
 from jisi_cli.scoring import Floats, Rows
 
 
@@ -61,7 +61,7 @@ def weigh_nearest(
     return order, weights / weights.sum(axis=1, keepdims=True)
 
 
-def mean_scores(examples: Examples, labels: Rows, count: int, rows: Rows | None = None) -> Floats:
+def mean_scores(examples: TrainingData, labels: Rows, count: int, rows: Rows | None = None) -> Floats:
     """Return the mean score of each model in each cluster (C, M), its mean over all rows where it has none there.
 
     Args:

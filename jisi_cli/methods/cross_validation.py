@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, State, Training
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import parse_settings
+from jisi_cli.methods.training import State, Training, TrainingData
 from jisi_cli.scoring import Floats, Rows
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 # Which of several ways to learn does better on train rows that it did not learn from: by cross-validation.
 
@@ -25,11 +31,11 @@ LEAST_ROWS = 60
 Rank = Callable[[Floats], Sequence[Ranking]]
 """Ranks the models for query vectors (n, d)."""
 
-Learn = Callable[[Examples], Rank]
+Learn = Callable[[TrainingData], Rank]
 """Learns from rows how to rank."""
 
 
-def cross_validated(examples: Examples, ways: Sequence[Learn], seed: int) -> Floats:
+def cross_validated(examples: TrainingData, ways: Sequence[Learn], seed: int) -> Floats:
     """Return what each way's first choices score on held-out rows: the mean over datasets of their means (W,).
 
     Where the first choice has no answer, the next one's counts, as in a replay. NaN for all where rows are few.
@@ -55,7 +61,7 @@ def cross_validated(examples: Examples, ways: Sequence[Learn], seed: int) -> Flo
     return np.array([_average(row, examples.datasets) for row in found])
 
 
-def some_rows(examples: Examples, rows: Rows) -> Examples:
+def some_rows(examples: TrainingData, rows: Rows) -> TrainingData:
     """Return some rows of the examples, in the order given."""
     return replace(
         examples,
@@ -68,7 +74,7 @@ def some_rows(examples: Examples, rows: Rows) -> Examples:
     )
 
 
-def _score(examples: Examples, row: int, ranking: Ranking) -> float:
+def _score(examples: TrainingData, row: int, ranking: Ranking) -> float:
     places = (examples.models.index(name) for name in ranking)
     return next((float(examples.scores[row, place]) for place in places if examples.present[row, place]), math.nan)
 
@@ -85,31 +91,39 @@ def _average(scores: NDArray[Any], datasets: Sequence[str]) -> float:
 
 # A rival in its authors' settings or in ours: as its name asks for, or whichever does better on train rows.
 
-
-SETTING = "original"
+_ORIGINAL = "original"
 _NAMES = ("jisi's settings", "the original's settings")
 _AVERAGES = "cross_validated"
 
 
-def wanted(name: str) -> str:
-    """Return `yes`, `no` or `auto`, as a method's name says; with settings of its own it is `no` unless it says so.
+class Choices(Generic[Settings]):
+    """Reads from a method's name which settings to choose from: `original=yes`, `no`, or `auto` for both.
 
-    Raises:
-        InputError: It says something else.
+    Args:
+        ours: Our settings, which the others behind the name change.
+        original: The original's.
     """
-    parts = name.split(":")[1:]
-    said = [part.partition("=")[2] for part in parts if part.startswith(f"{SETTING}=")]
-    if said and said[-1] not in ("yes", "no", "auto"):
-        raise InputError(f"`{name}`: {SETTING} is yes, no or auto, not {said[-1]!r}")
-    return said[-1] if said else "no" if parts else "auto"
+
+    def __init__(self, ours: Settings, original: Settings) -> None:
+        self._ours, self._original = ours, original
+
+    def __call__(self, name: str) -> tuple[Settings, ...]:
+        """Return the settings, ours first; a name with settings of its own means ours unless it says otherwise.
+
+        Raises:
+            InputError: The name says something else.
+        """
+        base, *parts = name.split(":")
+        said = [part.partition("=")[2] for part in parts if part.startswith(f"{_ORIGINAL}=")]
+        others = ":".join((base, *(part for part in parts if not part.startswith(f"{_ORIGINAL}="))))
+        wanted = said[-1] if said else "no" if parts else "auto"
+        choices = {"yes": (self._original,), "no": (self._ours,), "auto": (self._ours, self._original)}
+        if wanted not in choices:
+            raise InputError(f"`{name}`: {_ORIGINAL} is yes, no or auto, not {wanted!r}")
+        return tuple(parse_settings(others, defaults) for defaults in choices[wanted])
 
 
-def without_wish(name: str) -> str:
-    """Return a method's name with all settings but this one."""
-    return ":".join(part for part in name.split(":") if not part.startswith(f"{SETTING}="))
-
-
-def averages_of(examples: Examples, ways: Sequence[Learn], seed: int) -> State:
+def averages_of(examples: TrainingData, ways: Sequence[Learn], seed: int) -> State:
     """Return what ours and the original's settings score on train rows, to be kept beside what is learned."""
     return {_AVERAGES: cross_validated(examples, ways, seed)}
 

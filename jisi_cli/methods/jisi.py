@@ -1,4 +1,4 @@
-"""JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330); its stage 1 alone."""
+"""JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330), and its variants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,33 @@ from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
+from jisi_cli.methods.context import CoarseBlock
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.prompts import aggregation_messages
-from jisi_cli.methods.protocol import Call, Listener, Mode, Outcome, Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.shared_coarse import CoarseBlock
+from jisi_cli.methods.protocol import Aggregation, Call, Listener, Mode, Outcome, Query
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import Router
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 from jisi_cli.scoring.price_weight import price_weight_of
 from jisi_cli.types import Answer, Pool, Sampling
 
-# JiSi: query-response mixed routing with an adaptive switch to aggregation (arXiv 2601.01330).
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
-
-Aggregation = Literal["auto", "never", "always"]
-"""`auto`: the adaptive switch decides. `never`: the best aggregatee answers, or with the consensus
-switch the heaviest group. `always`: the top K are aggregated (t = 0)."""
-
+_SOURCE = "JiSi, arXiv 2601.01330"
+_OURS = "jisi, beyond the paper"
+_PAPER_SWITCH = {"switch": "paper", "probe_schedule": ""}
 _COMPAT_AGGREGATION = Sampling(temperature=0.7, max_tokens=32_768)
 
 
+@register_method(
+    "jisi",
+    "mixed routing, adaptive switch, chosen aggregator",
+    "recorded; live to aggregate",
+    _SOURCE,
+    settings=Hyperparameters(),
+)
 class JiSi:
     """The paper's method over one bank, with the consensus switch where the settings ask for it.
 
@@ -51,7 +59,12 @@ class JiSi:
 
     Raises:
         InputError: There is a price weight and no price.
+
+    Attributes:
+        only: What the method's name says about aggregation; None where the user may say it.
     """
+
+    only: ClassVar[Aggregation | None] = None
 
     def __init__(
         self,
@@ -64,13 +77,29 @@ class JiSi:
         coarse: CoarseBlock = coarse_block,
     ) -> None:
         self.bank, self.embedder, self.aggregation, self.coarse = bank, embedder, aggregation, coarse
-        self.settings = replace(settings, t=0.0) if aggregation == "always" else settings
+        self.hyperparameters = replace(settings, t=0.0) if aggregation == "always" else settings
         self.sampling = sampling or Sampling()
-        self.prices = price_weight_of(bank, dollars, self.settings)
+        self.prices = price_weight_of(bank, dollars, self.hyperparameters)
+
+    @classmethod
+    def from_context(cls, context: MethodContext, settings: Hyperparameters) -> Self:
+        """Make the method; the context says whether it aggregates where the name does not.
+
+        Raises:
+            InputError: There is a price weight and no price.
+        """
+        aggregation = cls.only or context.aggregation or "auto"
+        dollars = context.dollars if settings.price_weight else None
+        return cls(context.bank, context.embedder, settings, aggregation, context.sampling(), dollars, context.coarse)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters that decide, and whether responses are aggregated."""
+        return {**self.hyperparameters.to_json(), "aggregation": self.aggregation}
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Coarse]:
         """Yield stage 1 of each query; the similarities of a block are matrix products."""
-        found = self.coarse(self.bank, np.stack([query.vector for query in queries]), self.settings)
+        found = self.coarse(self.bank, np.stack([query.vector for query in queries]), self.hyperparameters)
         return found if self.prices is None else map(self.prices.coarse, found)
 
     async def answer(self, query: Query, plan: Coarse, pool: Pool, listener: Listener) -> Outcome:
@@ -87,7 +116,7 @@ class JiSi:
         if not run.answers:
             return run.without_vectors() or await run.ask_the_rest()
         second = run.decide()
-        if self.settings.switch == "consensus" and self.aggregation == "never":
+        if self.hyperparameters.switch == "consensus" and self.aggregation == "never":
             group = run.group()
             if group is not None:
                 return run.agree(group, second)
@@ -110,12 +139,98 @@ class JiSi:
         return run.decision(second, second.aggregatees), tuple(run.asker.calls)
 
 
+@register_method(
+    "jisi-router",
+    "mixed routing; the best aggregatee answers",
+    "recorded",
+    _SOURCE,
+    settings=Hyperparameters(),
+    fixed=_PAPER_SWITCH,
+)
+class JiSiRouter(JiSi):
+    """The router: the first aggregatee of step 11 answers."""
+
+    only = "never"
+
+
+@register_method(
+    "jisi-static",
+    "mixed routing; always aggregates the top K",
+    "live",
+    _SOURCE,
+    settings=Hyperparameters(),
+    fixed=_PAPER_SWITCH,
+)
+class JiSiStatic(JiSi):
+    """The variant without a switch: the top K are always aggregated."""
+
+    only = "always"
+
+
+@register_method(
+    "jisi-query",
+    "stage 1 alone: one call, no probes",
+    "recorded",
+    _SOURCE,
+    settings=Hyperparameters(),
+    fixed=_PAPER_SWITCH,
+)
+class JiSiQuery(Router[Hyperparameters]):
+    """Ranks models by their coarse score (Eq. 2): argmax g.
+
+    Raises:
+        InputError: There is a price weight and no price.
+    """
+
+    reason = "stage 1 ranks it first"
+
+    def __init__(self, context: MethodContext, settings: Hyperparameters) -> None:
+        super().__init__(context, settings)
+        self._bank, self._coarse = context.bank, context.coarse
+        self._prices = price_weight_of(context.bank, context.dollars if settings.price_weight else None, settings)
+
+    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
+        """Yield one ranking per query."""
+        vectors = np.stack([query.vector for query in queries])
+        for found in self._coarse(self._bank, vectors, self.settings):
+            first = found if self._prices is None else self._prices.coarse(found)
+            yield tuple(self._bank.model_names[model] for model in first.ranking)
+
+
+@register_method(
+    "jisi-vote",
+    "the candidates' heaviest final answer",
+    "recorded",
+    _OURS,
+    settings=Hyperparameters(),
+    fixed={"switch": "consensus"},
+)
+class JiSiVote(JiSi):
+    """The vote of the candidates: no call beyond the probes."""
+
+    only = "never"
+
+
+@register_method(
+    "jisi-consensus",
+    "agreement ends it, else the paper's switch",
+    "recorded; live to aggregate",
+    _OURS,
+    settings=Hyperparameters(),
+    fixed={"switch": "consensus"},
+)
+class JiSiConsensus(JiSi):
+    """Consensus first, the paper's switch otherwise."""
+
+    only = "auto"
+
+
 class _Run:
     """One question on its way; models are indices into the bank's."""
 
     def __init__(self, method: JiSi, query: Query, first: Coarse, pool: Pool, listener: Listener) -> None:
         self.method, self.query, self.first = method, query, first
-        self.settings, self.names = method.settings, method.bank.model_names
+        self.settings, self.names = method.hyperparameters, method.bank.model_names
         self.asker = Asker(pool, listener, query)
         self.answers: dict[int, Answer] = {}
         self.vectors: dict[int, NDArray[np.floating]] = {}
@@ -298,37 +413,3 @@ class _Run:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
-
-
-# `jisi-query`: stage 1 of JiSi alone (Eq. 2): argmax g, one call, no probes.
-
-
-class JiSiQuery:
-    """Ranks models by their coarse score.
-
-    Args:
-        bank: The bank's arrays.
-        settings: Hyper-parameters.
-        dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.
-        coarse: Computes stage 1.
-
-    Raises:
-        InputError: There is a price weight and no price.
-    """
-
-    def __init__(
-        self,
-        bank: BankArrays,
-        settings: Hyperparameters,
-        dollars: NDArray[np.float64] | None = None,
-        coarse: CoarseBlock = coarse_block,
-    ) -> None:
-        self._bank, self._settings, self._coarse = bank, settings, coarse
-        self._prices = price_weight_of(bank, dollars, settings)
-
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        vectors = np.stack([query.vector for query in queries])
-        for found in self._coarse(self._bank, vectors, self._settings):
-            first = found if self._prices is None else self._prices.coarse(found)
-            yield tuple(self._bank.model_names[model] for model in first.ranking)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 from jisi_cli.types import Answer, Message, Pool, Role
 
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.decision import Decision
 
 Mode = Literal["route", "aggregate", "consensus", "fallback"]
 """How the final answer came about; `fallback` when what was decided could not be carried out."""
+
+Aggregation = Literal["auto", "never", "always"]
+"""`auto`: JiSi's adaptive switch decides. `never`: the best aggregatee answers, or with the consensus switch the
+heaviest group. `always`: the top K are aggregated (t = 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +129,17 @@ class Silent:
 
 
 Plan = TypeVar("Plan")
+S = TypeVar("S")
+"""A method's settings: a frozen dataclass, or None."""
 
 
 class Method(Protocol[Plan]):
     """A way of answering with a pool of models."""
+
+    @property
+    def settings(self) -> object:
+        """What it runs with, and so what is reported: a dataclass or a mapping of plain data; None without settings."""
+        ...
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Plan]:
         """Decide what can be decided without a call, for a block of queries at once, in order."""
@@ -141,3 +153,33 @@ class Method(Protocol[Plan]):
             BudgetError: The budget stopped every call before there was an answer.
         """
         ...
+
+
+def settings_json(method: Method[Any]) -> dict[str, Any] | None:
+    """Return what a method runs with as plain data; None where it has no settings."""
+    found = method.settings
+    if is_dataclass(found) and not isinstance(found, type):
+        return asdict(found)
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+class ContextMethod(Generic[S]):
+    """What most methods share: they are made from a context and settings, and hold these.
+
+    Args:
+        context: What the method is made from.
+        settings: A frozen dataclass, or None.
+
+    Attributes:
+        settings: The settings it runs with.
+        sampling: Sampling parameters of its calls.
+    """
+
+    def __init__(self, context: MethodContext, settings: S) -> None:
+        self.settings = settings
+        self.sampling = context.sampling()
+
+    @classmethod
+    def from_context(cls, context: MethodContext, settings: S) -> Self:
+        """Make the method."""
+        return cls(context, settings)

@@ -1,85 +1,349 @@
-"""From a method's name to the method, made from train data."""
+"""The methods by name. A class with the decorator `register_method`, in a file of its own, is all that a method needs.
+
+The methods of this package are found by looking through its folders, those of other packages through the entry-point
+group `jisi.methods`, and a program registers its own by using the decorator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import import_module
-from typing import Any, cast
+import importlib
+import math
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.catalogue import METHODS, MODEL_PREFIX, MethodInfo, method_info
-from jisi_cli.methods.protocol import Method
-from jisi_cli.methods.shared_coarse import SharedCoarse
-from jisi_cli.methods.training import SharedExamples, Training
-from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Sampling
+from jisi_cli.plugins import installed, load
 
-__all__ = ["METHODS", "MODEL_PREFIX", "MethodContext", "MethodInfo", "make_method", "method_info", "with_settings"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from jisi_cli.methods.context import MethodContext
+    from jisi_cli.methods.protocol import Method
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+
+Needs = Literal["recorded", "live", "recorded; live to aggregate", "labels"]
+"""What an evaluation must have: recorded answers, live calls, or (for a bound) the test labels."""
+
+_ROOMS = ("jisi_cli.methods", "jisi_cli.methods.routers", "jisi_cli.methods.ensembles")
+_FILE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True)
-class MethodContext:
-    """What a method may be made from: train data only.
+class MethodClass(Protocol):
+    """A class that can be registered."""
 
-    Attributes:
-        bank: The bank's arrays (N train queries, M models).
-        datasets: Dataset of each train query (N,).
-        costs: Mean dollars of a call per model (M,), NaN where unknown.
-        embedder: The bank's own embedder.
-        settings: Hyper-parameters of JiSi.
-        seed: Seed of everything random.
-        temperature: Sampling temperature of every call; None for each method's own.
-        max_tokens: Length of an answer at most.
-        texts: The train queries' texts (N,); empty where nothing reads them.
-        dollars: Dollars of every train answer (N, M), NaN where unknown; None where nothing reads them.
-        training: Told how a method's training goes, where it has one.
-        examples: Makes what trained methods learn from, once for all that are made from contexts that share it.
-        coarse: Computes stage 1, once for all of these in the same way.
-    """
-
-    bank: BankArrays
-    datasets: Sequence[str]
-    costs: NDArray[np.float64]
-    embedder: Embedder
-    settings: Hyperparameters
-    seed: int = 42
-    temperature: float | None = None
-    max_tokens: int | None = None
-    texts: Sequence[str] = ()
-    dollars: NDArray[np.float64] | None = None
-    training: Training = field(default_factory=Training)
-    examples: SharedExamples = field(default_factory=SharedExamples)
-    coarse: SharedCoarse = field(default_factory=SharedCoarse)
-
-    def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
-        """Return the sampling parameters of a method's calls.
+    @classmethod
+    def from_context(cls, context: MethodContext, settings: Any) -> Self:  # noqa: ANN401 - each has settings of its own
+        """Make the method from train data.
 
         Args:
-            temperature: The method's own, for want of another.
+            context: What it may be made from.
+            settings: Its settings, as registered and with what stands behind its name; None where it has none.
         """
-        return Sampling(temperature if self.temperature is None else self.temperature, max_tokens=self.max_tokens)
+        ...
+
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """What a method is; one line of `--list-methods`.
+
+    Attributes:
+        name: Its name.
+        summary: What it does, in one sentence.
+        needs: What an evaluation must have.
+        source: Where it comes from.
+        made_by: The class.
+        settings: The defaults of its settings: a frozen dataclass whose fields may stand behind the name, as in
+            `moa:layers=2`; a function from the name to the settings; `Hyperparameters`, for a method that takes those
+            of the bank, the configuration and the command line; or None.
+        fixed: Hyperparameters that the name fixes, whatever else is configured.
+        argument: What stands behind the name and a colon where it is no setting, as in `model:NAME`.
+        training_seconds: About how much processor time training takes on 2,000 questions and 10 models, with vectors
+            of 384 numbers; None where nothing is trained.
+        departures: How it differs from what its authors published; empty where it does not, or is ours.
+        trade_off: The setting that trades quality for dollars, in [0, 1]; empty where there is none.
+    """
+
+    name: str
+    summary: str
+    needs: Needs
+    source: str
+    made_by: type
+    settings: object = None
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    argument: str = ""
+    training_seconds: float | None = None
+    departures: str = ""
+    trade_off: str = ""
+
+    @property
+    def usage(self) -> str:
+        """The name as it is written, with its argument."""
+        return f"{self.name}:{self.argument}" if self.argument else self.name
+
+    @property
+    def trains(self) -> bool:
+        """Whether it learns something that is kept."""
+        return self.training_seconds is not None
+
+    @property
+    def takes_hyperparameters(self) -> bool:
+        """Whether the hyperparameters of JiSi decide what it does."""
+        return isinstance(self.settings, Hyperparameters)
+
+    def takes(self, hyperparameter: str) -> bool:
+        """Return whether it heeds one hyperparameter: it takes them, and its name does not fix this one."""
+        return self.takes_hyperparameters and hyperparameter not in self.fixed
+
+    def check_options(self, given: Mapping[str, object]) -> None:
+        """Refuse hyperparameters, given for this method alone, that it would not heed.
+
+        Args:
+            given: Values by hyperparameter.
+
+        Raises:
+            InputError: The method takes no hyperparameters, or its name fixes another value.
+        """
+        for name, value in given.items():
+            option = "--" + name.replace("_", "-")
+            if not self.takes_hyperparameters:
+                raise InputError(f"{option} is JiSi's; leave it out with --method {self.name}")
+            if self.fixed.get(name, value) != value:
+                fixed = self.fixed[name] or "none"
+                raise InputError(f"`{self.name}` fixes {option} to {fixed}; leave the option out, or take `jisi`")
+
+    def read_settings(self, name: str, context: MethodContext) -> object:
+        """Return the settings that the method runs with under a name.
+
+        Raises:
+            InputError: The name has a setting that the method lacks, or a value that it cannot have.
+        """
+        if self.argument:
+            return name.partition(":")[2]
+        if isinstance(self.settings, Hyperparameters):
+            return replace(context.hyperparameters, **self.fixed)  # type: ignore[arg-type]
+        if callable(self.settings):
+            return self.settings(name)
+        if is_dataclass(self.settings) and not isinstance(self.settings, type):
+            return parse_settings(name, self.settings)
+        return None
+
+
+def register_method(
+    name: str,
+    summary: str,
+    needs: Needs,
+    source: str,
+    *,
+    settings: object = None,
+    fixed: Mapping[str, object] | None = None,
+    argument: str = "",
+    training_seconds: float | None = None,
+    departures: str = "",
+    trade_off: str = "",
+) -> Callable[[C], C]:
+    """Register a class as a method; see `MethodInfo` for the arguments.
+
+    The class needs a class method `from_context(context, settings)`, and its instances `plan`, `answer` and `settings`
+    (see `Method`); `jisi_cli.methods.router.Router` brings all of them but the ranking. Several names on one class are
+    several decorators.
+
+    Raises:
+        InputError: There is another method of this name.
+    """
+
+    def register(made_by: C) -> C:
+        _add(
+            MethodInfo(
+                name=name,
+                summary=summary,
+                needs=needs,
+                source=source,
+                made_by=made_by,
+                settings=settings,
+                fixed=fixed or {},
+                argument=argument,
+                training_seconds=training_seconds,
+                departures=departures,
+                trade_off=trade_off,
+            )
+        )
+        return made_by
+
+    return register
+
+
+def _add(info: MethodInfo) -> None:
+    if not _is_ours(info):
+        # The methods of this package come first, so that a clash is laid to the newcomer.
+        _import_all()
+    other = _METHODS.get(info.name)
+    if other is not None and _path(other) != _path(info):
+        raise InputError(f"two methods are called `{info.name}`: {_path(other)} and {_path(info)}; rename one")
+    _METHODS[info.name] = info
 
 
 def make_method(name: str, context: MethodContext) -> Method[Any]:
     """Make a method from train data.
 
+    Args:
+        name: Its name, with settings or an argument behind a colon.
+        context: What it may be made from.
+
     Raises:
-        InputError: There is no such method, or it needs something the context lacks.
+        InputError: There is no such method, or it needs something that the context lacks.
     """
     info = method_info(name)
-    if not info.factory:
-        raise InputError(f"`{name}` is a bound that reads the test labels; it cannot answer questions")
-    module, _, function = info.factory.partition(":")
-    factory = cast("Callable[[MethodContext, str], Method[Any]]", getattr(import_module(module), function))
-    return factory(context, name)
+    made: Method[Any] = info.made_by.from_context(context, info.read_settings(name, context))  # type: ignore[attr-defined]
+    return made
 
 
-def with_settings(context: MethodContext, **changes: object) -> MethodContext:
-    """Return the context with some hyper-parameters replaced."""
-    return replace(context, settings=replace(context.settings, **changes))  # type: ignore[arg-type]
+def method_info(name: str) -> MethodInfo:
+    """Return what a method is. Few modules are imported for a method whose file is called as the method is.
+
+    Args:
+        name: Its name; what stands behind a colon may be there, too.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    base, colon, behind = name.partition(":")
+    info = _METHODS.get(base) or _find(base)
+    if info is None:
+        known = ", ".join(info.usage for info in all_methods().values())
+        broken = "".join(f"; {words}" for words in broken_plugins())
+        raise InputError(f"no method is called `{name}`; --list-methods names them: {known}{broken}")
+    if info.argument and not behind:
+        raise InputError(f"no method is called `{name}`; write {info.usage}")
+    if colon and not info.argument and (info.settings is None or info.takes_hyperparameters):
+        raise InputError(f"no method is called `{name}`: `{base}` takes no settings behind its name")
+    return info
+
+
+def all_methods() -> dict[str, MethodInfo]:
+    """Return every method by name: JiSi, this package's others by file, those of other packages, at last the bounds.
+
+    A method of another package that cannot be loaded is left out; see `broken_plugins`.
+    """
+    _import_all()
+    _load_plugins()
+    order = {module: number for number, module in enumerate((f"{_ROOMS[0]}.jisi", *_modules()), start=1)}
+    order[f"{_ROOMS[0]}.jisi"] = 0
+    infos = sorted(_METHODS.values(), key=lambda info: order.get(info.made_by.__module__, len(order)))
+    infos.sort(key=lambda info: (bool(info.argument), info.needs == "labels"))
+    return {info.name: info for info in infos}
+
+
+def broken_plugins() -> list[str]:
+    """Return, for each method of another package that cannot be loaded, a sentence that says which one and why."""
+    _load_plugins()
+    return [words for words in _LOADED.values() if words]
+
+
+def parse_settings(name: str, defaults: Settings) -> Settings:
+    """Return a method's settings with those replaced that its name mentions, as in `moa:layers=2:proposers=4`.
+
+    Args:
+        name: A method's name, with `:setting=value` once or several times behind it.
+        defaults: A frozen dataclass of whole numbers, numbers and words.
+
+    Raises:
+        InputError: The method has no such setting, or the value is of another kind.
+    """
+    known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
+    changes = {}
+    for part in name.split(":")[1:]:
+        setting, equals, value = part.partition("=")
+        if not equals or setting not in known:
+            shown = ", ".join(f"{setting}={value}" for setting, value in known.items())
+            raise InputError(f"`{name}`: no setting `{part}`; settings are {shown}")
+        changes[setting] = _read(name, setting, value, type(known[setting]))
+    return replace(defaults, **changes)
+
+
+def _read(name: str, setting: str, value: str, kind: Any) -> object:  # noqa: ANN401 - one of int, float, str
+    try:
+        found = kind(value)
+    except ValueError:
+        found = None
+    if kind is int and (found is None or found < 1):
+        raise InputError(f"`{name}`: {setting} is a whole number from 1, not {value!r}")
+    if kind is float and (found is None or not 0 <= found < math.inf):
+        raise InputError(f"`{name}`: {setting} is a number from 0, not {value!r}")
+    return found
+
+
+# What is registered, and how it is found.
+
+_METHODS: dict[str, MethodInfo] = {}
+_LOADED: dict[str, str] = {}
+"""Names of entry points that were loaded; what went wrong, or nothing."""
+
+
+def _is_ours(info: MethodInfo) -> bool:
+    return info.made_by.__module__.startswith(f"{_ROOMS[0]}.")
+
+
+def _path(info: MethodInfo) -> str:
+    # A cell of a notebook that is run again defines the same class anew.
+    return f"{info.made_by.__module__}.{info.made_by.__qualname__}"
+
+
+def _find(name: str) -> MethodInfo | None:
+    """Import as little as possible: the file of the method's name, an entry point of this name, everything."""
+    for look in (_import_own_file, _load_plugin, lambda name: all_methods()):
+        look(name)
+        if name in _METHODS:
+            return _METHODS[name]
+    return None
+
+
+def _import_own_file(name: str) -> None:
+    """Import the file that is called as a method is, or as the first of its words: `jisi-router` is in `jisi`."""
+    words = name.split("-")
+    for end in range(len(words), 0, -1):
+        stem = "_".join(words[:end])
+        for room in _ROOMS if _FILE_NAME.fullmatch(stem) else ():
+            if find_spec(f"{room}.{stem}") is not None:
+                importlib.import_module(f"{room}.{stem}")
+                return
+
+
+def _import_all() -> None:
+    for module in _modules():
+        importlib.import_module(module)
+
+
+def _modules() -> list[str]:
+    found = []
+    for room in _ROOMS:
+        folder = importlib.import_module(room).__path__
+        found += [f"{room}.{module.name}" for module in pkgutil.iter_modules(folder) if not module.ispkg]
+    return found
+
+
+def _load_plugins() -> None:
+    try:
+        names = installed("methods")
+    except InputError as error:
+        names, _LOADED[""] = (), str(error)
+    for name in names:
+        _load_plugin(name)
+
+
+def _load_plugin(name: str) -> None:
+    """Load what a package adds under a name; what goes wrong is kept, since other methods do not need it."""
+    if name not in _LOADED:
+        _LOADED[name] = ""
+        try:
+            load("methods", name)
+        except InputError as error:
+            _LOADED[name] = str(error)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from jisi_cli import paths
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
+from jisi_cli.methods.rankings import Ranking
 from jisi_cli.scoring import BankArrays, Floats, Rows
 
 # How the training of a method is watched: how far it is, how long it took, whether it was needed at all.
@@ -68,7 +68,7 @@ _DECIMALS = 9
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingData:
     """What a router learns from: N rows ordered by their content, M models ordered by name.
 
     Two banks that hold the same rows in other orders give the same examples, so that nothing that is
@@ -115,7 +115,7 @@ class Examples:
             yield tuple(name for *_, name in sorted(zip(unseen, row, means, self.models, strict=True)))
 
 
-def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
+def training_data(bank: BankArrays, datasets: Sequence[str]) -> TrainingData:
     """Return the train rows of a bank in the order of their content.
 
     Args:
@@ -133,7 +133,7 @@ def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
         return hashlib.blake2b(b"".join((*parts, datasets[row].encode())), digest_size=16).digest()
 
     order = sorted(range(len(vectors)), key=content)
-    return Examples(
+    return TrainingData(
         vectors=vectors[order],
         scores=scores[order],
         present=present[order],
@@ -143,19 +143,6 @@ def examples_of(bank: BankArrays, datasets: Sequence[str]) -> Examples:
         columns=columns,
         rows=np.array(order, dtype=np.intp),
     )
-
-
-class SharedExamples:
-    """Makes the examples of a bank once for all methods that learn from it; those of one bank at a time."""
-
-    def __init__(self) -> None:
-        self._made: tuple[BankArrays, Sequence[str], Examples] | None = None
-
-    def of(self, bank: BankArrays, datasets: Sequence[str]) -> Examples:
-        """Return what `examples_of` does."""
-        if self._made is None or self._made[0] is not bank or self._made[1] is not datasets:
-            self._made = bank, datasets, examples_of(bank, datasets)
-        return self._made[2]
 
 
 def stacked(queries: Sequence[Query]) -> Floats:
@@ -178,7 +165,7 @@ def learned(
     version: int,
     settings: object,
     seed: int,
-    examples: Examples,
+    examples: TrainingData,
     train: Callable[[OnStep], State],
     extra: Mapping[str, NDArray[np.float64]] | None = None,
     training: Training | None = None,
@@ -219,9 +206,9 @@ def _seconds(kept: NDArray[Any] | None) -> float | None:
     return float(kept)
 
 
-def _content_hash(identity: tuple[object, ...], examples: Examples, extra: Mapping[str, NDArray[np.float64]]) -> str:
-    digest = hashlib.sha256(repr((*identity, examples.models, examples.datasets)).encode())
-    arrays = (examples.vectors, examples.scores, examples.present, examples.tokens, *map(extra.get, sorted(extra)))
+def _content_hash(identity: tuple[object, ...], data: TrainingData, extra: Mapping[str, NDArray[np.float64]]) -> str:
+    digest = hashlib.sha256(repr((*identity, data.models, data.datasets)).encode())
+    arrays = (data.vectors, data.scores, data.present, data.tokens, *map(extra.get, sorted(extra)))
     for array in arrays:
         values = np.ascontiguousarray(array)
         digest.update(repr((values.shape, values.dtype.str)).encode())
@@ -268,7 +255,7 @@ UNSEEN = -1e6
 """Below what any classifier says of a model that was the best of a question."""
 
 
-def best_models(examples: Examples) -> tuple[Rows, Rows]:
+def best_models(examples: TrainingData) -> tuple[Rows, Rows]:
     """Return the rows that have an answer (n,), and the place of the best model of each (n,).
 
     Of equally good ones the better on train at large is the best, then the first by name.
@@ -279,7 +266,7 @@ def best_models(examples: Examples) -> tuple[Rows, Rows]:
     return rows, np.array(order, dtype=np.intp)[np.argmax(scores, axis=1)]
 
 
-def among_all(examples: Examples, classes: Rows, values: Floats) -> Floats:
+def among_all(examples: TrainingData, classes: Rows, values: Floats) -> Floats:
     """Return values of some models (n, C) as values of all (n, M); those that were never best come last."""
     found = np.full((len(values), len(examples.models)), UNSEEN)
     found[:, classes] = values

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.methods.registry import METHODS
+from jisi_cli.methods.registry import all_methods
 from tests.cli.commands import MODELS, Run, jisi, says_one_error
 from tests.loopback import Loopback
 
@@ -41,7 +41,7 @@ def test_the_json_of_a_method_without_a_decision_is_complete(ask: Any) -> None:
         "ada says so",
     )
     assert [call["role"] for call in data["calls"]] == ["expert", "expert"]
-    assert data["decision"] is None and data["settings"] is None
+    assert data["decision"] is None and data["settings"] == {"top": 2}
     assert data["cost_usd"] > 0
 
 
@@ -95,7 +95,7 @@ def test_what_a_method_cannot_heed_is_refused(
 
 
 def test_every_multi_agent_method_answers_a_question(ask: Any) -> None:
-    agents = [name for name, info in METHODS.items() if "agent_factories" in info.factory]
+    agents = [name for name, info in all_methods().items() if ".ensembles." in info.made_by.__module__]
     assert len(agents) == 11
     for name in agents:
         run = ask("--method", name)

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.methods.registry import METHODS
+from jisi_cli.methods.registry import all_methods
 from tests.cli.commands import jisi, on_a_terminal, says_one_error, start, write_lines
 from tests.cli.evaluation_data import DATASETS, SKILL, TEST_ROWS, answers, build
 from tests.loopback import Loopback
+
+METHODS = {name: info for name, info in all_methods().items() if not info.argument}
 
 MANY = "jisi-router,jisi-query,jisi-vote,best-single,best-per-dataset-oracle,cheapest,random,knn,oracle"
 """Methods that need no call and no training."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jisi_cli.methods.registry import METHODS
+from jisi_cli.methods.registry import all_methods
 from jisi_cli.models.ledger import Ledger, ledger_path
 from jisi_cli.models.live import query_hash
 from tests.cli.commands import Run, jisi, pool_file, says_one_error
@@ -98,7 +98,7 @@ def test_the_default_methods_run_live_and_share_their_calls(bank: Path, pool: Pa
 
 
 def test_every_method_that_only_lives_is_scored_live(bank: Path, pool: Path, loopback: Loopback) -> None:
-    names = [name for name, info in METHODS.items() if info.needs == "live"]
+    names = [name for name, info in all_methods().items() if info.needs == "live"]
     # Whatever stands around it, a prompt with the question in it is answered with the question.
     for model in MODELS:
         loopback.script(model, lambda messages: f"The answer is {re.findall(r'10[01]', str(messages))[-1]}")

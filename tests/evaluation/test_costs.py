@@ -12,12 +12,12 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import EmbeddedVectors
-from jisi_cli.config import Price
+from jisi_cli.config import Price, read_prices
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Record
-from jisi_cli.methods.prices import mean_costs, read_prices, row_dollars
+from jisi_cli.methods.context import mean_costs, row_dollars
 
 PRICES = {"ada": Price(1.0, 2.0), "bob": Price(3.0, 4.0), "cyd": Price(5.0, 6.0)}
 

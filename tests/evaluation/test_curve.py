@@ -70,7 +70,7 @@ def test_methods_that_trade_give_eleven_points_and_others_one() -> None:
     ]
     assert traded("avengers-pro:clusters=8", context)[10].method == "avengers-pro:clusters=8:weight=1"
     swept = traded("jisi-router", context)
-    assert [variation.context.settings.price_weight for variation in swept] == [step / 10 for step in range(11)]
+    assert [variation.context.hyperparameters.price_weight for variation in swept] == [step / 10 for step in range(11)]
     assert {variation.method for variation in swept} == {"jisi-router"}
 
 

@@ -23,8 +23,8 @@ from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_records
 from jisi_cli.formats.record import Record
-from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.registry import MethodContext, make_method
+from jisi_cli.methods.context import GivenRows, MethodContext
+from jisi_cli.methods.registry import make_method
 from jisi_cli.scoring import BankArrays
 from jisi_cli.types import Answer, Request
 
@@ -103,9 +103,7 @@ def test_a_model_without_any_answer_has_gaps_everywhere(read, tmp_path: Path) ->
 def test_questions_of_one_text_keep_their_own_answers(read, tmp_path: Path) -> None:
     twin = replace(ADA, dataset="e", response="The answer is 9", score=0.0, completion_tokens=7)
     tests = read(tmp_path, [ADA, twin, *RECORDS[1:2]], ("ada",), {})
-    context = MethodContext(
-        bank=_train_bank(), datasets=["d"], costs=np.array([np.nan]), embedder=EMBEDDER, settings=Hyperparameters()
-    )
+    context = MethodContext(bank=_train_bank(), rows=GivenRows(["d"], (), np.full((1, 1), np.nan)), embedder=EMBEDDER)
     contestant = Contestant("model:ada", make_method("model:ada", context), ())
     results, _ = asyncio.run(run_method(contestant, tests, tests.pool, ResultFile(None)))
     assert [(result.dataset, result.index, result.score, result.tokens) for result in results] == [

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from jisi_cli.methods.protocol import Outcome, Query, Silent
+from jisi_cli.methods.rankings import best_first
 from jisi_cli.methods.registry import make_method
-from jisi_cli.methods.routers.constant import best_first
 from tests.loopback import Loopback, Request
-from tests.methods.synthetic import Setting, setting
+from tests.methods.synthetic import Setting, changed, setting
 from tests.models.asking import entry, pool
 
 QUESTION = "How many legs has a spider?"
@@ -37,7 +37,7 @@ def answer(
 ) -> Outcome:
     """Let a method answer through LiteLLM, without retries; `changes` are those of its context."""
     given = given or setting()
-    method = make_method(name, replace(given.context, **changes))
+    method = make_method(name, changed(given.context, **changes))
     asked = query or replace(given.tests.queries[0], text=QUESTION, grader=None)
     live = pool(*(entry(server, model) for model in given.models), max_retries=0, budget=budget)
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.context import GivenRows, MethodContext
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import RankedMethod, Ranking
-from jisi_cli.methods.registry import MethodContext, make_method
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import make_method
+from jisi_cli.methods.router import Router
 from jisi_cli.scoring import BankArrays
 from tests.methods.synthetic import hashing_embedder
 
@@ -42,7 +43,7 @@ class Planted:
 
 def rankings(name: str, context: MethodContext, queries: Sequence[Query]) -> list[Ranking]:
     method = make_method(name, context)
-    assert isinstance(method, RankedMethod)
+    assert isinstance(method, Router)
     return list(method.plan(queries))
 
 
@@ -72,7 +73,7 @@ def planted(seed: int = 0, *, models: int = 5, rows: int = 300, tests: int = 400
         present=np.ones((rows, models), dtype=bool),
         model_names=names,
     )
-    context = MethodContext(bank, ["planted"] * rows, np.ones(models), hashing_embedder(), Hyperparameters())
+    context = MethodContext(bank, GivenRows(["planted"] * rows, (), np.ones((rows, models))), hashing_embedder())
     queries = [Query(f"question {n}?", vector) for n, vector in enumerate(vectors[rows:])]
     return Planted(context, queries, right[rows:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ from jisi_cli.embed.registry import load_embedder
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.formats.record import Question
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.context import GivenRows, MethodContext
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.registry import MethodContext
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
 from jisi_cli.types import Answer, Request, Role
@@ -44,8 +45,8 @@ class Setting:
         return self.context.bank.model_names
 
     def with_settings(self, **changes: object) -> Setting:
-        settings = self.context.settings.with_changes(changes, "test")
-        return replace(self, context=replace(self.context, settings=settings))
+        changed = self.context.hyperparameters.with_changes(changes, "test")
+        return replace(self, context=replace(self.context, hyperparameters=changed))
 
     def with_rows(self, order: Sequence[int]) -> Setting:
         """Return the same bank with other rows, or its rows in another order."""
@@ -58,9 +59,7 @@ class Setting:
             bank.present[rows],
             bank.model_names,
         )
-        datasets = [self.context.datasets[row] for row in order]
-        texts = [self.context.texts[row] for row in order]
-        return replace(self, context=replace(self.context, bank=taken, datasets=datasets, texts=texts))
+        return replace(self, context=self.context.on_rows(taken, rows))
 
     def with_models(self, order: Sequence[int]) -> Setting:
         """Return the same bank with fewer models, or its models in another order."""
@@ -73,7 +72,16 @@ class Setting:
             bank.present[:, columns],
             tuple(bank.model_names[model] for model in order),
         )
-        return replace(self, context=replace(self.context, bank=taken, costs=self.context.costs[columns]))
+        return replace(self, context=self.context.on_models(taken, order))
+
+
+def changed(context: MethodContext, **changes: Any) -> MethodContext:
+    """Return a context with changes of its own or of its rows (texts, datasets, dollars); `costs` are all answers'."""
+    if "costs" in changes:
+        changes["dollars"] = np.tile(changes.pop("costs"), (len(context.datasets), 1))
+    names = ("datasets", "texts", "dollars")
+    rows = GivenRows(**{name: changes.pop(name, getattr(context, name)) for name in names})
+    return replace(context, rows=rows, **changes)
 
 
 def setting(
@@ -104,11 +112,13 @@ def setting(
     datasets = [DATASETS[number] for number in rng.integers(len(DATASETS), size=rows)]
     context = MethodContext(
         bank=bank,
-        datasets=datasets,
-        costs=rng.random(len(models)),
+        rows=GivenRows(
+            datasets=datasets,
+            texts=[f"train question {row % 9} of {name}?" for row, name in enumerate(datasets)],
+            dollars=np.tile(rng.random(len(models)), (rows, 1)),
+        ),
         embedder=hashing_embedder(),
-        settings=Hyperparameters(n_base=8),
-        texts=[f"train question {row % 9} of {name}?" for row, name in enumerate(datasets)],
+        hyperparameters=Hyperparameters(n_base=8),
     )
     return Setting(context, _tests(rng, models, skill, tests, gaps))
 

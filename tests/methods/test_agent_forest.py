@@ -9,8 +9,8 @@ import pytest
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.protocol import Outcome, Silent
+from jisi_cli.methods.rankings import best_first
 from jisi_cli.methods.registry import make_method
-from jisi_cli.methods.routers.constant import best_first
 from jisi_cli.methods.similarity import BleuSimilarity, CosineSimilarity, mean_cosines
 from jisi_cli.types import Answer
 from tests.methods.synthetic import Setting, ToldPool, WritingPool, hashing_embedder, setting, unit_rows

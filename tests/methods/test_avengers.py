@@ -10,10 +10,11 @@ import pytest
 from sklearn.cluster import KMeans
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.registry import METHODS, MethodContext, make_method
-from jisi_cli.methods.training import Training, examples_of
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.registry import all_methods, make_method
+from jisi_cli.methods.training import Training, training_data
 from tests.methods.planted import chance_bound, planted, rankings, with_gaps
-from tests.methods.synthetic import Setting, setting
+from tests.methods.synthetic import Setting, changed, setting
 
 
 def soft_setting(gaps: float = 0.0) -> Setting:
@@ -24,7 +25,7 @@ def soft_setting(gaps: float = 0.0) -> Setting:
 
 def clusters_of(context: MethodContext, count: int) -> tuple[np.ndarray, np.ndarray]:
     """K-means over the rows in the order in which the method learns from them, which decides the first centres."""
-    points = examples_of(context.bank, context.datasets).vectors.astype(float)
+    points = training_data(context.bank, context.datasets).vectors.astype(float)
     found = KMeans(n_clusters=count, random_state=42).fit(points)
     return found.cluster_centers_, found.predict(context.bank.query_vectors.astype(float))
 
@@ -77,7 +78,7 @@ def test_avengers_pro_weighs_scores_and_prices_of_the_nearest_cluster(weight: fl
 def test_avengers_pro_with_prices_alone_takes_the_cheapest_and_a_model_without_a_price_last() -> None:
     given = setting()
     bank = replace(given.context.bank, completion_tokens=np.full((40, 4), np.nan))
-    context = replace(given.context, bank=bank, costs=np.array([2.0, np.nan, 1.0, 3.0]))
+    context = changed(given.context, bank=bank, costs=np.array([2.0, np.nan, 1.0, 3.0]))
     for ranking in rankings("avengers-pro:weight=0", context, given.tests.queries):
         assert ranking[:2] == ("c", "a")
         assert set(ranking[2:]) == {"b", "d"}
@@ -86,7 +87,7 @@ def test_avengers_pro_with_prices_alone_takes_the_cheapest_and_a_model_without_a
 def test_avengers_pro_without_prices_or_with_a_wrong_weight_says_so() -> None:
     context = setting().context
     with pytest.raises(InputError, match=r"`avengers-pro` needs prices; .*--prices"):
-        make_method("avengers-pro", replace(context, costs=np.full(4, np.nan)))
+        make_method("avengers-pro", changed(context, costs=np.full(4, np.nan)))
     with pytest.raises(InputError, match="weight is a number from 0 to 1"):
         make_method("avengers-pro:weight=2", context)
 
@@ -120,7 +121,7 @@ def test_labels_without_structure_give_chance(name: str) -> None:
 
 def test_the_originals_settings_are_those_of_its_released_code() -> None:
     given = soft_setting()
-    points = examples_of(given.context.bank, given.context.datasets)
+    points = training_data(given.context.bank, given.context.datasets)
     found = KMeans(n_clusters=8, n_init=10, random_state=42).fit(points.vectors.astype(float))
     centres = found.cluster_centers_
     labels = found.predict(given.context.bank.query_vectors.astype(float))
@@ -185,6 +186,6 @@ def test_few_rows_choose_nothing_and_settings_behind_the_name_are_ours() -> None
 
 @pytest.mark.parametrize("name", ["avengers", "embedllm"])
 def test_the_list_of_methods_names_what_differs(name: str) -> None:
-    told = METHODS[name].departures
+    told = all_methods()[name].departures
     words = {"avengers": ("n_init", "unit length", "64", "32"), "embedllm": ("standardises", "noise", "1e-4", "early")}
     assert all(word in told for word in (*words[name], "original=yes", "cross-validation"))

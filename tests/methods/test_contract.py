@@ -14,12 +14,13 @@ from jisi_cli.evaluation.comparison import build_report
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.methods.protocol import Method, Outcome, Query, Silent
-from jisi_cli.methods.registry import METHODS, make_method, method_info
+from jisi_cli.methods.registry import all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
 from jisi_cli.types import Pool
-from tests.methods.synthetic import Setting, WritingPool, setting
+from tests.methods.synthetic import Setting, WritingPool, changed, setting
 
-NAMES = [name for name, info in METHODS.items() if info.factory] + ["model:c"]
+METHODS = all_methods()
+NAMES = [name for name, info in METHODS.items() if info.needs != "labels" and not info.argument] + ["model:c"]
 
 Seen = tuple[object, ...]
 """What a user can see of one question: who answered what, how, and after which calls."""
@@ -106,7 +107,7 @@ def test_the_order_of_models_settles_no_tie(name: str) -> None:
     given = setting()
     bank = given.context.bank
     equal = replace(bank, scores=np.ones_like(bank.scores))
-    tied = replace(given, context=replace(given.context, bank=equal, costs=np.ones(4)))
+    tied = replace(given, context=changed(given.context, bank=equal, costs=np.ones(4)))
     assert outcomes(name, tied.with_models([3, 2, 1, 0])) == outcomes(name, tied)
 
 
@@ -244,7 +245,7 @@ def test_a_method_that_needs_something_else_says_so() -> None:
     with pytest.raises(InputError, match="reads the test labels"):
         make_method("oracle", context)
     with pytest.raises(InputError, match="needs prices"):
-        make_method("cheapest", replace(context, costs=np.full(4, np.nan)))
+        make_method("cheapest", changed(context, costs=np.full(4, np.nan)))
 
 
 @every_method
@@ -256,6 +257,6 @@ def test_a_method_says_that_it_trains_where_it_does(name: str) -> None:
 
 def test_every_method_says_what_it_is_what_it_needs_and_where_it_is_from() -> None:
     for name, info in METHODS.items():
-        assert method_info(name) is info
+        assert method_info(f"{name}:c" if info.argument else name) is info
         assert info.name == name
-        assert info.description and info.source and info.needs
+        assert info.summary and info.source and info.needs

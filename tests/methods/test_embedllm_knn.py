@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jisi_cli.methods.training import examples_of
+from jisi_cli.methods.training import training_data
 from tests.methods.planted import chance_bound, planted, rankings
 from tests.methods.synthetic import setting
 
@@ -53,5 +53,5 @@ def test_it_finds_which_model_is_right_where() -> None:
 
 def test_the_means_over_the_bank_are_added_up_once_and_not_for_every_question() -> None:
     context = setting(3).context
-    examples = examples_of(context.bank, context.datasets)
+    examples = training_data(context.bank, context.datasets)
     assert examples.means is examples.means

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from jisi_cli.methods.routers.graphrouter import Graph, edge_features, edge_loss, model_nodes
-from jisi_cli.methods.training import examples_of
+from jisi_cli.methods.training import training_data
 from tests.methods.planted import planted, rankings
-from tests.methods.synthetic import setting
+from tests.methods.synthetic import changed, setting
 
 # Vectors of one number: every weight is a number, and a message is a line of arithmetic.
 P = {
@@ -106,7 +106,7 @@ def test_an_edge_knows_score_dollars_and_tokens_and_unknown_ones_are_nothing() -
     tokens = np.array([[10.0, np.nan], [5.0, 20.0]])
     present = np.array([[True, True], [True, False]])
     bank = replace(context.bank, completion_tokens=tokens, present=present, scores=np.full((2, 2), 0.5))
-    examples = examples_of(bank, context.datasets)
+    examples = training_data(bank, context.datasets)
     found = edge_features(examples, np.array([np.nan, 3.0]))
     first = int(np.flatnonzero(examples.present.all(axis=1))[0])
     assert found[first].tolist() == [[0.5, 0.0, 1.0], [0.5, 1.0, 0.0]]
@@ -121,7 +121,7 @@ def test_only_the_oracle_finds_what_the_dataset_alone_tells() -> None:
     names = np.array(["first", "second", "third"])
     vectors = given.context.bank.query_vectors + 0.3 * np.eye(16, dtype=np.float32)[right]
     bank = replace(given.context.bank, query_vectors=vectors)
-    context = replace(given.context, bank=bank, datasets=names[right].tolist())
+    context = changed(given.context, bank=bank, datasets=names[right].tolist())
     noise = rng.normal(size=(150, 16)).astype(np.float32)
     queries = [
         replace(query, vector=vector, dataset=str(names[place]))

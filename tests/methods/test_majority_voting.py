@@ -10,8 +10,8 @@ import pytest
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.methods.protocol import Outcome, Silent
+from jisi_cli.methods.rankings import best_first
 from jisi_cli.methods.registry import make_method
-from jisi_cli.methods.routers.constant import best_first
 from jisi_cli.types import Answer, Request
 from tests.methods.synthetic import Respond, Setting, ToldPool, setting
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import BudgetError, NoAnswerError
-from jisi_cli.methods.ensembles.mixture_of_agents import cheapest_of
+from jisi_cli.methods.ensembles.moa import cheapest_of
 from jisi_cli.methods.protocol import Query
 from jisi_cli.models.budget import Budget
 from tests.loopback import Fault, Loopback
@@ -25,7 +25,7 @@ from tests.methods.live import (
     system_of,
     user_of,
 )
-from tests.methods.synthetic import setting
+from tests.methods.synthetic import changed, setting
 
 DEAD = Fault("status", status=500)
 
@@ -172,6 +172,6 @@ def test_a_temperature_of_the_users_own_holds_for_every_call(loopback: Loopback)
 def test_one_model_is_a_mixture_of_one(loopback: Loopback) -> None:
     loopback.script("c", text="{model} says {number}")
     given = setting(models="c")
-    given = replace(given, context=replace(given.context, costs=np.array([np.nan])))
+    given = replace(given, context=changed(given.context, costs=np.array([np.nan])))
     for name in ("moa", "moa-lite"):
         assert answer(loopback, name, given).reason == "it wrote with 1 response as references"

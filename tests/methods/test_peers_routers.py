@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import InputError
+from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.protocol import Outcome, Query, Silent
-from jisi_cli.methods.registry import METHODS, MethodContext, make_method
+from jisi_cli.methods.registry import all_methods, make_method
 from jisi_cli.methods.routers.automix import read_verdict
 from jisi_cli.methods.routers.elo import ratings
 from jisi_cli.methods.routers.hybridllm import HybridLlmSettings, labels_of
@@ -18,7 +19,7 @@ from jisi_cli.types import Answer
 from tests.loopback import Loopback
 from tests.methods.live import FIRST, answer, fenced, models_of, ranked, script_all, system_of, user_of
 from tests.methods.planted import WIDTH, chance_bound, planted, rankings, with_gaps
-from tests.methods.synthetic import ToldPool, setting
+from tests.methods.synthetic import ToldPool, changed, setting
 
 CLASSIFIERS = ["svm", "mlp"]
 
@@ -46,10 +47,10 @@ def test_the_machines_votes_are_scikit_learns_own() -> None:
 def test_the_networks_choice_is_scikit_learns_own() -> None:
     from sklearn.neural_network import MLPClassifier
 
-    from jisi_cli.methods.training import examples_of
+    from jisi_cli.methods.training import training_data
 
     given = planted(models=2, rows=120)
-    examples = examples_of(given.context.bank, given.context.datasets)
+    examples = training_data(given.context.bank, given.context.datasets)
     network = MLPClassifier((128, 64), max_iter=500, random_state=42)
     network.fit(examples.vectors.astype(float), examples.scores.argmax(axis=1))
     chosen = network.predict(np.stack([query.vector for query in given.queries]).astype(float))
@@ -115,7 +116,7 @@ def test_hybridllm_asks_the_cheap_model_where_it_does_as_well(labels: str) -> No
     scores[:, 1] = 1.0
     if labels == "probabilistic":
         scores[:, 1] = np.where(bank.scores[:, 0] == 1, 0.9, 1.0)
-    context = replace(given.context, bank=replace(bank, scores=scores), costs=np.array([1.0, 2.0]))
+    context = changed(given.context, bank=replace(bank, scores=scores), costs=np.array([1.0, 2.0]))
     found = [ranking[0] for ranking in rankings(f"hybridllm:labels={labels}", context, given.queries)]
     right = ["a" if place == 0 else "b" for place in given.right.tolist()]
     assert np.mean([one == other for one, other in zip(found, right, strict=True)]) > 0.9
@@ -134,7 +135,7 @@ def telling_answers(rows: int = 240) -> MethodContext:
     answers[0, :, 0] += np.where(right, 1.0, -1.0)
     scores = np.stack([right.astype(float), np.ones(rows)], axis=1)
     bank = replace(given.context.bank, scores=scores, response_vectors=list(answers.astype(np.float32)))
-    return replace(given.context, bank=bank, costs=np.array([1.0, 10.0]))
+    return changed(given.context, bank=bank, costs=np.array([1.0, 10.0]))
 
 
 def cascade(context: MethodContext, name: str, sign: float, *, dead: tuple[str, ...] = ()) -> Outcome:
@@ -211,7 +212,7 @@ def test_where_it_doubts_or_no_check_can_be_read_the_best_model_answers(loopback
 
 
 def test_automix_is_not_approximated_in_a_replay() -> None:
-    assert METHODS["automix"].needs == "live"
+    assert all_methods()["automix"].needs == "live"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_the_last_verdict_of_a_check_counts(reply: str, verdict: bool | None) ->
 @pytest.mark.parametrize("name", ["hybridllm", "frugalgpt", "automix"])
 def test_what_weighs_prices_says_so_where_there_are_none(name: str) -> None:
     with pytest.raises(InputError, match=rf"`{name}` needs prices; .*--prices"):
-        make_method(name, replace(setting().context, costs=np.full(4, np.nan)))
+        make_method(name, changed(setting().context, costs=np.full(4, np.nan)))
 
 
 @pytest.mark.parametrize(
@@ -244,4 +245,4 @@ def test_a_setting_out_of_bounds_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["svm", "mlp", "elo", "hybridllm", "frugalgpt", "automix"])
 def test_each_says_where_it_comes_from_and_in_what_it_differs(name: str) -> None:
-    assert METHODS[name].source and METHODS[name].departures
+    assert all_methods()[name].source and all_methods()[name].departures

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jisi_cli.methods.routers.routerdc import contrast_models, contrast_queries, contrasted_models
-from jisi_cli.methods.training import examples_of
+from jisi_cli.methods.training import training_data
 from tests.methods.synthetic import setting
 
 
@@ -36,7 +36,7 @@ def test_the_contrast_of_queries_is_that_of_the_paper_and_a_query_without_a_neig
 def contrasts(scores: list[float], present: list[bool], count: int) -> tuple[list[float], list[float]]:
     context = setting(rows=1, models="abcdef").context
     bank = replace(context.bank, scores=np.array([scores]), present=np.array([present]))
-    examples = examples_of(bank, context.datasets)
+    examples = training_data(bank, context.datasets)
     best, worst = contrasted_models(examples, count, np.random.default_rng(0))
     return best[0].tolist(), worst[0].tolist()
 
@@ -57,6 +57,6 @@ def test_no_model_attracts_and_repels_and_a_gap_does_neither() -> None:
 def test_equal_scores_are_ordered_by_lot() -> None:
     context = setting(rows=40, models="abcdef").context
     bank = replace(context.bank, scores=np.ones((40, 6)), present=np.ones((40, 6), dtype=bool))
-    best, _ = contrasted_models(examples_of(bank, context.datasets), 3, np.random.default_rng(0))
+    best, _ = contrasted_models(training_data(bank, context.datasets), 3, np.random.default_rng(0))
     assert (best.sum(axis=1) == 3).all()
     assert (best.mean(axis=0) > 0.2).all()

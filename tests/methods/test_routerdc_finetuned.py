@@ -12,11 +12,12 @@ from jisi_cli import paths
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
+from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.registry import MethodContext, make_method
+from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.training import Training
 from tests.methods.planted import planted, rankings
-from tests.methods.synthetic import setting
+from tests.methods.synthetic import changed, setting
 
 NAME = "routerdc:finetune=cpu:steps=8:batch=8:rate=0.0003:clusters=2"
 THINGS = ["river", "bread", "engine", "violin", "planet", "shoes", "winter", "garden", "teacher", "money"]
@@ -49,7 +50,7 @@ def context() -> MethodContext:
         scores=np.eye(2)[right],
     )
     embedder = load_embedder(EmbedderSpec("minilm"))
-    return replace(given, bank=bank, texts=[query.text for query in queries], embedder=embedder)
+    return changed(given, bank=bank, texts=[query.text for query in queries], embedder=embedder)
 
 
 def test_the_encoder_learns_who_is_right_where_once(context: MethodContext) -> None:
@@ -62,18 +63,18 @@ def test_the_encoder_learns_who_is_right_where_once(context: MethodContext) -> N
     # What was learned is kept, and it is the encoder that learned: its weights are others than the embedder's.
     (path,) = (paths.cache_folder() / "trained").iterdir()
     with np.load(path, allow_pickle=False) as kept:
-        changed = {name for name in kept.files if name.startswith("encoder.")}
+        trained = {name for name in kept.files if name.startswith("encoder.")}
         original = original_weights()
-        assert changed == set(original)
-        assert any(np.abs(kept[name] - original[name]).max() > 1e-4 for name in changed)
-        assert {kept[name].dtype for name in changed} == {np.dtype(np.float32)}
+        assert trained == set(original)
+        assert any(np.abs(kept[name] - original[name]).max() > 1e-4 for name in trained)
+        assert {kept[name].dtype for name in trained} == {np.dtype(np.float32)}
     again = Training()
     assert rankings(NAME, replace(context, training=again), queries) == found
     assert again.from_cache
     assert rankings(NAME, context, queries[::-1]) == found[::-1]
     # The texts are part of what is learned from, not their vectors alone.
     other = Training()
-    renamed = replace(context, texts=[text.replace("Greek", "Latin") for text in context.texts], training=other)
+    renamed = changed(context, texts=[text.replace("Greek", "Latin") for text in context.texts], training=other)
     make_method(NAME.replace("steps=8", "steps=1"), renamed)
     assert not other.from_cache
 

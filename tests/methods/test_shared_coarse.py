@@ -12,9 +12,9 @@ import pytest
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Contestant, run_method
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods import shared_coarse
+from jisi_cli.methods import context as shared_coarse
+from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.registry import make_method
-from jisi_cli.methods.shared_coarse import SharedCoarse
 from jisi_cli.scoring import Coarse, coarse_block
 from tests.methods.synthetic import setting
 

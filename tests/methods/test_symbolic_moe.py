@@ -12,7 +12,7 @@ from jisi_cli.methods.ensembles.symbolic_moe import Keywords
 from jisi_cli.methods.registry import make_method
 from tests.loopback import Fault, Loopback
 from tests.methods.live import answer, fenced, models_of, ranked, script_all, system_of, user_of
-from tests.methods.synthetic import Setting, setting
+from tests.methods.synthetic import Setting, changed, setting
 
 SKILLS = {"a": "triangle", "b": "verdict", "c": "enzyme", "d": "sonnet"}
 
@@ -24,7 +24,7 @@ def planted() -> Setting:
     texts = [f"Which {words[row % 4]} comes after number {row}?" for row in range(40)]
     scores = np.eye(4)[[row % 4 for row in range(40)]]
     bank = replace(given.context.bank, scores=scores)
-    return replace(given, context=replace(given.context, bank=bank, texts=texts))
+    return replace(given, context=changed(given.context, bank=bank, texts=texts))
 
 
 def experts(given: Setting, text: str, name: str = "symbolic-moe:experts=1") -> list[str]:
@@ -48,8 +48,8 @@ def test_without_a_known_keyword_the_best_on_train_are_the_experts() -> None:
     given = planted()
     best = list(ranked(given))
     assert experts(given, "¿?", "symbolic-moe") == experts(given, "xylophone", "symbolic-moe") == best[:3]
-    wordless = replace(given, context=replace(given.context, texts=["?"] * 40))
-    unread = replace(given, context=replace(given.context, texts=()))
+    wordless = replace(given, context=changed(given.context, texts=["?"] * 40))
+    unread = replace(given, context=changed(given.context, texts=()))
     for other in (wordless, unread):
         assert experts(other, "Which triangle?", "symbolic-moe") == best[:3]
 

@@ -12,7 +12,7 @@ from jisi_cli import paths
 from jisi_cli.errors import InputError
 from jisi_cli.methods.registry import make_method
 from tests.methods.planted import Planted, chance_bound, planted, rankings, with_gaps
-from tests.methods.synthetic import setting
+from tests.methods.synthetic import changed, setting
 
 TRAINED = ["embedllm", "zooter", "model-sat", "routerdc", "graphrouter", "graphrouter-oracle"]
 """Those that choose among all models."""
@@ -75,7 +75,7 @@ def two_models(share: float) -> tuple[Planted, list[str]]:
     bank = given.context.bank
     scores = bank.scores.copy()
     scores[:, 1] = np.maximum(scores[:, 1], np.arange(400) % 10 < 3)
-    context = replace(given.context, bank=replace(bank, scores=scores), costs=np.array([1.0, 2.0]))
+    context = changed(given.context, bank=replace(bank, scores=scores), costs=np.array([1.0, 2.0]))
     chosen = [ranking[0] for ranking in rankings(f"routellm:strong_share={share}", context, given.queries)]
     return given, chosen
 
@@ -98,13 +98,13 @@ def test_routellms_share_of_strong_calls_follows_the_threshold() -> None:
 
 def test_routellm_learns_nothing_from_labels_without_structure() -> None:
     given = planted(models=2, rows=400, shuffled=True)
-    context = replace(given.context, costs=np.array([1.0, 2.0]))
+    context = changed(given.context, costs=np.array([1.0, 2.0]))
     assert replace(given, context=context).share_right("routellm:strong_share=0.5") < chance_bound(2, 400)
 
 
 def test_routellm_without_prices_or_with_a_wrong_share_says_so() -> None:
     context = setting().context
     with pytest.raises(InputError, match=r"`routellm` needs prices; .*--prices"):
-        make_method("routellm", replace(context, costs=np.full(4, np.nan)))
+        make_method("routellm", changed(context, costs=np.full(4, np.nan)))
     with pytest.raises(InputError, match="strong_share is a number from 0 to 1"):
         make_method("routellm:strong_share=1.5", context)

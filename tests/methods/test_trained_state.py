@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jisi_cli import paths
-from jisi_cli.methods.training import OnStep, State, Training, examples_of, learned
+from jisi_cli.methods.training import OnStep, State, Training, learned, training_data
 from tests.methods.synthetic import Setting, setting
 
 
@@ -36,7 +36,7 @@ def learn(
     seed: int = 1,
     training: Training | None = None,
 ) -> State:
-    examples = examples_of(given.context.bank, given.context.datasets)
+    examples = training_data(given.context.bank, given.context.datasets)
     return learned(name, version, ("rate", rate), seed, examples, train, training=training)
 
 
@@ -148,7 +148,7 @@ def test_methods_of_one_comparison_learn_from_the_same_examples() -> None:
     context = setting().context
     examples = context.examples.of(context.bank, context.datasets)
     assert replace(context, training=Training()).examples.of(context.bank, context.datasets) is examples
-    assert examples.vectors.tobytes() == examples_of(context.bank, context.datasets).vectors.tobytes()
+    assert examples.vectors.tobytes() == training_data(context.bank, context.datasets).vectors.tobytes()
     smaller = setting(rows=30).context
     assert len(context.examples.of(smaller.bank, smaller.datasets).vectors) == 30
     elsewhere = ["law"] * 30

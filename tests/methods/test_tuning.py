@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.tuning import tuned
+from jisi_cli.methods.registry import parse_settings
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Some:
 
 
 def test_settings_are_replaced_by_name_and_the_others_stay() -> None:
-    assert tuned("m", Some()) == Some()
-    assert tuned("m:weight=0.25", Some()) == Some(weight=0.25)
-    assert tuned("m:size=7:kind=square:weight=0", Some()) == Some(7, 0.0, "square")
+    assert parse_settings("m", Some()) == Some()
+    assert parse_settings("m:weight=0.25", Some()) == Some(weight=0.25)
+    assert parse_settings("m:size=7:kind=square:weight=0", Some()) == Some(7, 0.0, "square")
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_settings_are_replaced_by_name_and_the_others_stay() -> None:
 )
 def test_a_setting_that_means_nothing_is_refused(name: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        tuned(name, Some())
+        parse_settings(name, Some())

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.protocol import Outcome, Query
-from jisi_cli.methods.similarity import Similarity, most_typical
-from jisi_cli.types import Answer, Sampling
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.similarity import BleuSimilarity, CosineSimilarity, Similarity, most_typical
+from jisi_cli.types import Answer
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +39,26 @@ class ForestSettings:
             raise InputError(f"agent-forest: similarity is cosine or bleu, not {self.similarity!r}")
 
 
-class AgentForest(PanelMethod):
+@register_method(
+    "agent-forest",
+    "the response most like those of all other models",
+    "recorded",
+    "More Agents, arXiv 2402.05120",
+    settings=ForestSettings(),
+)
+class AgentForest(PanelMethod[ForestSettings]):
     """All models of a panel answer; the response with the highest mean similarity to the others wins.
 
-    Args:
-        ranking: Models, best on train first; of equals the better one's response wins.
-        similarity: Compares responses.
-        settings: Who answers.
-        sampling: Sampling parameters of every call.
+    Of equally similar responses the one of the better model on train wins.
+
+    Raises:
+        InputError: BLEU is asked for and sacrebleu is not installed.
     """
 
-    def __init__(
-        self,
-        ranking: Sequence[str],
-        similarity: Similarity,
-        settings: ForestSettings | None = None,
-        sampling: Sampling | None = None,
-    ) -> None:
-        chosen = settings or ForestSettings()
-        super().__init__(Panel.of_best(ranking, chosen.top or None), sampling)
-        self._similarity = similarity
+    def __init__(self, context: MethodContext, settings: ForestSettings) -> None:
+        super().__init__(context, settings, Panel.of_best(context.best_first(), settings.top or None))
+        bleu = settings.similarity == "bleu"
+        self._similarity: Similarity = BleuSimilarity() if bleu else CosineSimilarity(context.embedder)
 
     async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
         """Find the most typical response."""

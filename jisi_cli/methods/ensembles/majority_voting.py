@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.consensus import vote
 from jisi_cli.methods.protocol import Outcome, Query
-from jisi_cli.methods.similarity import Similarity
-from jisi_cli.types import Answer, Sampling
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.similarity import CosineSimilarity
+from jisi_cli.types import Answer
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +33,35 @@ class VotingSettings:
     top: int = 0
 
 
-class MajorityVoting(PanelMethod):
+_SOURCE = "Chen et al., arXiv 2403.02419"
+
+
+@register_method(
+    "majority-voting",
+    "the final answer that most models give",
+    "recorded",
+    _SOURCE,
+    settings=VotingSettings(),
+)
+class MajorityVoting(PanelMethod[VotingSettings]):
     """All models of a panel answer; the most frequent final answer wins, in the words of its best model.
 
-    Args:
-        ranking: Models, best on train first; ties of the vote go to the better one.
-        similarity: Chooses among responses of which none has a final answer.
-        settings: Who votes.
-        sampling: Sampling parameters of every call.
+    Ties of the vote go to the better model on train.
     """
 
-    def __init__(
-        self,
-        ranking: Sequence[str],
-        similarity: Similarity,
-        settings: VotingSettings | None = None,
-        sampling: Sampling | None = None,
-    ) -> None:
-        chosen = settings or VotingSettings()
-        super().__init__(Panel.of_best(ranking, chosen.top or None), sampling)
-        self._similarity = similarity
+    def __init__(self, context: MethodContext, settings: VotingSettings) -> None:
+        super().__init__(context, settings, Panel.of_best(context.best_first(), settings.top or None))
+        self._similarity = CosineSimilarity(context.embedder)
 
     async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
         """Let the panel vote."""
         return await vote(asker, query, answers, self._similarity, "response")
+
+
+register_method(
+    "majority-voting-3",
+    "the final answer that most of the 3 best models give",
+    "recorded",
+    _SOURCE,
+    settings=VotingSettings(top=3),
+)(MajorityVoting)

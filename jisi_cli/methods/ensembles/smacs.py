@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,14 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.calls import Asker, Panel
 from jisi_cli.methods.prompts import reference_messages
-from jisi_cli.methods.protocol import Listener, Outcome, Query
-from jisi_cli.methods.similarity import Similarity
-from jisi_cli.scoring import BankArrays, coarse_block, rank
-from jisi_cli.types import Answer, Pool, Sampling
+from jisi_cli.methods.protocol import ContextMethod, Listener, Outcome, Query
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.similarity import CosineSimilarity
+from jisi_cli.scoring import coarse_block, rank
+from jisi_cli.types import Answer, Pool
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +66,22 @@ class Prior:
     scores: dict[str, float]
 
 
-class Smacs:
-    """Selects models by the neighbours, aggregates subsets of their responses, keeps the most typical result.
+@register_method(
+    "smacs",
+    "the 7 best nearby, subsets aggregated, the most typical kept (perplexity=yes: and the surest)",
+    "live",
+    "SMACS, arXiv 2507.14200",
+    settings=SmacsSettings(),
+)
+class Smacs(ContextMethod[SmacsSettings]):
+    """Selects models by the neighbours, aggregates subsets of their responses, keeps the most typical result."""
 
-    Args:
-        bank: The bank's arrays.
-        similarity: Compares the results.
-        settings: Sizes.
-        seed: Seed of the subsets.
-        sampling: Sampling parameters of every call.
-    """
-
-    def __init__(
-        self,
-        bank: BankArrays,
-        similarity: Similarity,
-        settings: SmacsSettings | None = None,
-        seed: int = 42,
-        sampling: Sampling | None = None,
-    ) -> None:
-        self._bank, self._similarity, self._seed = bank, similarity, seed
-        self._settings = settings or SmacsSettings()
+    def __init__(self, context: MethodContext, settings: SmacsSettings) -> None:
+        super().__init__(context, settings)
+        self._bank, self._similarity, self._seed = context.bank, CosineSimilarity(context.embedder), context.seed
         # The released code's support set holds similarities strictly above the threshold: stage 1 as `openjisi`.
-        self._nearest = Hyperparameters(compat="openjisi", n_base=self._settings.neighbours, k=1)
-        self._sampling = sampling or Sampling()
-        self._writing = replace(self._sampling, logprobs=self._settings.perplexity == "yes")
+        self._nearest = Hyperparameters(compat="openjisi", n_base=settings.neighbours, k=1)
+        self._writing = replace(self.sampling, logprobs=settings.perplexity == "yes")
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Prior]:
         """Yield the prior of each query; the similarities of a block are matrix products."""
@@ -102,10 +98,10 @@ class Smacs:
             BudgetError: The budget stopped every call before there was an answer.
         """
         asker = Asker(pool, listener, query)
-        panel = Panel.of_best(plan.ranking, self._settings.prior)
-        answers = await panel.ask(asker, query.messages(), self._sampling)
+        panel = Panel.of_best(plan.ranking, self.settings.prior)
+        answers = await panel.ask(asker, query.messages(), self.sampling)
         if not answers:
-            return await panel.stand_in(asker, query, self._sampling)
+            return await panel.stand_in(asker, query, self.sampling)
         if len(answers) == 1:
             return asker.settle_on(answers[0], "fallback", "it is the only response, so there was nothing to aggregate")
         written = await self._aggregate(asker, query, plan, answers)
@@ -120,7 +116,7 @@ class Smacs:
         means = await self._similarity.to_others(written)
         reason = f"it is most like the others, of {len(written)} aggregations"
         sure = [1.0 - answer.perplexity for answer in written if answer.perplexity is not None]
-        if self._settings.perplexity == "yes":
+        if self.settings.perplexity == "yes":
             known = len(sure) == len(written)
             means = [mean + bonus for mean, bonus in zip(means, sure, strict=True)] if known else means
             reason += ", and the surest" if known else "; log-probabilities did not come for all of them"
@@ -146,7 +142,7 @@ class Smacs:
         """Which response each subset lacks: another one each time, since equal subsets are the same request."""
         # Seeded by the text, so that neither the order of questions nor a resumed run changes it.
         rng = np.random.default_rng([self._seed, *query.text.encode("utf-8", "surrogatepass")])
-        size = min(self._settings.subsets, len(scores))
+        size = min(self.settings.subsets, len(scores))
         chosen = rng.choice(len(scores), size=size, replace=False, p=drop_chances(scores))
         return sorted(chosen.tolist())
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.prompts import choice_messages, choose, reference_messages, synthesise
 from jisi_cli.methods.protocol import Outcome, Query
-from jisi_cli.types import Answer, Sampling
+from jisi_cli.methods.registry import register_method
+from jisi_cli.types import Answer
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _JUDGE = "Choose the {keep} best: right, complete and clear, the best first. Where two say the same, prefer variety."
 _MODERATOR = """\
@@ -39,46 +44,47 @@ class SmoaSettings:
     layers: int = 3
 
 
-class SparseMixture(PanelMethod):
+@register_method(
+    "smoa",
+    "a mixture whose judge passes on 2 of 4 responses and whose moderator ends it early",
+    "live",
+    "SMoA, arXiv 2411.03284",
+    settings=SmoaSettings(),
+)
+class SparseMixture(PanelMethod[SmoaSettings]):
     """Layers of proposals, thinned out by a judge, until a moderator has heard enough.
 
-    Args:
-        ranking: Models, best on train first; the first judges, moderates and aggregates.
-        settings: Size of the mixture.
-        sampling: Sampling parameters of every call.
+    The best model on train judges, moderates and aggregates.
     """
 
-    def __init__(
-        self, ranking: Sequence[str], settings: SmoaSettings | None = None, sampling: Sampling | None = None
-    ) -> None:
-        self._settings = settings or SmoaSettings()
-        self._ranking = tuple(ranking)
-        super().__init__(Panel.of_best(ranking, self._settings.proposers), sampling)
+    def __init__(self, context: MethodContext, settings: SmoaSettings) -> None:
+        self._ranking = context.best_first()
+        super().__init__(context, settings, Panel.of_best(self._ranking, settings.proposers))
 
     async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
         """Discuss and aggregate."""
         kept = await self._judge(asker, query, answers)
-        for _ in range(1, self._settings.layers):
+        for _ in range(1, self.settings.layers):
             if asker.stopped is not None or await self._enough(asker, query, kept):
                 break
             messages = reference_messages(query.text, [answer.text for answer in kept], query.system)
-            proposals = await self._panel.ask(asker, messages, self._sampling)
+            proposals = await self.panel.ask(asker, messages, self.sampling)
             # A layer that fails as a whole leaves the one before.
             kept = await self._judge(asker, query, proposals) if proposals else kept
-        return await synthesise(asker, query, kept, self._ranking, self._sampling)
+        return await synthesise(asker, query, kept, self._ranking, self.sampling)
 
     async def _judge(self, asker: Asker, query: Query, proposals: Sequence[Answer]) -> list[Answer]:
         """The responses to pass on; those of the models that are best on train where the judge names too few."""
-        keep = self._settings.keep
+        keep = self.settings.keep
         if len(proposals) <= keep or asker.stopped is not None:
             return list(proposals[:keep])
         task = _JUDGE.format(keep=keep)
-        chosen = await choose(asker, self._ranking[0], query, proposals, task, keep, self._sampling)
+        chosen = await choose(asker, self._ranking[0], query, proposals, task, keep, self.sampling)
         others = [answer for answer in proposals if not any(answer is one for one in chosen)]
         return [*chosen, *others][:keep]
 
     async def _enough(self, asker: Asker, query: Query, kept: Sequence[Answer]) -> bool:
         messages = choice_messages(query, [answer.text for answer in kept], _MODERATOR, _FORM)
-        reply = await asker.ask(self._ranking[0], messages, "judge", self._sampling)
+        reply = await asker.ask(self._ranking[0], messages, "judge", self.sampling)
         decisions = [] if reply is None else _STOP.findall(reply.text)
         return bool(decisions) and decisions[-1].lower() == "stop"

@@ -13,14 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.calls import Asker, Panel
 from jisi_cli.methods.prompts import synthesise
-from jisi_cli.methods.protocol import Listener, Outcome, Query
+from jisi_cli.methods.protocol import ContextMethod, Listener, Outcome, Query
+from jisi_cli.methods.registry import register_method
 from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Message, Pool, Sampling
+from jisi_cli.types import Message, Pool
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _INSTRUCTIONS = """\
 Name what one must know or be able to do to answer the question below, in at most {count} single words. Do not answer \
@@ -80,35 +84,29 @@ class Keywords:
         return [word for _, word in ranked[: self._count]]
 
 
-class SymbolicMixture:
+@register_method(
+    "symbolic-moe",
+    "the 3 experts of the question's keywords answer, the best model aggregates",
+    "live",
+    "Symbolic-MoE, arXiv 2503.05641",
+    settings=SkillSettings(),
+)
+class SymbolicMixture(ContextMethod[SkillSettings]):
     """Asks the experts of a question's skills and aggregates what they say.
 
-    Args:
-        bank: The bank's arrays.
-        texts: The train queries (N).
-        ranking: Models, best on train first: breaks ties, and the first that can aggregates.
-        settings: Sizes.
-        sampling: Sampling parameters of every call.
+    Ties go to the better model on train; the first that can aggregates.
     """
 
-    def __init__(
-        self,
-        bank: BankArrays,
-        texts: Sequence[str],
-        ranking: Sequence[str],
-        settings: SkillSettings | None = None,
-        sampling: Sampling | None = None,
-    ) -> None:
-        self._settings = settings or SkillSettings()
-        self._ranking = tuple(ranking)
-        self._sampling = sampling or Sampling()
-        self._keywords = Keywords(texts, self._settings.keywords)
-        self._profiles = _profiles(bank, self._keywords.of(texts))
+    def __init__(self, context: MethodContext, settings: SkillSettings) -> None:
+        super().__init__(context, settings)
+        self._ranking = context.best_first()
+        self._keywords = Keywords(context.texts, settings.keywords)
+        self._profiles = _profiles(context.bank, self._keywords.of(context.texts))
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Panel]:
         """Yield the experts of each query."""
         for keywords in self._keywords.of([query.text for query in queries]):
-            yield Panel.of_best(self._by_skill(keywords), self._settings.experts)
+            yield Panel.of_best(self._by_skill(keywords), self.settings.experts)
 
     async def answer(self, query: Query, plan: Panel, pool: Pool, listener: Listener) -> Outcome:
         """Ask the experts and aggregate.
@@ -118,27 +116,27 @@ class SymbolicMixture:
             BudgetError: The budget stopped every call before there was an answer.
         """
         asker = Asker(pool, listener, query)
-        if self._settings.named_by == "model":
+        if self.settings.named_by == "model":
             plan = await self._named(asker, query) or plan
-        answers = await plan.ask(asker, query.messages(), self._sampling)
+        answers = await plan.ask(asker, query.messages(), self.sampling)
         if not answers:
-            return await plan.stand_in(asker, query, self._sampling)
-        return await synthesise(asker, query, answers, self._ranking, self._sampling)
+            return await plan.stand_in(asker, query, self.sampling)
+        return await synthesise(asker, query, answers, self._ranking, self.sampling)
 
     async def _named(self, asker: Asker, query: Query) -> Panel | None:
         """Let the best model name the keywords; None where it names none that a train question has."""
-        instructions = _INSTRUCTIONS.format(count=self._settings.keywords)
+        instructions = _INSTRUCTIONS.format(count=self.settings.keywords)
         asked: list[Message] = [
             {"role": "system", "content": instructions},
             {"role": "user", "content": f"Question:\n{query.text}"},
         ]
-        reply = await asker.ask(self._ranking[0], asked, "judge", self._sampling)
+        reply = await asker.ask(self._ranking[0], asked, "judge", self.sampling)
         if reply is None:
             return None
         # Whatever is thought aloud before it, the list is the last line.
         named = self._keywords.read(reply.text.strip().splitlines()[-1])
-        keywords = [word for word in named if word in self._profiles][: self._settings.keywords]
-        return Panel.of_best(self._by_skill(keywords), self._settings.experts) if keywords else None
+        keywords = [word for word in named if word in self._profiles][: self.settings.keywords]
+        return Panel.of_best(self._by_skill(keywords), self.settings.experts) if keywords else None
 
     def _by_skill(self, keywords: Sequence[str]) -> tuple[str, ...]:
         known = [self._profiles[word] for word in keywords if word in self._profiles]

@@ -11,13 +11,18 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.prompts import numbered
-from jisi_cli.methods.protocol import Listener, Mode, Outcome, Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.types import Answer, Message, Pool, Sampling
+from jisi_cli.methods.protocol import ContextMethod, Listener, Mode, Outcome, Query
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.types import Answer, Message, Pool
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _INSTRUCTIONS = """\
 You check one response to a question.
@@ -49,30 +54,30 @@ class AutoMixSettings:
             raise InputError(f"automix: threshold is a number from 0 to 1, not {self.threshold:g}")
 
 
-class AutoMix:
+@register_method(
+    "automix",
+    "the cheapest model answers and checks itself 8 times; where it doubts, the best answers",
+    "live",
+    "AutoMix, arXiv 2310.12963",
+    settings=AutoMixSettings(),
+    departures=(
+        "a fixed threshold on the share of checks stands for its decision process (POMDP), which needs recorded "
+        "checks; checks are asked for without examples; the cheapest model is the small one and the best on train "
+        "the large one"
+    ),
+)
+class AutoMix(ContextMethod[AutoMixSettings]):
     """Lets a small model answer and check its answer, and asks a large one where the checks find it wrong.
 
-    What differs from the original: a fixed threshold on the confidence stands for its decision process (POMDP), which
-    is fitted to recorded checks that no bank has; the check is asked for without examples; the small model is the
-    cheapest and the large one the best on train.
-
-    Args:
-        order: All models; the first is the small one, the second the large one, the others stand in.
-        settings: Checks and threshold.
-        sampling: Sampling parameters of the answers.
-        checking: Those of the checks.
+    Raises:
+        InputError: No price is known.
     """
 
-    def __init__(
-        self,
-        order: Ranking,
-        settings: AutoMixSettings | None = None,
-        sampling: Sampling | None = None,
-        checking: Sampling | None = None,
-    ) -> None:
-        self._order, self._settings = order, settings or AutoMixSettings()
-        self._sampling = sampling or Sampling()
-        self._checking = checking or Sampling(self._settings.temperature)
+    def __init__(self, context: MethodContext, settings: AutoMixSettings) -> None:
+        super().__init__(context, settings)
+        best, *rest = context.best_then_cheapest("automix")
+        self._order = (*rest[:1], best, *rest[1:])
+        self._checking = context.sampling(settings.temperature)
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield the same order once per query."""
@@ -87,15 +92,15 @@ class AutoMix:
         """
         asker = Asker(pool, listener, query)
         small, *rest = plan
-        first = await asker.ask(small, query.messages(), "expert", self._sampling)
+        first = await asker.ask(small, query.messages(), "expert", self.sampling)
         if first is not None and not rest:
             return asker.settle_on(first, "route", "there is no other model")
         sure = None if first is None else await self._confidence(asker, query, first)
-        if first is not None and sure is not None and sure >= self._settings.threshold:
+        if first is not None and sure is not None and sure >= self.settings.threshold:
             return asker.settle_on(first, "route", f"{sure:.0%} of its checks find it correct")
         large = None
         if asker.stopped is None:
-            large = await asker.first_that_answers(rest, query.messages(), "expert", self._sampling)
+            large = await asker.first_that_answers(rest, query.messages(), "expert", self.sampling)
         if large is not None:
             doubt = "no check could be read" if sure is None else f"only {sure:.0%} of the checks find {small} correct"
             reason = f"{small} did not answer" if first is None else doubt
@@ -110,7 +115,7 @@ class AutoMix:
         messages = verification_messages(query, answer.text)
         calls = (
             asker.ask(answer.model, messages, "judge", self._checking, sample=sample)
-            for sample in range(self._settings.checks)
+            for sample in range(self.settings.checks)
         )
         verdicts = [read_verdict(reply.text) for reply in await asyncio.gather(*calls) if reply is not None]
         known = [verdict for verdict in verdicts if verdict is not None]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre, weigh_nearest
-from jisi_cli.methods.cross_validation import Learn, Rank, averages_of, is_better, note_choice
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.cross_validation import Choices, Learn, Rank, averages_of, is_better, note_choice
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData
 from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 
@@ -59,7 +63,22 @@ class AvengersSettings:
         return self.clusters, self.restarts, self.ties
 
 
-class Avengers:
+@register_method(
+    "avengers",
+    "ranking of the question's cluster; settings ours or the original's, whichever is better on train",
+    "recorded",
+    "The Avengers, arXiv 2505.19797",
+    settings=Choices(AvengersSettings(), AvengersSettings.original()),
+    training_seconds=3,
+    departures=(
+        "ours (original=no) has 64 clusters, one start of k-means (n_init), centres of unit length, and ties by the "
+        "train mean; the released code's settings (original=yes) are 32 clusters, ten starts, means as they are for "
+        "centres, and ties by name; by default cross-validation on train rows chooses. In both: one call and no "
+        "vote over samples, train rows in an order of their own, scores between 0 and 1 averaged as they are, and a "
+        "model's train mean where it has no answer in a cluster"
+    ),
+)
+class Avengers(ScoreRouter[AvengersSettings]):
     """Ranks models by their ranks in the nearest clusters of train questions.
 
     Unlike the original there is no voting over several samples of the chosen model: one call is made; scores between 0
@@ -67,38 +86,32 @@ class Avengers:
     own, which decides the first centres. In a cluster where a model has no answer, its mean over all rows stands in.
 
     Args:
-        examples: Train rows.
-        seed: Seed of k-means.
+        context: What the method is made from.
         choices: Clusters and weights; of several, our own first and the original's last, whichever does better on
             train rows by cross-validation.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        seed: int,
-        choices: Sequence[AvengersSettings] = (AvengersSettings(),),
-        training: Training | None = None,
-    ) -> None:
-        self._examples, self._settings = examples, choices[0]
+    reason = "it ranks first in the question's cluster"
+
+    def __init__(self, context: MethodContext, choices: Sequence[AvengersSettings]) -> None:
+        super().__init__(context, choices[0])
+        data, seed = self.data, self.seed
 
         def train(on_step: OnStep) -> State:
             if len(choices) == 1:
-                return _train(examples, choices[0], seed)
-            averages = averages_of(examples, [_learner(settings, seed) for settings in choices], seed)
-            return {**averages, **_train(examples, choices[is_better(averages)], seed)}
+                return _train(data, choices[0], seed)
+            averages = averages_of(data, [_learner(settings, seed) for settings in choices], seed)
+            return {**averages, **_train(data, choices[is_better(averages)], seed)}
 
         identity = choices[0].learned if len(choices) == 1 else tuple(choices)
-        self._state = learned("avengers", _VERSION, identity, seed, examples, train, training=training)
+        self._state = self.learned("avengers", _VERSION, identity, train)
         if len(choices) > 1:
-            self._settings = choices[is_better(self._state)]
-            note_choice(self._state, training)
+            self.settings = choices[is_better(self._state)]
+            note_choice(self._state, context.training)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if queries:
-            yield from self._examples.rankings(_votes(self._state, self._settings, stacked(queries)))
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the votes of the nearest clusters for each model (n, M)."""
+        return _votes(self._state, self.settings, vectors)
 
 
 def _votes(state: State, chosen: AvengersSettings, vectors: Floats) -> Floats:
@@ -109,7 +122,7 @@ def _votes(state: State, chosen: AvengersSettings, vectors: Floats) -> Floats:
     return votes
 
 
-def _train(examples: Examples, settings: AvengersSettings, seed: int) -> State:
+def _train(examples: TrainingData, settings: AvengersSettings, seed: int) -> State:
     centres = find_centres(examples.vectors, settings.clusters, seed, settings.restarts)
     means = mean_scores(examples, nearest_centre(examples.vectors, centres), len(centres))
     ranks = np.empty(means.shape)
@@ -123,7 +136,7 @@ def _train(examples: Examples, settings: AvengersSettings, seed: int) -> State:
 
 
 def _learner(settings: AvengersSettings, seed: int) -> Learn:
-    def learn(rows: Examples) -> Rank:
+    def learn(rows: TrainingData) -> Rank:
         state = _train(rows, settings, seed)
         return lambda vectors: list(rows.rankings(_votes(state, settings, vectors)))
 

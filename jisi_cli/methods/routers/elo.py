@@ -7,46 +7,56 @@ for odds of ten to one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import TrainingData
 from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 _PENALTY = 1e-4
 """Strength of an L2 penalty that keeps the rating of a model finite that never lost."""
 
 
-class Elo:
+@register_method(
+    "elo",
+    "the model with the highest Elo rating; trained",
+    "recorded",
+    "LLMRouter, github.com/ulab-uiuc",
+    training_seconds=0.2,
+    departures=(
+        "all pairs of models play on each train question and equal scores are draws, where the original has only "
+        "the best model of a question play, and win over its equals; a slight penalty keeps ratings finite"
+    ),
+)
+class Elo(ScoreRouter[None]):
     """Ranks models by rating, whatever the question.
 
     What differs from the original: every pair of models that answered a question plays, and an equal score is a draw,
     where the original has only the best model of a question play, takes the first in its file for the best of equals,
     and lets it win over them too.
-
-    Args:
-        examples: Train rows.
-        training: Where what the training took is noted.
     """
 
-    def __init__(self, examples: Examples, training: Training | None = None) -> None:
-        def train(on_step: OnStep) -> State:
-            return {"ratings": ratings(wins(examples))}
+    reason = "it has the highest rating"
 
+    def __init__(self, context: MethodContext, settings: None) -> None:
+        super().__init__(context, settings)
         # Nothing is drawn.
-        state = learned("elo", _VERSION, _PENALTY, 0, examples, train, training=training)
-        (self._ranking,) = examples.rankings(state["ratings"][np.newaxis])
+        state = self.learned("elo", _VERSION, _PENALTY, lambda _: {"ratings": ratings(wins(self.data))}, seed=0)
+        self._ratings = state["ratings"]
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield the ranking once per query."""
-        return (self._ranking for _ in queries)
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the ratings once per query (n, M)."""
+        return np.broadcast_to(self._ratings, (len(vectors), len(self._ratings)))
 
 
-def wins(examples: Examples) -> Floats:
+def wins(examples: TrainingData) -> Floats:
     """Return how often each model beat each other one (M, M); a draw is half a win for both."""
     scores, present = examples.scores, examples.present
     found = np.zeros((scores.shape[1],) * 2)

@@ -11,22 +11,22 @@ import numpy as np
 
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.cross_validation import Learn, Rank, averages_of, is_better, note_choice
+from jisi_cli.methods.cross_validation import Choices, Learn, Rank, averages_of, is_better, note_choice
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import Router, ScoreRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData, stacked
 from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
-from jisi_cli.scoring import BankArrays, Floats, Rows, coarse_block
+from jisi_cli.scoring import Floats, Rows, coarse_block
 
 if TYPE_CHECKING:
     import torch
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.training_loop import Parameters
 
-
-# `embedllm`: one vector per model, from factorising who is right on what (Zhuang et al. 2024, arXiv 2410.02223).
-
-
+_SOURCE = "EmbedLLM, arXiv 2410.02223"
 _VERSION = 1
 
 
@@ -68,7 +68,22 @@ class EmbedLlmSettings:
         return cls(noise=0.05, rate=1e-4, steps=1, vectors="raw", stop="late")
 
 
-class EmbedLlm:
+@register_method(
+    "embedllm",
+    "matrix factorisation of who is right; settings ours or the original's, whichever is better on train",
+    "recorded",
+    _SOURCE,
+    settings=Choices(EmbedLlmSettings(), EmbedLlmSettings.original()),
+    training_seconds=20,
+    departures=(
+        "ours (original=no) standardises vectors, adds noise of 1.4, goes down by AdamW in shuffled steps of 1e-3, "
+        "at least 300, and stops early by a tenth of train; the released code's settings (original=yes) are raw "
+        "vectors, noise of 0.05, Adam in steps of 1e-4 in one order, and 50 passes over all rows; by default "
+        "cross-validation on train rows chooses. In both: scores between 0 and 1 are soft labels, and a step takes "
+        "questions with all their models, which share their noise"
+    ),
+)
+class EmbedLlm(ScoreRouter[EmbedLlmSettings]):
     """Ranks models by logit 1 - logit 0 of W_c (p_m * (W_q q + b)), trained by cross-entropy.
 
     What differs from the original even in its own settings: a score between 0 and 1 is a soft label, where the original
@@ -79,36 +94,31 @@ class EmbedLlm:
     where a tenth of the train rows is best.
 
     Args:
-        examples: Train rows.
-        seed: Seed of the training.
+        context: What the method is made from.
         choices: Of the training; of several, our own first and the original's last, whichever does better on train rows
             by cross-validation.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        seed: int,
-        choices: Sequence[EmbedLlmSettings] = (EmbedLlmSettings(),),
-        training: Training | None = None,
-    ) -> None:
-        self._examples = examples
+    reason = "its vector fits the question best"
+
+    def __init__(self, context: MethodContext, choices: Sequence[EmbedLlmSettings]) -> None:
+        super().__init__(context, choices[0])
+        data, seed = self.data, self.seed
 
         def train(on_step: OnStep) -> State:
             if len(choices) == 1:
-                return _train(examples, choices[0], seed, on_step)
-            averages = averages_of(examples, [_learner(settings, seed) for settings in choices], seed)
-            return {**averages, **_train(examples, choices[is_better(averages)], seed, on_step)}
+                return _train(data, choices[0], seed, on_step)
+            averages = averages_of(data, [_learner(settings, seed) for settings in choices], seed)
+            return {**averages, **_train(data, choices[is_better(averages)], seed, on_step)}
 
-        self._state = learned("embedllm", _VERSION, tuple(choices), seed, examples, train, training=training)
+        self._state = self.learned("embedllm", _VERSION, tuple(choices), train)
         if len(choices) > 1:
-            note_choice(self._state, training)
+            self.settings = choices[is_better(self._state)]
+            note_choice(self._state, context.training)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if queries:
-            yield from self._examples.rankings(_predicted(self._state, stacked(queries)))
+    def predict(self, vectors: Floats) -> Floats:
+        """Return logit 1 - logit 0 of each model (n, M)."""
+        return _predicted(self._state, vectors)
 
 
 def _predicted(state: State, vectors: Floats) -> Floats:
@@ -119,14 +129,14 @@ def _predicted(state: State, vectors: Floats) -> Floats:
 
 
 def _learner(settings: EmbedLlmSettings, seed: int) -> Learn:
-    def learn(rows: Examples) -> Rank:
+    def learn(rows: TrainingData) -> Rank:
         state = _train(rows, settings, seed, lambda done, total: None)
         return lambda vectors: list(rows.rankings(_predicted(state, vectors)))
 
     return learn
 
 
-def _train(examples: Examples, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
+def _train(examples: TrainingData, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     count, width = examples.vectors.shape
@@ -172,11 +182,6 @@ def _train(examples: Examples, settings: EmbedLlmSettings, seed: int, on_step: O
     }
 
 
-# `embedllm-knn`: how often each model was right on the nearest questions.
-#
-# Source: the KNN router of EmbedLLM (Zhuang et al. 2024, arXiv 2410.02223).
-
-
 @dataclass(frozen=True, slots=True)
 class EmbedLlmKnnSettings:
     """Settings of `embedllm-knn`.
@@ -188,37 +193,40 @@ class EmbedLlmKnnSettings:
     neighbours: int = 131
 
 
-class EmbedLlmKnn:
+@register_method(
+    "embedllm-knn",
+    "mean score on the nearest 131",
+    "recorded",
+    _SOURCE,
+    settings=EmbedLlmKnnSettings(),
+    departures="questions as near as the 131st count, too; a model without an answer there has its train mean",
+)
+class EmbedLlmKnn(Router[EmbedLlmKnnSettings]):
     """Ranks models by their mean score over the nearest train questions.
 
     The Euclidean order of unit vectors is the order of their dot products. Unlike the original, which takes
     131 of them, questions exactly as near as the 131st count too, so that the order of the bank settles
     nothing. A model that answered none of them has its mean over the bank.
-
-    Args:
-        bank: The bank's arrays.
-        examples: Its train rows.
-        settings: How many neighbours.
     """
 
-    def __init__(self, bank: BankArrays, examples: Examples, settings: EmbedLlmKnnSettings | None = None) -> None:
-        chosen = settings or EmbedLlmKnnSettings()
-        self._bank, self._examples = bank, examples
+    reason = "it scores best on the nearest questions"
+
+    def __init__(self, context: MethodContext, settings: EmbedLlmKnnSettings) -> None:
+        super().__init__(context, settings)
+        self._bank, self._data = context.bank, context.data
         # A support set at the full k-th similarity is the set of nearest neighbours with its ties.
-        self._search = Hyperparameters(n_base=chosen.neighbours, gamma=1.0, k=1)
+        self._search = Hyperparameters(n_base=settings.neighbours, gamma=1.0, k=1)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
         if not queries:
             return
-        found = coarse_block(self._bank, stacked(queries), self._search)
-        for support in found:
-            yield from self._examples.rankings(self._means(support.rows)[np.newaxis])
+        for support in coarse_block(self._bank, stacked(queries), self._search):
+            yield from self._data.rankings(self._means(support.rows)[np.newaxis])
 
     def _means(self, rows: Rows) -> Floats:
-        columns, examples = self._examples.columns, self._examples
-        means = [self._mean(rows, column) for column in columns.tolist()]
-        return np.where(np.isnan(means), examples.means, means)
+        means = [self._mean(rows, column) for column in self._data.columns.tolist()]
+        return np.where(np.isnan(means), self._data.means, means)
 
     def _mean(self, rows: Rows, column: int) -> float:
         scores = self._bank.scores[rows[self._bank.present[rows, column]], column].tolist()

@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import Embedder, embed_aside
+from jisi_cli.embed.protocol import embed_aside
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.methods.calls import Asker
-from jisi_cli.methods.protocol import Listener, Outcome, Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned
+from jisi_cli.methods.protocol import ContextMethod, Listener, Outcome, Query
+from jisi_cli.methods.rankings import Ranking, require_prices
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.training import OnStep, State, TrainingData, learned
 from jisi_cli.scoring import BankArrays, Floats
-from jisi_cli.types import Answer, Pool, Sampling
+from jisi_cli.types import Answer, Pool
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 _DECIMALS = 9
@@ -51,44 +56,44 @@ class FrugalGptSettings:
             raise InputError(f"frugalgpt: penalty is a number above 0, not {self.penalty:g}")
 
 
-class FrugalGpt:
+@register_method(
+    "frugalgpt",
+    "a cascade from cheap to dear that ends at the first trusted answer; trained",
+    "recorded",
+    "FrugalGPT, arXiv 2305.05176",
+    settings=FrugalGptSettings(),
+    training_seconds=30,
+    departures=(
+        "a logistic regression over the vectors of question and answer stands for DistilBERT; thresholds are chosen "
+        "among six quantiles of what scorers say of rows that they did not learn from; chains go from cheap to "
+        "dear; the budget is what the best model on train costs; a call costs its model's mean dollars"
+    ),
+)
+class FrugalGpt(ContextMethod[FrugalGptSettings]):
     """Asks the models of a cascade one after another and takes the first answer that its scorer trusts.
 
     What differs from the original: a logistic regression over the vectors of question and answer stands for DistilBERT
     as the scorer; thresholds are chosen by what the scorers say of rows that they did not learn from, among six
     quantiles; cascades go from the cheaper to the dearer model; a call costs its model's mean dollars.
 
-    Args:
-        bank: The bank's arrays, for the vectors of the train answers.
-        examples: Its train rows.
-        costs: Mean dollars of a call per model, in the order of the examples (M,); NaN where unknown.
-        ranking: All models, best on train first: who stands in when nobody of the cascade answers.
-        embedder: The bank's own, for answers that come without a vector.
-        settings: Length and budget.
-        sampling: Sampling parameters of every call.
-        training: Where what the training took is noted.
+    Raises:
+        InputError: No price is known.
     """
 
-    def __init__(
-        self,
-        bank: BankArrays,
-        examples: Examples,
-        costs: Floats,
-        ranking: Ranking,
-        embedder: Embedder,
-        settings: FrugalGptSettings | None = None,
-        sampling: Sampling | None = None,
-        training: Training | None = None,
-    ) -> None:
-        chosen = settings or FrugalGptSettings()
-        self._ranking, self._embedder, self._sampling = ranking, embedder, sampling or Sampling()
+    def __init__(self, context: MethodContext, settings: FrugalGptSettings) -> None:
+        super().__init__(context, settings)
+        require_prices(context.costs, "frugalgpt")
+        self._ranking, self._embedder = context.best_first(), context.embedder
+        bank, data, ranking = context.bank, context.data, self._ranking
+        costs = context.costs[data.columns]
 
         def train(on_step: OnStep) -> State:
-            return _train(bank, examples, costs, ranking, chosen, on_step)
+            return _train(bank, data, costs, ranking, settings, on_step)
 
-        extra = {"costs": costs, "answers": _fingerprint(bank, examples)}
-        state = learned("frugalgpt", _VERSION, (chosen, ranking), chosen.seed, examples, train, extra, training)
-        self._chain = [(examples.models[place], place) for place in state["chain"].tolist()]
+        extra = {"costs": costs, "answers": _fingerprint(bank, data)}
+        identity = (settings, ranking)
+        state = learned("frugalgpt", _VERSION, identity, settings.seed, data, train, extra, context.training)
+        self._chain = [(data.models[place], place) for place in state["chain"].tolist()]
         self._thresholds = dict(zip(state["chain"].tolist(), state["thresholds"].tolist(), strict=True))
         self._weights, self._offsets = state["weights"], state["offsets"]
 
@@ -105,7 +110,7 @@ class FrugalGpt:
         """
         asker, found = Asker(pool, listener, query), None
         for number, (model, place) in enumerate(self._chain, start=1):
-            answer = await asker.ask(model, query.messages(), "expert", self._sampling)
+            answer = await asker.ask(model, query.messages(), "expert", self.sampling)
             if answer is None:
                 continue
             found = answer
@@ -125,7 +130,7 @@ class FrugalGpt:
         rest = [model for model in self._ranking if model not in asked]
         other = None
         if asker.stopped is None:
-            other = await asker.first_that_answers(rest, query.messages(), "expert", self._sampling)
+            other = await asker.first_that_answers(rest, query.messages(), "expert", self.sampling)
         if other is None:
             raise asker.nobody()
         return asker.outcome(other, "fallback", "no model of the cascade answered")
@@ -141,7 +146,7 @@ class FrugalGpt:
         return float(_probability(features[np.newaxis] @ self._weights[place] + self._offsets[place])[0])
 
 
-def _fingerprint(bank: BankArrays, examples: Examples) -> Floats:
+def _fingerprint(bank: BankArrays, examples: TrainingData) -> Floats:
     """Something of each answer's vector (N, M), so that other answers are another training."""
     columns = [np.asarray(bank.response_vectors[column][examples.rows]) for column in examples.columns.tolist()]
     return np.stack([np.asarray(column, dtype=np.float64).sum(axis=1) for column in columns], axis=1)
@@ -149,7 +154,7 @@ def _fingerprint(bank: BankArrays, examples: Examples) -> Floats:
 
 def _train(
     bank: BankArrays,
-    examples: Examples,
+    examples: TrainingData,
     costs: Floats,
     ranking: Ranking,
     settings: FrugalGptSettings,
@@ -201,7 +206,7 @@ def _probability(logits: Floats) -> Floats:
 
 
 def _cascade(
-    examples: Examples, trust: Floats, costs: Floats, best: int, settings: FrugalGptSettings
+    examples: TrainingData, trust: Floats, costs: Floats, best: int, settings: FrugalGptSettings
 ) -> tuple[list[int], list[float]]:
     """Return the models and thresholds with the best mean score within the budget.
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData, stacked
 from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
     import torch
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.training_loop import Parameters
 
+_SOURCE = "GraphRouter, arXiv 2410.03834"
 _VERSION = 1
 _SLOPE = 0.1
 """Of the leaky rectifier below zero."""
@@ -46,7 +50,16 @@ class GraphRouterSettings:
     steps: int = 400
 
 
-class GraphRouter:
+@register_method(
+    "graphrouter",
+    "edges of a graph of questions and models; trained",
+    "recorded",
+    _SOURCE,
+    settings=GraphRouterSettings(),
+    training_seconds=1,
+    departures="no descriptions of tasks, which would tell where a question comes from",
+)
+class GraphRouter(ScoreRouter[GraphRouterSettings]):
     """Ranks models by sigmoid(mean(x_q * x_m)), where two rounds of messages have made the vectors x.
 
     A message over an edge holds the vector of its other end and the edge's features: score, dollars and completion
@@ -57,56 +70,49 @@ class GraphRouter:
     benchmark, except in `graphrouter-oracle`, where the mean vector of the dataset's train questions stands for
     it; training ends where a tenth of the train rows is best.
 
-    Args:
-        examples: Train rows.
-        costs: Mean dollars of a call per model, in the order of the examples (M,); NaN where unknown.
-        seed: Seed of the training.
-        settings: Of the training.
-        oracle: Whether a question's dataset is looked at.
-        training: Where what the training took is noted.
+    Attributes:
+        kept_as: What its trained state is kept under.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        costs: NDArray[np.float64],
-        seed: int,
-        settings: GraphRouterSettings | None = None,
-        *,
-        oracle: bool = False,
-        training: Training | None = None,
-    ) -> None:
-        chosen = settings or GraphRouterSettings()
-        self._examples = examples
-        self._tasks = _mean_vectors(examples) if oracle else {}
-        name = "graphrouter-oracle" if oracle else "graphrouter"
+    kept_as: ClassVar[str] = "graphrouter"
+    reason = "the graph predicts its edge to the question first"
+
+    def __init__(self, context: MethodContext, settings: GraphRouterSettings) -> None:
+        super().__init__(context, settings)
+        costs = context.costs[self.data.columns]
 
         def train(on_step: OnStep) -> State:
-            return self._train(costs, chosen, seed, on_step)
+            return self._train(costs, settings, self.seed, on_step)
 
-        self._state = learned(name, _VERSION, chosen, seed, examples, train, {"costs": costs}, training)
+        self._state = self.learned(self.kept_as, _VERSION, settings, train, extra={"costs": costs})
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
-        if not queries:
-            return
+        if queries:
+            inputs = self._inputs(stacked(queries), [query.dataset or "" for query in queries])
+            yield from self.data.rankings(self.predict(inputs))
+
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the logits of the edges (n, M).
+
+        Args:
+            vectors: Inputs of the questions (n, d); see `_inputs`.
+        """
         state = self._state
-        inputs = self._inputs(stacked(queries), [query.dataset or "" for query in queries])
-        nodes = _rectified(Standard(state["mean"], state["scale"])(inputs) @ state["query_map"].T + state["query_bias"])
+        inputs = Standard(state["mean"], state["scale"])(vectors)
+        nodes = _rectified(inputs @ state["query_map"].T + state["query_bias"])
         nodes = _rectified(nodes @ state["query_keep_1"].T) @ state["query_keep_2"].T
-        yield from self._examples.rankings(nodes @ state["nodes"].T / nodes.shape[1])
+        logits: Floats = nodes @ state["nodes"].T / nodes.shape[1]
+        return logits
 
     def _inputs(self, vectors: Floats, datasets: Sequence[str]) -> Floats:
-        """The vectors of questions, for an oracle beside those of their tasks; zeros for a task that is new."""
-        if not self._tasks:
-            return vectors
-        new = np.zeros(vectors.shape[1])
-        return np.hstack([vectors, np.stack([self._tasks.get(name, new) for name in datasets])])
+        """Return what is known of questions: their vectors (n, d)."""
+        return vectors
 
     def _train(self, costs: NDArray[np.float64], settings: GraphRouterSettings, seed: int, on_step: OnStep) -> State:
         import torch
 
-        examples = self._examples
+        examples = self.data
         train, held_out = hold_out(len(examples.vectors), seed)
         raw = self._inputs(examples.vectors.astype(np.float64), examples.datasets)
         standard = Standard.of(raw[train])
@@ -134,6 +140,30 @@ class GraphRouter:
         return {**found, "nodes": nodes, "mean": standard.mean, "scale": standard.scale}
 
 
+@register_method(
+    "graphrouter-oracle",
+    "graphrouter, told each question's dataset; trained",
+    "recorded",
+    _SOURCE,
+    settings=GraphRouterSettings(),
+    training_seconds=1.4,
+    departures="the name of a question's dataset stands for the description of its task",
+)
+class GraphRouterOracle(GraphRouter):
+    """The same with the mean vector of the dataset's train questions beside a question's own: an oracle."""
+
+    kept_as = "graphrouter-oracle"
+
+    def __init__(self, context: MethodContext, settings: GraphRouterSettings) -> None:
+        self._tasks = _mean_vectors(context.data)
+        super().__init__(context, settings)
+
+    def _inputs(self, vectors: Floats, datasets: Sequence[str]) -> Floats:
+        """Return the vectors of questions beside those of their tasks (n, 2d); zeros for a task that is new."""
+        new = np.zeros(vectors.shape[1])
+        return np.hstack([vectors, np.stack([self._tasks.get(name, new) for name in datasets])])
+
+
 @dataclass(frozen=True)
 class Graph:
     """Questions, models and the edges between them.
@@ -151,7 +181,7 @@ class Graph:
     present: torch.Tensor
 
 
-def edge_features(examples: Examples, costs: NDArray[np.float64]) -> Floats:
+def edge_features(examples: TrainingData, costs: NDArray[np.float64]) -> Floats:
     """Return score, dollars and completion tokens of each edge (N, M, 3), the last two over their largest."""
     tokens = np.nan_to_num(examples.tokens)
     dollars = np.broadcast_to(np.nan_to_num(costs), tokens.shape)
@@ -216,7 +246,7 @@ def _first_values(inputs: int, models: int, features: int, width: int, seed: int
     }
 
 
-def _mean_vectors(examples: Examples) -> dict[str, Floats]:
+def _mean_vectors(examples: TrainingData) -> dict[str, Floats]:
     labels, vectors = np.array(examples.datasets), examples.vectors.astype(np.float64)
     return {name: vectors[labels == name].mean(axis=0) for name in sorted(set(examples.datasets))}
 

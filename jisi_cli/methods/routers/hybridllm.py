@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import PairRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData
 from jisi_cli.methods.training_loop import forward, weights_of
 from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 _DECIMALS = 9
@@ -51,46 +56,45 @@ class HybridLlmSettings:
             raise InputError(f"hybridllm: tau is a number above 0, not {self.tau:g}")
 
 
-class HybridLlm:
+@register_method(
+    "hybridllm",
+    "the cheapest model where it likely does as well as the best, else the best; trained",
+    "recorded",
+    "HybridLLM, arXiv 2404.14618",
+    settings=HybridLlmSettings(),
+    training_seconds=5,
+    departures=(
+        "a network over frozen vectors stands for DeBERTa, as in LLMRouter, whose settings these are; one recorded "
+        "score a model stands for several samples; the cheapest model is the small one and the best on train the "
+        "large one"
+    ),
+)
+class HybridLlm(PairRouter[HybridLlmSettings]):
     """Asks the small model where a network predicts that it does as well as the large one.
 
-    What differs from the paper: a network over frozen vectors stands for DeBERTa, as in LLMRouter, whose settings these
-    are; the gap is that of one recorded score of each model, not of several samples; the small model is the cheapest
-    and the large the best on train, where LLMRouter goes by the number of parameters.
-
-    Args:
-        examples: Train rows.
-        order: All models; the first is the large one, the second the small one, the others stand in.
-        settings: Labels, threshold and network.
-        training: Where what the training took is noted.
+    LLMRouter takes the numbers of parameters for what is small and large.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        order: Ranking,
-        settings: HybridLlmSettings | None = None,
-        training: Training | None = None,
-    ) -> None:
-        self._settings, self._order = settings or HybridLlmSettings(), order
-        chosen = self._settings
+    reason = "it is likely to do as well, or the other is not"
+
+    def __init__(self, context: MethodContext, settings: HybridLlmSettings) -> None:
+        super().__init__(context, settings, "hybridllm")
 
         def train(on_step: OnStep) -> State:
-            return _train(examples, order, chosen)
+            return _train(self.data, self.order, settings)
 
         # The threshold changes nothing that is learned.
-        identity = (order[:2], {name: value for name, value in asdict(chosen).items() if name != "threshold"})
-        self._state = learned("hybridllm", _VERSION, identity, chosen.seed, examples, train, training=training)
+        identity = (self.order[:2], {name: value for name, value in asdict(settings).items() if name != "threshold"})
+        self._state = self.learned("hybridllm", _VERSION, identity, train, seed=settings.seed)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query: the two models, then the stand-ins."""
-        if len(self._order) < 2 or "label" not in self._state:
-            yield from (self._order for _ in queries)
-        elif queries:
-            large, small, *others = self._order
-            for value in self._predicted(stacked(queries)).tolist():
-                is_small = value >= self._settings.threshold
-                yield (small, large, *others) if is_small else (large, small, *others)
+    @property
+    def can_choose(self) -> bool:
+        """Whether there are two models, and rows that both answered."""
+        return super().can_choose and "label" in self._state
+
+    def takes_cheap(self, vectors: Floats) -> NDArray[np.bool_]:
+        """Return where the small model is likely to do as well (n,)."""
+        return self._predicted(vectors) >= self.settings.threshold
 
     def _predicted(self, vectors: Floats) -> Floats:
         """How far the small model does as well (n,), rounded, so that no other block decides otherwise."""
@@ -100,7 +104,7 @@ class HybridLlm:
         return np.asarray(np.round(predicted, _DECIMALS), dtype=np.float64)
 
 
-def _train(examples: Examples, order: Ranking, settings: HybridLlmSettings) -> State:
+def _train(examples: TrainingData, order: Ranking, settings: HybridLlmSettings) -> State:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.scoring import BankArrays, coarse_block, rank
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import Router
+from jisi_cli.scoring import coarse_block, rank
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +32,31 @@ class KnnSettings:
     margin: float = 0.95
 
 
-class Knn:
+@register_method(
+    "knn",
+    "similarity-weighted scores of the nearest 50",
+    "recorded",
+    "SMACS, arXiv 2507.14200",
+    settings=KnnSettings(),
+    departures="equal scores go to the better model on train",
+)
+class Knn(Router[KnnSettings]):
     """Ranks models by the similarity-weighted scores of the nearest queries.
 
     The support set of the released code holds similarities strictly above the threshold, which is the
     `openjisi` reading of stage 1. Ties go to the higher train mean, then to the name, as for every router here.
-
-    Args:
-        bank: The bank's arrays.
-        settings: k and the margin.
     """
 
-    def __init__(self, bank: BankArrays, settings: KnnSettings | None = None) -> None:
-        chosen = settings or KnnSettings()
-        self._bank = bank
-        self._settings = replace(Hyperparameters(compat="openjisi"), n_base=chosen.neighbours, gamma=chosen.margin, k=1)
+    reason = "the nearest questions favour it"
+
+    def __init__(self, context: MethodContext, settings: KnnSettings) -> None:
+        super().__init__(context, settings)
+        self._bank = context.bank
+        self._search = Hyperparameters(compat="openjisi", n_base=settings.neighbours, gamma=settings.margin, k=1)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
         vectors = np.stack([query.vector for query in queries])
-        for found in coarse_block(self._bank, vectors, self._settings):
+        for found in coarse_block(self._bank, vectors, self._search):
             ranking = rank(self._bank, found.scores, "paper")
             yield tuple(self._bank.model_names[model] for model in ranking)

@@ -7,16 +7,19 @@ The MLP router of LLMRouter (github.com/ulab-uiuc/LLMRouter) with its settings: 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, among_all, best_models, learned, stacked
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import State, TrainingData, among_all, best_models
 from jisi_cli.methods.training_loop import forward, weights_of
 from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 
@@ -38,37 +41,36 @@ class MlpSettings:
     seed: int = 42
 
 
-class Mlp:
+@register_method(
+    "mlp",
+    "a neural network names the best model; trained",
+    "recorded",
+    "LLMRouter, github.com/ulab-uiuc",
+    settings=MlpSettings(),
+    training_seconds=10,
+    departures=(
+        "of equally good models of a train question the better on train is taken; the bank's vectors for Longformer's"
+    ),
+)
+class Mlp(ScoreRouter[MlpSettings]):
     """Ranks models by the network's outputs, one for each model that was the best of some train question.
 
-    What differs from the original: of equally good models of a train question the better on train at large is the best
-    one, where the original takes the first in its file; the bank's vectors stand for Longformer's.
-
-    Args:
-        examples: Train rows.
-        settings: Of the network.
-        training: Where what the training took is noted.
+    Of equally good models of a train question the original takes the first in its file.
     """
 
-    def __init__(
-        self, examples: Examples, settings: MlpSettings | None = None, training: Training | None = None
-    ) -> None:
-        chosen = settings or MlpSettings()
-        self._examples = examples
+    reason = "it is likely the best"
 
-        def train(on_step: OnStep) -> State:
-            return _train(examples, chosen)
+    def __init__(self, context: MethodContext, settings: MlpSettings) -> None:
+        super().__init__(context, settings)
+        seed = settings.seed
+        self._state = self.learned("mlp", _VERSION, settings, lambda _: _train(self.data, settings), seed=seed)
 
-        self._state = learned("mlp", _VERSION, chosen, chosen.seed, examples, train, training=training)
-
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if queries:
-            outputs = _outputs(self._state, stacked(queries))
-            yield from self._examples.rankings(among_all(self._examples, self._state["classes"], outputs))
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the outputs for each model (n, M)."""
+        return among_all(self.data, self._state["classes"], _outputs(self._state, vectors))
 
 
-def _train(examples: Examples, settings: MlpSettings) -> State:
+def _train(examples: TrainingData, settings: MlpSettings) -> State:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre, weigh_nearest
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import State, TrainingData
 from jisi_cli.methods.training_loop import Standard
 from jisi_cli.scoring import Floats, Rows
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 2
 _FOLDS = 5
@@ -38,7 +41,19 @@ class ModelSatSettings:
             raise InputError(f"model-sat: penalty is a number above 0, not {self.penalty:g}")
 
 
-class ModelSat:
+@register_method(
+    "model-sat",
+    "regression on the question and each model's capabilities; trained",
+    "recorded",
+    "Model-SAT, arXiv 2502.17282",
+    settings=ModelSatSettings(),
+    training_seconds=12,
+    departures=(
+        "a regression over frozen vectors stands for the encoder of 4 to 7 billion parameters, and clusters of "
+        "train rows for the tasks in which capabilities are measured"
+    ),
+)
+class ModelSat(ScoreRouter[ModelSatSettings]):
     """Ranks models by a logistic regression over what the question is and what the model can do.
 
     A model's capability vector a_m is its mean score in each cluster of train questions; a question wants the
@@ -47,42 +62,26 @@ class ModelSat:
     out of scope, and this regression over frozen vectors stands for it; its capabilities come from 50
     tasks of MMLU, ours from clusters of the train rows, in five folds, so that no row's own score is
     in the capability that it is trained with.
-
-    Args:
-        examples: Train rows.
-        seed: Seed of k-means and of the folds.
-        settings: Clusters and penalty.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        seed: int,
-        settings: ModelSatSettings | None = None,
-        training: Training | None = None,
-    ) -> None:
-        self._examples, self._settings = examples, settings or ModelSatSettings()
-        chosen = self._settings
+    reason = "its capabilities fit the question best"
 
-        def train(on_step: OnStep) -> State:
-            return _train(examples, chosen, seed)
+    def __init__(self, context: MethodContext, settings: ModelSatSettings) -> None:
+        super().__init__(context, settings)
+        self._state = self.learned("model-sat", _VERSION, settings, lambda _: _train(self.data, settings, self.seed))
 
-        self._state = learned("model-sat", _VERSION, chosen, seed, examples, train, training=training)
-
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if not queries:
-            return
-        state, vectors = self._state, stacked(queries)
-        wants = _wants(vectors, state["centres"], self._settings.sharpness)
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the logits of the regression (n, M)."""
+        state = self._state
+        wants = _wants(vectors, state["centres"], self.settings.sharpness)
         able = state["able"]
         of_models = able @ state["able_weights"] + (wants * state["fit_weights"]) @ able.T
         of_queries = Standard(state["mean"], state["scale"])(vectors) @ state["query_weights"]
-        yield from self._examples.rankings(of_models + of_queries[:, np.newaxis])
+        logits: Floats = of_models + of_queries[:, np.newaxis]
+        return logits
 
 
-def _train(examples: Examples, settings: ModelSatSettings, seed: int) -> State:
+def _train(examples: TrainingData, settings: ModelSatSettings, seed: int) -> State:
     centres = find_centres(examples.vectors, settings.clusters, seed)
     labels = nearest_centre(examples.vectors, centres)
     standard = Standard.of(examples.vectors)
@@ -114,7 +113,7 @@ def _wants(vectors: Floats, centres: Floats, sharpness: float) -> Floats:
     return wants
 
 
-def _able_without_own_fold(examples: Examples, labels: Rows, count: int, folds: Rows) -> Floats:
+def _able_without_own_fold(examples: TrainingData, labels: Rows, count: int, folds: Rows) -> Floats:
     """Capability vectors measured on the other folds (F, M, C); on all rows where there are no others."""
     others = [np.flatnonzero(folds != fold) for fold in range(_FOLDS)]
     return np.stack([mean_scores(examples, labels, count, rows if len(rows) else None).T for rows in others])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import PairRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData
 from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
     import torch
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.training_loop import Parameters
 
 _VERSION = 1
@@ -53,7 +53,17 @@ class RouteLlmSettings:
             raise InputError(f"routellm: strong_share is a number from 0 to 1, not {self.strong_share:g}")
 
 
-class RouteLlm:
+@register_method(
+    "routellm",
+    "the best model where it is likely to win, else the cheapest; trained",
+    "recorded",
+    "RouteLLM, arXiv 2406.18665",
+    settings=RouteLlmSettings(),
+    training_seconds=0.2,
+    trade_off="strong_share",
+    departures="recorded scores stand for people's votes; vectors are standardised; stops early by a tenth of train",
+)
+class RouteLlm(PairRouter[RouteLlmSettings]):
     """Asks the strong model where its chance to beat the weak one reaches a threshold.
 
     The chance is sigmoid(d_strong - d_weak) with d_m = w (v_m * (W q + b)), the matrix factorisation of RouteLLM,
@@ -61,45 +71,27 @@ class RouteLlm:
     from people's votes in Chatbot Arena, this from recorded scores, a pair weighing as much as the scores
     differ; query vectors are standardised; training ends where a tenth of the train rows is best; the
     threshold is set, as by its `calibrate_threshold`, by the share of train questions above it.
-
-    Args:
-        examples: Train rows.
-        order: All models; the first is the strong one, the second the weak one, the others stand in.
-        seed: Seed of the training.
-        settings: Share and training.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        order: Ranking,
-        seed: int,
-        settings: RouteLlmSettings | None = None,
-        training: Training | None = None,
-    ) -> None:
-        chosen = settings or RouteLlmSettings()
-        self._order, self._state = order, State()
-        if len(order) < 2:
+    reason = "it is worth its price here"
+
+    def __init__(self, context: MethodContext, settings: RouteLlmSettings) -> None:
+        super().__init__(context, settings, "routellm")
+        if not self.can_choose:
             return
 
         def train(on_step: OnStep) -> State:
-            return _train(examples, chosen, seed, on_step)
+            return _train(self.data, settings, self.seed, on_step)
 
         # The share changes nothing that is learned: a curve over it trains once.
-        identity = (chosen.width, chosen.rate, chosen.decay, chosen.batch, chosen.epochs, chosen.steps)
-        self._state = learned("routellm", _VERSION, identity, seed, examples, train, training=training)
-        self._pair = [examples.models.index(name) for name in order[:2]]
-        self._threshold = _threshold(self._chances(examples.vectors), chosen.strong_share)
+        identity = (settings.width, settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
+        self._state = self.learned("routellm", _VERSION, identity, train)
+        self._pair = [self.data.models.index(name) for name in self.order[:2]]
+        self._threshold = _threshold(self._chances(self.data.vectors), settings.strong_share)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query: the two models, then the stand-ins."""
-        if len(self._order) < 2:
-            yield from (self._order for _ in queries)
-        elif queries:
-            strong, weak, *others = self._order
-            for chance in self._chances(stacked(queries)).tolist():
-                yield (strong, weak, *others) if chance >= self._threshold else (weak, strong, *others)
+    def takes_cheap(self, vectors: Floats) -> NDArray[np.bool_]:
+        """Return where the strong model's chance is too small (n,)."""
+        return self._chances(vectors) < self._threshold
 
     def _chances(self, vectors: NDArray[Any]) -> Floats:
         """Chance that the strong model beats the weak one (n,), rounded, so that no other block decides otherwise."""
@@ -119,7 +111,7 @@ def _threshold(chances: Floats, share: float) -> float:
     return float(np.sort(chances)[len(chances) - count])
 
 
-def _train(examples: Examples, settings: RouteLlmSettings, seed: int, on_step: OnStep) -> State:
+def _train(examples: TrainingData, settings: RouteLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     train, held_out = hold_out(len(examples.vectors), seed)

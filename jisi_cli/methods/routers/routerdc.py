@@ -5,30 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import EmbedderSpec
+from jisi_cli.embed.protocol import loaded
 from jisi_cli.embed.sentence_transformer import TrainableEncoder
 from jisi_cli.errors import InputError
 from jisi_cli.methods.clusters import find_centres, nearest_centre
 from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.rankings import Ranking
+from jisi_cli.methods.registry import parse_settings, register_method
+from jisi_cli.methods.router import ScoreRouter, TrainedRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData
 from jisi_cli.methods.training_loop import Descent, hold_out, minimise
 from jisi_cli.scoring import Floats, Rows
 
 if TYPE_CHECKING:
     import torch
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.training_loop import Parameters
 
 
-# The two contrasts of RouterDC (Chen et al. 2024, arXiv 2409.19886): queries against models, and against queries.
-
-
+_VERSION = 1
 _WRONG = 0.5
 """A model that scores more than this is no negative."""
 
@@ -71,7 +72,7 @@ class RouterDcSettings:
 
 
 @dataclass(frozen=True)
-class Contrasts:
+class ContrastiveLoss:
     """What attracts and what repels each train query.
 
     Attributes:
@@ -88,8 +89,8 @@ class Contrasts:
 
     @classmethod
     def of(
-        cls, examples: Examples, train: Rows, settings: RouterDcSettings, seed: int, rng: np.random.Generator
-    ) -> Contrasts:
+        cls, examples: TrainingData, train: Rows, settings: RouterDcSettings, seed: int, rng: np.random.Generator
+    ) -> ContrastiveLoss:
         """Find them.
 
         Args:
@@ -152,7 +153,7 @@ def contrast_queries(cosines: torch.Tensor, near: torch.Tensor, far: torch.Tenso
     return contrast_models(cosines, near, far)
 
 
-def contrasted_models(examples: Examples, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def contrasted_models(examples: TrainingData, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the attracting and the repelling models of each train row, as two (N, M) of 0 and 1.
 
     Attracting are the `count` best that score above 0, repelling the `count` worst that score 0.5 at most and do not
@@ -191,13 +192,22 @@ def unit_rows(vectors: Floats) -> Floats:
     return vectors / np.where(lengths > 0, lengths, 1.0)
 
 
-# `routerdc`: queries are drawn to the models that answer them well (Chen et al. 2024, RouterDC, arXiv 2409.19886).
+def read_settings(name: str) -> RouterDcSettings:
+    """Return the settings behind a name; where the encoder is trained they begin with other defaults."""
+    settings = parse_settings(name, RouterDcSettings())
+    return settings if settings.finetune == "no" else parse_settings(name, RouterDcSettings.finetuned())
 
 
-_VERSION = 1
-
-
-class RouterDc:
+@register_method(
+    "routerdc",
+    "contrastive linear map over frozen vectors, or with finetune=yes the encoder; trained",
+    "recorded",
+    "RouterDC, arXiv 2409.19886",
+    settings=read_settings,
+    training_seconds=1,
+    departures="a linear map over frozen vectors stands for the encoder, unless finetune=yes trains it",
+)
+class RouterDc(ScoreRouter[RouterDcSettings]):
     """Ranks models by the cosine of their vector and the mapped query, trained by two contrasts.
 
     The first pulls a query to its best models and away from its worst, the second to a query of its cluster and
@@ -205,48 +215,44 @@ class RouterDc:
     one linear map, the identity at first, is trained over frozen query vectors, with a larger step; models that
     score alike are told apart by lot; the clusters are k-means over the frozen vectors; training ends
     where the first contrast is best on a tenth of the train rows.
-
-    Args:
-        examples: Train rows.
-        seed: Seed of k-means and of the training.
-        settings: Of the training.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        seed: int,
-        settings: RouterDcSettings | None = None,
-        training: Training | None = None,
-    ) -> None:
-        chosen = settings or RouterDcSettings()
-        self._examples = examples
+    reason = "its vector is nearest to the mapped question"
+
+    def __init__(self, context: MethodContext, settings: RouterDcSettings) -> None:
+        super().__init__(context, settings)
 
         def train(on_step: OnStep) -> State:
-            return _train(examples, chosen, seed, on_step)
+            return _train(self.data, settings, self.seed, on_step)
 
-        self._state = learned("routerdc", _VERSION, chosen, seed, examples, train, training=training)
+        self._state = self.learned("routerdc", _VERSION, settings, train)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if not queries:
-            return
-        mapped = stacked(queries) @ self._state["map"].T
-        yield from self._examples.rankings(unit_rows(mapped) @ unit_rows(self._state["models"]).T)
+    @classmethod
+    def from_context(cls, context: MethodContext, settings: RouterDcSettings) -> Any:  # noqa: ANN401 - one of two
+        """Make the linear map, or with `finetune` the router with an encoder of its own.
+
+        Raises:
+            InputError: The embedder is to be trained and cannot be.
+        """
+        return cls(context, settings) if settings.finetune == "no" else FinetunedRouterDc(context, settings)
+
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the cosine of each model's vector and the mapped query (n, M)."""
+        mapped = vectors @ self._state["map"].T
+        return unit_rows(mapped) @ unit_rows(self._state["models"]).T
 
 
-def _train(examples: Examples, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
+def _train(examples: TrainingData, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     rng = np.random.default_rng(seed)
     train, held_out = hold_out(len(examples.vectors), seed)
-    contrasts = Contrasts.of(examples, train, settings, seed, rng)
+    contrastive = ContrastiveLoss.of(examples, train, settings, seed, rng)
     inputs = torch.tensor(examples.vectors)
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
         mapped = torch.nn.functional.normalize(inputs[rows] @ p["map"].T, dim=1)
-        return contrasts.loss(mapped, torch.nn.functional.normalize(p["models"], dim=1), rows, draws)
+        return contrastive.loss(mapped, torch.nn.functional.normalize(p["models"], dim=1), rows, draws)
 
     width = examples.vectors.shape[1]
     start = {"map": np.eye(width), "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
@@ -254,54 +260,37 @@ def _train(examples: Examples, settings: RouterDcSettings, seed: int, on_step: O
     return minimise(loss, start, train, held_out, how, seed, on_step)
 
 
-# `routerdc:finetune=yes`: RouterDC as published, with the encoder trained (Chen et al. 2024, arXiv 2409.19886).
-
+# `routerdc:finetune=yes`: RouterDC as published, with the encoder trained.
 
 _FINETUNED_VERSION = 1
 _DECIMALS = 5
 """Of a cosine: float32 through a network of many layers agrees that far between one device and another."""
 
 
-class FinetunedRouterDc:
+class FinetunedRouterDc(TrainedRouter[RouterDcSettings]):
     """Ranks models by the cosine of their vector and the query's, from an encoder trained by two contrasts.
 
     The encoder begins as the bank's own embedder, where the original takes mDeBERTaV3-base. What else differs: there
     is no dropout; models that score alike are told apart by lot; the clusters are k-means over the bank's vectors;
     training ends where the first contrast is best on a tenth of the train rows.
 
-    Args:
-        examples: Train rows.
-        texts: Their texts (N,), in the order of the examples.
-        embedder: The bank's embedder, a sentence-transformers model.
-        seed: Seed of k-means and of the training.
-        settings: Of the training; `finetune` is `yes` or `cpu`.
-        training: Where what the training took is noted.
-
     Raises:
-        InputError: There is no GPU and `cpu` was not said, or the embedder is none that can be trained.
+        InputError: There is no GPU and `cpu` was not said, or the embedder cannot be trained.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        texts: Sequence[str],
-        embedder: EmbedderSpec,
-        seed: int,
-        settings: RouterDcSettings,
-        training: Training | None = None,
-    ) -> None:
-        self._examples = examples
-        self._encoder = TrainableEncoder(embedder, device_for(settings.finetune))
-        encoder = self._encoder
+    reason = "its vector is nearest to the question's"
+
+    def __init__(self, context: MethodContext, settings: RouterDcSettings) -> None:
+        super().__init__(context, settings)
+        texts = [context.texts[row] for row in self.data.rows.tolist()]
+        embedder = loaded(context.embedder).spec
+        self._encoder = encoder = TrainableEncoder(embedder, device_for(settings.finetune))
         read = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
         def train(on_step: OnStep) -> State:
-            return _train_encoder(examples, texts, encoder, settings, seed, on_step)
+            return _train_encoder(self.data, texts, encoder, settings, self.seed, on_step)
 
-        identity = (settings, embedder, read)
-        self._state = learned(
-            "routerdc-finetuned", _FINETUNED_VERSION, identity, seed, examples, train, training=training
-        )
+        self._state = self.learned("routerdc-finetuned", _FINETUNED_VERSION, (settings, embedder, read), train)
 
     def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
         """Yield one ranking per query."""
@@ -309,7 +298,7 @@ class FinetunedRouterDc:
             return
         vectors = self._encoder.vectors_under(self._state, [query.text for query in queries])
         models = unit_rows(self._state["models"].astype(np.float64))
-        yield from self._examples.rankings(np.round(unit_rows(vectors) @ models.T, _DECIMALS))
+        yield from self.data.rankings(np.round(unit_rows(vectors) @ models.T, _DECIMALS))
 
 
 def device_for(finetune: str) -> str:
@@ -331,7 +320,7 @@ def device_for(finetune: str) -> str:
 
 
 def _train_encoder(
-    examples: Examples,
+    examples: TrainingData,
     texts: Sequence[str],
     encoder: TrainableEncoder,
     settings: RouterDcSettings,
@@ -342,13 +331,13 @@ def _train_encoder(
 
     rng = np.random.default_rng(seed)
     train, held_out = hold_out(len(texts), seed)
-    contrasts = Contrasts.of(examples, train, settings, seed, rng)
+    contrastive = ContrastiveLoss.of(examples, train, settings, seed, rng)
     weights = encoder.weights()
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
         vectors = encoder.forward(p, [texts[row] for row in rows.tolist()])
         queries, models = (torch.nn.functional.normalize(part, dim=1) for part in (vectors, p["models"]))
-        return contrasts.loss(queries, models, rows, draws)
+        return contrastive.loss(queries, models, rows, draws)
 
     width = examples.vectors.shape[1]
     start = {**weights, "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}

@@ -6,17 +6,20 @@ C = 1, gamma = "scale".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, among_all, best_models, learned, stacked
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import State, TrainingData, among_all, best_models
 from jisi_cli.scoring import Floats
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
 
 _VERSION = 1
 _DECIMALS = 9
@@ -37,40 +40,36 @@ class SvmSettings:
             raise InputError(f"svm: penalty is a number above 0, not {self.penalty:g}")
 
 
-class Svm:
+@register_method(
+    "svm",
+    "a support vector machine names the best model; trained",
+    "recorded",
+    "LLMRouter, github.com/ulab-uiuc",
+    settings=SvmSettings(),
+    training_seconds=2,
+    departures=(
+        "of equally good models of a train question the better on train is taken; the bank's vectors for Longformer's"
+    ),
+)
+class Svm(ScoreRouter[SvmSettings]):
     """Ranks models by the votes of a machine for each pair of them, then by its confidences.
 
-    What differs from the original: of equally good models of a train question the better on train at large is the best
-    one, where the original takes the first in its file; the bank's vectors stand for Longformer's.
-
-    Args:
-        examples: Train rows.
-        settings: The penalty.
-        training: Where what the training took is noted.
+    Of equally good models of a train question the original takes the first in its file.
     """
 
-    def __init__(
-        self, examples: Examples, settings: SvmSettings | None = None, training: Training | None = None
-    ) -> None:
-        chosen = settings or SvmSettings()
-        self._examples = examples
+    reason = "it is likely the best"
 
-        def train(on_step: OnStep) -> State:
-            return _train(examples, chosen)
-
+    def __init__(self, context: MethodContext, settings: SvmSettings) -> None:
+        super().__init__(context, settings)
         # Nothing is drawn.
-        self._state = learned("svm", _VERSION, chosen, 0, examples, train, training=training)
+        self._state = self.learned("svm", _VERSION, settings, lambda _: _train(self.data, settings), seed=0)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if queries:
-            classes = self._state["classes"]
-            yield from self._examples.rankings(
-                among_all(self._examples, classes, _votes(self._state, stacked(queries)))
-            )
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the votes for each model (n, M)."""
+        return among_all(self.data, self._state["classes"], _votes(self._state, vectors))
 
 
-def _train(examples: Examples, settings: SvmSettings) -> State:
+def _train(examples: TrainingData, settings: SvmSettings) -> State:
     from sklearn.svm import SVC
 
     rows, labels = best_models(examples)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre
-from jisi_cli.methods.protocol import Query
-from jisi_cli.methods.ranked import Ranking
-from jisi_cli.methods.training import Examples, OnStep, State, Training, learned, stacked
+from jisi_cli.methods.registry import register_method
+from jisi_cli.methods.router import ScoreRouter
+from jisi_cli.methods.training import OnStep, State, TrainingData
 from jisi_cli.methods.training_loop import Descent, Standard, hold_out, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
     import torch
 
+    from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.training_loop import Parameters
 
 _VERSION = 1
@@ -46,46 +46,45 @@ class ZooterSettings:
     steps: int = 400
 
 
-class Zooter:
+@register_method(
+    "zooter",
+    "softmax regression distilled from scores; trained",
+    "recorded",
+    "Zooter, arXiv 2311.08692",
+    settings=ZooterSettings(),
+    training_seconds=0.4,
+    departures=(
+        "recorded scores stand for a reward model's and clusters for tags; a linear map over frozen vectors for the "
+        "encoder; stops early by a tenth of train"
+    ),
+)
+class Zooter(ScoreRouter[ZooterSettings]):
     """Ranks models by a softmax regression on the query vector, trained towards the softmax of their rewards.
 
     What differs from the original: a reward is the recorded score, not a reward model's; clusters of query vectors
     stand for tags that a model gives; the regression is linear over frozen, standardised vectors where the original
     trains an encoder, and starts from the mean of the targets. A missing score is its cluster's mean. Training
     ends where a tenth of the train rows is best.
-
-    Args:
-        examples: Train rows.
-        seed: Seed of k-means and of the training.
-        settings: Of the training.
-        training: Where what the training took is noted.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        seed: int,
-        settings: ZooterSettings | None = None,
-        training: Training | None = None,
-    ) -> None:
-        chosen = settings or ZooterSettings()
-        self._examples = examples
+    reason = "it has the largest share of the rewards expected here"
+
+    def __init__(self, context: MethodContext, settings: ZooterSettings) -> None:
+        super().__init__(context, settings)
 
         def train(on_step: OnStep) -> State:
-            return _train(examples, chosen, seed, on_step)
+            return _train(self.data, settings, self.seed, on_step)
 
-        self._state = learned("zooter", _VERSION, chosen, seed, examples, train, training=training)
+        self._state = self.learned("zooter", _VERSION, settings, train)
 
-    def rank(self, queries: Sequence[Query]) -> Iterator[Ranking]:
-        """Yield one ranking per query."""
-        if not queries:
-            return
+    def predict(self, vectors: Floats) -> Floats:
+        """Return the logits of the softmax (n, M)."""
         state = self._state
-        inputs = Standard(state["mean"], state["scale"])(stacked(queries))
-        yield from self._examples.rankings(inputs @ state["weights"].T + state["bias"])
+        logits: Floats = Standard(state["mean"], state["scale"])(vectors) @ state["weights"].T + state["bias"]
+        return logits
 
 
-def smoothed_rewards(examples: Examples, clusters: int, smoothing: float, seed: int) -> Floats:
+def smoothed_rewards(examples: TrainingData, clusters: int, smoothing: float, seed: int) -> Floats:
     """Return the rewards (N, M): scores mixed with the mean score of the model in the question's cluster."""
     centres = find_centres(examples.vectors, clusters, seed)
     labels = nearest_centre(examples.vectors, centres)
@@ -93,7 +92,7 @@ def smoothed_rewards(examples: Examples, clusters: int, smoothing: float, seed: 
     return np.where(examples.present, (1.0 - smoothing) * examples.scores + smoothing * typical, typical)
 
 
-def _train(examples: Examples, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
+def _train(examples: TrainingData, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     train, held_out = hold_out(len(examples.vectors), seed)

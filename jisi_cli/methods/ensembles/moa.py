@@ -11,11 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.prompts import reference_messages, synthesise
 from jisi_cli.methods.protocol import Outcome, Query
-from jisi_cli.types import Answer, Sampling
+from jisi_cli.methods.registry import register_method
+from jisi_cli.types import Answer
+
+if TYPE_CHECKING:
+    from jisi_cli.methods.context import MethodContext
+
+_MOA = "Mixture-of-Agents, arXiv 2406.04692"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +53,67 @@ class SelfMoaSettings:
     temperature: float = 0.7
 
 
-class MixtureOfAgents(PanelMethod):
+@register_method(
+    "moa",
+    "the 3 best models propose, the best of them aggregates",
+    "live",
+    _MOA,
+    settings=MoaSettings(),
+)
+class MixtureOfAgents(PanelMethod[MoaSettings | SelfMoaSettings]):
     """A panel proposes, layer by layer; an aggregator writes the answer.
 
-    Args:
-        panel: The proposers of every layer. One that fails is left out of its layer.
-        aggregators: Who writes the answer, in the order in which they are tried.
-        layers: Layers of proposals.
-        proposing: Sampling parameters of the proposals.
-        writing: Sampling parameters of the final answer.
+    A proposer that fails is left out of its layer. Models aggregate in the order of their train averages.
     """
 
-    def __init__(
-        self,
-        panel: Panel,
-        aggregators: Sequence[str],
-        layers: int = 1,
-        proposing: Sampling | None = None,
-        writing: Sampling | None = None,
-    ) -> None:
-        super().__init__(panel, proposing)
-        self._aggregators, self._layers = tuple(aggregators), layers
-        self._writing = writing or Sampling()
+    def __init__(self, context: MethodContext, settings: MoaSettings) -> None:
+        ranking = context.best_first()
+        super().__init__(context, settings, Panel.of_best(ranking, settings.proposers))
+        self._aggregators = ranking
 
     async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
         """Propose further layers and aggregate."""
-        for _ in range(1, self._layers):
+        for _ in range(1, self.settings.layers):
             if asker.stopped is not None:
                 break
             messages = reference_messages(query.text, [answer.text for answer in answers], query.system)
             # A layer that fails as a whole leaves the one before.
-            answers = await self._panel.ask(asker, messages, self._sampling) or answers
-        return await synthesise(asker, query, answers, self._aggregators, self._writing)
+            answers = await self.panel.ask(asker, messages, self.asking) or answers
+        return await synthesise(asker, query, answers, self._aggregators, self.sampling)
+
+
+@register_method(
+    "moa-lite",
+    "the 3 best models propose, the cheapest of them aggregates",
+    "live",
+    _MOA,
+    settings=MoaSettings(),
+)
+class MoaLite(MixtureOfAgents):
+    """The same mixture with the cheapest proposer as its aggregator."""
+
+    def __init__(self, context: MethodContext, settings: MoaSettings) -> None:
+        super().__init__(context, settings)
+        costs = dict(zip(context.bank.model_names, context.costs.tolist(), strict=True))
+        ranking = self._aggregators
+        self._aggregators = tuple(dict.fromkeys((cheapest_of(ranking[: settings.proposers], costs), *ranking)))
+
+
+@register_method(
+    "self-moa",
+    "6 samples of the best model, aggregated by it",
+    "live",
+    "Self-MoA, arXiv 2502.00674",
+    settings=SelfMoaSettings(),
+)
+class SelfMoa(MixtureOfAgents):
+    """The mixture of one model's samples."""
+
+    def __init__(self, context: MethodContext, settings: SelfMoaSettings) -> None:
+        ranking = context.best_first()
+        panel, proposing = Panel.of_samples(ranking, settings.samples), context.sampling(settings.temperature)
+        PanelMethod.__init__(self, context, settings, panel, proposing)
+        self._aggregators = ranking
 
 
 def cheapest_of(models: Sequence[str], costs: Mapping[str, float]) -> str:

@@ -1,0 +1,326 @@
+"""What a method is made from: train data, hyperparameters, and the work that several methods share."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.embed.protocol import Embedder
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.protocol import Aggregation
+from jisi_cli.methods.rankings import Ranking, best_first, cheapest_first
+from jisi_cli.methods.training import Training, TrainingData, training_data
+from jisi_cli.scoring import BankArrays, Coarse, Floats, Rows, coarse_block
+from jisi_cli.types import Sampling
+
+if TYPE_CHECKING:
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.config import Price
+
+
+class TrainRows(Protocol):
+    """What is known of a bank's train rows besides the arrays of the equations."""
+
+    @property
+    def datasets(self) -> Sequence[str]:
+        """Dataset of each row (N,)."""
+        ...
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Text of each query (N,)."""
+        ...
+
+    @property
+    def dollars(self) -> Floats:
+        """Dollars of every answer (N, M), NaN where unknown."""
+        ...
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Train rows that are in memory; see `TrainRows`."""
+
+    datasets: Sequence[str]
+    texts: Sequence[str]
+    dollars: Floats
+
+
+class BankRows:
+    """Train rows of a bank, each part read when it is first used: most methods need none of them.
+
+    Args:
+        bank: The bank.
+        models: M of its models.
+        prices: List prices, for models without any recorded dollars.
+    """
+
+    def __init__(self, bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> None:
+        self._bank, self._models, self._prices = bank, models, prices
+
+    @cached_property
+    def datasets(self) -> Sequence[str]:
+        """Dataset of each row (N,)."""
+        questions = self._bank.questions
+        return [questions[row].dataset for row in self._bank.train_rows.tolist()]
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """Text of each query (N,)."""
+        questions = self._bank.questions
+        return [questions[row].query for row in self._bank.train_rows.tolist()]
+
+    @cached_property
+    def dollars(self) -> Floats:
+        """Dollars of every answer (N, M), NaN where neither dollars nor a price are known."""
+        return row_dollars(self._bank, self._models, self._prices)
+
+
+def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> Floats:
+    """Return dollars of every answer on the train rows (N, M); NaN where neither dollars nor a price are known.
+
+    Args:
+        bank: The bank.
+        models: M of its models.
+        prices: List prices, for models without any recorded dollars.
+    """
+    found = []
+    for model in models:
+        columns = bank.answers(model)
+        recorded = columns.cost_usd[bank.train_rows]
+        price = prices.get(model)
+        if np.isnan(recorded).all() and price is not None:
+            prompt, completion = columns.prompt_tokens[bank.train_rows], columns.completion_tokens[bank.train_rows]
+            recorded = (prompt * price.input + completion * price.output) / 1e6
+        found.append(recorded)
+    return np.stack(found, axis=1)
+
+
+def mean_costs(dollars: Floats) -> Floats:
+    """Return mean dollars of a call (M,) from those of single answers (N, M); NaN where none is known."""
+    costs = []
+    for column in dollars.T:
+        known = column[~np.isnan(column)]
+        costs.append(math.fsum(known.tolist()) / len(known) if len(known) else math.nan)
+    return np.array(costs)
+
+
+# Stage 1 of a block of queries, computed once for all methods of a comparison that want the same.
+
+CoarseBlock = Callable[[BankArrays, NDArray[np.floating], Hyperparameters], Iterator[Coarse]]
+"""`scoring.coarse_block`, or what stands in for it."""
+
+_ROOM = 1 << 27
+_OVERHEAD = 1024
+"""Bytes that one result takes besides its arrays, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Stage 1 of one block.
+
+    Attributes:
+        results: For each query.
+        seconds: What computing them took.
+        size: Bytes that they take.
+    """
+
+    results: tuple[Coarse, ...]
+    seconds: float
+    size: int
+
+
+class SharedCoarse:
+    """Stands in for `scoring.coarse_block` and keeps what it returned, for the next method that asks for the same.
+
+    It keeps results of one bank at a time. When room runs out, it drops the least recently used.
+
+    Args:
+        room: Bytes that are kept at most.
+
+    Attributes:
+        saved: Seconds that it took to compute everything that was found again.
+    """
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self.saved = 0.0
+        self._room = room
+        self._bank: BankArrays | None = None
+        self._kept: dict[tuple[object, ...], _Found] = {}
+
+    def __call__(
+        self, bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters
+    ) -> Iterator[Coarse]:
+        """Yield exactly what `scoring.coarse_block` does."""
+        if bank is not self._bank:
+            self._bank = bank
+            self._kept.clear()
+        key = _key(query_vectors, settings)
+        found = self._kept.pop(key, None)
+        if found is None:
+            found = _compute(bank, query_vectors, settings)
+        else:
+            self.saved += found.seconds
+        self._keep(key, found)
+        return (replace(result, k=settings.k) for result in found.results)
+
+    def _keep(self, key: tuple[object, ...], found: _Found) -> None:
+        if found.size > self._room:
+            return
+        self._kept[key] = found
+        while sum(kept.size for kept in self._kept.values()) > self._room:
+            del self._kept[next(iter(self._kept))]
+
+
+def _key(query_vectors: NDArray[np.floating], settings: Hyperparameters) -> tuple[object, ...]:
+    """Return what decides stage 1 of one bank; the number of candidates is read off the ranking."""
+    content = hashlib.sha256(np.ascontiguousarray(query_vectors).data).hexdigest()
+    asked = (content, query_vectors.shape, query_vectors.dtype.str)
+    return (*asked, settings.n_base, settings.gamma, settings.compat)
+
+
+def _compute(bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters) -> _Found:
+    started = time.perf_counter()
+    results = tuple(coarse_block(bank, query_vectors, settings))
+    seconds = time.perf_counter() - started
+    size = sum(part.rows.nbytes + part.similarities.nbytes + part.scores.nbytes + _OVERHEAD for part in results)
+    return _Found(results, seconds, size)
+
+
+class SharedTrainingData:
+    """Puts a bank's train rows in order once for all methods that learn from them; those of one bank at a time."""
+
+    def __init__(self) -> None:
+        self._made: tuple[BankArrays, TrainRows, TrainingData] | None = None
+
+    def of(self, bank: BankArrays, rows: TrainRows) -> TrainingData:
+        """Return what `training_data` does."""
+        if self._made is None or self._made[0] is not bank or self._made[1] is not rows:
+            self._made = bank, rows, training_data(bank, rows.datasets)
+        return self._made[2]
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """What a method may be made from: train data only.
+
+    Attributes:
+        bank: The bank's arrays (N train queries, M models).
+        rows: What else is known of the train queries.
+        embedder: The bank's own embedder.
+        hyperparameters: Those of JiSi, as the bank, the configuration and the command line say.
+        aggregation: Whether JiSi aggregates responses; None leaves it to the method.
+        seed: Seed of everything random.
+        temperature: Sampling temperature of every call; None for each method's own.
+        max_tokens: Length of an answer at most.
+        training: Told how a method's training goes, where it has one.
+        shared_data: Orders the train rows, once for all methods made from contexts that share it.
+        coarse: Computes stage 1, once for all of these in the same way.
+    """
+
+    bank: BankArrays
+    rows: TrainRows
+    embedder: Embedder
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    aggregation: Aggregation | None = None
+    seed: int = 42
+    temperature: float | None = None
+    max_tokens: int | None = None
+    training: Training = field(default_factory=Training)
+    shared_data: SharedTrainingData = field(default_factory=SharedTrainingData)
+    coarse: SharedCoarse = field(default_factory=SharedCoarse)
+
+    @property
+    def datasets(self) -> Sequence[str]:
+        """Dataset of each train query (N,)."""
+        return self.rows.datasets
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Text of each train query (N,)."""
+        return self.rows.texts
+
+    @property
+    def dollars(self) -> Floats:
+        """Dollars of every train answer (N, M), NaN where unknown."""
+        return self.rows.dollars
+
+    @cached_property
+    def costs(self) -> Floats:
+        """Mean dollars of a call per model (M,), NaN where unknown."""
+        return mean_costs(self.dollars)
+
+    @property
+    def data(self) -> TrainingData:
+        """The train rows in an order that is their own."""
+        return self.shared_data.of(self.bank, self.rows)
+
+    def best_first(self) -> Ranking:
+        """Rank the models by their mean score over datasets on train."""
+        return best_first(self.bank, self.datasets)
+
+    def cheapest_first(self, method: str) -> Ranking:
+        """Rank the models by what a call costs.
+
+        Args:
+            method: Who asks, for the error message.
+
+        Raises:
+            InputError: No price is known.
+        """
+        return cheapest_first(self.bank, self.costs, method)
+
+    def best_then_cheapest(self, method: str) -> Ranking:
+        """Return the best model on train, the cheapest other one, then the rest, best first.
+
+        Args:
+            method: Who asks, for the error message.
+
+        Raises:
+            InputError: No price is known.
+        """
+        cheapest = self.cheapest_first(method)
+        best, *others = self.best_first()
+        return tuple(dict.fromkeys((best, *[model for model in cheapest if model != best][:1], *others)))
+
+    def sampling(self, temperature: float = Sampling().temperature) -> Sampling:
+        """Return the sampling parameters of a method's calls.
+
+        Args:
+            temperature: The method's own, where the user gave none.
+        """
+        return Sampling(temperature if self.temperature is None else self.temperature, max_tokens=self.max_tokens)
+
+    def on_rows(self, bank: BankArrays, rows: Rows) -> MethodContext:
+        """Return the context of some train rows.
+
+        Args:
+            bank: The bank's arrays of these rows.
+            rows: Their places among all, in the same order.
+        """
+        places = rows.tolist()
+        texts = self.texts
+        some = GivenRows(
+            datasets=[self.datasets[place] for place in places],
+            texts=[texts[place] for place in places] if texts else (),
+            dollars=self.dollars[rows],
+        )
+        return replace(self, bank=bank, rows=some)
+
+    def on_models(self, bank: BankArrays, models: Sequence[int]) -> MethodContext:
+        """Return the context of some models.
+
+        Args:
+            bank: The bank's arrays of these models.
+            models: Their places among all, in the same order.
+        """
+        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)])
+        return replace(self, bank=bank, rows=rows)
