@@ -68,7 +68,7 @@ def test_json_is_one_document(route: Any) -> None:
     assert found["query"] == QUESTION
     assert (found["candidates"], found["aggregator"]) == (["ada", "bob", "cyd"], "ada")
     assert (found["answered"], found["aggregatees"], found["probes"]) == ([], [], [])
-    assert found["settings"] == Hyperparameters().to_json()
+    assert found["settings"] == {**Hyperparameters().to_json(), "aggregation": "auto"}
     assert [row["rank"] for row in found["models"]] == [1, 2, 3, 4]
     row = found["models"][1]
     assert {"model", "coarse_score", "fine_score", "expected_completion_tokens", "expected_cost_usd"} <= set(row)
