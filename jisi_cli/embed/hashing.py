@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import EmbedderSpec, Reading, batches
+from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading, batches
 from jisi_cli.errors import InputError
 
 DEFAULT_DIMENSION = 1024
@@ -20,6 +20,17 @@ _TEXTS = 512
 _NUMBERS = 2**24
 """Components in memory at a time; a bank may name a width of a million."""
 _WORD = re.compile(r"\S+")
+
+
+def open_encoder(spec: EmbedderSpec, argument: str, options: EncoderOptions) -> HashingEncoder:
+    """Return the encoder that `hashing` or `hashing:<width>` names.
+
+    Raises:
+        InputError: The width is not one.
+    """
+    if ":" in spec.name and not (argument.isdecimal() and 0 < int(argument) <= 2**20):
+        raise InputError(f"the embedder {spec.name} is written hashing:<width>, for example hashing:512")
+    return HashingEncoder(spec, int(argument) if argument else DEFAULT_DIMENSION)
 
 
 class HashingEncoder:
@@ -76,7 +87,7 @@ class HashingEncoder:
         try:
             from sklearn.feature_extraction.text import HashingVectorizer
         except ModuleNotFoundError as error:
-            raise InputError("the hashing embedder needs scikit-learn: pip install 'jisi[hashing]'") from error
+            raise InputError("the embedder hashing needs scikit-learn: pip install scikit-learn") from error
         width, raw = self._dimension, None
         # scikit-learn's own pattern leaves out words of one letter, and with them most of arithmetic.
         words = HashingVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", n_features=width, norm=raw)

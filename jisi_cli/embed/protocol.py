@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The seam between texts and vectors.
-
+if TYPE_CHECKING:
+    from jisi_cli.embed.account import Account
 
 Truncation = Literal["head", "tail"]
 """Which end of a text that is too long is kept."""
@@ -154,6 +154,26 @@ class Encoder(Protocol):
             readings: Longest first.
         """
         ...
+
+
+class EncoderOptions(TypedDict, total=False):
+    """How an encoder computes; none of it changes a vector.
+
+    Attributes:
+        device: torch's name of where to compute; without it that is left open, and whether torch is needed at all.
+        batch_size: Texts embedded at once, or in one request; without it a choice by length.
+        concurrency: Requests to an endpoint at one time.
+        api_base: Address of an endpoint; without it LiteLLM's default.
+        api_key_env: The environment variable that holds an endpoint's key; without it its provider's own.
+        account: Pays for the requests to an endpoint and keeps the books; without it they happen unbooked.
+    """
+
+    device: str | None
+    batch_size: int | None
+    concurrency: int
+    api_base: str | None
+    api_key_env: str | None
+    account: Account | None
 
 
 def batches(readings: Sequence[Reading], *, most: int, volume: int | None) -> Iterator[Sequence[Reading]]:

@@ -1,19 +1,25 @@
-"""From the name of an embedder to the embedder, and which embedders may be used."""
+"""From the name of an embedder to the embedder, and which embedders may be used.
+
+An embedder is a model on this disk (`minilm`, a hub id, a folder), or of a kind that is written `kind` or
+`kind:argument`: a module of this room that is named after it and has `open_encoder`, or what the entry point
+`jisi.embedders` of an installed package names.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack, cast
 
-from jisi_cli import trust
-from jisi_cli.config import unusable_name
-from jisi_cli.embed.account import Account
+from jisi_cli import embed, plugins, trust
 from jisi_cli.embed.hub import hub_folder, is_hub_id, snapshot_here
 from jisi_cli.embed.model_folder import folder_hash, inspect_folder, packaged_minilm, require_harmless
-from jisi_cli.embed.protocol import EmbedderSpec, Encoder, name_problem
+from jisi_cli.embed.protocol import EmbedderSpec, Encoder, EncoderOptions, name_problem
 from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.paths import cache_folder, expanded
@@ -23,65 +29,41 @@ if TYPE_CHECKING:
     from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder
 
 
-# From the name of an embedder to the embedder; nothing heavy is imported before a text is embedded.
+Open = Callable[[EmbedderSpec, str, EncoderOptions], Encoder]
+"""Makes the encoder of a kind: given the spec, what stands behind the colon of its name, and the options."""
+
+_KIND = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_BUILT_IN = ("hashing", "litellm", "minilm")
+"""Names that no package may add."""
 
 
 class PinError(InputError):
     """An embedder is here, but not at the revision or width that was asked for."""
 
 
-_KINDS = "minilm, a sentence-transformers hub id or folder, litellm:<provider>/<model>, hashing or hashing:<width>"
+_NAMES = "minilm, a sentence-transformers hub id or folder, litellm:<provider>/<model>, hashing or hashing:<width>"
 
 
 def load_embedder(
-    spec: EmbedderSpec,
-    *,
-    device: str | None = None,
-    batch_size: int | None = None,
-    cache_folder: Path | None = None,
-    concurrency: int = 4,
-    api_base: str | None = None,
-    api_key_env: str | None = None,
-    account: Account | None = None,
+    spec: EmbedderSpec, *, cache_folder: Path | None = None, **options: Unpack[EncoderOptions]
 ) -> UnitEmbedder:
     """Return the embedder that a spec names. A model is loaded when it first embeds; only the hub is asked now.
 
     Args:
         spec: What decides the vectors; a revision or width it pins must be the model's.
-        device: torch's name of where to compute; None leaves it open, and whether torch is needed at all.
-        batch_size: Texts embedded at once, or in one request; None for a choice by length.
         cache_folder: Where content hashes of weights are remembered; None for jisi's cache folder.
-        concurrency: Requests to an endpoint at one time.
-        api_base: Address of an endpoint; None for LiteLLM's default.
-        api_key_env: The environment variable that holds an endpoint's key; None for its provider's own.
-        account: Pays for the requests to an endpoint and keeps the books; None lets them happen unbooked.
+        options: How it computes; see `EncoderOptions`.
 
     Raises:
         InputError: There is no such embedder, it is not installed or cannot be fetched, or it has another
             revision or width than the spec pins.
     """
     _check(spec)
-    kind, _, argument = spec.name.partition(":")
-    encoder: Encoder
-    if kind == "litellm" and argument:
-        from jisi_cli.embed.litellm_endpoint import LiteLLMEncoder
-
-        problem = unusable_name(argument)
-        if problem is not None:
-            raise InputError(f"the embedder {spec.name} {problem}")
-        encoder = LiteLLMEncoder(
-            argument,
-            spec,
-            api_base=api_base,
-            api_key_env=api_key_env,
-            account=account,
-            batch_size=batch_size,
-            concurrency=concurrency,
-        )
-    elif kind == "hashing":
-        encoder = _hashing(spec, argument)
+    opened = _kind(spec.name)
+    if opened is not None:
+        encoder = opened(spec, spec.name.partition(":")[2], options)
     else:
-        encoder, spec = _folder_encoder(spec, device, batch_size, cache_folder or default_cache_folder())
+        encoder, spec = _folder_encoder(spec, options, cache_folder or default_cache_folder())
     _check_pins(spec, encoder)
     return UnitEmbedder(spec, encoder)
 
@@ -128,17 +110,24 @@ def load_module(spec: EmbedderSpec, device: str) -> SentenceTransformerEncoder:
     return encoder
 
 
-def _hashing(spec: EmbedderSpec, width: str) -> Encoder:
-    from jisi_cli.embed.hashing import DEFAULT_DIMENSION, HashingEncoder
+def _kind(name: str) -> Open | None:
+    """Return what opens an embedder of a kind; None for a model on this disk.
 
-    if ":" in spec.name and not (width.isdecimal() and 0 < int(width) <= 2**20):
-        raise InputError(f"the embedder {spec.name} is written hashing:<width>, for example hashing:512")
-    return HashingEncoder(spec, int(width) if width else DEFAULT_DIMENSION)
+    Raises:
+        InputError: The package that adds the kind is broken.
+    """
+    if is_on_disk(name):
+        return None
+    kind = name.partition(":")[0]
+    if kind in _BUILT_IN:
+        return cast(Open, import_module(f"{embed.__name__}.{kind}").open_encoder)
+    found = plugins.load("embedders", kind, _BUILT_IN)
+    if not callable(found):
+        raise InputError(f"the embedder `{kind}` of an installed package is no class and no function")
+    return cast(Open, found)
 
 
-def _folder_encoder(
-    spec: EmbedderSpec, device: str | None, batch_size: int | None, cache: Path
-) -> tuple[Encoder, EmbedderSpec]:
+def _folder_encoder(spec: EmbedderSpec, options: EncoderOptions, cache: Path) -> tuple[Encoder, EmbedderSpec]:
     """Return the encoder of a model on this disk, and the spec with a branch or tag resolved to its commit."""
     from jisi_cli.embed.local_bert import BertEncoder, recognise
     from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder
@@ -146,16 +135,26 @@ def _folder_encoder(
     path, commit = _harmless(spec)
     if commit is not None:
         spec = replace(spec, revision=commit)
-    folder = inspect_folder(path, commit, cache)
-    torch = SentenceTransformerEncoder(folder, spec, device, batch_size)
+    folder, device = inspect_folder(path, commit, cache), options.get("device")
+    torch = SentenceTransformerEncoder(folder, spec, device, options.get("batch_size"))
     shape = recognise(path) if device is None else None
     return (torch if shape is None else BertEncoder(folder, shape, spec, torch)), spec
 
 
 def is_on_disk(name: str) -> bool:
-    """Whether an embedder is a model that is read from files: no endpoint, and not the hashing embedder."""
+    """Whether an embedder is a model that is read from files, and of no other kind; nothing is imported."""
     kind, _, argument = name.partition(":")
-    return kind != "hashing" and not (kind == "litellm" and argument)
+    return kind != "hashing" and not (kind == "litellm" and argument) and not is_added(name)
+
+
+def is_added(name: str) -> bool:
+    """Whether an installed package adds the kind of an embedder; nothing is imported.
+
+    Raises:
+        InputError: Two packages add one kind, or a package adds one of jisi's own.
+    """
+    kind = name.partition(":")[0]
+    return kind not in _BUILT_IN and bool(_KIND.fullmatch(kind)) and kind in plugins.installed("embedders", _BUILT_IN)
 
 
 def is_packaged(name: str) -> bool:
@@ -207,7 +206,7 @@ def _place(name: str) -> Path | str:
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
     on_hub = name if "/" in name else f"sentence-transformers/{name}"
     if name == "litellm" or path.is_absolute() or name.startswith((".", "~")) or not is_hub_id(on_hub):
-        raise InputError(f"no embedder `{name}`: there is no such folder; embedders are {_KINDS}")
+        raise InputError(f"no embedder `{name}`: there is no such folder; embedders are {_NAMES}")
     return on_hub
 
 
@@ -241,8 +240,9 @@ def _require_revision(spec: EmbedderSpec, revision: str | None) -> None:
 
 # Which embedders may be used: packaged ones, those that the user names, and those that the user has allowed before.
 #
-# A bank says which embedder made its vectors, and a bank may come from anybody. To load a model runs a library on files
-# that somebody else wrote, and to call an endpoint sends it the question and a key, so a bank's word is not enough.
+# A bank says which embedder made its vectors, and a bank may come from anyone. Loading a model runs a library on files
+# that someone else wrote, calling an endpoint sends it the question and a key, and an embedder of an installed package
+# is that package's code, so a bank's word is not enough.
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,13 +277,13 @@ class Consent:
 
 
 def identity(spec: EmbedderSpec) -> str:
-    """Return what an embedder is allowed by: an endpoint's name, or a model's name and the hash of all its files.
+    """Return what an embedder is allowed by: its name, and for a model on this disk the hash of all its files.
 
     Raises:
         InputError: There is no such model, it cannot be fetched, or it leads to code of its own.
     """
     if not is_on_disk(spec.name):
-        return _hash("endpoint", spec.name)
+        return _name_identity(spec.name)
     path, commit = locate(spec)
     require_harmless(path)
     return _model_identity(spec.name, path, commit)
@@ -305,9 +305,13 @@ def _require_allowed(spec: EmbedderSpec, source: Path) -> None:
 
 def _is_allowed(spec: EmbedderSpec) -> bool:
     if not is_on_disk(spec.name):
-        return trust.is_trusted("embedders", _hash("endpoint", spec.name))
+        return trust.is_trusted("embedders", _name_identity(spec.name))
     found = locate_here(spec)
     return found is not None and trust.is_trusted("embedders", _model_identity(spec.name, *found))
+
+
+def _name_identity(name: str) -> str:
+    return _hash("package" if is_added(name) else "endpoint", name)
 
 
 def _model_identity(name: str, path: Path, commit: str | None) -> str:

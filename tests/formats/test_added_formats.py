@@ -31,16 +31,18 @@ def read(source, on_issue):
 '''
 
 
+SUMS = [
+    {"dataset": "sums", "index": n, "query": f"What is {n} + {n}?", "gt": str(2 * n), "model": model}
+    | {"response": str(2 * n), "score": int(model == "ada")}
+    for n in range(9)
+    for model in ("ada", "bob")
+]
+
+
 def bank_of_sums(folder: Path) -> Path:
     """Build a bank of nine sums and two models, with references."""
-    lines = [
-        {"dataset": "sums", "index": n, "query": f"What is {n} + {n}?", "gt": str(2 * n), "model": model}
-        | {"response": str(2 * n), "score": 0}
-        for n in range(9)
-        for model in ("ada", "bob")
-    ]
     source = folder / "sums.jsonl"
-    source.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    source.write_text("\n".join(map(json.dumps, SUMS)), encoding="utf-8")
     done = jisi("bank", "build", source, "--output", folder / "bank", "--embedder", "hashing")
     assert done.exit_code == 0, done.stderr
     return folder / "bank"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.config import unusable_name
 from jisi_cli.embed.account import Account, RequestAccount, Unbooked
-from jisi_cli.embed.protocol import EmbedderSpec, Reading, batches
+from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading, batches
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError, http_errors
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.models.litellm_setup import load_litellm
@@ -36,6 +37,26 @@ _REFUSED = {
     404: "knows no such model; check the name and the address",
     422: "does not take these texts",
 }
+
+
+def open_encoder(spec: EmbedderSpec, argument: str, options: EncoderOptions) -> LiteLLMEncoder:
+    """Return the encoder of the endpoint that `litellm:<provider>/<model>` names.
+
+    Raises:
+        InputError: LiteLLM cannot be given that name.
+    """
+    problem = unusable_name(argument)
+    if problem is not None:
+        raise InputError(f"the embedder {spec.name} {problem}")
+    return LiteLLMEncoder(
+        argument,
+        spec,
+        api_base=options.get("api_base"),
+        api_key_env=options.get("api_key_env"),
+        account=options.get("account"),
+        batch_size=options.get("batch_size"),
+        concurrency=options.get("concurrency", 4),
+    )
 
 
 class LiteLLMEncoder:
