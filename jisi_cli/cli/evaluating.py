@@ -192,16 +192,16 @@ def write_report(
 ) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     from jisi_cli.report.comparison_page import comparison_page
-    from jisi_cli.report.questions import Material
+    from jisi_cli.report.questions import PageData
 
-    material = Material(tests, {question.key: question for question in session.bank.questions})
+    page_data = PageData(tests, {question.key: question for question in session.bank.questions})
     left_out = ("methods", "bank_parts", "versions")
     made = {name: value for name, value in found.items() if name not in left_out}
     answers = session.bank.manifest.responses
     parts = "".join(part.sha256 for model in session.models for part in answers[model])
     made["SHA-256 of the bank's questions"] = found["bank_parts"]
     made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
-    write_page(path, comparison_page(reports, results, origin_of(made), material), out)
+    write_page(path, comparison_page(reports, results, origin_of(made), page_data), out)
 
 
 # How the trade of quality for dollars is shown to a person.

@@ -16,7 +16,7 @@ from jisi_cli.files import PAGE, require_output, written
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
-    from jisi_cli.report.questions import Material
+    from jisi_cli.report.questions import PageData
 
 _HIDING = ("--grader-command", "--command", "--grader")
 """Options whose value is, or may be, a program with its arguments."""
@@ -58,7 +58,7 @@ def report(
     for result in known.values():
         by_method.setdefault(result.method, []).append(result)
     by_method = _in_one_order(results, by_method)
-    material = _material(bank, results, next(iter(by_method.values()))) if bank is not None else None
+    page_data = _page_data(bank, results, next(iter(by_method.values()))) if bank is not None else None
     reports = build_report(by_method, ("best-single",), np.random.default_rng(seed))
     made = {
         "questions": len(next(iter(by_method.values()))),
@@ -67,11 +67,11 @@ def report(
         "SHA-256 of the results": hashlib.sha256(results.read_bytes()).hexdigest(),
         "bank": str(bank) if bank is not None else None,
     }
-    page = comparison_page(reports, by_method, origin_of(made), material)
+    page = comparison_page(reports, by_method, origin_of(made), page_data)
     write_page(out_file, page, Output(quiet=quiet))
 
 
-def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
+def _page_data(bank: Path, path: Path, rows: list[Result]) -> PageData:
     """Look the questions of results up in a bank.
 
     Raises:
@@ -82,7 +82,7 @@ def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
 
     from jisi_cli.bank.bank import Bank
     from jisi_cli.evaluation.test_set import from_bank
-    from jisi_cli.report.questions import Material
+    from jisi_cli.report.questions import PageData
 
     opened = Bank(bank)
     places = {question.key: place for place, question in enumerate(opened.questions)}
@@ -91,7 +91,7 @@ def _material(bank: Path, path: Path, rows: list[Result]) -> Material:
         raise InputError(f"{path}: the question {missing.dataset}/{missing.index} is not in {bank}; name its own bank")
     wanted = np.array([places[row.dataset, row.index] for row in rows], dtype=np.intp)
     known = {question.key: question for question in opened.questions}
-    return Material(from_bank(opened, opened.models, wanted, {}), known)
+    return PageData(from_bank(opened, opened.models, wanted, {}), known)
 
 
 def origin_of(made: Mapping[str, Any]) -> dict[str, str]:

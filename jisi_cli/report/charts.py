@@ -21,6 +21,11 @@ HOVER: Spec = {"description": {"field": "hover", "type": "nominal"}}
 """The encoding of marks that tell what they are when one points at them: the text in the field `hover`."""
 _DESCRIBED = re.compile(r'<(\w+) aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="[^"]*"([^>]*)/>')
 
+_NUMBER = re.compile(r"[$+−-]?[\d,.]+( %)?|–|")
+"""What a cell holds whose column is aligned at the right."""
+_LONG = 50
+"""Characters from which on a cell is broken into lines."""
+
 FONT_SIZE = 12
 _CHARACTER = 5.8
 """Mean width in pixels of a character of that size."""
@@ -70,7 +75,7 @@ _CONFIG: Spec = {
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Viewport:
     """Where a chart is drawn.
 
     Attributes:
@@ -82,12 +87,12 @@ class Room:
     narrow: bool = False
 
     @property
-    def names(self) -> int:
-        """How many pixels the names at the left may take."""
+    def label_width(self) -> int:
+        """Pixels that the names at the left may take."""
         return 118 if self.narrow else min(230, self.width // 3)
 
 
-WIDE, HALF, MIDDLE, NARROW = Room(960), Room(456), Room(640), Room(350, narrow=True)
+WIDE, HALF, MIDDLE, NARROW = Viewport(960), Viewport(456), Viewport(640), Viewport(350, narrow=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Chart:
     Attributes:
         title: What it shows, in a few words.
         note: How to read it, and what is missing from it.
-        spec: Makes Vega-Lite, without configuration or data from elsewhere, for a room; None where there is nothing
+        spec: Makes Vega-Lite, without configuration or data from elsewhere, for a viewport; None where there is nothing
             to draw.
         header: Names of the table's columns.
         rows: The table's cells.
@@ -107,11 +112,22 @@ class Chart:
 
     title: str
     note: str
-    spec: Callable[[Room], Spec] | None
+    spec: Callable[[Viewport], Spec] | None
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     half: bool = False
     open: bool = False
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Return the name of each column of the table and page.css's class for its cells."""
+        cells = list(zip(*self.rows, strict=True)) or [()] * len(self.header)
+        return [(name, _kind(column)) for name, column in zip(self.header, cells, strict=True)]
+
+
+def _kind(cells: Sequence[str]) -> str:
+    if all(map(_NUMBER.fullmatch, cells)):
+        return "number"
+    return "long" if any(len(cell) > _LONG for cell in cells) else ""
 
 
 def require_charts() -> None:
@@ -130,37 +146,43 @@ def draw(chart: Chart) -> dict[str, str]:
 
     if chart.spec is None:
         return {}
-    rooms = {"wide": HALF if chart.half else WIDE, "middle": MIDDLE, "narrow": NARROW}
+    viewports = {"wide": HALF if chart.half else WIDE, "middle": MIDDLE, "narrow": NARROW}
     drawn = {
-        name: str(vl_convert.vegalite_to_svg({**chart.spec(room), "config": _CONFIG}, allowed_base_urls=[]))
-        for name, room in rooms.items()
+        name: str(vl_convert.vegalite_to_svg({**chart.spec(viewport), "config": _CONFIG}, allowed_base_urls=[]))
+        for name, viewport in viewports.items()
     }
     # Browsers show a title where one points, without any script; descriptions are escaped as titles must be.
     return {name: _DESCRIBED.sub(r"<\1\3><title>\2</title></\1>", svg) for name, svg in drawn.items()}
 
 
-def fitted(room: Room, spec: Spec, *, right: int = 8) -> Spec:
-    """Return a chart of one plot whose names, axes and legend share the room's width with it.
+def fitted(viewport: Viewport, spec: Spec, *, right: int = 8) -> Spec:
+    """Return a chart of one plot whose names, axes and legend share the width with it.
 
     Args:
-        room: Where it is drawn.
+        viewport: Where it is drawn.
         spec: The chart.
         right: Pixels that stay free at the right.
     """
     padding = {"left": 0, "right": right, "top": 4, "bottom": 4}
-    return {**spec, "width": room.width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": padding}
+    return {**spec, "width": viewport.width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": padding}
 
 
-def names(field: str, room: Room, order: Sequence[str], bold: str | None = None) -> Spec:
+def names(field: str, viewport: Viewport, order: Sequence[str], bold: str | None = None) -> Spec:
     """Return the axis of names at the left.
 
     Args:
         field: Where the names are.
-        room: Where it is drawn.
+        viewport: Where it is drawn.
         order: All names from above to below; plots side by side have rows for the same ones.
         bold: A name that stands out.
     """
-    axis: Spec = {"grid": True, "labelLimit": room.names, "labelColor": INK, "labelOverlap": False, "title": None}
+    axis: Spec = {
+        "grid": True,
+        "labelLimit": viewport.label_width,
+        "labelColor": INK,
+        "labelOverlap": False,
+        "title": None,
+    }
     if bold is not None:
         # As JSON a name is a string to Vega's expressions, too, whatever it holds.
         axis["labelFontWeight"] = {
@@ -182,10 +204,10 @@ def number(field: str, title: str | None, **axis: Any) -> Spec:  # noqa: ANN401 
     }
 
 
-def columns_of(labels: Sequence[str], room: Room, names: Sequence[str] = ()) -> int:
-    """Return how many columns of a legend fit into the room, beside names at the left."""
+def columns_of(labels: Sequence[str], viewport: Viewport, names: Sequence[str] = ()) -> int:
+    """Return how many columns of a legend fit into the width, beside names at the left."""
     longest, left = (max(map(text_width, texts), default=0.0) for texts in (labels, names))
-    return max(1, int((room.width - min(left, room.names)) // (longest + 44)))
+    return max(1, int((viewport.width - min(left, viewport.label_width)) // (longest + 44)))
 
 
 def text_width(text: str) -> float:

@@ -1,26 +1,27 @@
-"""The page of one comparison of methods."""
+"""The page of one comparison of methods: who wins, by how much, at what price, where, and the charts below."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.experiments import grown
 from jisi_cli.evaluation.results import Result
+from jisi_cli.evaluation.statistics import Averages
 from jisi_cli.report.charts import Chart
 from jisi_cli.report.distributions import explained, margins, reliability, support_sizes
-from jisi_cli.report.headline import BASELINE, headline, leading, tiles
-from jisi_cli.report.leaderboard import leaderboard
-from jisi_cli.report.page import Page, render
+from jisi_cli.report.leaderboard import BASELINE, BOUND, UNCLEAR, competes, difference_to, leaderboard, leading, verdict
+from jisi_cli.report.page import Page, Tile, dollars, listed, percent, render, signed
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
-from jisi_cli.report.questions import Material, question_data
+from jisi_cli.report.questions import PageData, question_data
 
 
 def comparison_page(
     reports: Sequence[MethodReport],
     results: Mapping[str, Sequence[Result]],
     origin: Mapping[str, str],
-    material: Material | None = None,
+    page_data: PageData | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -28,14 +29,14 @@ def comparison_page(
         reports: Rows of the comparison.
         results: What they were made of, by method, all in the order of the same questions.
         origin: What made it: command, seed, versions and hashes.
-        material: The questions and recorded answers; None where only names are known.
+        page_data: The questions and recorded answers; None where only names are known.
     """
     known = explained(reports, results)
     best = leading(reports)
-    data = question_data(results, material, known[0] if known else None, best.name if best else None, BASELINE)
+    data = question_data(results, page_data, known[0] if known else None, best.name if best else None, BASELINE)
     page = Page(
         title="Comparison of methods",
-        subtitle=_subtitle(results, material),
+        subtitle=_subtitle(results, page_data),
         headline=headline(reports),
         tiles=tiles(reports, results),
         charts=_charts(reports, results, known),
@@ -67,10 +68,118 @@ def _whole(reports: Sequence[MethodReport], names: Sequence[str]) -> list[str]:
     return [name for name in names if name in whole]
 
 
-def _subtitle(results: Mapping[str, Sequence[Result]], material: Material | None) -> str:
+def _subtitle(results: Mapping[str, Sequence[Result]], page_data: PageData | None) -> str:
     rows = next(iter(results.values()), ())
     datasets = {row.dataset for row in rows}
     parts = [f"{len(rows):,} questions", f"{len(datasets):,} datasets", f"{len(results):,} methods"]
-    if material is not None and material.tests.models:
-        parts.append(f"{len(material.tests.models):,} models")
+    if page_data is not None and page_data.tests.models:
+        parts.append(f"{len(page_data.tests.models):,} models")
     return " · ".join(parts)
+
+
+def headline(reports: Sequence[MethodReport]) -> str:
+    """Return the sentence that is read first: who wins."""
+    best = leading(reports)
+    if best is None or best.averages is None:
+        return "No method has an average: nothing was scored, or calls are missing from the replay."
+    top = best.averages.average
+    equal = [r.name for r in reports if r.averages and r.averages.average == top and r is not best and competes(r.name)]
+    shared = f", level with {listed(equal)}" if equal else ""
+    found = difference_to(best, BASELINE)
+    if found is not None and verdict(found) == "better" and not equal:
+        return f"{best.name} wins with {percent(top)} %"
+    unclear = ", but not clearly" if found is not None and verdict(found) == UNCLEAR else ""
+    return f"{best.name} leads with {percent(top)} %{shared}{unclear}"
+
+
+def tiles(reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result]]) -> list[Tile]:
+    """Return the winner's lead, price, datasets and what is left to win."""
+    best = leading(reports)
+    if best is None or best.averages is None:
+        return []
+    by_name = {report.name: report for report in reports}
+    single, bound = by_name.get(BASELINE), by_name.get(BOUND)
+    found = [_by_how_much(reports, best, single), _price(best, single, _unpriced(results.get(best.name, ())))]
+    if single is not None and single.averages is not None and best is not single:
+        found.append(_where(best.averages.datasets, single.averages.datasets))
+    if bound is not None and bound.averages is not None:
+        found.append(_left_to_win(best.averages, bound.averages))
+    return found
+
+
+def _by_how_much(reports: Sequence[MethodReport], best: MethodReport, single: MethodReport | None) -> Tile:
+    title = "By how much"
+    size = grown(best.name)
+    if size is not None and best.averages is not None:
+        return _growth(reports, *size, best.averages.average)
+    found = difference_to(best, BASELINE)
+    if found is not None:
+        says = {"better": "clearly better", "worse": "clearly worse"}.get(verdict(found), UNCLEAR)
+        interval = f"95 % interval {signed(found.low)} to {signed(found.high)}"
+        return Tile(title, f"{signed(found.average)} points", f"than {_called(single)}; {interval}: {says}")
+    if best is single:
+        others = [r.averages.average for r in reports if r.averages and competes(r.name) and r is not best]
+        lead = best.averages.average - max(others) if best.averages and others else None
+        note = "nothing beats the best single model" + (f"; the next is {signed(-lead)} points away" if lead else "")
+        return Tile(title, "no gain", note)
+    return Tile(title, "unknown", f"{BASELINE} was not run on these questions, or not on all of them")
+
+
+def _growth(reports: Sequence[MethodReport], method: str, models: int, average: float) -> Tile:
+    """Return what the winner gained while its pool grew."""
+    sizes = [(grown(report.name), report.averages.average) for report in reports if report.averages]
+    fewest, then = min((found[1], mean) for found, mean in sizes if found is not None and found[0] == method)
+    note = f"more than {method} has with {fewest} of these {models} models"
+    return Tile("By how much", f"{signed(average - then)} points", note)
+
+
+def _called(single: MethodReport | None) -> str:
+    model = _favourite(single.selection) if single is not None else None
+    return "the best single model" if model is None else f"the best single model ({model})"
+
+
+def _favourite(selection: Mapping[str, Mapping[str, float]]) -> str | None:
+    shares = selection.get("*", {})
+    return max(shares, key=lambda model: shares[model], default=None)
+
+
+def _unpriced(rows: Sequence[Result]) -> list[str]:
+    """Return the models whose calls have no known price."""
+    calls = (call for row in rows for call in row.bill or ())
+    return list(dict.fromkeys(call.model for call in calls if call.list_cost_usd is None and not call.failed))
+
+
+def _price(best: MethodReport, single: MethodReport | None, unpriced: list[str]) -> Tile:
+    title = "At what price"
+    known = single.cost_usd if single is not None and single is not best else None
+    if best.cost_usd is None:
+        other = f"; the best single model costs {dollars(known)} per 1,000 questions" if known is not None else ""
+        return Tile(title, "unknown", f"{listed(unpriced, 2) or 'one of its calls'} has no known price{other}")
+    note = "per 1,000 questions, all calls"
+    if known:
+        note += f"; {best.cost_usd / known:.2g} times the best single model's {dollars(known)}"
+    elif known == 0:
+        note += f"; the best single model costs {dollars(known)}"
+    return Tile(title, dollars(best.cost_usd), note)
+
+
+def _where(best: Mapping[str, float], other: Mapping[str, float]) -> Tile:
+    gains = {name: best[name] - other[name] for name in sorted(best) if name in other}
+    if not gains:
+        return Tile("Where", "unknown", "no dataset has scores of both")
+    most, least = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    ahead = sum(gain > 0 for gain in gains.values())
+    noun = "dataset" if len(gains) == 1 else "datasets"
+    note = f"most on {most} ({signed(gains[most])})"
+    if len(gains) > 1:
+        note += f", least on {least} ({signed(gains[least])})"
+    return Tile("Where", f"{ahead} of {len(gains)} {noun}", f"ahead of the best single model; {note}")
+
+
+def _left_to_win(best: Averages, bound: Averages) -> Tile:
+    left = signed(bound.average - best.average)
+    return Tile(
+        "Left to win",
+        f"{left} points",
+        f"the oracle, which picks with the labels in hand, has {percent(bound.average)} %",
+    )

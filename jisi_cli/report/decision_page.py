@@ -15,8 +15,8 @@ from jisi_cli.report.charts import (
     PALETTE,
     QUIET,
     Chart,
-    Room,
     Spec,
+    Viewport,
     fitted,
     names,
     number,
@@ -78,9 +78,9 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
         for rank, near in enumerate(neighbours, start=1)
     ]
 
-    def spec(room: Room) -> Spec:
-        shown = min(len(bars), NEIGHBOURS // 2 if room.narrow else NEIGHBOURS)
-        return _matrix([c for c in cells if int(str(c["rank"])) <= shown], bars[:shown], order, room)
+    def spec(viewport: Viewport) -> Spec:
+        shown = min(len(bars), NEIGHBOURS // 2 if viewport.narrow else NEIGHBOURS)
+        return _matrix([c for c in cells if int(str(c["rank"])) <= shown], bars[:shown], order, viewport)
 
     rows = tuple(_neighbour_row(rank, near, decision.models) for rank, near in enumerate(neighbours[:_ROWS], start=1))
     filtered = any(near.kept is not None for near in neighbours)
@@ -104,9 +104,9 @@ def _outcome(score: float | None) -> str:
     return _UNKNOWN if score is None else _SOLVED if score > 0.5 else _FAILED
 
 
-def _matrix(cells: list[Spec], bars: list[Spec], order: list[str], room: Room) -> Spec:
-    extent = min(room.names, 12 + int(max(map(text_width, order)) * 1.05))
-    width = room.width - extent - 14
+def _matrix(cells: list[Spec], bars: list[Spec], order: list[str], viewport: Viewport) -> Spec:
+    extent = min(viewport.label_width, 12 + int(max(map(text_width, order)) * 1.05))
+    width = viewport.width - extent - 14
     x = {"field": "rank", "type": "ordinal", "axis": None, "scale": {"paddingInner": 0.12, "paddingOuter": 0}}
     faded = {"condition": {"test": "datum.kept", "value": 1}, "value": 0.3}
     kinds = [kind for kind in (_SOLVED, _FAILED, _UNKNOWN) if any(cell["outcome"] == kind for cell in cells)]
@@ -118,7 +118,7 @@ def _matrix(cells: list[Spec], bars: list[Spec], order: list[str], room: Room) -
         "legend": {"symbolType": "square", "symbolStrokeColor": QUIET, "symbolStrokeWidth": 0.5},
     }
     y = {**number("similarity", None, tickCount=3, minExtent=extent, maxExtent=extent), "scale": {"zero": True}}
-    rows = names("model", room, order)
+    rows = names("model", viewport, order)
     rows = {**rows, "axis": {**rows["axis"], "grid": False, "minExtent": extent, "maxExtent": extent}}
     rows["scale"] = {**rows["scale"], "paddingInner": 0.12, "paddingOuter": 0}
     similarity = {
@@ -165,8 +165,8 @@ def scores(decision: Decision, settings: Hyperparameters, usage: Sequence[tuple[
     order = [decision.models[model] for model in ranking]
     threshold = settings.t if fine is not None else None
 
-    def spec(room: Room) -> Spec:
-        return _score_spec(values, order, threshold, decision, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _score_spec(values, order, threshold, decision, viewport)
 
     promised, refined = decision.promises()
     rows = tuple(
@@ -204,13 +204,16 @@ def _share(score: float, best: float) -> float:
     return max(0.0, score) / best if best > 0 else 0.0
 
 
-def _score_spec(values: list[Spec], order: list[str], t: float | None, decision: Decision, room: Room) -> Spec:
-    rows = names("model", room, order)
+def _score_spec(values: list[Spec], order: list[str], t: float | None, decision: Decision, viewport: Viewport) -> Spec:
+    rows = names("model", viewport, order)
     tests = [f"datum.value == {quoted}" for quoted in map(json.dumps, decision.candidates)]
     rows["axis"] |= {"labelFontWeight": {"condition": {"test": " || ".join(tests), "value": "bold"}, "value": "normal"}}
     stages = list(dict.fromkeys(str(value["stage"]) for value in values))
-    field = {"field": "stage", "type": "nominal", "legend": {"columns": 1 if room.narrow else 2}}
-    x = {**number("share", "share of the best score"), "axis": {"format": ".0%", "tickCount": 4 if room.narrow else 6}}
+    field = {"field": "stage", "type": "nominal", "legend": {"columns": 1 if viewport.narrow else 2}}
+    x = {
+        **number("share", "share of the best score"),
+        "axis": {"format": ".0%", "tickCount": 4 if viewport.narrow else 6},
+    }
     points = {
         "mark": {"type": "point", "filled": False, "strokeWidth": 2.5},
         "encoding": {
@@ -226,7 +229,7 @@ def _score_spec(values: list[Spec], order: list[str], t: float | None, decision:
         "encoding": {"x": {"datum": t, "type": "quantitative"}},
     }
     layer = [points] if t is None else [rule, points]
-    return fitted(room, {"data": {"values": values}, "height": {"step": 26}, "layer": layer}, right=20)
+    return fitted(viewport, {"data": {"values": values}, "height": {"step": 26}, "layer": layer}, right=20)
 
 
 def support(decision: Decision, settings: Hyperparameters) -> Chart:
@@ -237,12 +240,12 @@ def support(decision: Decision, settings: Hyperparameters) -> Chart:
     values = [{"place": place, "similarity": ordered[place - 1]} for place in range(1, len(ordered) + 1, step)]
     base = min(settings.n_base, len(ordered))
 
-    def spec(room: Room) -> Spec:
+    def spec(viewport: Viewport) -> Spec:
         x = number("place", "questions, the nearest first", grid=False, format="d")
         y = number("similarity", None, tickCount=4)
         rule = {"type": "rule", "color": PALETTE[1], "strokeWidth": 2}
         return fitted(
-            room,
+            viewport,
             {
                 "data": {"values": values},
                 "title": {"text": "similarity", "frame": "group"},

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.results import Result
-from jisi_cli.report.charts import HOVER, INK, PALETTE, QUIET, Chart, Room, Spec, fitted, number
-from jisi_cli.report.headline import leading
+from jisi_cli.report.charts import HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport, fitted, number
+from jisi_cli.report.leaderboard import leading
 
 Results = Mapping[str, Sequence[Result]]
 _BARS = 20
@@ -47,8 +47,8 @@ def support_sizes(results: Results, method: str) -> Chart:
         for (low, count), row in zip(sorted(counts.items()), rows, strict=True)
     ]
 
-    def spec(room: Room) -> Spec:
-        return _histogram(values, "questions in the support set", "d", float(middle), room)
+    def spec(viewport: Viewport) -> Spec:
+        return _histogram(values, "questions in the support set", "d", float(middle), viewport)
 
     note = f"How many past questions each decision of {method} rests on; the median, {middle:,}, is marked."
     return Chart("Support sets", note, spec, ("support set", "questions"), rows, half=True)
@@ -75,8 +75,8 @@ def margins(results: Results, method: str) -> Chart | None:
     ]
     middle = float(np.median(kept))
 
-    def spec(room: Room) -> Spec:
-        return _histogram(values, "second best score below the best", ".0%", middle, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _histogram(values, "second best score below the best", ".0%", middle, viewport)
 
     note = f"How clearly {method} decided: at 0 the two best tie. The median, {100 * middle:.1f} %, is marked."
     return Chart("Margins", note, spec, ("margin", "questions"), rows, half=True)
@@ -102,8 +102,8 @@ def reliability(results: Results, methods: Sequence[str]) -> Chart | None:
         for line in bins
     )
 
-    def spec(room: Room) -> Spec:
-        return _panels([line for line in bins if line["method"] in shown], shown, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _panels([line for line in bins if line["method"] in shown], shown, viewport)
 
     errors = ", ".join(f"{name} {100 * _gap(bins, name):.1f}" for name in shown)
     note = (
@@ -177,7 +177,7 @@ def _step(low: int, high: int) -> int:
         size *= 10
 
 
-def _histogram(values: list[Spec], title: str, format: str, middle: float, room: Room) -> Spec:
+def _histogram(values: list[Spec], title: str, format: str, middle: float, viewport: Viewport) -> Spec:
     x = number("from", title, format=format, grid=False, tickCount=5)
     y = {"field": "questions", "type": "quantitative", "title": "questions", "axis": {"tickCount": 4}}
     bar = {"type": "bar", "color": PALETTE[0], "binSpacing": 1}
@@ -189,14 +189,14 @@ def _histogram(values: list[Spec], title: str, format: str, middle: float, room:
             {"mark": {"type": "rule", "color": PALETTE[1], "strokeWidth": 2}, "encoding": {"x": {"datum": middle}}},
         ],
     }
-    return fitted(room, spec, right=16)
+    return fitted(viewport, spec, right=16)
 
 
-def _panels(bins: list[Spec], methods: list[str], room: Room) -> Spec:
-    across = 1 if room.narrow else len(methods)
-    width = min(300, (room.width - 24 * (across - 1)) // across - 66)
+def _panels(bins: list[Spec], methods: list[str], viewport: Viewport) -> Spec:
+    across = 1 if viewport.narrow else len(methods)
+    width = min(300, (viewport.width - 24 * (across - 1)) // across - 66)
     panels = [_panel([line for line in bins if line["method"] == method], method, width) for method in methods]
-    return {"vconcat" if room.narrow else "hconcat": panels, "spacing": 24, "padding": 4}
+    return {"vconcat" if viewport.narrow else "hconcat": panels, "spacing": 24, "padding": 4}
 
 
 def _panel(bins: list[Spec], method: str, width: int) -> Spec:

@@ -1,10 +1,11 @@
-"""The leaderboard: averages, paired differences with their intervals, prices (the paper's Fig. 1)."""
+"""The leaderboard: averages, paired differences with their intervals, prices (the paper's Fig. 1); and who leads it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.statistics import Difference
 from jisi_cli.report.charts import (
     HOVER,
     INK,
@@ -12,19 +13,44 @@ from jisi_cli.report.charts import (
     PAPER,
     QUIET,
     Chart,
-    Room,
     Spec,
+    Viewport,
     fitted,
     names,
     number,
     text_width,
 )
-from jisi_cli.report.headline import BASELINE, BOUND, competes, difference_to, leading, verdict
 from jisi_cli.report.page import UNKNOWN, dollars, listed, percent, signed
 
+BASELINE = "best-single"
+BOUND = "oracle"
+UNCLEAR = "no clear difference"
 _STEP = 24
-_VERDICTS = {"better": PALETTE[0], "no clear difference": QUIET, "worse": PALETTE[1]}
+_VERDICTS = {"better": PALETTE[0], UNCLEAR: QUIET, "worse": PALETTE[1]}
 _HEADER = ("method", "Avg, %", "weighted, %", "difference, points", "from", "to", "says", "$ per 1,000 questions")
+
+
+def competes(name: str) -> bool:
+    """Whether a method takes part: an oracle is told what no method can know, the labels or the dataset."""
+    return not name.split(" ")[0].endswith(BOUND)
+
+
+def leading(reports: Sequence[MethodReport]) -> MethodReport | None:
+    """Return the method with the best average; of equal ones the first."""
+    known = [report for report in reports if report.averages is not None and competes(report.name)]
+    return max(known, key=lambda report: report.averages.average if report.averages else 0.0, default=None)
+
+
+def difference_to(report: MethodReport, versus: str) -> Difference | None:
+    """Return how a method compares with another; None where they share no scored question."""
+    return next((found for found in report.versus if found.versus == versus and found.questions), None)
+
+
+def verdict(found: Difference) -> str:
+    """Return what an interval says: one that holds 0 shows no clear difference."""
+    if found.low <= 0 <= found.high:
+        return UNCLEAR
+    return "better" if found.low > 0 else "worse"
 
 
 def leaderboard(reports: Sequence[MethodReport]) -> Chart:
@@ -35,9 +61,9 @@ def leaderboard(reports: Sequence[MethodReport]) -> Chart:
     best = leading(reports)
     values = [_value(report) for report in ranked]
 
-    def spec(room: Room) -> Spec:
+    def spec(viewport: Viewport) -> Spec:
         bold = best.name if best else None
-        return _narrow(values, room, bold) if room.narrow else _wide(values, room, bold)
+        return _narrow(values, viewport, bold) if viewport.narrow else _wide(values, viewport, bold)
 
     beside = [name for name in ("failed", "unscored") if any(getattr(report, name) for report in reports)]
     rows = tuple((*_row(report), *(f"{getattr(report, name):,}" for name in beside)) for report in ranked)
@@ -95,11 +121,11 @@ def _value(report: MethodReport) -> Spec:
     return value
 
 
-def _wide(values: list[Spec], room: Room, bold: str | None) -> Spec:
-    extent = min(room.names, 12 + int(max(text_width(value["method"]) for value in values) * 1.05))
+def _wide(values: list[Spec], viewport: Viewport, bold: str | None) -> Spec:
+    extent = min(viewport.label_width, 12 + int(max(text_width(value["method"]) for value in values) * 1.05))
     compared = any("middle" in value for value in values)
-    free = room.width - extent - 110
-    rows = names("method", room, [value["method"] for value in values], bold)
+    free = viewport.width - extent - 110
+    rows = names("method", viewport, [value["method"] for value in values], bold)
     axis = {**rows["axis"], "minExtent": extent, "maxExtent": extent, "labelLimit": extent - 8}
     bare = {**rows, "axis": {**axis, "labels": False, "minExtent": 0, "maxExtent": 0}}
     rows = {**rows, "axis": axis}
@@ -191,8 +217,8 @@ def _prices(values: list[Spec], rows: Spec) -> Spec:
     }
 
 
-def _narrow(values: list[Spec], room: Room, bold: str | None) -> Spec:
-    rows = names("method", room, [value["method"] for value in values], bold)
+def _narrow(values: list[Spec], viewport: Viewport, bold: str | None) -> Spec:
+    rows = names("method", viewport, [value["method"] for value in values], bold)
     if any("middle" in value for value in values):
         layer = _forest(values, rows, number("low", "points above the best single model", tickCount=4))
     else:
@@ -204,4 +230,4 @@ def _narrow(values: list[Spec], room: Room, bold: str | None) -> Spec:
     }
     title = {"text": "Avg, %", "anchor": "end", "dx": 46, "frame": "group"}
     spec = {"data": {"values": values}, "title": title, "height": {"step": _STEP}, "layer": [*layer, text]}
-    return fitted(room, spec, right=2)
+    return fitted(viewport, spec, right=2)

@@ -6,8 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import grown
-from jisi_cli.report.charts import HOVER, PALETTE, PAPER, QUIET, Chart, Room, Spec, columns_of, fitted, names, number
-from jisi_cli.report.headline import BASELINE, BOUND, leading
+from jisi_cli.report.charts import (
+    HOVER,
+    PALETTE,
+    PAPER,
+    QUIET,
+    Chart,
+    Spec,
+    Viewport,
+    columns_of,
+    fitted,
+    names,
+    number,
+)
+from jisi_cli.report.leaderboard import BASELINE, BOUND, leading
 from jisi_cli.report.page import UNKNOWN, listed, percent
 
 # Means by dataset (the paper's Fig. 2).
@@ -35,8 +47,8 @@ def profile(reports: Sequence[MethodReport]) -> Chart:
         for dataset, mean in means.items()
     ]
 
-    def spec(room: Room) -> Spec:
-        return _spec(values, datasets, shown, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _spec(values, datasets, shown, viewport)
 
     rows = [(name, *(percent(means[d]) if d in means else UNKNOWN for d in datasets)) for name, means in known]
     note = "Mean score by dataset. Grey marks are the other methods; the table has all figures."
@@ -47,13 +59,13 @@ def _hover(dataset: str, mean: str, equal: Mapping[tuple[str, str], list[str]]) 
     return f"{dataset}: {mean} %: {listed(equal[dataset, mean])}"
 
 
-def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room) -> Spec:
-    rows = names("dataset", room, datasets)
+def _spec(values: list[Spec], datasets: list[str], shown: list[str], viewport: Viewport) -> Spec:
+    rows = names("dataset", viewport, datasets)
     rows["axis"]["labelPadding"] = 16  # the largest mark, at the left end of the axis, hides no name
-    x = number("mean", "mean score, %", tickCount=5 if room.narrow else 9)
+    x = number("mean", "mean score, %", tickCount=5 if viewport.narrow else 9)
     scale = {"domain": shown, "range": list(PALETTE[: len(shown)])}
     shapes = {"domain": shown, "range": list(_SHAPES[: len(shown)])}
-    field = {"field": "method", "type": "nominal", "legend": {"columns": 1 if room.narrow else 3}}
+    field = {"field": "method", "type": "nominal", "legend": {"columns": 1 if viewport.narrow else 3}}
     own = "datum.place >= 0"
     places = {name: place for place, name in enumerate(shown)}
     # Hollow and of different sizes, so that equal means do not hide one another.
@@ -64,7 +76,7 @@ def _spec(values: list[Spec], datasets: list[str], shown: list[str], room: Room)
         for value in values
     ]
     return fitted(
-        room,
+        viewport,
         {
             "data": {"values": placed},
             "height": {"step": 30},
@@ -153,8 +165,8 @@ def _shares(title: str, note: str, values: Sequence[Share], part: str) -> Chart:
         for of, name, share in values
     ]
 
-    def spec(room: Room) -> Spec:
-        return _shares_spec(data, parts, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _shares_spec(data, parts, viewport)
 
     rows = tuple((of, name, f"{100 * share:.1f} %") for of, name, share in values)
     return Chart(title, note, spec if data else None, ("of", part, "share"), rows)
@@ -165,7 +177,7 @@ def _colour(part: str, parts: list[str]) -> int:
     return _MODES.index(part) if set(parts) <= set(_MODES) else parts.index(part)
 
 
-def _shares_spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
+def _shares_spec(data: list[Spec], parts: list[str], viewport: Viewport) -> Spec:
     x = {
         "field": "share",
         "type": "quantitative",
@@ -179,7 +191,7 @@ def _shares_spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
         "field": "part",
         "type": "nominal",
         "scale": {"domain": parts, "range": [PALETTE[_colour(part, parts)] for part in parts]},
-        "legend": {"columns": columns_of(parts, room, owners), "symbolType": "square"},
+        "legend": {"columns": columns_of(parts, viewport, owners), "symbolType": "square"},
     }
     spec = {
         "data": {"values": data},
@@ -187,13 +199,13 @@ def _shares_spec(data: list[Spec], parts: list[str], room: Room) -> Spec:
         "height": {"step": 28},
         "encoding": {
             "x": x,
-            "y": names("of", room, owners),
+            "y": names("of", viewport, owners),
             "color": colour,
             "order": {"field": "place"},
             **HOVER,
         },
     }
-    return fitted(room, spec, right=20)
+    return fitted(viewport, spec, right=20)
 
 
 # What a growing pool brings (the paper's Fig. 5).
@@ -227,20 +239,20 @@ def growth(reports: Sequence[MethodReport]) -> Chart | None:
     sizes = sorted({size for _, size, _ in known})
     cells = {(method, size): percent(mean) for method, size, mean in known}
 
-    def spec(room: Room) -> Spec:
-        return _growth_spec(values, drawn, sizes, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _growth_spec(values, drawn, sizes, viewport)
 
     rows = tuple((str(size), *(cells.get((method, size), "–") for method in methods)) for size in sizes)
     note = "Avg while models are added to the pool one by one, in the order that --grow was given."
     return Chart("Growth", note, spec, ("models", *methods), rows)
 
 
-def _growth_spec(values: list[Spec], methods: list[str], sizes: list[int], room: Room) -> Spec:
+def _growth_spec(values: list[Spec], methods: list[str], sizes: list[int], viewport: Viewport) -> Spec:
     colour = {
         "field": "method",
         "type": "nominal",
         "scale": {"domain": methods, "range": list(PALETTE[: len(methods)])},
-        "legend": {"columns": columns_of(methods, room)},
+        "legend": {"columns": columns_of(methods, viewport)},
     }
     x = number(
         "models", "models in the pool", values=sizes, format="d", grid=False, labelOverlap=len(sizes) > _LABELLED
@@ -261,4 +273,4 @@ def _growth_spec(values: list[Spec], methods: list[str], sizes: list[int], room:
             "color": colour,
         },
     }
-    return fitted(room, spec, right=20)
+    return fitted(viewport, spec, right=20)

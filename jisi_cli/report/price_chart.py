@@ -10,8 +10,8 @@ from typing import Literal
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import Curve, CurvePoint, build_curve
-from jisi_cli.report.charts import FONT_SIZE, HOVER, INK, PALETTE, QUIET, Chart, Room, Spec, text_width
-from jisi_cli.report.headline import competes
+from jisi_cli.report.charts import FONT_SIZE, HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport, text_width
+from jisi_cli.report.leaderboard import competes
 from jisi_cli.report.page import QUESTIONS, dollars, listed, percent
 
 # Names beside points, placed so that no name lies on another name or on a point.
@@ -152,8 +152,8 @@ def cost_against_quality(reports: Sequence[MethodReport]) -> Chart:
     )
     header = ("method", "$ per 1,000 questions", "Avg, %", "on the front")
 
-    def spec(room: Room) -> Spec:
-        return _spec(curve.points, room)
+    def spec(viewport: Viewport) -> Spec:
+        return _spec(curve.points, viewport)
 
     unpriced = [r.name for r in reports if competes(r.name) and r.averages is not None and r.cost_usd is None]
     note = _note(curve, costs, unpriced)
@@ -171,8 +171,8 @@ def _note(curve: Curve, costs: set[float], unpriced: list[str]) -> str:
     return note + (f" Without a known price: {listed(unpriced)}." if unpriced else "")
 
 
-def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
-    width = room.width - _AXIS - _RIGHT
+def _spec(points: Sequence[CurvePoint], viewport: Viewport) -> Spec:
+    width = viewport.width - _AXIS - _RIGHT
     costs = [QUESTIONS * point.cost_usd for point in points]
     averages = [100 * point.average for point in points]
     logarithmic = min(costs) > 0 and max(costs) / min(costs) >= _LOGARITHMIC
@@ -186,7 +186,7 @@ def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
         )
         for point, cost, average in zip(points, costs, averages, strict=True)
     ]
-    labels = place_labels(places, (width, _HEIGHT), _steps(places), only_first=room.narrow)
+    labels = place_labels(places, (width, _HEIGHT), _steps(places), only_first=viewport.narrow)
     values = [
         {"cost": cost, "average": average, "front": point.on_front, "hover": _hover(point, points)}
         for point, cost, average in zip(points, costs, averages, strict=True)
@@ -199,7 +199,7 @@ def _spec(points: Sequence[CurvePoint], room: Room) -> Spec:
         "type": "quantitative",
         "title": "US dollars per 1,000 questions" + (" (logarithmic)" if logarithmic else ""),
         "scale": {**kind, "domain": xs, "nice": False},
-        "axis": {"format": "$,.4~r", **_ticks(xs, room, logarithmic=logarithmic)},
+        "axis": {"format": "$,.4~r", **_ticks(xs, viewport, logarithmic=logarithmic)},
     }
     y = {
         "field": "average",
@@ -263,9 +263,9 @@ def _texts(written: list[Spec]) -> list[Spec]:
     return layers
 
 
-def _ticks(domain: Sequence[float], room: Room, *, logarithmic: bool) -> Spec:
+def _ticks(domain: Sequence[float], viewport: Viewport, *, logarithmic: bool) -> Spec:
     if not logarithmic:
-        return {"tickCount": 4 if room.narrow else 8}
+        return {"tickCount": 4 if viewport.narrow else 8}
     powers = range(math.floor(math.log10(domain[0])), math.ceil(math.log10(domain[1])) + 1)
     factors = (1,) if len(powers) > 4 else (1, 2, 5)
     values = [factor * 10.0**power for power in powers for factor in factors]

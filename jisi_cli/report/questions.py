@@ -59,7 +59,7 @@ Results = Mapping[str, Sequence[Result]]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class PageData:
     """What is known of the questions besides the results.
 
     Attributes:
@@ -77,8 +77,8 @@ class Material:
         return next((found.text or None for name, found in recorded if name == model), None)
 
 
-class Names:
-    """Every name once; numbers point to it."""
+class StringTable:
+    """Every name once, and the number that stands for it in the rest of the data."""
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
@@ -95,16 +95,21 @@ class Details:
 
     Args:
         results: For each method its results, all in the order of the same questions, the leading method's first.
-        material: The questions themselves; None where only their names were kept.
+        page_data: The questions themselves; None where only their names were kept.
         explained: The method whose scores and neighbours are shown.
         models: Names of the models, as scores are ordered.
         names: Where names are kept.
     """
 
     def __init__(
-        self, results: Results, material: Material | None, explained: str | None, models: Sequence[str], names: Names
+        self,
+        results: Results,
+        page_data: PageData | None,
+        explained: str | None,
+        models: Sequence[str],
+        names: StringTable,
     ) -> None:
-        self._results, self._material, self._models, self._names = results, material, models, names
+        self._results, self._page_data, self._models, self._names = results, page_data, models, names
         self._explained = results[explained] if explained is not None else None
         self._near = self._neighbours()
         count = len(next(iter(results.values())))
@@ -115,7 +120,7 @@ class Details:
 
     def of(self, at: int) -> dict[str, Any]:
         """Return what opens with one question."""
-        question = self._material.tests.questions[at] if self._material else None
+        question = self._page_data.tests.questions[at] if self._page_data else None
         evidence = self._explained[at].evidence if self._explained else None
         near = [
             [self._names(dataset), index, similarity, kept, self._near.get((dataset, index))]
@@ -132,7 +137,7 @@ class Details:
 
     def _answers(self, at: int) -> Iterator[tuple[str, str]]:
         for name, text in self._wanted(at)[: self._per_question]:
-            found = text if text is not None else self._material and self._material.answer(at, name)
+            found = text if text is not None else self._page_data and self._page_data.answer(at, name)
             if found:
                 self.cut = self.cut or len(found) > self.limit
                 yield name, cut(found, self.limit)
@@ -146,7 +151,7 @@ class Details:
 
     def _neighbours(self) -> dict[tuple[str, str], str]:
         """Return the titles of all neighbours that are shown."""
-        known = self._material.bank if self._material else {}
+        known = self._page_data.bank if self._page_data else {}
         evidence = [row.evidence for row in self._explained or () if row.evidence]
         keys = dict.fromkeys((near[0], near[1]) for found in evidence for near in found.neighbours)
         shown = [known[key] for key in keys if key in known]
@@ -175,24 +180,24 @@ _TITLE = 300
 
 
 def question_data(
-    results: Results, material: Material | None, explained: str | None, first: str | None, baseline: str
+    results: Results, page_data: PageData | None, explained: str | None, first: str | None, baseline: str
 ) -> dict[str, Any]:
     """Return what the scripts read, by name: `questions`, and `chunk-0` and so on.
 
     Args:
         results: For each method its results, all in the order of the same questions.
-        material: The questions themselves; None where only their names were kept.
+        page_data: The questions themselves; None where only their names were kept.
         explained: The method whose scores and neighbours are shown.
         first: The method that the table shows first.
         baseline: The method that others can be filtered against.
     """
-    names, methods = Names(), list(results)
+    names, methods = StringTable(), list(results)
     shown = first if first is not None and first in results else methods[0]
     rows = results[shown]
-    tests = material.tests if material else None
+    tests = page_data.tests if page_data else None
     models = tests.models if tests and tests.models else _models(results, explained)
     ordered = {shown: rows, **results}
-    details = Details(ordered, material, explained, models, names)
+    details = Details(ordered, page_data, explained, models, names)
     chunks = {
         f"chunk-{start // CHUNK}": [details.of(at) for at in range(start, min(start + CHUNK, len(rows)))]
         for start in range(0, len(rows), CHUNK)
@@ -209,13 +214,13 @@ def question_data(
         "first": methods.index(shown),
         "baseline": methods.index(baseline) if baseline in methods else -1,
         "live": any(row.answer is not None for found in results.values() for row in found),
-        "note": _note(material, details),
+        "note": _note(page_data, details),
     }
     return {"questions": {**main, "names": list(names.places)}, **chunks}
 
 
-def _note(material: Material | None, details: Details) -> str:
-    if material is None:
+def _note(page_data: PageData | None, details: Details) -> str:
+    if page_data is None:
         return (
             "The results keep the names of the questions alone; with --bank the page has their texts and answers, too."
         )
@@ -228,7 +233,7 @@ def _models(results: Results, explained: str | None) -> tuple[str, ...]:
     return next((row.evidence.models for row in rows if row.evidence), ())
 
 
-def _columns(name: str, rows: Sequence[Result], names: Names) -> dict[str, Any]:
+def _columns(name: str, rows: Sequence[Result], names: StringTable) -> dict[str, Any]:
     return {
         "name": name,
         "score": _numbers([row.score for row in rows]),

@@ -22,7 +22,7 @@ from jisi_cli.formats.record import Question
 from jisi_cli.methods.decision import Evidence
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.report.comparison_page import comparison_page
-from jisi_cli.report.questions import Material
+from jisi_cli.report.questions import PageData
 
 ROWS = (100, 5_000, 50_000)
 METHODS = ("best-single", "jisi-router", "jisi-vote")
@@ -62,7 +62,7 @@ def drawn(method: str, rows: int, rng: np.random.Generator) -> list[Result]:
     return found
 
 
-def material(rows: int, rng: np.random.Generator) -> Material:
+def material(rows: int, rng: np.random.Generator) -> PageData:
     questions = [Question(f"d{at % 9}", str(at), f"{at}: {prose(rng, 240)}", "7") for at in range(rows)]
     shared = [prose(rng, 600) for _ in range(500)]
     recorded = {
@@ -72,7 +72,7 @@ def material(rows: int, rng: np.random.Generator) -> Material:
     }
     scores = (rng.random((rows, len(MODELS))) < 0.6).astype(float)
     tests = TestSet(questions, (), MODELS, scores, ReplayPool(recorded, MODELS), "drawn")
-    return Material(tests, {question.key: question for question in questions})
+    return PageData(tests, {question.key: question for question in questions})
 
 
 def waited(path: Path) -> str:

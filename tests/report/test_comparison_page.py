@@ -21,13 +21,12 @@ from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.formats.record import Question
 from jisi_cli.report.charts import NARROW, columns_of, draw
-from jisi_cli.report.comparison_page import comparison_page
+from jisi_cli.report.comparison_page import comparison_page, headline, tiles
 from jisi_cli.report.distributions import explained, margins, reliability, support_sizes
-from jisi_cli.report.headline import headline, leading, tiles
-from jisi_cli.report.leaderboard import leaderboard
+from jisi_cli.report.leaderboard import leaderboard, leading
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
-from jisi_cli.report.questions import Details, Material, Names, cut, titles
+from jisi_cli.report.questions import Details, PageData, StringTable, cut, titles
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
 from tests.report.conftest import results_of
@@ -222,7 +221,7 @@ def test_a_replay_writes_its_page_and_one_made_later_of_its_results_holds_the_sa
     first = unpacked(now, "chunk-0")[0]
     assert "how many is that?" in first["text"] and first["reference"] and first["answers"]
     assert len(first["near"]) == 5 and all(line[4] for line in first["near"])
-    for what in ("command", "seed", "SHA-256 of the bank&#x27;s questions", "versions"):
+    for what in ("command", "seed", "SHA-256 of the bank&#39;s questions", "versions"):
         assert f"<dt>{what}</dt>" in now
 
 
@@ -271,7 +270,7 @@ def test_neighbours_are_told_apart_behind_the_instructions_of_their_dataset():
     near = tuple(("d", str(at), 0.9, None) for at in range(3))
     result = {"jisi-router": [replace(row, answer="7", evidence=replace(row.evidence, neighbours=near))]}
     tests = TestSet([Question("d", "0", "What?")], [], (), np.empty((1, 0)), None, "here")  # type: ignore[arg-type]
-    found = Details(result, Material(tests, bank), "jisi-router", ("ada", "bob"), Names()).of(0)
+    found = Details(result, PageData(tests, bank), "jisi-router", ("ada", "bob"), StringTable()).of(0)
     assert [line[4] for line in found["near"]] == ["… 0?", "… 1?", "… 2?"]
 
 
