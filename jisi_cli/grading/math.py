@@ -38,7 +38,7 @@ class Math:
     def __init__(self, seconds: float = 5.0) -> None:
         if importlib.util.find_spec("math_verify") is None:
             raise InputError("the grader `math` needs math-verify; install it with `pip install jisi[math]`")
-        self._worker = Worker("math_worker.py", seconds)
+        self._worker = Worker("math", seconds)
         self._numeric = Numeric()
 
     def grade(self, submission: Submission) -> float | None:

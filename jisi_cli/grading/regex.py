@@ -25,7 +25,7 @@ class Regex:
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
-        self._worker = Worker("regex_worker.py", seconds)
+        self._worker = Worker("regex", seconds)
         self._slow: Counter[str] = Counter()
 
     def grade(self, submission: Submission) -> float | None:

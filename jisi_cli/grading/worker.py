@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import IO
 from jisi_cli.errors import JisiError
 from jisi_cli.grading.registry import OutOfTime, Ungraded
 
-_CONFINED = Path(__file__).parent / "confined"
+_SCRIPT = Path(__file__).parent / "confined" / "worker.py"
 _START = 60.0
 """Seconds for the imports of a new child, on a machine with other things to do."""
 _CLOSED = "grading was ended"
@@ -25,12 +26,12 @@ class Worker:
     It may be asked from several threads; one request is under way at a time.
 
     Args:
-        script: File in `confined/` that it runs.
+        task: What `confined/worker.py` does: `regex` or `math`.
         seconds: Time for one request.
     """
 
-    def __init__(self, script: str, seconds: float) -> None:
-        self._script, self._seconds = _CONFINED / script, seconds
+    def __init__(self, task: str, seconds: float) -> None:
+        self._task, self._seconds = task, seconds
         self._process: subprocess.Popen[str] | None = None
         self._turn = threading.Lock()
         self._closed = False
@@ -68,21 +69,22 @@ class Worker:
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-X", "utf8", str(self._script)],
+                [sys.executable, "-P", "-X", "utf8", str(_SCRIPT), self._task],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
             )
-            # Whoever closes marks it first and looks for a process then, so that one of the two sees the other.
+            # `close` sets the mark before it looks for a process, so that one of the two sees the other.
             ready = not self._closed and _exchange(self._process, "", _START) == "ready\n"
             if not ready:
                 self._end()
             if self._closed:
                 raise Ungraded(_CLOSED)
             if not ready:
-                raise JisiError(f"{self._script} cannot be started; run it with {sys.executable} to see why")
+                command = shlex.join([sys.executable, "-P", str(_SCRIPT), self._task])
+                raise JisiError(f"the process that grades cannot be started; run `{command}` to see why")
         return self._process
 
     def _end(self) -> None:
@@ -90,7 +92,7 @@ class Worker:
         if process is not None:
             process.kill()
             for pipe in _pipes(process):
-                with suppress(OSError):  # what was not sent any more needs no telling
+                with suppress(OSError):  # what was not sent no longer matters
                     pipe.close()
             process.wait()
 
