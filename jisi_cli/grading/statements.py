@@ -28,29 +28,69 @@ class Mark:
     answer: str
 
 
+# A statement: a word for "answer", details such as "choice (2)", a link such as "is" or ":", and the answer itself.
+
 _ENGLISH = r"\b(?:answers?|ans|final\s(?:results?|values?|solutions?)|correct\s(?:options?|choices?))\b"
-_LETTERS = (
-    r"\b(?:réponse|reponse|respuesta|resposta|risposta|antwort|lösung|antwoord|odpowied[źz]|odpověď|odpoveď|ответ|"
-    r"відповідь|отговор|απάντηση|cevap|cevabı|yanıt|đáp\sán|câu\strả\slời|jawaban(?:nya)?|svaret|svar|vastaus|válasz|"
-    r"răspuns(?:ul)?|jibu|התשובה|תשובה|الجواب|الإجابة|الاجابة|جواب|پاسخ)\b|उत्तर|जवाब|উত্তর|பதில்|คำตอบ"
-)
+_ANSWER = {
+    "French": r"réponse|reponse",
+    "Spanish": "respuesta",
+    "Portuguese": "resposta",
+    "Italian": "risposta",
+    "German": "antwort|lösung",
+    "Dutch": "antwoord",
+    "Polish": "odpowied[źz]",
+    "Czech": "odpověď",
+    "Slovak": "odpoveď",
+    "Russian": "ответ",
+    "Ukrainian": "відповідь",
+    "Bulgarian": "отговор",
+    "Greek": "απάντηση",
+    "Turkish": "cevap|cevabı|yanıt",
+    "Vietnamese": r"đáp\sán|câu\strả\slời",
+    "Indonesian": "jawaban(?:nya)?",
+    "Scandinavian": "svaret|svar",
+    "Finnish": "vastaus",
+    "Hungarian": "válasz",
+    "Romanian": "răspuns(?:ul)?",
+    "Swahili": "jibu",
+    "Hebrew": "התשובה|תשובה",
+    "Arabic": "الجواب|الإجابة|الاجابة|جواب",
+    "Persian": "پاسخ",
+}
+_ANSWER_WITHOUT_WORD_ENDS = {"Hindi": "उत्तर|जवाब", "Bengali": "উত্তর", "Tamil": "பதில்", "Thai": "คำตอบ"}
+_LETTERS = rf"\b(?:{'|'.join(_ANSWER.values())})\b|{'|'.join(_ANSWER_WITHOUT_WORD_ENDS.values())}"
 _NO_BLANKS = r"答案|解答|回答|答え|正解|정답|답|答(?=\s?[:：])"
+"""Words for "answer" in scripts that write no blanks between words."""
+
+_QUALITY = (
+    "choice|option|letter|value|finale?|correct[eao]?|corretta|exacte?|exacta|definitiv[ao]|juste|"
+    "correcte|richtige|الصحيحة|النهائية|الصحيح|النهائي|הנכונה|הסופית"
+)
 _DETAIL = (
-    r"(?:[\s*_]{1,3}(?:choice|option|letter|value|finale?|correct[eao]?|corretta|exacte?|exacta|definitiv[ao]|juste|"
-    r"correcte|richtige|الصحيحة|النهائية|الصحيح|النهائي|הנכונה|הסופית)\b){0,2}"
-    r"(?:\s(?:to|for|of|à|a|auf|на|de|da|del)\s[^\n.:：=]{1,80}?)?"
-    r"(?:\s?\([^()\n]{1,40}\))?"
+    rf"(?:[\s*_]{{1,3}}(?:{_QUALITY})\b){{0,2}}"
+    r"(?:\s(?:to|for|of|à|a|auf|на|de|da|del)\s[^\n.:：=]{1,80}?)?"  # the answer to the question
+    r"(?:\s?\([^()\n]{1,40}\))?"  # the answer (in metres)
 )
-_VERBS = (
-    r"is|are|was|were|(?:will|would|should|must|has\sto)\sbe|comes\s(?:out\s)?to|equals|becomes|remains|est|es|son|"
-    r"sería|serait|è|é|ist|lautet|wäre|sind|är|er|brzmi|to|je|là|adalah|ialah|είναι|este|ni|on|является|это|равен|"
-    r"равна|равно|будет|є|е|هو|هي|היא|הוא|है|হল|হলো"
-)
+_VERBS = {
+    "English": r"is|are|was|were|(?:will|would|should|must|has\sto)\sbe|comes\s(?:out\s)?to|equals|becomes|remains",
+    "Romance": "est|es|son|sería|serait|è|é",
+    "Germanic": "ist|lautet|wäre|sind|är|er",
+    "Slavic": "brzmi|to|je",
+    "Vietnamese, Indonesian": "là|adalah|ialah",
+    "Greek": "είναι",
+    "Romanian": "este",
+    "Swahili": "ni",
+    "Finnish": "on",
+    "Cyrillic": "является|это|равен|равна|равно|будет|є|е",
+    "Arabic, Hebrew": "هو|هي|היא|הוא",
+    "Hindi, Bengali": "है|হল|হলো",
+}
+_CJK_VERBS = "应该是|應該是|应当是|应是|应为|應為|就是|即为|是|为|為|即|选|選|は|が|은|는|คือ"
 _LINK = (
     r"(?:[\s*_]{0,4}(?::=|[:：=≈|~→⇒⟹⟶]|=>|->)|[ \t*_#]{0,4}\n|\s[-–—](?=\s)"
     r"|,?(?:\s(?:therefore|thus|then|hence|so|clearly|simply|indeed|now)\b,?)?[\s*_]{1,4}"
-    rf"(?:{_VERBS})(?![\w'’])"
-    r"|\s?(?:应该是|應該是|应当是|应是|应为|應為|就是|即为|是|为|為|即|选|選|は|が|은|는|คือ))"
+    rf"(?:{'|'.join(_VERBS.values())})(?![\w'’])"
+    rf"|\s?(?:{_CJK_VERBS}))"
 )
 _BARE = r"[\s*_]{1,3}(?=[-+−$€£]?[0-9٠-٩०-९]|\\boxed)"
 _AFTER = r"(?:[:：=*_\s|>}]{0,12}(?:```\w{0,10}\n\s{0,10})?)"
@@ -65,12 +105,19 @@ _IS_THE_ANSWER = re.compile(
 )
 _DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
 
+# Words that take an answer back, and what the text says instead.
+
 _BUT_SO = r"(?<=[,;.]\s)(?:but|however)\b[^.;\n]{1,80}?\s(?:so|therefore|thus|hence)(?=,?\s)"
+_EXCLAMATION = (
+    "wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|"
+    r"rather(?! than)|i meant?\b|make that "
+)
+_MISTAKE = (
+    "let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) "
+    r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake"
+)
 _TAKEN_BACK = re.compile(
-    r"\b(?:wait|hold on|hmm+|oops|correction|corrected|scratch that|sorry|apologies|actually|on second thought|"
-    r"rather(?! than)|i meant?\b|make that |"
-    r"let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) "
-    r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake|no(?:,| [—–-]|[—–]) |nein, |non, |erratum|"
+    rf"\b(?:{_EXCLAMATION}|{_MISTAKE}|no(?:,| [—–-]|[—–]) |nein, |non, |erratum|"
     r"corrección|correção|korrektur|perdón|pardon|entschuldigung|"
     r"исправление|нет, |подождите)|"
     r"(?<=[.!?]\s)no\. |(?:^|(?<=[\s.!?(—–-]))no(?:pe)?[,.:!—–-]{0,2} (?:wait|it|the|that)|"
@@ -81,10 +128,13 @@ _TAKEN_BACK = re.compile(
 _BREAKS_OFF = re.compile(
     rf"\s?(?:[,;:.!?…—–(→，；。]|\s--?)\s{{0,2}}(?:(?:oh|or),?\s)?(?={_TAKEN_BACK.pattern})", re.IGNORECASE
 )
+_IT_IS = (
+    r"it(?:['’]s| is| should be| must be| was)|that(?:['’]s| is| should be)|this (?:is|should be)|should be|"
+    r"must be|i meant?(?: to say)?|make (?:that|it)|rather|actually"
+)
+_NO = "sorry|correction|oops|hmm+|wait|scratch that|on second thoughts?|nope|no|nein|non|нет|perdón|pardon"
 _AMENDED = re.compile(
-    r"(?:(?:\b(?:it(?:['’]s| is| should be| must be| was)|that(?:['’]s| is| should be)|this (?:is|should be)|should be|"
-    r"must be|i meant?(?: to say)?|make (?:that|it)|rather|actually|"
-    r"sorry|correction|oops|hmm+|wait|scratch that|on second thoughts?|nope|no|nein|non|нет|perdón|pardon)\b|"
+    rf"(?:(?:\b(?:{_IT_IS}|{_NO})\b|"
     rf"{_BUT_SO})(?:(?:\s?[,:;.!…—–-]{{1,3}})?\s{{1,3}}|[—–]))+(?P<answer>[^\n]{{1,200}})"
     r"|(?:应该是|應該是|是)(?P<chinese>[^\n]{1,200})",
     re.IGNORECASE,
@@ -115,7 +165,7 @@ _OF_ANOTHER = re.compile(
 
 
 def stated_answers(text: str) -> Iterator[Mark]:
-    """Yield the answers that sentences of a text state, in the order in which they stand."""
+    """Yield the answers that sentences of a text state, in order."""
     found = list(_STATED.finditer(text))
     marks = [Mark(said.start(), said.end(), said["answer"]) for said in _IS_THE_ANSWER.finditer(text)]
     for number, mark in enumerate(found):
