@@ -141,9 +141,9 @@ class Bank:
         """
         order = np.argsort(rows, kind="stable")
         found = self._query_rows(rows[order], ["query"]).column("query").to_pylist()
-        places = np.empty(len(rows), dtype=np.intp)
-        places[order] = np.arange(len(rows))
-        return [found[place] for place in places.tolist()]
+        positions = np.empty(len(rows), dtype=np.intp)
+        positions[order] = np.arange(len(rows))
+        return [found[position] for position in positions.tolist()]
 
     def all_texts(self) -> Iterator[str]:
         """Yield the texts of all questions, in bank order, without keeping them."""
@@ -181,9 +181,9 @@ class Bank:
     @cached_property
     def _train_first(self) -> Rows:
         """Position of each row when the train rows come first (R,)."""
-        places = np.empty(self.rows, dtype=np.intp)
-        places[np.concatenate([self.train_rows, self.test_rows])] = np.arange(self.rows)
-        return places
+        positions = np.empty(self.rows, dtype=np.intp)
+        positions[np.concatenate([self.train_rows, self.test_rows])] = np.arange(self.rows)
+        return positions
 
     @cached_property
     def _query_map(self) -> VectorMap:
@@ -193,12 +193,12 @@ class Bank:
             start = 0
             for part in self.manifest.queries:
                 for table in read_pieces(self.path, part, ["vector"], self._schema):
-                    places = self._train_first[start : start + table.num_rows]
+                    positions = self._train_first[start : start + table.num_rows]
                     start += table.num_rows
                     vectors = column_vectors(table.column("vector"), self.path / part.path)
                     values = vectors.astype(np.float32, copy=False)
-                    for here in (places < len(self.train_rows), places >= len(self.train_rows)):
-                        yield places[here], values if here.all() else values[here]
+                    for here in (positions < len(self.train_rows), positions >= len(self.train_rows)):
+                        yield positions[here], values if here.all() else values[here]
 
         shape = (self.rows, self.dimension)
         return map_vectors(self.path, "queries", self.manifest.queries, shape, "float32", pieces)
@@ -271,8 +271,8 @@ class Bank:
         vectors = self.train_vectors if rows is None else self.vectors_of(chosen)
         whole = len(chosen) == self.rows and bool((chosen == np.arange(self.rows)).all())
 
-        def load(place: int) -> RowVectors:
-            found = self.response_vectors(names[place])
+        def load(index: int) -> RowVectors:
+            found = self.response_vectors(names[index])
             return found if whole else RowsOf(found, chosen)
 
         scores = np.stack([self.verdicts(name)[chosen] for name in names], axis=1)
@@ -328,8 +328,8 @@ class Bank:
         ends = np.cumsum([part.rows for part in self.manifest.queries])
         parts = np.searchsorted(ends, rows, side="right")
         return pa.concat_tables(
-            read_rows(self.path, part, rows[parts == place] - (ends[place] - part.rows), names, self._schema)
-            for place, part in enumerate(self.manifest.queries)
+            read_rows(self.path, part, rows[parts == number] - (ends[number] - part.rows), names, self._schema)
+            for number, part in enumerate(self.manifest.queries)
         )
 
     def _answer_table(self, model: str) -> AnswerTable:

@@ -68,13 +68,13 @@ def _are_bounded(rows: NDArray[np.floating]) -> bool:
 
 def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """Return the distinct texts of a column, and for each row the position of its own among them; -1 for null."""
-    places: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     parts = [np.empty(0, dtype=np.int64)]
     for chunk in column.chunks:
-        here = [places.setdefault(text, len(places)) for text in chunk.dictionary.to_pylist()]
+        here = [numbers.setdefault(text, len(numbers)) for text in chunk.dictionary.to_pylist()]
         indices, known = _values(chunk.indices)
         parts.append(np.array([*here, -1], dtype=np.int64)[indices if known is None else np.where(known, indices, -1)])
-    return list(places), np.concatenate(parts)
+    return list(numbers), np.concatenate(parts)
 
 
 def number_column(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -178,7 +178,7 @@ def _rows_by_dataset(bank: Bank) -> dict[str, NDArray[np.intp]]:
     rows: dict[str, list[int]] = defaultdict(list)
     for row, (dataset, _) in enumerate(bank.keys):
         rows[dataset].append(row)
-    return {name: np.array(places, dtype=np.intp) for name, places in sorted(rows.items())}
+    return {name: np.array(found, dtype=np.intp) for name, found in sorted(rows.items())}
 
 
 def _dataset_sizes(bank: Bank, groups: dict[str, NDArray[np.intp]]) -> dict[str, dict[str, int]]:

@@ -92,33 +92,33 @@ def row_groups(sizes: NDArray[np.int64]) -> Iterator[slice]:
 
 @dataclass(frozen=True, slots=True)
 class StagedPart:
-    """A part that is complete and on disk, under a hidden name that no reader of the bank takes for a part.
+    """A part that is complete and on disk, under a hidden name that readers of the bank ignore.
 
     Attributes:
-        part: How the manifest calls it.
+        part: How the manifest names it.
         temporary: Where it is.
     """
 
     part: PartFile
     temporary: Path
 
-    def place(self, bank: Path) -> None:
-        """Give it the name that the manifest knows."""
+    def publish(self, bank: Path) -> None:
+        """Give it the name that the manifest uses."""
         self.temporary.replace(bank / self.part.path)
 
 
 def write_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> PartFile:
-    """Write an immutable part under a name that its contents decide; return how the manifest calls it.
+    """Write an immutable part under a name that its contents decide; return how the manifest names it.
 
     The file is complete and on disk under its final name, or not there at all. See `stage_part` for the arguments.
     """
     staged = stage_part(bank, folder, stem, schema, tables)
-    staged.place(bank)
+    staged.publish(bank)
     return staged.part
 
 
 def stage_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> StagedPart:
-    """Write a part that is to be placed later, together with others.
+    """Write a part that will be published later, together with others.
 
     Args:
         bank: The bank's folder.
@@ -297,9 +297,9 @@ def _checked(bank: Path, part: PartFile, table: pa.Table, columns: list[str], re
     """Return a table that was read of a part, if it is what the schema says."""
     import pyarrow as pa
 
-    for place, name in enumerate(columns):
+    for number, name in enumerate(columns):
         if name in _LATER_COLUMNS and name not in table.column_names:
-            table = table.add_column(place, required.field(name), pa.nulls(table.num_rows, pa.string()))
+            table = table.add_column(number, required.field(name), pa.nulls(table.num_rows, pa.string()))
     # Bytes that are not UTF-8 would raise an error later, in the code that reads them.
     texts = [field.name for field in table.schema if pa.types.is_string(_value_type(field.type))]
     table.select(texts).validate(full=True)

@@ -65,7 +65,7 @@ class Transaction:
     def commit(self, after: Manifest) -> None:
         """Give the parts their names, replace the manifest, and put aside the parts that it no longer names."""
         for part in self._staged:
-            part.place(self._bank)
+            part.publish(self._bank)
         write_manifest(self._bank, after)
         named = {part.path for part in after.parts()}
         replaced = [part for part in self._before.parts() if part.path not in named] if self._before else []

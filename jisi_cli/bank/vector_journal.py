@@ -16,7 +16,7 @@ _HASH_BYTES = 32
 _READ_ENTRIES = 4096
 """Entries read at a time when a journal is opened."""
 
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 
 
 def text_key(text: str) -> bytes:
@@ -58,7 +58,7 @@ class VectorJournal:
     def __len__(self) -> int:
         return self._indexed().distinct
 
-    def missing(self, texts: Iterable[str]) -> Places:
+    def missing(self, texts: Iterable[str]) -> Positions:
         """Return where texts that have no vector yet stand for the first time, ascending."""
         keys = bytearray()
         for text in texts:
@@ -85,13 +85,13 @@ class VectorJournal:
             KeyError: One is not.
         """
         keys = bytearray().join(map(text_key, texts))
-        places = self._indexed().find(np.frombuffer(keys, dtype=np.uint64).reshape(-1, _HASH_BYTES // 8))
-        if (places < 0).any():
-            raise KeyError(texts[int(np.argmax(places < 0))])
+        positions = self._indexed().find(np.frombuffer(keys, dtype=np.uint64).reshape(-1, _HASH_BYTES // 8))
+        if (positions < 0).any():
+            raise KeyError(texts[int(np.argmax(positions < 0))])
         found = np.empty((len(texts), self._entry["vector"].shape[0]), dtype=np.float32)
         with self._path.open("rb", buffering=0) as file:
-            for row in np.argsort(places, kind="stable").tolist():
-                file.seek(int(places[row]) * self._entry.itemsize)
+            for row in np.argsort(positions, kind="stable").tolist():
+                file.seek(int(positions[row]) * self._entry.itemsize)
                 found[row] = self._read(file, 1)["vector"][0]
         return found
 
@@ -115,7 +115,7 @@ class VectorJournal:
 
 
 class _KeyIndex:
-    """Places of hashes, found by their first eight bytes and then compared as a whole.
+    """Positions of hashes, found by their first eight bytes and then compared as a whole.
 
     Args:
         keys: Hashes, one after another (n).
@@ -133,22 +133,22 @@ class _KeyIndex:
         """How many different hashes there are."""
         return len(self.firsts())
 
-    def firsts(self) -> Places:
-        """Return the place of every hash's first occurrence, ascending."""
+    def firsts(self) -> Positions:
+        """Return the position of every hash's first occurrence, ascending."""
         ordered = self.keys[self._order]
         is_first = np.ones(len(ordered), dtype=bool)
         is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         return np.sort(self._order[is_first])
 
-    def find(self, keys: NDArray[np.uint64]) -> Places:
-        """Return the last place of each hash (m, 4), -1 for one that is not here (m,)."""
+    def find(self, keys: NDArray[np.uint64]) -> Positions:
+        """Return the last position of each hash (m, 4), -1 for one that is not here (m,)."""
         at = np.searchsorted(self._heads, keys[:, 0], side="right") - 1
         found = np.full(len(keys), -1, dtype=np.intp)
         looking = np.flatnonzero(at >= 0)
         while len(looking):
-            places = self._order[at[looking]]
-            same = (self.keys[places] == keys[looking]).all(axis=1)
-            found[looking[same]] = places[same]
+            positions = self._order[at[looking]]
+            same = (self.keys[positions] == keys[looking]).all(axis=1)
+            found[looking[same]] = positions[same]
             # Two different hashes with the same first eight bytes are neighbours.
             looking = looking[~same]
             at[looking] -= 1

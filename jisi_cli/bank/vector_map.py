@@ -122,7 +122,7 @@ def _mapped(file: IO[bytes], shape: tuple[int, int], dtype: VectorDtype) -> Vect
 
 
 def _make(path: Path, like: Path, shape: tuple[int, int], dtype: VectorDtype, pieces: Pieces) -> VectorMap:
-    """Write a map with the permissions of `like`, and rename it into its place."""
+    """Write a map with the permissions of `like`, and rename it to `path`."""
     path.parent.mkdir(exist_ok=True)
     _tidy(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
@@ -147,7 +147,7 @@ def _make(path: Path, like: Path, shape: tuple[int, int], dtype: VectorDtype, pi
 
 
 def _write(file: IO[bytes], rows: NDArray[np.intp], values: NDArray[np.floating]) -> None:
-    """Write rows at their places, neighbours at once."""
+    """Write rows at their positions, neighbours at once."""
     width = values.shape[1] * values.itemsize
     ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
     start = 0
@@ -188,7 +188,7 @@ class LazyVectors(Sequence[RowVectors]):
 
     Args:
         count: M.
-        load: Returns the array of a model, by its place.
+        load: Returns the array of a model, by its index.
     """
 
     def __init__(self, count: int, load: Callable[[int], RowVectors]) -> None:
@@ -199,14 +199,14 @@ class LazyVectors(Sequence[RowVectors]):
         return self._count
 
     @overload
-    def __getitem__(self, place: int) -> RowVectors: ...
+    def __getitem__(self, index: int) -> RowVectors: ...
     @overload
-    def __getitem__(self, place: slice) -> list[RowVectors]: ...
-    def __getitem__(self, place: int | slice) -> RowVectors | list[RowVectors]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(self._count))]
-        if not 0 <= place < self._count:
-            raise IndexError(place)
-        if place not in self._loaded:
-            self._loaded[place] = self._load(place)
-        return self._loaded[place]
+    def __getitem__(self, index: slice) -> list[RowVectors]: ...
+    def __getitem__(self, index: int | slice) -> RowVectors | list[RowVectors]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index not in self._loaded:
+            self._loaded[index] = self._load(index)
+        return self._loaded[index]
