@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +34,8 @@ from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.methods.context import MethodContext
-from jisi_cli.methods.registry import MethodInfo, all_methods, broken_plugins
+from jisi_cli.methods.protocol import settings_json
+from jisi_cli.methods.registry import MethodInfo, all_methods, broken_plugins, make_method, method_info
 from jisi_cli.types import Pool
 
 # `--fail-under`: an average that is demanded of a method.
@@ -127,20 +128,25 @@ def run_sweep(
     method = next((name for name in methods if name in _SWEPT), None)
     if method is None:
         raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
-    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, parse_sweep(texts))]
+    values = parse_sweep(texts)
+    for name, tried in values.items():
+        for value in tried:
+            method_info(method).check_options({name: value})
+    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, values)]
     train = from_bank(session.bank, session.models, session.bank.train_rows, {})
     folds = spread_folds(context.datasets, seed)
     with counted(out, "cross-validating") as on_progress:
         scores = asyncio.run(validate(method, [setting for _, setting in settings], context, train, folds, on_progress))
     rows: list[dict[str, Any]] = []
-    for (label, setting), values in zip(settings, scores, strict=True):
-        gain = paired_difference(values, scores[0], context.datasets, "in force", np.random.default_rng(seed))
+    for (label, setting), found in zip(settings, scores, strict=True):
+        made = make_method(method, replace(context, hyperparameters=setting))
+        gain = paired_difference(found, scores[0], context.datasets, "in force", np.random.default_rng(seed))
         rows.append(
             {
                 "label": label,
-                "average": average_of(values, context.datasets),
+                "average": average_of(found, context.datasets),
                 "difference": {"average": gain.average, "low": gain.low, "high": gain.high},
-                "settings": setting.to_json(),
+                "settings": settings_json(made),
             }
         )
     if as_json:
@@ -160,12 +166,17 @@ def _row(row: dict[str, Any]) -> list[str]:
 
 
 def report_json(
-    session: Session, request: EvalRequest, tests: TestSet, reports: Sequence[MethodReport]
+    session: Session,
+    request: EvalRequest,
+    tests: TestSet,
+    contestants: Sequence[Contestant],
+    reports: Sequence[MethodReport],
 ) -> dict[str, Any]:
-    """Return the whole comparison with what is needed to make it again."""
+    """Return the whole comparison with what is needed to make it again; each method's own settings are those it ran."""
     manifest = session.bank.manifest
+    own = {entry.name: settings_json(entry.method) for entry in contestants if entry.method is not None}
     return {
-        "methods": [report.to_json() for report in reports],
+        "methods": [{**report.to_json(), "settings": own.get(report.name)} for report in reports],
         "questions": len(tests),
         "test": tests.source,
         "bank": str(session.bank.path),
@@ -306,11 +317,11 @@ def run_eval(request: EvalRequest, out: Output) -> None:
     versus = tuple(dict.fromkeys((BASELINE, *request.versus)))
     reports = build_report(results, versus, np.random.default_rng(request.seed), timings)
     if request.report is not None:
-        found = report_json(session, request, tests, reports)
+        found = report_json(session, request, tests, contestants, reports)
         write_report(request.report, found, reports, results, tests, session, out)
     curve = build_curve(reports) if request.curve else None
     if request.as_json:
-        found = report_json(session, request, tests, reports)
+        found = report_json(session, request, tests, contestants, reports)
         out.json(found if curve is None else {**found, "curve": curve.to_json()})
     elif curve is not None:
         show_curve(curve, out)
