@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeGuard
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeGuard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,41 @@ class Sampling:
     logprobs: bool = False
 
 
+def whole_sum(amounts: Iterable[float | None]) -> float | None:
+    """Return a sum; None when one of its parts is unknown."""
+    parts = list(amounts)
+    known = [part for part in parts if part is not None]
+    return math.fsum(known) if len(known) == len(parts) else None
+
+
+@dataclass(slots=True)
+class Spending:
+    """What several calls have cost so far.
+
+    Attributes:
+        calls: How many there were, those from the cache included.
+        known_usd: Dollars paid, as far as they are known.
+        unknown_costs: Calls whose cost is unknown.
+    """
+
+    calls: int = 0
+    known_usd: float = 0.0
+    unknown_costs: int = 0
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Dollars paid; None when the cost of a call is unknown."""
+        return None if self.unknown_costs else self.known_usd
+
+    def add(self, call: CallRecord) -> None:
+        """Add one call."""
+        self.calls += 1
+        if call.cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.known_usd += call.cost_usd
+
+
 OnText = Callable[[str], None]
 """Called with each piece of a streamed response, as it arrives."""
 
@@ -140,38 +176,72 @@ class Request:
     index: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one call. A call that failed has an `error` and no text.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call. Unknown is None, never 0.
 
     Attributes:
-        model: The pool's name of the model.
-        text: The response; empty when the call failed or the model returned nothing.
-        error: Why there is no response, in one line; None when there is one.
-        prompt_tokens: Tokens of the prompt; None when unknown.
-        completion_tokens: Tokens of the response, reasoning included; None when unknown.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
         tokens_source: Who counted the tokens.
-        cost_usd: Dollars paid for this call, retries included: 0 when cached, None when unknown.
-        list_cost_usd: Dollars it costs when nothing is cached; None when unknown.
-        price_source: Where the price came from; None when unknown.
-        seconds: Wall time of this call, retries included.
-        cached: Whether it came from the cache.
-        perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
-        vector: The response's unit vector (d,) where one was recorded; else None.
-        finish_reason: Why the response ended, in the provider's word; None when it did not say.
     """
 
-    model: str
-    text: str
-    error: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     tokens_source: TokensSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord(Usage):
+    """What one call took. Unknown is None, never 0.
+
+    Attributes:
+        model: The pool's name of the model.
+        role: Why the call was made.
+        cost_usd: Dollars paid, retries included; 0 when cached.
+        list_cost_usd: Dollars it costs when nothing is cached.
+        price_source: Where the price came from.
+        seconds: Wall time, retries included.
+        cached: Whether it came from the cache, or from a recording.
+        attempts: How often it was tried; 0 when cached.
+        error: Why there is no response, in one line; None when there is one.
+    """
+
+    model: str
+    _: KW_ONLY
+    role: Role = "expert"
     cost_usd: float | None = None
     list_cost_usd: float | None = None
     price_source: PriceSource | None = None
     seconds: float = 0.0
     cached: bool = False
+    attempts: int = 0
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no response."""
+        return self.error is not None
+
+
+def record_fields(call: CallRecord) -> dict[str, Any]:
+    """Return the fields of a record by name, to make another kind of record of the same call."""
+    return {field.name: getattr(call, field.name) for field in fields(CallRecord)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(CallRecord):
+    """What a model answered to one request. A call that failed has an `error` and no text.
+
+    Attributes:
+        text: The response; empty when the call failed or the model returned nothing.
+        perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
+        vector: The response's unit vector (d,) where one was recorded; else None.
+        finish_reason: Why the response ended, in the provider's word; None when it did not say.
+    """
+
+    text: str
+    _: KW_ONLY
     perplexity: float | None = None
     vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
     finish_reason: str | None = None

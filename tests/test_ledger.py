@@ -106,7 +106,7 @@ APPEND = textwrap.dedent(
     from dataclasses import replace
     from pathlib import Path
     from tests.test_ledger import ROW
-    from jisi_cli.ledger import Ledger
+    from jisi_cli.models.ledger import Ledger
 
     ledger = Ledger(Path(sys.argv[1]), warn=sys.exit)
     for number in range(int(sys.argv[3])):

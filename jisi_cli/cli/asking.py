@@ -14,13 +14,12 @@ from jisi_cli.cli.output import Output, count, paid
 from jisi_cli.cli.progress import training_bar
 from jisi_cli.cli.routing import neighbours_of, show_neighbours
 from jisi_cli.cli.session import Session
-from jisi_cli.costs.bills import whole_sum
 from jisi_cli.errors import ExitCode, NoAnswerError
-from jisi_cli.methods.protocol import Aggregation, Call, Method, Outcome, Query
+from jisi_cli.methods.protocol import Aggregation, Method, Outcome, Query
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.methods.router import answer_without_vector
 from jisi_cli.methods.training import Training
-from jisi_cli.types import Sampling, cut_off_words
+from jisi_cli.types import Answer, Sampling, cut_off_words, whole_sum
 
 _NEIGHBOURS = 5
 
@@ -65,10 +64,10 @@ def run_ask(session: Session, request: AskRequest) -> ExitCode:
     if request.as_json:
         out.json(_to_json(session, request, method, outcome, seconds))
     for call in outcome.calls:
-        if not call.answer.ok:
-            out.warn(f"{call.answer.model} did not answer: {call.answer.error or 'it returned nothing'}")
-        elif call.answer.cut_off is not None:
-            out.warn(f"the answer of {call.answer.model} was cut off {cut_off_words(call.answer.cut_off)}")
+        if not call.ok:
+            out.warn(f"{call.model} did not answer: {call.error or 'it returned nothing'}")
+        elif call.cut_off is not None:
+            out.warn(f"the answer of {call.model} was cut off {cut_off_words(call.cut_off)}")
     for words in outcome.missing:
         out.warn(words)
     if request.explain and not request.as_json:
@@ -120,7 +119,7 @@ def _make_method(session: Session, request: AskRequest) -> Method[Any]:
 
 def _footer(outcome: Outcome, seconds: float) -> str:
     """One line: who answered, who aggregated whom, calls, tokens, dollars, seconds."""
-    answered = [call.answer for call in outcome.calls if call.answer.ok]
+    answered = [call for call in outcome.calls if call.ok]
     who = outcome.answer.model
     if outcome.mode == "aggregate":
         aggregated = outcome.references if outcome.decision is None else outcome.decision.aggregatees
@@ -133,13 +132,13 @@ def _footer(outcome: Outcome, seconds: float) -> str:
     return f"{who} · {calls} · {count(tokens, 'token')} · {_paid_words(outcome.calls)} · {seconds:.1f} s"
 
 
-def _paid(calls: tuple[Call, ...]) -> float | None:
+def _paid(calls: tuple[Answer, ...]) -> float | None:
     """Dollars paid for all calls; None when one of them is unknown."""
-    return whole_sum([call.answer.cost_usd for call in calls])
+    return whole_sum(call.cost_usd for call in calls)
 
 
-def _paid_words(calls: tuple[Call, ...]) -> str:
-    known = [call.answer.cost_usd for call in calls if call.answer.cost_usd is not None]
+def _paid_words(calls: tuple[Answer, ...]) -> str:
+    known = [call.cost_usd for call in calls if call.cost_usd is not None]
     return paid(math.fsum(known), len(calls) - len(known))
 
 
@@ -194,10 +193,9 @@ def _to_json(
     }
 
 
-def _call_to_json(call: Call) -> dict[str, Any]:
-    answer = call.answer
+def _call_to_json(answer: Answer) -> dict[str, Any]:
     return {
-        "role": call.role,
+        "role": answer.role,
         "model": answer.model,
         "response": answer.text if answer.ok else None,
         "error": answer.error,

@@ -401,7 +401,7 @@ def _tell_collected(collected: Collected, out: Output) -> None:
     unscored = sum(record.status == "unscored" for record in collected.records)
     if unscored:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
-    cost = paid(collected.known_usd, collected.unknown_costs)
+    cost = paid(collected.spending.known_usd, collected.spending.unknown_costs)
     out.note(f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {cost}")
     if collected.stopped is not None:
         out.warn(f"stopped by the budget: {collected.stopped}")

@@ -9,9 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from jisi_cli.cli.output import Output, one_line, printable
-from jisi_cli.methods.protocol import Call
 from jisi_cli.models.attempts import CallEvent
-from jisi_cli.types import Role, whole_characters
+from jisi_cli.types import Answer, Role, whole_characters
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -122,9 +121,9 @@ class AnswerView:
         """A call has begun."""
         self._out.detail(f"{model}: {_ROLES.get(role, role)}")
 
-    def answered(self, call: Call) -> None:
+    def answered(self, answer: Answer) -> None:
         """A call has ended."""
-        self._out.detail(_ended(call))
+        self._out.detail(_ended(answer))
 
     def called(self, event: CallEvent) -> None:
         """A request has gone out, or will again: then what it had begun to write counts no more."""
@@ -219,9 +218,9 @@ class TerminalView(AnswerView):
         """A call has begun."""
         self._lines[role, model] = time.perf_counter()
 
-    def answered(self, call: Call) -> None:
+    def answered(self, answer: Answer) -> None:
         """A call has ended."""
-        self._lines[call.role, call.answer.model] = _ended(call)
+        self._lines[answer.role, answer.model] = _ended(answer)
 
     def writing(self, model: str) -> None:
         """A model begins to write the final answer; what another had begun disappears."""
@@ -280,10 +279,9 @@ def view_for(out: Output, *, stream: bool | None, as_json: bool) -> AnswerView:
     return StreamedView(out) if stream else AnswerView(out)
 
 
-def _ended(call: Call) -> str:
-    answer = call.answer
+def _ended(answer: Answer) -> str:
     if not answer.ok:
         return f"✗ {one_line(answer.model)} {one_line(answer.error or 'returned nothing', 100)}"
     source = "cached" if answer.cached else f"{answer.seconds:.1f} s"
-    verb = _DONE.get(call.role, "answered")
+    verb = _DONE.get(answer.role, "answered")
     return f"✓ {one_line(answer.model)} {verb}, {answer.completion_tokens or 0:,} tokens, {source}"

@@ -147,7 +147,7 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
 
 
 def _money(collected: Collected) -> str:
-    spent = paid(collected.known_usd, collected.unknown_costs)
+    spent = paid(collected.spending.known_usd, collected.spending.unknown_costs)
     return f"{spent} of about {dollars(collected.expected_usd)}"
 
 

@@ -18,8 +18,9 @@ from jisi_cli.errors import InputError
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.methods.decision import Decision, Describe, ExpectedUsage, expected_usage
 from jisi_cli.methods.jisi import JiSi
-from jisi_cli.methods.protocol import Call, Query, Silent
+from jisi_cli.methods.protocol import Query, Silent
 from jisi_cli.scoring import Coarse
+from jisi_cli.types import Answer
 
 if TYPE_CHECKING:
     from jisi_cli.models.live import LivePool
@@ -122,7 +123,7 @@ def _probing(session: Session, *, probe: bool) -> AbstractAsyncContextManager[Li
 
 async def _decide(
     session: Session, method: JiSi, query: Query, first: Coarse, pool: LivePool | None
-) -> tuple[Decision, tuple[Call, ...]]:
+) -> tuple[Decision, tuple[Answer, ...]]:
     if pool is None:
         await asyncio.sleep(0)  # where Ctrl-C is let in
         return Decision(session.models, first, scores_are_means=session.settings.compat == "openjisi"), ()
@@ -153,7 +154,7 @@ def _to_json(
     method: JiSi,
     text: str,
     decision: Decision,
-    calls: tuple[Call, ...],
+    calls: tuple[Answer, ...],
     described: Describe | None,
 ) -> dict[str, Any]:
     """Return a decision as plain data; with neighbours where the bank's rows are described."""
@@ -162,10 +163,7 @@ def _to_json(
         usage = _usage(session, row["model"], decision.coarse)
         row["expected_completion_tokens"] = usage.completion_tokens
         row["expected_cost_usd"] = usage.cost_usd
-    probed = [
-        {"model": call.answer.model, "error": call.answer.error, "tokens": call.answer.completion_tokens}
-        for call in calls
-    ]
+    probed = [{"model": call.model, "error": call.error, "tokens": call.completion_tokens} for call in calls]
     return {"query": text, **data, "probes": probed, "settings": session.settings_json(method)}
 
 

@@ -7,7 +7,6 @@ was killed and is started again repeats only the calls that were in flight.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import reader_of
 from jisi_cli.models.budget import Budget
-from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, whole_characters
+from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, Spending, whole_characters
 
 OnRecord = Callable[["Collected"], None]
 """Called after every answer with what has been collected so far."""
@@ -33,9 +32,7 @@ class Collected:
     Attributes:
         total: Answers that are wanted in all.
         records: Answers, failures included, in the order in which they came.
-        cost_usd: Dollars paid; None once a call's cost was unknown.
-        known_usd: Dollars paid, as far as they are known.
-        unknown_costs: Calls whose cost is unknown.
+        spending: Dollars paid.
         cached: Answers that came from the cache.
         failures: Number of failures by their reason.
         cut_off: Answers that were cut off before their end, by model and what cut them off.
@@ -44,9 +41,7 @@ class Collected:
 
     total: int
     records: list[Record] = field(default_factory=list)
-    cost_usd: float | None = 0.0
-    known_usd: float = 0.0
-    unknown_costs: int = 0
+    spending: Spending = field(default_factory=Spending)
     cached: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     cut_off: Counter[tuple[str, CutOff]] = field(default_factory=Counter)
@@ -56,9 +51,10 @@ class Collected:
     def expected_usd(self) -> float | None:
         """Dollars to expect in the end, if what is left costs as much as what was called; None when unknown."""
         called = len(self.records) - self.cached
-        if self.cost_usd is None or not called:
-            return None if self.cost_usd is None or len(self.records) < self.total else self.cost_usd
-        return self.cost_usd * (1 + (self.total - len(self.records)) / called)
+        spent = self.spending.cost_usd
+        if spent is None or not called:
+            return None if len(self.records) < self.total else spent
+        return spent * (1 + (self.total - len(self.records)) / called)
 
     def add(self, record: Record, answer: Answer) -> None:
         """Take in one answer."""
@@ -68,14 +64,7 @@ class Collected:
             self.cut_off[answer.model, answer.cut_off] += 1
         if record.error is not None:
             self.failures[record.error] = self.failures.get(record.error, 0) + 1
-        if answer.cost_usd is not None and self.cost_usd is not None:
-            self.cost_usd = math.fsum((self.cost_usd, answer.cost_usd))
-        else:
-            self.cost_usd = None
-        if answer.cost_usd is None:
-            self.unknown_costs += 1
-        else:
-            self.known_usd = math.fsum((self.known_usd, answer.cost_usd))
+        self.spending.add(answer)
 
 
 Pair = tuple[Question, str]

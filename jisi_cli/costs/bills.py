@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from jisi_cli.models.ledger import LedgerEntry
-from jisi_cli.types import PriceSource, Role
+from jisi_cli.types import CallRecord, record_fields, whole_sum
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
@@ -18,48 +18,30 @@ _ANSWERING = "ask"
 """The command whose every run is one question and its answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One call. Unknown is None, never 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge(CallRecord):
+    """One call, and what it belongs to. Unknown is None, never 0.
 
     Attributes:
         run: Which run made it; for a result file the file.
         command: The command of that run.
         time: When it ended, in UTC, as ISO 8601.
         method: The method of an evaluation.
-        role: Why it was made.
-        model: Who was called.
         dataset: The data set of the question.
         question: SHA-256 of the question's text, in hexadecimal.
         work: Names the question that this call helped to answer; None for a call that answers none (a bank's),
             or of which that is not known.
         is_answer: Whether this call wrote the final answer; None where that was not recorded.
-        cached: Whether it came from the cache, or from a recording.
-        failed: Whether it brought no answer.
-        prompt_tokens: Tokens of the prompt.
-        completion_tokens: Tokens of the response.
-        cost_usd: Dollars paid; 0 when cached.
-        list_cost_usd: Dollars when nothing is cached.
-        price_source: Who named the price.
     """
 
     run: str
     command: str
-    role: Role
-    model: str
     time: str | None = None
     method: str | None = None
     dataset: str | None = None
     question: str | None = None
     work: str | None = None
     is_answer: bool | None = None
-    cached: bool = False
-    failed: bool = False
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    list_cost_usd: float | None = None
-    price_source: PriceSource | None = None
 
     @property
     def day(self) -> str | None:
@@ -76,23 +58,15 @@ def from_ledger(entries: Iterable[LedgerEntry]) -> Iterator[Charge]:
     """Yield the charges of ledger rows, in their order."""
     for entry in entries:
         yield Charge(
+            **record_fields(entry),
             run=entry.run,
             command=entry.command,
-            role=entry.role,
-            model=entry.model,
             time=entry.time,
             dataset=entry.dataset,
             question=entry.query_hash,
             # Methods that are compared share their calls, so that of a live evaluation only the result file
             # knows which call served which method.
             work=entry.run if entry.command == _ANSWERING else None,
-            cached=entry.cached,
-            failed=entry.error is not None,
-            prompt_tokens=entry.prompt_tokens,
-            completion_tokens=entry.completion_tokens,
-            cost_usd=entry.cost_usd,
-            list_cost_usd=entry.list_cost_usd,
-            price_source=entry.price_source,
         )
 
 
@@ -104,24 +78,16 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
         name: The name of the run.
     """
     for result in results:
-        for spent in result.bill or ():
+        for call in result.bill or ():
             yield Charge(
+                **record_fields(call),
                 run=name,
                 command="eval",
-                role=spent.role,
-                model=spent.model,
                 method=result.method,
                 dataset=result.dataset,
                 question=result.query_hash,
                 work=f"{name}\n{result.key}",
-                is_answer=spent.is_answer,
-                cached=spent.cached,
-                failed=spent.failed,
-                prompt_tokens=spent.prompt_tokens,
-                completion_tokens=spent.completion_tokens,
-                cost_usd=spent.cost_usd,
-                list_cost_usd=spent.list_cost_usd,
-                price_source=spent.price_source,
+                is_answer=call.is_answer,
             )
 
 
@@ -231,7 +197,7 @@ def add_up(charges: Sequence[Charge]) -> Totals:
         known_cost_usd=known_cost,
         unknown_price_calls=unpriced,
         unknown_failure_calls=len(unknown) - unpriced,
-        list_cost_usd=whole_sum([charge.list_cost_usd for charge in answered]),
+        list_cost_usd=whole_sum(charge.list_cost_usd for charge in answered),
         cached_list_cost_usd=_sum(charge.list_cost_usd for charge in cached),
         cached_unknown_price_calls=sum(charge.list_cost_usd is None and not charge.failed for charge in cached),
         price_sources=dict(sorted(sources.items())),
@@ -241,12 +207,6 @@ def add_up(charges: Sequence[Charge]) -> Totals:
 def _known_cost(charge: Charge) -> float | None:
     """Return what is known of a call's dollars: of an answer after failures of unknown cost, its own."""
     return charge.list_cost_usd if charge.cost_usd is None and not charge.failed else charge.cost_usd
-
-
-def whole_sum(amounts: Sequence[float | None]) -> float | None:
-    """Return a sum of dollars; None when one amount is unknown."""
-    known = [amount for amount in amounts if amount is not None]
-    return math.fsum(known) if len(known) == len(amounts) else None
 
 
 def _sum(amounts: Iterable[float | None]) -> float:

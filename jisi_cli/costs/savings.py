@@ -19,22 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.costs.bills import WORK_DIMENSIONS, Charge, Dimension, Key, key_of, whole_sum
+from jisi_cli.costs.bills import WORK_DIMENSIONS, Charge, Dimension, Key, key_of
 from jisi_cli.errors import InputError
+from jisi_cli.types import CallRecord, whole_sum
 
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
 
 Basis = Literal["recorded", "own tokens"]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedUse:
-    """What the reference model took for one question. Unknown is None."""
-
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class Reference:
 
     name: str
     price: Callable[[int, int], float | None]
-    recorded: Mapping[str, RecordedUse] = field(default_factory=dict)
+    recorded: Mapping[str, CallRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +126,7 @@ def compare(charges: Iterable[Charge], reference: Reference, by: Sequence[Dimens
 def _compared(calls: Sequence[Charge], reference: Reference) -> _Compared:
     if all(call.failed for call in calls if call.role != "embedding"):
         return _Compared(left_out="no model answered")
-    cost = whole_sum([call.value_usd for call in calls])
+    cost = whole_sum(call.value_usd for call in calls)
     if cost is None:
         return _Compared(left_out="the cost of a call is unknown")
     recorded = _recorded(calls, reference)
@@ -224,18 +216,21 @@ def read_reference(
     return Reference(name, lambda prompt, completion: price_of_call(entry, prompt, completion).usd, recorded)
 
 
-def recorded_use(bank: Bank, model: str) -> dict[str, RecordedUse]:
+def recorded_use(bank: Bank, model: str) -> dict[str, CallRecord]:
     """Return what a model took for each question of a bank that it answered, by SHA-256 of the question."""
     import numpy as np
 
     from jisi_cli.models.live import query_hash
 
     columns = bank.answers(model)
-    found: dict[str, RecordedUse] = {}
+    found: dict[str, CallRecord] = {}
     answered = np.isin(columns.status, ("ok", "unscored"))
     for row in np.flatnonzero(answered).tolist():
-        use = RecordedUse(
-            _whole(columns.prompt_tokens[row]), _whole(columns.completion_tokens[row]), _known(columns.cost_usd[row])
+        use = CallRecord(
+            model,
+            prompt_tokens=_whole(columns.prompt_tokens[row]),
+            completion_tokens=_whole(columns.completion_tokens[row]),
+            cost_usd=_known(columns.cost_usd[row]),
         )
         if use.cost_usd is not None or (use.prompt_tokens is not None and use.completion_tokens is not None):
             found.setdefault(query_hash(bank.questions[row].query), use)

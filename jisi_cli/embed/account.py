@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.live import Run
 from jisi_cli.models.pricing import UNKNOWN, Cost, price_of_call, worst_case
 from jisi_cli.models.usage import count_text, is_count, most_reported_cost, most_text_tokens, reported_cost
-from jisi_cli.types import TokensSource
+from jisi_cli.types import TokensSource, whole_sum
 
 # The seam between an endpoint and whoever pays for it and keeps the books.
 
@@ -191,7 +190,6 @@ class EmbeddingRequest:
     def _row(self) -> LedgerEntry:
         account, answered = self._account, self._error is None
         tokens, source = self._tokens or (None, None)
-        known = [cost for cost in self._costs if cost is not None]
         return LedgerEntry(
             run=account.run.id,
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -203,7 +201,7 @@ class EmbeddingRequest:
             completion_tokens=0 if answered else None,
             tokens_source=source,
             # As for other calls: where the cost of an attempt is unknown, so is the request's.
-            cost_usd=math.fsum(known) if len(known) == len(self._costs) else None,
+            cost_usd=whole_sum(self._costs),
             list_cost_usd=self._price.usd if answered else None,
             price_source=self._price.source if answered else None,
             seconds=time.perf_counter() - self._started,

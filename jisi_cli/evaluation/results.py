@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.files import RESULTS, open_plain, opened_to_append
-from jisi_cli.types import MOST_TOKENS, PriceSource, Role, is_dollars
+from jisi_cli.types import MOST_TOKENS, CallRecord, is_dollars
 
 if TYPE_CHECKING:
     from jisi_cli.methods.decision import Evidence
@@ -24,33 +24,24 @@ ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
 the method wanted. `failed`: no model answered; counts as wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What one call took. Unknown is None, never 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledCall(CallRecord):
+    """A call as a result keeps it: without its time, its attempts and the words of its error.
 
     Attributes:
-        role: Why it was made.
-        model: Who was called.
-        prompt_tokens: Tokens of the prompt.
-        completion_tokens: Tokens of the response.
-        cost_usd: Dollars paid; 0 when the answer came from the cache or from a recording.
-        list_cost_usd: Dollars when nothing is cached.
-        price_source: Who named the price.
-        cached: Whether the answer came from the cache or from a recording.
-        failed: Whether there was none.
         is_answer: Whether it is the final answer.
     """
 
-    role: Role
-    model: str
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    list_cost_usd: float | None = None
-    price_source: PriceSource | None = None
-    cached: bool = False
-    failed: bool = False
+    FAILED: ClassVar[str] = "failed"
+
     is_answer: bool = False
+
+
+_BILLED = (
+    *("role", "model", "prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd", "price_source", "cached"),
+    *("failed", "is_answer"),
+)
+"""What a line says of each call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +85,7 @@ class Result:
     error: str | None = None
     answer: str | None = None
     query_hash: str | None = None
-    bill: tuple[Spent, ...] | None = None
+    bill: tuple[BilledCall, ...] | None = None
     evidence: Evidence | None = None
 
 
@@ -103,7 +94,7 @@ _KINDS: dict[str, Any] = {
     "int": int,
     "int | None": int | None,
     "float | None": int | float | None,
-    "tuple[Spent, ...] | None": list | None,
+    "tuple[BilledCall, ...] | None": list | None,
     "Evidence | None": dict | None,
 }
 """What a field of a line may hold, by the field's annotation; text where nothing is said."""
@@ -259,6 +250,8 @@ def _is_another_object(line: bytes) -> bool:
 
 def _line(result: Result) -> bytes:
     data = asdict(result)
+    if result.bill is not None:
+        data["bill"] = [{name: getattr(call, name) for name in _BILLED} for call in result.bill]
     try:
         return json.dumps(data, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     except UnicodeEncodeError:
@@ -270,7 +263,7 @@ def _parse(line: bytes, path: Path, number: int) -> Result:
     try:
         data = _known(Result, json.loads(line))
         if data.get("bill") is not None:
-            data["bill"] = tuple(Spent(**_known(Spent, spent)) for spent in data["bill"])
+            data["bill"] = tuple(map(_billed, data["bill"]))
         if data.get("evidence") is not None:
             from jisi_cli.methods.decision import parse_evidence
 
@@ -278,6 +271,14 @@ def _parse(line: bytes, path: Path, number: int) -> Result:
         return Result(**data)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise _foreign(path, number) from None
+
+
+def _billed(data: Mapping[str, Any]) -> BilledCall:
+    kept = {name: data[name] for name in _BILLED if name in data}
+    failed = kept.pop("failed", False)
+    if not isinstance(failed, bool):
+        raise TypeError("failed is not bool")
+    return BilledCall(**_known(BilledCall, kept), error=BilledCall.FAILED if failed else None)
 
 
 def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,22 +12,22 @@ import numpy as np
 
 from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
-from jisi_cli.evaluation.results import Result, ResultFile, Spent, content_key
+from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.decision import Evidence, evidence_of
-from jisi_cli.methods.protocol import Call, Method, Outcome, Silent
+from jisi_cli.methods.protocol import Method, Outcome, Silent
 from jisi_cli.methods.training import Training
 from jisi_cli.models.live import query_hash
 from jisi_cli.models.replay import ReplayPool
-from jisi_cli.types import Answer, Pool
+from jisi_cli.types import Answer, Pool, whole_sum
 
 # What one question cost: its calls, one by one and together.
 
 
-def spent_on(calls: Sequence[Call], final: Answer | None, *, live: bool) -> dict[str, Any]:
+def spent_on(calls: Sequence[Answer], final: Answer | None, *, live: bool) -> dict[str, Any]:
     """Return what a question cost, as fields of its result.
 
     Args:
@@ -36,19 +35,19 @@ def spent_on(calls: Sequence[Call], final: Answer | None, *, live: bool) -> dict
         final: The answer that was given; None when there was none.
         live: Whether models were called; False for a replay of recorded answers.
     """
+    tokens = whole_sum(answer.completion_tokens for answer in calls)
     return {
         "calls": len(calls),
-        "cost_usd": _sum([_cost(call.answer) for call in calls]),
-        "tokens": _tokens([call.answer for call in calls]),
-        "bill": tuple(_of_call(call, final, live=live) for call in calls),
+        "cost_usd": whole_sum(_cost(answer) for answer in calls),
+        "tokens": None if tokens is None else int(tokens),
+        "bill": tuple(_billed(answer, final, live=live) for answer in calls),
     }
 
 
-def _of_call(call: Call, final: Answer | None, *, live: bool) -> Spent:
-    answer = call.answer
-    return Spent(
-        role=call.role,
-        model=answer.model,
+def _billed(answer: Answer, final: Answer | None, *, live: bool) -> BilledCall:
+    return BilledCall(
+        answer.model,
+        role=answer.role,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         # Nothing is paid for what is only replayed.
@@ -56,7 +55,7 @@ def _of_call(call: Call, final: Answer | None, *, live: bool) -> Spent:
         list_cost_usd=answer.list_cost_usd,
         price_source=answer.price_source,
         cached=answer.cached or not live,
-        failed=not answer.ok,
+        error=None if answer.ok else BilledCall.FAILED,
         is_answer=answer is final,
     )
 
@@ -64,16 +63,6 @@ def _of_call(call: Call, final: Answer | None, *, live: bool) -> Spent:
 def _cost(answer: Answer) -> float | None:
     # No list names the price of a failure; what was paid for it may be known.
     return answer.list_cost_usd if answer.ok or answer.list_cost_usd is not None else answer.cost_usd
-
-
-def _sum(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None
-
-
-def _tokens(answers: Sequence[Answer]) -> int | None:
-    known = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
-    return sum(known) if len(known) == len(answers) else None
 
 
 # Running methods over a test set: planned in blocks, answered one by one, scored from outside.
@@ -265,11 +254,11 @@ class _Heard(Silent):
     """A listener that keeps the calls, which a question that nobody answered cost too."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[Answer] = []
 
-    def answered(self, call: Call) -> None:
+    def answered(self, answer: Answer) -> None:
         """Keep a call."""
-        self.calls.append(call)
+        self.calls.append(answer)
 
 
 async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: str) -> Result:
@@ -287,7 +276,7 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
         return replace(failed, error="; ".join(outcome.missing), **spent_on(outcome.calls, outcome.answer, live=live))
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
-    if not live and any(call.answer.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
+    if not live and any(call.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
         mode, support, evidence = _wanted_mode(outcome), _support(outcome), _evidence(run, outcome)
         return replace(failed, status="needs-live", score=None, mode=mode, support_size=support, evidence=evidence)
     score = await _grade(run, question, outcome.answer) if live else tests.label(row, outcome.answer.model)

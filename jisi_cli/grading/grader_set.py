@@ -11,7 +11,6 @@ from typing import Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Question
-from jisi_cli.grading.judge import JudgeBill
 from jisi_cli.grading.registry import (
     Grader,
     GraderInfo,
@@ -22,7 +21,7 @@ from jisi_cli.grading.registry import (
     Ungraded,
     open_grader,
 )
-from jisi_cli.types import Pool
+from jisi_cli.types import Pool, Spending
 
 _UNREAD = "no final answer could be read"
 
@@ -37,7 +36,7 @@ class GraderSet:
 
     def __init__(self, options: GradingOptions | None = None, pool: Pool | None = None) -> None:
         self.options = options or GradingOptions()
-        self.bill = JudgeBill()
+        self.bill = Spending()
         self.unscored: Counter[str] = Counter()
         """Why responses have no score: `grader: reason` -> how many."""
         self.warnings: list[str] = []

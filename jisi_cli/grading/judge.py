@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.final_answer import END_LENGTH
 from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
-from jisi_cli.types import Answer, Message, Pool, Request, Sampling, fence_tag
+from jisi_cli.types import Message, Pool, Request, Sampling, Spending, fence_tag
 
 _RUBRIC = """\
 You grade the answer that a language model gave to a question. A reference answer, which is right, is given too.
@@ -41,35 +39,6 @@ JUDGE_SAMPLING = Sampling(temperature=0.0)
 _VERDICT = re.compile(r"[*_`# ]*verdict:[*_` ]*(\w+)[*_`. ]*", re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class JudgeBill:
-    """What a judge has cost so far.
-
-    Attributes:
-        calls: Calls made, those that came from the cache included.
-        cost_usd: Dollars paid; None once a call's cost was unknown.
-        known_usd: Dollars paid, as far as they are known.
-        unknown_costs: Calls whose cost is unknown.
-    """
-
-    calls: int = 0
-    cost_usd: float | None = 0.0
-    known_usd: float = 0.0
-    unknown_costs: int = 0
-
-    def add(self, answer: Answer) -> None:
-        """Take in one call."""
-        self.calls += 1
-        if answer.cost_usd is not None and self.cost_usd is not None:
-            self.cost_usd = math.fsum((self.cost_usd, answer.cost_usd))
-        else:
-            self.cost_usd = None
-        if answer.cost_usd is None:
-            self.unknown_costs += 1
-        else:
-            self.known_usd = math.fsum((self.known_usd, answer.cost_usd))
-
-
 class Bench:
     """Asks a model of the pool for verdicts.
 
@@ -79,7 +48,7 @@ class Bench:
         bill: Where its calls are added up.
     """
 
-    def __init__(self, pool: Pool, model: str, bill: JudgeBill) -> None:
+    def __init__(self, pool: Pool, model: str, bill: Spending) -> None:
         self._pool, self._model, self._bill = pool, model, bill
 
     @classmethod

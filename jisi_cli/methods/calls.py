@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jisi_cli.errors import BudgetError, NoAnswerError
-from jisi_cli.methods.protocol import Call, ContextMethod, Listener, Mode, Outcome, Query, S
+from jisi_cli.methods.protocol import ContextMethod, Listener, Mode, Outcome, Query, S
 from jisi_cli.types import Answer, Message, OnText, Pool, Request, Role, Sampling
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Asker:
 
     def __init__(self, pool: Pool, listener: Listener, query: Query) -> None:
         self._pool, self._listener, self._query = pool, listener, query
-        self.calls: list[Call] = []
+        self.calls: list[Answer] = []
         self.stopped: BudgetError | None = None
 
     async def ask(
@@ -53,9 +53,8 @@ class Asker:
         except BudgetError as error:
             self.stopped = error
             return None
-        call = Call(role, answer)
-        self.calls.append(call)
-        self._listener.answered(call)
+        self.calls.append(answer)
+        self._listener.answered(answer)
         return answer if answer.ok else None
 
     def can_answer(self, model: str) -> bool:
@@ -107,7 +106,7 @@ class Asker:
         """Return the error for a question that no model answered, with each model's own words."""
         if self.stopped is not None:
             return self.stopped
-        reasons = "; ".join(f"{call.answer.model}: {call.answer.error or 'empty answer'}" for call in self.calls)
+        reasons = "; ".join(f"{answer.model}: {answer.error or 'empty answer'}" for answer in self.calls)
         return NoAnswerError(f"no model could answer ({reasons or 'none was asked'})")
 
 

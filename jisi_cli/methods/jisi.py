@@ -21,7 +21,7 @@ from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.context import CoarseBlock
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.prompts import aggregation_messages
-from jisi_cli.methods.protocol import Aggregation, Call, Listener, Mode, Outcome, Query
+from jisi_cli.methods.protocol import Aggregation, Listener, Mode, Outcome, Query
 from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
@@ -124,7 +124,7 @@ class JiSi:
 
     async def probe(
         self, query: Query, plan: Coarse, pool: Pool, listener: Listener
-    ) -> tuple[Decision, tuple[Call, ...]]:
+    ) -> tuple[Decision, tuple[Answer, ...]]:
         """Ask the K candidates and complete the decision, but call neither experts nor the aggregator.
 
         Raises:

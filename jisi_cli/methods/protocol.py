@@ -50,14 +50,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call that was made, and why."""
-
-    role: Role
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """A question's final answer and everything that led to it.
 
@@ -76,7 +68,7 @@ class Outcome:
     answer: Answer
     mode: Mode
     reason: str
-    calls: tuple[Call, ...]
+    calls: tuple[Answer, ...]
     decision: Decision | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_by_budget: bool = False
@@ -97,7 +89,7 @@ class Listener(Protocol):
         """A call has begun."""
         ...
 
-    def answered(self, call: Call) -> None:
+    def answered(self, answer: Answer) -> None:
         """A call has ended, well or badly."""
         ...
 
@@ -118,7 +110,7 @@ class Silent:
     def asked(self, model: str, role: Role) -> None:
         """A call has begun."""
 
-    def answered(self, call: Call) -> None:
+    def answered(self, answer: Answer) -> None:
         """A call has ended, well or badly."""
 
     def writing(self, model: str) -> None:

@@ -16,7 +16,7 @@ from jisi_cli.models.failure import ProviderFailure, RetryPolicy
 from jisi_cli.models.pricing import Cost, price_of_call
 from jisi_cli.models.provider import Completion, Provider
 from jisi_cli.models.rate_limiter import Turnstile
-from jisi_cli.types import Message, Request, Role
+from jisi_cli.types import Message, Request, Role, whole_sum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,13 +226,12 @@ class _Course:
     failure: ProviderFailure | None = None
 
     def outcome(self, completion: Completion | None) -> Outcome:
-        known = [cost for cost in self.costs if cost is not None]
         return Outcome(
             completion=completion,
             error=self._error(completion),
             attempts=len(self.costs),
             # An attempt that may have cost anything leaves the call's cost unknown, whatever the others cost.
-            cost_usd=sum(known) if len(known) == len(self.costs) else None,
+            cost_usd=whole_sum(self.costs),
             seconds=time.perf_counter() - self.started,
         )
 

@@ -14,40 +14,28 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.files import connect_unwritable, is_refused
 from jisi_cli.paths import data_folder, own_file
-from jisi_cli.types import PriceSource, Role, TokensSource, is_dollars, is_tokens
+from jisi_cli.types import CallRecord, is_dollars, is_tokens
 
 _VERSION = 1
 _BUSY_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One call. Unknown is None, never 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry(CallRecord):
+    """One call, and where it came from. Unknown is None, never 0.
 
     Attributes:
         run: Which run of jisi made it.
         time: When it ended, in UTC, as ISO 8601.
         command: The command of that run (`ask`, `bank build`, …).
-        role: Why the call was made.
-        model: The pool's name of the model.
         litellm: LiteLLM's name of the model.
-        prompt_tokens: Tokens of the prompt.
-        completion_tokens: Tokens of the response, reasoning included.
-        tokens_source: Who counted them.
-        cost_usd: Dollars paid, retries included; 0 when cached.
-        list_cost_usd: Dollars it costs when nothing is cached.
-        price_source: Who named the price.
-        seconds: Wall time.
-        cached: Whether it came from the cache.
-        attempts: How often it was tried; 0 when cached.
-        error: Why there was no answer, in one line; None when there was one.
         dataset: The data set the question belongs to; None when it belongs to none.
         query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
     """
@@ -55,24 +43,15 @@ class LedgerEntry:
     run: str
     time: str
     command: str
-    role: Role
-    model: str
     litellm: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    tokens_source: TokensSource | None
-    cost_usd: float | None
-    list_cost_usd: float | None
-    price_source: PriceSource | None
-    seconds: float
-    cached: bool
-    attempts: int
-    error: str | None
     dataset: str | None
     query_hash: str | None
 
 
-_COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+_COLUMNS = (
+    *("run", "time", "command", "role", "model", "litellm", "prompt_tokens", "completion_tokens", "tokens_source"),
+    *("cost_usd", "list_cost_usd", "price_source", "seconds", "cached", "attempts", "error", "dataset", "query_hash"),
+)
 LEDGER_COLUMNS = frozenset({"id", *_COLUMNS})
 """Columns of every ledger since the first version."""
 _TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
@@ -111,7 +90,7 @@ class Ledger:
             return
         try:
             with self._lock, self._open() as connection:
-                connection.execute(_INSERT, astuple(entry))
+                connection.execute(_INSERT, [getattr(entry, column) for column in _COLUMNS])
         except (OSError, sqlite3.Error, UnicodeDecodeError, InputError) as error:
             self._unusable = True
             self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")

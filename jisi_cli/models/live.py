@@ -21,7 +21,7 @@ from jisi_cli.models.parameters import check_costs
 from jisi_cli.models.provider import Completion, LocalServers, Provider
 from jisi_cli.models.rate_limiter import Limits, Turnstile
 from jisi_cli.models.single_flight import Flights, Leases
-from jisi_cli.types import Answer, Request
+from jisi_cli.types import Answer, Request, record_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,15 +140,16 @@ class LivePool:
         started = time.perf_counter()
         answer = self._cached(call, started)
         if answer is not None:
-            self._book(call, answer, attempts=0)
+            self._book(call, answer)
         else:
             answer, called = await self._flights.join(call.key, lambda: self._alone(call))
             if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
             seconds = time.perf_counter() - started
-            answer = replace(answer, model=request.model, cost_usd=0.0, seconds=seconds, cached=answer.ok)
-            self._book(call, answer, attempts=0)
+            answer = replace(answer, cost_usd=0.0, seconds=seconds, cached=answer.ok, attempts=0)
+            answer = replace(answer, model=request.model, role=request.role)
+            self._book(call, answer)
         if on_text is not None and answer.text:
             on_text(answer.text)
         return answer
@@ -198,32 +199,21 @@ class LivePool:
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
         answer = _from_outcome(call, outcome)
-        self._book(call, answer, outcome.attempts)
+        self._book(call, answer)
         return answer
 
-    def _book(self, call: Call, answer: Answer, attempts: int) -> None:
+    def _book(self, call: Call, answer: Answer) -> None:
         if self._ledger is None:
             return
         # A provider's words may quote the question.
         error = answer.error if self._store or answer.error is None else "failed (words not stored)"
         self._ledger.append(
             LedgerEntry(
+                **record_fields(answer) | {"error": error},
                 run=self._run.id,
                 time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 command=self._run.command,
-                role=call.request.role,
-                model=call.entry.name,
                 litellm=call.entry.litellm,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                tokens_source=answer.tokens_source,
-                cost_usd=answer.cost_usd,
-                list_cost_usd=answer.list_cost_usd,
-                price_source=answer.price_source,
-                seconds=answer.seconds,
-                cached=answer.cached,
-                attempts=attempts,
-                error=error,
                 dataset=call.request.dataset,
                 query_hash=query_hash(_query(call)) if self._store else None,
             )
@@ -246,6 +236,7 @@ def _answer(call: Call, completion: Completion) -> Answer:
     return Answer(
         model=call.entry.name,
         text=completion.text,
+        role=call.request.role,
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
         tokens_source=completion.tokens_source,
@@ -258,10 +249,18 @@ def _answer(call: Call, completion: Completion) -> Answer:
 
 def _from_outcome(call: Call, outcome: Outcome) -> Answer:
     completion = outcome.completion
-    answer = Answer(call.entry.name, text="") if completion is None else _answer(call, completion)
+    none = Answer(call.entry.name, "", role=call.request.role)
+    answer = none if completion is None else _answer(call, completion)
     # Blank text is as good as none, and a failed call has none.
     text = "" if outcome.error is not None else answer.text
-    return replace(answer, text=text, error=outcome.error, cost_usd=outcome.cost_usd, seconds=outcome.seconds)
+    return replace(
+        answer,
+        text=text,
+        error=outcome.error,
+        cost_usd=outcome.cost_usd,
+        seconds=outcome.seconds,
+        attempts=outcome.attempts,
+    )
 
 
 def _check_parameters(entries: Sequence[ModelEntry]) -> None:

@@ -91,7 +91,7 @@ class ReplayPool:
             raise InputError(f"nothing is recorded of a model `{model}`; recorded are: {known}")
         found = self._find(request)
         if found is None:
-            return Answer(model, "", error=self.NOT_RECORDED)
+            return Answer(model, "", role=request.role, error=self.NOT_RECORDED)
         error = _error(found)
         text = found.text if error is None else ""
         if on_text is not None and text:
@@ -100,6 +100,7 @@ class ReplayPool:
         return Answer(
             model=model,
             text=text,
+            role=request.role,
             error=error,
             prompt_tokens=found.prompt_tokens,
             completion_tokens=found.completion_tokens,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.cli.tables import BLOCKS, bars, distribution, intervals
-from jisi_cli.evaluation.results import Result, ResultFile, Spent
+from jisi_cli.evaluation.results import BilledCall, Result, ResultFile
 from tests.cli.commands import jisi
 from tests.cli.commands import on_a_terminal as command_on_a_terminal
 
@@ -58,7 +58,7 @@ def test_a_distribution_has_a_character_per_step_and_a_blank_for_none():
 
 SHOW = """
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.evaluation.results import Result, ResultFile, Spent
+from jisi_cli.evaluation.results import Result, ResultFile, BilledCall
 from jisi_cli.cli.tables import Picture, bars
 columns = [Column("model", shrink=True), Column("Avg", right=True)]
 share = Picture("share", lambda width: bars([80, 40], width))
@@ -104,7 +104,15 @@ def bills(tmp_path: Path) -> Path:
     path = tmp_path / "results.jsonl"
     with ResultFile(path) as file:
         for method, price in (("cheap", 0.25), ("dear", 0.75)):
-            spent = Spent("expert", "ada", 10, 10, price, price, "recorded", is_answer=True)
+            spent = BilledCall(
+                "ada",
+                prompt_tokens=10,
+                completion_tokens=10,
+                cost_usd=price,
+                list_cost_usd=price,
+                price_source="recorded",
+                is_answer=True,
+            )
             file.write(Result(method, "d", "1", method, "scored", 1.0, "ada", "route", 1, price, price, bill=(spent,)))
     return path
 

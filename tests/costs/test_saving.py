@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from jisi_cli.costs.bills import Charge
-from jisi_cli.costs.savings import RecordedUse, Reference, Saving, compare, own_tokens
+from jisi_cli.costs.savings import Reference, Saving, compare, own_tokens
+from jisi_cli.types import CallRecord
 
 
 def charge(work: str | None, role: str, tokens: tuple[int, int] | None = (10, 20), **fields: object) -> Charge:
@@ -19,7 +20,7 @@ def charge(work: str | None, role: str, tokens: tuple[int, int] | None = (10, 20
     return replace(base, role=role, prompt_tokens=prompt, completion_tokens=completion, **fields)  # type: ignore[arg-type]
 
 
-def reference(recorded: Mapping[str, RecordedUse] | None = None, *, priced: bool = True) -> Reference:
+def reference(recorded: Mapping[str, CallRecord] | None = None, *, priced: bool = True) -> Reference:
     """A model at 0.1 dollars a token of the prompt and 1 dollar a token of the response."""
 
     def price(prompt: int, completion: int) -> float | None:
@@ -50,7 +51,7 @@ def test_a_question_costs_all_its_calls_and_the_reference_one_answer_of_the_same
 
 
 def test_recorded_tokens_of_the_reference_come_before_those_of_the_work() -> None:
-    recorded = {"hash of q": RecordedUse(50, 5, 777.0)}
+    recorded = {"hash of q": CallRecord("big", prompt_tokens=50, completion_tokens=5, cost_usd=777.0)}
     total = compare(AGGREGATED, reference(recorded)).total
     assert (total.recorded_questions, total.own_token_questions) == (1, 0)
     assert total.reference_cost_usd == pytest.approx(10)
@@ -59,7 +60,7 @@ def test_recorded_tokens_of_the_reference_come_before_those_of_the_work() -> Non
 
 
 def test_tokens_that_were_not_recorded_leave_the_recorded_dollars() -> None:
-    recorded = {"hash of q": RecordedUse(None, 5, 6.0)}
+    recorded = {"hash of q": CallRecord("big", completion_tokens=5, cost_usd=6.0)}
     assert compare(AGGREGATED, reference(recorded)).total.reference_cost_usd == 6.0
 
 
@@ -79,7 +80,7 @@ def test_the_embedder_and_the_judge_cost_but_give_no_length() -> None:
 
 
 def test_a_failure_costs_what_was_paid_for_it() -> None:
-    paid = charge("q", "probe", None, failed=True, list_cost_usd=None, cost_usd=0.25)
+    paid = charge("q", "probe", None, error="HTTP 500", list_cost_usd=None, cost_usd=0.25)
     assert compare([paid, charge("q", "probe")], reference()).total.cost_usd == 1.25
 
 
@@ -91,12 +92,12 @@ def test_a_cached_call_counts_at_its_list_price() -> None:
 @pytest.mark.parametrize(
     ("calls", "priced", "reason"),
     [
-        ([charge("q", "probe", failed=True)], True, "no model answered"),
-        ([charge("q", "probe", failed=True), charge("q", "embedding", (7, 0))], True, "no model answered"),
+        ([charge("q", "probe", error="HTTP 500")], True, "no model answered"),
+        ([charge("q", "probe", error="HTTP 500"), charge("q", "embedding", (7, 0))], True, "no model answered"),
         ([charge("q", "probe", list_cost_usd=None)], True, "the cost of a call is unknown"),
         ([charge("q", "probe"), charge("q", "embedding", list_cost_usd=None)], True, "the cost of a call is unknown"),
         (
-            [charge("q", "probe", failed=True, cost_usd=None), charge("q", "probe")],
+            [charge("q", "probe", error="HTTP 500", cost_usd=None), charge("q", "probe")],
             True,
             "the cost of a call is unknown",
         ),

@@ -27,10 +27,16 @@ CACHED = replace(ASK, cached=True, cost_usd=0.0)
 UNPRICED = replace(ASK, model="bob", cost_usd=None, list_cost_usd=None, price_source=None)
 CACHED_UNPRICED = replace(UNPRICED, cached=True, cost_usd=0.0)
 REFUSED = replace(
-    ASK, failed=True, prompt_tokens=None, completion_tokens=None, cost_usd=0.0, list_cost_usd=None, price_source=None
+    ASK,
+    error="HTTP 500",
+    prompt_tokens=None,
+    completion_tokens=None,
+    cost_usd=0.0,
+    list_cost_usd=None,
+    price_source=None,
 )
 TIMED_OUT = replace(REFUSED, cost_usd=None)
-EMPTY = replace(ASK, failed=True, cost_usd=0.25, list_cost_usd=0.25)
+EMPTY = replace(ASK, error="HTTP 500", cost_usd=0.25, list_cost_usd=0.25)
 UNCOUNTED = replace(ASK, prompt_tokens=None, completion_tokens=None)
 
 

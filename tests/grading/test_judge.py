@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from jisi_cli.errors import BudgetError
-from jisi_cli.grading.judge import Bench, Judge, JudgeBill, read_verdict
+from jisi_cli.grading.judge import Bench, Judge, read_verdict
 from jisi_cli.grading.pairwise import Pairwise
 from jisi_cli.grading.registry import Grader, Submission, Ungraded
 from jisi_cli.models.budget import Budget
+from jisi_cli.types import Spending
 from tests.grading.submissions import submission
 from tests.loopback import Fault, Loopback
 from tests.models.asking import cache_in, entry, ledger_in, pool
@@ -24,14 +25,14 @@ def grade(
     handed_in: Submission,
     kind: Callable[[Bench], Grader] = Judge,
     *,
-    bill: JudgeBill | None = None,
+    bill: Spending | None = None,
     **options: Any,
 ) -> float | None:
     """Let the loopback model `judge` grade a response."""
 
     async def once() -> float | None:
         async with pool(entry(server, "judge"), **{"max_retries": 0, **options}) as asked:
-            return await kind(Bench(asked, "judge", bill or JudgeBill())).grade(handed_in)
+            return await kind(Bench(asked, "judge", bill or Spending())).grade(handed_in)
 
     return asyncio.run(once())
 
@@ -50,7 +51,7 @@ FOUR = submission("I say four.", "4", "What is 2 + 2?")
 )
 def test_the_verdict_on_the_last_line_is_the_score(loopback: Loopback, said: str, score: float) -> None:
     loopback.script("judge", text=said)
-    bill = JudgeBill()
+    bill = Spending()
     assert grade(loopback, FOUR, bill=bill) == score
     assert bill.calls == 1 and bill.cost_usd is not None and bill.cost_usd > 0
 
@@ -119,7 +120,7 @@ def test_a_judge_is_asked_cold_and_booked_as_a_judge_of_the_question(loopback: L
     loopback.script("judge", text="Verdict: right")
     ledger = ledger_in(tmp_path)
     cache = cache_in(tmp_path)
-    bill = JudgeBill()
+    bill = Spending()
     for _ in range(2):
         assert grade(loopback, FOUR, ledger=ledger, cache=cache, bill=bill) == 1.0
     assert loopback.count() == 1 and loopback.requests[0].body["temperature"] == 0.0

@@ -180,7 +180,7 @@ class ToldPool:
 
     async def ask(self, request: Request) -> Answer:
         self.asked.append(request)
-        answer = self.respond[request.model](request)
+        answer = replace(self.respond[request.model](request), role=request.role)
         if request.on_text is not None and answer.text:
             request.on_text(answer.text)
         self.given.append(answer)

@@ -17,7 +17,7 @@ from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.jisi import Aggregation, JiSi
 from jisi_cli.methods.prompts import aggregation_messages
-from jisi_cli.methods.protocol import Call, Outcome, Query, Silent
+from jisi_cli.methods.protocol import Outcome, Query, Silent
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
 from jisi_cli.types import Answer, Request, Role, Sampling
@@ -264,7 +264,7 @@ def test_when_no_candidate_answers_the_models_behind_them_are_asked_in_turn() ->
     assert (outcome.mode, outcome.answer.text, outcome.reason) == ("fallback", "dan says so", "no candidate answered")
     asked = pool(ann=fails(), ben=fails())
     outcome = answer(method(k=1), pool(ann=fails(), ben=fails()))
-    assert [(call.answer.model, call.role) for call in outcome.calls] == [
+    assert [(call.model, call.role) for call in outcome.calls] == [
         ("ann", "probe"),
         ("ben", "expert"),
         ("cat", "expert"),
@@ -350,7 +350,7 @@ def test_a_budget_that_stops_one_probe_leaves_the_others_and_is_told() -> None:
     outcome = answer(method(t=0.9), asked)
     assert (outcome.mode, outcome.answer.text) == ("route", "cat says so")
     assert outcome.stopped_by_budget
-    assert [call.answer.model for call in outcome.calls] == ["ann", "cat"]
+    assert [call.model for call in outcome.calls] == ["ann", "cat"]
 
 
 def test_a_budget_that_stops_all_probes_leaves_the_cheaper_models_behind_them() -> None:
@@ -409,7 +409,7 @@ def test_a_replay_without_the_aggregators_answer_says_so_and_invents_none() -> N
         (QUESTION, name): RecordedAnswer(f"{name} says so", completion_tokens=100, vector=LIKE) for name in SOLVED
     }
     outcome = answer(method(), ReplayPool(recorded))
-    assert [call.answer.error for call in outcome.calls] == [None] * 4 + [ReplayPool.NOT_RECORDED] * 4
+    assert [call.error for call in outcome.calls] == [None] * 4 + [ReplayPool.NOT_RECORDED] * 4
     assert (outcome.mode, outcome.answer.text) == ("fallback", "cat says so")
     assert answer(method("never"), ReplayPool(recorded)).answer.text == "cat says so"
 
@@ -434,7 +434,7 @@ def test_probing_completes_the_decision_and_calls_neither_experts_nor_the_aggreg
     (plan,) = jisi.plan([given])
     decision, calls = asyncio.run(jisi.probe(given, plan, asked, Silent()))
     assert called(asked) == PROBES
-    assert [call.answer.model for call in calls] == ["ann", "ben", "cat"]
+    assert [call.model for call in calls] == ["ann", "ben", "cat"]
     assert decision.aggregatees == ("cat", "ben", "dan")
     with pytest.raises(NoAnswerError, match="ann: out of order; ben: out of order; cat: out of order"):
         asyncio.run(jisi.probe(given, plan, pool(ann=fails(), ben=fails(), cat=fails()), Silent()))
@@ -456,8 +456,8 @@ class Hearing:
     def asked(self, model: str, role: Role) -> None:
         self.heard.append(("asked", model, role))
 
-    def answered(self, call: Call) -> None:
-        self.heard.append(("answered", call.answer.model, call.role))
+    def answered(self, answer: Answer) -> None:
+        self.heard.append(("answered", answer.model, answer.role))
 
     def writing(self, model: str) -> None:
         self.heard.append(("writing", model))

@@ -160,7 +160,7 @@ def test_a_cascade_ends_at_an_answer_that_looks_right_and_goes_on_from_one_that_
     trusted, doubted = cascade(context, "frugalgpt", 1.0), cascade(context, "frugalgpt", -1.0)
     assert (trusted.answer.model, len(trusted.calls), trusted.mode) == ("a", 1, "route")
     assert "its answer is trusted" in trusted.reason
-    assert (doubted.answer.model, [call.answer.model for call in doubted.calls]) == ("b", ["a", "b"])
+    assert (doubted.answer.model, [call.model for call in doubted.calls]) == ("b", ["a", "b"])
 
 
 def test_a_cascade_keeps_to_its_budget_and_survives_a_dead_model() -> None:
