@@ -35,7 +35,7 @@ def test_garbage_that_is_made_later_is_collected() -> None:
 def test_litellm_is_out_of_the_collectors_sight() -> None:
     """How much there is to look through decides how long Python takes to end."""
     script = (
-        "import gc; from jisi_cli.models.litellm_setup import load_litellm; load_litellm(); "
+        "import gc; from jisi_cli.models.litellm_client import load_litellm; load_litellm(); "
         "print(len(gc.get_objects()))"
     )
     kept, everything = (

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from jisi_cli.cli.output import Output, one_line, printable
-from jisi_cli.models.attempts import CallEvent
+from jisi_cli.models.retry import CallEvent
 from jisi_cli.types import Answer, Role, whole_characters
 
 if TYPE_CHECKING:

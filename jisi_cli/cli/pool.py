@@ -15,8 +15,8 @@ from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 
 if TYPE_CHECKING:
-    from jisi_cli.models.attempts import CallEvent, OnEvent
     from jisi_cli.models.live import LivePool
+    from jisi_cli.models.retry import CallEvent, OnEvent
 
 _CONCURRENCY = 16
 _TIMEOUT = 300.0
@@ -69,9 +69,9 @@ def open_pool(
     import numpy as np
 
     from jisi_cli.models.json_disk import open_cache
+    from jisi_cli.models.limits import Limits, PerMinute
     from jisi_cli.models.live import LivePool
     from jisi_cli.models.local import LocalModels
-    from jisi_cli.models.rate_limiter import Limits, PerMinute
 
     require_models(config)
     purse = purse or open_purse(config, options.command, options.max_cost, out)

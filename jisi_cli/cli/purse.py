@@ -15,8 +15,8 @@ from jisi_cli.models.address import environment_addresses
 
 if TYPE_CHECKING:
     from jisi_cli.embed.account import EmbeddingAccount
-    from jisi_cli.models.budget import Budget
     from jisi_cli.models.ledger import Ledger
+    from jisi_cli.models.limits import Budget
     from jisi_cli.models.live import Run
 
 _ENDPOINT = "litellm:"
@@ -87,8 +87,8 @@ def open_purse(config: Config, command: str, max_cost: float | None, out: Output
     Raises:
         InputError: The limit makes no sense.
     """
-    from jisi_cli.models.budget import Budget
     from jisi_cli.models.ledger import Ledger, ledger_path
+    from jisi_cli.models.limits import Budget
     from jisi_cli.models.live import Run
 
     limit = budget_limit(max_cost, config, "max_cost")

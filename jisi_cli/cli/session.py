@@ -27,8 +27,8 @@ from jisi_cli.paths import cache_folder
 from jisi_cli.scoring import BankArrays
 
 if TYPE_CHECKING:
-    from jisi_cli.models.attempts import OnEvent
     from jisi_cli.models.live import LivePool
+    from jisi_cli.models.retry import OnEvent
 
 
 T = TypeVar("T")

@@ -18,8 +18,7 @@ from jisi_cli.embed.account import Account, RequestAccount, Unbooked
 from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading, batches
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError, http_errors
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
-from jisi_cli.models.litellm_setup import load_litellm
-from jisi_cli.models.outgoing import Rules, keeping
+from jisi_cli.models.litellm_client import Rules, keeping, load_litellm
 
 if TYPE_CHECKING:
     import openai

@@ -18,7 +18,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Question
 
 if TYPE_CHECKING:
-    from jisi_cli.grading.judge import Spending
+    from jisi_cli.types import Spending
     from jisi_cli.types import Pool
 
 

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.models.attempts import Call, Caller, CallEvent, OnEvent, Outcome, cost_of
-from jisi_cli.models.budget import Budget
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
-from jisi_cli.models.failure import RetryPolicy
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
+from jisi_cli.models.limits import Budget, Limits, RateLimiter
 from jisi_cli.models.parameters import check_costs
 from jisi_cli.models.provider import Completion, LocalServers, Provider
-from jisi_cli.models.rate_limiter import Limits, Turnstile
-from jisi_cli.models.single_flight import Flights, Leases
+from jisi_cli.models.retry import Call, Caller, CallEvent, OnEvent, Outcome, RetryPolicy, cost_of
+from jisi_cli.models.single_flight import ProcessLock, SingleFlight
 from jisi_cli.types import Answer, Request, record_fields
 
 if TYPE_CHECKING:
@@ -111,13 +109,13 @@ class LivePool:
         self._store = store
         self._local_models = local_models
         self._provider = Provider(timeout, local_models)
-        turnstile = Turnstile(limits or Limits(), entries)
+        turnstile = RateLimiter(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
         self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event, warn)
-        self._flights: Flights[Answer] = Flights()
+        self._single_flight: SingleFlight[Answer] = SingleFlight()
         # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
-        self._leases = Leases(self._cache.shared_folder, patience)
+        self._process_lock = ProcessLock(self._cache.shared_folder, patience)
         self._on_event = on_event or (lambda event: None)
 
     @property
@@ -142,7 +140,7 @@ class LivePool:
         if answer is not None:
             self._book(call, answer)
         else:
-            answer, called = await self._flights.join(call.key, lambda: self._alone(call))
+            answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
             if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
@@ -156,7 +154,7 @@ class LivePool:
 
     async def close(self) -> None:
         """Close the connections and end the local models."""
-        self._leases.close()
+        self._process_lock.close()
         if self._ledger is not None:
             # What waits beside the file gets into it; where there is more to book, it opens again.
             self._ledger.close()
@@ -190,7 +188,7 @@ class LivePool:
         """Make a call that no other process is making, or take what the other one brought."""
         started = time.perf_counter()
         waiting = CallEvent("waiting", call.entry.name, call.request.role)
-        async with self._leases.hold(call.key, lambda: self._on_event(waiting)):
+        async with self._process_lock.hold(call.key, lambda: self._on_event(waiting)):
             return self._cached(call, started) or await self._paid(call)
 
     async def _paid(self, call: Call) -> Answer:

@@ -13,8 +13,7 @@ from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
-from jisi_cli.models.litellm_setup import load_litellm
-from jisi_cli.models.outgoing import Rules, keeping, own_headers
+from jisi_cli.models.litellm_client import Rules, keeping, load_litellm, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.models.pricing import Parts
 from jisi_cli.models.reasoning import AnswerStream, answer_in

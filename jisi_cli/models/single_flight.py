@@ -10,62 +10,53 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
-# One call at a time for one key: who asks the same meanwhile waits for its answer.
-
-
 T = TypeVar("T")
 
 
-class Flights(Generic[T]):
-    """Calls that are out, by key; for one event loop."""
+class SingleFlight(Generic[T]):
+    """Calls that are under way, by key, for one event loop: an equal call waits for the answer of the first."""
 
     def __init__(self) -> None:
-        self._out: dict[str, asyncio.Future[T]] = {}
+        self._running: dict[str, asyncio.Future[T]] = {}
 
     async def join(self, key: str, call: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """Make a call, or wait for the same one that is already out.
+        """Make a call, or wait for the same one that is already under way.
 
-        Who waits is not harmed when the caller is cancelled or fails with an exception: one of those
-        waiting then makes the call itself.
+        If that one is cancelled or raises, one of those waiting makes the call itself.
 
         Returns:
             The result, and whether this was the one that made the call.
         """
-        while (flight := self._out.get(key)) is not None:
-            # Unlike `await flight`, this does not cancel the flight when the one waiting is cancelled.
-            await asyncio.wait([flight])
-            if not flight.cancelled():
-                return flight.result(), False
-        flight = asyncio.get_running_loop().create_future()
-        self._out[key] = flight
+        while (running := self._running.get(key)) is not None:
+            # Unlike `await running`, this does not cancel the call when the one waiting is cancelled.
+            await asyncio.wait([running])
+            if not running.cancelled():
+                return running.result(), False
+        running = asyncio.get_running_loop().create_future()
+        self._running[key] = running
         try:
             result = await call()
-            flight.set_result(result)
+            running.set_result(result)
         finally:
-            del self._out[key]
-            flight.cancel()  # Does nothing to one that has its result.
+            del self._running[key]
+            running.cancel()  # no effect once it has its result.
         return result, True
 
 
-# One call at a time for one key among all processes that share a cache folder.
-#
-# A lease is a lock on one byte of one file, at a place that the key names. The system releases it when
-# its process ends, however it ends, so a process that was killed is waited for by nobody.
-
-
-_FILE = "flights.lock"
-_PLACES = 2**62
-"""Places in the file, which never grows: locks may lie behind its end."""
+_FILE = "flights.lock"  # the name in every version
+_OFFSETS = 2**62
+"""Offsets in the file, which never grows: a lock may lie beyond its end."""
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.2
 _HELD_BY_ANOTHER = frozenset({errno.EACCES, errno.EAGAIN})
 
 
-class Leases:
-    """Leases of one process; within it the locks exclude nobody, which is what `Flights` is for.
+class ProcessLock:
+    """Locks by key among all processes that share a cache folder; within one process, use `SingleFlight`.
 
-    Where there can be no lock (a folder that cannot be written, a file system or a platform without such
-    locks), everybody gets what they ask for at once.
+    Each is a lock on one byte of one file, whose offset the key names: the system releases it however the process
+    ends, and versions of jisi that run side by side exclude each other. Without locks (a read-only folder, a file
+    system or platform that has none), every key is free at once.
 
     Args:
         folder: The folder that the processes share; None for none.
@@ -85,9 +76,9 @@ class Leases:
             key: In hexadecimal.
             on_wait: Called once if another process holds it.
         """
-        place = int(key[:16], 16) % _PLACES
+        offset = int(key[:16], 16) % _OFFSETS
         end, pause = _now() + self._patience, _FIRST_PAUSE
-        while not (held := self._lock(place)) and (left := end - _now()) > 0:
+        while not (held := self._lock(offset)) and (left := end - _now()) > 0:
             if pause == _FIRST_PAUSE:
                 on_wait()
             await asyncio.sleep(min(pause, left))
@@ -96,7 +87,7 @@ class Leases:
             yield
         finally:
             if held:
-                self._unlock(place)
+                self._unlock(offset)
 
     def close(self) -> None:
         """Release everything."""
@@ -105,26 +96,26 @@ class Leases:
             os.close(self._file)
             self._file = None
 
-    def _lock(self, place: int) -> bool:
-        """Return whether the lock is ours, or cannot be had by anybody."""
+    def _lock(self, offset: int) -> bool:
+        """Return whether the lock is ours, or no process can have it."""
         file = self._open()
         if file is None:
             return True
         import fcntl
 
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
         except OSError as error:
             if error.errno in _HELD_BY_ANOTHER:
                 return False
             self.close()
         return True
 
-    def _unlock(self, place: int) -> None:
+    def _unlock(self, offset: int) -> None:
         if self._file is not None:
             import fcntl
 
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, offset)
 
     def _open(self) -> int | None:
         """Return the open file; None where there can be no lock."""

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.litellm_setup import load_litellm
+from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.replies import as_stream, as_whole, normalised, normalised_line, received_now
 from jisi_cli.models.unpacking import ENCODINGS, bound_body
 

@@ -50,14 +50,13 @@ def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either ht
         _MOST_OF_AN_ERROR if is_error else _MOST_OF_A_STREAM if is_stream else _MOST_BYTES,
         _LONGEST_LINE if is_stream else _MOST_BYTES,
         is_error=is_error,
+        error=httpx.ReadError,
     )
     for name in ("content-encoding", "content-length"):
         if name in headers:
             del headers[name]
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        response.stream = _awaited(httpx)(response.stream, body)
-    elif isinstance(response.stream, httpx.SyncByteStream):
-        response.stream = _read(httpx)(response.stream, body)
+    if isinstance(response.stream, httpx.AsyncByteStream | httpx.SyncByteStream):
+        response.stream = _bounded(httpx)(response.stream, body)
 
 
 class _Body:
@@ -68,10 +67,13 @@ class _Body:
         most: Bytes of it that are read.
         longest_line: Bytes of a line.
         is_error: Whether more than that is left out in silence, instead of being an error.
+        error: What is raised then.
     """
 
-    def __init__(self, codings: list[str], most: int, longest_line: int, *, is_error: bool) -> None:
-        self._codings = codings
+    def __init__(
+        self, codings: list[str], most: int, longest_line: int, *, is_error: bool, error: type[Exception]
+    ) -> None:
+        self._codings, self._error = codings, error
         self._stages: list[_Stage] | None = None
         self._most, self._longest_line, self._is_error = most, longest_line, is_error
         self._line = 0
@@ -81,8 +83,14 @@ class _Body:
         """Yield what comes out of more bytes.
 
         Raises:
-            EndlessError: It is too much, or cannot be unpacked.
+            Exception: The `error` of this body: it is too much, or cannot be unpacked.
         """
+        try:
+            yield from self._unpacked(data)
+        except EndlessError as endless:
+            raise self._error(str(endless)) from endless
+
+    def _unpacked(self, data: bytes) -> Iterator[bytes]:
         if self._stages is None:
             self._stages = _stages(self._codings, self._most)
         for piece in _through(self._stages, data):
@@ -157,50 +165,35 @@ def _module_of(response: Any) -> Any:  # noqa: ANN401 - as above
     return importlib.import_module(type(response).__module__.partition(".")[0])
 
 
+class _Bounded:
+    """The stream of an answer to a client of either kind, as far as its body may go."""
+
+    def __init__(self, inner: Any, body: _Body) -> None:  # noqa: ANN401 - a stream of either httpx
+        self._inner, self._body = inner, body
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self._inner:
+            yield from self._body.pieces(data)
+            if self._body.is_full:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._inner:
+            for piece in self._body.pieces(data):
+                yield piece
+                if len(piece) == _PIECE:
+                    await asyncio.sleep(0)
+            if self._body.is_full:
+                return
+
+    def close(self) -> None:
+        self._inner.close()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 @cache
-def _awaited(httpx: Any) -> type:  # noqa: ANN401 - either httpx
-    """Return the stream of answers that are awaited; made on first use, as httpx is loaded late."""
-
-    class Awaited(httpx.AsyncByteStream):  # type: ignore[misc] # either httpx
-        def __init__(self, inner: Any, body: _Body) -> None:  # noqa: ANN401 - a stream of that httpx
-            self._inner, self._body = inner, body
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            try:
-                async for data in self._inner:
-                    for piece in self._body.pieces(data):
-                        yield piece
-                        if len(piece) == _PIECE:
-                            await asyncio.sleep(0)
-                    if self._body.is_full:
-                        return
-            except EndlessError as error:
-                raise httpx.ReadError(str(error)) from error
-
-        async def aclose(self) -> None:
-            await self._inner.aclose()
-
-    return Awaited
-
-
-@cache
-def _read(httpx: Any) -> type:  # noqa: ANN401 - either httpx
-    """Return the stream of other answers."""
-
-    class Read(httpx.SyncByteStream):  # type: ignore[misc] # either httpx
-        def __init__(self, inner: Any, body: _Body) -> None:  # noqa: ANN401 - a stream of that httpx
-            self._inner, self._body = inner, body
-
-        def __iter__(self) -> Iterator[bytes]:
-            try:
-                for data in self._inner:
-                    yield from self._body.pieces(data)
-                    if self._body.is_full:
-                        return
-            except EndlessError as error:
-                raise httpx.ReadError(str(error)) from error
-
-        def close(self) -> None:
-            self._inner.close()
-
-    return Read
+def _bounded(httpx: Any) -> type:  # noqa: ANN401 - either httpx
+    """Return the class of bounded streams that an httpx takes for its own; made on first use: httpx loads late."""
+    return type("Bounded", (_Bounded, httpx.AsyncByteStream, httpx.SyncByteStream), {})

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models.litellm_setup import load_litellm
+from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Message, TokensSource, whole_characters
 
 _MOST_TOKENS = 100_000_000

@@ -23,12 +23,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.models.budget import Budget
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.ledger import Ledger
-from jisi_cli.models.litellm_setup import load_litellm
+from jisi_cli.models.limits import Budget, Limits
+from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.live import LivePool
-from jisi_cli.models.rate_limiter import Limits
 from jisi_cli.models.transport import lenient_client
 from jisi_cli.types import Message, Request, Sampling
 from tests.faults.scene import serving

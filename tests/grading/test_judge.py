@@ -13,7 +13,7 @@ from jisi_cli.errors import BudgetError
 from jisi_cli.grading.judge import Bench, Judge, read_verdict
 from jisi_cli.grading.pairwise import Pairwise
 from jisi_cli.grading.registry import Grader, Submission, Ungraded
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from jisi_cli.types import Spending
 from tests.grading.submissions import submission
 from tests.loopback import Fault, Loopback

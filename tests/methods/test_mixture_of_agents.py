@@ -10,7 +10,7 @@ import pytest
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.methods.ensembles.moa import cheapest_of
 from jisi_cli.methods.protocol import Query
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from tests.loopback import Fault, Loopback
 from tests.methods.live import (
     FIRST,

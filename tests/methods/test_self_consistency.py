@@ -9,7 +9,7 @@ import pytest
 from jisi_cli.errors import NoAnswerError
 from jisi_cli.methods.prompts import read_choices
 from jisi_cli.methods.protocol import Query
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from jisi_cli.models.replay import ReplayPool
 from tests.loopback import Fault, Loopback
 from tests.methods.live import (

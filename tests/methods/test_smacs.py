@@ -12,7 +12,7 @@ from jisi_cli.methods.ensembles.smacs import drop_chances
 from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.routers.knn import Knn, KnnSettings
 from jisi_cli.methods.similarity import mean_cosines
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from tests.loopback import Fault, Loopback
 from tests.methods.live import answer, fenced, models_of, script_all, system_of
 from tests.methods.synthetic import Setting, hashing_embedder, setting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from tests.loopback import Fault, Loopback
 from tests.methods.live import FIRST, FOURTH, SECOND, THIRD, answer, fenced, script_all, system_of, user_of
 

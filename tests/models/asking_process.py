@@ -14,8 +14,8 @@ import numpy as np
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.models.limits import Limits
 from jisi_cli.models.live import LivePool, Run
-from jisi_cli.models.rate_limiter import Limits
 from jisi_cli.paths import cache_folder
 from jisi_cli.types import Message, Request
 

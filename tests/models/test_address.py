@@ -16,7 +16,7 @@ import pytest
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.address import environment_addresses, is_own_host, key_for
 from jisi_cli.models.cache import cache_key
-from jisi_cli.models.litellm_setup import load_litellm
+from jisi_cli.models.litellm_client import load_litellm
 from tests.loopback import Loopback
 from tests.models.asking import ask_once, cache_in, pool, user
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget, Limits
 from jisi_cli.models.pricing import sends_limit
-from jisi_cli.models.rate_limiter import Limits
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, ledger_in, pool

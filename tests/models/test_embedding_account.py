@@ -15,8 +15,8 @@ from jisi_cli.embed.protocol import EmbedderSpec, embed_aside
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.models.budget import Budget
 from jisi_cli.models.ledger import LedgerEntry
+from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import Run
 from jisi_cli.types import Sampling
 from tests.loopback import Fault, Loopback

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models.error_body import is_spent_quota, words_in
+from jisi_cli.models.failure import is_spent_quota, words_in
 from tests.loopback import Loopback, Raw
 from tests.models.asking import ask_once, entry, pool
 

@@ -1,4 +1,4 @@
-"""Leases where there can be none, or where they are held too long. Several processes: see `test_processes.py`."""
+"""ProcessLock where there can be none, or where they are held too long. Several processes: see `test_processes.py`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.models.single_flight import Leases
+from jisi_cli.models.single_flight import ProcessLock
 from tests.loopback import Loopback
 from tests.models.asking import ask_once, cache_in, entry, pool
 
 KEY = "ab" * 32
 HOLD = """
 import asyncio, sys, pathlib
-from jisi_cli.models.single_flight import Leases
+from jisi_cli.models.single_flight import ProcessLock
 
 async def main():
-    async with Leases(pathlib.Path(sys.argv[1]), 1.0).hold(sys.argv[2], lambda: None):
+    async with ProcessLock(pathlib.Path(sys.argv[1]), 1.0).hold(sys.argv[2], lambda: None):
         print("held", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -43,7 +43,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 async def wait_in_vain(folder: Path | None, key: str, patience: float) -> int:
     """Hold a key; return how often one was told to wait."""
     told: list[None] = []
-    leases = Leases(folder, patience)
+    leases = ProcessLock(folder, patience)
     async with leases.hold(key, lambda: told.append(None)):
         pass
     leases.close()

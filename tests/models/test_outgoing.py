@@ -17,8 +17,7 @@ from jisi_cli.config import ModelEntry, Price
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
-from jisi_cli.models.litellm_setup import load_litellm
-from jisi_cli.models.outgoing import RefusedError, Rules, keeping
+from jisi_cli.models.litellm_client import RefusedError, Rules, keeping, load_litellm
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask_once, entry, pool
 
@@ -251,7 +250,7 @@ def test_no_file_that_lies_about_adds_to_the_environment() -> None:
     script = (
         "import dotenv, sys\n"
         "dotenv.load_dotenv = lambda *_, **__: sys.exit('a .env was read')\n"
-        "from jisi_cli.models.litellm_setup import load_litellm\n"
+        "from jisi_cli.models.litellm_client import load_litellm\n"
         "load_litellm()\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -1,25 +1,16 @@
-"""A hard limit on the dollars of one run, and the most that one call can cost."""
+"""The limits of a run: the dollars of all calls, how many are out at one time, and how fast they follow each other."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 
-from jisi_cli.config import ModelEntry, Price
-from jisi_cli.errors import BudgetError, InputError
-from jisi_cli.models.litellm_setup import load_litellm
-from jisi_cli.models.parameters import Extras, read_extras
-from jisi_cli.models.pricing import Parts, allowed_tokens, max_output_tokens, price_of_call, sends_limit
-from jisi_cli.models.provider import Completion
-from jisi_cli.models.usage import most_prompt_tokens
-from jisi_cli.types import Message
-
-# A hard limit on the dollars of one run: no call starts unless its worst case fits what is left.
-
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import BudgetError
 
 _ROUNDING = 1e-9
 
@@ -165,112 +156,75 @@ class Budget:
         self._waiting.clear()
 
 
-# The most that one call can cost, known before it goes out, and the most that it can have cost, known afterwards.
+@dataclass(frozen=True, slots=True)
+class PerMinute:
+    """What a provider allows one model in a minute; None for no limit."""
+
+    requests: float | None = None
+    tokens: float | None = None
 
 
-_PRIORITY_FACTOR = 2.0
-"""How much dearer the priority tier is than the usual one, at most; for prices that the pool file names."""
-_SEARCHES = ("sonar", "search-preview", "search-api")
-"""Names of models that search the web for every answer, at a fee."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a pool.
 
-
-async def worst_case_of(entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any]) -> float | None:
-    """Return the most that one attempt can cost, in dollars; None when the model has no price.
-
-    Args:
-        entry: The model's pool entry.
-        messages: The conversation as it will be sent.
-        parameters: The call's parameters by LiteLLM's names.
-
-    Raises:
-        BudgetError: How long the response may get is not known.
-        InputError: A parameter makes the worst case unknowable.
+    Attributes:
+        concurrency: Calls out at one time, over all models.
+        per_model: The same for each model whose pool entry sets no `concurrency`; None for no limit.
+        per_minute: What the models may do in a minute, by the pool's name of the model.
     """
-    extras = read_extras(entry, parameters)
-    completion = (_longest_answer(entry, parameters, extras) + extras.reasoning) * extras.copies + extras.predicted
-    prompt = await asyncio.to_thread(most_prompt_tokens, entry, messages) + extras.prompt
-    dearest = _dearest(entry, prompt, completion, extras)
-    return None if dearest is None else dearest + _search_fee(entry)
+
+    concurrency: int = 16
+    per_model: int | None = None
+    per_minute: Mapping[str, PerMinute] = field(default_factory=dict)
 
 
-def most_spent(entry: ModelEntry, completion: Completion, bill: float | None, worst: float) -> float | None:
-    """Return the dollars that a budget counts for an answer: the largest figure that can be true.
+class RateLimiter:
+    """Lets calls through up to the limits; a model that says "later" is left alone until then."""
 
-    Args:
-        entry: The model's pool entry.
-        completion: What came back.
-        bill: What the bill says; None when unknown.
-        worst: The worst case that was set aside. Where nobody reported tokens, an answer counts for no more.
+    def __init__(self, limits: Limits, entries: Iterable[ModelEntry]) -> None:
+        self._all = asyncio.Semaphore(limits.concurrency)
+        self._models = {
+            entry.name: asyncio.Semaphore(most)
+            for entry in entries
+            if (most := entry.concurrency or limits.per_model) is not None
+        }
+        self._per_minute = limits.per_minute
+        self._closed_until: dict[str, float] = {}
 
-    Returns:
-        Dollars; None when nothing is known.
-    """
-    usage = completion.usage
-    if usage is None:
-        return bill
-    counted = completion.tokens_source == "counted"
-    listed = _listed(entry, completion, usage.most_prompt, usage.most_completion)
-    if listed is not None and counted:
-        # A bound that every text keeps; where the provider says what it charged, nothing has to be guessed.
-        listed = min(listed, worst) if usage.cost is None else None
-    return max((amount for amount in (bill, usage.most_cost, listed) if amount is not None), default=None)
+    @asynccontextmanager
+    async def turn(self, model: str) -> AsyncIterator[None]:
+        """Wait for a turn with a model and hold it."""
+        # The model's own turn comes first: a call that waits for a busy model must not block the others.
+        async with self._models.get(model) or nullcontext():
+            await self._enter(model)
+            try:
+                yield
+            finally:
+                self._all.release()
 
+    def close_for(self, model: str, seconds: float) -> None:
+        """Start no call to a model for some seconds: it said when to come back."""
+        self._closed_until[model] = max(_now() + seconds, self._closed_until.get(model, 0.0))
 
-def _listed(entry: ModelEntry, completion: Completion, prompt: int, response: int) -> float | None:
-    """Return what an answer costs by its tokens and the list price; None without a price."""
-    listed = price_of_call(entry, prompt, response, parts=completion.parts).usd
-    if listed is None:
-        return None
-    dearer = entry.price is not None and completion.service_tier == "priority"
-    return listed * (_PRIORITY_FACTOR if dearer else 1.0) + _search_fee(entry)
+    def count_tokens(self, model: str, tokens: int) -> None:
+        """Let a model rest for as long as these tokens take at its rate."""
+        rate = self._per_minute.get(model, PerMinute())
+        if rate.tokens is not None:
+            self._closed_until[model] = max(_now(), self._closed_until.get(model, 0.0)) + 60 * tokens / rate.tokens
 
-
-def _longest_answer(entry: ModelEntry, parameters: Mapping[str, Any], extras: Extras) -> int:
-    """Return the most tokens of one answer.
-
-    Raises:
-        BudgetError: Nothing limits them.
-    """
-    is_limited = sends_limit(entry)
-    asked = allowed_tokens(parameters) if is_limited and not extras.unlimited else None
-    longest = asked or max_output_tokens(entry)
-    if longest is None:
-        remedy = (
-            "add `params = { max_tokens = … }` to the model in the pool file"
-            if is_limited
-            else "LiteLLM sends its provider no `max_tokens`; leave the model out, or --max-cost"
-        )
-        raise BudgetError(f"--max-cost needs to know how long an answer of `{entry.name}` may get; {remedy}")
-    return max(longest, extras.longest)
+    async def _enter(self, model: str) -> None:
+        """Take one of the turns over all models, at a moment when this model may be called."""
+        await self._all.acquire()
+        while (wait := self._closed_until.get(model, 0.0) - _now()) > 0:
+            self._all.release()
+            await asyncio.sleep(wait)
+            await self._all.acquire()
+        rate = self._per_minute.get(model, PerMinute())
+        if rate.requests is not None:
+            # Evenly spaced: a provider may count any sixty seconds, or fewer.
+            self.close_for(model, 60 / rate.requests)
 
 
-def _dearest(entry: ModelEntry, prompt: int, completion: int, extras: Extras) -> float | None:
-    """Return the dollars of so many tokens at the dearest price they can have; None without a price."""
-    if entry.price is not None:
-        price = entry.price
-        dearest = max(price.input, price.cached_input or 0.0, price.cache_write or 0.0)
-        usd = price_of_call(replace(entry, price=Price(dearest, price.output)), prompt, completion).usd
-        return None if usd is None else usd * (_PRIORITY_FACTOR if extras.tier else 1.0)
-    usual = price_of_call(entry, prompt, completion).usd
-    if usual is None:
-        return None
-    dear = price_of_call(entry, prompt, completion, parts=Parts(tier=extras.tier)).usd or 0.0
-    if extras.tier and dear <= usual:
-        raise InputError(
-            f"--max-cost cannot hold for model `{entry.name}`: nobody knows what `service_tier = {extras.tier}` costs "
-            "there; remove it, or give the model a `price`"
-        )
-    hour = prompt if extras.hour else 0
-    variants = (Parts(written=prompt, written_for_an_hour=hour, tier=extras.tier), Parts(0, 0, 0, completion))
-    dearer = [price_of_call(entry, prompt, completion, parts=parts).usd or 0.0 for parts in variants]
-    return max(usual, dear, *dearer)
-
-
-def _search_fee(entry: ModelEntry) -> float:
-    """Return the dollars of the search that some models make for every answer, by LiteLLM's map."""
-    if not any(word in entry.litellm.lower() for word in _SEARCHES):
-        return 0.0
-    prices = load_litellm().model_cost
-    known = prices.get(entry.litellm) or prices.get(entry.litellm.partition("/")[2]) or {}
-    fees = known.get("search_context_cost_per_query") or {}
-    return max((float(fee) for fee in fees.values()), default=0.0)
+def _now() -> float:
+    return asyncio.get_running_loop().time()

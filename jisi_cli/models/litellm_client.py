@@ -1,4 +1,4 @@
-"""What one call may send where: no redirect to another host is followed, and no key leaves for a host it is not for.
+"""LiteLLM as jisi uses it: imported once, quiet, and sending no key and no question to a host they are not for.
 
 LiteLLM and OpenAI's client make their HTTP clients themselves, one kind per provider, and all follow redirects with
 the question and most headers. LiteLLM also falls back to `OPENAI_API_KEY` for dozens of other providers. All of them
@@ -9,16 +9,21 @@ of httpx in the same process, the model hub's downloads among them, are left alo
 from __future__ import annotations
 
 import importlib
+import inspect
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from jisi_cli.large_imports import uncollected
 from jisi_cli.models.address import OPENAI_KEY, is_openai_host, openai_bases
 from jisi_cli.models.unpacking import ENCODINGS, bound_body
 
@@ -29,6 +34,36 @@ _UNREAD = {"stream": True, "follow_redirects": False}
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|credential|password", re.IGNORECASE)
 _HARMLESS = frozenset({"idempotency-key"})
 _SHORTEST_KEY = 6
+
+
+@cache
+def load_litellm() -> Any:  # noqa: ANN401 - a module without types
+    """Import LiteLLM so that it talks to nobody but the model that is called.
+
+    Its price map is the one it ships with, it fetches no tokenizer, writes nothing to the terminal, and
+    repeats no call by itself. The HTTP clients that it uses keep the rules of this module.
+    """
+    # Read at import: without it, importing LiteLLM downloads a price map.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    # Read at import, too: without it, LiteLLM takes addresses and keys from a `.env` in any folder above its own, such
+    # as the repository that a virtual environment lies in.
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    with uncollected():
+        import litellm
+
+    guard_clients()
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
+    litellm.num_retries = 0
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        # Its log lines can hold prompts and request headers.
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # LiteLLM's use of pydantic makes it warn on stderr, about LiteLLM's types and about odd usage numbers.
+    warnings.filterwarnings("ignore", category=UserWarning, module="pydantic")
+    # Ctrl-C between LiteLLM's making of a coroutine and its awaiting it.
+    warnings.filterwarnings("ignore", message="coroutine '.*completion.*' was never awaited", category=RuntimeWarning)
+    return litellm
 
 
 class RefusedError(Exception):
@@ -121,66 +156,57 @@ def guard_clients() -> None:
             continue
         module = importlib.import_module(name)
         if not hasattr(module.Client.send, "keeps_rules"):
-            module.Client.send = _guarded(module.Client.send)
-            module.AsyncClient.send = _guarded_async(module.AsyncClient.send)
+            module.Client.send = _guarded(module.Client.send, is_async=False)
+            module.AsyncClient.send = _guarded(module.AsyncClient.send, is_async=True)
 
 
-def _guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(original: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
     def send(self: Any, request: Any, **options: Any) -> Any:  # noqa: ANN401 - as httpx's own
         rules = _rules.get()
         if rules is None:
             return original(self, request, **options)
-        follow = _follows(self, options)
-        for _ in range(_MOST_REDIRECTS):
-            rules.check(request)
-            request.headers["accept-encoding"] = ENCODINGS
-            response = original(self, request, **{**options, **_UNREAD})
-            bound_body(response)
-            try:
-                if response.next_request is not None:
-                    rules.check_redirect(request, response.next_request)
-                is_last = response.next_request is None or not follow
-                if not is_last or not options.get("stream"):
-                    response.read()
-            except BaseException:
-                response.close()
-                raise
-            if is_last:
-                return response
-            request = response.next_request
-        raise rules.refuse(f"more than {_MOST_REDIRECTS} redirects at {_origin(request.url)}; check the address")
+        exchange = _exchange(rules, partial(original, self), self, request, options)
+        return exchange if is_async else _finished(exchange)
 
     send.keeps_rules = True  # type: ignore[attr-defined]
     return send
 
 
-def _guarded_async(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def send(self: Any, request: Any, **options: Any) -> Any:  # noqa: ANN401 - as httpx's own
-        rules = _rules.get()
-        if rules is None:
-            return await original(self, request, **options)
-        follow = _follows(self, options)
-        for _ in range(_MOST_REDIRECTS):
-            rules.check(request)
-            request.headers["accept-encoding"] = ENCODINGS
-            response = await original(self, request, **{**options, **_UNREAD})
-            bound_body(response)
-            try:
-                if response.next_request is not None:
-                    rules.check_redirect(request, response.next_request)
-                is_last = response.next_request is None or not follow
-                if not is_last or not options.get("stream"):
-                    await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
-            if is_last:
-                return response
-            request = response.next_request
-        raise rules.refuse(f"more than {_MOST_REDIRECTS} redirects at {_origin(request.url)}; check the address")
+async def _exchange(rules: Rules, send: Callable[..., Any], client: Any, request: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
+    """Send a request and follow its redirects, as far as the rules allow; for clients of both kinds.
 
-    send.keeps_rules = True  # type: ignore[attr-defined]
-    return send
+    What a synchronous client returns is not awaited, so that for such a client this never waits.
+    """
+    follow = _follows(client, options)
+    for _ in range(_MOST_REDIRECTS):
+        rules.check(request)
+        request.headers["accept-encoding"] = ENCODINGS
+        sent = send(request, **{**options, **_UNREAD})
+        is_async = inspect.isawaitable(sent)
+        response = await sent if is_async else sent
+        bound_body(response)
+        try:
+            if response.next_request is not None:
+                rules.check_redirect(request, response.next_request)
+            is_last = response.next_request is None or not follow
+            if not is_last or not options.get("stream"):
+                _ = await response.aread() if is_async else response.read()
+        except BaseException:
+            _ = await response.aclose() if is_async else response.close()
+            raise
+        if is_last:
+            return response
+        request = response.next_request
+    raise rules.refuse(f"more than {_MOST_REDIRECTS} redirects at {_origin(request.url)}; check the address")
+
+
+def _finished(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the coroutine returns
+    """Return the result of a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
 
 
 def _follows(client: Any, options: Mapping[str, Any]) -> bool:  # noqa: ANN401 - a client of either httpx

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.budget import Budget, most_spent, worst_case_of
-from jisi_cli.models.failure import ProviderFailure, RetryPolicy
-from jisi_cli.models.pricing import Cost, price_of_call
+from jisi_cli.models.failure import ProviderFailure
+from jisi_cli.models.limits import Budget, RateLimiter
+from jisi_cli.models.pricing import Cost, most_spent, price_of_call, worst_case_of
 from jisi_cli.models.provider import Completion, Provider
-from jisi_cli.models.rate_limiter import Turnstile
 from jisi_cli.types import Message, Request, Role, whole_sum
 
 if TYPE_CHECKING:
@@ -91,12 +90,48 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    Attributes:
+        max_retries: Attempts after the first.
+        base: Upper bound of the first wait, in seconds; it doubles with every retry.
+        cap: Upper bound of any wait that jisi chooses, in seconds.
+        retry_after_cap: The longest `Retry-After` that is waited for, in seconds.
+    """
+
+    max_retries: int = 3
+    base: float = 0.5
+    cap: float = 30.0
+    retry_after_cap: float = 120.0
+
+    def delay(self, retry: int, retry_after: float | None, rng: np.random.Generator) -> float:
+        """Return the seconds to wait before a retry.
+
+        A provider that says when to come back is believed up to `retry_after_cap`; a little jitter keeps
+        the calls it turned away from coming back all at once. Otherwise the wait is uniform in
+        [0, min(cap, base * 2^(retry - 1))).
+
+        Args:
+            retry: Which retry this is, from 1.
+            retry_after: What the provider asked for, in seconds; None when it did not.
+            rng: Source of the jitter.
+        """
+        jitter = float(rng.random())
+        # Beyond a thousand retries the power is no number any more.
+        bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
+        if retry_after is None:
+            return jitter * bound
+        return min(retry_after, self.retry_after_cap) + jitter * min(bound, 1.0)
+
+
 class Caller:
     """Makes calls within the limits, the budget and the retry policy.
 
     Args:
         provider: Makes one attempt.
-        turnstile: Limits the calls that are out.
+        limiter: Limits the calls that are out.
         budget: Limits what they may cost; None for no limit.
         policy: When to try again.
         rng: Source of the jitter between attempts.
@@ -107,7 +142,7 @@ class Caller:
     def __init__(
         self,
         provider: Provider,
-        turnstile: Turnstile,
+        limiter: RateLimiter,
         budget: Budget | None,
         policy: RetryPolicy,
         rng: np.random.Generator,
@@ -115,7 +150,7 @@ class Caller:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._provider = provider
-        self._turnstile = turnstile
+        self._limiter = limiter
         self._budget = budget
         self._policy = policy
         self._rng = rng
@@ -156,7 +191,7 @@ class Caller:
         reservation = None if self._budget is None else await self._budget.reserve(name, worst_usd)
         cost: float | None = 0.0
         try:
-            async with self._turnstile.turn(name):
+            async with self._limiter.turn(name):
                 if self._budget is not None:
                     # Another call may have ended the run while this one waited for its turn.
                     self._budget.check()
@@ -187,7 +222,7 @@ class Caller:
         self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: _Course
     ) -> float | None:
         """Note what an attempt took; return the dollars that the budget counts for it."""
-        self._turnstile.count_tokens(entry.name, completion.prompt_tokens + completion.completion_tokens)
+        self._limiter.count_tokens(entry.name, completion.prompt_tokens + completion.completion_tokens)
         bill = cost_of(entry, completion).usd
         course.costs.append(bill)
         self._tell_doubts(entry, completion)
@@ -213,7 +248,7 @@ class Caller:
         wait = self._policy.delay(attempts, failure.retry_after, self._rng)
         self._on_event(CallEvent("retry", call.entry.name, call.request.role, attempts, failure.reason, wait))
         if failure.retry_after is not None:
-            self._turnstile.close_for(call.entry.name, min(wait, failure.retry_after))
+            self._limiter.close_for(call.entry.name, min(wait, failure.retry_after))
         await asyncio.sleep(wait)
 
 
