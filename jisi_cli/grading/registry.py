@@ -18,8 +18,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Question
 
 if TYPE_CHECKING:
-    from jisi_cli.types import Spending
-    from jisi_cli.types import Pool
+    from jisi_cli.types import Pool, Spending
 
 
 @dataclass(frozen=True, slots=True)
