@@ -18,7 +18,7 @@ from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import reader_of
-from jisi_cli.models.budget import Budget
+from jisi_cli.models.limits import Budget
 from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, Spending, whole_characters
 
 OnRecord = Callable[["Collected"], None]

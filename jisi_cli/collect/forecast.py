@@ -19,7 +19,7 @@ from jisi_cli.grading.registry import GraderSpec, GradingOptions, Submission
 from jisi_cli.models.cache import cache_key, conversation, effective_parameters
 from jisi_cli.models.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call
 from jisi_cli.models.usage import count_prompt, count_text
-from jisi_cli.types import Message, PriceSource, Role, Sampling
+from jisi_cli.types import Message, PriceSource, Role, Sampling, whole_sum
 
 LengthBasis = Literal["bank", "max_tokens", "model limit"]
 """Where the length of an answer comes from: the mean of this model's answers in the bank; else the most that the
@@ -205,8 +205,7 @@ def price_together(entry: ModelEntry, prompts: Sequence[float | None], length: f
     """Return the dollars of calls with these tokens of prompt, each answered at a length; 0 for no calls."""
     completion = None if length is None else round(length)
     prices = [price_of_call(entry, None if prompt is None else round(prompt), completion) for prompt in prompts]
-    known = [price.usd for price in prices if price.usd is not None]
-    return Cost(sum(known) if len(known) == len(prices) else None, prices[0].source if prices else None)
+    return Cost(whole_sum(price.usd for price in prices), prices[0].source if prices else None)
 
 
 def expected_length(
