@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from jisi_cli.embed.account import Account, RequestAccount, Unbooked
 from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading, batches
 from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError, http_errors
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
+from jisi_cli.models.failure import causes, failure_from
 from jisi_cli.models.litellm_client import Rules, keeping, load_litellm
+from jisi_cli.models.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import openai
@@ -27,8 +30,7 @@ TEXTS_PER_REQUEST = 64
 """Texts in a request, unless the user says otherwise; some providers take no more than 96."""
 _VOLUME = 200_000
 """Tokens, or characters, in a request at most; OpenAI takes 300,000 tokens."""
-_ATTEMPTS = 3
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_RETRIES = RetryPolicy(max_retries=2, retry_after_cap=60.0)
 _REFUSED = {
     400: "does not take these texts; are they too long? (--max-tokens)",
     401: "does not take the key; check it in the environment",
@@ -95,6 +97,7 @@ class LiteLLMEncoder:
         self._concurrency, self._timeout = concurrency, timeout
         self._tokens = 0
         self._counting = threading.Lock()
+        self._rng = np.random.default_rng()
 
     @property
     def dimension(self) -> int | None:
@@ -186,23 +189,25 @@ class LiteLLMEncoder:
     def _request(self, texts: list[str]) -> NDArray[np.float64]:
         target = self._target
         with self._account.request(texts) as account:
-            failure: JisiError | None = None
-            for attempt in range(1, _ATTEMPTS + 1):
-                _open_attempt(account, failure)
+            told: JisiError | None = None
+            for attempt in count(1):
+                _open_attempt(account, told)
                 rules = Rules(self._key, self._api_key_env)
                 try:
                     with keeping(rules):
                         answer = load_litellm().embedding(input=texts, timeout=self._timeout, max_retries=0, **target)
                 except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes one of ours.
-                    failure = self._failure(error, rules)
-                    account.failed(str(failure), billable=_may_cost(error))
-                    if isinstance(failure, InputError) or _is_unreadable(error) or attempt == _ATTEMPTS:
-                        raise failure from error
-                    time.sleep(_pause(error, attempt))
+                    told, failure = self._told(error, rules), failure_from(error)
+                    account.failed(str(told), billable=failure.billable)
+                    # An answer that cannot be read, of which chat models give another, is the same the second time.
+                    is_final = isinstance(told, InputError) or failure.most_retries is not None
+                    if is_final or not _RETRIES.allows_another(attempt, failure):
+                        raise told from error
+                    time.sleep(_RETRIES.delay(attempt, failure.retry_after, self._rng))
                 else:
                     account.answered(getattr(answer, "usage", None))
                     return self._vectors(answer, len(texts))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise AssertionError("unreachable: an attempt returns, raises, or is followed by another")
 
     def _vectors(self, answer: Any, expected: int) -> NDArray[np.float64]:  # noqa: ANN401 - LiteLLM's response
         usage = getattr(answer, "usage", None)
@@ -218,7 +223,7 @@ class LiteLLMEncoder:
             raise NoAnswerError(f"{self._spec.name} answered {len(rows)} vectors to {expected} texts, or uneven ones")
         return vectors
 
-    def _failure(self, error: Exception, rules: Rules) -> JisiError:
+    def _told(self, error: Exception, rules: Rules) -> JisiError:
         """Say what went wrong in our words: a provider's own may hold the key."""
         name = self._spec.name
         if rules.refused is not None:
@@ -231,16 +236,9 @@ class LiteLLMEncoder:
             remedy = '; no key was sent there: if it wants one, write api_key_env = "…" in [embedder]' if no_key else ""
             return InputError(f"{name} {_REFUSED[status]} (HTTP {status}){remedy}")
         # LiteLLM gives a connection that failed the status 500.
-        lost = next((cause for cause in _causes(error) if isinstance(cause, http_errors("TransportError"))), None)
+        lost = next((cause for cause in causes(error) if isinstance(cause, http_errors("TransportError"))), None)
         what = f"HTTP {status}" if lost is None and isinstance(status, int) else type(lost or error).__name__
         return NoAnswerError(f"{name} gave no vectors ({what}); try again later")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what led to it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _client_that_asks_once(key: str, base: str | None) -> openai.OpenAI:
@@ -264,25 +262,3 @@ def _open_attempt(account: RequestAccount, failure: JisiError | None) -> None:
         account.attempt()
     except BudgetError as stopped:
         raise failure or stopped from None
-
-
-def _may_cost(error: Exception) -> bool:
-    """Whether the endpoint may have worked, and be paid, although nothing came back: it heard and did not refuse."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, http_errors("ConnectError")) for cause in causes):
-        return False
-    heard = (*http_errors("TransportError"), TimeoutError)
-    return _is_unreadable(error) or any(isinstance(cause, heard) for cause in causes)
-
-
-def _is_unreadable(error: Exception) -> bool:
-    """Whether an answer came that is not what it should be: it is paid for, and another would be no better."""
-    return any(isinstance(cause, ValueError) for cause in _causes(error))
-
-
-def _pause(error: Exception, attempt: int) -> float:
-    """Return the seconds to wait: what the server asks for in seconds, else twice as long each time."""
-    headers = getattr(error, "litellm_response_headers", None) or {}
-    asked = str(headers.get("retry-after", ""))
-    wait = float(asked) if asked.isdecimal() else _FIRST_PAUSE * 2 ** (attempt - 1)
-    return min(wait, _LONGEST_PAUSE)

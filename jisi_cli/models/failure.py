@@ -122,7 +122,7 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING, body: bytes | N
     """
     import openai
 
-    chain = list(_causes(error))
+    chain = list(causes(error))
     told = next((e for e in chain if isinstance(e, ProviderFailure)), None)
     if told is not None:
         return told
@@ -223,7 +223,7 @@ def _lost_connection(chain: list[BaseException], withheld: Withheld) -> Provider
     return ProviderFailure(f"connection failed: {reason}", retryable=True, billable=not never_connected)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what led to it, outermost first."""
     seen: set[int] = set()
     current: BaseException | None = error

@@ -106,6 +106,11 @@ class RetryPolicy:
     cap: float = 30.0
     retry_after_cap: float = 120.0
 
+    def allows_another(self, attempts: int, failure: ProviderFailure) -> bool:
+        """Whether a call that failed is tried again, after so many attempts."""
+        most = self.max_retries if failure.most_retries is None else min(self.max_retries, failure.most_retries)
+        return failure.retryable and attempts <= most
+
     def delay(self, retry: int, retry_after: float | None, rng: np.random.Generator) -> float:
         """Return the seconds to wait before a retry.
 
@@ -182,7 +187,7 @@ class Caller:
             if isinstance(result, Completion):
                 return course.outcome(result)
             course.failure = result
-            if not result.retryable or len(course.costs) > self._most_retries(result):
+            if not self._policy.allows_another(len(course.costs), result):
                 return course.outcome(None)
             await self._pause(call, result, len(course.costs))
 
@@ -227,10 +232,6 @@ class Caller:
         course.costs.append(bill)
         self._tell_doubts(entry, completion)
         return bill if worst_usd is None else most_spent(entry, completion, bill, worst_usd)
-
-    def _most_retries(self, failure: ProviderFailure) -> int:
-        most = self._policy.max_retries
-        return most if failure.most_retries is None else min(most, failure.most_retries)
 
     def _tell_doubts(self, entry: ModelEntry, completion: Completion) -> None:
         doubt = doubt_about(entry, completion)
