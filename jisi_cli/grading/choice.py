@@ -9,6 +9,8 @@ from jisi_cli.grading.plain_text import plain_characters, to_plain
 from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.grading.statements import is_taken_back
 
+# What stands around a letter.
+
 _OPEN = r"[\s*_`\"'(\[{<$]{0,6}"
 _NOUN = r"(?:(?:[Oo]ptions?|[Cc]hoices?|[Ll]etters?|[Aa]nswers?|OPTION|选项|選項)\s{0,3}(?:is\s{1,3}|[:#]\s{0,3})?)"
 # Not the article of "A man", and not the pronoun; but "A because ..." is a choice.
@@ -23,11 +25,15 @@ _FIRST = re.compile(
 _NAMED = re.compile(rf"(?<![a-zA-Z]){_NOUN}[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
 _BRACKETED = re.compile(r"(?<![\w(])\(?([A-J])\)")
 _STANDING = re.compile(r"(?<![\w'’.])([B-HJ]|A(?!\s+[a-z]))(?![\w'’])")
+# Verdicts behind a letter ("C: correct"), and the options that a response lists.
+
 _VERDICT_RIGHT = r"(?:[:–-]|→)\s{0,2}\**(?:[Tt]rue|TRUE|[Cc]orrect|CORRECT|[Rr]ight|Yes|✓|✔|✅)"
 _VERDICT_WRONG = r"(?:[:–-]|→)?\s{0,2}\**(?:(?<=[:–-]\s)(?:[Ff]alse|FALSE|[Ii]ncorrect|INCORRECT|[Ww]rong|No\b)|✗|✘|❌)"
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}\(?([A-J])[).:][ \t].*$", re.MULTILINE)
 _SMALL_LETTERS = str.maketrans({"А": "A", "С": "C", "Α": "A", "Β": "B"})
 """Letters of other alphabets that look like a letter and name the same option; В, the third in Russian, does not."""
+
+# Several letters, joined ("A and C", "A or B").
 
 _ONE = rf"[*_`\"'(\[{{]{{0,4}}{_CAPITAL}[*_`\"')\]}}]{{0,4}}(?![\w'’])"
 # Words about one option: no other is named in them, and no clause ends.
@@ -42,37 +48,58 @@ _LIST = re.compile(r"\W*[A-J](?:\s*(?:,|;|&|\+|\band\b|,\s*and\b|[\"'\s])\s*[\"'
 _RUN = re.compile(r"[A-J]{2,6}")
 _EITHER = re.compile(r"\b(?:either|between|torn|(?:could|might|may) be)\b", re.IGNORECASE)
 
-_DENIED = re.compile(
-    r"(?:\b(?i:not|never|isn't|aren't|wasn't|cannot be|can't be|couldn't be|rather than|instead of|other than|"
+# Letters that are not chosen ("not A", "A is wrong"), and letters that are ("I choose C", "C is correct").
+
+_NOT = (
+    r"not|never|isn't|aren't|wasn't|cannot be|can't be|couldn't be|rather than|instead of|other than|"
     r"anything but|neither|nor|except|unlike|eliminat\w+|rul(?:e|es|ed|ing) out|exclud\w+|reject\w*|discard\w*|"
     r"nicht|pas|не|no es|não é|"
-    rf"non è|over|(?:second|third|next)(?:[ -]best)?|wrong|incorrect|worst|tempting)"
+    r"non è|over|(?:second|third|next)(?:[ -]best)?|wrong|incorrect|worst|tempting"
+)
+_DENIED = re.compile(
+    rf"(?:\b(?i:{_NOT})"
     rf"\s{{1,2}}(?:be\s|is\s|the\s|for\s)?|(?:不是|并非|不选|排除|而非)\s?){_NOUN}?{_ONE}"
     rf"(?:\s*(?:,|or|nor|and|/|、|和|或)\s*{_NOUN}?{_ONE}){{0,8}}"
 )
+_IS_OR_NOT = (
+    r"is|are|was|were|looks|seems|would be|can be|could be|must be|isn't|aren't|doesn't|don't|does|do|cannot|"
+    r"can't|fails?|contradicts?"
+)
+_FALSE = (
+    r"wrong|incorrect|false|not|n't|invalid|impossible|ruled|eliminated|"
+    r"excluded|irrelevant|out\b|untrue|unlikely|inaccurate"
+)
+_FAILS = r"isn't|aren't|doesn't|don't|cannot|can't|fails?|contradicts?"
 _WRONG = re.compile(
     rf"(?<![\w'’.]){_NOUN}?{_ONE}(?:\s*(?:,|and|or|&|、|和)\s*{_NOUN}?{_ONE}){{0,8}}[):]?{_ABOUT}\s?"
-    r"(?:\b(?:is|are|was|were|looks|seems|would be|can be|could be|must be|isn't|aren't|doesn't|don't|does|do|cannot|"
-    r"can't|fails?|contradicts?)\b\s{0,2}(?:\w+\s){0,2}?(?:wrong|incorrect|false|not|n't|invalid|impossible|ruled|eliminated|"
-    r"excluded|irrelevant|out\b|untrue|unlikely|inaccurate)|(?:isn't|aren't|doesn't|don't|cannot|can't|fails?|contradicts?)\b"
+    rf"(?:\b(?:{_IS_OR_NOT})\b\s{{0,2}}(?:\w+\s){{0,2}}?(?:{_FALSE})|(?:{_FAILS})\b"
     rf"|是?(?:错误|错|不正确|不对|不符)|{_VERDICT_WRONG})"
 )
+_I = r"\b(?:I(?:'d|'ll|\s(?:would|will|am|shall))?|[Ww]e|[Ll]et's|[Ll]et\sme)"
+_CHOOSE = (
+    r"choose|chose|pick(?:ed)?|select(?:ed)?|"
+    r"go(?:ing)?\s(?:with|for)|say|opt(?:ing)?\sfor|guess|vote\sfor|think(?:\sit)?(?:'s|\sis)?|believe(?:\sit)?(?:'s|\sis)?"
+)
+_SO = (
+    r"\b[Ss]o,?|\b[Tt]herefore,?|\b[Hh]ence,?|\b[Tt]hus,?|\b[Aa]ctually,?|\b[Uu]ltimately,?|\b[Ff]inally,?|"
+    r"\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\b[Cc]hoice\sis"
+)
 _CHOSEN = re.compile(
-    rf"(?:\b(?:I(?:'d|'ll|\s(?:would|will|am|shall))?|[Ww]e|[Ll]et's|[Ll]et\sme)\s(?:\w+ly\s)?(?:choose|chose|pick(?:ed)?|select(?:ed)?|"
-    r"go(?:ing)?\s(?:with|for)|say|opt(?:ing)?\sfor|guess|vote\sfor|think(?:\sit)?(?:'s|\sis)?|believe(?:\sit)?(?:'s|\sis)?)"
-    r"|\b(?:must|should|has\sto|would|will)\sbe|\b[Ii]t(?:'s|\sis)|\b[Tt]hat(?:'s|\sis)|\b(?:leaves?|left)(?:\sus)?(?:\s(?:only|with))*|"
-    r"\b[Ss]o,?|\b[Tt]herefore,?|\b[Hh]ence,?|\b[Tt]hus,?|\b[Aa]ctually,?|\b[Uu]ltimately,?|\b[Ff]inally,?|\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\b[Cc]hoice\sis|"
+    rf"(?:{_I}\s(?:\w+ly\s)?(?:{_CHOOSE})"
+    r"|\b(?:must|should|has\sto|would|will)\sbe|\b[Ii]t(?:'s|\sis)|\b[Tt]hat(?:'s|\sis)"
+    r"|\b(?:leaves?|left)(?:\sus)?(?:\s(?:only|with))*|"
+    rf"{_SO}|"
     rf"选择?|選|故选|应选)[\s:,]{{0,3}}(?:the\s)?(?:correct\s)?{_NOUN}?[*_`\"'(\[{{]{{0,4}}{_CAPITAL}"
 )
+_IS = r"is|was|seems|looks|appears|must be|would be|has to be|being|remains"
+_TRUE = r"right|correct|best|true|answer|choice|one|accurate|valid|appropriate|likely|the\b"
 _RIGHT = re.compile(
-    rf"(?<![\w'’.]){_NOUN}?{_ONE}[):]?(?:\s{_ABOUT})?\s?(?:\b(?:is|was|seems|looks|"
-    r"appears|must be|would be|has to be|being|remains)\b\s(?:to be\s)?(?:clearly\s|indeed\s|therefore\s|thus\s)?"
-    r"(?:the\s)?(?:only\s|most\s)?(?:right|correct|best|true|answer|choice|one|accurate|valid|appropriate|likely|the\b)|"
+    rf"(?<![\w'’.]){_NOUN}?{_ONE}[):]?(?:\s{_ABOUT})?\s?(?:\b(?:{_IS})\b"
+    r"\s(?:to be\s)?(?:clearly\s|indeed\s|therefore\s|thus\s)?"
+    rf"(?:the\s)?(?:only\s|most\s)?(?:{_TRUE})|"
     r"(?:是)?(?:正确|对的|答案)|\bfits\b|\bmatches\b)"
     rf"|(?<![\w'’.]){_NOUN}?{_ONE}\s{{0,2}}{_VERDICT_RIGHT}"
 )
-
-
 _PERHAPS = re.compile(
     rf"\b(?i:could be|might be|may be|maybe|perhaps|possibly|potentially)\s{_NOUN}?{_ONE}|(?<![\w'’.]){_ONE}\s?\?"
 )
