@@ -49,7 +49,7 @@ from jisi_cli.collect.collect import (
 )
 from jisi_cli.collect.forecast import CollectionForecast, Forecast, Recall, forecast_collection
 from jisi_cli.config import Config
-from jisi_cli.embed.litellm import TEXTS_PER_REQUEST
+from jisi_cli.embed.kinds.litellm import TEXTS_PER_REQUEST
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
 from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError

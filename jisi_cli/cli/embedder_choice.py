@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config
+from jisi_cli.embed.consent import Consent
 from jisi_cli.embed.protocol import EmbedderSpec
-from jisi_cli.embed.registry import Consent, is_on_disk, is_packaged, names_a_folder
+from jisi_cli.embed.registry import is_on_disk, is_packaged, names_a_folder
 from jisi_cli.errors import BankError
 from jisi_cli.trust import trusted
 

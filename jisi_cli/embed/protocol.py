@@ -1,4 +1,8 @@
-"""The seam between texts and vectors, and the one inside this room: a kind of model that gives raw vectors."""
+"""What an embedder is: the spec that decides its vectors, the `Embedder` that the rest of jisi uses, and the `Encoder`.
+
+An `Encoder` is one kind of model, which reads texts and gives raw vectors. `UnitEmbedder` puts around every kind what
+all of them share: equal texts once, order, checks, unit length.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from jisi_cli.embed.account import Account
 
 Truncation = Literal["head", "tail"]
-"""Which end of a text that is too long is kept."""
+"""Which end of a text that is too long is read."""
 
 OnProgress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
@@ -35,7 +39,7 @@ LONGEST_PROMPT = 20_000
 def name_problem(name: str) -> str | None:
     """Return why no embedder can have this name; None where one can.
 
-    A name says which model, never where it is: LiteLLM sends texts and keys to an address that stands in a name.
+    A name says which model, never where it is: LiteLLM would send texts and keys to an address in a name.
     """
     if len(name) > _LONGEST_NAME:
         return f"it is longer than {_LONGEST_NAME} characters"
@@ -103,11 +107,6 @@ class Embedder(Protocol):
         ...
 
 
-# The seam inside this room: a kind of model that reads texts and gives raw vectors.
-#
-# `UnitEmbedder` puts around every kind what all of them share: equal texts once, order, checks, unit length.
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a model gets to read of one text.
@@ -130,7 +129,7 @@ class Encoder(Protocol):
 
     @property
     def revision(self) -> str | None:
-        """What pins the weights; None for an endpoint, which nobody can pin."""
+        """What pins the weights; None for an endpoint, which cannot be pinned."""
         ...
 
     @property
@@ -193,18 +192,15 @@ def batches(readings: Sequence[Reading], *, most: int, volume: int | None) -> It
         start += size
 
 
-# Embedding in a thread, while calls are out.
-
-
 _MOST_AT_ONCE = min(32, (os.cpu_count() or 1) + 4) // 2
-"""Half of the threads that an event loop has. An endpoint that embeds may wait in each for money that is set aside for
-calls, and these need the other half to find their host and to count tokens before they give it back."""
+"""Half of the threads that an event loop has. A thread that embeds through an endpoint may wait for budget reserved by
+calls, and those calls need the other half to find their host and to count tokens before they release it."""
 
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def embed_aside(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return unit row vectors (n, d), in the order of `texts`, and hold up nothing meanwhile.
+async def embed_async(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed in a thread: return unit row vectors (n, d), in the order of `texts`, without blocking the event loop.
 
     Raises:
         JisiError: As the embedder does.
@@ -214,11 +210,8 @@ async def embed_aside(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.fl
         return await asyncio.to_thread(embedder.embed, texts)
 
 
-# An embedder that is loaded when it first embeds: a replay whose vectors are all recorded never needs it.
-
-
-class DeferredEmbedder:
-    """An `Embedder` known by its spec, loaded on first use.
+class LazyEmbedder:
+    """An `Embedder` known by its spec, loaded on first use: a replay whose vectors are all recorded never needs it.
 
     Args:
         spec: What decides its vectors.
@@ -255,11 +248,11 @@ class DeferredEmbedder:
         """The embedder itself, loaded now.
 
         Raises:
-            JisiError: It cannot be loaded, or the user has no say in it.
+            JisiError: It cannot be loaded, or the user has not allowed it.
         """
         return self._embedder
 
 
 def loaded(embedder: Embedder) -> Embedder:
     """Return an embedder after everything that may keep it from being used has been checked."""
-    return embedder.loaded if isinstance(embedder, DeferredEmbedder) else embedder
+    return embedder.loaded if isinstance(embedder, LazyEmbedder) else embedder

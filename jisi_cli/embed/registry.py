@@ -1,29 +1,29 @@
-"""From the name of an embedder to the embedder, and which embedders may be used.
+"""From the name of an embedder to the embedder.
 
 An embedder is a model on this disk (`minilm`, a hub id, a folder), or of a kind that is written `kind` or
-`kind:argument`: a module of this room that is named after it and has `open_encoder`, or what the entry point
+`kind:argument`: a module of `kinds/` that is named after it and has `open_encoder`, or what the entry point
 `jisi.embedders` of an installed package names.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Unpack, cast
 
-from jisi_cli import embed, plugins, trust
+from jisi_cli import plugins
+from jisi_cli.embed import kinds
 from jisi_cli.embed.hub import hub_folder, is_hub_id, snapshot_here
-from jisi_cli.embed.model_folder import folder_hash, inspect_folder, packaged_minilm, require_harmless
+from jisi_cli.embed.model_folder import inspect_folder, packaged_minilm, require_harmless
 from jisi_cli.embed.protocol import EmbedderSpec, Encoder, EncoderOptions, name_problem
 from jisi_cli.embed.unit_embedder import UnitEmbedder
-from jisi_cli.errors import BankError, InputError
-from jisi_cli.paths import cache_folder, expanded
+from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder as default_cache_folder
+from jisi_cli.paths import expanded
 
 if TYPE_CHECKING:
     from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder
@@ -33,7 +33,8 @@ Open = Callable[[EmbedderSpec, str, EncoderOptions], Encoder]
 """Makes the encoder of a kind: given the spec, what stands behind the colon of its name, and the options."""
 
 _KIND = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_BUILT_IN = ("hashing", "litellm", "minilm")
+_KINDS = frozenset(found.name for found in iter_modules(kinds.__path__))
+_BUILT_IN = {"minilm", *_KINDS}
 """Names that no package may add."""
 
 
@@ -119,8 +120,8 @@ def _kind(name: str) -> Open | None:
     if is_on_disk(name):
         return None
     kind = name.partition(":")[0]
-    if kind in _BUILT_IN:
-        return cast(Open, import_module(f"{embed.__name__}.{kind}").open_encoder)
+    if kind in _KINDS:
+        return cast(Open, import_module(f"{kinds.__name__}.{kind}").open_encoder)
     found = plugins.load("embedders", kind, _BUILT_IN)
     if not callable(found):
         raise InputError(f"the embedder `{kind}` of an installed package is no class and no function")
@@ -143,8 +144,7 @@ def _folder_encoder(spec: EmbedderSpec, options: EncoderOptions, cache: Path) ->
 
 def is_on_disk(name: str) -> bool:
     """Whether an embedder is a model that is read from files, and of no other kind; nothing is imported."""
-    kind, _, argument = name.partition(":")
-    return kind != "hashing" and not (kind == "litellm" and argument) and not is_added(name)
+    return name.partition(":")[0] not in _KINDS and not is_added(name)
 
 
 def is_added(name: str) -> bool:
@@ -205,7 +205,7 @@ def _place(name: str) -> Path | str:
         return path
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
     on_hub = name if "/" in name else f"sentence-transformers/{name}"
-    if name == "litellm" or path.is_absolute() or name.startswith((".", "~")) or not is_hub_id(on_hub):
+    if path.is_absolute() or name.startswith((".", "~")) or not is_hub_id(on_hub):
         raise InputError(f"no embedder `{name}`: there is no such folder; embedders are {_NAMES}")
     return on_hub
 
@@ -236,87 +236,3 @@ def _require_revision(spec: EmbedderSpec, revision: str | None) -> None:
     if spec.revision is not None and spec.revision != revision:
         here = revision or "none, because an endpoint cannot be pinned"
         raise PinError(f"the embedder {spec.name} is wanted at revision {spec.revision}, but here it is {here}")
-
-
-# Which embedders may be used: packaged ones, those that the user names, and those that the user has allowed before.
-#
-# A bank says which embedder made its vectors, and a bank may come from anyone. Loading a model runs a library on files
-# that someone else wrote, calling an endpoint sends it the question and a key, and an embedder of an installed package
-# is that package's code, so a bank's word is not enough.
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """What the user says about embedders.
-
-    Attributes:
-        named: Names that the command line or the user's own configuration gives.
-        remember: Whether the embedder in question is allowed from now on (`--trust-embedder`).
-    """
-
-    named: frozenset[str] = frozenset()
-    remember: bool = False
-
-    def require(self, spec: EmbedderSpec, source: Path) -> None:
-        """Refuse an embedder that the user does not name.
-
-        Args:
-            spec: The embedder.
-            source: What names it: a bank, or a configuration that is not the user's own.
-
-        Raises:
-            BankError: The user neither names it nor has allowed it as it is now.
-            InputError: It is to be remembered, and is not there, or leads to code of its own.
-        """
-        if is_packaged(spec.name):
-            return
-        if self.remember:
-            trust.trust("embedders", identity(spec), spec.name)
-        elif spec.name not in self.named:
-            _require_allowed(spec, source)
-
-
-def identity(spec: EmbedderSpec) -> str:
-    """Return what an embedder is allowed by: its name, and for a model on this disk the hash of all its files.
-
-    Raises:
-        InputError: There is no such model, it cannot be fetched, or it leads to code of its own.
-    """
-    if not is_on_disk(spec.name):
-        return _name_identity(spec.name)
-    path, commit = locate(spec)
-    require_harmless(path)
-    return _model_identity(spec.name, path, commit)
-
-
-def _require_allowed(spec: EmbedderSpec, source: Path) -> None:
-    # Only what was allowed once is looked for on the disk: a bank may name any place on it.
-    known = spec.name in trust.trusted("embedders").values()
-    if known and _is_allowed(spec):
-        return
-    what = "is not what it was when you allowed it" if known else "you do not name"
-    use = "loaded" if is_on_disk(spec.name) else "called"
-    raise BankError(
-        f"{source} names the embedder `{spec.name}`, which {what}, so it is not {use}; if you trust it, give "
-        f"--embedder {shlex.quote(spec.name)}, name it in [embedder] of your jisi.toml, or allow it from now on with "
-        "--trust-embedder"
-    )
-
-
-def _is_allowed(spec: EmbedderSpec) -> bool:
-    if not is_on_disk(spec.name):
-        return trust.is_trusted("embedders", _name_identity(spec.name))
-    found = locate_here(spec)
-    return found is not None and trust.is_trusted("embedders", _model_identity(spec.name, *found))
-
-
-def _name_identity(name: str) -> str:
-    return _hash("package" if is_added(name) else "endpoint", name)
-
-
-def _model_identity(name: str, path: Path, commit: str | None) -> str:
-    return _hash("model", name, commit or "", folder_hash(path, cache_folder()))
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import Embedder, embed_aside
+from jisi_cli.embed.protocol import Embedder, embed_async
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
@@ -334,7 +334,7 @@ class _Run:
         vector = answer.vector
         if vector is None:
             try:
-                vector = (await embed_aside(self.method.embedder, [answer.text]))[0]
+                vector = (await embed_async(self.method.embedder, [answer.text]))[0]
             except (BudgetError, NoAnswerError) as error:
                 # The answer is paid for, but without a vector it cannot take part in the decision.
                 self.unembedded[model] = answer

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import Embedder, embed_aside
+from jisi_cli.embed.protocol import Embedder, embed_async
 from jisi_cli.errors import InputError
 from jisi_cli.types import Answer
 
@@ -38,7 +38,7 @@ class CosineSimilarity:
     async def to_others(self, answers: Sequence[Answer]) -> list[float]:
         """Return each response's mean cosine to the others (n)."""
         missing = [answer.text for answer in answers if answer.vector is None]
-        embedded = iter(await embed_aside(self._embedder, missing) if missing else ())
+        embedded = iter(await embed_async(self._embedder, missing) if missing else ())
         vectors = [next(embedded) if answer.vector is None else answer.vector for answer in answers]
         return mean_cosines(np.stack(vectors))
 

@@ -71,7 +71,7 @@ def test_without_scikit_learn_the_error_names_the_extra() -> None:
 def test_a_width_of_a_million_is_computed_a_few_texts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {number}" for number in range(5)]
     whole = load_embedder(EmbedderSpec("hashing:64")).embed(texts)
-    monkeypatch.setattr("jisi_cli.embed.hashing._NUMBERS", 128)
+    monkeypatch.setattr("jisi_cli.embed.kinds.hashing._NUMBERS", 128)
     steps: list[tuple[int, int]] = []
     found = load_embedder(EmbedderSpec("hashing:64")).embed(texts, lambda done, total: steps.append((done, total)))
     assert steps == [(2, 5), (4, 5), (5, 5)]

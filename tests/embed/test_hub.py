@@ -34,7 +34,7 @@ except InputError as error:
 CONSENT = """
 import sys
 from pathlib import Path
-from jisi_cli.embed.registry import Consent
+from jisi_cli.embed.consent import Consent
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import BankError
 try:

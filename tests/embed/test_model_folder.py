@@ -116,9 +116,12 @@ def test_a_model_that_cuts_its_vectors_says_so_in_its_files(tmp_path: Path) -> N
     np.testing.assert_allclose(np.linalg.norm(embedder.embed(["one two"])), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["./nowhere", "/no/where", "~/no/where", "openai:x", "litelm:x", "", "litellm", "a/b/c"]
-)
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/no/where", "openai:x", "litelm:x", "", "a/b/c"])
 def test_a_name_that_is_no_embedder_is_an_error_that_lists_the_kinds(name: str) -> None:
     with pytest.raises(InputError, match=r"embedders are minilm, .*hashing"):
         load_embedder(EmbedderSpec(name))
+
+
+def test_an_endpoint_without_a_model_says_how_one_is_written() -> None:
+    with pytest.raises(InputError, match="an endpoint is written litellm:<provider>/<model>"):
+        load_embedder(EmbedderSpec("litellm"))

@@ -11,7 +11,7 @@ import pytest
 import tests.loopback
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.embed.account import EmbeddingAccount
-from jisi_cli.embed.protocol import EmbedderSpec, embed_aside
+from jisi_cli.embed.protocol import EmbedderSpec, embed_async
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
@@ -165,7 +165,7 @@ def test_embedding_that_waits_for_the_money_of_calls_does_not_keep_them_from_giv
             while loopback.count("a") == 0:
                 await asyncio.sleep(0.01)
             # More than the event loop has threads.
-            waiting = [asyncio.create_task(embed_aside(embedder, ["word"])) for _ in range(40)]
+            waiting = [asyncio.create_task(embed_async(embedder, ["word"])) for _ in range(40)]
             text = (await call).text
             done = await asyncio.gather(*waiting, return_exceptions=True)
             return text, sum(not isinstance(vector, BudgetError) for vector in done)

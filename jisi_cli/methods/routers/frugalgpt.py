@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.protocol import embed_aside
+from jisi_cli.embed.protocol import embed_async
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import ContextMethod, Listener, Outcome, Query
@@ -139,7 +139,7 @@ class FrugalGpt(ContextMethod[FrugalGptSettings]):
         vector = answer.vector
         if vector is None:
             try:
-                vector = (await embed_aside(self._embedder, [answer.text]))[0]
+                vector = (await embed_async(self._embedder, [answer.text]))[0]
             except (BudgetError, NoAnswerError):
                 return 0.0  # what cannot be judged is not trusted
         features = np.concatenate([query.vector, vector]).astype(np.float64)

@@ -46,6 +46,8 @@ def open_encoder(spec: EmbedderSpec, argument: str, options: EncoderOptions) -> 
     Raises:
         InputError: LiteLLM cannot be given that name.
     """
+    if not argument:
+        raise InputError(f"no embedder `{spec.name}`: an endpoint is written litellm:<provider>/<model>")
     problem = unusable_name(argument)
     if problem is not None:
         raise InputError(f"the embedder {spec.name} {problem}")
