@@ -16,7 +16,7 @@ from jisi_cli.cli.pool_consent import require_consent
 from jisi_cli.cli.progress import run_calls
 from jisi_cli.cli.purse import Purse, endpoint_address, endpoint_entry, open_purse
 from jisi_cli.config import Config, ModelEntry, Price
-from jisi_cli.embed.protocol import LazyEmbedder, Embedder
+from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.embed.registry import PinError, load_embedder
 from jisi_cli.embed.vector_cache import CachedEmbedder, cache_vectors
 from jisi_cli.errors import BankError, InputError, NoAnswerError
