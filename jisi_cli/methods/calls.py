@@ -102,7 +102,7 @@ class Asker:
             references=tuple(dict.fromkeys(reference.model for reference in references)),
         )
 
-    def nobody(self) -> NoAnswerError | BudgetError:
+    def no_answer_error(self) -> NoAnswerError | BudgetError:
         """Return the error for a question that no model answered, with each model's own words."""
         if self.stopped is not None:
             return self.stopped
@@ -172,7 +172,7 @@ class Panel:
         if asker.stopped is None:
             answer = await asker.first_that_answers(self.stand_ins, query.messages(), "expert", sampling)
         if answer is None:
-            raise asker.nobody()
+            raise asker.no_answer_error()
         return asker.outcome(answer, "fallback", "none of the models asked first answered")
 
 

@@ -61,17 +61,17 @@ def weigh_nearest(
     return order, weights / weights.sum(axis=1, keepdims=True)
 
 
-def mean_scores(examples: TrainingData, labels: Rows, count: int, rows: Rows | None = None) -> Floats:
+def mean_scores(data: TrainingData, labels: Rows, count: int, rows: Rows | None = None) -> Floats:
     """Return the mean score of each model in each cluster (C, M), its mean over all rows where it has none there.
 
     Args:
-        examples: Train rows.
+        data: Train rows.
         labels: Cluster of each of them (N,).
         count: Number of clusters C.
         rows: Rows to use; all by default.
     """
     used = np.arange(len(labels)) if rows is None else rows
-    scores, present = examples.scores[used], examples.present[used].astype(np.float64)
+    scores, present = data.scores[used], data.present[used].astype(np.float64)
     members = np.zeros((count, len(used)))
     members[labels[used], np.arange(len(used))] = 1.0
     answered = members @ present

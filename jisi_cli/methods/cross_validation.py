@@ -35,48 +35,48 @@ Learn = Callable[[TrainingData], Rank]
 """Learns from rows how to rank."""
 
 
-def cross_validated(examples: TrainingData, ways: Sequence[Learn], seed: int) -> Floats:
+def cross_validated(data: TrainingData, ways: Sequence[Learn], seed: int) -> Floats:
     """Return what each way's first choices score on held-out rows: the mean over datasets of their means (W,).
 
     Where the first choice has no answer, the next one's counts, as in a replay. NaN for all where rows are few.
 
     Args:
-        examples: Train rows.
+        data: Train rows.
         ways: W ways to learn.
         seed: Seed of the folds.
     """
-    count = len(examples.datasets)
+    count = len(data.datasets)
     found = np.full((len(ways), count), np.nan)
     if count < LEAST_ROWS:
         return np.full(len(ways), np.nan)
     folds = np.random.default_rng([seed, count]).permutation(count) % FOLDS
     for fold in range(FOLDS):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        rest = some_rows(examples, outside)
+        rest = some_rows(data, outside)
         for place, learn in enumerate(ways):
-            rankings = learn(rest)(examples.vectors[inside].astype(np.float64))
+            rankings = learn(rest)(data.vectors[inside].astype(np.float64))
             found[place, inside] = [
-                _score(examples, row, ranking) for row, ranking in zip(inside.tolist(), rankings, strict=True)
+                _score(data, row, ranking) for row, ranking in zip(inside.tolist(), rankings, strict=True)
             ]
-    return np.array([_average(row, examples.datasets) for row in found])
+    return np.array([_average(row, data.datasets) for row in found])
 
 
-def some_rows(examples: TrainingData, rows: Rows) -> TrainingData:
-    """Return some rows of the examples, in the order given."""
+def some_rows(data: TrainingData, rows: Rows) -> TrainingData:
+    """Return some rows of the data, in the order given."""
     return replace(
-        examples,
-        vectors=examples.vectors[rows],
-        scores=examples.scores[rows],
-        present=examples.present[rows],
-        tokens=examples.tokens[rows],
-        datasets=tuple(examples.datasets[row] for row in rows.tolist()),
-        rows=examples.rows[rows],
+        data,
+        vectors=data.vectors[rows],
+        scores=data.scores[rows],
+        present=data.present[rows],
+        tokens=data.tokens[rows],
+        datasets=tuple(data.datasets[row] for row in rows.tolist()),
+        rows=data.rows[rows],
     )
 
 
-def _score(examples: TrainingData, row: int, ranking: Ranking) -> float:
-    places = (examples.models.index(name) for name in ranking)
-    return next((float(examples.scores[row, place]) for place in places if examples.present[row, place]), math.nan)
+def _score(data: TrainingData, row: int, ranking: Ranking) -> float:
+    places = (data.models.index(name) for name in ranking)
+    return next((float(data.scores[row, place]) for place in places if data.present[row, place]), math.nan)
 
 
 def _average(scores: NDArray[Any], datasets: Sequence[str]) -> float:
@@ -123,9 +123,9 @@ class Choices(Generic[Settings]):
         return tuple(parse_settings(others, defaults) for defaults in choices[wanted])
 
 
-def averages_of(examples: TrainingData, ways: Sequence[Learn], seed: int) -> State:
+def averages_of(data: TrainingData, ways: Sequence[Learn], seed: int) -> State:
     """Return what ours and the original's settings score on train rows, to be kept beside what is learned."""
-    return {_AVERAGES: cross_validated(examples, ways, seed)}
+    return {_AVERAGES: cross_validated(data, ways, seed)}
 
 
 def is_better(state: State) -> bool:

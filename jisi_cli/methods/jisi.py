@@ -134,7 +134,7 @@ class JiSi:
         run = _Run(self, query, plan, pool, listener)
         await run.probe()
         if not run.answers:
-            raise run.embedder_failure or run.asker.nobody()
+            raise run.embedder_failure or run.asker.no_answer_error()
         second = run.decide()
         return run.decision(second, second.aggregatees), tuple(run.asker.calls)
 
@@ -304,7 +304,7 @@ class _Run:
         rest = [self.names[model] for model in self.first.ranking[len(self.first.candidates) :]]
         answer = await self.asker.first_that_answers(rest, self.query.messages(), "expert", self.method.sampling)
         if answer is None:
-            raise self.asker.nobody()
+            raise self.asker.no_answer_error()
         return self._outcome(answer, "fallback", "no candidate answered", None, [self.names.index(answer.model)])
 
     async def conclude(self, second: Fine) -> Outcome:

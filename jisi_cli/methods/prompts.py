@@ -1,4 +1,4 @@
-"""Every prompt that a method puts around a question and other models' responses."""
+"""Every prompt of every method, and how the replies to them are read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.types import Answer, Message, Sampling, fence_tag
-
-# The aggregator's prompt: the question, and the responses inside fences that no response can forge.
-
 
 _INSTRUCTIONS = """\
 You write the final answer to a question for which {count} candidate responses from different \
@@ -44,9 +41,6 @@ def aggregation_messages(question: str, responses: Sequence[str], system: str | 
         instructions = f"{system}\n\n{instructions}"
     task = f"Question:\n{question}\n\nCandidate responses:\n\n{fenced}\n\nThe question again:\n{question}"
     return [{"role": "system", "content": instructions}, {"role": "user", "content": task}]
-
-
-# A question with other models' responses as references: numbered, fenced, in the system message.
 
 
 _REFERENCE_INSTRUCTIONS = """\
@@ -83,9 +77,6 @@ def numbered(question: str, responses: Sequence[str]) -> tuple[str, str]:
     tag = fence_tag(question, responses)
     listed = (f'<{tag} n="{number}">\n{response}\n</{tag}>' for number, response in enumerate(responses, start=1))
     return _FENCES.format(tag=tag), "\n\n".join(listed)
-
-
-# Letting a model choose among responses: the prompt, and how its words are read.
 
 
 _CHOICE_INSTRUCTIONS = """\
@@ -139,7 +130,7 @@ async def choose(
 def read_choices(reply: str, count: int) -> list[int]:
     """Return the places (from 0) that a reply chooses, in its order; none when it names no response.
 
-    Read is the last line `Choice: ...`, or a reply of numbers alone. A number that no response has counts not.
+    Read the last line `Choice: ...`, or a reply of numbers alone. Ignore numbers that match no response.
 
     Args:
         reply: The judge's words.
@@ -149,9 +140,6 @@ def read_choices(reply: str, count: int) -> list[int]:
     text = found[-1] if found else reply if _BARE.fullmatch(reply.strip()) else ""
     numbers = (int(number) for number in re.findall(r"\d{1,9}", text))
     return list(dict.fromkeys(number - 1 for number in numbers if 1 <= number <= count))
-
-
-# The last step of every mixture of agents: one model writes the answer, with the others' as references.
 
 
 async def synthesise(
@@ -178,3 +166,43 @@ async def synthesise(
     if answer.model != aggregators[0]:
         reason += f"; {answer.model} stood in for {aggregators[0]}"
     return asker.outcome(answer, "aggregate", reason, references)
+
+
+SMOA_JUDGE = (
+    "Choose the {keep} best: right, complete and clear, the best first. Where two say the same, prefer variety."
+)
+SMOA_MODERATOR = """\
+Decide whether another round of discussion is worth its price. Stop when the responses agree in what matters and \
+you find no error; go on when they contradict each other or miss something."""
+SMOA_DECISION = "Decision: stop, or Decision: go on"
+"""How the judge and the moderator of `smoa` are asked, and the line that the moderator ends with."""
+
+CONSISTENCY = """\
+Choose the response that agrees best with all of them: what most of them conclude, not what is written best."""
+"""How `universal-self-consistency` chooses among samples."""
+
+_VERIFICATION = """\
+You check one response to a question.
+{fences}
+Work out for yourself what the question asks for, then compare. End with one line and write nothing after it:
+Verdict: correct
+or
+Verdict: incorrect"""
+
+_KEYWORDS = """\
+Name what one must know or be able to do to answer the question below, in at most {count} single words. Do not answer \
+the question, whatever it says. Reply with one line: the words, separated by commas."""
+
+
+def verification_messages(query: Query, response: str) -> list[Message]:
+    """Return the conversation in which a model checks a response."""
+    fences, listed = numbered(query.text, [response])
+    demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""
+    content = f"Question:\n{query.text}\n\n{demanded}Response:\n\n{listed}"
+    return [{"role": "system", "content": _VERIFICATION.format(fences=fences)}, {"role": "user", "content": content}]
+
+
+def keyword_messages(question: str, count: int) -> list[Message]:
+    """Return the conversation in which a model names the keywords of a question, at most `count` of them."""
+    instructions = _KEYWORDS.format(count=count)
+    return [{"role": "system", "content": instructions}, {"role": "user", "content": f"Question:\n{question}"}]

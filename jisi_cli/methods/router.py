@@ -48,7 +48,7 @@ class Router(ContextMethod[S], ABC):
         asker = Asker(pool, listener, query)
         answer = await asker.first_that_answers(plan, query.messages(), "expert", self.sampling)
         if answer is None:
-            raise asker.nobody()
+            raise asker.no_answer_error()
         first = answer.model == plan[0]
         reason = self.reason if first else f"{plan[0]} did not answer"
         return Outcome(answer, "route" if first else "fallback", reason, tuple(asker.calls))
@@ -167,6 +167,6 @@ async def answer_without_vector(
     asker = Asker(pool, listener, query)
     answer = await asker.first_that_answers(best_overall(bank), query.messages(), "expert", sampling)
     if answer is None:
-        raise asker.nobody()
+        raise asker.no_answer_error()
     outcome = asker.outcome(answer, "fallback", "the question has no vector; this is the best model on the whole bank")
     return replace(outcome, missing=(f"{why}; asked without routing",))

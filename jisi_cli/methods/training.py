@@ -71,7 +71,7 @@ _DECIMALS = 9
 class TrainingData:
     """What a router learns from: N rows ordered by their content, M models ordered by name.
 
-    Two banks that hold the same rows in other orders give the same examples, so that nothing that is
+    Two banks that hold the same rows in other orders give the same data, so that nothing that is
     drawn by place (a minibatch, a first weight) depends on how a bank was put together.
 
     Attributes:
@@ -165,7 +165,7 @@ def learned(
     version: int,
     settings: object,
     seed: int,
-    examples: TrainingData,
+    data: TrainingData,
     train: Callable[[OnStep], State],
     extra: Mapping[str, NDArray[np.float64]] | None = None,
     training: Training | None = None,
@@ -177,13 +177,13 @@ def learned(
         version: Raised whenever the training changes what it would find.
         settings: Whatever decides the training; its `repr` holds every setting.
         seed: Seed of the training.
-        examples: What is learned from.
+        data: What is learned from.
         train: Learns; it is given whom to tell how far it is.
-        extra: What is learned from besides the examples.
+        extra: What is learned from besides the data.
         training: Where what the training took is noted.
     """
     watched = training or Training()
-    key = _content_hash((name, version, repr(settings), seed), examples, extra or {})
+    key = _content_hash((name, version, repr(settings), seed), data, extra or {})
     path = paths.cache_folder() / "trained" / f"{name}-{key[:32]}.npz"
     found = _read(path)
     if found is not None:
@@ -255,19 +255,19 @@ UNSEEN = -1e6
 """Below what any classifier says of a model that was the best of a question."""
 
 
-def best_models(examples: TrainingData) -> tuple[Rows, Rows]:
+def best_models(data: TrainingData) -> tuple[Rows, Rows]:
     """Return the rows that have an answer (n,), and the place of the best model of each (n,).
 
     Of equally good ones the better on train at large is the best, then the first by name.
     """
-    rows = np.flatnonzero(examples.present.max(axis=1, initial=False))
-    order = sorted(range(len(examples.models)), key=lambda model: (-examples.means[model], model))
-    scores = np.where(examples.present[rows], examples.scores[rows], -1.0)[:, order]
+    rows = np.flatnonzero(data.present.max(axis=1, initial=False))
+    order = sorted(range(len(data.models)), key=lambda model: (-data.means[model], model))
+    scores = np.where(data.present[rows], data.scores[rows], -1.0)[:, order]
     return rows, np.array(order, dtype=np.intp)[np.argmax(scores, axis=1)]
 
 
-def among_all(examples: TrainingData, classes: Rows, values: Floats) -> Floats:
+def among_all(data: TrainingData, classes: Rows, values: Floats) -> Floats:
     """Return values of some models (n, C) as values of all (n, M); those that were never best come last."""
-    found = np.full((len(values), len(examples.models)), UNSEEN)
+    found = np.full((len(values), len(data.models)), UNSEEN)
     found[:, classes] = values
     return found

@@ -31,7 +31,7 @@ _LEAST_HELD_OUT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Descent:
+class LoopSettings:
     """How to go down.
 
     Attributes:
@@ -67,7 +67,9 @@ def hold_out(count: int, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def minimise(loss: Loss, start: State, train: Rows, held_out: Rows, how: Descent, seed: int, on_step: OnStep) -> State:
+def minimise(
+    loss: Loss, start: State, train: Rows, held_out: Rows, how: LoopSettings, seed: int, on_step: OnStep
+) -> State:
     """Return the parameters with the smallest held-out loss on the way down; the last ones without held-out rows.
 
     Args:
@@ -173,7 +175,7 @@ class Standard:
         return shifted
 
 
-def _minibatches(rows: Rows, how: Descent, seed: int) -> Iterator[Rows]:
+def _minibatches(rows: Rows, how: LoopSettings, seed: int) -> Iterator[Rows]:
     """Yield minibatches for ever; a pass that is shuffled is in an order of its own."""
     rng = np.random.default_rng(seed)
     while True:

@@ -23,7 +23,7 @@ NINE = "abcdefghi"
 
 def prior(given: Setting) -> tuple[str, ...]:
     """All models, best nearby first, by the router of the same source."""
-    (ranking,) = Knn(given.context.bank, KnnSettings(neighbours=400)).rank(given.tests.queries[:1])
+    (ranking,) = Knn(given.context, KnnSettings(neighbours=400)).rank(given.tests.queries[:1])
     return ranking
 
 

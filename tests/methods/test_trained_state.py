@@ -10,7 +10,7 @@ import pytest
 
 from jisi_cli import paths
 from jisi_cli.methods.training import OnStep, State, Training, learned, training_data
-from tests.methods.synthetic import Setting, setting
+from tests.methods.synthetic import Setting, changed, setting
 
 
 class Counted:
@@ -144,12 +144,12 @@ def test_without_a_place_to_keep_it_learning_works(tmp_path: Path, monkeypatch: 
     assert train.runs == 2
 
 
-def test_methods_of_one_comparison_learn_from_the_same_examples() -> None:
+def test_methods_of_one_comparison_learn_from_the_same_data() -> None:
     context = setting().context
-    examples = context.examples.of(context.bank, context.datasets)
-    assert replace(context, training=Training()).examples.of(context.bank, context.datasets) is examples
-    assert examples.vectors.tobytes() == training_data(context.bank, context.datasets).vectors.tobytes()
-    smaller = setting(rows=30).context
-    assert len(context.examples.of(smaller.bank, smaller.datasets).vectors) == 30
-    elsewhere = ["law"] * 30
-    assert set(context.examples.of(smaller.bank, elsewhere).datasets) == {"law"}
+    data = context.data
+    assert replace(context, training=Training()).data is data
+    assert data.vectors.tobytes() == training_data(context.bank, context.datasets).vectors.tobytes()
+    smaller = replace(context, bank=setting(rows=30).context.bank, rows=setting(rows=30).context.rows)
+    assert len(smaller.data.vectors) == 30
+    elsewhere = changed(smaller, datasets=["law"] * 30)
+    assert set(elsewhere.data.datasets) == {"law"}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.consensus import vote
-from jisi_cli.methods.prompts import choose
+from jisi_cli.methods.prompts import CONSISTENCY, choose
 from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.similarity import CosineSimilarity
@@ -24,10 +24,6 @@ from jisi_cli.types import Answer
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
-
-
-_TASK = """\
-Choose the response that agrees best with all of them: what most of them conclude, not what is written best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ class UniversalSelfConsistency(PanelMethod[UniversalSettings]):
             return asker.settle_on(answers[0], "fallback", "it is the only response, so there was nothing to choose")
         chosen = []
         if asker.stopped is None:
-            chosen = await choose(asker, self._chooser, query, answers, _TASK, 1, self.sampling)
+            chosen = await choose(asker, self._chooser, query, answers, CONSISTENCY, 1, self.sampling)
         if not chosen:
             why = "the budget left no room for a choice" if asker.stopped else "the choice named no response"
             return asker.settle_on(answers[0], "fallback", f"{why}; this is the first")

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
-from jisi_cli.methods.prompts import choice_messages, choose, reference_messages, synthesise
+from jisi_cli.methods.prompts import (
+    SMOA_DECISION,
+    SMOA_JUDGE,
+    SMOA_MODERATOR,
+    choice_messages,
+    choose,
+    reference_messages,
+    synthesise,
+)
 from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.methods.registry import register_method
 from jisi_cli.types import Answer
@@ -21,11 +29,6 @@ from jisi_cli.types import Answer
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
 
-_JUDGE = "Choose the {keep} best: right, complete and clear, the best first. Where two say the same, prefer variety."
-_MODERATOR = """\
-Decide whether another round of discussion is worth its price. Stop when the responses agree in what matters and \
-you find no error; go on when they contradict each other or miss something."""
-_FORM = "Decision: stop, or Decision: go on"
 _STOP = re.compile(r"decision\W{0,9}(stop|go on)", re.IGNORECASE)
 
 
@@ -78,13 +81,13 @@ class SparseMixture(PanelMethod[SmoaSettings]):
         keep = self.settings.keep
         if len(proposals) <= keep or asker.stopped is not None:
             return list(proposals[:keep])
-        task = _JUDGE.format(keep=keep)
+        task = SMOA_JUDGE.format(keep=keep)
         chosen = await choose(asker, self._ranking[0], query, proposals, task, keep, self.sampling)
         others = [answer for answer in proposals if not any(answer is one for one in chosen)]
         return [*chosen, *others][:keep]
 
     async def _enough(self, asker: Asker, query: Query, kept: Sequence[Answer]) -> bool:
-        messages = choice_messages(query, [answer.text for answer in kept], _MODERATOR, _FORM)
+        messages = choice_messages(query, [answer.text for answer in kept], SMOA_MODERATOR, SMOA_DECISION)
         reply = await asker.ask(self._ranking[0], messages, "judge", self.sampling)
         decisions = [] if reply is None else _STOP.findall(reply.text)
         return bool(decisions) and decisions[-1].lower() == "stop"

@@ -17,18 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.calls import Asker, Panel
-from jisi_cli.methods.prompts import synthesise
+from jisi_cli.methods.prompts import keyword_messages, synthesise
 from jisi_cli.methods.protocol import ContextMethod, Listener, Outcome, Query
 from jisi_cli.methods.registry import register_method
 from jisi_cli.scoring import BankArrays
-from jisi_cli.types import Message, Pool
+from jisi_cli.types import Pool
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
-
-_INSTRUCTIONS = """\
-Name what one must know or be able to do to answer the question below, in at most {count} single words. Do not answer \
-the question, whatever it says. Reply with one line: the words, separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +121,7 @@ class SymbolicMixture(ContextMethod[SkillSettings]):
 
     async def _named(self, asker: Asker, query: Query) -> Panel | None:
         """Let the best model name the keywords; None where it names none that a train question has."""
-        instructions = _INSTRUCTIONS.format(count=self.settings.keywords)
-        asked: list[Message] = [
-            {"role": "system", "content": instructions},
-            {"role": "user", "content": f"Question:\n{query.text}"},
-        ]
+        asked = keyword_messages(query.text, self.settings.keywords)
         reply = await asker.ask(self._ranking[0], asked, "judge", self.sampling)
         if reply is None:
             return None

@@ -15,22 +15,14 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.errors import InputError
 from jisi_cli.methods.calls import Asker
-from jisi_cli.methods.prompts import numbered
+from jisi_cli.methods.prompts import verification_messages
 from jisi_cli.methods.protocol import ContextMethod, Listener, Mode, Outcome, Query
 from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
-from jisi_cli.types import Answer, Message, Pool
+from jisi_cli.types import Answer, Pool
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
-
-_INSTRUCTIONS = """\
-You check one response to a question.
-{fences}
-Work out for yourself what the question asks for, then compare. End with one line and write nothing after it:
-Verdict: correct
-or
-Verdict: incorrect"""
 
 _VERDICT = re.compile(r"\bverdict\b\W{0,9}(in)?correct\b", re.IGNORECASE)
 
@@ -107,7 +99,7 @@ class AutoMix(ContextMethod[AutoMixSettings]):
             mode: Mode = "route" if first is not None and large.model == rest[0] else "fallback"
             return asker.outcome(large, mode, reason)
         if first is None:
-            raise asker.nobody()
+            raise asker.no_answer_error()
         return asker.settle_on(first, "fallback", "nobody answered in its place")
 
     async def _confidence(self, asker: Asker, query: Query, answer: Answer) -> float | None:
@@ -120,14 +112,6 @@ class AutoMix(ContextMethod[AutoMixSettings]):
         verdicts = [read_verdict(reply.text) for reply in await asyncio.gather(*calls) if reply is not None]
         known = [verdict for verdict in verdicts if verdict is not None]
         return sum(known) / len(known) if known else None
-
-
-def verification_messages(query: Query, response: str) -> list[Message]:
-    """Return the conversation in which a model checks a response."""
-    fences, listed = numbered(query.text, [response])
-    demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""
-    content = f"Question:\n{query.text}\n\n{demanded}Response:\n\n{listed}"
-    return [{"role": "system", "content": _INSTRUCTIONS.format(fences=fences)}, {"role": "user", "content": content}]
 
 
 def read_verdict(reply: str) -> bool | None:

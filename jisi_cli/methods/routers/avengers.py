@@ -122,16 +122,16 @@ def _votes(state: State, chosen: AvengersSettings, vectors: Floats) -> Floats:
     return votes
 
 
-def _train(examples: TrainingData, settings: AvengersSettings, seed: int) -> State:
-    centres = find_centres(examples.vectors, settings.clusters, seed, settings.restarts)
-    means = mean_scores(examples, nearest_centre(examples.vectors, centres), len(centres))
+def _train(data: TrainingData, settings: AvengersSettings, seed: int) -> State:
+    centres = find_centres(data.vectors, settings.clusters, seed, settings.restarts)
+    means = mean_scores(data, nearest_centre(data.vectors, centres), len(centres))
     ranks = np.empty(means.shape)
     if settings.ties == "name":
         # Models are in the order of their names.
         ranks = np.argsort(np.argsort(-means, axis=1, kind="stable"), axis=1).astype(np.float64)
     else:
-        for cluster, ranking in enumerate(examples.rankings(means)):
-            ranks[cluster] = [ranking.index(model) for model in examples.models]
+        for cluster, ranking in enumerate(data.rankings(means)):
+            ranks[cluster] = [ranking.index(model) for model in data.models]
     return {"centres": centres, "ranks": ranks}
 
 

@@ -93,17 +93,17 @@ class AvengersPro(ScoreRouter[AvengersProSettings]):
         return values
 
 
-def _train(examples: TrainingData, clusters: int, seed: int) -> State:
-    centres = find_centres(examples.vectors, clusters, seed)
-    labels = nearest_centre(examples.vectors, centres)
-    means = mean_scores(examples, labels, len(centres))
-    return {"centres": centres, "means": means, "lengths": _relative_lengths(examples, labels, len(centres))}
+def _train(data: TrainingData, clusters: int, seed: int) -> State:
+    centres = find_centres(data.vectors, clusters, seed)
+    labels = nearest_centre(data.vectors, centres)
+    means = mean_scores(data, labels, len(centres))
+    return {"centres": centres, "means": means, "lengths": _relative_lengths(data, labels, len(centres))}
 
 
-def _relative_lengths(examples: TrainingData, labels: Rows, clusters: int) -> Floats:
+def _relative_lengths(data: TrainingData, labels: Rows, clusters: int) -> Floats:
     """Mean completion tokens in a cluster over mean completion tokens anywhere (C, M); 1 where unknown."""
-    lengths = np.ones((clusters, len(examples.models)))
-    for model, tokens in enumerate(examples.tokens.T):
+    lengths = np.ones((clusters, len(data.models)))
+    for model, tokens in enumerate(data.tokens.T):
         known = ~np.isnan(tokens)
         everywhere = tokens[known].mean() if known.any() else 0.0
         for cluster in set(labels[known].tolist()) if everywhere > 0 else ():

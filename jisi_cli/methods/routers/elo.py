@@ -56,9 +56,9 @@ class Elo(ScoreRouter[None]):
         return np.broadcast_to(self._ratings, (len(vectors), len(self._ratings)))
 
 
-def wins(examples: TrainingData) -> Floats:
+def wins(data: TrainingData) -> Floats:
     """Return how often each model beat each other one (M, M); a draw is half a win for both."""
-    scores, present = examples.scores, examples.present
+    scores, present = data.scores, data.present
     found = np.zeros((scores.shape[1],) * 2)
     for model in range(scores.shape[1]):
         both = present & present[:, [model]]

@@ -17,7 +17,7 @@ from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router, ScoreRouter
 from jisi_cli.methods.training import OnStep, State, TrainingData, stacked
-from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
+from jisi_cli.methods.training_loop import LoopSettings, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.scoring import Floats, Rows, coarse_block
 
 if TYPE_CHECKING:
@@ -136,17 +136,17 @@ def _learner(settings: EmbedLlmSettings, seed: int) -> Learn:
     return learn
 
 
-def _train(examples: TrainingData, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
+def _train(data: TrainingData, settings: EmbedLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
-    count, width = examples.vectors.shape
+    count, width = data.vectors.shape
     late = settings.stop == "late"
     train, held_out = (np.arange(count), np.arange(0)) if late else hold_out(count, seed)
     raw = Standard(np.zeros(width), np.ones(width))
-    standard = raw if settings.vectors == "raw" else Standard.of(examples.vectors[train])
-    inputs = torch.tensor(standard(examples.vectors), dtype=torch.float32)
-    scores = torch.tensor(examples.scores, dtype=torch.float32)
-    present = torch.tensor(examples.present, dtype=torch.float32)
+    standard = raw if settings.vectors == "raw" else Standard.of(data.vectors[train])
+    inputs = torch.tensor(standard(data.vectors), dtype=torch.float32)
+    scores = torch.tensor(data.scores, dtype=torch.float32)
+    present = torch.tensor(data.present, dtype=torch.float32)
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
         queries = inputs[rows]
@@ -159,7 +159,7 @@ def _train(examples: TrainingData, settings: EmbedLlmSettings, seed: int, on_ste
         return masked_mean(-labels * chances[:, :, 1] - (1 - labels) * chances[:, :, 0], present[rows])
 
     rng = np.random.default_rng(seed)
-    models = len(examples.models)
+    models = len(data.models)
     start = {
         "query_map": first_weights(rng, settings.width, width),
         "query_bias": np.zeros(settings.width),
@@ -172,7 +172,7 @@ def _train(examples: TrainingData, settings: EmbedLlmSettings, seed: int, on_ste
             start[name] = rng.uniform(-1, 1, size=start[name].shape) / np.sqrt(fan)
     batch = max(1, settings.pairs // models)
     usual = not late
-    how = Descent(
+    how = LoopSettings(
         settings.rate, settings.decay, batch, settings.epochs, settings.steps, shuffled=usual, decoupled=usual
     )
     return {

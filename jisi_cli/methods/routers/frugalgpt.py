@@ -132,7 +132,7 @@ class FrugalGpt(ContextMethod[FrugalGptSettings]):
         if asker.stopped is None:
             other = await asker.first_that_answers(rest, query.messages(), "expert", self.sampling)
         if other is None:
-            raise asker.nobody()
+            raise asker.no_answer_error()
         return asker.outcome(other, "fallback", "no model of the cascade answered")
 
     async def _trust(self, query: Query, answer: Answer, place: int) -> float:
@@ -146,36 +146,36 @@ class FrugalGpt(ContextMethod[FrugalGptSettings]):
         return float(_probability(features[np.newaxis] @ self._weights[place] + self._offsets[place])[0])
 
 
-def _fingerprint(bank: BankArrays, examples: TrainingData) -> Floats:
+def _fingerprint(bank: BankArrays, data: TrainingData) -> Floats:
     """Something of each answer's vector (N, M), so that other answers are another training."""
-    columns = [np.asarray(bank.response_vectors[column][examples.rows]) for column in examples.columns.tolist()]
+    columns = [np.asarray(bank.response_vectors[column][data.rows]) for column in data.columns.tolist()]
     return np.stack([np.asarray(column, dtype=np.float64).sum(axis=1) for column in columns], axis=1)
 
 
 def _train(
     bank: BankArrays,
-    examples: TrainingData,
+    data: TrainingData,
     costs: Floats,
     ranking: Ranking,
     settings: FrugalGptSettings,
     on_step: OnStep,
 ) -> State:
-    count = len(examples.models)
-    width = 2 * examples.vectors.shape[1]
+    count = len(data.models)
+    width = 2 * data.vectors.shape[1]
     weights, offsets = np.zeros((count, width)), np.zeros(count)
-    trust = np.full(examples.scores.shape, np.nan)
-    folds = np.random.default_rng(settings.seed).permutation(len(examples.vectors)) % _FOLDS
-    for model, column in enumerate(examples.columns.tolist()):
-        answers = np.asarray(bank.response_vectors[column][examples.rows])
-        features = np.hstack([examples.vectors, answers]).astype(np.float64)
-        known = examples.present[:, model]
+    trust = np.full(data.scores.shape, np.nan)
+    folds = np.random.default_rng(settings.seed).permutation(len(data.vectors)) % _FOLDS
+    for model, column in enumerate(data.columns.tolist()):
+        answers = np.asarray(bank.response_vectors[column][data.rows])
+        features = np.hstack([data.vectors, answers]).astype(np.float64)
+        known = data.present[:, model]
         for fold in range(_FOLDS):
             own, others = known & (folds == fold), known & (folds != fold)
-            w, b = _scorer(features[others], examples.scores[others, model], settings.penalty)
+            w, b = _scorer(features[others], data.scores[others, model], settings.penalty)
             trust[own, model] = _probability(features[own] @ w + b)
-        weights[model], offsets[model] = _scorer(features[known], examples.scores[known, model], settings.penalty)
+        weights[model], offsets[model] = _scorer(features[known], data.scores[known, model], settings.penalty)
         on_step(model + 1, count)
-    chain, thresholds = _cascade(examples, trust, costs, examples.models.index(ranking[0]), settings)
+    chain, thresholds = _cascade(data, trust, costs, data.models.index(ranking[0]), settings)
     return {
         "chain": np.array(chain, dtype=np.intp),
         "thresholds": np.array(thresholds),
@@ -206,24 +206,24 @@ def _probability(logits: Floats) -> Floats:
 
 
 def _cascade(
-    examples: TrainingData, trust: Floats, costs: Floats, best: int, settings: FrugalGptSettings
+    data: TrainingData, trust: Floats, costs: Floats, best: int, settings: FrugalGptSettings
 ) -> tuple[list[int], list[float]]:
     """Return the models and thresholds with the best mean score within the budget.
 
     Where no call fits it, the cheapest model alone; where the best one's price is unknown, this alone.
     """
-    usable = [model for model in range(len(costs)) if examples.present[:, model].any() and not np.isnan(costs[model])]
+    usable = [model for model in range(len(costs)) if data.present[:, model].any() and not np.isnan(costs[model])]
     if best not in usable:
         return [best], [0.0]
     budget = settings.budget * costs[best]
-    order = sorted(usable, key=lambda model: (costs[model], -examples.means[model], model))
+    order = sorted(usable, key=lambda model: (costs[model], -data.means[model], model))
     found, chosen = (-1.0, 0.0), ([order[0]], [0.0])
     for length in range(1, settings.length + 1):
         for chain in combinations(order, length):
-            rows = examples.present[:, chain].all(axis=1)
+            rows = data.present[:, chain].all(axis=1)
             if costs[chain[0]] > budget or not rows.any():
                 continue
-            scores, sure = examples.scores[rows][:, chain], trust[rows][:, chain]
+            scores, sure = data.scores[rows][:, chain], trust[rows][:, chain]
             for score, cost, thresholds in _tried(scores, sure, costs[list(chain)]):
                 # A tie goes to the cheaper cascade.
                 value = (round(score, _DECIMALS), -round(cost, _DECIMALS))

@@ -14,7 +14,7 @@ from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import ScoreRouter
 from jisi_cli.methods.training import OnStep, State, TrainingData, stacked
-from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
+from jisi_cli.methods.training_loop import LoopSettings, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ class GraphRouter(ScoreRouter[GraphRouterSettings]):
     def _train(self, costs: NDArray[np.float64], settings: GraphRouterSettings, seed: int, on_step: OnStep) -> State:
         import torch
 
-        examples = self.data
-        train, held_out = hold_out(len(examples.vectors), seed)
-        raw = self._inputs(examples.vectors.astype(np.float64), examples.datasets)
+        data = self.data
+        train, held_out = hold_out(len(data.vectors), seed)
+        raw = self._inputs(data.vectors.astype(np.float64), data.datasets)
         standard = Standard.of(raw[train])
         graph = Graph(
             torch.tensor(standard(raw), dtype=torch.float32),
-            torch.tensor(edge_features(examples, costs), dtype=torch.float32),
-            torch.tensor(examples.scores, dtype=torch.float32),
-            torch.tensor(examples.present, dtype=torch.float32),
+            torch.tensor(edge_features(data, costs), dtype=torch.float32),
+            torch.tensor(data.scores, dtype=torch.float32),
+            torch.tensor(data.present, dtype=torch.float32),
         )
         shown = torch.from_numpy(train[: settings.questions])
 
@@ -131,8 +131,8 @@ class GraphRouter(ScoreRouter[GraphRouterSettings]):
             half = len(rows) // 2
             return edge_loss(p, graph, rows[:half], rows[half:])
 
-        start = _first_values(raw.shape[1], len(examples.models), graph.features.shape[2], settings.width, seed)
-        how = Descent(settings.rate, settings.decay, settings.questions, settings.epochs, settings.steps)
+        start = _first_values(raw.shape[1], len(data.models), graph.features.shape[2], settings.width, seed)
+        how = LoopSettings(settings.rate, settings.decay, settings.questions, settings.epochs, settings.steps)
         found = minimise(loss, start, train, held_out, how, seed, on_step)
         with torch.no_grad():
             final = {name: torch.tensor(value, dtype=torch.float32) for name, value in found.items()}
@@ -181,13 +181,13 @@ class Graph:
     present: torch.Tensor
 
 
-def edge_features(examples: TrainingData, costs: NDArray[np.float64]) -> Floats:
+def edge_features(data: TrainingData, costs: NDArray[np.float64]) -> Floats:
     """Return score, dollars and completion tokens of each edge (N, M, 3), the last two over their largest."""
-    tokens = np.nan_to_num(examples.tokens)
+    tokens = np.nan_to_num(data.tokens)
     dollars = np.broadcast_to(np.nan_to_num(costs), tokens.shape)
     largest = (max(float(values.max(initial=0.0)), 1e-12) for values in (dollars, tokens))
     scaled = [values / most for values, most in zip((dollars, tokens), largest, strict=True)]
-    return np.where(examples.present[:, :, np.newaxis], np.stack([examples.scores, *scaled], axis=2), 0.0)
+    return np.where(data.present[:, :, np.newaxis], np.stack([data.scores, *scaled], axis=2), 0.0)
 
 
 def edge_loss(p: Parameters, graph: Graph, shown: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
@@ -246,9 +246,9 @@ def _first_values(inputs: int, models: int, features: int, width: int, seed: int
     }
 
 
-def _mean_vectors(examples: TrainingData) -> dict[str, Floats]:
-    labels, vectors = np.array(examples.datasets), examples.vectors.astype(np.float64)
-    return {name: vectors[labels == name].mean(axis=0) for name in sorted(set(examples.datasets))}
+def _mean_vectors(data: TrainingData) -> dict[str, Floats]:
+    labels, vectors = np.array(data.datasets), data.vectors.astype(np.float64)
+    return {name: vectors[labels == name].mean(axis=0) for name in sorted(set(data.datasets))}
 
 
 def _rectified(values: Floats) -> Floats:

@@ -104,18 +104,18 @@ class HybridLlm(PairRouter[HybridLlmSettings]):
         return np.asarray(np.round(predicted, _DECIMALS), dtype=np.float64)
 
 
-def _train(examples: TrainingData, order: Ranking, settings: HybridLlmSettings) -> State:
+def _train(data: TrainingData, order: Ranking, settings: HybridLlmSettings) -> State:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if len(order) < 2:
         return {}
-    large, small = (examples.models.index(name) for name in order[:2])
-    rows = np.flatnonzero(examples.present[:, large] & examples.present[:, small])
+    large, small = (data.models.index(name) for name in order[:2])
+    rows = np.flatnonzero(data.present[:, large] & data.present[:, small])
     if not len(rows):
         return {}
-    labels = labels_of(examples.scores[rows, small] - examples.scores[rows, large], settings)
+    labels = labels_of(data.scores[rows, small] - data.scores[rows, large], settings)
     if np.ptp(labels) == 0:
         return {"label": labels[:1].mean()}
     network = MLPRegressor(
@@ -124,7 +124,7 @@ def _train(examples: TrainingData, order: Ranking, settings: HybridLlmSettings) 
     # One thread: the same bits whatever the number of cores.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(examples.vectors[rows].astype(np.float64), labels)
+        network.fit(data.vectors[rows].astype(np.float64), labels)
     return {"label": np.array(labels.mean()), **weights_of(network)}
 
 

@@ -70,12 +70,12 @@ class Mlp(ScoreRouter[MlpSettings]):
         return among_all(self.data, self._state["classes"], _outputs(self._state, vectors))
 
 
-def _train(examples: TrainingData, settings: MlpSettings) -> State:
+def _train(data: TrainingData, settings: MlpSettings) -> State:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    rows, labels = best_models(examples)
+    rows, labels = best_models(data)
     classes = np.unique(labels)
     if len(classes) < 2:
         return {"classes": classes}
@@ -85,7 +85,7 @@ def _train(examples: TrainingData, settings: MlpSettings) -> State:
     # One thread: the same bits whatever the number of cores.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(examples.vectors[rows].astype(np.float64), labels)
+        network.fit(data.vectors[rows].astype(np.float64), labels)
     return {"classes": classes, **weights_of(network)}
 
 

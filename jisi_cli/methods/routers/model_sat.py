@@ -81,22 +81,22 @@ class ModelSat(ScoreRouter[ModelSatSettings]):
         return logits
 
 
-def _train(examples: TrainingData, settings: ModelSatSettings, seed: int) -> State:
-    centres = find_centres(examples.vectors, settings.clusters, seed)
-    labels = nearest_centre(examples.vectors, centres)
-    standard = Standard.of(examples.vectors)
-    inputs, wants = standard(examples.vectors), _wants(examples.vectors.astype(np.float64), centres, settings.sharpness)
+def _train(data: TrainingData, settings: ModelSatSettings, seed: int) -> State:
+    centres = find_centres(data.vectors, settings.clusters, seed)
+    labels = nearest_centre(data.vectors, centres)
+    standard = Standard.of(data.vectors)
+    inputs, wants = standard(data.vectors), _wants(data.vectors.astype(np.float64), centres, settings.sharpness)
     folds = np.random.default_rng(seed).permutation(len(labels)) % _FOLDS
     width, count = inputs.shape[1], len(centres)
     weights = np.zeros(width + 2 * count)
-    rows, models = np.nonzero(examples.present)
+    rows, models = np.nonzero(data.present)
     if len(rows):
-        able = _able_without_own_fold(examples, labels, count, folds)[folds[rows], models]
+        able = _able_without_own_fold(data, labels, count, folds)[folds[rows], models]
         features = np.hstack([inputs[rows], able, wants[rows] * able])
-        weights = _regress(features, examples.scores[rows, models], settings.penalty)
+        weights = _regress(features, data.scores[rows, models], settings.penalty)
     return {
         "centres": centres,
-        "able": mean_scores(examples, labels, count).T,
+        "able": mean_scores(data, labels, count).T,
         "mean": standard.mean,
         "scale": standard.scale,
         "query_weights": weights[:width],
@@ -113,10 +113,10 @@ def _wants(vectors: Floats, centres: Floats, sharpness: float) -> Floats:
     return wants
 
 
-def _able_without_own_fold(examples: TrainingData, labels: Rows, count: int, folds: Rows) -> Floats:
+def _able_without_own_fold(data: TrainingData, labels: Rows, count: int, folds: Rows) -> Floats:
     """Capability vectors measured on the other folds (F, M, C); on all rows where there are no others."""
     others = [np.flatnonzero(folds != fold) for fold in range(_FOLDS)]
-    return np.stack([mean_scores(examples, labels, count, rows if len(rows) else None).T for rows in others])
+    return np.stack([mean_scores(data, labels, count, rows if len(rows) else None).T for rows in others])
 
 
 def _regress(features: Floats, scores: Floats, penalty: float) -> Floats:

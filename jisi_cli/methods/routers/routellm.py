@@ -13,7 +13,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import PairRouter
 from jisi_cli.methods.training import OnStep, State, TrainingData
-from jisi_cli.methods.training_loop import Descent, Standard, first_weights, hold_out, masked_mean, minimise
+from jisi_cli.methods.training_loop import LoopSettings, Standard, first_weights, hold_out, masked_mean, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ def _threshold(chances: Floats, share: float) -> float:
     return float(np.sort(chances)[len(chances) - count])
 
 
-def _train(examples: TrainingData, settings: RouteLlmSettings, seed: int, on_step: OnStep) -> State:
+def _train(data: TrainingData, settings: RouteLlmSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
-    train, held_out = hold_out(len(examples.vectors), seed)
-    standard = Standard.of(examples.vectors[train])
-    inputs = torch.tensor(standard(examples.vectors), dtype=torch.float32)
-    scores = torch.tensor(examples.scores, dtype=torch.float32)
-    present = torch.tensor(examples.present)
+    train, held_out = hold_out(len(data.vectors), seed)
+    standard = Standard.of(data.vectors[train])
+    inputs = torch.tensor(standard(data.vectors), dtype=torch.float32)
+    scores = torch.tensor(data.scores, dtype=torch.float32)
+    present = torch.tensor(data.present)
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
         inner = inputs[rows] @ p["query_map"].T + p["query_bias"]
@@ -131,12 +131,12 @@ def _train(examples: TrainingData, settings: RouteLlmSettings, seed: int, on_ste
     rng = np.random.default_rng(seed)
     width = settings.width
     start = {
-        "query_map": first_weights(rng, width, examples.vectors.shape[1]),
+        "query_map": first_weights(rng, width, data.vectors.shape[1]),
         "query_bias": np.zeros(width),
-        "models": rng.normal(size=(len(examples.models), width)),
+        "models": rng.normal(size=(len(data.models), width)),
         "out": first_weights(rng, width),
     }
-    how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
+    how = LoopSettings(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
     return {
         **minimise(loss, start, train, held_out, how, seed, on_step),
         "mean": standard.mean,

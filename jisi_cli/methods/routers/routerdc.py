@@ -19,7 +19,7 @@ from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import parse_settings, register_method
 from jisi_cli.methods.router import ScoreRouter, TrainedRouter
 from jisi_cli.methods.training import OnStep, State, TrainingData
-from jisi_cli.methods.training_loop import Descent, hold_out, minimise
+from jisi_cli.methods.training_loop import LoopSettings, hold_out, minimise
 from jisi_cli.scoring import Floats, Rows
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ class ContrastiveLoss:
 
     @classmethod
     def of(
-        cls, examples: TrainingData, train: Rows, settings: RouterDcSettings, seed: int, rng: np.random.Generator
+        cls, data: TrainingData, train: Rows, settings: RouterDcSettings, seed: int, rng: np.random.Generator
     ) -> ContrastiveLoss:
         """Find them.
 
         Args:
-            examples: Train rows.
+            data: Train rows.
             train: Those among them that clusters are found from.
             settings: Of the losses.
             seed: Seed of k-means.
@@ -102,9 +102,9 @@ class ContrastiveLoss:
         """
         import torch
 
-        centres = find_centres(examples.vectors[train], settings.clusters, seed)
-        clusters = torch.from_numpy(nearest_centre(examples.vectors, centres))
-        best, worst = (torch.tensor(part) for part in contrasted_models(examples, settings.contrasted, rng))
+        centres = find_centres(data.vectors[train], settings.clusters, seed)
+        clusters = torch.from_numpy(nearest_centre(data.vectors, centres))
+        best, worst = (torch.tensor(part) for part in contrasted_models(data, settings.contrasted, rng))
         return cls(best, worst, clusters, settings)
 
     def loss(
@@ -153,16 +153,16 @@ def contrast_queries(cosines: torch.Tensor, near: torch.Tensor, far: torch.Tenso
     return contrast_models(cosines, near, far)
 
 
-def contrasted_models(examples: TrainingData, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def contrasted_models(data: TrainingData, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the attracting and the repelling models of each train row, as two (N, M) of 0 and 1.
 
     Attracting are the `count` best that score above 0, repelling the `count` worst that score 0.5 at most and do not
     attract; equal scores are ordered by lot.
     """
-    lots = np.where(examples.present, examples.scores, np.nan) + 1e-9 * rng.random(examples.scores.shape)
+    lots = np.where(data.present, data.scores, np.nan) + 1e-9 * rng.random(data.scores.shape)
     # NaN is sorted to the end: a gap is neither.
-    best = _first(np.argsort(-lots, axis=1), count) & examples.present & (examples.scores > 0)
-    worst = _first(np.argsort(lots, axis=1), count) & examples.present & (examples.scores <= _WRONG)
+    best = _first(np.argsort(-lots, axis=1), count) & data.present & (data.scores > 0)
+    worst = _first(np.argsort(lots, axis=1), count) & data.present & (data.scores <= _WRONG)
     return best.astype(np.float64), (worst & ~best).astype(np.float64)
 
 
@@ -242,21 +242,21 @@ class RouterDc(ScoreRouter[RouterDcSettings]):
         return unit_rows(mapped) @ unit_rows(self._state["models"]).T
 
 
-def _train(examples: TrainingData, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
+def _train(data: TrainingData, settings: RouterDcSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
     rng = np.random.default_rng(seed)
-    train, held_out = hold_out(len(examples.vectors), seed)
-    contrastive = ContrastiveLoss.of(examples, train, settings, seed, rng)
-    inputs = torch.tensor(examples.vectors)
+    train, held_out = hold_out(len(data.vectors), seed)
+    contrastive = ContrastiveLoss.of(data, train, settings, seed, rng)
+    inputs = torch.tensor(data.vectors)
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
         mapped = torch.nn.functional.normalize(inputs[rows] @ p["map"].T, dim=1)
         return contrastive.loss(mapped, torch.nn.functional.normalize(p["models"], dim=1), rows, draws)
 
-    width = examples.vectors.shape[1]
-    start = {"map": np.eye(width), "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
-    how = Descent(settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps)
+    width = data.vectors.shape[1]
+    start = {"map": np.eye(width), "models": rng.normal(size=(len(data.models), width)) / np.sqrt(width)}
+    how = LoopSettings(settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps)
     return minimise(loss, start, train, held_out, how, seed, on_step)
 
 
@@ -320,7 +320,7 @@ def device_for(finetune: str) -> str:
 
 
 def _train_encoder(
-    examples: TrainingData,
+    data: TrainingData,
     texts: Sequence[str],
     encoder: TrainableEncoder,
     settings: RouterDcSettings,
@@ -331,7 +331,7 @@ def _train_encoder(
 
     rng = np.random.default_rng(seed)
     train, held_out = hold_out(len(texts), seed)
-    contrastive = ContrastiveLoss.of(examples, train, settings, seed, rng)
+    contrastive = ContrastiveLoss.of(data, train, settings, seed, rng)
     weights = encoder.weights()
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
@@ -339,9 +339,9 @@ def _train_encoder(
         queries, models = (torch.nn.functional.normalize(part, dim=1) for part in (vectors, p["models"]))
         return contrastive.loss(queries, models, rows, draws)
 
-    width = examples.vectors.shape[1]
-    start = {**weights, "models": rng.normal(size=(len(examples.models), width)) / np.sqrt(width)}
-    how = Descent(
+    width = data.vectors.shape[1]
+    start = {**weights, "models": rng.normal(size=(len(data.models), width)) / np.sqrt(width)}
+    how = LoopSettings(
         settings.rate, settings.decay, settings.batch, epochs=0, least_steps=settings.steps, device=encoder.device
     )
     found = minimise(loss, start, train, held_out, how, seed, on_step)

@@ -69,14 +69,14 @@ class Svm(ScoreRouter[SvmSettings]):
         return among_all(self.data, self._state["classes"], _votes(self._state, vectors))
 
 
-def _train(examples: TrainingData, settings: SvmSettings) -> State:
+def _train(data: TrainingData, settings: SvmSettings) -> State:
     from sklearn.svm import SVC
 
-    rows, labels = best_models(examples)
+    rows, labels = best_models(data)
     classes = np.unique(labels)
     if len(classes) < 2:
         return {"classes": classes}
-    points = examples.vectors[rows].astype(np.float64)
+    points = data.vectors[rows].astype(np.float64)
     spread = float(points.var())
     gamma = 1.0 / (points.shape[1] * spread) if spread > 0 else 1.0  # what scikit-learn calls "scale"
     found = SVC(C=settings.penalty, kernel="rbf", gamma=gamma).fit(points, labels)

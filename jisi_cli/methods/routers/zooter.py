@@ -11,7 +11,7 @@ from jisi_cli.methods.clusters import find_centres, mean_scores, nearest_centre
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import ScoreRouter
 from jisi_cli.methods.training import OnStep, State, TrainingData
-from jisi_cli.methods.training_loop import Descent, Standard, hold_out, minimise
+from jisi_cli.methods.training_loop import LoopSettings, Standard, hold_out, minimise
 from jisi_cli.scoring import Floats
 
 if TYPE_CHECKING:
@@ -84,21 +84,21 @@ class Zooter(ScoreRouter[ZooterSettings]):
         return logits
 
 
-def smoothed_rewards(examples: TrainingData, clusters: int, smoothing: float, seed: int) -> Floats:
+def smoothed_rewards(data: TrainingData, clusters: int, smoothing: float, seed: int) -> Floats:
     """Return the rewards (N, M): scores mixed with the mean score of the model in the question's cluster."""
-    centres = find_centres(examples.vectors, clusters, seed)
-    labels = nearest_centre(examples.vectors, centres)
-    typical = mean_scores(examples, labels, len(centres))[labels]
-    return np.where(examples.present, (1.0 - smoothing) * examples.scores + smoothing * typical, typical)
+    centres = find_centres(data.vectors, clusters, seed)
+    labels = nearest_centre(data.vectors, centres)
+    typical = mean_scores(data, labels, len(centres))[labels]
+    return np.where(data.present, (1.0 - smoothing) * data.scores + smoothing * typical, typical)
 
 
-def _train(examples: TrainingData, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
+def _train(data: TrainingData, settings: ZooterSettings, seed: int, on_step: OnStep) -> State:
     import torch
 
-    train, held_out = hold_out(len(examples.vectors), seed)
-    standard = Standard.of(examples.vectors[train])
-    inputs = torch.tensor(standard(examples.vectors), dtype=torch.float32)
-    rewards = torch.tensor(smoothed_rewards(examples, settings.clusters, settings.smoothing, seed), dtype=torch.float32)
+    train, held_out = hold_out(len(data.vectors), seed)
+    standard = Standard.of(data.vectors[train])
+    inputs = torch.tensor(standard(data.vectors), dtype=torch.float32)
+    rewards = torch.tensor(smoothed_rewards(data, settings.clusters, settings.smoothing, seed), dtype=torch.float32)
     targets = torch.softmax(rewards, dim=1)
 
     def loss(p: Parameters, rows: torch.Tensor, draws: torch.Generator | None) -> torch.Tensor:
@@ -106,11 +106,11 @@ def _train(examples: TrainingData, settings: ZooterSettings, seed: int, on_step:
         # The Kullback-Leibler divergence less the entropy of the targets, which nothing can change.
         return -(targets[rows] * chances).sum(dim=1).mean()
 
-    models, width = len(examples.models), examples.vectors.shape[1]
+    models, width = len(data.models), data.vectors.shape[1]
     # The best that can be said without looking at the question; the rest is learned from there.
     usual = torch.log(targets[torch.from_numpy(train)].mean(dim=0)).numpy().astype(np.float64)
     start = {"weights": np.zeros((models, width)), "bias": usual}
-    how = Descent(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
+    how = LoopSettings(settings.rate, settings.decay, settings.batch, settings.epochs, settings.steps)
     return {
         **minimise(loss, start, train, held_out, how, seed, on_step),
         "mean": standard.mean,
