@@ -161,6 +161,21 @@ def config_in_force(explicit: Path | None = None) -> Config:
     return replace(config, found_here=True, trusted=is_trusted("pool_files", config.identity))
 
 
+def bank_in_force(named: Path | None, config: Config) -> Path:
+    """Return the bank in force: the one that was named, `JISI_BANK`, the configuration's.
+
+    Raises:
+        InputError: None was named.
+    """
+    named = named or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
+    if named is None:
+        raise InputError(
+            'no bank was named; give --bank PATH, set JISI_BANK, or write bank = "PATH" in jisi.toml '
+            "(to try jisi without a key: --config sample_data/jisi.toml)"
+        )
+    return named
+
+
 def load_config(path: Path | None) -> Config:
     """Read a `jisi.toml`; None gives the empty configuration.
 

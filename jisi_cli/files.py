@@ -19,6 +19,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _STREAM = re.compile(r"/dev/stdin|/dev/fd/\d{1,4}")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _PIECE = 1 << 16
+_MOST_TEXT = 16 * 2**20
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
@@ -77,6 +79,37 @@ def read_plain(path: Path, most: int) -> bytes:
             if len(content) > most:
                 raise OSError(errno.EFBIG, f"it holds more than {most >> 20} MiB", str(path))
     return bytes(content)
+
+
+def read_lines(source: Path) -> list[bytes]:
+    """Return the lines of a file, or of standard input for `-`.
+
+    Raises:
+        InputError: The file cannot be read, or standard input is closed.
+    """
+    if str(source) == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed; pipe questions in, or name a file of them")
+        return sys.stdin.buffer.readlines()
+    try:
+        with open_plain(source) as file:
+            return file.read().splitlines()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a small file.
+
+    Raises:
+        InputError: It cannot be read as UTF-8.
+    """
+    try:
+        return read_plain(path, _MOST_TEXT).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _require_plain(path: Path, found: os.stat_result) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 
 import jisi_cli
 from jisi_cli.cli import ask, bank, cost, eval, report, route, trust
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Output, show_cursor
 from jisi_cli.errors import ExitCode, JisiError, is_out_of_memory
 
 # What a machine refuses whatever a program does, in one line: such an error is no bug, and needs no traceback.
@@ -127,6 +128,21 @@ app.command("trust", short_help="Allow the pool file in a folder.")(trust.trust)
 app.add_typer(bank.app, name="bank")
 
 
+def _first_interrupt(number: int, frame: FrameType | None) -> None:
+    """End the command in order; a second Ctrl-C ends the process at once.
+
+    Python would raise an error wherever the program is just then, which is often in the clean-up of a library. Every
+    answer is kept when it comes, so that nothing is lost by leaving.
+    """
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    show_cursor()
+    os._exit(int(ExitCode.INTERRUPTED))
+
+
 def main() -> None:
     """Run the command line."""
     for name in ("stdout", "stderr"):
@@ -138,6 +154,8 @@ def main() -> None:
         elif stream is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _first_interrupt)
     try:
         app()
     except KeyboardInterrupt:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jisi_cli.cli.live import view_for
 from jisi_cli.cli.options import (
     BankOption,
     ConcurrencyOption,
@@ -24,10 +27,15 @@ from jisi_cli.cli.options import (
     routing_options,
     split_names,
 )
-from jisi_cli.cli.output import Output
-from jisi_cli.errors import InputError
+from jisi_cli.cli.output import Output, count, paid
+from jisi_cli.errors import ExitCode, InputError
+from jisi_cli.types import Answer, cut_off_words, whole_sum
 
-_AGGREGATION = {"auto": "auto", "route": "never", "aggregate": "always"}
+if TYPE_CHECKING:
+    from jisi_cli.jisi import Jisi
+    from jisi_cli.methods.protocol import Outcome
+
+_NEIGHBOURS = 5
 
 
 @routing_options
@@ -72,55 +80,157 @@ def ask(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     *,
-    routing: dict[str, object],
+    routing: dict[str, Any],
 ) -> None:
     """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
 
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
-    from jisi_cli.cli.asking import AskRequest, run_ask
-    from jisi_cli.cli.embedder_choice import EmbedderChoice
-    from jisi_cli.cli.pool import PoolOptions
-    from jisi_cli.cli.purse import amount
-    from jisi_cli.cli.questions import checked_text, read_question
-    from jisi_cli.cli.session import Session
+    from jisi_cli.cli.options import checked_text, read_question
+    from jisi_cli.jisi import Jisi
 
-    out = Output(quiet=quiet, verbose=verbose)
     if aggregate not in (None, "never"):
         raise InputError(f"--aggregate takes never, not {aggregate!r}; --mode aggregate always aggregates")
-    mode = "route" if aggregate else mode
-    if mode not in _AGGREGATION:
-        raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
-    _check_method(method, mode, routing)
     text = read_question(query)
-    options = PoolOptions("ask", not no_cache, timeout, max_cost, concurrency, store=not no_store)
-    choice = EmbedderChoice(embedder, trust_embedder)
-    session = Session(bank, config, split_names(models), routing, out, options, embedder=choice, failed=failed)
-    request = AskRequest(
-        text=text,
+    out = Output(quiet=quiet, verbose=verbose)
+    with Jisi(
+        bank,
+        config,
         method=method,
-        system=None if system is None else checked_text(system, "--system"),
-        aggregation=_AGGREGATION[mode],
-        explain=explain,
-        stream=stream,
-        as_json=as_json,
-        temperature=None if temperature is None else amount(temperature, "--temperature"),
+        mode="route" if aggregate else mode,
+        models=split_names(models),
+        embedder=embedder,
+        trust_embedder=trust_embedder,
+        failed=failed,
+        temperature=temperature,
         max_tokens=max_tokens,
-    )
-    raise typer.Exit(int(run_ask(session, request)))
+        calls="required",
+        max_cost=max_cost,
+        timeout=timeout,
+        concurrency=concurrency,
+        use_cache=not no_cache,
+        store=not no_store,
+        user=out,
+        command="ask",
+        **routing,
+    ) as jisi:
+        started = time.perf_counter()
+        jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
+        with view_for(out, stream=stream, as_json=as_json) as view:
+            outcome = jisi.ask(text, None if system is None else checked_text(system, "--system"), watcher=view)
+            view.finish(outcome.answer.text)
+        seconds = time.perf_counter() - started
+        if as_json:
+            out.json(_to_json(jisi, text, outcome, seconds, explain=explain))
+        _warn(outcome, out)
+        if explain and not as_json:
+            _explain(jisi, outcome)
+        out.note(_footer(outcome, seconds))
+        raise typer.Exit(int(_exit_code(jisi, outcome, out)))
 
 
-def _check_method(method: str, mode: str, routing: Mapping[str, object]) -> None:
-    """Refuse what cannot answer a question, and options that a method would not heed.
+def _warn(outcome: Outcome, out: Output) -> None:
+    for call in outcome.calls:
+        if not call.ok:
+            out.warn(f"{call.model} did not answer: {call.error or 'it returned nothing'}")
+        elif call.cut_off is not None:
+            out.warn(f"the answer of {call.model} was cut off {cut_off_words(call.cut_off)}")
+    for words in outcome.missing:
+        out.warn(words)
 
-    Raises:
-        InputError: Such a method or option was given.
-    """
-    from jisi_cli.methods.registry import method_info
 
-    info = method_info(method)
-    if info.needs == "labels" or method.partition(":")[0].endswith("-oracle"):
-        raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")
-    if method != "jisi" and mode != "auto":
-        raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
-    info.check_options(routing)
+def _exit_code(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
+    overrun = jisi.account.overrun
+    if overrun is not None:
+        out.warn(overrun)
+        return ExitCode.BUDGET
+    if outcome.stopped_by_budget:
+        out.warn("the budget was too small for every call that was wanted; raise --max-cost")
+        return ExitCode.BUDGET
+    return ExitCode.OK
+
+
+def _footer(outcome: Outcome, seconds: float) -> str:
+    """Return one line: who answered, who aggregated whom, calls, tokens, dollars, seconds."""
+    answered = [call for call in outcome.calls if call.ok]
+    who = outcome.answer.model
+    if outcome.mode == "aggregate":
+        aggregated = outcome.references if outcome.decision is None else outcome.decision.aggregatees
+        who = f"{who} aggregated {', '.join(aggregated)}"
+    else:
+        who = f"{who} answered ({outcome.mode})"
+    cached = sum(answer.cached for answer in answered)
+    calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
+    tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
+    return f"{who} · {calls} · {count(tokens, 'token')} · {_paid_words(outcome.calls)} · {seconds:.1f} s"
+
+
+def _paid_words(calls: Sequence[Answer]) -> str:
+    known = [call.cost_usd for call in calls if call.cost_usd is not None]
+    return paid(math.fsum(known), len(calls) - len(known))
+
+
+def _explain(jisi: Jisi, outcome: Outcome) -> None:
+    from jisi_cli.cli.route import show_neighbours
+
+    out = Output(quiet=False)
+    decision = outcome.decision
+    if decision is None:
+        out.note(f"{outcome.mode}: {outcome.reason}")
+        out.note(_steps(outcome))
+        return
+    data = decision.to_json(_NEIGHBOURS, jisi.describe)
+    out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
+    out.note(f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}")
+    if decision.fine is not None:
+        ratios = ", ".join(f"{row['model']} {row['ratio']:.3f}" for row in data["aggregatees"])
+        out.note(f"kept by the mixed filter: {data['filtered_size']}; aggregatees (share of the best): {ratios}")
+    out.note(f"{outcome.mode}: {outcome.reason}")
+    out.note(_steps(outcome))
+    show_neighbours(out, data["neighbours"], stderr=True)
+
+
+def _steps(outcome: Outcome) -> str:
+    return "steps: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in outcome.seconds.items())
+
+
+def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain: bool) -> dict[str, Any]:
+    answer, decision = outcome.answer, outcome.decision
+    neighbours, describe = (_NEIGHBOURS, jisi.describe) if explain else (0, None)
+    return {
+        "query": text,
+        "method": jisi.method,
+        "answer": answer.text,
+        "model": answer.model,
+        "finish_reason": answer.finish_reason,
+        "cut_off": answer.cut_off,
+        "mode": outcome.mode,
+        "reason": outcome.reason,
+        "cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+        "seconds": seconds,
+        "steps": outcome.seconds,
+        "stopped_by_budget": outcome.stopped_by_budget,
+        "missing": list(outcome.missing),
+        "calls": [_call_to_json(call) for call in outcome.calls],
+        "decision": decision.to_json(neighbours, describe) if decision else None,
+        "settings": jisi.settings,
+    }
+
+
+def _call_to_json(answer: Answer) -> dict[str, Any]:
+    return {
+        "role": answer.role,
+        "model": answer.model,
+        "response": answer.text if answer.ok else None,
+        "error": answer.error,
+        "finish_reason": answer.finish_reason,
+        "cut_off": answer.cut_off,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "tokens_source": answer.tokens_source,
+        "cost_usd": answer.cost_usd,
+        "list_cost_usd": answer.list_cost_usd,
+        "price_source": answer.price_source,
+        "seconds": answer.seconds,
+        "cached": answer.cached,
+    }

@@ -21,10 +21,7 @@ from jisi_cli.cli.options import (
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
-    bank_path,
-    failed_reading,
     grading_options,
-    read_config,
     routing_options,
     split_names,
 )
@@ -133,8 +130,9 @@ def build(
     from jisi_cli.bank.sources import Selection
     from jisi_cli.cli.build import Build, EmbedderFlags, show_forecast
     from jisi_cli.cli.grading import require_grading
-    from jisi_cli.cli.pool import PoolOptions
-    from jisi_cli.cli.questions import Problems
+    from jisi_cli.formats.record import failed_reading
+    from jisi_cli.spending import RunAccount
+    from jisi_cli.user import ImportIssues, read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     require_grading("--call", grading, present=call)
@@ -152,9 +150,16 @@ def build(
         grading=grading if call else None,
         retry_failed=retry_failed,
         save_answers=save_answers,
-        pool=PoolOptions("bank build", True, timeout, max_cost, concurrency, store=not no_store),
-        config=read_config(config, out),
-        problems=Problems(out, strict=strict),
+        account=RunAccount(
+            read_config(config, out),
+            "bank build",
+            out,
+            timeout=timeout,
+            max_cost=max_cost,
+            concurrency=concurrency,
+            store=not no_store,
+        ),
+        problems=ImportIssues(out, strict=strict),
         out=out,
     )
     if dry_run:
@@ -198,15 +203,24 @@ def grade(
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
     from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
-    from jisi_cli.cli.pool import PoolOptions
+    from jisi_cli.config import bank_in_force
+    from jisi_cli.spending import RunAccount
+    from jisi_cli.user import read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
     data = grade_bank(
-        bank_path(bank, settings),
+        bank_in_force(bank, settings),
         grading,
-        settings,
-        PoolOptions("bank grade", True, timeout, max_cost, concurrency, store=not no_store),
+        RunAccount(
+            settings,
+            "bank grade",
+            out,
+            timeout=timeout,
+            max_cost=max_cost,
+            concurrency=concurrency,
+            store=not no_store,
+        ),
         out,
         models=split_names(models),
         datasets=split_names(datasets),
@@ -237,10 +251,13 @@ def inspect(
     """
     from jisi_cli.bank.bank import Bank
     from jisi_cli.bank.inspect import inspect_bank
+    from jisi_cli.config import bank_in_force
+    from jisi_cli.formats.record import failed_reading
+    from jisi_cli.user import read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
-    opened = Bank(bank_path(bank, settings), failed_reading(failed))
+    opened = Bank(bank_in_force(bank, settings), failed_reading(failed))
     tuned = opened.hyperparameters().with_changes(settings.routing, f"{settings.path} [routing]")
     found = inspect_bank(opened, tuned.with_changes(routing, "command line"))
     if as_json:
@@ -275,25 +292,23 @@ def calibrate(
     import asyncio
 
     from jisi_cli.bank.update import update_hyperparameters
-    from jisi_cli.cli.pool import PoolOptions
     from jisi_cli.cli.progress import counted
-    from jisi_cli.cli.session import Session
     from jisi_cli.evaluation.calibration import calibrate as cross_validate
     from jisi_cli.evaluation.test_set import from_bank
+    from jisi_cli.jisi import Jisi
 
     out = Output(quiet=quiet, verbose=verbose)
     if method not in _CALIBRATED:
         raise InputError(f"--method must be one of {', '.join(_CALIBRATED)}: a replay can score these, not {method!r}")
-    session = Session(bank, config, None, {}, out, PoolOptions("bank calibrate"), "ignored", failed=failed)
-    train = from_bank(session.bank, session.models, session.bank.train_rows, {})
+    jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
+    train = from_bank(jisi.bank, jisi.models, jisi.bank.train_rows, {})
     with counted(out, "cross-validating") as on_progress:
-        context = session.context({}, seed)
-        found = asyncio.run(cross_validate(method, context, train, seed=seed, on_progress=on_progress))
+        found = asyncio.run(cross_validate(method, jisi.context, train, seed=seed, on_progress=on_progress))
     written = found.real and bool(found.changes()) and not dry_run
     if written:
-        update_hyperparameters(session.bank, found.changes())
+        update_hyperparameters(jisi.bank, found.changes())
     data = {
-        "bank": str(session.bank.path),
+        "bank": str(jisi.bank.path),
         "method": method,
         "chosen": found.chosen.to_json(),
         "changes": found.changes(),
@@ -302,7 +317,7 @@ def calibrate(
         "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
         "folds_that_agree": found.agreement,
         "settings_tried": found.tried,
-        "failed_answers": session.bank.failed,
+        "failed_answers": jisi.bank.failed,
         "written": written,
         "seed": seed,
     }

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import (
     BUILDING,
@@ -28,14 +29,9 @@ from jisi_cli.bank.sources import (
 )
 from jisi_cli.bank.staging import write_jisi
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
-from jisi_cli.cli.embedder_choice import EmbedderChoice
-from jisi_cli.cli.grading import judges_of, note_grading
+from jisi_cli.cli.grading import note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
-from jisi_cli.cli.pool import PoolOptions, offer_the_offline_pool, open_pool, pool_concurrency, require_models
-from jisi_cli.cli.pool_consent import require_consent
-from jisi_cli.cli.progress import collection_bar, embedding_bar, run_calls
-from jisi_cli.cli.purse import Purse, endpoint_entry, open_purse
-from jisi_cli.cli.questions import Problems
+from jisi_cli.cli.progress import collection_bar, embedding_bar
 from jisi_cli.collect.collect import (
     Collected,
     EmbeddingReserve,
@@ -62,7 +58,9 @@ from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.paths import cache_folder
+from jisi_cli.spending import RunAccount, endpoint_entry, judges_of, offer_the_offline_pool, require_models
 from jisi_cli.types import cut_off_words
+from jisi_cli.user import EmbedderChoice, ImportIssues, require_consent
 
 if TYPE_CHECKING:
     from jisi_cli.embed.account import EmbeddingAccount
@@ -133,8 +131,7 @@ class Build:
         grading: How collected answers are graded; None where recorded ones are read.
         retry_failed: Ask again what the bank holds as failed.
         save_answers: Where the answers are written as JSONL, too.
-        pool: How models are called.
-        config: The configuration in force.
+        account: How models are called, and what that may cost.
         problems: Told of lines that cannot be used.
         out: Where notes go.
     """
@@ -148,10 +145,14 @@ class Build:
     grading: GradingOptions | None
     retry_failed: bool
     save_answers: Path | None
-    pool: PoolOptions
-    config: Config
-    problems: Problems
+    account: RunAccount
+    problems: ImportIssues
     out: Output
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.account.config
 
     def check(self) -> None:
         """Refuse what cannot be built, before any work is done.
@@ -174,20 +175,19 @@ class Build:
         """
         self.check()
         with reserved(self.bank, self.options):
-            purse = open_purse(self.config, self.pool.command, self.pool.max_cost, self.out)
             # An embedder that is missing, or is not the bank's, must show before calls are paid for.
-            vectors, account = self._vectors(purse)
-            found, stopped = self._collected(purse, account) if self.grading else (self._read(vectors), None)
+            vectors, account = self._vectors()
+            found, stopped = self._collected(account) if self.grading else (self._read(vectors), None)
             self.problems.summarise()
             if self.save_answers is not None:
                 write_jisi(self.save_answers, found.staging, self.sources)
-            if purse.budget is not None:
-                purse.budget.release_held()
+            if self.account.budget is not None:
+                self.account.budget.release_held()
             report = self._write(found, vectors)
         self._tell(report)
         if stopped is not None:
             raise BudgetError(f"{self.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
-        purse.check()
+        self.account.check()
         return report
 
     def forecast(self) -> CollectionForecast:
@@ -216,19 +216,19 @@ class Build:
             bank=bank,
             retry_failed=self.retry_failed,
             grading=self.grading,
-            recall=_recall(self.pool, self.out),
+            recall=_recall(self.account),
             embedder=None if self.embedder.vectors is not None else endpoint_entry(spec, self.config),
             per_request=self.embedder.batch_size or TEXTS_PER_REQUEST,
         )
 
-    def _vectors(self, purse: Purse) -> tuple[VectorSource, EmbeddingAccount | None]:
+    def _vectors(self) -> tuple[VectorSource, EmbeddingAccount | None]:
         """Return where vectors come from, and what pays for them where an endpoint makes them."""
         recorded = read_manifest(self.bank).embedder if self.options.append else None
         try:
             account = None
             vectors = self._precomputed(recorded)
             if vectors is None:
-                vectors, account = self._embedded(recorded, purse)
+                vectors, account = self._embedded(recorded)
         except PinError as error:
             if recorded is None:
                 raise
@@ -240,12 +240,12 @@ class Build:
             vectors.embedder.embed([_WORD])
         return vectors, account
 
-    def _embedded(self, recorded: EmbedderSpec | None, purse: Purse) -> tuple[EmbeddedVectors, EmbeddingAccount | None]:
+    def _embedded(self, recorded: EmbedderSpec | None) -> tuple[EmbeddedVectors, EmbeddingAccount | None]:
         spec = self.embedder.allowed(self.config, self.bank, recorded)
         entry = endpoint_entry(spec, self.config)
         if entry is not None:
             require_consent(self.config, [entry], self.out)
-        account = None if entry is None else purse.embedding_account(entry)
+        account = None if entry is None else self.account.embedding_account(entry)
         embedder = load_embedder(
             spec,
             device=self.embedder.device,
@@ -299,17 +299,17 @@ class Build:
             raise InputError("the sources hold no question to ask; each line needs `query`")
         return questions
 
-    def _collected(self, purse: Purse, account: EmbeddingAccount | None) -> tuple[ReadSources, str | None]:
+    def _collected(self, account: EmbeddingAccount | None) -> tuple[ReadSources, str | None]:
         """Ask the pool what the bank does not know yet; return it, and why a budget stopped the collection."""
         grading = cast(GradingOptions, self.grading)
         questions = self._questions()
         models = chosen_models(self.selection.models, self.config.models)
         known = known_answers(Bank(self.bank), retry_failed=self.retry_failed) if self.options.append else set()
         callees = [*models, *judges_of(grading, self.config)]
-        require_consent(self.config, [entry for entry in self.config.models if entry.name in callees], self.out)
-        reserve = EmbeddingReserve(purse.budget, None if account is None else account.worst_case)
+        self.account.require_consent(callees)
+        reserve = EmbeddingReserve(self.account.budget, None if account is None else account.worst_case)
         pairs = pairs_of(questions, models, known)
-        collected = run_calls(self._ask(pairs, callees, grading, purse, reserve))
+        collected = run_calls(self._ask(pairs, callees, grading, reserve))
         _tell_collected(collected, self.out)
         if collected.stopped is not None and not collected.records:
             raise BudgetError(collected.stopped)
@@ -324,7 +324,6 @@ class Build:
         pairs: Sequence[Pair],
         callees: Sequence[str],
         grading: GradingOptions,
-        purse: Purse,
         reserve: EmbeddingReserve,
     ) -> Collected:
         reserve.hold_back(question.query for question, _ in pairs)
@@ -335,12 +334,10 @@ class Build:
                 if show is not None:
                     show(collected)
 
-            async with open_pool(self.config, callees, self.pool, self.out, purse=purse) as pool:
-                concurrency = pool_concurrency(self.config, self.pool)
+            async with self.account.pool(callees) as pool:
                 with GraderSet(grading, pool) as graders:
-                    collected = await collect(
-                        pairs, pool, concurrency=concurrency, graders=graders, on_record=on_record
-                    )
+                    limit = self.account.concurrency
+                    collected = await collect(pairs, pool, concurrency=limit, graders=graders, on_record=on_record)
         note_grading(graders, self.out)
         return collected
 
@@ -375,12 +372,12 @@ class Build:
         EmbedderChoice().mention(report.manifest.embedder, self.config, self.out)
 
 
-def _recall(options: PoolOptions, out: Output) -> Recall:
+def _recall(account: RunAccount) -> Recall:
     """Return what finds a response in the cache; a cache that does not exist is not created."""
     folder = cache_folder() / "answers"
     if not folder.is_dir():
         return lambda key: None
-    answers = AnswerCache(open_cache(folder, warn=out.warn), read=options.use_cache, write=False)
+    answers = AnswerCache(open_cache(folder, warn=account.user.warn), read=account.use_cache, write=False)
 
     def recall(key: str) -> str | None:
         stored = answers.get(key)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Interval, Picture, intervals
-from jisi_cli.evaluation.comparison import MethodReport
-from jisi_cli.evaluation.statistics import Difference
+
+if TYPE_CHECKING:
+    from jisi_cli.evaluation.comparison import MethodReport
+    from jisi_cli.evaluation.experiments import Curve
+    from jisi_cli.evaluation.statistics import Difference
+    from jisi_cli.methods.registry import MethodInfo
 
 
 def show_report(reports: Sequence[MethodReport], out: Output) -> None:
@@ -137,3 +142,75 @@ def _difference(difference: Difference | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"
+
+
+# What quality costs: the points by cost, then the area under the front.
+
+
+def show_curve(curve: Curve, out: Output) -> None:
+    """Write the points by cost, then the area under the front of all and of each method with several points."""
+    columns = [Column("method"), Column("cost per question", right=True), Column("Avg", right=True), Column("front")]
+    rows = [
+        [point.label, dollars(point.cost_usd), f"{100 * point.average:.2f}", "*" if point.on_front else ""]
+        for point in curve.points
+    ]
+    out.table(columns, rows)
+    if curve.area is not None:
+        out.separate()
+        areas = {"all together": curve.area, **curve.areas}
+        table = [[name, f"{100 * area:.2f}"] for name, area in areas.items()]
+        out.table([Column("method"), Column("area under the front", right=True)], table)
+        out.note(
+            f"the best Avg in % for a budget, averaged over budgets from {dollars(curve.points[0].cost_usd)} "
+            f"to {dollars(curve.points[-1].cost_usd)} per question; * marks the Pareto front"
+        )
+    if curve.unpriced:
+        out.warn(
+            f"{', '.join(curve.unpriced)}: no point where an Avg or dollars are unknown; "
+            "--prices names list prices, --live asks"
+        )
+
+
+# The list of methods: what each does, what it needs, where it comes from.
+
+
+def show_methods(out: Output, *, as_json: bool) -> None:
+    """List the methods."""
+    from jisi_cli.methods.registry import all_methods, broken_plugins
+
+    infos = list(all_methods().values())
+    for words in broken_plugins():
+        out.warn(words)
+    if as_json:
+        out.json([_method_json(info) for info in infos])
+        return
+    columns = [
+        Column("method"),
+        Column("what it does"),
+        Column("needs"),
+        Column("training", right=True),
+        Column("source"),
+    ]
+    rows = [[info.usage, info.summary, info.needs, _training(info), info.source] for info in infos]
+    if out.draws:
+        # A terminal is too narrow for whole sentences in another column.
+        out.table(columns, rows)
+        out.separate()
+        for info in infos:
+            if info.departures:
+                out.data(f"{info.usage} differs from its source: {info.departures}")
+    else:
+        columns.append(Column("differs from its source in this"))
+        out.table(columns, [[*row, info.departures] for row, info in zip(rows, infos, strict=True)])
+    out.note(
+        "training: about how much processor time it takes on 2,000 questions and 10 models; what was trained is kept"
+    )
+
+
+def _method_json(info: MethodInfo) -> dict[str, object]:
+    same = {name: getattr(info, name) for name in ("departures", "needs", "training_seconds", "source")}
+    return {"name": info.usage, "description": info.summary, **same}
+
+
+def _training(info: MethodInfo) -> str:
+    return "" if info.training_seconds is None else f"{info.training_seconds:g} s"

@@ -16,12 +16,12 @@ from jisi_cli.cli.options import (
     JsonOption,
     QuietOption,
     VerboseOption,
-    read_config,
     split_names,
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.errors import InputError, JisiError
+from jisi_cli.user import read_config
 
 if TYPE_CHECKING:
     from jisi_cli.config import Config

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -27,14 +30,15 @@ from jisi_cli.cli.options import (
     routing_options,
     split_names,
 )
-from jisi_cli.cli.output import Output
-from jisi_cli.cli.report import require_page
-from jisi_cli.errors import InputError
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.grading.registry import GradingOptions
 
-_DEFAULT_METHODS = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
-_BOUND = "oracle"
-"""It is read off recorded answers, so a live run goes without it."""
+if TYPE_CHECKING:
+    from jisi_cli.evaluation.comparison import Comparison, MethodReport
+    from jisi_cli.jisi import Jisi
+
+_DEFAULT = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
 
 
 @grading_options
@@ -49,7 +53,7 @@ def evaluate(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "-m", metavar="NAMES", help=f"Methods, or `all` [{_DEFAULT_METHODS}, and in a replay {_BOUND}]."
+            "--method", "-m", metavar="NAMES", help=f"Methods, or `all` [{_DEFAULT}, and in a replay oracle]."
         ),
     ] = None,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Name the methods and what they need.")] = False,
@@ -107,69 +111,85 @@ def evaluate(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     *,
-    routing: dict[str, object],
+    routing: dict[str, Any],
     grading: GradingOptions,
 ) -> None:
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
-    out = Output(quiet=quiet, verbose=verbose)
-    from jisi_cli.cli.evaluating import run_eval, show_methods
+    from jisi_cli.cli.comparison_view import show_curve, show_methods, show_report
+    from jisi_cli.cli.grading import note_grading, require_grading
+    from jisi_cli.cli.report import require_page
+    from jisi_cli.comparing import evaluate, open_for
+    from jisi_cli.files import read_text
 
+    out = Output(quiet=quiet, verbose=verbose)
     if list_methods:
         show_methods(out, as_json=as_json)
         return
-    from jisi_cli.cli.embedder_choice import EmbedderChoice
-    from jisi_cli.cli.entries import EvalRequest
-    from jisi_cli.cli.grading import require_grading
-    from jisi_cli.cli.pool import PoolOptions
-
     if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
         raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
     if sweep:
-        _refuse_beside_sweep(
-            report=report,
-            out=out_file,
-            live=live,
-            fail_under=fail_under,
-            versus=versus,
-            datasets=datasets,
-            limit=limit,
-        )
+        unheeded = {"report": report, "out": out_file, "live": live, "fail_under": fail_under, "versus": versus}
+        _refuse_beside_sweep(**unheeded, datasets=datasets, limit=limit)
     if report is not None:
         require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
-    request = EvalRequest(
-        test=test,
+    names = split_names(None if method is None else [method])
+    threshold = None if fail_under is None else Threshold.parse(fail_under)
+    with open_for(
+        None if test is None else Path(test),
+        live=live,
         bank=bank,
         config=config,
-        methods=tuple(split_names([_default_methods(live) if method is None else method]) or ()),
-        versus=tuple(split_names(versus) or ()),
-        live=live,
-        out_file=out_file,
-        format=format,
         models=split_names(models),
-        datasets=split_names(datasets),
-        limit=limit,
-        prices=prices,
-        sweep=tuple(sweep or ()),
-        grow=grow,
-        grow_from=grow_from,
-        ablate=ablate,
-        curve=curve,
-        seed=seed,
-        fail_under=fail_under,
+        embedder=embedder,
+        trust_embedder=trust_embedder,
         failed=failed,
-        strict=strict,
-        pool=PoolOptions("eval", True, timeout, max_cost, concurrency, store=not no_store),
-        routing=routing,
-        grading=grading,
-        as_json=as_json,
-        report=report,
-        embedder=EmbedderChoice(embedder, trust_embedder),
-    )
-    run_eval(request, out)
+        prices=prices,
+        seed=seed,
+        max_cost=max_cost,
+        timeout=timeout,
+        concurrency=concurrency,
+        store=not no_store,
+        user=out,
+        command="eval",
+        **routing,
+    ) as jisi:
+        if sweep:
+            _sweep(jisi, sweep, names, out, as_json=as_json)
+            return
+        comparison = evaluate(
+            test,
+            names,
+            jisi=jisi,
+            versus=split_names(versus) or (),
+            live=live,
+            out=out_file,
+            format=format,
+            datasets=split_names(datasets),
+            limit=limit,
+            strict=strict,
+            grow=None if grow is None else [line.strip() for line in read_text(grow).splitlines() if line.strip()],
+            grow_from=grow_from,
+            ablate=ablate,
+            curve=curve,
+            grading=grading,
+            on_entries=None if threshold is None else threshold.rows,
+        )
+        note_grading(comparison.graders, out)
+        if report is not None:
+            _write_page(report, comparison, jisi, out)
+        if as_json:
+            out.json(comparison.to_json())
+        elif comparison.curve is not None:
+            show_curve(comparison.curve, out)
+        else:
+            show_report(comparison.methods, out)
+        jisi.account.check()
+    if threshold is not None:
+        threshold.check(comparison.methods)
 
 
 def _refuse_beside_sweep(**unheeded: object) -> None:
@@ -184,5 +204,107 @@ def _refuse_beside_sweep(**unheeded: object) -> None:
             raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
 
 
-def _default_methods(live: bool) -> str:
-    return _DEFAULT_METHODS if live else f"{_DEFAULT_METHODS},{_BOUND}"
+def _sweep(jisi: Jisi, texts: Sequence[str], names: Sequence[str] | None, out: Output, *, as_json: bool) -> None:
+    """Compare settings on train rows."""
+    from jisi_cli.cli.progress import counted
+    from jisi_cli.comparing import sweep
+
+    with counted(out, "cross-validating") as on_progress:
+        found = sweep(jisi, texts, names, on_progress)
+    if as_json:
+        out.json(found)
+        return
+    columns = [Column("settings"), Column("Avg", right=True), Column("vs in force", right=True)]
+    out.table(columns, map(_sweep_row, found["sweep"]))
+    out.note(
+        f"{found['method']}, cross-validated on {len(jisi.bank.train_rows):,} train questions; "
+        "test rows were not touched"
+    )
+
+
+def _sweep_row(row: dict[str, Any]) -> list[str]:
+    low, high = 100 * row["difference"]["low"], 100 * row["difference"]["high"]
+    shown = f"{100 * row['difference']['average']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return [row["label"], f"{100 * row['average']:.2f}", shown]
+
+
+def _write_page(path: Path, comparison: Comparison, jisi: Jisi, out: Output) -> None:
+    """Write the page of the comparison; what made it is what `--json` says of it."""
+    import hashlib
+
+    from jisi_cli.cli.report import origin_of, write_page
+    from jisi_cli.report.comparison_page import comparison_page
+    from jisi_cli.report.questions import PageData
+
+    data = PageData(comparison.tests, {question.key: question for question in jisi.bank.questions})
+    made = {name: value for name, value in comparison.made.items() if name not in ("bank_parts", "versions")}
+    answers = jisi.bank.manifest.responses
+    parts = "".join(part.sha256 for model in jisi.models for part in answers[model])
+    made["SHA-256 of the bank's questions"] = comparison.made["bank_parts"]
+    made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
+    write_page(path, comparison_page(comparison.methods, comparison.results, origin_of(made), data), out)
+
+
+# `--fail-under`: an average that is demanded of a method.
+
+_LAST_BITS = 1e-9
+"""Averages are exact but for their last bits, and 57 % is not below 57."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What is demanded of whom.
+
+    Attributes:
+        percent: The least average, in percent.
+        method: Name of the method; empty for the first one of the report.
+    """
+
+    percent: float
+    method: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `70` or `70:METHOD`.
+
+        Raises:
+            InputError: It says something else.
+        """
+        number, _, method = text.partition(":")
+        try:
+            percent = float(number)
+        except ValueError:
+            percent = math.nan
+        if not 0 <= percent <= 100:
+            raise InputError(f"--fail-under takes a percentage from 0 to 100, or PERCENTAGE:METHOD, not {text!r}")
+        return cls(percent, method)
+
+    def rows(self, names: Sequence[str]) -> list[str]:
+        """Return the rows of the report that are meant: all readings of the method.
+
+        Raises:
+            InputError: The method is not among them.
+        """
+        # A method may stand in several readings, as in `jisi-router (calibrated)`.
+        found = [name for name in names if name == self.method]
+        found = found or [name for name in names if name.partition(" (")[0] == self.method]
+        if not self.method:
+            found = list(names[:1])
+        if not found:
+            raise InputError(f"--fail-under: `{self.method}` is not among the methods {', '.join(names)}")
+        return found
+
+    def check(self, reports: Sequence[MethodReport]) -> None:
+        """Compare.
+
+        Raises:
+            BelowThresholdError: An average is below, or there is none.
+        """
+        meant = self.rows([report.name for report in reports])
+        for report in reports:
+            if report.name not in meant:
+                continue
+            reached = 100 * report.averages.average if report.averages else None
+            if reached is None or reached < self.percent - _LAST_BITS:
+                shown = "no average" if reached is None else f"{reached:.6g} %"
+                raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {self.percent:g}")

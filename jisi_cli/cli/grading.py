@@ -7,18 +7,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.update import update_scores
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
-from jisi_cli.cli.pool import PoolOptions, open_pool, pool_concurrency
-from jisi_cli.cli.progress import counted, run_calls
-from jisi_cli.cli.purse import open_purse
+from jisi_cli.cli.progress import counted
 from jisi_cli.collect.regrade import Regraded, regrade
-from jisi_cli.config import Config
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.spending import RunAccount, judges_of
 from jisi_cli.types import Pool
 
 _SHOWN_REASONS = 5
@@ -28,8 +27,7 @@ _NO_FLAGS = GradingOptions()
 def grade_bank(
     path: Path,
     grading: GradingOptions,
-    config: Config,
-    calls: PoolOptions,
+    account: RunAccount,
     out: Output,
     *,
     models: Sequence[str] | None,
@@ -41,8 +39,7 @@ def grade_bank(
     Args:
         path: The bank's folder.
         grading: Which graders grade what.
-        config: The configuration in force.
-        calls: How a judge is called.
+        account: How a judge is called, and what that may cost.
         out: Where notes go.
         models: Whose responses; None for all.
         datasets: To which questions; None for all.
@@ -53,11 +50,10 @@ def grade_bank(
         InputError: A grader, a model or a data set cannot be used.
     """
     bank = Bank(path)
-    judges = judges_of(grading, config)
+    judges = judges_of(grading, account.config)
     with nullcontext() if dry_run else exclusive(path):
         # Only what is read under the lock is what will be replaced.
         bank = bank if dry_run else Bank(path)
-        purse = open_purse(config, calls.command, calls.max_cost, out)
 
         async def graded(pool: Pool | None) -> tuple[Regraded, GraderSet]:
             with GraderSet(grading, pool) as graders:
@@ -66,14 +62,14 @@ def grade_bank(
                     graders,
                     models=models,
                     datasets=datasets,
-                    concurrency=pool_concurrency(config, calls),
+                    concurrency=account.concurrency,
                     free_only=dry_run,
                     on_graded=on_progress,
                 )
                 return found, graders
 
         async def graded_by_judges() -> tuple[Regraded, GraderSet]:
-            async with open_pool(config, judges, calls, out, purse=purse) as pool:
+            async with account.pool(judges) as pool:
                 return await graded(pool)
 
         with counted(out, "grading") as on_progress:
@@ -95,7 +91,7 @@ def grade_bank(
         "judge_calls": graders.bill.calls,
         "judge_cost_usd": graders.bill.cost_usd,
         "written": written,
-        "stopped": purse.overrun or found.stopped,
+        "stopped": account.overrun or found.stopped,
     }
 
 
@@ -149,19 +145,6 @@ def require_grading(needed: str, grading: GradingOptions, *, present: bool) -> N
     """
     if not present and grading != _NO_FLAGS:
         raise InputError(f"--grader, --allow-code, --judge and --grader-command need {needed}: else nothing is graded")
-
-
-def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
-    """Return the models that graders may ask.
-
-    Raises:
-        InputError: The pool lacks one.
-    """
-    names = [entry.name for entry in config.models]
-    for judge in grading.judges():
-        if judge not in names:
-            raise InputError(f"--judge: the pool has no `{judge}`; it has {', '.join(names) or 'none'}")
-    return grading.judges()
 
 
 _COUNTS = ("graded", "changed", "unscored", "lost")

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from jisi_cli.cli.output import Output, one_line, printable
-from jisi_cli.models.retry import CallEvent
 from jisi_cli.types import Answer, Role, whole_characters
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.markdown import Markdown
+
+    from jisi_cli.models.retry import CallEvent
 
 
 # A model's answer as Markdown on a terminal: every link shows where it leads, and nothing of the text is lost.

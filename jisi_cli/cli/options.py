@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import typer
 
-from jisi_cli.cli.output import Output
-from jisi_cli.config import Config, config_in_force
 from jisi_cli.errors import InputError
-from jisi_cli.formats.record import Failed
 from jisi_cli.grading.registry import GradingOptions, parse_chosen
 from jisi_cli.hyperparameters import Hyperparameters
-
-# Options that several commands share.
-
 
 BankOption = Annotated[
     Path | None,
@@ -117,17 +111,6 @@ def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
-def failed_reading(value: str | None) -> Failed | None:
-    """Return what `--failed` says; None where it was not given.
-
-    Raises:
-        InputError: It is neither `wrong` nor `unscored`.
-    """
-    if value is None or value in get_args(Failed):
-        return cast("Failed | None", value)
-    raise InputError(f"--failed is wrong (they count 0) or unscored (they do not count), not {value!r}")
-
-
 def split_names(values: list[str] | None) -> list[str] | None:
     """Return the names of a repeatable, comma-separated option; None when it was not given.
 
@@ -142,31 +125,44 @@ def split_names(values: list[str] | None) -> list[str] | None:
     return names
 
 
-def read_config(path: Path | None, out: Output) -> Config:
-    """Return the configuration in force, and say which it is where it is not the user's own."""
-    config = config_in_force(path)
-    if config.found_here:
-        words = f"the pool file in force is {config.path} in {Path.cwd()}"
-        if config.trusted:
-            out.note(f"note: {words}")
-        else:
-            out.warn(f"{words}, which may be somebody else's; read it, then `jisi trust` allows it")
-    return config
+# The question of a command: its argument, and standard input.
 
 
-def bank_path(flag: Path | None, config: Config) -> Path:
-    """Return the bank in force.
+def read_question(argument: str | None) -> str:
+    """Return the question: the argument with standard input behind it; `-` or no argument takes stdin alone.
 
     Raises:
-        InputError: None was named.
+        InputError: There is no question, or stdin is not text.
     """
-    named = flag or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
-    if named is None:
-        raise InputError(
-            'no bank was named; give --bank PATH, set JISI_BANK, or write bank = "PATH" in jisi.toml '
-            "(to try jisi without a key: --config sample_data/jisi.toml)"
-        )
-    return named
+    given = checked_text(argument or "", "the question").strip() if argument != "-" else ""
+    piped = _piped_text()
+    question = "\n\n".join(part for part in (given, piped.strip()) if part)
+    if not question:
+        raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
+    return question
+
+
+def checked_text(text: str, what: str) -> str:
+    """Return text from the command line.
+
+    Raises:
+        InputError: The shell handed over bytes that are no text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} is not UTF-8 text; check the terminal's character set") from None
+    return text
+
+
+def _piped_text() -> str:
+    stream = sys.stdin
+    if stream is None or stream.closed or stream.isatty():
+        return ""
+    try:
+        return stream.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None
 
 
 # The flags that choose graders and say what they may do.

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -193,6 +193,12 @@ class Output:
             if not answer:  # Ctrl-C or Ctrl-D, which end no line
                 self._err_line("")
         return answer.strip().lower() in ("y", "yes")
+
+    def training(self, name: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+        """Show how far the training of a method is, as long as the context is open."""
+        from jisi_cli.cli.progress import training_bar
+
+        return training_bar(self, name)
 
     def _json(self, value: object, indent: int | None) -> None:
         text = whole_characters(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False, indent=indent))

@@ -1,26 +1,18 @@
-"""Progress bars on a terminal, and Ctrl-C while models are called."""
+"""Progress bars on a terminal; nothing when piped or quiet."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from jisi_cli.cli.output import Output, dollars, one_line, paid, show_cursor
-from jisi_cli.errors import ExitCode
+from jisi_cli.cli.output import Output, dollars, one_line, paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import TextColumn
 
     from jisi_cli.collect.collect import Collected, OnRecord
-
-
-# Progress bars on a terminal; nothing when piped or quiet.
 
 
 OnProgress = Callable[[int, int], None]
@@ -75,9 +67,9 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
 
 
 @contextmanager
-def training_bar(out: Output, name: str, *, trains: bool) -> Iterator[OnProgress | None]:
-    """Show how far the training of a method is; nothing for one without training."""
-    if not trains or not out.moves:
+def training_bar(out: Output, name: str) -> Iterator[OnProgress | None]:
+    """Show how far the training of a method is."""
+    if not out.moves:
         yield None
         return
     from rich.progress import BarColumn, Progress, TimeElapsedColumn
@@ -161,52 +153,3 @@ def _causes(collected: Collected) -> Iterator[RenderableType]:
     rest = sum(number for _, number in failures[_SHOWN_CAUSES:])
     if rest:
         yield Text(f"  {rest:,} failed for other reasons")
-
-
-# Ctrl-C while models are called: the first ends the calls in order, a second ends the process at once.
-
-
-T = TypeVar("T")
-
-
-def run_calls(calls: Coroutine[Any, Any, T]) -> T:
-    """Carry out what calls models.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C, when everything that was under way has been cancelled and closed.
-    """
-
-    async def with_patience_for_one() -> T:
-        with _second_interrupt_ends_at_once():
-            return await calls
-
-    return asyncio.run(with_patience_for_one())
-
-
-@contextmanager
-def _second_interrupt_ends_at_once() -> Iterator[None]:
-    """Keep asyncio's handling of the first Ctrl-C alone.
-
-    By a second, asyncio raises an error wherever the program is just then, which is often in the clean-up of a
-    library, and Python reports it there. Every answer is kept when it comes, so that nothing is lost by leaving.
-    """
-    cancel = signal.getsignal(signal.SIGINT)
-    if not callable(cancel) or cancel is signal.default_int_handler:
-        yield  # not asyncio's own: another thread, or a caller that handles signals itself
-        return
-
-    def first(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, _leave)
-        cancel(number, frame)
-
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is first:
-            signal.signal(signal.SIGINT, cancel)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    show_cursor()
-    os._exit(int(ExitCode.INTERRUPTED))

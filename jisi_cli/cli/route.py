@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,9 +23,16 @@ from jisi_cli.cli.options import (
     routing_options,
     split_names,
 )
-from jisi_cli.cli.output import Output
-from jisi_cli.cli.report import require_page
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from jisi_cli.formats.record import Question
+    from jisi_cli.jisi import Jisi
+    from jisi_cli.methods.decision import Decision
+
+_NEIGHBOURS = 10
 
 
 @routing_options
@@ -63,31 +70,141 @@ def route(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     *,
-    routing: dict[str, object],
+    routing: dict[str, Any],
 ) -> None:
     """Show who would answer a question, and why. No model is called without --probe.
 
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
-    from jisi_cli.cli.embedder_choice import EmbedderChoice
-    from jisi_cli.cli.pool import PoolOptions
-    from jisi_cli.cli.questions import read_question
-    from jisi_cli.cli.routing import route_many, route_one
-    from jisi_cli.cli.session import PoolUse, Session
+    from jisi_cli.cli.options import read_question
+    from jisi_cli.cli.report import require_page
+    from jisi_cli.jisi import Jisi
 
     if html is not None:
         if source is not None:
             raise InputError("--html draws one decision; leave out --input")
         require_page(html)
-    out = Output(quiet=quiet, verbose=verbose)
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")
     text = None if source is not None else read_question(query)
-    use: PoolUse = "required" if probe else "preferred"
-    options = PoolOptions("route", not no_cache, timeout, max_cost, store=not no_store)
-    choice = EmbedderChoice(embedder, trust_embedder)
-    session = Session(bank, config, split_names(models), routing, out, options, use, choice, failed)
-    if source is not None:
-        route_many(session, source, probe=probe, explain=explain)
-    elif text is not None:
-        route_one(session, text, probe=probe, explain=explain, as_json=as_json, as_line=as_jsonl, html=html)
+    out = Output(quiet=quiet, verbose=verbose)
+    with Jisi(
+        bank,
+        config,
+        models=split_names(models),
+        embedder=embedder,
+        trust_embedder=trust_embedder,
+        failed=failed,
+        calls="required" if probe else "preferred",
+        max_cost=max_cost,
+        timeout=timeout,
+        use_cache=not no_cache,
+        store=not no_store,
+        user=out,
+        command="route",
+        **routing,
+    ) as jisi:
+        if source is not None:
+            _route_all(jisi, source, out, probe=probe, explain=explain)
+        elif text is not None:
+            decision = jisi.route(text, probe=probe)
+            data = jisi.explain(text, decision, neighbours=_NEIGHBOURS if explain else 0)
+            if as_jsonl:
+                out.json_line(data)
+            elif as_json:
+                out.json(data)
+            else:
+                _show(jisi, decision, data, out)
+            if html is not None:
+                _write_page(jisi, html, text, decision, out)
+        jisi.account.check()
+
+
+def _route_all(jisi: Jisi, source: Path, out: Output, *, probe: bool, explain: bool) -> None:
+    """Route every question of a JSONL file, one JSON document a line, in the file's order."""
+    from jisi_cli.files import read_lines
+    from jisi_cli.formats.questions import read_questions
+    from jisi_cli.user import ImportIssues
+
+    problems = ImportIssues(out, strict=False)
+    questions: list[Question] = list(read_questions(read_lines(source), problems))
+    if not questions:
+        raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
+    decisions = jisi.decisions([question.query for question in questions], probe=probe)
+    for question, decision in zip(questions, decisions, strict=True):
+        data = jisi.explain(question.query, decision, neighbours=_NEIGHBOURS if explain else 0)
+        out.json_line({"dataset": question.dataset, "index": question.index, **data})
+    problems.summarise()
+
+
+def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> None:
+    for probed in data["probes"]:
+        if probed["error"] is not None:
+            out.warn(f"{probed['model']} did not answer: {probed['error']}")
+    probing = decision.fine is not None
+    columns = [Column("rank", right=True), Column("model", shrink=True), Column("score", right=True)]
+    columns += [Column("fine", right=True)] if probing else []
+    columns += [Column("tokens", right=True), Column("cost", right=True), Column("role")]
+    rows = []
+    for row in data["models"]:
+        tokens, cost = row["expected_completion_tokens"], dollars(row["expected_cost_usd"])
+        fine = [f"{row['fine_score']:.3f}"] if probing else []
+        shown = "–" if tokens is None else f"{tokens:.0f}"
+        scores = [f"{row['coarse_score']:.3f}", *fine]
+        rows.append([str(row["rank"]), row["model"], *scores, shown, cost, _roles(decision, row["model"])])
+    drawn = [row["fine_score" if probing else "coarse_score"] for row in data["models"]]
+    out.table(columns, rows, picture=Picture("fine" if probing else "score", lambda width: bars(drawn, width)))
+    out.note(
+        f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
+        f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
+    )
+    if "neighbours" in data:
+        show_neighbours(out, data["neighbours"])
+
+
+def show_neighbours(out: Output, neighbours: list[dict[str, Any]], *, stderr: bool = False) -> None:
+    """Write the nearest support queries, what the filter made of them, and who solved them."""
+    filtered = any(found["mixed"] is not None for found in neighbours)
+    columns = [Column("similarity", right=True)]
+    columns += [Column("mixed", right=True), Column("kept")] if filtered else []
+    columns += [Column("dataset"), Column("question", shrink=True), Column("solved by", shrink=True)]
+    rows = []
+    for found in neighbours:
+        stage = [f"{found['mixed']:.3f}", "yes" if found["kept"] else "no"] if filtered else []
+        solved = ", ".join(found["solved_by"]) or "nobody"
+        rows.append([f"{found['similarity']:.3f}", *stage, found["dataset"], one_line(found["query"], 60), solved])
+    out.table(columns, rows, stderr=stderr)
+
+
+def _roles(decision: Decision, model: str) -> str:
+    roles = ["candidate"] if model in decision.candidates else []
+    roles += ["aggregator"] if model == decision.aggregator else []
+    roles += ["aggregatee"] if model in decision.aggregatees else []
+    return ", ".join(roles)
+
+
+def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Output) -> None:
+    """Draw a decision."""
+    from jisi_cli.cli.report import origin_of, write_page
+    from jisi_cli.report.decision_page import NEIGHBOURS, Neighbour, decision_page
+
+    questions, train, arrays = jisi.bank.questions, jisi.bank.train_rows.tolist(), jisi.arrays
+    near = []
+    for row, similarity, kept in decision.nearest(NEIGHBOURS):
+        question = questions[train[row]]
+        scores = zip(arrays.scores[row].tolist(), arrays.present[row].tolist(), strict=True)
+        outcomes = tuple(score if known else None for score, known in scores)
+        near.append(Neighbour(question.dataset, one_line(question.query, 240), similarity, kept, outcomes))
+    usage = [jisi.expected_usage(model, decision) for model in decision.models]
+    expected = [(found.completion_tokens, found.cost_usd) for found in usage]
+    manifest = jisi.bank.manifest
+    made = {
+        "question": text,
+        "bank": str(jisi.bank.path),
+        "SHA-256 of the bank's questions": [part.sha256 for part in manifest.queries],
+        "embedder": manifest.embedder.to_json(),
+        "settings": jisi.settings,
+    }
+    size = len(arrays.query_vectors)
+    page = decision_page(text, decision, near, jisi.hyperparameters, expected, size, origin_of(made))
+    write_page(path, page, out)

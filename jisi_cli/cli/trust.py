@@ -10,9 +10,9 @@ import typer
 from jisi_cli import trust as record
 from jisi_cli.cli.options import QuietOption
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.cli.pool_consent import what_it_names
 from jisi_cli.config import Config, load_config
 from jisi_cli.errors import InputError
+from jisi_cli.user import what_it_names
 
 _POOL_FILE = "jisi.toml"
 
@@ -62,8 +62,8 @@ def _allow(path: Path, out: Output) -> None:
 
 def _what_is_allowed(config: Config) -> list[str]:
     """Say what the file leads to, a line for each model and for the embedder."""
-    from jisi_cli.cli.purse import endpoint_entry
     from jisi_cli.embed.protocol import EmbedderSpec
+    from jisi_cli.spending import endpoint_entry
 
     lines = [f"`{entry.name}` {', '.join(wants)}" for entry in config.models if (wants := list(what_it_names(entry)))]
     name = config.embedder.get("name")

@@ -1,4 +1,4 @@
-"""From results to the comparison, as plain data; showing it is somebody else's business."""
+"""From results to the comparison, as plain data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.runner import Timing
 from jisi_cli.evaluation.statistics import Averages, Difference, averages, paired_difference
+
+if TYPE_CHECKING:
+    from jisi_cli.evaluation.experiments import Curve
+    from jisi_cli.evaluation.test_set import TestSet
+    from jisi_cli.grading.grader_set import GraderSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,35 @@ class MethodReport:
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
         return {**asdict(self), "seconds": self.seconds.to_json() if self.seconds else None}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How methods compare on the same questions.
+
+    Attributes:
+        methods: The rows of the table.
+        results: For each method by name what it made of each question.
+        settings: For each method by name what it ran with; None where it has no settings.
+        tests: The questions.
+        graders: What graded live answers, with what it cost and what it could not grade.
+        made: What is needed to make the comparison again, as plain data.
+        curve: What quality costs, where that was asked for.
+    """
+
+    methods: Sequence[MethodReport]
+    results: Mapping[str, Sequence[Result]]
+    settings: Mapping[str, dict[str, Any] | None]
+    tests: TestSet
+    graders: GraderSet
+    made: Mapping[str, Any]
+    curve: Curve | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole comparison as plain data."""
+        rows = [{**row.to_json(), "settings": self.settings[row.name]} for row in self.methods]
+        curve = {} if self.curve is None else {"curve": self.curve.to_json()}
+        return {"methods": rows, **self.made, **curve}
 
 
 def build_report(

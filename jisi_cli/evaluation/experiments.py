@@ -14,11 +14,11 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.registry import method_info
 
-# The paper's experiments as lists of contestants: ablations, sweeps of settings, a growing pool.
+# The paper's experiments as lists of entries: ablations, sweeps of settings, a growing pool.
 
 
 @dataclass(frozen=True, slots=True)
-class Variation:
+class Variant:
     """One entry of an experiment: a method under changed conditions.
 
     Attributes:
@@ -32,7 +32,7 @@ class Variation:
     context: MethodContext
 
 
-def ablations(context: MethodContext) -> list[Variation]:
+def ablations(context: MethodContext) -> list[Variant]:
     """Return the mixed router and what is left of it without each of its parts.
 
     A weight that is taken away is shared out over the others in proportion.
@@ -46,14 +46,14 @@ def ablations(context: MethodContext) -> list[Variation]:
         "without the filter (beta=1)": replace(settings, beta=1.0),
     }
     changed = [
-        Variation(label, "jisi-router", replace(context, hyperparameters=setting))
+        Variant(label, "jisi-router", replace(context, hyperparameters=setting))
         for label, setting in without.items()
         if setting is not None
     ]
-    return [*changed, Variation("without probes (jisi-query)", "jisi-query", context)]
+    return [*changed, Variant("without probes (jisi-query)", "jisi-query", context)]
 
 
-def growing(context: MethodContext, order: Sequence[str], first: int, methods: Sequence[str]) -> list[Variation]:
+def growing(context: MethodContext, order: Sequence[str], first: int, methods: Sequence[str]) -> list[Variant]:
     """Return each method over the first m models of an order, for m from `first` to all (the paper's Fig. 5).
 
     Raises:
@@ -72,7 +72,7 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
         models = list(order[:size])
         places = [known.index(name) for name in models]
         smaller = context.on_models(take_models(context.bank, models), places)
-        found += [Variation(f"{method}{_GROWN}{size}{_MODELS}", method, smaller) for method in methods]
+        found += [Variant(f"{method}{_GROWN}{size}{_MODELS}", method, smaller) for method in methods]
     return found
 
 
@@ -181,7 +181,7 @@ class Curve:
         return asdict(self)
 
 
-def traded(name: str, context: MethodContext) -> list[Variation]:
+def traded(name: str, context: MethodContext) -> list[Variant]:
     """Return a method at each weight of quality against dollars; a method without such a setting once.
 
     Args:
@@ -191,17 +191,17 @@ def traded(name: str, context: MethodContext) -> list[Variation]:
     info, settings = method_info(name), context.hyperparameters
     setting = info.trade_off
     if setting and f"{setting}=" not in name:
-        return [Variation(f"{name}:{setting}={w:g}", f"{name}:{setting}={w:g}", context) for w in _WEIGHTS]
+        return [Variant(f"{name}:{setting}={w:g}", f"{name}:{setting}={w:g}", context) for w in _WEIGHTS]
     if info.takes("price_weight"):
         return [
-            Variation(
+            Variant(
                 f"{name} price_weight={w:g}",
                 name,
                 replace(context, hyperparameters=replace(settings, price_weight=w)),
             )
             for w in _WEIGHTS
         ]
-    return [Variation(name, name, context)]
+    return [Variant(name, name, context)]
 
 
 def build_curve(reports: Sequence[MethodReport]) -> Curve:

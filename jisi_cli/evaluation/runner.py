@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
+from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Method, Outcome, Silent
@@ -75,8 +77,8 @@ OnResult = Callable[[Result], None]
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A method under the name that the report gives it.
+class Entry:
+    """A method that takes part, under the name that the report gives it.
 
     Attributes:
         name: As in the report.
@@ -133,7 +135,7 @@ class Timing:
 
 
 async def run_method(
-    contestant: Contestant,
+    entry: Entry,
     tests: TestSet,
     pool: Pool,
     file: ResultFile,
@@ -146,7 +148,7 @@ async def run_method(
     """Answer every question with one method, except those that an earlier run settled.
 
     Args:
-        contestant: The method.
+        entry: The method.
         tests: The questions.
         pool: A replay of recorded answers, or live models.
         file: Where results are found and written.
@@ -162,7 +164,7 @@ async def run_method(
     if graders is None:
         with GraderSet() as graders:
             return await run_method(
-                contestant,
+                entry,
                 tests,
                 pool,
                 file,
@@ -171,34 +173,91 @@ async def run_method(
                 on_result=on_result,
                 train=train,
             )
-    run = _Run(contestant, tests, pool, graders, train)
+    run = _Run(entry, tests, pool, graders, train)
     if run.live:
         graders.check(tests.questions)
     keys = [_key(run, row) for row in range(len(tests))]
-    if contestant.needs_live and not run.live:
-        return _untried(contestant.name, tests, keys), Timing(0.0, 0.0)
+    if entry.needs_live and not run.live:
+        return _untried(entry.name, tests, keys), Timing(0.0, 0.0)
     open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
     spent = [0.0, 0.0]
-    if contestant.method is not None:
+    if entry.method is not None:
         for part in blocks(len(open_rows), _BLOCK):
-            await _run_block(run, contestant.method, file, open_rows[part], keys, concurrency, spent)
+            await _run_block(run, entry.method, file, open_rows[part], keys, concurrency, spent)
     else:
         for row in open_rows:
-            file.write(_bound(contestant, tests, row, keys[row]))
+            file.write(_bound(entry, tests, row, keys[row]))
     results = [file.known[key] for key in keys]
     for result in results:
         if on_result is not None:
             on_result(result)
-    training = contestant.training
-    took = (contestant.making, training.seconds, training.from_cache, training.chosen)
+    training = entry.training
+    took = (entry.making, training.seconds, training.from_cache, training.chosen)
     return results, Timing(spent[0], spent[1], *took)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What running several methods over a test set brought.
+
+    Attributes:
+        results: For each entry by name its results, all in the order of the questions.
+        timings: What each took; none for an entry that was not tried.
+        graders: What graded live answers, with what it cost and what it could not grade.
+    """
+
+    results: dict[str, list[Result]]
+    timings: dict[str, Timing]
+    graders: GraderSet
+
+
+async def run_entries(
+    entries: Sequence[Entry],
+    tests: TestSet,
+    pool: Pool,
+    *,
+    out: Path | None = None,
+    grading: GradingOptions | None = None,
+    concurrency: int = 1,
+    train: Sequence[tuple[str, str]] = (),
+    on_ran: Callable[[str], None] | None = None,
+) -> Ran:
+    """Run one method after another.
+
+    Args:
+        entries: The methods.
+        tests: The questions.
+        pool: A replay of recorded answers, or live models.
+        out: The file of results, which a later run goes on with.
+        grading: Which graders grade live answers, and what they may do.
+        concurrency: Questions under way at one time; 1 for a replay.
+        train: Dataset and index of each bank row that methods decide by.
+        on_ran: Told, in words, what each method took.
+
+    Raises:
+        BudgetError: The budget is used up; what was answered is in the file.
+        InputError: See `run_method`.
+    """
+    results, timings = {}, {}
+    with ResultFile(out) as file, GraderSet(grading or GradingOptions(), pool) as graders:
+        for entry in entries:
+            results[entry.name], timing = await run_method(
+                entry, tests, pool, file, concurrency=concurrency, graders=graders, train=train
+            )
+            if entry.needs_live:
+                continue
+            timings[entry.name] = timing
+            if on_ran is not None:
+                took = f"{timing.make:.2f} s making, {timing.plan:.2f} s planning, {timing.answer:.2f} s answering"
+                on_ran(f"{entry.name}: {took}")
+    return Ran(results, timings, graders)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One method, on what it is run and how it is graded."""
 
-    contestant: Contestant
+    entry: Entry
     tests: TestSet
     pool: Pool
     graders: GraderSet
@@ -219,7 +278,7 @@ async def _run_block(
     concurrency: int,
     spent: list[float],
 ) -> None:
-    shared = run.contestant.coarse
+    shared = run.entry.coarse
     started, saved = time.perf_counter(), shared.saved if shared else 0.0
     plans = list(method.plan([run.tests.queries[row] for row in rows]))
     # Each is charged for the whole of stage 1, or the order of methods would decide what they seem to take.
@@ -266,7 +325,7 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     question, heard = tests.questions[row], _Heard()
     asked = query_hash(question.query)
     score = 0.0 if tests.failed == "wrong" else None
-    failed = Result(key, question.dataset, question.index, run.contestant.name, "failed", score=score, query_hash=asked)
+    failed = Result(key, question.dataset, question.index, run.entry.name, "failed", score=score, query_hash=asked)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:
@@ -315,7 +374,7 @@ def _key(run: _Run, row: int) -> str:
     grader = run.graders.options.spec_for(question) if run.live else question.grader
     recorded = None if run.live else run.tests.fingerprints[row]
     asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
-    return content_key(*asked, run.contestant.name, recorded, *run.contestant.identity)
+    return content_key(*asked, run.entry.name, recorded, *run.entry.identity)
 
 
 def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
@@ -326,10 +385,10 @@ def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
     ]
 
 
-def _bound(contestant: Contestant, tests: TestSet, row: int, key: str) -> Result:
+def _bound(entry: Entry, tests: TestSet, row: int, key: str) -> Result:
     """The best recorded answer of a question; the cheapest way to it is not known, so no cost is claimed."""
-    question, among = tests.questions[row], contestant.among
-    unscored = Result(key, question.dataset, question.index, contestant.name, "unscored")
+    question, among = tests.questions[row], entry.among
+    unscored = Result(key, question.dataset, question.index, entry.name, "unscored")
     taking_part = np.array([among is None or model in among for model in tests.models])
     scores = np.where(taking_part, tests.scores[row], np.nan)
     if np.isnan(scores).all():

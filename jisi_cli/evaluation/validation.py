@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jisi_cli.bank.vector_map import LazyVectors
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Contestant, run_method
+from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
@@ -117,7 +117,7 @@ async def validate(
         for place, setting in enumerate(settings):
             made = make_method(method, replace(rest, hyperparameters=setting))
             with ResultFile(None) as file:
-                results, _ = await run_method(Contestant(method, made, (fold, place)), held_out, train.pool, file)
+                results, _ = await run_method(Entry(method, made, (fold, place)), held_out, train.pool, file)
             scores[place, inside] = [math.nan if result.score is None else result.score for result in results]
             done += 1
             if on_progress is not None:

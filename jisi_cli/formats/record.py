@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
+
+from jisi_cli.errors import InputError
 
 Status = Literal["ok", "missing", "failed", "unscored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 Split = Literal["train", "test"]
 Failed = Literal["wrong", "unscored"]
 """How a failed or empty answer to a graded question counts: as wrong (0), or not at all."""
+
+
+def failed_reading(value: str | None) -> Failed | None:
+    """Return how failed answers are to be read, as the user says it; None where they say nothing.
+
+    Raises:
+        InputError: It is neither `wrong` nor `unscored`.
+    """
+    if value is None or value in get_args(Failed):
+        return cast("Failed | None", value)
+    raise InputError(f"--failed is wrong (they count 0) or unscored (they do not count), not {value!r}")
+
 
 Key = tuple[str, str]
 """What identifies a question: (dataset, index)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank
 from jisi_cli.config import Price
 from jisi_cli.scoring import Coarse, Fine
+
+if TYPE_CHECKING:
+    from jisi_cli.types import Answer
 
 # What JiSi decided for one question, with its evidence, as plain data.
 
@@ -32,6 +35,7 @@ class Decision:
         answered: Candidates that answered, best first.
         aggregatees: Models whose responses counted in the end (steps 12 and 13), best first.
         scores_are_means: Whether scores are weighted means, as the released code has them, and not sums.
+        calls: The candidates' calls, where a decision was completed by them without an answer.
     """
 
     models: tuple[str, ...]
@@ -40,6 +44,7 @@ class Decision:
     answered: tuple[str, ...] = ()
     aggregatees: tuple[str, ...] = ()
     scores_are_means: bool = False
+    calls: tuple[Answer, ...] = ()
 
     @property
     def candidates(self) -> tuple[str, ...]:

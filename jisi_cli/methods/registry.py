@@ -116,7 +116,7 @@ class MethodInfo:
             option = "--" + name.replace("_", "-")
             if not self.takes_hyperparameters:
                 raise InputError(f"{option} is JiSi's; leave it out with --method {self.name}")
-            if self.fixed.get(name, value) != value:
+            if name in self.fixed and self.fixed[name] != value:
                 fixed = self.fixed[name] or "none"
                 raise InputError(f"`{self.name}` fixes {option} to {fixed}; leave the option out, or take `jisi`")
 

@@ -271,7 +271,7 @@ def test_no_line_of_data_steers_a_terminal() -> None:
 BARS = """
 from jisi_cli.cli.output import Output
 from jisi_cli.cli.progress import training_bar
-with training_bar(Output(), "model:x[/red]\x1b]52;c;aGk=\x07", trains=True) as on_step:
+with training_bar(Output(), "model:x[/red]\x1b]52;c;aGk=\x07") as on_step:
     on_step(1, 2)
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.evaluation.runner import Contestant, Timing, run_method
+from jisi_cli.evaluation.runner import Entry, Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet, blocks, from_questions
 from jisi_cli.methods.registry import make_method
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
@@ -20,8 +20,8 @@ from jisi_cli.types import Answer, Pool, Request
 from tests.methods.synthetic import Setting, ToldPool, hashing_embedder, setting
 
 
-def contestant(name: str, given: Setting, *identity: object) -> Contestant:
-    return Contestant(name, make_method(name, given.context) if name != "oracle" else None, identity)
+def entry(name: str, given: Setting, *identity: object) -> Entry:
+    return Entry(name, make_method(name, given.context) if name != "oracle" else None, identity)
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     **how: object,
 ) -> list[Result]:
     with ResultFile(path) as file:
-        who = contestant(name, given, *identity)
+        who = entry(name, given, *identity)
         results, timing = asyncio.run(run_method(who, given.tests, pool or given.tests.pool, file, **how))  # type: ignore[arg-type]
     assert isinstance(timing, Timing) and min(timing.plan, timing.answer) >= 0
     return results
@@ -440,4 +440,4 @@ def test_a_full_disk_in_the_middle_of_a_run_is_one_error() -> None:
             raise InputError("r.jsonl: cannot be written (No space left on device)")
 
     with pytest.raises(InputError, match="No space left"):
-        asyncio.run(run_method(contestant("best-single", given), given.tests, live(given), Full(None), concurrency=4))
+        asyncio.run(run_method(entry("best-single", given), given.tests, live(given), Full(None), concurrency=4))

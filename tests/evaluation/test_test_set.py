@@ -20,7 +20,7 @@ from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Contestant, run_method
+from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_records
 from jisi_cli.formats.record import Record
 from jisi_cli.methods.context import GivenRows, MethodContext
@@ -104,8 +104,8 @@ def test_questions_of_one_text_keep_their_own_answers(read, tmp_path: Path) -> N
     twin = replace(ADA, dataset="e", response="The answer is 9", score=0.0, completion_tokens=7)
     tests = read(tmp_path, [ADA, twin, *RECORDS[1:2]], ("ada",), {})
     context = MethodContext(bank=_train_bank(), rows=GivenRows(["d"], (), np.full((1, 1), np.nan)), embedder=EMBEDDER)
-    contestant = Contestant("model:ada", make_method("model:ada", context), ())
-    results, _ = asyncio.run(run_method(contestant, tests, tests.pool, ResultFile(None)))
+    entry = Entry("model:ada", make_method("model:ada", context), ())
+    results, _ = asyncio.run(run_method(entry, tests, tests.pool, ResultFile(None)))
     assert [(result.dataset, result.index, result.score, result.tokens) for result in results] == [
         ("d", "0", 1.0, 50),
         ("d", "1", 0.0, None),

@@ -12,7 +12,7 @@ import pytest
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.evaluation.comparison import build_report
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.evaluation.runner import Contestant, run_method
+from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.methods.protocol import Method, Outcome, Query, Silent
 from jisi_cli.methods.registry import all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
@@ -68,7 +68,7 @@ def outcomes(name: str, given: Setting, *, seed: int = 42) -> list[Seen]:
 def evaluated(name: str, given: Setting) -> list[Result]:
     method = make_method(name, given.context)
     with ResultFile(None) as file:
-        results, _ = asyncio.run(run_method(Contestant(name, method, ()), given.tests, given.tests.pool, file))
+        results, _ = asyncio.run(run_method(Entry(name, method, ()), given.tests, given.tests.pool, file))
     return results
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Contestant, run_method
+from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods import context as shared_coarse
 from jisi_cli.methods.context import SharedCoarse
@@ -103,11 +103,11 @@ def test_all_variants_of_jisi_compute_stage_1_once_and_each_is_charged_for_it(co
     context = replace(GIVEN.context, coarse=SharedCoarse())
     seconds = []
     for name in VARIANTS:
-        contestant = Contestant(name, make_method(name, context), (name,), coarse=context.coarse)
+        entry = Entry(name, make_method(name, context), (name,), coarse=context.coarse)
         with ResultFile(None) as file:
-            results, timing = asyncio.run(run_method(contestant, GIVEN.tests, GIVEN.tests.pool, file))
+            results, timing = asyncio.run(run_method(entry, GIVEN.tests, GIVEN.tests.pool, file))
         with ResultFile(None) as file:
-            alone = Contestant(name, make_method(name, replace(context, coarse=SharedCoarse())), (name,))
+            alone = Entry(name, make_method(name, replace(context, coarse=SharedCoarse())), (name,))
             assert asyncio.run(run_method(alone, GIVEN.tests, GIVEN.tests.pool, file))[0] == results
         seconds.append(timing.plan)
     assert len(computed) == 1 + len(VARIANTS)

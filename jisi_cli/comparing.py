@@ -1,0 +1,255 @@
+"""Comparing methods on test questions with what a `Jisi` has open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jisi_cli
+from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.evaluation.comparison import Comparison, build_report
+from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
+from jisi_cli.evaluation.experiments import build_curve, parse_sweep, swept
+from jisi_cli.evaluation.runner import Entry, Ran, run_entries
+from jisi_cli.evaluation.sources import TestReader
+from jisi_cli.evaluation.statistics import paired_difference
+from jisi_cli.evaluation.test_set import TestSet, from_bank
+from jisi_cli.evaluation.validation import average_of, spread_folds, validate
+from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.jisi import Jisi
+from jisi_cli.methods.protocol import settings_json
+from jisi_cli.spending import judges_of
+from jisi_cli.user import ImportIssues, OnProgress
+
+
+def evaluate(
+    test: Path | str | None = None,
+    methods: Sequence[str] | str | None = None,
+    *,
+    jisi: Jisi | None = None,
+    versus: Sequence[str] = (),
+    live: bool = False,
+    out: Path | None = None,
+    format: str | None = None,
+    datasets: Sequence[str] | None = None,
+    limit: int | None = None,
+    strict: bool = False,
+    grow: Sequence[str] | None = None,
+    grow_from: int = 5,
+    ablate: bool = False,
+    curve: bool = False,
+    grading: GradingOptions | None = None,
+    on_entries: Callable[[Sequence[str]], object] | None = None,
+    **options: Any,  # noqa: ANN401 - as `Jisi` takes them
+) -> Comparison:
+    """Compare methods on test questions. Recorded answers are replayed unless `live` calls the models.
+
+    Example:
+        >>> import jisi_cli as jisi
+        >>> comparison = jisi.evaluate("sample_data/bank", ["best-single", "jisi-router"])
+        >>> [(row.name, row.averages.average) for row in comparison.methods]
+
+    Args:
+        test: A bank (its test rows), recorded answers, or questions, `-` for standard input; None for the test rows of
+            the bank that decisions are drawn from.
+        methods: Methods by name, or `all`; None for a usual choice.
+        jisi: What is open already; None opens it with `options`, and closes it.
+        versus: Methods that all are compared with, besides `best-single`.
+        live: Call the models of the pool and grade their answers.
+        out: A file with one line per question and method, which a later run goes on with.
+        format: Format of `test`; None finds it out.
+        datasets: Only questions of these data sets.
+        limit: Questions per data set.
+        strict: Stop at the first line of `test` that cannot be used.
+        grow: Add models in this order and compare after each (the paper's Fig. 5).
+        grow_from: Models to begin with.
+        ablate: Leave out one part of JiSi at a time.
+        curve: Take methods that trade quality for dollars at eleven weights.
+        grading: Which graders grade live answers, and what they may do.
+        on_entries: Told the names of the rows before anything is run.
+        **options: Of `Jisi`.
+
+    Raises:
+        InputError: The test set, a method or an option cannot be used.
+        BankError: The bank cannot be used, or the test set is a bank of another embedder.
+        BudgetError: The budget stopped a live run; what was answered is in `out`.
+    """
+    path = None if test is None else Path(test)
+    usual = DEFAULT if live else (*DEFAULT, BOUND)
+    chosen = usual if methods is None else (methods,) if isinstance(methods, str) else methods
+    with nullcontext(jisi) if jisi is not None else open_for(path, live=live, **options) as opened:
+        compared = variants(
+            opened.context,
+            opened.bank,
+            chosen,
+            versus,
+            live=live,
+            grow=grow,
+            grow_from=grow_from,
+            ablate=ablate,
+            curve=curve,
+        )
+        tests = _read_tests(opened, path, format, datasets, limit, live=live, strict=strict)
+        named = {*chosen, *versus}
+        entries = make_entries(
+            compared,
+            opened.bank,
+            opened.models,
+            _asked(opened) if live else "replay",
+            live=live,
+            required=lambda name: "all" not in chosen or name in named,
+            training=opened.user.training,
+            on_left_out=opened.user.note,
+        )
+        if on_entries is not None:
+            on_entries([entry.name for entry in entries])
+        ran = _run(opened, entries, tests, out, grading or GradingOptions(), live=live)
+        others = tuple(dict.fromkeys((BASELINE, *versus)))
+        rows = build_report(ran.results, others, np.random.default_rng(opened.seed), ran.timings)
+        return Comparison(
+            methods=rows,
+            results=ran.results,
+            settings={entry.name: _settings(opened, entry) for entry in entries},
+            tests=tests,
+            graders=ran.graders,
+            made=_made(opened, tests, live=live),
+            curve=build_curve(rows) if curve else None,
+        )
+
+
+def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **options: Any) -> Jisi:  # noqa: ANN401
+    """Open what a comparison needs: decisions are drawn from `bank`, else from the test set itself where it is a bank.
+
+    Args:
+        test: The test set.
+        live: Whether models are called, so that they must be in the pool file.
+        bank: The bank.
+        **options: Of `Jisi`.
+
+    Raises:
+        InputError: See `Jisi`.
+        BankError: See `Jisi`.
+    """
+    if bank is None and test is not None and (test / MANIFEST_NAME).exists():
+        bank = test
+    return Jisi(bank, calls="required" if live else "ignored", **options)
+
+
+def _read_tests(
+    jisi: Jisi,
+    test: Path | None,
+    format: str | None,
+    datasets: Sequence[str] | None,
+    limit: int | None,
+    *,
+    live: bool,
+    strict: bool,
+) -> TestSet:
+    embedder = lambda: jisi.query_embedder  # noqa: E731 - loaded only where a question has no vector
+    reader = TestReader(jisi.bank, jisi.models, embedder, jisi.prices, jisi.user.warn, datasets, limit)
+    problems = ImportIssues(jisi.user, strict=strict)
+    try:
+        return reader.read(test, format, problems, live=live)
+    finally:
+        problems.summarise()
+
+
+def _run(
+    jisi: Jisi, entries: Sequence[Entry], tests: TestSet, out: Path | None, grading: GradingOptions, *, live: bool
+) -> Ran:
+    account, questions = jisi.account, jisi.bank.questions
+    train = [questions[row].key for row in jisi.bank.train_rows.tolist()]
+
+    async def run() -> Ran:
+        run_on = partial(run_entries, entries, tests, out=out, grading=grading, train=train, on_ran=jisi.user.detail)
+        if not live:
+            return await run_on(pool=tests.pool)
+        async with account.pool([*jisi.models, *judges_of(grading, jisi.config)]) as pool:
+            return await run_on(pool=pool, concurrency=account.concurrency)
+
+    try:
+        return account.background.run(run())
+    except BudgetError:
+        account.check()
+        raise
+
+
+def _asked(jisi: Jisi) -> list[object]:
+    """Return what decides the answers of live models, as it decides whether a cached answer is theirs."""
+    entries = [entry for entry in jisi.config.models if entry.name in jisi.models]
+    return [(entry.name, entry.litellm, entry.api_base, entry.system, dict(entry.params)) for entry in entries]
+
+
+def _settings(jisi: Jisi, entry: Entry) -> dict[str, Any] | None:
+    return None if entry.method is None else jisi.with_failed(settings_json(entry.method))
+
+
+def _made(jisi: Jisi, tests: TestSet, *, live: bool) -> dict[str, Any]:
+    """Return what is needed to make a comparison again."""
+    manifest = jisi.bank.manifest
+    return {
+        "questions": len(tests),
+        "test": tests.source,
+        "bank": str(jisi.bank.path),
+        "bank_parts": [part.sha256 for part in manifest.queries],
+        "models": list(jisi.models),
+        "embedder": manifest.embedder.to_json(),
+        "split": {"fraction": manifest.split.fraction, "seed": manifest.split.seed} if manifest.split else None,
+        "settings": jisi.with_failed(jisi.hyperparameters.to_json()),
+        "failed_answers": tests.failed,
+        "seed": jisi.seed,
+        "live": live,
+        "versions": {"jisi": jisi_cli.__version__, "numpy": np.__version__},
+    }
+
+
+# Settings compared on train rows by cross-validation, never on test rows.
+
+_SWEPT = ("jisi-router", "jisi-query", "jisi-vote")
+
+
+def sweep(
+    jisi: Jisi, texts: Sequence[str], methods: Sequence[str] | None = None, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Score every combination of settings and compare it with the settings in force.
+
+    Args:
+        jisi: What is open.
+        texts: Settings to try, as in `gamma=0.8,0.9`.
+        methods: Methods by name, of which the first that a replay can score is taken; None for `jisi-query`.
+        on_progress: Told of (runs done, runs in all).
+
+    Returns:
+        Plain data: the method, the number of folds, the seed, and a row for each combination.
+
+    Raises:
+        InputError: A sweep cannot be read, or no method was named that a replay can score.
+    """
+    context, seed = jisi.context, jisi.seed
+    method = next((name for name in methods or DEFAULT if name in _SWEPT), None)
+    if method is None:
+        raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
+    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, parse_sweep(texts))]
+    train = from_bank(jisi.bank, jisi.models, jisi.bank.train_rows, {})
+    folds = spread_folds(context.datasets, seed)
+    scores = jisi.account.background.run(
+        validate(method, [setting for _, setting in settings], context, train, folds, on_progress)
+    )
+    rows = []
+    for (label, setting), values in zip(settings, scores, strict=True):
+        gain = paired_difference(values, scores[0], context.datasets, "in force", np.random.default_rng(seed))
+        rows.append(
+            {
+                "label": label,
+                "average": average_of(values, context.datasets),
+                "difference": {"average": gain.average, "low": gain.low, "high": gain.high},
+                "settings": setting.to_json(),
+            }
+        )
+    return {"method": method, "folds": len(set(folds.tolist())), "seed": seed, "sweep": rows}

@@ -1,0 +1,598 @@
+"""The facade: a bank, its embedder, a pool of models and a method, opened on first use, that answer as one.
+
+The commands and the library are built on it, so that the same options mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
+
+import numpy as np
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.config import Config, Price, bank_in_force, read_prices
+from jisi_cli.embed.protocol import Embedder, LazyEmbedder
+from jisi_cli.errors import BankError, InputError, NoAnswerError
+from jisi_cli.formats.record import failed_reading
+from jisi_cli.methods.context import BankRows, MethodContext
+from jisi_cli.methods.protocol import Aggregation, Listener, Method, Outcome, Query, Silent, settings_json
+from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.methods.training import Training
+from jisi_cli.paths import cache_folder
+from jisi_cli.spending import (
+    RunAccount,
+    amount,
+    endpoint_address,
+    endpoint_entry,
+    offer_the_offline_pool,
+    require_models,
+)
+from jisi_cli.types import whole_characters
+from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consent
+
+if TYPE_CHECKING:
+    from jisi_cli.hyperparameters import Hyperparameters
+    from jisi_cli.methods.decision import Decision, ExpectedUsage
+    from jisi_cli.methods.jisi import JiSi
+    from jisi_cli.models.live import LivePool
+    from jisi_cli.models.retry import CallEvent
+    from jisi_cli.scoring import BankArrays
+
+Calls = Literal["required", "preferred", "ignored"]
+"""Whether models must be in the pool file: `required` where they are sure to be called; `preferred` where the pool
+decides if it shares a model with the bank; `ignored` for replays."""
+
+_MODES: dict[str, Aggregation | None] = {"auto": None, "route": "never", "aggregate": "always"}
+_BLOCK = 256
+"""Questions that are routed at once."""
+
+
+class Watcher(Listener, Protocol):
+    """A listener that hears of the requests behind each call, too."""
+
+    def called(self, event: CallEvent) -> None:
+        """A request has gone out, waits, or goes out again."""
+        ...
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+"""Who watches the question that a call belongs to; the pool is shared by many questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A question as far as it is decided without a call; without a vector, `failure` says why it has none."""
+
+    query: Query
+    plan: object
+    seconds: dict[str, float]
+    failure: str | None = None
+
+
+class Jisi:
+    """A pool of models that answers as one.
+
+    Use it as a context manager, or close it. It may be used from several threads and beside a running event loop: calls
+    are made on a thread of its own. It prints nothing; what it has to say goes to `user`, by default Python's logging
+    under the name `jisi_cli`.
+
+    Example:
+        >>> import jisi_cli as jisi
+        >>> with jisi.open(config="sample_data/jisi.toml") as pool:
+        ...     print(pool.ask("What is 17 * 23?").answer.text)
+
+    Args:
+        bank: The bank or its folder; else `JISI_BANK`, else `bank` in the pool file.
+        config: The pool file; else `JISI_CONFIG`, `./jisi.toml`, the user's own.
+        method: Who answers, and how; see `jisi eval --list-methods`.
+        mode: Of the method `jisi`: `auto` decides; `route` never aggregates, `aggregate` always.
+        models: Only these models; None for all.
+        embedder: The bank's embedder, where only the bank names it.
+        trust_embedder: Allow the embedder that the bank names, until its files change.
+        failed: What failed and empty answers count: `wrong` or `unscored`; None as the bank says.
+        temperature: Sampling temperature of every call; None for the method's own.
+        max_tokens: Length of an answer at most.
+        prices: List prices by model, or a file of them, where no dollars were recorded.
+        seed: Seed of everything random.
+        calls: Whether models must be in the pool file.
+        max_cost: Dollars at most for everything that is asked through this object.
+        timeout: Seconds per call.
+        concurrency: Calls at one time.
+        use_cache: Whether cached answers may be used.
+        store: False keeps questions and answers out of the cache and the ledger.
+        user: Told and asked in the course of a run.
+        command: What the ledger calls the run.
+        **settings: Hyperparameters of JiSi, as `k=5` or `switch="consensus"`; they win over the pool file's [routing],
+            and that over the bank's.
+
+    Raises:
+        InputError: The configuration, the method or a setting cannot be used, or no bank was named.
+        BankError: The bank cannot be opened.
+    """
+
+    def __init__(
+        self,
+        bank: Bank | Path | str | None = None,
+        config: Path | str | None = None,
+        *,
+        method: str = "jisi",
+        mode: str = "auto",
+        models: Sequence[str] | None = None,
+        embedder: str | None = None,
+        trust_embedder: bool = False,
+        failed: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        prices: Mapping[str, Price] | Path | None = None,
+        seed: int = 42,
+        calls: Calls = "preferred",
+        max_cost: float | None = None,
+        timeout: float | None = None,
+        concurrency: int | None = None,
+        use_cache: bool = True,
+        store: bool = True,
+        user: User | None = None,
+        command: str = "library",
+        **settings: Any,  # noqa: ANN401 - each is checked by its name
+    ) -> None:
+        self.user: User = user or Log()
+        self.method = method
+        _check_method(method, mode, settings)
+        self.config: Config = read_config(None if config is None else Path(config), self.user)
+        if not isinstance(bank, Bank):
+            bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
+        self.bank = bank
+        configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
+        self.hyperparameters: Hyperparameters = configured.with_changes(settings, "command line")
+        self.models = self._models(models, calls)
+        self.account = RunAccount(
+            self.config,
+            command,
+            self.user,
+            timeout=timeout,
+            max_cost=max_cost,
+            concurrency=concurrency,
+            use_cache=use_cache,
+            store=store,
+        )
+        if calls == "required":
+            # Asked before anything is under way; the pool itself asks nobody twice.
+            self.account.require_consent(self.models)
+        self._choice = EmbedderChoice(embedder, trust_embedder)
+        self._aggregation, self._max_tokens = _MODES[mode], max_tokens
+        self._temperature = None if temperature is None else amount(temperature, "--temperature")
+        self._prices = read_prices(prices) if isinstance(prices, Path) else dict(prices or {})
+        self.seed = seed
+        self._pool: LivePool | None = None
+        self._opening = RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, end local models, and write what is still to be booked."""
+        if self._pool is not None:
+            self.account.background.run(self._pool.close())
+            self._pool = None
+        self.account.close()
+
+    # Asking.
+
+    def ask(self, text: str, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+        """Answer a question.
+
+        Args:
+            text: The question.
+            system: A system message for every model.
+            watcher: Told what happens meanwhile, on another thread.
+
+        Returns:
+            The answer (`outcome.answer.text`) and all that led to it.
+
+        Raises:
+            NoAnswerError: No model could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+            InputError: The embedder, the method or the pool cannot be used.
+            BankError: The bank's embedder is not the one that is here, or the user has no say in it.
+        """
+        prepared = self._prepare(text, system)
+        with self.answering():
+            return self.account.background.run(self._answer(prepared, watcher))
+
+    async def aask(self, text: str, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+        """Answer a question without holding up the caller's event loop; see `ask`."""
+        prepared = await asyncio.to_thread(self._prepare, text, system)
+        with self.answering():
+            return await self.account.background.arun(self._answer(prepared, watcher))
+
+    def stream(self, text: str, system: str | None = None) -> Generator[str, None, None]:
+        """Yield the answer piece by piece, as it arrives; see `ask`.
+
+        Where a model breaks off and another begins anew, an empty line stands between the two.
+        """
+        pieces: SimpleQueue[str | None] = SimpleQueue()
+        prepared = self._prepare(text, system)
+        future = self.account.background.submit(self._streamed(prepared, pieces.put))
+        future.add_done_callback(lambda _: pieces.put(None))
+        try:
+            while (piece := pieces.get()) is not None:
+                yield piece
+            with self.answering():
+                future.result()
+        finally:
+            future.cancel()
+
+    async def astream(self, text: str, system: str | None = None) -> AsyncIterator[str]:
+        """Yield the answer piece by piece in the caller's event loop; see `stream`."""
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def put(piece: str | None) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        prepared = await asyncio.to_thread(self._prepare, text, system)
+        future = self.account.background.submit(self._streamed(prepared, put))
+        future.add_done_callback(lambda _: put(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            with self.answering():
+                future.result()
+        finally:
+            future.cancel()
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What the method runs with, as plain data; None where it has no settings.
+
+        `failed` is in it where failed answers do not count as wrong.
+        """
+        return self.with_failed(settings_json(self.made))
+
+    def with_failed(self, settings: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return settings with what failed answers of the bank count, where that is not as always."""
+        return settings if settings is None or self.bank.failed == "wrong" else {**settings, "failed": self.bank.failed}
+
+    # Routing.
+
+    @overload
+    def route(self, text: str, *, probe: bool = False, listener: Listener | None = None) -> Decision: ...
+
+    @overload
+    def route(self, text: list[str], *, probe: bool = False, listener: Listener | None = None) -> list[Decision]: ...
+
+    def route(
+        self, text: str | list[str], *, probe: bool = False, listener: Listener | None = None
+    ) -> Decision | list[Decision]:
+        """Decide who would answer a question, or each of several.
+
+        Args:
+            text: The question or questions.
+            probe: Call the candidates and complete the decision, without the aggregator; else no model is called.
+            listener: Told of the candidates' calls, on another thread.
+
+        Raises:
+            InputError: The method does not decide by JiSi's stages, or the embedder or the pool cannot be used.
+            NoAnswerError: The question cannot be embedded, or no candidate answered.
+            BudgetError: The budget stopped every candidate.
+        """
+        if isinstance(text, str):
+            return next(self.decisions([text], probe=probe, listener=listener))
+        return list(self.decisions(text, probe=probe, listener=listener))
+
+    def decisions(
+        self, texts: Sequence[str], *, probe: bool = False, listener: Listener | None = None
+    ) -> Iterator[Decision]:
+        """Yield the decision on each of many questions, in their order; see `route`."""
+        from jisi_cli.methods.decision import Decision
+
+        method = self._staged()
+        if probe:
+            self._require_pool()
+        means = method.hyperparameters.compat == "openjisi"
+        for start in range(0, len(texts), _BLOCK):
+            with self._opening:
+                queries = self.queries(texts[start : start + _BLOCK])
+                plans = list(method.plan(queries))
+            for query, plan in zip(queries, plans, strict=True):
+                if probe:
+                    with self.answering():
+                        found = self.account.background.run(self._probe(method, query, plan, listener or Silent()))
+                    yield found
+                else:
+                    yield Decision(self.models, plan, scores_are_means=means)
+
+    def explain(self, text: str, decision: Decision, *, neighbours: int = 0) -> dict[str, Any]:
+        """Return a decision as plain data: scores, what a call of each model may be expected to use, and settings.
+
+        Args:
+            text: The question.
+            decision: What was decided.
+            neighbours: How many support queries to list, the nearest first, with who solved them.
+        """
+        data = decision.to_json(neighbours, self.describe if neighbours else None)
+        for row in data["models"]:
+            usage = self.expected_usage(row["model"], decision)
+            row["expected_completion_tokens"], row["expected_cost_usd"] = usage.completion_tokens, usage.cost_usd
+        calls = decision.calls
+        probes = [{"model": call.model, "error": call.error, "tokens": call.completion_tokens} for call in calls]
+        return {"query": text, **data, "probes": probes, "settings": self.settings}
+
+    def expected_usage(self, model: str, decision: Decision) -> ExpectedUsage:
+        """Estimate tokens and dollars of one call of a model from what it used on the support set."""
+        from jisi_cli.methods.decision import expected_usage
+
+        return expected_usage(self.bank, model, decision.coarse, self.prices.get(model))
+
+    def describe(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        """Say of some train rows what they are and which models solved them."""
+        rows = self.bank.train_rows[np.array(places, dtype=np.intp)]
+        order = np.argsort(rows)
+        found = dict(zip(rows[order].tolist(), self.bank.some_questions(rows[order]), strict=True))
+        return [
+            {
+                "dataset": found[row].dataset,
+                "index": found[row].index,
+                "query": found[row].query,
+                "solved_by": self._solvers(place),
+            }
+            for row, place in zip(rows.tolist(), places, strict=True)
+        ]
+
+    # Opened on first use.
+
+    @property
+    def made(self) -> Method[Any]:
+        """The method, made from the bank's train rows; some train first.
+
+        Raises:
+            InputError: It cannot be made from this bank.
+        """
+        with self._opening:
+            return self._made
+
+    @cached_property
+    def _made(self) -> Method[Any]:
+        trains = method_info(self.method).trains
+        with self.user.training(self.method) if trains else nullcontext() as on_step:
+            return make_method(self.method, replace(self.context, training=Training(on_step)))
+
+    @cached_property
+    def context(self) -> MethodContext:
+        """What methods are made from: train data only."""
+        return MethodContext(
+            bank=self.arrays,
+            rows=BankRows(self.bank, self.models, self.prices),
+            embedder=LazyEmbedder(self.bank.manifest.embedder, lambda: self.embedder),
+            hyperparameters=self.hyperparameters,
+            aggregation=self._aggregation,
+            seed=self.seed,
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+        )
+
+    @cached_property
+    def arrays(self) -> BankArrays:
+        """The bank's arrays for the models in use."""
+        return self.bank.arrays(self.models)
+
+    @cached_property
+    def prices(self) -> dict[str, Price]:
+        """List prices by model: those that were given, else the pool file's."""
+        return {**{entry.name: entry.price for entry in self.config.models if entry.price is not None}, **self._prices}
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The bank's own embedder.
+
+        Raises:
+            BankError: The configuration names another one, only the bank names this one, or this machine has another
+                revision of it.
+            InputError: It is not installed, or cannot be fetched.
+        """
+        from jisi_cli.embed.registry import PinError, load_embedder
+
+        spec = self._choice.allowed(self.bank.path, self.bank.manifest.embedder, self.config)
+        entry = endpoint_entry(spec, self.config)
+        try:
+            if entry is None:
+                return load_embedder(spec)
+            require_consent(self.config, [entry], self.user)
+            account = self.account.embedding_account(entry)
+            # Vectors that are paid for are kept, those of responses too: a cached answer is to cost nothing.
+            return self._cached(
+                load_embedder(spec, api_base=entry.api_base, api_key_env=entry.api_key_env, account=account),
+                endpoint_address(entry),
+            )
+        except PinError as error:
+            raise BankError(
+                f"{self.bank.path}: {error}; install that one, or build the bank again with --force"
+            ) from error
+
+    @cached_property
+    def query_embedder(self) -> Embedder:
+        """The same embedder behind a cache on disk, for questions, which come again."""
+        from jisi_cli.embed.vector_cache import CachedEmbedder
+
+        return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
+
+    def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
+        """Embed new questions."""
+        vectors = self.query_embedder.embed(list(texts))
+        return [Query(text, vector, system) for text, vector in zip(texts, vectors, strict=True)]
+
+    def _cached(self, embedder: Embedder, address: Mapping[str, str] | None = None) -> Embedder:
+        from jisi_cli.embed.vector_cache import cache_vectors
+
+        if not self.account.store:
+            return embedder
+        return cache_vectors(embedder, cache_folder() / "vectors", warn=self.user.warn, address=address)
+
+    def _models(self, wanted: Sequence[str] | None, use: Calls) -> tuple[str, ...]:
+        """Return the models that the bank knows and, where that matters, the pool can ask."""
+        known = self.bank.models
+        pool = [entry.name for entry in self.config.models]
+        shared = [name for name in known if name in pool]
+        if use == "ignored" or not pool or (use == "preferred" and not shared):
+            pool, shared = [], list(known)
+        if not shared:
+            raise self._nothing_shared()
+        for name in wanted or ():
+            if name not in shared:
+                where = "the bank" if name not in known else str(self.config.path)
+                raise InputError(f"--models: {where} has no `{name}`; to choose from are {', '.join(shared)}")
+        if pool:
+            for name in sorted(set(known) - set(pool)):
+                self.user.detail(f"note: {name} is in the bank but not in the pool; it is left out")
+            for name in sorted(set(pool) - set(known)):
+                self.user.detail(f"note: {name} is in the pool but not in the bank; it is left out")
+        return tuple(name for name in shared if not wanted or name in wanted)
+
+    def _nothing_shared(self) -> InputError:
+        pool = ", ".join(entry.name for entry in self.config.models)
+        return InputError(
+            f"{self.config.path} and {self.bank.path} have no model in common: the pool has {pool}, "
+            f"the bank has {', '.join(self.bank.models)}"
+        )
+
+    def _require_pool(self) -> None:
+        """Refuse calls that could not be made, before anything is under way."""
+        require_models(self.config)
+        if not {entry.name for entry in self.config.models} & set(self.models):
+            raise self._nothing_shared()
+        self.account.require_consent(self.models)
+
+    def _staged(self) -> JiSi:
+        """Return the method, which decides by JiSi's stages."""
+        from jisi_cli.methods.jisi import JiSi
+
+        if not isinstance(self.made, JiSi):
+            raise InputError(f"`{self.method}` does not decide by JiSi's stages; route with jisi, or ask")
+        return self.made
+
+    def _solvers(self, place: int) -> list[str]:
+        facts = zip(self.models, self.arrays.scores[place], self.arrays.present[place], strict=True)
+        return [name for name, right, known in facts if known and right > 0.5]
+
+    # How a question is answered: what needs no call on the caller's thread, calls on the account's.
+
+    def _prepare(self, text: str, system: str | None) -> _Prepared:
+        self._require_pool()
+        with self._opening:
+            method = self.made
+            started = time.perf_counter()
+            try:
+                (query,) = self.queries([text], system)
+            except NoAnswerError as error:
+                # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
+                return _Prepared(Query(text, np.zeros(0, np.float32), system), None, {}, str(error))
+            embedded = time.perf_counter()
+            (plan,) = method.plan([query])
+            seconds = {"embed": embedded - started, "support": time.perf_counter() - embedded}
+        return _Prepared(query, plan, seconds)
+
+    async def _answer(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
+        _watcher.set(watcher)
+        listener, pool = watcher or Silent(), self._live()
+        if prepared.failure is not None:
+            from jisi_cli.methods.router import answer_without_vector
+
+            sampling = self.context.sampling()
+            return await answer_without_vector(self.arrays, prepared.query, pool, listener, sampling, prepared.failure)
+        outcome = await self.made.answer(prepared.query, prepared.plan, pool, listener)
+        return replace(outcome, seconds=prepared.seconds | outcome.seconds)
+
+    async def _streamed(self, prepared: _Prepared, put: Callable[[str], None]) -> None:
+        pieces = _Pieces(put)
+        outcome = await self._answer(prepared, pieces)
+        pieces.finish(outcome.answer.text)
+
+    async def _probe(self, method: JiSi, query: Query, plan: Any, listener: Listener) -> Decision:  # noqa: ANN401
+        decision, calls = await method.probe(query, plan, self._live(), listener)
+        return replace(decision, calls=calls)
+
+    def _live(self) -> LivePool:
+        """Return the pool, opened once; only the account's thread comes here."""
+        if self._pool is None:
+            self._pool = self.account.pool(self.models, self._called)
+        return self._pool
+
+    def _called(self, event: CallEvent) -> None:
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher.called(event)
+        elif event.kind == "adapted":
+            self.user.detail(f"{event.model}: {event.reason}")
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Say more of a pool that could not answer.
+
+        Raises:
+            NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
+            BudgetError: No model could answer, and a call cost more than its worst case.
+        """
+        try:
+            yield
+        except NoAnswerError as error:
+            self.account.check()
+            raise offer_the_offline_pool(error, self.config, self.models) from error
+
+
+class _Pieces(Silent):
+    """A watcher that passes on the final answer piece by piece."""
+
+    streams = True
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put, self._text = put, ""
+
+    def called(self, event: CallEvent) -> None:
+        """Begin anew when a request goes out again."""
+        if event.kind == "retry" and event.role in ("aggregator", "expert"):
+            self.writing(event.model)
+
+    def writing(self, model: str) -> None:
+        """Set apart what another model, or another attempt, had begun."""
+        if self._text:
+            self._put("\n\n")
+        self._text = ""
+
+    def text(self, piece: str) -> None:
+        """Pass on a piece."""
+        self._text += piece
+        self._put(piece)
+
+    def finish(self, answer: str) -> None:
+        """Pass on the answer where something else, or nothing, was streamed."""
+        if whole_characters(self._text) != answer:
+            self.writing("")
+            self.text(answer)
+
+
+def _check_method(method: str, mode: str, settings: Mapping[str, object]) -> None:
+    """Refuse what cannot answer a question, and options that a method would not heed.
+
+    Raises:
+        InputError: Such a method or option was given.
+    """
+    if mode not in _MODES:
+        raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
+    info = method_info(method)
+    if info.needs == "labels" or method.partition(":")[0].endswith("-oracle"):
+        raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")
+    if method != "jisi" and mode != "auto":
+        raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
+    info.check_options(settings)

@@ -1,0 +1,258 @@
+"""What the calls of one run share: how they are made, the money they may cost, and the ledger that books them."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from jisi_cli.background import Background
+from jisi_cli.config import Config, ModelEntry
+from jisi_cli.errors import InputError, NoAnswerError
+from jisi_cli.paths import cache_folder
+from jisi_cli.user import User, require_consent
+
+if TYPE_CHECKING:
+    from jisi_cli.embed.account import EmbeddingAccount
+    from jisi_cli.embed.protocol import EmbedderSpec
+    from jisi_cli.grading.registry import GradingOptions
+    from jisi_cli.models.ledger import Ledger
+    from jisi_cli.models.limits import Budget
+    from jisi_cli.models.live import LivePool, Run
+    from jisi_cli.models.retry import CallEvent, OnEvent
+
+_CONCURRENCY = 16
+_TIMEOUT = 300.0
+_RETRIES = 3
+_ENDPOINT = "litellm:"
+_LARGEST = sys.float_info.max
+"""A whole number in a pool file may be larger than any that can be computed with."""
+
+
+class RunAccount:
+    """How one run calls models, and what it spends: models and the embedder draw on the same budget and ledger.
+
+    Args:
+        config: The configuration; its [budget] says what is None here.
+        command: What the ledger calls the run.
+        user: Told what goes wrong, and asked about a pool file that lies in the current folder.
+        timeout: Seconds per attempt.
+        max_cost: Dollars for the whole run.
+        concurrency: Calls out at one time.
+        use_cache: Whether cached answers may be used.
+        store: False keeps questions and answers out of cache and ledger.
+
+    Attributes:
+        background: The thread that calls are made on.
+
+    Raises:
+        InputError: The limit makes no sense.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        command: str,
+        user: User,
+        *,
+        timeout: float | None = None,
+        max_cost: float | None = None,
+        concurrency: int | None = None,
+        use_cache: bool = True,
+        store: bool = True,
+    ) -> None:
+        self.config, self.command, self.user = config, command, user
+        self.use_cache, self.store = use_cache, store
+        self.max_cost = limit(max_cost, config, "max_cost")
+        self._timeout, self._concurrency = timeout, concurrency
+        self.background = Background()
+
+    def close(self) -> None:
+        """End the thread that calls are made on."""
+        self.background.close()
+
+    @cached_property
+    def run(self) -> Run:
+        """What the ledger says about where calls come from."""
+        from jisi_cli.models.live import Run
+
+        return Run(id=secrets.token_hex(8), command=self.command)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Where calls are booked."""
+        from jisi_cli.models.ledger import Ledger, ledger_path
+
+        return Ledger(ledger_path(), warn=self.user.warn)
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """What the calls may cost together; None for no limit."""
+        if self.max_cost is None:
+            return None
+        from jisi_cli.models.limits import Budget
+
+        return Budget(self.max_cost)
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls may be out at one time."""
+        return max(1, int(self._limit(self._concurrency, "concurrency", _CONCURRENCY)))
+
+    @property
+    def overrun(self) -> str | None:
+        """Which call cost more than its worst case; None where none did, or where nothing limits the cost."""
+        return None if self.budget is None else self.budget.overrun
+
+    def check(self) -> None:
+        """End a run that cost more than could be foreseen, once everything that came in is kept and shown.
+
+        Raises:
+            BudgetError: A call cost more than its worst case.
+        """
+        if self.budget is not None:
+            self.budget.check()
+
+    def require_consent(self, names: Sequence[str]) -> None:
+        """Ask about a pool file that lies in the current folder, before some of its models are called.
+
+        Raises:
+            InputError: The user never allowed it.
+        """
+        require_consent(self.config, [entry for entry in self.config.models if entry.name in names], self.user)
+
+    def pool(self, models: Sequence[str], on_event: OnEvent | None = None) -> LivePool:
+        """Return the live pool of some models, behind cache and ledger.
+
+        Args:
+            models: Which models of the pool file.
+            on_event: Receives what a live view may show.
+
+        Raises:
+            InputError: The configuration names no models, a limit makes no sense, or the user never allowed the file.
+        """
+        import numpy as np
+
+        from jisi_cli.models.json_disk import open_cache
+        from jisi_cli.models.limits import Limits, PerMinute
+        from jisi_cli.models.live import LivePool
+        from jisi_cli.models.local import LocalModels
+
+        require_models(self.config)
+        timeout = self._limit(self._timeout, "timeout", _TIMEOUT)
+        if not timeout:
+            raise InputError("no call can be answered within a timeout of 0 seconds; give more")
+        retries = self._limit(None, "max_retries", _RETRIES)
+        self.require_consent(models)
+        entries = [entry for entry in self.config.models if entry.name in models]
+        per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
+        return LivePool(
+            entries,
+            rng=np.random.default_rng(),
+            cache=open_cache(cache_folder() / "answers", warn=self.user.warn),
+            ledger=self.ledger,
+            budget=self.budget,
+            limits=Limits(concurrency=self.concurrency, per_minute=per_minute),
+            timeout=timeout,
+            max_retries=int(retries),
+            local_models=LocalModels(),
+            run=self.run,
+            use_cache=self.use_cache,
+            store=self.store,
+            on_event=on_event or partial(_tell_adapted, self.user),
+            warn=self.user.warn,
+        )
+
+    def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:
+        """Return what pays for the requests of an embedder that is an endpoint."""
+        from jisi_cli.embed.account import EmbeddingAccount
+
+        return EmbeddingAccount(entry, self.run, self.ledger, self.budget)
+
+    def _limit(self, given: float | None, key: str, default: float) -> float:
+        found = limit(given, self.config, key)
+        return default if found is None else found
+
+
+def _tell_adapted(user: User, event: CallEvent) -> None:
+    if event.kind == "adapted":
+        user.detail(f"{event.model}: {event.reason}")
+
+
+def require_models(config: Config) -> None:
+    """Refuse a configuration without models.
+
+    Raises:
+        InputError: It names none.
+    """
+    if not config.models:
+        raise InputError(
+            "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
+            "(to try jisi without a key: --config sample_data/jisi.toml)"
+        )
+
+
+def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
+    """Return the models that graders may ask.
+
+    Raises:
+        InputError: The pool lacks one.
+    """
+    names = [entry.name for entry in config.models]
+    for judge in grading.judges():
+        if judge not in names:
+            raise InputError(f"--judge: the pool has no `{judge}`; it has {', '.join(names) or 'none'}")
+    return grading.judges()
+
+
+def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequence[str]) -> NoAnswerError:
+    """Return the error of a pool that could not answer; where no model has a key, it names the pool that needs none."""
+    from jisi_cli.models.provider import missing_key
+
+    if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
+        return NoAnswerError(f"{error}; to try jisi without a key: --config sample_data/jisi.toml")
+    return error
+
+
+def endpoint_entry(spec: EmbedderSpec, config: Config) -> ModelEntry | None:
+    """Return an embedder that is an endpoint as a pool would name it; None for one that works on this machine."""
+    if not spec.name.startswith(_ENDPOINT):
+        return None
+    model, endpoint = spec.name.removeprefix(_ENDPOINT), config.endpoint
+    return ModelEntry(
+        spec.name, model, api_base=endpoint.api_base, api_key_env=endpoint.api_key_env, price=endpoint.price
+    )
+
+
+def endpoint_address(entry: ModelEntry) -> dict[str, str]:
+    """Return what says where an embedder that is an endpoint answers, beyond its name."""
+    from jisi_cli.models.address import environment_addresses
+
+    named = {} if entry.api_base is None else {"api_base": entry.api_base}
+    return {**named, **environment_addresses(entry.litellm, entry.api_base)}
+
+
+def limit(given: float | None, config: Config, key: str) -> float | None:
+    """Return a limit that the user gave, else of the configuration's [budget]; None where neither names one.
+
+    Raises:
+        InputError: It is not a number from 0.
+    """
+    if given is not None:
+        return amount(given, f"--{key.replace('_', '-')}")
+    if key in config.budget:
+        return amount(config.budget[key], f"{config.path}: [budget] {key}")
+    return None
+
+
+def amount(value: object, what: str) -> float:
+    """Return a setting that is a number from 0.
+
+    Raises:
+        InputError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
+        raise InputError(f"{what} must be a number from 0, not {value!r}")
+    return float(value)
