@@ -25,7 +25,7 @@ def test_a_call_may_begin_while_a_frame_is_drawn(monkeypatch: pytest.MonkeyPatch
 
 def rendered(answer: str, **variables: str) -> str:
     """Return what a terminal of 200 columns gets of an answer, in one line."""
-    code = f"from jisi_cli.cli import live_view as l, output as o; l.TerminalView(o.Output()).finish({answer!r})"
+    code = f"from jisi_cli.cli import live as l, output as o; l.TerminalView(o.Output()).finish({answer!r})"
     return " ".join(on_a_terminal("-c", code, COLUMNS="200", **variables).split())
 
 
