@@ -1,4 +1,4 @@
-"""Every test runs without a network, without keys, and with folders of its own."""
+"""Every test runs without a network, without keys, and with folders of its own; the tiers of tests."""
 
 from __future__ import annotations
 
@@ -52,6 +52,79 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_network)
+
+# The tiers. A test is in `slow` if its room or module is listed here, if it talks to the loopback server, or if it is
+# marked `slow` or `big`; every other test is in `unit`. tests/README.md says what that means.
+SLOW = frozenset(
+    {
+        *("benchmarks", "cli", "faults", "hostile", "report", "screenshots"),
+        *("bank/test_killed_builds.py", "bank/test_lock.py", "bank/test_unreadable_banks.py"),
+        *(
+            "embed/test_bert.py",
+            "embed/test_hub.py",
+            "embed/test_model_folder.py",
+            "embed/test_sentence_transformer.py",
+        ),
+        *("embed/test_start_up.py", "embed/test_folder_check.py", "embed/test_unit_embedder.py"),
+        *("grading/test_code.py", "grading/test_command.py", "grading/test_confined.py", "grading/test_math.py"),
+        *("grading/test_regex.py", "grading/test_scratch_folder.py", "grading/test_readings.py"),
+        *("methods/test_graphrouter.py", "methods/test_routerdc.py", "methods/test_routerdc_finetuned.py"),
+        *("methods/test_trained_routers.py", "models/test_local.py", "models/test_processes.py"),
+        *("models/test_leases.py", "models/test_single_flight.py", "models/test_unpacking.py"),
+        *("test_architecture.py", "test_large_imports.py", "test_recorded_answers.py", "test_security.py"),
+    }
+)
+_SLOW_FIXTURES = frozenset({"loopback"})
+_STARTS_A_PROCESS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"})
+_SLOW_IMPORTS = frozenset({"litellm", "torch", "sentence_transformers", "ray"})
+_running_unit_test = False
+
+
+def _is_slow(path: Path) -> bool:
+    inside = path.relative_to(Path(__file__).parent)
+    return inside.parts[0] in SLOW or inside.as_posix() in SLOW
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the slow modules when only the unit tests are wanted."""
+    if config.option.markexpr != "unit" or collection_path == Path(__file__).parent:
+        return None
+    return True if Path(__file__).parent in collection_path.parents and _is_slow(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests into the two tiers."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        listed = _is_slow(item.path) or not _SLOW_FIXTURES.isdisjoint(fixtures)
+        marked = item.get_closest_marker("slow") or item.get_closest_marker("big")
+        if not marked:
+            item.add_marker("slow" if listed else "unit")
+        elif not item.get_closest_marker("slow"):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Watch `pytest -m unit`: a test that starts a process or imports what is slow to import fails."""
+    global _running_unit_test
+    _running_unit_test = item.config.option.markexpr == "unit"
+    try:
+        return (yield)
+    finally:
+        _running_unit_test = False
+
+
+def _keep_unit_tests_light(event: str, arguments: tuple[object, ...]) -> None:
+    if not _running_unit_test:
+        return
+    if event in _STARTS_A_PROCESS and arguments[0] != "lscpu":  # with which joblib counts cores
+        pytest.fail(f"a unit test started a process ({event}: {arguments[0]}); mark it `slow`, see tests/README.md")
+    if event == "import" and arguments[0] in _SLOW_IMPORTS:
+        pytest.fail(f"a unit test imported {arguments[0]}; import it later, or mark the test `slow`: tests/README.md")
+
+
+sys.addaudithook(_keep_unit_tests_light)
 
 
 @pytest.fixture(autouse=True)

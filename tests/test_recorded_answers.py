@@ -25,8 +25,8 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Probes, coarse, coarse_block, fine
 from tests.cli.commands import jisi
 from tests.grading.agreement import ZEROEVAL, compare
-from tests.reference import decide
-from tests.released import Released, decide_released
+from tests.scoring.reference import decide
+from tests.scoring.released import Released, decide_released
 
 DATA = Path(os.environ.get("JISI_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 ANSWERS, VECTORS = DATA / "zeroeval-open10.parquet", DATA / "zeroeval-open10-minilm.npz"

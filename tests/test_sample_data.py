@@ -98,6 +98,7 @@ def test_a_choice_is_one_of_the_options_and_no_letter_is_favoured() -> None:
         assert max(counts.values()) - min(counts.values()) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", CODE, ids=_name)
 def test_the_program_prints_the_answer(question: dict[str, Any]) -> None:
     block = re.search(r"```python\n(.*?)\n```", question["query"], re.DOTALL)

@@ -51,6 +51,7 @@ def test_vectors_with_gaps_in_pieces(dtype: str) -> None:
     assert found.dtype == dtype
 
 
+@pytest.mark.slow
 def test_what_a_decision_reads_of_a_bank_is_read_without_pandas() -> None:
     script = (
         "import sys\nfrom pathlib import Path\nimport numpy as np\nfrom jisi_cli.bank.bank import Bank\n"

@@ -45,6 +45,7 @@ def test_a_folder_that_is_in_use_stays(tmp_path: Path, monkeypatch: pytest.Monke
     assert [file.name for file in tmp_path.iterdir()] == ["a.vectors"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_only_a_part_is_an_error_and_no_row_is_lost_in_silence() -> None:
     """The limit falls into the middle of a write, of which the system takes the first half without a word."""
     script = (

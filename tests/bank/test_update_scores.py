@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import model_folder, read_manifest, write_manifest
@@ -120,6 +121,7 @@ for place in range(1, 1000):
 """
 
 
+@pytest.mark.slow
 def test_a_grading_that_is_killed_leaves_the_old_bank_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "bank"
     build(path, [record(row, model) for row in range(3) for model in ("ada", "zoe")])

@@ -137,6 +137,7 @@ def test_a_build_takes_the_maps_along_and_an_open_bank_keeps_its_own(bank: Path)
     assert len(Bank(bank).query_vectors) == 34
 
 
+@pytest.mark.slow
 def test_many_processes_may_make_the_same_maps_at_once(bank: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"

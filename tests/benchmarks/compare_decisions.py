@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""How many threads share a matrix product decides its last bits, and a busy machine decides how many."""
 CLOCK_AND_VERSIONS = frozenset({"seconds", "versions"})
 SHOWN = 20
 FILES = ("eval.json", "results.jsonl", "route.jsonl")
@@ -41,7 +43,7 @@ def produce(tree: Path, bank: Path, questions: Path, method: str, folder: Path) 
     folder.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JISI_")}
     own = {f"JISI_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "DATA", "CONFIG")}
-    env = {**inherited, **own, "PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1"}
+    env = {**inherited, **own, **ONE_THREAD, "PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1"}
     results = ["--out", str(folder / "results.jsonl")]
     for name, arguments in {
         "route.jsonl": ["route", "--bank", str(bank), "--input", str(questions), "--jsonl"],

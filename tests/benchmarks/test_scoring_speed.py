@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Probes, coarse, coarse_block, fine
-from tests.reference import decide
+from tests.scoring.reference import decide
 
 ROWS, MODELS, WIDTH, BLOCK = 8_500, 10, 384, 256
 SETTINGS = Hyperparameters()

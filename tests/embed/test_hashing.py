@@ -54,6 +54,7 @@ def test_the_recipe_gives_the_vectors_it_has_always_given() -> None:
     np.testing.assert_allclose(vector, recorded, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_scikit_learn_the_error_names_the_extra() -> None:
     script = (
         "import sys\n"

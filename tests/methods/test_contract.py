@@ -25,7 +25,9 @@ NAMES = [name for name, info in METHODS.items() if info.needs != "labels" and no
 Seen = tuple[object, ...]
 """What a user can see of one question: who answered what, how, and after which calls."""
 
-every_method = pytest.mark.parametrize("name", NAMES)
+every_method = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if method_info(name).trains else name for name in NAMES]
+)
 
 DRAWS = {"random", "avengers", "avengers-pro", "embedllm", "zooter", "model-sat", "routerdc", "routellm"}
 DRAWS |= {"graphrouter", "graphrouter-oracle"}
@@ -81,6 +83,7 @@ def test_the_same_seed_gives_the_same_answers(name: str) -> None:
     assert outcomes(name, setting()) == outcomes(name, setting())
 
 
+@pytest.mark.slow
 def test_another_seed_moves_only_what_draws_at_random() -> None:
     moved = {name for name in NAMES if outcomes(name, setting(), seed=1) != outcomes(name, setting(), seed=2)}
     assert "random" in moved
@@ -190,6 +193,7 @@ def test_no_test_label_is_read(name: str) -> None:
     assert decided(evaluated(name, replace(given, tests=poisoned))) == decided(evaluated(name, given))
 
 
+@pytest.mark.slow
 def test_only_oracles_look_at_where_a_question_comes_from() -> None:
     given = setting()
     # A model of its own for every dataset, so that an oracle cannot but move.

@@ -1,7 +1,7 @@
 """The released code's reading of the method once more, in NumPy: `--compat openjisi` must decide the same.
 
 Written from the table of known differences alone, for banks without gaps. It shares nothing with `scoring`, nor with
-`tests.reference`, and is fast enough to go through every question of a real test set. It sums in floating point, so
+`reference`, and is fast enough to go through every question of a real test set. It sums in floating point, so
 that values agree up to rounding, and so do decisions wherever no two values are nearer than that; equal scores of
 models that solved the same questions are equal here, too, because the same numbers are added up in the same order.
 """

@@ -27,6 +27,7 @@ def test_the_pool_files_price_is_in_dollars_per_million_tokens() -> None:
     assert price_of_call(free, 10, 10) == (0.0, "pool")
 
 
+@pytest.mark.slow
 def test_litellms_map_prices_what_the_pool_file_does_not() -> None:
     usd, source = price_of_call(PUBLIC, 1000, 1000)
     assert source == "litellm"
@@ -34,6 +35,7 @@ def test_litellms_map_prices_what_the_pool_file_does_not() -> None:
     assert 0.001 < usd < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [NOBODYS, LOCAL])
 def test_a_price_nobody_knows_is_unknown_and_not_zero(entry: ModelEntry) -> None:
     assert price_of_call(entry, 1000, 1000) == (None, None)
@@ -58,6 +60,7 @@ def test_no_answer_costs_more_than_the_worst_case(prompt: int, longest: int, sha
     assert usd <= bound
 
 
+@pytest.mark.slow
 def test_the_longest_answer_is_what_litellms_map_says() -> None:
     assert max_output_tokens(PUBLIC) == 16_384
     assert max_output_tokens(NOBODYS) is None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.reference import decide
+from tests.scoring.reference import decide
 
 NAN = float("nan")
 X, Y, Z = [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]

@@ -105,7 +105,7 @@ APPEND = textwrap.dedent(
     import sys
     from dataclasses import replace
     from pathlib import Path
-    from tests.test_ledger import ROW
+    from tests.models.test_ledger import ROW
     from jisi_cli.models.ledger import Ledger
 
     ledger = Ledger(Path(sys.argv[1]), warn=sys.exit)
@@ -118,9 +118,10 @@ APPEND = textwrap.dedent(
 
 def appending(path: Path, run: str, rows: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", APPEND, str(path), run, str(rows)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
+@pytest.mark.slow
 def test_many_processes_append_at_once_and_no_row_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "ledger" / "calls.sqlite"
     writers = [appending(path, f"r{n}", 200) for n in range(4)]
@@ -132,6 +133,7 @@ def test_many_processes_append_at_once_and_no_row_is_lost(tmp_path: Path) -> Non
         assert [row.attempts for row in rows if row.run == f"r{n}"] == list(range(200))
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_whole_rows_and_a_ledger_that_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / "ledger" / "calls.sqlite"
     writer = appending(path, "killed", 100_000)
@@ -149,6 +151,7 @@ def test_a_killed_writer_leaves_whole_rows_and_a_ledger_that_can_be_written(tmp_
     assert rows[-1].run == "after"
 
 
+@pytest.mark.slow
 def test_writers_killed_among_others_lose_nothing_that_was_reported_and_stop_nobody(tmp_path: Path) -> None:
     path = tmp_path / "ledger" / "calls.sqlite"
     survivors = [appending(path, f"lives{n}", 300) for n in range(2)]

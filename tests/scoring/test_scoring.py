@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, exact_sums, fine, limit_tokens
-from tests.reference import decide
-from tests.released import decide_released
+from tests.scoring.reference import decide
+from tests.scoring.released import decide_released
 
 _TIE = 1e-9
 
