@@ -62,7 +62,7 @@ def clone(tmp_path: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(ROOT / "sample_data", sample, ignore=shutil.ignore_patterns(".lock", ".maps"))
     lines = (sample / "questions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (sample / "questions.jsonl").write_text("".join(lines[::16]), encoding="utf-8")
-    (tmp_path / "questions.jsonl").write_text("".join(lines[::32]), encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text("".join(lines[:128:8]), encoding="utf-8")
     (tmp_path / "order.txt").write_text("smollm2-brief\nsmollm2-steps\n")
     pool = (sample / "jisi.toml").read_text(encoding="utf-8")
     for local in ("smollm2", "gemma3-270m"):

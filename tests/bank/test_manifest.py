@@ -183,6 +183,7 @@ PART = {"path": "queries.parquet", "rows": 8, "sha256": ""}
 ODD = st.sampled_from([None, True, False, *NUMBERS, *TEXTS, [], {}, [[]], [{}], [None], {"": {}}, PART, [PART], ["x"]])
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.data())
 def test_any_value_of_any_kind_anywhere_is_a_bank_or_a_bank_error(good: Path, data: st.DataObject) -> None:

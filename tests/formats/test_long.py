@@ -146,6 +146,7 @@ def test_a_truncated_parquet_file_is_refused_in_one_line(tmp_path: Path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_the_recorded_zeroeval_answers_are_all_read():
     if not ZEROEVAL.exists():
         pytest.skip(f"no {ZEROEVAL}; JISI_SHARED_DATA names the folder that holds it")

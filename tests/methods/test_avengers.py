@@ -151,7 +151,7 @@ def test_equal_models_of_a_cluster_stand_by_name_in_the_original_and_by_train_me
     assert np.mean([ranking[0] == "a" for ranking in original]) > 0.95
 
 
-@pytest.mark.parametrize("method", ["avengers", pytest.param("embedllm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["avengers", "embedllm"])
 def test_by_default_whichever_settings_do_better_on_train_rows_are_taken(method: str) -> None:
     given = planted(rows=150)
     training = Training()
@@ -166,7 +166,6 @@ def test_by_default_whichever_settings_do_better_on_train_rows_are_taken(method:
     assert (again.from_cache, again.chosen) == (True, training.chosen)
 
 
-@pytest.mark.slow
 def test_embedllms_original_needs_more_steps_than_few_rows_give_it_so_that_ours_is_taken() -> None:
     given = planted(rows=150)
     training = Training()
