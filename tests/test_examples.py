@@ -126,12 +126,8 @@ def test_the_method_that_readme_adds_can_be_compared(install_package: Callable[.
 
 def test_the_grader_that_readme_adds_grades_a_bank(install_package: Callable[..., None], clone: Path) -> None:
     install_package("my_package", ADDED["starts-with"], graders={"starts-with": "my_package:StartsWith"})
-    assert (
-        "starts-with"
-        in run_line(
-            "jisi bank grade sample_data/bank --grader starts-with --dry-run --config sample_data/jisi.toml"
-        ).stdout
-    )
+    run = run_line("jisi bank grade sample_data/bank --grader starts-with --dry-run --config sample_data/jisi.toml")
+    assert "changed" in run.stdout
 
 
 def test_the_format_that_readme_adds_is_detected(install_package: Callable[..., None], clone: Path) -> None:
