@@ -113,7 +113,7 @@ def recognise(path: Path) -> BertFolder | None:
             and (path / "model.safetensors").is_file()
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # Whatever cannot be read here is for sentence-transformers to judge.
+        # What cannot be read here is left to sentence-transformers.
         return None
     return BertFolder(path, int(longest), pooling, config) if fits and pooling is not None else None
 
@@ -229,7 +229,7 @@ def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any], pooling: Poo
 NUMPY_WORK = 3e11
 """Multiplications after which NumPy has taken about as long as importing torch takes (28,000 tokens of MiniLM).
 
-Whoever rents until the rent has cost as much as buying, and then buys, never pays more than twice the least.
+Renting until the rent has cost as much as buying, and then buying, never costs more than twice the least.
 """
 _TEXTS = 16
 """Texts between two reports of progress."""

@@ -106,7 +106,7 @@ def file_hash(file: Path, cache: Path) -> str:
     """Return the SHA-256 of a file, remembered in the cache until the file changes."""
     state = file.stat()
     place = str(file.resolve())
-    # Anybody may set the time of a change back, but not that of the change to the entry itself.
+    # Any program may set the time of a change back, but not that of the change to the entry itself.
     known = {"path": place, "size": state.st_size, "mtime_ns": state.st_mtime_ns, "ctime_ns": state.st_ctime_ns}
     note = cache / "weights" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):

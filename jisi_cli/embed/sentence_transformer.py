@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-# Any sentence-transformers model, through torch.
-
-
 _MOST = 256
 """Texts in a batch, unless the user says otherwise."""
 _VOLUME_CPU = 2_048
@@ -87,7 +84,7 @@ class SentenceTransformerEncoder:
 
     @property
     def network(self) -> SentenceTransformer:
-        """The network itself, for whoever trains it."""
+        """The network itself, for training."""
         return self._model
 
     def features(self, texts: Sequence[str]) -> dict[str, Any] | None:

@@ -12,8 +12,6 @@ from typing import BinaryIO, Literal, cast
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain
 
-# Opening what a user named, and looking for files in it.
-
 LONGEST_LINE = 64 * 2**20
 """Bytes; a longer line or value is a damaged file rather than an answer."""
 
@@ -54,9 +52,6 @@ def refuse_repeated(source: Path, columns: Sequence[str]) -> None:
     twice = next((name for place, name in enumerate(columns) if name and name in columns[:place]), None)
     if twice is not None:
         raise InputError(f"{source}: the column {twice!r} is there more than once; rename or remove one")
-
-
-# What a file holds, told by its first bytes and not by its name; text is read through gzip.
 
 
 Kind = Literal["parquet", "csv", "json"]

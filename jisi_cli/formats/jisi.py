@@ -69,7 +69,7 @@ class _Answers:
         self._scores = _table(row, "records")
         self._usages = _table(row, "usages")
         self._responses = _table(row, "raw_output")
-        # Anybody's line may have a key of that name, so only what jisi writes is taken for it.
+        # Other programs' lines may have keys of these names, so only what jisi itself writes is read.
         self._errors, self._reasons = _own_table(row, "errors"), _own_table(row, "finish_reasons")
         self._split = fields.split(row.get("split"))
         # The order of raw_output is the model axis of the authors' vectors, so it comes first.
@@ -110,7 +110,7 @@ class _Answers:
 
 
 def _word(value: object) -> str | None:
-    """Return a word that anybody may have written there; None for anything else."""
+    """Return a word, cut to a bounded length; None for anything else."""
     return value[:_LONGEST_WORD] if isinstance(value, str) and value.strip() else None
 
 

@@ -1,4 +1,9 @@
-"""Parquet from anywhere: bounded, and a few hundred rows at a time."""
+"""Parquet from anywhere, a few hundred rows at a time, so that the size of a file does not matter.
+
+A few kilobytes may claim a trillion rows or unfold to hundreds of gigabytes. What a file claims is checked before it is
+read. What a page, a dictionary or a list unfolds to is known only when it is there, so meanwhile the system is asked to
+give this process no more than a certain amount of memory.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +20,6 @@ from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
-
-
-# Parquet from anywhere, where a few kilobytes may claim a trillion rows or unfold to hundreds of gigabytes.
-#
-# What a file claims is checked before it is read. What a page, a dictionary or a list unfolds to is known only when it
-# is there, so the system is asked to give this process no more than so much memory meanwhile.
 
 
 _ROWS_PER_BYTE = 100
@@ -110,9 +109,6 @@ def _taken() -> tuple[int, int] | None:
         return int(pages[0]) * resource.getpagesize(), int(pages[5]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return None
-
-
-# Parquet: a few hundred rows at a time, so that the size of a file does not matter.
 
 
 _BATCH = 512

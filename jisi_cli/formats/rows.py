@@ -216,9 +216,6 @@ def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: 
         yield location, {column: cell or None for column, cell in zip(header, cells, strict=True)}
 
 
-# The rows of a file whichever way it keeps them.
-
-
 def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not.
 

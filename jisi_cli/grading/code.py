@@ -22,8 +22,7 @@ from jisi_cli.grading.processes import Finished, Processes, ScratchFolder, threa
 from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
 
-# The Python in a response.
-
+# Finding the Python in a response.
 
 _LONGEST = 200_000
 _PYTHON = {"python", "py", "python3", "pycon", "python-repl"}
@@ -186,8 +185,7 @@ def _does_something(text: str) -> bool:
     )
 
 
-# The grader that runs an answer's program.
-
+# Running it.
 
 _PROGRAM = Path(__file__).parent / "confined" / "program.py"
 _LAYERS = ("landlock", "seccomp")

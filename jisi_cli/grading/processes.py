@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-# The folder of one answer's program: looked after while it runs, and removed whatever it holds.
-
 
 class ScratchFolder:
     """An empty folder; a context manager, after which the folder is gone.
@@ -87,9 +85,6 @@ def _is_folder(path: Path) -> bool:
     return True
 
 
-# Programs that are run once, with a limit on their time and without trusting what they write.
-
-
 _MOST_READ = 1 << 24
 _LOOK = 0.02
 """Seconds between two looks at what a program does."""
@@ -156,7 +151,7 @@ class Processes:
     ) -> Finished:
         """Run a program to its end, or for so many seconds.
 
-        Its streams are files, so that nothing that it writes or leaves unread can hold anybody up; one that writes
+        Its streams are files, so that nothing that it writes or leaves unread can block this process; one that writes
         more than is read of it is killed.
 
         Args:

@@ -24,9 +24,6 @@ from jisi_cli.report.charts import (
 )
 from jisi_cli.report.page import UNKNOWN, Page, Tile, amount, listed, render
 
-# Charts of one decision: who is near and who solved that, the scores of both stages, the support set.
-
-
 NEIGHBOURS = 40
 """Nearest questions that are drawn, on a phone half of them."""
 _ROWS = 20
@@ -95,7 +92,7 @@ def neighbourhood(decision: Decision, neighbours: Sequence[Neighbour]) -> Chart:
 
 def _neighbour_row(rank: int, near: Neighbour, models: Sequence[str]) -> tuple[str, ...]:
     solved = [model for model, score in zip(models, near.outcomes, strict=True) if score is not None and score > 0.5]
-    by = "nobody" if not solved else "all" if len(solved) == len(models) else ", ".join(solved)
+    by = "no model" if not solved else "all" if len(solved) == len(models) else ", ".join(solved)
     kept = () if near.kept is None else ("kept" if near.kept else "dropped",)
     return (str(rank), f"{near.similarity:.3f}", near.text, by, near.dataset, *kept)
 
@@ -272,9 +269,6 @@ def _thinned(values: list[Spec]) -> list[Spec]:
     return values[::step]
 
 
-# The page of one decision: why one question goes where it goes.
-
-
 _PROBE = "-\N{WORD JOINER}-\N{WORD JOINER}probe"
 """The flag, in one piece at the end of a line, too."""
 
@@ -347,7 +341,7 @@ def _support(decision: Decision, bank_size: int) -> Tile:
 def _margin(decision: Decision) -> Tile:
     margin = decision.margin()
     if margin is None:
-        return Tile("Margin", "none", "there is one model, or nobody solved a question like this")
+        return Tile("Margin", "none", "there is one model, or none solved a question like this")
     stage = "stage 1" if decision.fine is None else "stage 2"
     return Tile("Margin", f"{100 * margin:.1f} %", f"by which the second best score of {stage} lies below the best")
 

@@ -135,7 +135,7 @@ def _instructions(architecture: int, column: int) -> list[bytes]:
     steps += _when(_FCNTL[column], [_argument(1), *_refusing(*_FCNTL_COMMANDS), *signalling])
     steps += _when(_IOCTL[column], [_argument(1), *_allowing(*_IOCTL_REQUESTS), _failing(errno.EPERM)])
     steps += _when(_PRCTL[column], [_argument(0), *_refusing(_SIGNAL_AT_PARENTS_END)])
-    # A pair of datagram sockets, or of another family, can send to whoever listens on this machine.
+    # A pair of datagram sockets, or of another family, can send to any process that listens on this machine.
     pair = [_argument(0), _step(_EQUAL, _UNIX, 1, 0), _failing(errno.EPERM)]
     pair += [_argument(1), _step(_AND, _KIND_OF_SOCKET), _step(_EQUAL, _STREAM, 1, 0), _failing(errno.EPERM)]
     steps += _when(_SOCKETPAIR[column], pair)
@@ -179,7 +179,7 @@ def _when(number: int | None, then: list[bytes]) -> list[bytes]:
 #
 # Three mechanisms, none of which needs a privilege or a namespace, so that they work in containers too:
 # capabilities are dropped; Landlock (kernel 5.13 and later) allows reading below some folders and writing
-# below one; seccomp refuses sockets, new processes and whatever reaches into other processes (`seccomp.py`).
+# below one; seccomp refuses sockets, new processes and whatever reaches into other processes (the filter above).
 
 
 Layer = Literal["landlock", "seccomp"]

@@ -27,7 +27,7 @@ def limit(memory: int, *, seconds: int | None = None, file_size: int | None = No
         return
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_AS, memory)
-    # Open files hold memory and disk that nobody sees.
+    # Open files hold memory and disk that no limit counts.
     _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if seconds is not None:
         _set(resource.RLIMIT_CPU, seconds)

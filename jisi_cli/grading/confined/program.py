@@ -27,7 +27,7 @@ def python_folders() -> list[str]:
 # A request comes in as JSON on standard input: the `source`, the `tests` to run behind it (null for a program
 # that is judged by what it prints), the program's `input`, the `limits`, and a `pass` that nothing else knows.
 # On standard error goes one line when the answer is about to run, with the layers that confine it, and then the
-# pass once the last test is through. Whatever ends the process earlier leaves the pass unsaid.
+# pass once the last test is through. A process that ends earlier does not write it.
 
 
 _NAME = "answer"
