@@ -67,6 +67,7 @@ SLOW = frozenset(
         ),
         *("embed/test_start_up.py", "embed/test_folder_check.py", "embed/test_unit_embedder.py"),
         *("formats/test_jisi_release.py", "formats/test_damage.py", "bank/test_export.py"),
+        *("grading/test_grader_set.py", "models/test_outgoing.py", "models/test_failures.py"),
         *("methods/test_avengers.py", "methods/test_peers_routers.py"),
         *("grading/test_code.py", "grading/test_command.py", "grading/test_confined.py", "grading/test_math.py"),
         *("grading/test_regex.py", "grading/test_scratch_folder.py", "grading/test_readings.py"),
@@ -94,8 +95,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if Path(__file__).parent in collection_path.parents and _is_slow(collection_path) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into the two tiers."""
+    loaded = sorted(_SLOW_IMPORTS & sys.modules.keys())
+    if config.option.markexpr == "unit" and loaded:
+        raise pytest.UsageError(f"reading the unit tests imported {', '.join(loaded)}; see tests/README.md")
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         listed = _is_slow(item.path) or not _SLOW_FIXTURES.isdisjoint(fixtures)

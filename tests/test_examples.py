@@ -138,3 +138,9 @@ def test_the_format_that_readme_adds_is_detected(install_package: Callable[..., 
     (clone / "sums.taps").write_text("\n".join(lines), encoding="utf-8")
     run_line("jisi bank build sums.taps -o my-bank --embedder hashing")
     assert run_line("jisi bank inspect my-bank --json").json["models"]
+
+
+def test_the_embedder_that_readme_adds_makes_a_bank(install_package: Callable[..., None], clone: Path) -> None:
+    install_package("my_package", ADDED["letters"], embedders={"letters": "my_package:Letters"})
+    run_line("jisi bank build sample_data/answers.jsonl -o my-bank --embedder letters --limit 4")
+    assert run_line("jisi bank inspect my-bank --json").json["models"]

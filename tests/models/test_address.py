@@ -111,6 +111,7 @@ _NAMED = re.compile(r"[\"']([A-Z][A-Z0-9_]*_(?:API_BASE|BASE_URL|ENDPOINT|REGION
 _NO_CHAT = re.compile(r"^LITELLM_(?!PROXY_API)|SEARCH|REDIS|WEBHOOK|LANGFUSE|ARIZE|PHOENIX|^DEFAULT|SITE_URL")
 
 
+@pytest.mark.slow
 def test_no_variable_that_moves_a_request_of_the_installed_litellm_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every address that its code names is set to a host of its own; who is asked there must have it in the key."""
     litellm = load_litellm()
