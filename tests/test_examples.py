@@ -118,6 +118,15 @@ ADDED = {found[1]: text for text in blocks("python") if (found := re.match(r'"""
 """What README adds to jisi, by the name that the first line of the file says."""
 
 
+@pytest.mark.parametrize("source", [text for text in blocks("python") if "import jisi_cli" in text])
+def test_readmes_python_runs(source: str, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(source, "README.md", "exec"), {"__name__": "__main__"})
+    answer, candidates, averages = capsys.readouterr().out.splitlines()
+    assert answer.startswith("The answer is 19. ")
+    assert len(candidates.split(",")) == 3
+    assert "'jisi-router': 0." in averages
+
+
 def test_the_method_that_readme_adds_can_be_compared(install_package: Callable[..., None], clone: Path) -> None:
     install_package("my_package", ADDED["last-name"], methods={"last-name": "my_package:LastName"})
     report = run_line("jisi eval sample_data/bank --method last-name --json").json
