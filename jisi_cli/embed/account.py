@@ -16,7 +16,7 @@ from jisi_cli.models.pricing import UNKNOWN, Cost, price_of_call, worst_case
 from jisi_cli.models.usage import count_text, is_count, most_reported_cost, most_text_tokens, reported_cost
 from jisi_cli.types import TokensSource, whole_sum
 
-# The seam between an endpoint and whoever pays for it and keeps the books.
+# The seam between an endpoint and the account that its requests are charged to.
 
 
 class RequestAccount(Protocol):
@@ -86,7 +86,7 @@ class Unbooked:
 # What an embedder asks of an endpoint, held to the run's budget and booked in the ledger.
 #
 # The rules are those of every other call: the price is the endpoint's reported cost, else the pool file's, else
-# LiteLLM's; no attempt goes out unless its worst case fits; a price that nobody knows is unknown.
+# LiteLLM's; no attempt goes out unless its worst case fits; an unknown price stays unknown.
 
 
 _SPECIAL_TOKENS = 8
@@ -132,7 +132,7 @@ class EmbeddingRequest:
         """Set aside what one more attempt can cost.
 
         Raises:
-            BudgetError: It does not fit what is left, or the budget needs a price and nobody knows one.
+            BudgetError: It does not fit what is left, or the budget needs a price and none is known.
         """
         account = self._account
         if account.budget is None:

@@ -1,7 +1,7 @@
 """Where a model is reached, and which key may go there.
 
 A key goes to its own provider's hosts, or to where the pool file names the variable that holds it. An address that the
-environment names (`OPENAI_BASE_URL`) is the user's own word: LiteLLM finds address and key there by itself.
+environment names (`OPENAI_BASE_URL`) is the user's own choice: LiteLLM reads address and key from there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 OPENAI_KEY = "OPENAI_API_KEY"
 NO_KEY = "none"
-"""Sent where no key may be: clients refuse to start without one, and LiteLLM would look for one by itself."""
+"""Sent where no key may be: clients refuse to start without one, and LiteLLM would look for one."""
 
 _OPENAI_HOSTS = (r"(\w+\.)?api\.openai\.com",)
 _AZURE_HOSTS = (

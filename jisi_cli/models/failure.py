@@ -61,7 +61,7 @@ _ERROR_FIELDS = ("error", "errors", "detail")
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
-# What LiteLLM puts behind the words: its own stack, or the response with whatever is in it.
+# What LiteLLM puts behind the words: its own stack, or the whole response.
 _APPENDED = re.compile(
     r"(?<!\W)\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S
 )
@@ -117,7 +117,7 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING, body: bytes | N
 
     Args:
         error: What LiteLLM raised.
-        withheld: What the request held and nobody's words may tell.
+        withheld: What of the request no message may repeat.
         body: The body of the answer where its status was good and all of it came; else None.
     """
     import openai
@@ -200,7 +200,7 @@ def _refusal(error: Exception, chain: list[BaseException], status: int, withheld
 
 
 def _body(chain: list[BaseException]) -> str:
-    """Return the body of the HTTP answer that an error came from; empty where nobody kept it."""
+    """Return the body of the HTTP answer that an error came from; empty where it was not kept."""
     for error in chain:
         response = getattr(error, "response", None)
         if response is not None and getattr(response, "is_stream_consumed", False):

@@ -1,6 +1,6 @@
 """A disk cache of JSON values that never unpickles what it finds.
 
-diskcache pickles by default, so that whoever can write to its folder can run code in the reader
+diskcache pickles by default, so that anyone who can write to its folder can run code in the reader
 (CVE-2025-69872). Here a value is compressed JSON in an SQLite row and nothing else is read.
 """
 
@@ -61,7 +61,7 @@ class JsonCache:
         try:
             return self._rows.get(key)
         except PoisonedRowError as error:
-            self.say(f"{error}; delete the folder if jisi shares it with nobody")
+            self.say(f"{error}; delete the folder if nothing but jisi uses it")
         except _broken() as error:
             self.say(f"the cache at {self._folder} cannot be read ({_line(error)}); going on without it")
         return None

@@ -197,7 +197,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
-            # When several processes open a new ledger at once, SQLite does not wait here by itself.
+            # When several processes open a new ledger at once, SQLite does not wait here.
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

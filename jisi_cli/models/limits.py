@@ -91,7 +91,7 @@ class Budget:
         return found
 
     def hold_back(self, usd: float) -> None:
-        """Keep money for a later part of the run; to the calls until then it is as good as spent."""
+        """Keep money for a later part of the run; calls before that part cannot use it."""
         with self._lock:
             self._held_usd += usd
 
@@ -120,7 +120,7 @@ class Budget:
                     "`price` and `params` in the pool file, or leave --max-cost out"
                 )
             self._reservations -= 1
-            # With nothing out there is nobody to wait for, so no rest of rounding may seem to be set aside.
+            # Without a call under way nothing is set aside: rounding must leave no rest.
             self._reserved_usd = self._reserved_usd - reserved_usd if self._reservations else 0.0
             self.spent_usd += actual_usd
             self._wake()
@@ -129,7 +129,7 @@ class Budget:
         """Set money aside, or return what is done once another call has been settled."""
         if worst_case_usd is None:
             raise BudgetError(
-                f"--max-cost needs a price for `{model}`, and nobody knows one; "
+                f"--max-cost needs a price for `{model}`, and none is known; "
                 "add `price = { input = …, output = … }` to it in the pool file"
             )
         with self._lock:

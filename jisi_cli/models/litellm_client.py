@@ -38,10 +38,10 @@ _SHORTEST_KEY = 6
 
 @cache
 def load_litellm() -> Any:  # noqa: ANN401 - a module without types
-    """Import LiteLLM so that it talks to nobody but the model that is called.
+    """Import LiteLLM so that it talks to the model that is called and to nothing else.
 
     Its price map is the one it ships with, it fetches no tokenizer, writes nothing to the terminal, and
-    repeats no call by itself. The HTTP clients that it uses keep the rules of this module.
+    repeats no call. The HTTP clients that it uses keep the rules of this module.
     """
     # Read at import: without it, importing LiteLLM downloads a price map.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -125,7 +125,7 @@ class Rules:
         )
 
     def refuse(self, why: str) -> RefusedError:
-        """Note why a request is refused, for whoever reads past LiteLLM's own words, and return the error."""
+        """Note why a request is refused (LiteLLM may replace the error's message), and return the error."""
         self.refused = why
         return RefusedError(why)
 
@@ -253,6 +253,6 @@ def _upgrade(host: str) -> tuple[tuple[str, str, int | None], tuple[str, str, in
 
 
 def _origin(url: Any) -> str:  # noqa: ANN401 - as above
-    """Return an address without its path and whatever may be secret in it."""
+    """Return the scheme, host and port of an address: the rest of it may be secret."""
     port = f":{url.port}" if url.port else ""
     return f"{url.scheme}://{url.host}{port}"

@@ -75,7 +75,7 @@ class LivePool:
         use_cache: False asks again what is cached; the new answers are still stored.
         store: False keeps questions and answers out of cache and ledger.
         on_event: Receives what a live view may show.
-        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
+        warn: Told, once for each model, what does not agree in a provider's figures; None to ignore it.
 
     Raises:
         InputError: A pool entry sets a parameter that is not its to set, or one with which no budget can hold.
@@ -249,7 +249,7 @@ def _from_outcome(call: Call, outcome: Outcome) -> Answer:
     completion = outcome.completion
     none = Answer(call.entry.name, "", role=call.request.role)
     answer = none if completion is None else _answer(call, completion)
-    # Blank text is as good as none, and a failed call has none.
+    # Blank text counts as none, and a failed call has none.
     text = "" if outcome.error is not None else answer.text
     return replace(
         answer,

@@ -45,7 +45,7 @@ def chat_template(weights: str) -> str | None:
     r"""Return the Jinja template that turns a conversation into a prompt; None for the file's own.
 
     Gemma 3 270M is a base model: it continues text, has no chat template, and only repeats the marks
-    of anybody else's. Plain `Question: …` and `Answer:` lines suit it, with two or three solved
+    of any other. Plain `Question: …` and `Answer:` lines suit it, with two or three solved
     examples in the system message and `stop = ["\n"]`.
 
     Args:
@@ -175,7 +175,7 @@ class LocalModels:
             raise JisiError(f"local model `{weights}` is not served any more: its pool is closed")
         if weights not in self._starts:
             self._starts[weights] = asyncio.create_task(self._start(weights))
-        # The start belongs to everybody who waits: one caller's cancellation must not end it.
+        # All who wait share the start: the cancellation of one must not end it.
         endpoint = await asyncio.shield(self._starts[weights])
         self._servers[weights].check()
         return endpoint

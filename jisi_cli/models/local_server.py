@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # holds the interpreter, so a thread that watches meanwhile would see the end no sooner.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    os._exit(0)  # without waiting for an answer that nobody reads any more
+    os._exit(0)  # without waiting for an answer that has no reader any more
 
 
 def _parser() -> argparse.ArgumentParser:

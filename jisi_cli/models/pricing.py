@@ -31,7 +31,7 @@ _SEARCHES = ("sonar", "search-preview", "search-api")
 
 
 class Cost(NamedTuple):
-    """Dollars of a call, and who named the price; both None when nobody did."""
+    """Dollars of a call, and who named the price; both None when the price is unknown."""
 
     usd: float | None
     source: PriceSource | None
@@ -197,7 +197,7 @@ def most_spent(entry: ModelEntry, completion: Completion, bill: float | None, wo
         entry: The model's pool entry.
         completion: What came back.
         bill: What the bill says; None when unknown.
-        worst: The worst case that was set aside. Where nobody reported tokens, an answer counts for no more.
+        worst: The worst case that was set aside. An answer without reported tokens counts for at most that.
 
     Returns:
         Dollars; None when nothing is known.
@@ -254,7 +254,7 @@ def _dearest(entry: ModelEntry, prompt: int, completion: int, extras: Extras) ->
     dear = price_of_call(entry, prompt, completion, parts=Parts(tier=extras.tier)).usd or 0.0
     if extras.tier and dear <= usual:
         raise InputError(
-            f"--max-cost cannot hold for model `{entry.name}`: nobody knows what `service_tier = {extras.tier}` costs "
+            f"--max-cost cannot hold for model `{entry.name}`: what `service_tier = {extras.tier}` costs is not known "
             "there; remove it, or give the model a `price`"
         )
     hour = prompt if extras.hour else 0

@@ -102,7 +102,7 @@ def secrets_in(request: Mapping[str, Any]) -> list[str]:
 
 
 def redact(text: str, withheld: Withheld = NOTHING) -> str:
-    """Replace secrets in a text: those of the environment, those of the request, and whatever has the shape of one.
+    """Replace secrets in a text: those of the environment, those of the request, and what has the shape of one.
 
     A secret is found in capitals and small letters, URL-encoded, as base64 (also within a longer code, as in
     `user:key`), as hexadecimal digits, and escaped as in JSON or HTML.
@@ -248,7 +248,7 @@ def _environment_secrets() -> Iterator[str]:
 def _address_secrets(address: object) -> list[str]:
     """Return what in an address may be a secret: user, password, values of its query, and uncommon parts of its path.
 
-    Host and port are told: without them nobody can see what is wrong.
+    Host and port are shown: without them a user cannot see what is wrong.
     """
     if not isinstance(address, str):
         return []

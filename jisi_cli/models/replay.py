@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RecordedAnswer:
     """What one model answered to one question. Unknown is None, never 0.
 
+    Its `repr` is hashed into the keys of result files, so the names and the order of its fields must stay.
+
     Attributes:
         text: The response.
         prompt_tokens: Tokens of the prompt.
@@ -36,7 +38,7 @@ class RecordedAnswer:
 
 
 class ReplayPool:
-    """Recorded answers; an implementation of `Pool` that calls nobody.
+    """Recorded answers; an implementation of `Pool` that calls no model.
 
     Only the very call that was recorded is answered: the bare question, first sample. Any other (an
     aggregator's prompt, another sample, a system message) is `NOT_RECORDED`, never the nearest thing.

@@ -33,7 +33,7 @@ _ODD_EVENT = re.compile(
 
 @dataclass(slots=True)
 class Received:
-    """What came over HTTP for one call, whatever LiteLLM makes of it.
+    """What came over HTTP for one call, before LiteLLM reads it.
 
     Attributes:
         status: The HTTP status of the last answer; None before one came.
@@ -90,7 +90,7 @@ def receiving() -> Iterator[Received]:
 
 
 def received_now() -> Received:
-    """Return where what comes is noted; nobody reads it outside of a call."""
+    """Return the notes of the call under way; outside of a call, notes that are never read."""
     return _received.get() or Received()
 
 
@@ -174,7 +174,7 @@ def as_stream(body: bytes) -> bytes | None:
 
 
 def as_whole(body: bytes) -> bytes | None:
-    """Return the events of a stream, sent though nobody asked for one, as whole JSON; None when they are no answer."""
+    """Return the events of a stream, sent although none was asked for, as whole JSON; None when they are no answer."""
     lines = (normalised_line(line.strip()) for line in body.split(b"\n"))
     events = [event for line in lines if (event := _parsed(line.removeprefix(b"data:"))) is not None]
     choices = [choice for event in events if (choice := _first_choice(event)) is not None]

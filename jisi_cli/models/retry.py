@@ -141,7 +141,7 @@ class Caller:
         policy: When to try again.
         rng: Source of the jitter between attempts.
         on_event: Receives what happens.
-        warn: Told, once for each model, what does not agree in a provider's figures; None for nobody.
+        warn: Told, once for each model, what does not agree in a provider's figures; None to ignore it.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class _Course:
             completion=completion,
             error=self._error(completion),
             attempts=len(self.costs),
-            # An attempt that may have cost anything leaves the call's cost unknown, whatever the others cost.
+            # An attempt that may have cost anything leaves the call's cost unknown.
             cost_usd=whole_sum(self.costs),
             seconds=time.perf_counter() - self.started,
         )

@@ -1,7 +1,7 @@
 """The body of an HTTP answer, unpacked in small pieces and cut off where it goes on without end.
 
-Two megabytes of gzip can hold gigabytes of zeros, and httpx unpacks whatever arrives at once, on the event loop. Here
-the bytes that come out are counted, and other tasks have their turn between two pieces.
+Two megabytes of gzip can hold gigabytes of zeros, and httpx unpacks all that has arrived in one go, on the event
+loop. Here the bytes that come out are counted, and other tasks have their turn between two pieces.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_CODINGS = 3
 
 
 class EndlessError(Exception):
-    """An answer that is too large, or coded in a way that nobody asked for."""
+    """An answer that is too large, or coded in a way that was not asked for."""
 
 
 def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either httpx
@@ -143,7 +143,7 @@ def _stages(codings: list[str], most: int) -> list[_Stage]:
     odd = next((name for name in codings if name not in ("gzip", "x-gzip", "deflate")), None)
     if odd is not None or len(codings) > _MOST_CODINGS:
         named = (odd or ", ".join(codings))[:40]
-        raise EndlessError(f"the answer is packed in a way that nobody asked for ({named})")
+        raise EndlessError(f"the answer is packed in a way that was not asked for ({named})")
     return [_Stage(name, most) for name in reversed(codings)]
 
 

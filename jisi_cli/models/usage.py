@@ -150,7 +150,7 @@ def _counted(
     written: Sequence[str],
     costs: tuple[float | None, float | None],
 ) -> Usage:
-    """Return the usage of a call that nobody reported one of."""
+    """Return the usage of a call for which the provider reported none."""
     tokens = Tokens(count_prompt(entry, messages), _count_all(entry, written), "counted")
     most = sum(most_text_tokens(entry, text) for text in written)
     return Usage(tokens, max(tokens.prompt, most_prompt_tokens(entry, messages)), max(tokens.completion, most), *costs)
