@@ -12,7 +12,7 @@ from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.validation import take_models
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
-from jisi_cli.methods.registry import method_info
+from jisi_cli.methods.registry import known_method, method_info
 
 # The paper's experiments as lists of entries: ablations, sweeps of settings, a growing pool.
 
@@ -260,4 +260,5 @@ def area_under(points: Sequence[CurvePoint], low: float, high: float) -> float:
 
 def _method_of(label: str) -> str:
     name = label.partition(" ")[0]
-    return name.partition(":")[0] if method_info(name).trade_off else label.partition(" price_weight=")[0]
+    info = known_method(name)  # a file of results may name methods that are not installed here
+    return name.partition(":")[0] if info is not None and info.trade_off else label.partition(" price_weight=")[0]

@@ -228,6 +228,19 @@ def method_info(name: str) -> MethodInfo:
     return info
 
 
+def known_method(name: str) -> MethodInfo | None:
+    """Return what a method of this package, or one that was used already, is; None for any other name.
+
+    Meant for names in files: nothing of another package is imported because a file names it.
+    """
+    base = name.partition(":")[0]
+    for look in (lambda _: None, _import_own_file, lambda _: _import_all()):
+        look(base)
+        if base in _METHODS:
+            return _METHODS[base]
+    return None
+
+
 def all_methods() -> dict[str, MethodInfo]:
     """Return every method by name: JiSi, this package's others by file, those of other packages, at last the bounds.
 
