@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import typer
 
-from jisi_cli.cli.app import app
+from jisi_cli.cli.app import build_app
 from jisi_cli.config import load_config
 from tests.cli.commands import ROOT, Run, jisi
 from tests.loopback import Loopback
@@ -43,7 +43,7 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, s
         yield from commands(one, (*words, name))
 
 
-HELP = dict(commands(typer.main.get_command(app)))
+HELP = dict(commands(typer.main.get_command(build_app())))
 SHELL = [lines for lines in map(str.splitlines, blocks("sh")) if any("jisi " in line for line in lines)]
 
 

@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -17,12 +18,8 @@ import typer
 from typer.core import TyperGroup
 
 import jisi_cli
-from jisi_cli.cli import ask, bank, cost, eval, report, route, trust
 from jisi_cli.cli.output import Output, show_cursor
 from jisi_cli.errors import ExitCode, JisiError, is_out_of_memory
-
-# What a machine refuses whatever a program does, in one line: such an error is no bug, and needs no traceback.
-
 
 _ALLOW = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
@@ -53,9 +50,6 @@ def refusal(error: BaseException) -> str | None:
 
 def _reason(error: BaseException) -> str:
     return str(error).partition("\n")[0] or "the system gave no more"
-
-
-# Assembly of the command line, and the one place where an error becomes a message and an exit code.
 
 
 class JisiGroup(TyperGroup):
@@ -98,34 +92,51 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(
-    cls=JisiGroup,
-    name="jisi",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make a pool of large language models act as one.",
-    epilog="Exit codes: 0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold.",
-)
+_COMMANDS = {
+    "ask": ("ask", None),
+    "route": ("route", None),
+    "eval": ("evaluate", None),
+    "cost": ("cost", "Add up what past calls cost."),
+    "report": ("report", "Write the page of a comparison."),
+    "trust": ("trust", "Allow the pool file in a folder."),
+    "bank": ("app", None),
+}
+"""The commands in the order of the help: its name in its module, and its line there if not its first."""
 
 
-@app.callback()
+def build_app(*names: str) -> typer.Typer:
+    """Return the command line.
+
+    Args:
+        names: Only these commands, so that the modules of the others are not loaded; none for all.
+    """
+    app = typer.Typer(
+        cls=JisiGroup,
+        name="jisi",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Make a pool of large language models act as one.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold.",
+    )
+    app.callback()(_root)
+    for name in names or _COMMANDS:
+        attribute, short_help = _COMMANDS[name]
+        command = getattr(import_module(f"jisi_cli.cli.{name}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, short_help=short_help)(command)
+    return app
+
+
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Make a pool of large language models act as one."""
-
-
-app.command("ask")(ask.ask)
-app.command("route")(route.route)
-app.command("eval")(eval.evaluate)
-app.command("cost", short_help="Add up what past calls cost.")(cost.cost)
-app.command("report", short_help="Write the page of a comparison.")(report.report)
-app.command("trust", short_help="Allow the pool file in a folder.")(trust.trust)
-app.add_typer(bank.app, name="bank")
 
 
 def _first_interrupt(number: int, frame: FrameType | None) -> None:
@@ -157,7 +168,8 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _first_interrupt)
     try:
-        app()
+        # Of a command that is named first, the others' modules are not needed; help and completion need all.
+        build_app(*(name for name in sys.argv[1:2] if name in _COMMANDS))()
     except KeyboardInterrupt:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

@@ -1,21 +1,22 @@
-"""When final answers agree, and which final answer most responses give."""
+"""When final answers agree, and which final answer most responses give: ours, beyond the paper (off by default).
+
+Equal final answers form a group; its share is its weight over the weight of all candidates asked, where a candidate
+weighs g_j / g_1, its coarse score against the best one's. Reading final answers is loaded when a group is sought.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import Outcome, Query
-from jisi_cli.methods.similarity import Similarity, most_typical
 from jisi_cli.types import Answer
 
-# When the candidates' final answers agree: ours, beyond the paper (off by default).
-#
-# Equal final answers form a group; its share is its weight over the weight of all candidates asked,
-# where a candidate weighs g_j / g_1, its coarse score against the best one's.
+if TYPE_CHECKING:
+    from jisi_cli.methods.similarity import Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Consensus:
 def heaviest_group(
     asked: Sequence[int], coarse_scores: Sequence[float], answers: Mapping[int, str | None]
 ) -> Consensus | None:
-    """Return the heaviest group; None when nobody of any weight has a final answer.
+    """Return the heaviest group; None when no candidate of any weight has a final answer.
 
     Ties go to the group with the best-ranked member.
 
@@ -66,9 +67,6 @@ def _weights(asked: Sequence[int], coarse_scores: Sequence[float]) -> dict[int, 
     return {model: max(0.0, coarse_scores[model] / best) for model in asked}
 
 
-# Which final answer do most responses give?
-
-
 def most_frequent(answers: Sequence[Answer], grader: str | None) -> Consensus | None:
     """Return the largest group of equal final answers; None when no response has one.
 
@@ -78,6 +76,8 @@ def most_frequent(answers: Sequence[Answer], grader: str | None) -> Consensus | 
         answers: The responses, best first.
         grader: The kind of answer that is wanted, where it is known.
     """
+    from jisi_cli.grading.final_answer import extract_any
+
     finals = {place: extract_any(answer.text, grader) for place, answer in enumerate(answers)}
     return heaviest_group(range(len(answers)), [1.0] * len(answers), finals)
 
@@ -92,6 +92,8 @@ async def vote(asker: Asker, query: Query, answers: Sequence[Answer], similarity
         similarity: Chooses among responses of which none has a final answer.
         of: What the responses are called.
     """
+    from jisi_cli.methods.similarity import most_typical
+
     group = most_frequent(answers, query.grader)
     if group is None:
         typical = await most_typical(answers, similarity)

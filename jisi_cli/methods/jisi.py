@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from jisi_cli.embed.protocol import Embedder, embed_async
 from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
-from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
@@ -267,6 +266,8 @@ class _Run:
 
     def group(self) -> Consensus | None:
         """Return the heaviest group of equal final answers (C1, C2)."""
+        from jisi_cli.grading.final_answer import extract_any
+
         finals = {
             model: extract_any(answer.text, self.query.grader)
             for model, answer in self.answers.items()

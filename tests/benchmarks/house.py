@@ -32,7 +32,8 @@ WINDOW = 30
 QUESTION = "What is 6 * 7? Give only the number."
 POOL = '[[models]]\nname = "{name}"\nlitellm = "openai/{name}"\napi_base = "{server}"\nparams = {{ max_tokens = 99 }}\n'
 COMMANDS = (
-    "import typer\nfrom jisi_cli.cli.app import app\n"
+    "import typer\nfrom jisi_cli.cli import app as line\n"
+    "app = line.build_app() if hasattr(line, 'build_app') else line.app\n"
     "def walk(command, words):\n"
     "    below = getattr(command, 'commands', {})\n"
     "    print(*words) if not below else [walk(one, [*words, name]) for name, one in below.items()]\n"

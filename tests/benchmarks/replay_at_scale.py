@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.vectors import given_vectors
-from jisi_cli.cli.app import app
+from jisi_cli.cli.app import build_app
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.formats.record import Record
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         product = min(bare_product() for _ in range(3))
         started = time.perf_counter()
-        done = CliRunner().invoke(app, ["eval", str(folder), "--method", METHODS, "--verbose"])
+        done = CliRunner().invoke(build_app(), ["eval", str(folder), "--method", METHODS, "--verbose"])
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(done.output)

@@ -18,7 +18,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from jisi_cli.cli.app import app
+from jisi_cli.cli.app import build_app
 from tests.loopback import Loopback
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,7 +53,7 @@ class Run:
 
 def jisi(*arguments: str | Path, stdin: str | bytes | None = None) -> Run:
     """Run a command in this process; an exception that is no exit goes on to the test."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    result = CliRunner().invoke(build_app(), [str(argument) for argument in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Run(result.exit_code, result.stdout, result.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from jisi_cli.cli.app import app
+from jisi_cli.cli.app import build_app
 from jisi_cli.cli.report import shown_arguments
 from jisi_cli.evaluation.results import Result, ResultFile, read_results
 from tests.cli.commands import jisi, says_one_error
@@ -86,7 +86,7 @@ def test_every_other_option_that_takes_text_is_known_to_hold_no_secret() -> None
     shown |= {"--compat", "--switch", "--probe-schedule", "--embedder", "--failed"}
     found = set()
     for name in ("eval", "report", "route"):
-        for parameter in get_command(app).commands[name].params:
+        for parameter in get_command(build_app()).commands[name].params:
             if type(parameter.type).__name__ == "StringParamType":
                 found |= {text for text in parameter.opts[:1] if text.startswith("--")}
     assert found == hidden | shown

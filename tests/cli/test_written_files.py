@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from jisi_cli.cli.app import app
+from jisi_cli.cli.app import build_app
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.files import ANSWERS, PAGE, RESULTS, OutputKind, require_output, written
@@ -171,7 +171,7 @@ A_BANK = {("bank build", "--output")}
 
 def options_with_a_path() -> Iterator[tuple[str, str]]:
     """Yield (command, option) of everything on the command line that is a path."""
-    pending = [("", get_command(app))]
+    pending = [("", get_command(build_app()))]
     while pending:
         name, command = pending.pop()
         pending += [(f"{name} {sub}".strip(), inner) for sub, inner in getattr(command, "commands", {}).items()]
