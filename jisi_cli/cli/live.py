@@ -83,9 +83,6 @@ def _make_text(image: Token) -> None:
     image.content = f"image: {one_line(image.content)} ({address})"
 
 
-# What a person sees while `jisi ask` works, and how the answer reaches stdout.
-
-
 _ROLES: dict[Role, str] = {
     "probe": "answering",
     "expert": "answering",

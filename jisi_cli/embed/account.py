@@ -83,8 +83,6 @@ class Unbooked:
         return None
 
 
-# What an embedder asks of an endpoint, held to the run's budget and booked in the ledger.
-#
 # The rules are those of every other call: the price is the endpoint's reported cost, else the pool file's, else
 # LiteLLM's; no attempt goes out unless its worst case fits; an unknown price stays unknown.
 

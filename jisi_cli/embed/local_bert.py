@@ -223,9 +223,6 @@ def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any], pooling: Poo
     )
 
 
-# BERT-like models on this machine: NumPy for a question and its answers, torch once there is much to embed.
-
-
 NUMPY_WORK = 3e11
 """Multiplications after which NumPy has taken about as long as importing torch takes (28,000 tokens of MiniLM).
 

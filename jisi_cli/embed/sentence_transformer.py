@@ -212,9 +212,6 @@ def quiet() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-# A sentence-transformers model whose weights are an argument, so that they can be trained.
-
-
 _AT_ONCE = 64
 """Texts in one pass through the network."""
 _PREFIX = "encoder."

@@ -67,9 +67,6 @@ def _cost(answer: Answer) -> float | None:
     return answer.list_cost_usd if answer.ok or answer.list_cost_usd is not None else answer.cost_usd
 
 
-# Running methods over a test set: planned in blocks, answered one by one, scored from outside.
-
-
 _BLOCK = 1024
 """Questions whose similarities are one matrix product."""
 

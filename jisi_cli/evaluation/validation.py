@@ -76,9 +76,6 @@ def take_models(bank: BankArrays, models: Sequence[str]) -> BankArrays:
     )
 
 
-# Scores of settings on train rows, each row decided by a bank that does not hold it.
-
-
 FOLDS = 5
 
 OnProgress = Callable[[int, int], None]

@@ -65,9 +65,6 @@ async def most_typical(answers: Sequence[Answer], similarity: Similarity) -> Ans
     return answers[means.index(max(means))]
 
 
-# Similarity of two responses by their common words: BLEU, through sacrebleu.
-
-
 class BleuSimilarity:
     """BLEU of each response with another one as its reference (Papineni et al. 2002), from 0 to 1.
 

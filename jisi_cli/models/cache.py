@@ -76,9 +76,6 @@ def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mappin
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-# Responses on disk, in the shape in which they are stored and believed again.
-
-
 _LATER = {
     **dict.fromkeys(("cached_tokens", "cache_write_tokens", "cache_write_hour_tokens", "reasoning_tokens"), 0),
     **dict.fromkeys(("service_tier", "usage"), None),

@@ -117,9 +117,6 @@ def _gemma3() -> Path:
     return path
 
 
-# Models that jisi serves itself: one llama.cpp server per weights, on loopback, for as long as jisi runs.
-
-
 PREFIX = "local:"
 CONTEXT_TOKENS = 8192
 MAX_TOKENS = 1024

@@ -208,9 +208,6 @@ def _shares_spec(data: list[Spec], parts: list[str], viewport: Viewport) -> Spec
     return fitted(viewport, spec, right=20)
 
 
-# What a growing pool brings (the paper's Fig. 5).
-
-
 _LABELLED = 16
 """Sizes up to which each has room for its number."""
 

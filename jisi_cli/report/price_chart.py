@@ -131,9 +131,6 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-# Dollars against quality, with the Pareto front (the paper's Table 2).
-
-
 _AXIS = 34
 _RIGHT = 16
 _HEIGHT = 340

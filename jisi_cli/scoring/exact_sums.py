@@ -45,9 +45,6 @@ def are_finite(halves: NDArray[np.float16]) -> bool:
     return not halves.size or int((halves.view(np.uint16) & 0x7FFF).max()) < _INFINITE
 
 
-# Sums and dot products whose value depends on the numbers alone: not on their order, not on their company.
-
-
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 

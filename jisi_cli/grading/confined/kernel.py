@@ -175,8 +175,6 @@ def _when(number: int | None, then: list[bytes]) -> list[bytes]:
     return [_step(_EQUAL, number, 0, len(then) + 1), *then, _step(_RETURN, _ALLOW)]
 
 
-# Linux, asked to take rights away from the calling process and all its threads, for good.
-#
 # Three mechanisms, none of which needs a privilege or a namespace, so that they work in containers too:
 # capabilities are dropped; Landlock (kernel 5.13 and later) allows reading below some folders and writing
 # below one; seccomp refuses sockets, new processes and whatever reaches into other processes (the filter above).

@@ -22,8 +22,6 @@ def python_folders() -> list[str]:
     return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_SYSTEM]
 
 
-# The child process that runs the code of one answer; run as a file with `python -I`.
-#
 # A request comes in as JSON on standard input: the `source`, the `tests` to run behind it (null for a program
 # that is judged by what it prints), the program's `input`, the `limits`, and a `pass` that nothing else knows.
 # On standard error goes one line when the answer is about to run, with the layers that confine it, and then the
