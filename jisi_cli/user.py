@@ -46,7 +46,7 @@ class User(Protocol):
         ...
 
     def confirmed(self, question: str) -> bool | None:
-        """Ask a person; None where nobody can answer."""
+        """Ask a person; None where no person can answer."""
         ...
 
     def training(self, name: str) -> AbstractContextManager[OnProgress | None]:

@@ -181,7 +181,7 @@ class Output:
         self._err(f"error: {text}", style="31")
 
     def confirmed(self, question: str) -> bool | None:
-        """Ask a person; None where nobody can answer."""
+        """Ask a person; None where no person can answer."""
         if sys.stdin is None or not sys.stdin.isatty() or not self.stderr_is_terminal:
             return None
         sys.stderr.write(f"{one_line(question)} [y/N] ")

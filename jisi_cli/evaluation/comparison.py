@@ -29,7 +29,7 @@ class MethodReport:
         name: Name of the method.
         questions: Questions it was run on.
         scored: Of these, with a score.
-        unscored: Answered, but nobody knows whether rightly.
+        unscored: Answered, but not known whether correctly.
         needs_live: Not answered, because the replay lacks a call that the method wanted.
         failed: No model answered; they count as wrong, but for `failed_left_out`.
         averages: Mean scores over the scored questions; None when a question needs live calls, because a

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jisi_cli.methods.decision import Evidence
 
 ResultStatus = Literal["scored", "unscored", "needs-live", "failed"]
-"""`unscored`: answered, but nobody knows whether rightly. `needs-live`: the replay lacks a call that
+"""`unscored`: answered, but not known whether correctly. `needs-live`: the replay lacks a call that
 the method wanted. `failed`: no model answered; counts as wrong."""
 
 

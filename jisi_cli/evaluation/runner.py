@@ -108,7 +108,7 @@ class Timing:
         answer: For the rest of it, the waiting for models included.
         make: For making the method in this run; little where what it trained before was kept.
         train: For training it, in this run or the earlier one whose result was kept; None where nothing is trained,
-            or nobody knows.
+            or it is not known.
         train_from_cache: Whether this run found what an earlier one had trained.
         chosen: Which of its settings the method chose on train rows; None where it chose nothing.
     """
@@ -307,7 +307,7 @@ async def _run_block(
 
 
 class _Heard(Silent):
-    """A listener that keeps the calls, which a question that nobody answered cost too."""
+    """A listener that keeps the calls, which an unanswered question cost, too."""
 
     def __init__(self) -> None:
         self.calls: list[Answer] = []

@@ -56,8 +56,8 @@ class Decision:
         """The model that aggregates."""
         return self.models[self.coarse.aggregator]
 
-    def promises(self) -> tuple[list[float], list[float] | None]:
-        """Return what each stage's scores promise of each model (M,): the weighted share of the support set it solved.
+    def expected_scores(self) -> tuple[list[float], list[float] | None]:
+        """Return the score that each stage expects of each model (M,): the weighted share of the support set it solved.
 
         A score over the sum of its weights; of the second stage None where it was not reached. In [0, 1].
         """
@@ -69,7 +69,7 @@ class Decision:
     def margin(self) -> float | None:
         """Return how far the second best model's score lies below the best, as a share of it.
 
-        The last stage that was reached counts; None with one model, or where nobody solved anything.
+        The last stage that was reached counts; None with one model, or where no model solved anything.
         """
         scores = self.coarse.scores if self.fine is None else self.fine.scores
         if len(scores) < 2 or float(scores.max()) <= 0:
@@ -199,8 +199,8 @@ class Evidence:
     """Scores and neighbours of one decision, rounded to four decimals.
 
     Attributes:
-        models: Names of the M models, as the promises are ordered.
-        coarse: What stage 1 promises of each model (M): the weighted share of the support set it solved, in [0, 1].
+        models: Names of the M models, as the expected scores are ordered.
+        coarse: What stage 1 expects of each model (M): the weighted share of the support set it solved, in [0, 1].
         fine: The same of stage 2; None when it was not reached.
         margin: How far the second best score lies below the best, as a share of it; None where there is none.
         neighbours: Dataset, index and similarity of the nearest support queries, and whether the filter kept them
@@ -227,7 +227,7 @@ def evidence_of(decision: Decision, train: Sequence[tuple[str, str]]) -> Evidenc
         decision: The decision.
         train: Dataset and index of each bank row that decisions are drawn from; empty where they are not known.
     """
-    coarse, fine = decision.promises()
+    coarse, fine = decision.expected_scores()
     margin = decision.margin()
     nearest = decision.nearest(NEIGHBOURS) if train else []
     return Evidence(

@@ -36,9 +36,9 @@ class Training:
     """What became known about the training of one method while it was made.
 
     Attributes:
-        on_step: Told how far it is; None tells nobody.
+        on_step: Told how far it is; None for no report.
         seconds: What training took, by wall clock, in this run or in the earlier one whose result was kept; None
-            where nothing was trained, or nobody knows.
+            where nothing was trained, or it is not known.
         from_cache: Whether an earlier run had learned it already.
         trained: Whether the method learned anything at all.
         chosen: Which of its settings the method chose on train rows, and by how much; None where it chose nothing.

@@ -165,7 +165,7 @@ def scores(decision: Decision, settings: Hyperparameters, usage: Sequence[tuple[
     def spec(viewport: Viewport) -> Spec:
         return _score_spec(values, order, threshold, decision, viewport)
 
-    promised, refined = decision.promises()
+    promised, refined = decision.expected_scores()
     rows = tuple(
         (
             str(rank),

@@ -48,13 +48,13 @@ def page_of(decision: Decision) -> str:
 
 
 def test_promises_are_the_weighted_share_of_near_questions_that_were_solved():
-    first, second = Decision(MODELS, COARSE, FINE).promises()
+    first, second = Decision(MODELS, COARSE, FINE).expected_scores()
     assert first == pytest.approx([0.6, 1.0, 0.0])
     assert second == pytest.approx([1.0, 0.9, 0.0])
 
 
 def test_scores_that_are_means_are_promises_themselves():
-    assert Decision(MODELS, COARSE, scores_are_means=True).promises()[0] == pytest.approx([0.6, 1.0, 0.0])
+    assert Decision(MODELS, COARSE, scores_are_means=True).expected_scores()[0] == pytest.approx([0.6, 1.0, 0.0])
 
 
 def test_the_margin_is_that_of_the_last_stage():

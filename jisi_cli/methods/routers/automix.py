@@ -100,7 +100,7 @@ class AutoMix(ContextMethod[AutoMixSettings]):
             return asker.outcome(large, mode, reason)
         if first is None:
             raise asker.no_answer_error()
-        return asker.settle_on(first, "fallback", "nobody answered in its place")
+        return asker.settle_on(first, "fallback", "no other model answered in its place")
 
     async def _confidence(self, asker: Asker, query: Query, answer: Answer) -> float | None:
         """Return the share of checks that find an answer correct; None when none can be read."""
