@@ -127,13 +127,13 @@ class Jisi:
         *,
         method: str = "jisi",
         mode: str = "auto",
-        models: Sequence[str] | None = None,
+        models: Sequence[str] | str | None = None,
         embedder: str | None = None,
         trust_embedder: bool = False,
         failed: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
-        prices: Mapping[str, Price] | Path | None = None,
+        prices: Mapping[str, Price] | Path | str | None = None,
         seed: int = 42,
         calls: Calls = "preferred",
         max_cost: float | None = None,
@@ -153,8 +153,8 @@ class Jisi:
             bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
         self.bank = bank
         configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
-        self.hyperparameters: Hyperparameters = configured.with_changes(settings, "command line")
-        self.models = self._models(models, calls)
+        self.hyperparameters: Hyperparameters = configured.with_changes(settings, "options")
+        self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
             self.config,
             command,
@@ -171,7 +171,7 @@ class Jisi:
         self._choice = EmbedderChoice(embedder, trust_embedder)
         self._aggregation, self._max_tokens = _MODES[mode], max_tokens
         self._temperature = None if temperature is None else amount(temperature, "--temperature")
-        self._prices = read_prices(prices) if isinstance(prices, Path) else dict(prices or {})
+        self._prices = read_prices(Path(prices)) if isinstance(prices, Path | str) else dict(prices or {})
         self.seed = seed
         self._pool: LivePool | None = None
         self._opening = RLock()
@@ -490,6 +490,10 @@ class Jisi:
 
     def _prepare(self, text: str, system: str | None) -> _Prepared:
         self._require_pool()
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(
+                f"the question is {'empty' if isinstance(text, str) else 'no text'}; ask something in words"
+            )
         with self._opening:
             method = self.made
             started = time.perf_counter()

@@ -79,10 +79,15 @@ class EmbedderSpec:
     def describe(self) -> str:
         """Name what tells this embedder from another, in a few words."""
         parts = [self.name, f"{self.dimension or '?'}-d"]
-        parts += [f"revision {self.revision[:12]}"] if self.revision else []
+        parts += [f"revision {_shortened(self.revision)}"] if self.revision else []
         parts += [f"{self.truncation} {self.max_tokens} tokens"] if self.max_tokens else []
         parts += [f"prompt {self.prompt!r}"] if self.prompt else []
         return " ".join(parts)
+
+
+def _shortened(revision: str) -> str:
+    """Return the first digits of a hash; a revision in words is told in full."""
+    return revision[:12] if re.fullmatch(r"[0-9a-f]{12,}", revision) else revision
 
 
 class Embedder(Protocol):

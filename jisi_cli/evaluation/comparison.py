@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,12 +84,12 @@ class Comparison:
     """
 
     methods: Sequence[MethodReport]
-    results: Mapping[str, Sequence[Result]]
-    settings: Mapping[str, dict[str, Any] | None]
-    tests: TestSet
-    graders: GraderSet
-    made: Mapping[str, Any]
-    curve: Curve | None = None
+    results: Mapping[str, Sequence[Result]] = field(repr=False)
+    settings: Mapping[str, dict[str, Any] | None] = field(repr=False)
+    tests: TestSet = field(repr=False)
+    graders: GraderSet = field(repr=False)
+    made: Mapping[str, Any] = field(repr=False)
+    curve: Curve | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole comparison as plain data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +39,12 @@ class Decision:
     """
 
     models: tuple[str, ...]
-    coarse: Coarse
-    fine: Fine | None = None
+    coarse: Coarse = field(repr=False)
+    fine: Fine | None = field(default=None, repr=False)
     answered: tuple[str, ...] = ()
     aggregatees: tuple[str, ...] = ()
     scores_are_means: bool = False
-    calls: tuple[Answer, ...] = ()
+    calls: tuple[Answer, ...] = field(default=(), repr=False)
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -68,9 +68,9 @@ class Outcome:
     answer: Answer
     mode: Mode
     reason: str
-    calls: tuple[Answer, ...]
-    decision: Decision | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    calls: tuple[Answer, ...] = field(repr=False)
+    decision: Decision | None = field(default=None, repr=False)
+    seconds: dict[str, float] = field(default_factory=dict, repr=False)
     stopped_by_budget: bool = False
     references: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()

@@ -65,7 +65,7 @@ def test_every_hyperparameter_is_a_flag_a_key_of_the_pool_file_and_of_the_bank(
     name: str, small_bank: Path, tmp_path: Path
 ) -> None:
     changes = OTHER[name]
-    expected = DEFAULTS | changes
+    expected = DEFAULTS | changes | {"aggregation": "auto"}
     config = tmp_path / "jisi.toml"
     config.write_text("")
     assert chosen("--bank", small_bank, "--config", config, *flags(changes)) == expected
@@ -88,7 +88,7 @@ def test_flags_win_over_the_pool_file_which_wins_over_the_bank(small_bank: Path,
     found = chosen("--bank", bank, "--config", config, "--k", "4")
     assert (found["k"], found["t"], found["gamma"], found["beta"]) == (4, 0.2, 0.1, DEFAULTS["beta"])
     inspected = jisi("bank", "inspect", bank, "--config", config, "--k", "4", "--json").json["hyperparameters"]
-    assert inspected == found
+    assert inspected | {"aggregation": "auto"} == found
 
 
 def test_a_flag_may_set_back_to_the_default(small_bank: Path, tmp_path: Path) -> None:

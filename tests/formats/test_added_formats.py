@@ -15,7 +15,7 @@ from tests.formats.reading import FIXTURES, read_all
 
 TAPS = '''"""taps: a text file with `model | question | score | answer` on each line."""
 
-from jisi_cli.formats.issues import Location
+from jisi_cli.formats.issues import Location, UnusableError, usable
 from jisi_cli.formats.record import Record
 
 
@@ -24,10 +24,17 @@ def matches(preview):
 
 
 def read(source, on_issue):
-    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
-        model, question, score, answer = line.split(" | ")
-        record = Record(source.stem, question, question, model, response=answer, score=float(score))
-        yield Location(str(source), number), record
+    lines = source.read_text(encoding="utf-8").splitlines()
+    numbered = ((Location(str(source), number), line) for number, line in enumerate(lines, start=1))
+    return usable(numbered, lambda line, _: record_of(line, source.stem), on_issue)
+
+
+def record_of(line, dataset):
+    parts = line.split(" | ")
+    if len(parts) != 4:
+        raise UnusableError("not four parts with ` | ` between them")
+    model, question, score, answer = parts
+    return Record(dataset, question, question, model, response=answer, score=float(score))
 '''
 
 
