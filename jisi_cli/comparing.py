@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import settings_json
+from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.spending import judges_of
 from jisi_cli.user import ImportIssues, OnProgress
 
@@ -235,21 +237,26 @@ def sweep(
     method = next((name for name in methods or DEFAULT if name in _SWEPT), None)
     if method is None:
         raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
-    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, parse_sweep(texts))]
+    tried = parse_sweep(texts)
+    for name, values in tried.items():
+        for value in values:
+            method_info(method).check_options({name: value})
+    settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, tried)]
     train = from_bank(jisi.bank, jisi.models, jisi.bank.train_rows, {})
     folds = spread_folds(context.datasets, seed)
     scores = jisi.account.background.run(
         validate(method, [setting for _, setting in settings], context, train, folds, on_progress)
     )
     rows = []
-    for (label, setting), values in zip(settings, scores, strict=True):
-        gain = paired_difference(values, scores[0], context.datasets, "in force", np.random.default_rng(seed))
+    for (label, setting), found in zip(settings, scores, strict=True):
+        made = make_method(method, replace(context, hyperparameters=setting))
+        gain = paired_difference(found, scores[0], context.datasets, "in force", np.random.default_rng(seed))
         rows.append(
             {
                 "label": label,
-                "average": average_of(values, context.datasets),
+                "average": average_of(found, context.datasets),
                 "difference": {"average": gain.average, "low": gain.low, "high": gain.high},
-                "settings": setting.to_json(),
+                "settings": settings_json(made),
             }
         )
     return {"method": method, "folds": len(set(folds.tolist())), "seed": seed, "sweep": rows}

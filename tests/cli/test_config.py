@@ -21,6 +21,7 @@ from tests.loopback import Loopback
 
 QUESTION = "What is 3 plus 6?"
 DEFAULTS = Hyperparameters().to_json()
+REPORTED = DEFAULTS | {"aggregation": "auto"}
 OTHER: dict[str, dict[str, Any]] = {
     "k": {"k": 2},
     "n_base": {"n_base": 7},
@@ -65,7 +66,7 @@ def test_every_hyperparameter_is_a_flag_a_key_of_the_pool_file_and_of_the_bank(
     name: str, small_bank: Path, tmp_path: Path
 ) -> None:
     changes = OTHER[name]
-    expected = DEFAULTS | changes | {"aggregation": "auto"}
+    expected = REPORTED | changes
     config = tmp_path / "jisi.toml"
     config.write_text("")
     assert chosen("--bank", small_bank, "--config", config, *flags(changes)) == expected
@@ -94,7 +95,9 @@ def test_flags_win_over_the_pool_file_which_wins_over_the_bank(small_bank: Path,
 def test_a_flag_may_set_back_to_the_default(small_bank: Path, tmp_path: Path) -> None:
     config = tmp_path / "jisi.toml"
     config.write_text(toml({"k": 2, "u": 0.5}))
-    assert chosen("--bank", small_bank, "--config", config, "--k", "3", "--u", "0.999") == DEFAULTS
+    assert chosen("--bank", small_bank, "--config", config, "--k", "3", "--u", "0.999") == DEFAULTS | {
+        "aggregation": "auto"
+    }
 
 
 def test_the_bank_is_the_flag_s_or_the_environment_s_or_the_pool_file_s(
@@ -104,7 +107,9 @@ def test_the_bank_is_the_flag_s_or_the_environment_s_or_the_pool_file_s(
     shutil.copytree(small_bank, tmp_path / "of-the-file")
     config.write_text('bank = "of-the-file"\n')
     monkeypatch.chdir("/")
-    assert chosen("--config", config) == DEFAULTS  # relative to the file, not to where one stands
+    assert chosen("--config", config) == DEFAULTS | {
+        "aggregation": "auto"
+    }  # relative to the file, not to where one stands
     monkeypatch.setenv("JISI_BANK", str(tmp_path / "of-the-environment"))
     assert "of-the-environment" in says_one_error(jisi("route", QUESTION, "--config", config), 3)
     run = jisi("route", QUESTION, "--config", config, "--bank", tmp_path / "of-the-flag")
