@@ -35,9 +35,9 @@ def evaluate(
     methods: Sequence[str] | str | None = None,
     *,
     jisi: Jisi | None = None,
-    versus: Sequence[str] = (),
+    versus: Sequence[str] | str = (),
     live: bool = False,
-    out: Path | None = None,
+    out: Path | str | None = None,
     format: str | None = None,
     datasets: Sequence[str] | None = None,
     limit: int | None = None,
@@ -83,6 +83,8 @@ def evaluate(
         BudgetError: The budget stopped a live run; what was answered is in `out`.
     """
     path = None if test is None else Path(test)
+    out = None if out is None else Path(out)
+    versus = (versus,) if isinstance(versus, str) else versus
     usual = DEFAULT if live else (*DEFAULT, BOUND)
     chosen = usual if methods is None else (methods,) if isinstance(methods, str) else methods
     with nullcontext(jisi) if jisi is not None else open_for(path, live=live, **options) as opened:
