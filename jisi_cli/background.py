@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
+from jisi_cli.errors import InputError
+
 T = TypeVar("T")
 
+CLOSED = "it was closed while the question was under way; close it when every answer is there"
 _GLANCE = 0.5
 """Seconds between looks for Ctrl-C, where the system does not interrupt a thread that waits (Windows)."""
 
@@ -25,6 +29,7 @@ class Background:
     def __init__(self) -> None:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
 
@@ -32,6 +37,7 @@ class Background:
         """Carry out some work and wait for it.
 
         Raises:
+            InputError: It was closed meanwhile, or this is a forked process.
             KeyboardInterrupt: After Ctrl-C, when everything that was under way has been cancelled and closed; after a
                 second Ctrl-C at once.
         """
@@ -52,7 +58,10 @@ class Background:
             with suppress(Exception, asyncio.CancelledError):
                 tasks[0].result()  # its own error, if any, is not what ends the command
             raise
-        return tasks[0].result()
+        try:
+            return tasks[0].result()
+        except asyncio.CancelledError:
+            raise InputError(CLOSED) from None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin some work; cancelling what this returns cancels the work."""
@@ -62,8 +71,24 @@ class Background:
         """Carry out some work and wait for it in the caller's own event loop; cancelling this cancels the work."""
         return await asyncio.wrap_future(self.submit(work))
 
+    @property
+    def is_own_process(self) -> bool:
+        """Whether this is the process it was made in; a forked one has its connections, but not its thread."""
+        return self._process == os.getpid()
+
+    def require_own_process(self) -> None:
+        """Refuse to work in a forked process.
+
+        Raises:
+            InputError: This is one.
+        """
+        if not self.is_own_process:
+            raise InputError("what was opened before a fork cannot be used in the forked process; open it there")
+
     def close(self) -> None:
         """End the thread, and with it what is still under way."""
+        if not self.is_own_process:
+            return  # the thread and its connections are the parent's
         with self._starting:
             if self._thread is None or self._loop is None or self._stop is None:
                 return
@@ -78,6 +103,7 @@ class Background:
         self.close()
 
     def _started(self) -> asyncio.AbstractEventLoop:
+        self.require_own_process()
         with self._starting:
             if self._thread is None or self._loop is None:
                 ready = threading.Event()

@@ -6,8 +6,10 @@ The commands and the library are built on it, so that the same options mean the 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -15,10 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args, overload
 
 import numpy as np
 
+from jisi_cli.background import CLOSED
 from jisi_cli.bank.bank import Bank
 from jisi_cli.config import Config, Price, bank_in_force, read_prices
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
@@ -148,6 +151,11 @@ class Jisi:
         self.user: User = user or Log()
         self.method = method
         _check_method(method, mode, settings)
+        _check_whole("max_tokens", max_tokens)
+        _check_whole("concurrency", concurrency)
+        _check_whole("seed", seed, least=0)
+        if calls not in get_args(Calls):
+            raise InputError(f"calls must be one of {', '.join(get_args(Calls))}, not {calls!r}")
         self.config: Config = read_config(None if config is None else Path(config), self.user)
         if not isinstance(bank, Bank):
             bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
@@ -184,7 +192,7 @@ class Jisi:
 
     def close(self) -> None:
         """Close the connections, end local models, and write what is still to be booked."""
-        if self._pool is not None:
+        if self._pool is not None and self.account.background.is_own_process:
             self.account.background.run(self._pool.close())
             self._pool = None
         self.account.close()
@@ -233,7 +241,8 @@ class Jisi:
             with self.answering():
                 future.result()
         finally:
-            future.cancel()
+            if not sys.is_finalizing():  # then what a cancelled call would be told by is gone
+                future.cancel()
 
     async def astream(self, text: str, system: str | None = None) -> AsyncIterator[str]:
         """Yield the answer piece by piece in the caller's event loop; see `stream`."""
@@ -489,11 +498,10 @@ class Jisi:
     # How a question is answered: what needs no call on the caller's thread, calls on the account's.
 
     def _prepare(self, text: str, system: str | None) -> _Prepared:
+        self.account.background.require_own_process()
         self._require_pool()
         if not isinstance(text, str) or not text.strip():
-            raise InputError(
-                f"the question is {'empty' if isinstance(text, str) else 'no text'}; ask something in words"
-            )
+            raise InputError(f"the question is {'empty' if isinstance(text, str) else 'no text'}; ask in words")
         with self._opening:
             method = self.made
             started = time.perf_counter()
@@ -545,11 +553,14 @@ class Jisi:
         """Say more of a pool that could not answer.
 
         Raises:
+            InputError: It was closed meanwhile.
             NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
             BudgetError: No model could answer, and a call cost more than its worst case.
         """
         try:
             yield
+        except CancelledError:
+            raise InputError(CLOSED) from None
         except NoAnswerError as error:
             self.account.check()
             raise offer_the_offline_pool(error, self.config, self.models) from error
@@ -600,3 +611,8 @@ def _check_method(method: str, mode: str, settings: Mapping[str, object]) -> Non
     if method != "jisi" and mode != "auto":
         raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
     info.check_options(settings)
+
+
+def _check_whole(name: str, value: object, least: int = 1) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise InputError(f"{name} must be a whole number from {least}, not {value!r}")

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -232,3 +233,67 @@ def test_warnings_go_to_the_user_that_the_program_passes(tmp_path: Path) -> None
     questions = write_lines(tmp_path / "again.jsonl", evaluation_data.answers()[:4])
     jisi.evaluate(questions, "best-single", bank=folder, user=user)
     assert len(user.warnings) == 1 and "are train rows of" in user.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_tokens", 0), ("max_tokens", "x"), ("concurrency", 0), ("seed", -1), ("seed", True), ("calls", "requird")],
+)
+def test_a_value_that_makes_no_sense_is_refused_by_its_name(
+    bank: Path, config: Path, option: str, value: object
+) -> None:
+    with pytest.raises(jisi.InputError, match=f"^{option} must be "):
+        jisi.open(bank, config, **{option: value})
+
+
+@pytest.mark.parametrize("question", ["", "  ", None, 5])
+def test_what_is_no_question_is_refused(pool: jisi.Jisi, question: str) -> None:
+    with pytest.raises(jisi.InputError, match=r"^the question is (empty|no text); ask in words"):
+        pool.ask(question)
+
+
+def test_one_model_may_be_named_as_text(bank: Path, config: Path) -> None:
+    assert jisi.open(bank, config, models="bob").models == ("bob",)
+
+
+def test_what_is_shown_of_an_outcome_fits_a_screen(pool: jisi.Jisi) -> None:
+    outcome = pool.ask(QUESTION)
+    assert len(repr(outcome)) < 1200 and len(repr(outcome.decision)) < 300
+
+
+def test_a_question_that_is_under_way_when_the_pool_is_closed_ends_in_an_error_of_jisis(
+    pool: jisi.Jisi, loopback: Loopback
+) -> None:
+    for model in MODELS:
+        loopback.script(model, faults=[Fault("hang")])
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(pool.ask, QUESTION)
+        while not loopback.count():
+            time.sleep(0.01)
+        pool.close()
+        with pytest.raises(jisi.InputError, match="closed while the question was under way"):
+            asked.result(60)
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system does not fork")
+def test_a_forked_process_is_told_to_open_its_own(bank: Path, config: Path) -> None:
+    script = (
+        "import os, sys, jisi_cli as jisi\n"
+        "pool = jisi.open(bank=sys.argv[1], config=sys.argv[2])\n"
+        "pool.ask('What is 3 plus 6?')\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    try:\n"
+        "        pool.ask('What is 3 plus 7?')\n"
+        "    except jisi.InputError as error:\n"
+        "        print(error, flush=True)\n"
+        "    pool.close()\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(pool.ask('What is 3 plus 8?').answer.text)\n"
+        "pool.close()\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, str(bank), str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
+    told, answered = done.stdout.splitlines()
+    assert "cannot be used in the forked process" in told and answered == "ada says so"
