@@ -1,4 +1,4 @@
-"""`jisi.toml`: the pool of models, the embedder, the hyper-parameters and the budget."""
+"""`jisi.toml`: the pool of models, the embedder, the hyperparameters and the budget."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Config:
         models: The pool, in the file's order.
         embedder: Keyword arguments of `EmbedderSpec`.
         endpoint: Where an embedder that is an endpoint is reached, and its price.
-        routing: Hyper-parameters by name.
+        routing: Hyperparameters by name.
         budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
         identity: Hash of the file's path and content, under which `jisi trust` remembers it.
         found_here: Whether it is in force only because it is in the current folder.

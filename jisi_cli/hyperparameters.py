@@ -1,4 +1,4 @@
-"""The method's hyper-parameters: names, defaults, bounds. No NumPy, so that `--help` stays light."""
+"""The method's hyperparameters: names, defaults, bounds. No NumPy, so that `--help` stays light."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Hyperparameters:
         known = {field.name for field in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
-            raise InputError(f"{where}: unknown hyper-parameter `{unknown[0]}`; known: {', '.join(sorted(known))}")
+            raise InputError(f"{where}: unknown hyperparameter `{unknown[0]}`; known: {', '.join(sorted(known))}")
         try:
             return replace(self, **{name: value for name, value in changes.items() if value is not None})
         except InputError as error:

@@ -130,7 +130,7 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
 
     Args:
         bank: An opened bank.
-        settings: Hyper-parameters for the support-set sizes.
+        settings: Hyperparameters for the support-set sizes.
 
     Raises:
         BankError: A file is missing or has changed since it was written.

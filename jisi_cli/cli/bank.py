@@ -266,7 +266,7 @@ def inspect(
         _show_inspection(found, out)
 
 
-@app.command("calibrate", short_help="Choose hyper-parameters for a bank.")
+@app.command("calibrate", short_help="Choose hyperparameters for a bank.")
 def calibrate(
     bank: BankArgument = None,
     config: ConfigOption = None,
@@ -283,7 +283,7 @@ def calibrate(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Choose hyper-parameters for a bank and its embedder by cross-validation on its train rows.
+    """Choose hyperparameters for a bank and its embedder by cross-validation on its train rows.
 
     They are written into the bank only if the gain is real: if its 95 % interval lies above zero.
 

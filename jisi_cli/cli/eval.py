@@ -84,7 +84,7 @@ def evaluate(
     grow_from: Annotated[int, typer.Option("--grow-from", metavar="N", min=1, help="Models to begin with.")] = 5,
     ablate: Annotated[bool, typer.Option("--ablate", help="Leave out one part of the method at a time.")] = False,
     curve: Annotated[
-        bool, typer.Option("--curve", help="What quality costs: methods that trade it for dollars, at eleven weights.")
+        bool, typer.Option("--curve", help="Quality against cost: methods with a price weight, at eleven weights.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")

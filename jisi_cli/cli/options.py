@@ -33,7 +33,7 @@ ModelsOption = Annotated[
 ]
 EmbedderOption = Annotated[
     str | None,
-    typer.Option("--embedder", metavar="NAME", help="The bank's embedder, where it is none that comes with jisi."),
+    typer.Option("--embedder", metavar="NAME", help="The bank's embedder, if it does not come with jisi."),
 ]
 TrustEmbedderOption = Annotated[
     bool, typer.Option("--trust-embedder", help="Allow the embedder that the bank names, until its files change.")
@@ -81,7 +81,7 @@ _ROUTING: dict[str, tuple[type, str]] = {
 
 
 def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option per hyper-parameter; it receives them as the dict `routing`.
+    """Give a command one option per hyperparameter; it receives them as the dict `routing`.
 
     A setting that was not given on the command line is absent, so that the configuration's counts.
     """

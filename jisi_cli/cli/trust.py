@@ -22,12 +22,12 @@ def trust(
         str, typer.Argument(metavar="[FOLDER|FILE]", help="The pool file, or the folder that it lies in.")
     ] = ".",
     listed: Annotated[bool, typer.Option("--list", help="Print what is allowed; allow nothing.")] = False,
-    forget: Annotated[bool, typer.Option("--forget", help="Allow it no longer; embedders by name.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Stop allowing it; embedders by name.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Allow the pool file in a folder to name addresses and keys, until it changes.
 
-    A pool file of your own configuration folder, or one that you name with --config or JISI_CONFIG, needs no leave.
+    A pool file of your own configuration folder, or one that you name with --config or JISI_CONFIG, needs no permission.
 
     Example: jisi trust .
     """

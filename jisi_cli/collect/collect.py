@@ -89,7 +89,7 @@ async def collect(
         pairs: Questions, with the reference and the grader to use, and models of the pool.
         pool: Whom to ask.
         concurrency: Calls out at one time.
-        graders: The graders; by default those that need no leave of the user's.
+        graders: The graders; by default those that need no permission.
         sampling: Sampling parameters; the paper's by default.
         on_record: Told of every answer.
 

@@ -1,4 +1,4 @@
-"""Choosing hyper-parameters for a bank and its embedder by cross-validation on train rows.
+"""Choosing hyperparameters for a bank and its embedder by cross-validation on train rows.
 
 The paper's settings belong to the paper's embedder. The gain that is reported is not that of the
 winner on the rows that made it win: for every fold the choice is made on the other folds, and the

@@ -94,7 +94,7 @@ def swept(settings: Hyperparameters, values: Mapping[str, Sequence[Any]]) -> lis
 
     Args:
         settings: Settings to start from.
-        values: Values by hyper-parameter.
+        values: Values by hyperparameter.
     """
     names = list(values)
     found = []
@@ -109,7 +109,7 @@ def parse_sweep(texts: Sequence[str]) -> dict[str, list[Any]]:
     """Read `gamma=0.8,0.9` and its like.
 
     Raises:
-        InputError: A text is not of that form, or names no hyper-parameter.
+        InputError: A text is not of that form, or names no hyperparameter.
     """
     kinds = {field.name: type(getattr(Hyperparameters(), field.name)) for field in fields(Hyperparameters)}
     values: dict[str, list[Any]] = {}

@@ -150,7 +150,7 @@ async def run_method(
         pool: A replay of recorded answers, or live models.
         file: Where results are found and written.
         concurrency: Questions under way at one time; 1 for a replay.
-        graders: What grades live answers; by default the graders that need no leave of the user's.
+        graders: What grades live answers; by default those that need no permission.
         on_result: Told of every result, old ones included.
         train: Dataset and index of each bank row that the method decides by, to name neighbours in the results.
 

@@ -50,7 +50,7 @@ class JiSi:
     Args:
         bank: The bank's arrays, for the models that the pool can ask.
         embedder: The bank's own embedder, for responses that come without a vector.
-        settings: Hyper-parameters.
+        settings: Hyperparameters.
         aggregation: Whether responses are aggregated.
         sampling: Sampling parameters of every call.
         dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.

@@ -291,7 +291,7 @@ def decision_page(
         question: What was asked.
         decision: What was decided; without stage 2 where no candidate was asked.
         neighbours: The nearest questions, nearest first.
-        settings: Hyper-parameters.
+        settings: Hyperparameters.
         usage: What a call of each model may be expected to use (M).
         bank_size: Questions that the support set was drawn from.
         origin: What made the page.

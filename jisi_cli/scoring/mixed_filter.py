@@ -71,7 +71,7 @@ def fine(
         bank: The bank.
         first: Stage 1 of the same query.
         probes: At least one candidate that answered.
-        settings: Hyper-parameters.
+        settings: Hyperparameters.
         answerable: Models that have a recorded, non-empty answer (M,); only `openjisi` asks for it.
 
     Raises:
@@ -121,7 +121,7 @@ def choose_aggregatees(
         scores: What models are ranked by (M,).
         ranking: All models, best first.
         probes: The candidates that answered; there are as many aggregatees at most.
-        settings: Hyper-parameters.
+        settings: Hyperparameters.
         answerable: Models that have a recorded, non-empty answer (M,); only `openjisi` asks for it.
     """
     eligible = ranking

@@ -53,7 +53,7 @@ def coarse(bank: BankArrays, query_vector: NDArray[np.floating], settings: Hyper
     Args:
         bank: The bank, N >= 1 and M >= 1.
         query_vector: e (d,).
-        settings: Hyper-parameters.
+        settings: Hyperparameters.
 
     Raises:
         ValueError: The query vector's width differs from the bank's.

@@ -38,11 +38,11 @@ OTHER: dict[str, dict[str, Any]] = {
     "price_weight": {"price_weight": 0.0},
     "probe_schedule": {"probe_schedule": "2,1", "switch": "consensus"},
 }
-"""A setting that is not the default, for each hyper-parameter; some need another beside them."""
+"""A setting that is not the default, for each hyperparameter; some need another beside them."""
 
 
 def chosen(*arguments: str | Path) -> dict[str, Any]:
-    """Return the hyper-parameters in force."""
+    """Return the hyperparameters in force."""
     run = jisi("route", QUESTION, "--json", *arguments)
     assert run.exit_code == 0, run
     found: dict[str, Any] = run.json["settings"]

@@ -38,7 +38,7 @@ READINGS: dict[str, dict[str, object]] = {
     "openjisi": {"compat": "openjisi"},
     "thrifty": {"switch": "consensus", "probe_schedule": "2,1", "u": 0.5},
 }
-"""Hyper-parameters under which the order of things must not matter either."""
+"""Hyperparameters under which the order of things must not matter either."""
 
 every_reading = pytest.mark.parametrize("reading", READINGS)
 

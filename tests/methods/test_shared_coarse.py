@@ -24,7 +24,7 @@ QUERIES = np.stack([query.vector for query in GIVEN.tests.queries])
 SETTINGS = Hyperparameters(n_base=8)
 VARIANTS = ("jisi", "jisi-router", "jisi-static", "jisi-query", "jisi-vote", "jisi-consensus")
 
-# Another value of every hyper-parameter; the three weights change together.
+# Another value of every hyperparameter; the three weights change together.
 CHANGES: dict[str, dict[str, object]] = {
     "k": {"k": 2},
     "n_base": {"n_base": 20},
