@@ -27,7 +27,7 @@ def trust(
 ) -> None:
     """Allow the pool file in a folder to name addresses and keys, until it changes.
 
-    A pool file of your own configuration folder, or one that you name with --config or JISI_CONFIG, needs no permission.
+    A pool file in your own configuration folder, or one named with --config or JISI_CONFIG, needs no permission.
 
     Example: jisi trust .
     """
