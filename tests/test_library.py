@@ -61,6 +61,7 @@ def test_a_script_of_its_own_prints_what_it_prints_and_nothing_else(bank: Path, 
     assert (done.stdout, done.stderr) == ("ada says so\n", "")
 
 
+@pytest.mark.slow
 def test_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = "import sys; before = set(sys.modules); import jisi_cli; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)

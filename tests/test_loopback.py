@@ -8,6 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.faults.scene import serving
 from tests.loopback import Fault, Loopback, Script
 
@@ -54,6 +56,7 @@ def test_every_nth_call_may_fail() -> None:
     assert texts == ["an answer", "an answer", "", "an answer", "an answer", ""]
 
 
+@pytest.mark.slow
 def test_as_a_process_it_keeps_a_journal_of_what_came_and_what_was_answered(tmp_path: Path) -> None:
     models = {"a": {"text": "{model} answers", "faults": [{"kind": "status", "status": 503}]}}
     with serving(tmp_path, models) as server:

@@ -186,6 +186,7 @@ def test_only_the_end_of_a_long_text_is_read(grader: str | None) -> None:
     assert extract_any("The answer is 7." + " and" * END_LENGTH, grader) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grader", [*GRADERS, None])
 @pytest.mark.parametrize(
     "unit",

@@ -85,6 +85,7 @@ def test_a_limit_that_litellm_does_not_send_is_none(loopback: Loopback) -> None:
     assert loopback.count() == 0
 
 
+@pytest.mark.slow
 def test_a_limit_is_trusted_where_litellm_sends_it_or_cannot_say() -> None:
     assert [sends_limit(ModelEntry("a", name)) for name in ("openai/a", "nobody/a", "scaledown/a", "local:a")] == [
         True
