@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -60,6 +59,8 @@ class Log:
     verbose = False
 
     def __init__(self) -> None:
+        import logging
+
         self._logger = logging.getLogger("jisi_cli")
         if not self._logger.handlers:
             self._logger.addHandler(logging.NullHandler())

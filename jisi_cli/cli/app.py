@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -104,11 +105,11 @@ _COMMANDS = {
 """The commands in the order of the help: its name in its module, and its line there if not its first."""
 
 
-def build_app(*names: str) -> typer.Typer:
+def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
     """Return the command line.
 
     Args:
-        names: Only these commands, so that the modules of the others are not loaded; none for all.
+        names: Only these commands, so that the modules of the others are not loaded.
     """
     app = typer.Typer(
         cls=JisiGroup,
@@ -121,7 +122,7 @@ def build_app(*names: str) -> typer.Typer:
         epilog="Exit codes: 0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold.",
     )
     app.callback()(_root)
-    for name in names or _COMMANDS:
+    for name in names:
         attribute, short_help = _COMMANDS[name]
         command = getattr(import_module(f"jisi_cli.cli.{name}"), attribute)
         if isinstance(command, typer.Typer):
@@ -137,6 +138,13 @@ def _root(
     ] = False,
 ) -> None:
     """Make a pool of large language models act as one."""
+
+
+def _needed(first: Sequence[str]) -> Iterable[str]:
+    """Return the commands whose modules are needed for a first argument; help, completion and a typo need all."""
+    if first == ["--version"]:
+        return ()
+    return first if first and first[0] in _COMMANDS else _COMMANDS
 
 
 def _first_interrupt(number: int, frame: FrameType | None) -> None:
@@ -168,8 +176,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _first_interrupt)
     try:
-        # Of a command that is named first, the others' modules are not needed; help and completion need all.
-        build_app(*(name for name in sys.argv[1:2] if name in _COMMANDS))()
+        build_app(_needed(sys.argv[1:2]))()
     except KeyboardInterrupt:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

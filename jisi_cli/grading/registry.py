@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 from jisi_cli import grading, plugins
@@ -221,6 +220,8 @@ def _own(name: str) -> type | None:
 
 @cache
 def _modules() -> tuple[str, ...]:
+    from pkgutil import iter_modules
+
     return tuple(found.name for found in iter_modules(grading.__path__) if not found.ispkg)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +39,16 @@ class Decision:
     """
 
     models: tuple[str, ...]
-    coarse: Coarse = field(repr=False)
-    fine: Fine | None = field(default=None, repr=False)
+    coarse: Coarse
+    fine: Fine | None = None
     answered: tuple[str, ...] = ()
     aggregatees: tuple[str, ...] = ()
     scores_are_means: bool = False
-    calls: tuple[Answer, ...] = field(default=(), repr=False)
+    calls: tuple[Answer, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say who was chosen; the scores of a whole bank would fill screens."""
+        return f"Decision(candidates={self.candidates}, aggregator={self.aggregator!r}, aggregatees={self.aggregatees})"
 
     @property
     def candidates(self) -> tuple[str, ...]:
