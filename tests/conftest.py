@@ -34,6 +34,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # A busy machine is no reason to fail. The cases are the same each day: new ones are for the long runs to look for.
 _slow = [HealthCheck.too_slow]
 settings.register_profile("jisi", deadline=None, derandomize=True, suppress_health_check=_slow)
+settings.register_profile("unit", settings.get_profile("jisi"), max_examples=20)
 settings.load_profile("jisi")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "", None)
@@ -87,6 +88,17 @@ _running_unit_test = False
 def _is_slow(path: Path) -> bool:
     inside = path.relative_to(Path(__file__).parent)
     return inside.parts[0] in SLOW or inside.as_posix() in SLOW
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try a fifth of the examples when only the unit tests are wanted: the developer's loop is to be short."""
+    if config.option.markexpr == "unit":
+        settings.load_profile("unit")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Spread the unit tests over the cores; tests that start processes and count their calls run one by one."""
+    return (os.cpu_count() or 1) if config.option.markexpr == "unit" else 0
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -261,7 +261,7 @@ def test_what_is_shown_of_an_outcome_fits_a_screen(pool: jisi.Jisi) -> None:
     outcome = pool.ask(QUESTION)
     assert len(repr(outcome)) < 1200
     assert repr(outcome.decision) == (
-        "Decision(candidates=('ada', 'bob', 'cyd'), aggregator='ada', aggregatees=('ada',))"
+        "Decision(candidates=('ada', 'bob', 'cyd'), aggregator='ada', aggregatees=('ada', 'bob'))"
     )
 
 

@@ -20,6 +20,7 @@ from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.bank.manifest import MANIFEST_NAME, model_folder, read_manifest, write_manifest
 from jisi_cli.errors import BankError
 from tests.bank.making import build, everything, records
+from tests.tiers import examples
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ ODD = st.sampled_from([None, True, False, *NUMBERS, *TEXTS, [], {}, [[]], [{}], 
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.data())
 def test_any_value_of_any_kind_anywhere_is_a_bank_or_a_bank_error(good: Path, data: st.DataObject) -> None:
     original = json.loads((good / MANIFEST_NAME).read_text())
@@ -201,7 +202,7 @@ def test_any_value_of_any_kind_anywhere_is_a_bank_or_a_bank_error(good: Path, da
         assert str(broken) in str(error)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_a_missing_key_is_a_bank_error(good: Path, data: st.DataObject) -> None:
     original = json.loads((good / MANIFEST_NAME).read_text())

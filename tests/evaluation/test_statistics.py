@@ -161,6 +161,7 @@ def test_pairing_makes_the_interval_as_narrow_as_the_differences_allow() -> None
     assert found.high - found.low < unpaired / 3
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
     # Differences of -1, 0, 1 with probabilities that differ by dataset; the truth is the mean of their means.
     probabilities = {"a": [0.15, 0.6, 0.25], "b": [0.1, 0.8, 0.1]}

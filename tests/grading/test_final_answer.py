@@ -10,6 +10,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.grading.final_answer import END_LENGTH, extract_any, marked_answer, marked_answers
 from jisi_cli.grading.registry import grader_names, load_grader, reader_of, reads_texts_alone
 from tests.grading.submissions import submission
+from tests.tiers import examples
 
 GRADERS = [name for name in grader_names() if reads_texts_alone(name)]
 READERS = [name for name in grader_names() if reader_of(name)]
@@ -156,7 +157,7 @@ _PIECES = st.sampled_from(
 _TEXTS = st.text(max_size=60) | st.lists(_PIECES, max_size=12).map("".join)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(_TEXTS, st.sampled_from(READERS))
 @example("The x\nis 5", "exact")
 @example("''a''", "exact")
@@ -166,14 +167,14 @@ def test_reading_an_extracted_answer_again_changes_nothing(text: str, grader: st
     assert answer is None or (answer.strip() and extract_any(answer, grader) == answer)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(_TEXTS)
 def test_an_answer_of_unknown_kind_is_some_text_or_none(text: str) -> None:
     answer = extract_any(text, None)
     assert answer is None or answer == answer.strip() != ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(_TEXTS, _TEXTS, st.sampled_from(GRADERS))
 def test_any_response_is_graded_right_wrong_or_unreadable(response: str, reference: str, grader: str) -> None:
     assert load_grader(grader).grade(submission(response, reference)) in (0.0, 1.0, None)

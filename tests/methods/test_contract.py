@@ -40,7 +40,10 @@ READINGS: dict[str, dict[str, object]] = {
 }
 """Hyperparameters under which the order of things must not matter either."""
 
-every_reading = pytest.mark.parametrize("reading", READINGS)
+every_reading = pytest.mark.parametrize(
+    "reading",
+    [name if not changes else pytest.param(name, marks=pytest.mark.slow) for name, changes in READINGS.items()],
+)
 
 
 def seen(outcome: Outcome | NoAnswerError) -> Seen:
@@ -139,7 +142,7 @@ def test_one_bank_row_is_enough(name: str) -> None:
 
 
 @every_method
-@pytest.mark.parametrize("gaps", [0.5, 1.0])
+@pytest.mark.parametrize("gaps", [0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_bank_with_gaps_is_enough(name: str, gaps: float) -> None:
     given = replace(setting(gaps=gaps), tests=setting().tests)
     assert all(model in given.models for model, *_ in outcomes(name, given))
@@ -166,7 +169,7 @@ def test_failed_answers_of_the_pool_end_in_another_answer_or_in_no_answer(name: 
 
 
 @every_method
-@pytest.mark.parametrize("gaps", [0.0, 0.4])
+@pytest.mark.parametrize("gaps", [pytest.param(0.0, marks=pytest.mark.slow), 0.4])
 def test_every_final_answer_is_one_that_the_pool_gave(name: str, gaps: float) -> None:
     given = setting(gaps=gaps)
     method = make_method(name, given.context)
@@ -215,7 +218,7 @@ def test_only_oracles_look_at_where_a_question_comes_from() -> None:
 
 
 @every_method
-@pytest.mark.parametrize("gaps", [0.0, 0.4])
+@pytest.mark.parametrize("gaps", [pytest.param(0.0, marks=pytest.mark.slow), 0.4])
 def test_the_scores_of_a_report_lie_between_0_and_1(name: str, gaps: float) -> None:
     given = setting(gaps=gaps)
     results = {other: evaluated(other, given) for other in dict.fromkeys((name, "best-single"))}

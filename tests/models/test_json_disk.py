@@ -20,6 +20,7 @@ from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.provider import Completion
 from tests.loopback import Loopback
 from tests.models.asking import ask_once, cache_in, entry, pool
+from tests.tiers import examples
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -28,7 +29,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(value=json_values)
 def test_json_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     folder = tmp_path_factory.mktemp("disk")

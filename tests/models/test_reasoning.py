@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.models.reasoning import AnswerStream, answer_in, without_reasoning
+from tests.tiers import examples
 
 OPENED_BY_THE_MODEL = [
     ("<think>\nIs it 40? No.\n</think>\n\n42", "42"),
@@ -111,7 +112,7 @@ TAGS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(TAGS, max_size=14))
 @example(["<think>", "```\n", "</think>", "```\n", "42"])
 def test_a_stream_gives_out_what_the_whole_says_or_the_beginning_of_what_came(pieces: list[str]) -> None:

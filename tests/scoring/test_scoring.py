@@ -17,6 +17,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, exact_sums, fine, limit_tokens
 from tests.scoring.reference import decide
 from tests.scoring.released import decide_released
+from tests.tiers import examples
 
 _TIE = 1e-9
 
@@ -121,7 +122,7 @@ def slow(case: Case, params: Hyperparameters) -> dict[str, Any]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(cases(), hyperparameters())
 def test_every_stage_agrees_with_the_slow_reference(case: Case, params: Hyperparameters) -> None:
     expected = slow(case, params)
@@ -142,7 +143,7 @@ def test_every_stage_agrees_with_the_slow_reference(case: Case, params: Hyperpar
     assert list(second.aggregatees) == expected["aggregatees"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(cases(), hyperparameters())
 def test_a_query_in_a_block_sees_the_same_bits_as_alone(case: Case, params: Hyperparameters) -> None:
     rng = np.random.default_rng(len(case.query))
@@ -156,7 +157,7 @@ def test_a_query_in_a_block_sees_the_same_bits_as_alone(case: Case, params: Hype
         assert (alone.threshold, alone.ranking) == (seen.threshold, seen.ranking)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(cases(), hyperparameters(), st.integers(0, 2**32))
 def test_permuting_models_never_changes_a_decision(case: Case, params: Hyperparameters, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(case.bank.model_names))
@@ -172,7 +173,7 @@ def test_permuting_models_never_changes_a_decision(case: Case, params: Hyperpara
     assert names(case, *run(case, params)) == names(moved, *run(moved, params))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(cases(), hyperparameters(), st.integers(0, 2**32))
 def test_permuting_bank_rows_never_changes_a_decision(case: Case, params: Hyperparameters, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(case.bank.query_vectors))
@@ -212,7 +213,7 @@ def names(case: Case, first: Coarse, second: Fine | None) -> tuple[Any, ...]:
     return named(first.ranking), first.threshold, sorted(first.similarities), fine_part
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 2**32), hyperparameters())
 def test_a_complete_bank_gives_the_papers_plain_sums(seed: int, params: Hyperparameters) -> None:
     case = make_case(seed, rows=30, models=4, width=8, gaps=0.0, ties=False)
@@ -303,7 +304,7 @@ def test_impossible_hyperparameters_are_refused_by_name(change: dict[str, Any], 
         Hyperparameters(**change)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1, 2, 7, 8, 64, 384, 3584]), st.sampled_from(["float16", "float32"]))
 def test_a_similarity_depends_on_its_two_vectors_alone(seed: int, width: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
