@@ -6,7 +6,6 @@ all of them share: equal texts once, order, checks, unit length.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import asyncio
+
     from jisi_cli.embed.account import Account
 
 Truncation = Literal["head", "tail"]
@@ -210,6 +211,8 @@ async def embed_async(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.fl
     Raises:
         JisiError: As the embedder does.
     """
+    import asyncio  # 50 ms, and every command that opens a bank reads this module
+
     turns = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE))
     async with turns:
         return await asyncio.to_thread(embedder.embed, texts)
