@@ -96,6 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("unit")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Spread the unit tests over the cores; tests that start processes and count their calls run one by one."""
     return (os.cpu_count() or 1) if config.option.markexpr == "unit" else 0

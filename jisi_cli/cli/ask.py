@@ -206,6 +206,7 @@ def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain
         "cut_off": answer.cut_off,
         "mode": outcome.mode,
         "reason": outcome.reason,
+        "confidence": outcome.confidence,
         "cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
         "seconds": seconds,
         "steps": outcome.seconds,

@@ -67,6 +67,7 @@ class Result:
         query_hash: SHA-256 of the question, in hexadecimal, as in the ledger.
         bill: Every call; None where they were not kept apart.
         evidence: What the decision rested on; None for methods that compute nothing of the kind.
+        confidence: Probability that the answer is right, as the method says; None for methods that do not know.
     """
 
     key: str
@@ -87,6 +88,7 @@ class Result:
     query_hash: str | None = None
     bill: tuple[BilledCall, ...] | None = None
     evidence: Evidence | None = None
+    confidence: float | None = None
 
 
 _KINDS: dict[str, Any] = {
@@ -303,7 +305,7 @@ def _is_possible(name: str, value: float) -> bool:
     """Whether a field can hold a number: none is negative, infinite or NaN, and none so large that sums are wrong."""
     if name.endswith("cost_usd"):
         return is_dollars(value)
-    return 0 <= value <= (1 if name == "score" else MOST_TOKENS)
+    return 0 <= value <= (1 if name in ("score", "confidence") else MOST_TOKENS)
 
 
 def _foreign(path: Path, number: int) -> InputError:

@@ -347,6 +347,7 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
         support_size=_support(outcome),
         answer=outcome.answer.text if live else None,
         evidence=_evidence(run, outcome),
+        confidence=outcome.confidence,
     )
 
 

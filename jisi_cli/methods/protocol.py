@@ -63,6 +63,7 @@ class Outcome:
         stopped_by_budget: Whether a call was not made because it did not fit the budget.
         references: Models whose responses an aggregation was made from, best first, where no decision names them.
         missing: What did not work besides the calls that failed, a sentence each.
+        confidence: Probability that the answer is right, in [0, 1]; None for methods that do not know.
     """
 
     answer: Answer
@@ -74,6 +75,7 @@ class Outcome:
     stopped_by_budget: bool = False
     references: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    confidence: float | None = None
 
 
 class Listener(Protocol):

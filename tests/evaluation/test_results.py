@@ -128,8 +128,25 @@ def test_opening_any_file_ends_in_results_or_in_one_line_and_loses_no_foreign_by
 def test_a_key_that_a_later_version_adds_is_passed_over(path: Path) -> None:
     write(path, SCORED)
     line = json.loads(path.read_text())
-    path.write_text(json.dumps({**line, "confidence": 0.5}) + "\n")
+    path.write_text(json.dumps({**line, "mood": 0.5}) + "\n")
     assert known(path) == {"k1": SCORED}
+
+
+def test_a_line_of_a_version_without_confidence_is_still_a_result(path: Path) -> None:
+    lines = [
+        {name: value for name, value in asdict(result).items() if name != "confidence"} for result in (SCORED, LIVE)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert list(read_results(path)) == [SCORED, LIVE]
+    assert SCORED.confidence is None
+
+
+def test_a_confidence_is_kept_and_one_that_is_no_probability_is_refused(path: Path) -> None:
+    write(path, replace(SCORED, confidence=0.875))
+    assert [result.confidence for result in read_results(path)] == [0.875]
+    path.write_text(json.dumps(asdict(replace(SCORED, confidence=1.5))) + "\n")
+    with pytest.raises(InputError, match="not a result"):
+        list(read_results(path))
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
