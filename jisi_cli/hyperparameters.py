@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -39,6 +40,8 @@ class Hyperparameters:
             only while they disagree (`consensus` only). Empty asks all at once.
         price_weight: How much expected dollars count against expected score, from 0 (not at all, the
             paper) to 1 (ours).
+        prior: Questions of similarity 1 that a model's mean score over the whole bank counts for beside its scores
+            on the support set; from 0 (not at all, the paper). It steadies the choice where a bank is small (ours).
     """
 
     k: int = 3
@@ -55,6 +58,7 @@ class Hyperparameters:
     u: float = 0.999
     probe_schedule: str = ""
     price_weight: float = 0.0
+    prior: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("k", "n_base", "max_aggregate_tokens"):
@@ -65,6 +69,8 @@ class Hyperparameters:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}")
+        if isinstance(self.prior, bool) or not isinstance(self.prior, int | float) or not 0 <= self.prior < math.inf:
+            raise InputError(f"prior must be a number from 0, not {self.prior!r}")
         total = self.epsilon + self.sigma + self.delta
         if abs(total - 1) > 1e-9:
             raise InputError(f"epsilon + sigma + delta must be 1, not {total:g}; set all three")
@@ -108,3 +114,13 @@ class Hyperparameters:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain data."""
         return asdict(self)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what results are kept under: a setting that came after 0.1 is absent at its default.
+
+        Results that were kept before there was such a setting are found again.
+        """
+        settings = asdict(self)
+        if not self.prior:
+            del settings["prior"]
+        return settings

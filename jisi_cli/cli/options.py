@@ -76,6 +76,7 @@ _ROUTING: dict[str, tuple[type, str]] = {
     "switch": (str, "`paper`, or `consensus` to stop where candidates agree (ours)"),
     "u": (float, "Share of the candidates that must agree; 0.5 is a majority"),
     "price_weight": (float, "What expected dollars count against expected score (ours)"),
+    "prior": (float, "Questions that a model's mean over the bank counts for (ours)"),
     "probe_schedule": (str, "Rounds of candidates with consensus, as in 2,1"),
 }
 

@@ -178,7 +178,7 @@ def _identity(
     parts += [part.sha256 for model in models for part in bank.manifest.responses[model]]
     return (
         variant.method,
-        context.hyperparameters.to_json(),
+        context.hyperparameters.identity(),
         context.bank.model_names,
         parts,
         context.costs.tolist(),

@@ -184,7 +184,7 @@ def _key(query_vectors: NDArray[np.floating], settings: Hyperparameters) -> tupl
     """Return what decides stage 1 of one bank; the number of candidates is read off the ranking."""
     content = hashlib.sha256(np.ascontiguousarray(query_vectors).data).hexdigest()
     asked = (content, query_vectors.shape, query_vectors.dtype.str)
-    return (*asked, settings.n_base, settings.gamma, settings.compat)
+    return (*asked, settings.n_base, settings.gamma, settings.compat, settings.prior)
 
 
 def _compute(bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters) -> _Found:

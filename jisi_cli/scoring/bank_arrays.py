@@ -52,8 +52,24 @@ class BankArrays:
         return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
 
 
-def weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters) -> Floats:
-    """Sum of score times weight per model (M,); gaps are filled by the weight a model did answer."""
+_LEAST_WEIGHT = 0.001
+"""What a query weighs at least beside a prior: shares of weights below 0 would mean nothing."""
+
+
+def weighted_scores(
+    bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float = 0.0
+) -> Floats:
+    """Sum of score times weight per model (M,); gaps are filled by the weight a model did answer.
+
+    Args:
+        bank: The bank.
+        rows: The queries that count (n,).
+        weights: What each weighs (n,).
+        settings: Hyperparameters; `openjisi` takes means for sums.
+        prior: The weight of a model's mean over the whole bank beside them; see `shrunk_scores`.
+    """
+    if prior > 0:
+        return shrunk_scores(bank, rows, weights, settings, prior)
     present = bank.present[rows]
     weighted = np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0)
     sums = column_sums(weighted)
@@ -69,6 +85,29 @@ def weighted_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyp
     # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
     # first: two models that solved all that they answered tie then, whatever their gaps.
     return np.where(complete, sums, means * total)
+
+
+def shrunk_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float) -> Floats:
+    """Weighted means, drawn towards each model's mean over the bank, times the weight of all rows (M,).
+
+    With W the weight of all rows and m_j the mean over the bank, model j has W p_j, where
+    p_j = (sum of w_i v_ij + prior m_j) / (sum of w_i + prior) over the rows that it answered: the posterior mean of a
+    rate whose prior is worth so many queries of weight 1 (additive smoothing). Ratios of scores are ratios of p, and
+    W p_j tends to the sum without a prior as the prior tends to 0. A model that answered none of the rows has m_j.
+
+    Args:
+        bank: The bank.
+        rows: The queries that count (n,).
+        weights: What each weighs (n,); at least 0.001 here.
+        settings: Hyperparameters; `openjisi` takes p itself.
+        prior: The weight of the mean over the bank, above 0.
+    """
+    weights = np.maximum(weights, _LEAST_WEIGHT)
+    present = bank.present[rows]
+    sums = column_sums(np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0))
+    answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
+    means: Floats = (sums + prior * bank.mean_scores) / (answered + prior)
+    return means if settings.compat == "openjisi" else means * math.fsum(weights.tolist())
 
 
 def rank(bank: BankArrays, scores: Floats, compat: Compat) -> tuple[int, ...]:

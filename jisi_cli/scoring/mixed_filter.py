@@ -83,12 +83,14 @@ def fine(
     by_response = _response_similarities(bank, first.rows, used)
     by_cost = _cost_similarities(bank, first.rows, used, settings)
     size = len(used.models)
+    prior = settings.prior * size  # f adds up a similarity of at most 1 for each candidate
     mixed = settings.epsilon * size * first.similarities + settings.sigma * by_response + settings.delta * by_cost
     if settings.compat == "openjisi":
         by_response, by_cost = by_response / size, by_cost / size
         mixed = settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
+        prior = settings.prior
     kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
-    scores = weighted_scores(bank, first.rows[kept], mixed[kept], settings)
+    scores = weighted_scores(bank, first.rows[kept], mixed[kept], settings, prior)
     ranking = rank(bank, scores, settings.compat)
     chosen, ratios = choose_aggregatees(scores, ranking, probes, settings, answerable)
     return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)

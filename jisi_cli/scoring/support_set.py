@@ -94,7 +94,7 @@ def _coarse_from_scan(
     if not inside.any():
         inside[int(np.argmax(similarities))] = True
     rows, similarities = near[inside], similarities[inside]
-    scores = weighted_scores(bank, rows, similarities, settings)
+    scores = weighted_scores(bank, rows, similarities, settings, settings.prior)
     ranking = rank(bank, scores, settings.compat)
     return Coarse(rows, similarities, kth, threshold, scores, ranking, settings.k)
 

@@ -36,6 +36,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "switch": {"switch": "consensus"},
     "u": {"u": 0.5},
     "price_weight": {"price_weight": 0.0},
+    "prior": {"prior": 10.0},
     "probe_schedule": {"probe_schedule": "2,1", "switch": "consensus"},
 }
 """A setting that is not the default, for each hyperparameter; some need another beside them."""

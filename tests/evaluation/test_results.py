@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import Result, ResultFile, content_key, read_results
+from jisi_cli.hyperparameters import Hyperparameters
 
 SCORED = Result("k1", "gsm", "7", "jisi-router", "scored", 1.0, "ada", "route", 3, 0.01, 0.002, 310, 88)
 FAILED = Result("k2", "gsm", "8", "jisi-router", "failed", 0.0, error="no model could answer (ada: 503 “überlastet”)")
@@ -201,6 +202,16 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(path: Path) -> None:
 def test_reading_what_is_not_there_is_told(tmp_path: Path, unreadable: str) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         list(read_results(tmp_path / unreadable))
+
+
+def test_results_from_before_there_was_a_prior_are_found_again() -> None:
+    of_0_1 = (
+        {"k": 3, "n_base": 50, "gamma": 0.95, "beta": 0.5, "epsilon": 0.5, "sigma": 0.3, "delta": 0.2, "t": 0.8}
+        | {"max_aggregate_tokens": 13_000, "compat": "paper", "switch": "paper", "u": 0.999, "probe_schedule": ""}
+        | {"price_weight": 0.0}
+    )  # fmt: skip
+    assert Hyperparameters().identity() == of_0_1
+    assert Hyperparameters(prior=10.0).identity() == of_0_1 | {"prior": 10.0}
 
 
 def test_content_keys_are_equal_exactly_when_their_parts_are() -> None:

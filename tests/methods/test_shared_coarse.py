@@ -38,8 +38,9 @@ CHANGES: dict[str, dict[str, object]] = {
     "u": {"u": 0.5},
     "probe_schedule": {"switch": "consensus", "probe_schedule": "2,1"},
     "price_weight": {"price_weight": 0.5},
+    "prior": {"prior": 10.0},
 }
-DECIDES = {"n_base", "gamma", "compat"}
+DECIDES = {"n_base", "gamma", "compat", "prior"}
 
 
 @pytest.fixture

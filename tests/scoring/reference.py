@@ -47,6 +47,7 @@ def decide(
     max_aggregate_tokens: float = 13000,
     compat: str = "paper",
     answerable: Sequence[bool] | None = None,
+    prior: float = 0.0,
 ) -> dict[str, Any]:
     """Walk steps 1-13 for one query and return everything that was computed on the way.
 
@@ -71,6 +72,7 @@ def decide(
         max_aggregate_tokens: above this, aggregatees are dropped.
         compat: "paper", or "openjisi" for the released code's choices.
         answerable: (M,), which models have a recorded non-empty answer; openjisi's step 11 only.
+        prior: rows of similarity 1 that a model's mean over the bank counts for in steps 4 and 10; 0 is the paper.
 
     Returns:
         kth, threshold, support, s, g, ranking, candidates, aggregator, answered, s_res, s_cost, f, filtered,
@@ -85,6 +87,7 @@ def decide(
     completion_tokens, present, e = map(_plain, (completion_tokens, present, e))
     margins: dict[str, float] = {}
     means = _mean_scores(scores, present, len(model_names))
+    bank_means = means
 
     # Steps 1-3.
     all_s = [_dot(row, e) for row in query_vectors]
@@ -92,7 +95,10 @@ def decide(
     s = {i: all_s[i] for i in support}
 
     # Step 4, and the order of step 5. Where every g is 0, ties alone decide: mean score, then name.
-    g = _model_scores(support, s, scores, present, len(model_names), released, "g_weights", margins)
+    if prior > 0:
+        g = _shrunk_scores(support, s, scores, present, bank_means, released, prior)
+    else:
+        g = _model_scores(support, s, scores, present, len(model_names), released, "g_weights", margins)
     # The released code looks at no mean: it sorts the names, then stably by score.
     if released:
         means = [0.0] * len(model_names)
@@ -140,7 +146,12 @@ def decide(
     _note_order("filter_cut", by_f[n_kept - 1 : n_kept + 1], f, s, margins)
 
     # Step 10, for all M models.
-    gf = _model_scores(filtered, f, scores, present, len(model_names), released, "gf_weights", margins)
+    if prior > 0:
+        # The paper's f is a sum of one similarity for each candidate, the released code's their mean.
+        worth = prior if released else prior * len(answered)
+        gf = _shrunk_scores(filtered, f, scores, present, bank_means, released, worth)
+    else:
+        gf = _model_scores(filtered, f, scores, present, len(model_names), released, "gf_weights", margins)
 
     # Step 11.
     eligible = list(range(len(model_names)))
@@ -214,6 +225,27 @@ def _model_scores(
             result.append(solved / own_total)
         else:
             result.append(solved * total / own_total)
+    return result
+
+
+def _shrunk_scores(
+    rows: list[int],
+    weights: dict[int, float],
+    scores: list[list[float]],
+    present: list[list[bool]],
+    bank_means: list[float],
+    released: bool,
+    worth: float,
+) -> list[float]:
+    """Steps 4 and 10 with a prior: a mean over the rows and `worth` pretended answers of the model's own mean."""
+    positive = {i: max(weights[i], 0.001) for i in rows}
+    total = math.fsum(positive.values())
+    result = []
+    for j, mean in enumerate(bank_means):
+        own = [i for i in rows if present[i][j]]
+        solved = math.fsum([worth * mean, *(scores[i][j] * positive[i] for i in own)])
+        reliability = solved / math.fsum([worth, *(positive[i] for i in own)])
+        result.append(reliability if released else reliability * total)
     return result
 
 

@@ -87,6 +87,7 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
         delta=delta,
         t=draw(st.sampled_from([0.0, 0.8, 1.0])),
         compat=draw(st.sampled_from(["paper", "openjisi"])),
+        prior=draw(st.sampled_from([0.0, 0.0, 0.5, 10.0])),
     )
 
 
@@ -217,7 +218,7 @@ def names(case: Case, first: Coarse, second: Fine | None) -> tuple[Any, ...]:
 @given(st.integers(0, 2**32), hyperparameters())
 def test_a_complete_bank_gives_the_papers_plain_sums(seed: int, params: Hyperparameters) -> None:
     case = make_case(seed, rows=30, models=4, width=8, gaps=0.0, ties=False)
-    first = coarse(case.bank, case.query, replace(params, compat="paper"))
+    first = coarse(case.bank, case.query, replace(params, compat="paper", prior=0.0))
     plain = [math.fsum((case.bank.scores[first.rows, j] * first.similarities).tolist()) for j in range(4)]
     assert first.scores.tolist() == plain
 
@@ -236,6 +237,50 @@ def test_models_that_solved_all_they_answered_tie_whatever_their_gaps() -> None:
     first = coarse(bank, np.ones(1), Hyperparameters(n_base=4, gamma=0.5))
     assert set(first.scores.tolist()) == {math.fsum(similarities)}
     assert first.ranking == (1, 2, 0)
+
+
+def test_a_prior_draws_scores_towards_the_means_over_the_bank() -> None:
+    # By hand, with a prior of 2. Rows 0 and 1 are near, with weights 0.8 and 0.4; W = 1.2.
+    # a solved row 0: (0.8 + 2 * 0.5) / (1.2 + 2) = 0.5625.  b solved row 1: (0.4 + 2 * 0.75) / 3.2 = 0.59375.
+    # c answered row 1 alone of the two, and solved it: (0.4 + 2 / 3) / 2.4 = 4 / 9.  d answered none: its mean, 0.25.
+    bank = BankArrays(
+        query_vectors=np.array([[0.8], [0.4], [0.0], [0.0]]),
+        response_vectors=[np.ones((4, 1))] * 4,
+        scores=np.array([[1, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0.5], [0, 1, 0, 0]]),
+        completion_tokens=np.ones((4, 4)),
+        present=np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1]], dtype=bool),
+        model_names=("a", "b", "c", "d"),
+    )
+    settings = Hyperparameters(n_base=2, gamma=1.0, prior=2.0)
+    reliable = [0.5625, 0.59375, 4 / 9, 0.25]
+    first = coarse(bank, np.ones(1), settings)
+    assert first.scores == pytest.approx([1.2 * share for share in reliable])
+    assert first.ranking == (1, 0, 2, 3)
+    assert coarse(bank, np.ones(1), replace(settings, prior=0.0)).ranking == (2, 0, 1, 3)
+    means = coarse(bank, np.ones(1), replace(settings, prior=2.0, compat="openjisi")).scores
+    # The released code's support set is above the threshold, not at it: row 0 alone.
+    assert means == pytest.approx([1.8 / 2.8, 1.5 / 2.8, 1 / 3, 0.25])
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(cases(), hyperparameters())
+def test_a_prior_ranks_from_the_support_set_to_the_whole_bank(case: Case, params: Hyperparameters) -> None:
+    positive = replace(case.bank, query_vectors=np.abs(case.bank.query_vectors) + np.float32(0.01))
+    query = np.abs(case.query) + np.float32(0.01)
+    # Next to nothing: what the paper says of models that have an answer.
+    least = coarse(positive, query, replace(params, prior=1e-12))
+    none = coarse(positive, query, replace(params, prior=0.0))
+    seen = positive.present[none.rows].any(axis=0)
+    assert least.scores[seen] == pytest.approx(none.scores[seen], rel=1e-6, abs=1e-6)
+    # All there is: the means over the bank.
+    most = coarse(positive, query, replace(params, prior=1e15))
+    weight = 1.0 if params.compat == "openjisi" else math.fsum(most.similarities.tolist())
+    assert most.scores / weight == pytest.approx(positive.mean_scores, rel=1e-6, abs=1e-6)
+    # In between, no model is expected to do better than in its best row, or worse than in its worst.
+    some = coarse(positive, query, replace(params, prior=10.0))
+    shares = some.scores / (1.0 if params.compat == "openjisi" else math.fsum(some.similarities.tolist()))
+    assert (shares >= -1e-12).all()
+    assert (shares <= 1 + 1e-12).all()
 
 
 def test_similarities_are_float64_dot_products_even_when_the_scan_is_rounded() -> None:
@@ -297,6 +342,10 @@ def test_a_query_of_another_width_is_a_bug_not_a_decision() -> None:
         ({"gamma": 1.5}, "gamma must"),
         ({"epsilon": 0.9}, "must be 1"),
         ({"compat": "x"}, "compat"),
+        ({"prior": -1}, "prior must"),
+        ({"prior": math.inf}, "prior must"),
+        ({"prior": math.nan}, "prior must"),
+        ({"prior": True}, "prior must"),
     ],
 )
 def test_impossible_hyperparameters_are_refused_by_name(change: dict[str, Any], words: str) -> None:
