@@ -41,6 +41,16 @@ def is_price(value: object) -> TypeGuard[float]:
     return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value < DEAREST
 
 
+def format_dollars(value: float) -> str:
+    """Return dollars for people, as everywhere in jisi: three significant digits, in whole cents from a dollar on."""
+    if value == 0:
+        return "$0"
+    if value >= 1:
+        return f"${value:,.2f}"
+    first = -math.floor(math.log10(value))  # the place of the first digit that is not 0
+    return f"${value:.{first + 2}f}"
+
+
 # Why a response ended, in the words of many providers: whether it is whole.
 
 

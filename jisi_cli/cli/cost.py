@@ -18,7 +18,7 @@ from jisi_cli.cli.options import (
     VerboseOption,
     split_names,
 )
-from jisi_cli.cli.output import Column, Output, count, dollars, one_line
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
 from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.user import read_config
@@ -276,24 +276,10 @@ def _cells(totals: Totals) -> list[str]:
         f"{totals.failed_calls:,}" if totals.failed_calls else "",
         f"{totals.prompt_tokens:,}",
         f"{totals.completion_tokens:,}",
-        _amount(totals.known_cost_usd, totals.unknown_price_calls + totals.unknown_failure_calls),
-        _amount(totals.cached_list_cost_usd, totals.cached_unknown_price_calls) if totals.cached_calls else "",
+        paid(totals.known_cost_usd, totals.unknown_price_calls + totals.unknown_failure_calls),
+        paid(totals.cached_list_cost_usd, totals.cached_unknown_price_calls) if totals.cached_calls else "",
         _sources(totals),
     ]
-
-
-def _amount(known: float, unknown: int) -> str:
-    """Return dollars for people; unknown amounts are named beside them, never counted as 0."""
-    if not unknown:
-        return _usd(known)
-    return f"unknown ({unknown:,})" if known == 0 else f"{_usd(known)} + {unknown:,} unknown"
-
-
-def _usd(value: float) -> str:
-    """Return an amount with as many decimals as tell it from another: two from a dollar on, else four or six."""
-    if value == 0 or value < 1e-5:
-        return dollars(value)
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.01 else f"${value:.6f}"
 
 
 def _sources(totals: Totals) -> str:
@@ -353,7 +339,7 @@ def _saving_cells(saving: Saving) -> list[str]:
         return ["0", _NOTHING, _NOTHING, _NOTHING]
     share = saving.saving
     shown = _NOTHING if share is None else f"{100 * share:.1f} %"
-    return [f"{saving.questions:,}", _usd(saving.cost_usd), _usd(saving.reference_cost_usd), shown]
+    return [f"{saving.questions:,}", dollars(saving.cost_usd), dollars(saving.reference_cost_usd), shown]
 
 
 def _erase_all(out: Output, *, asks: bool, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
-from jisi_cli.types import whole_characters
+from jisi_cli.types import format_dollars, whole_characters
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -254,19 +254,15 @@ def _is_terminal(stream: IO[str]) -> bool:
 
 
 def dollars(value: float | None) -> str:
-    """Return an amount for people: at least two significant digits, `unknown` for None."""
-    if value is None:
-        return "unknown"
-    if value == 0:
-        return "$0"
-    return f"${value:.2f}" if value >= 1 else f"${value:.2g}" if value >= 1e-4 else f"${value:.1e}"
+    """Return an amount for people, `unknown` for None."""
+    return "unknown" if value is None else format_dollars(value)
 
 
 def paid(known: float, unknown: int) -> str:
     """Return what was paid, for people; calls of unknown cost are named beside the rest, never counted as nothing."""
     if not unknown:
         return dollars(known)
-    return "unknown" if known == 0 else f"{dollars(known)} + {unknown:,} unknown"
+    return f"unknown ({unknown:,})" if known == 0 else f"{dollars(known)} + {unknown:,} unknown"
 
 
 def count(number: int, noun: str) -> str:

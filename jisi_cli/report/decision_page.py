@@ -22,7 +22,8 @@ from jisi_cli.report.charts import (
     number,
     text_width,
 )
-from jisi_cli.report.page import UNKNOWN, Page, Tile, amount, listed, render
+from jisi_cli.report.page import UNKNOWN, Page, Tile, listed, render
+from jisi_cli.types import format_dollars
 
 NEIGHBOURS = 40
 """Nearest questions that are drawn, on a phone half of them."""
@@ -296,7 +297,7 @@ def decision_page(
         bank_size: Questions that the support set was drawn from.
         origin: What made the page.
     """
-    written = [(UNKNOWN if t is None else f"{t:,.0f}", UNKNOWN if d is None else amount(d)) for t, d in usage]
+    written = [(UNKNOWN if t is None else f"{t:,.0f}", UNKNOWN if d is None else format_dollars(d)) for t, d in usage]
     page = Page(
         title="One decision",
         subtitle=question,
@@ -325,7 +326,7 @@ def _headline(decision: Decision) -> str:
 def _candidates(decision: Decision, usage: Sequence[Usage]) -> Tile:
     costs = [usage[model][1] for model in decision.coarse.candidates]
     known = [cost for cost in costs if cost is not None]
-    price = f"{amount(sum(known))} to be expected" if len(known) == len(costs) else "their price is not known"
+    price = f"{format_dollars(sum(known))} to be expected" if len(known) == len(costs) else "their price is not known"
     count = f"{len(decision.candidates)} of {len(decision.models)} models"
     return Tile("Candidates", count, f"{listed(decision.candidates)}; {price}")
 

@@ -24,6 +24,7 @@ from importlib.resources import files
 from typing import Any
 
 from jisi_cli.report.charts import Chart, draw
+from jisi_cli.types import format_dollars
 
 QUESTIONS = 1000
 """Dollars are told for so many questions: those of one are mostly zeros."""
@@ -41,20 +42,8 @@ def signed(value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Return dollars for `QUESTIONS` questions, given those of one, with three significant digits."""
-    return amount(QUESTIONS * value)
-
-
-def amount(value: float) -> str:
-    """Return dollars with three significant digits, in whole cents from a dollar on."""
-    if value == 0:
-        return "$0"
-    if value >= 1:
-        return f"${value:,.2f}"
-    digits = 2
-    while digits < 12 and value < 10 ** -(digits - 2):
-        digits += 1
-    return f"${value:.{digits}f}"
+    """Return dollars for `QUESTIONS` questions, given those of one."""
+    return format_dollars(QUESTIONS * value)
 
 
 def listed(names: list[str] | tuple[str, ...], limit: int = 6) -> str:

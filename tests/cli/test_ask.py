@@ -45,7 +45,7 @@ def test_a_pipe_gets_the_answer_alone_and_stderr_one_footer(ask: Any) -> None:
     assert (run.exit_code, run.stdout) == (0, "ada says so\n")
     (footer,) = run.stderr.splitlines()
     # Three candidates at (5 + 2 * 3) millionths of a dollar.
-    assert re.fullmatch(r"ada answered \(route\) · 3 calls · 24 tokens · \$3\.3e-05 · \d+\.\d s", footer)
+    assert re.fullmatch(r"ada answered \(route\) · 3 calls · 24 tokens · \$0\.0000330 · \d+\.\d s", footer)
 
 
 def test_the_footer_of_an_aggregation_names_who_aggregated_whom(ask: Any) -> None:

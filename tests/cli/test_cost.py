@@ -170,9 +170,9 @@ def test_the_table_shows_every_column_and_says_unknown(ledger: None) -> None:
     head, *rows = (line.split() for line in run.stdout.splitlines())
     assert " ".join(head) == "model calls cached failed prompt completion paid cached would cost price from"
     assert rows[0] == ["ada", "3", "500", "180", "$2.75", "pool"]
-    assert rows[2] == ["bob", "2", "1", "200", "100", "unknown", "(1)", "$0.1250", "pool"]
+    assert rows[2] == ["bob", "2", "1", "200", "100", "unknown", "(1)", "$0.125", "pool"]
     assert rows[4] == ["cyd", "1", "1", "0", "0", "$0"]
-    assert " ".join(rows[5]) == "total 8 1 1 900 330 $3.31 + 1 unknown $0.1250 litellm 1, pool 5"
+    assert " ".join(rows[5]) == "total 8 1 1 900 330 $3.31 + 1 unknown $0.125 litellm 1, pool 5"
     assert "2 runs from 2026-01-30T12:00 to 2026-01-31T12:00 UTC" in run.stderr
     assert "the price of 1 answer is unknown" in run.stderr
 
@@ -285,7 +285,7 @@ def test_against_takes_the_tokens_that_the_bank_recorded_of_the_model_and_says_s
     shown = jisi("cost", *arguments)
     assert "1 question from recorded tokens of bob, 0 from this work's own tokens at its price" in shown.stderr
     assert "3 calls of bank build left out: they make a bank and answer no question" in shown.stderr
-    assert shown.stdout.splitlines()[-1].split() == ["total", "1", "$0.9375", "$2.01", "53.4", "%"]
+    assert shown.stdout.splitlines()[-1].split() == ["total", "1", "$0.938", "$2.01", "53.4", "%"]
 
 
 def test_a_question_that_the_bank_lacks_is_priced_from_the_works_own_tokens(
