@@ -88,26 +88,39 @@ def weighted_scores(
 
 
 def shrunk_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float) -> Floats:
-    """Weighted means, drawn towards each model's mean over the bank, times the weight of all rows (M,).
+    """Return the means of `shrunk_means` times the weight of all rows (M,); `openjisi` takes the means themselves.
 
-    With W the weight of all rows and m_j the mean over the bank, model j has W p_j, where
-    p_j = (sum of w_i v_ij + prior m_j) / (sum of w_i + prior) over the rows that it answered: the posterior mean of a
-    rate whose prior is worth so many queries of weight 1 (additive smoothing). Ratios of scores are ratios of p, and
-    W p_j tends to the sum without a prior as the prior tends to 0. A model that answered none of the rows has m_j.
+    Ratios of scores are ratios of means, and the scores tend to the paper's sums as the prior tends to 0.
+    """
+    means = shrunk_means(bank, rows, weights, prior)
+    weights = np.maximum(weights, _LEAST_WEIGHT)
+    return means if settings.compat == "openjisi" else means * math.fsum(weights.tolist())
+
+
+def shrunk_means(
+    bank: BankArrays, rows: Rows, weights: Floats, prior: float, bank_means: Floats | None = None
+) -> Floats:
+    """Return weighted mean scores, drawn towards each model's mean over the bank (M,).
+
+    p_j = (sum of w_i v_ij + prior m_j) / (sum of w_i + prior) over the rows that model j answered: the posterior mean
+    of a rate whose prior is worth so many queries of weight 1 (additive smoothing). A model that answered none of the
+    rows has m_j.
 
     Args:
         bank: The bank.
         rows: The queries that count (n,).
         weights: What each weighs (n,); at least 0.001 here.
-        settings: Hyperparameters; `openjisi` takes p itself.
-        prior: The weight of the mean over the bank, above 0.
+        prior: The weight of the mean over the bank, from 0.
+        bank_means: m_j (M,); by default over all rows of the bank.
     """
     weights = np.maximum(weights, _LEAST_WEIGHT)
     present = bank.present[rows]
     sums = column_sums(np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0))
     answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
-    means: Floats = (sums + prior * bank.mean_scores) / (answered + prior)
-    return means if settings.compat == "openjisi" else means * math.fsum(weights.tolist())
+    means = bank.mean_scores if bank_means is None else bank_means
+    total = answered + prior
+    shrunk: Floats = np.divide(sums + prior * means, total, out=means.copy(), where=total > 0)
+    return shrunk
 
 
 def rank(bank: BankArrays, scores: Floats, compat: Compat) -> tuple[int, ...]:

@@ -16,6 +16,23 @@ _SCAN_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
+class Support:
+    """The support set of one query.
+
+    Attributes:
+        rows: Bank rows in bank order (n,).
+        similarities: Their s_i (n,).
+        kth: The min(n_base, N)-th largest similarity.
+        threshold: Similarity that admits a query to the support set.
+    """
+
+    rows: Rows
+    similarities: Floats
+    kth: float
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Coarse:
     """Stage 1 (Eq. 2): what the query alone says.
 
@@ -68,20 +85,58 @@ def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings
     """
     if query_vectors.ndim != 2 or query_vectors.shape[1] != bank.query_vectors.shape[1]:
         raise ValueError(f"query vectors {query_vectors.shape} do not fit a bank of {bank.query_vectors.shape}")
-    step = max(1, _SCAN_BYTES // (bank.query_vectors.itemsize * len(bank.query_vectors)))
-    for start in range(0, len(query_vectors), step):
+    for start in range(0, len(query_vectors), step := _scan_rows(bank)):
         block = query_vectors[start : start + step]
         scan = block.astype(bank.query_vectors.dtype) @ bank.query_vectors.T
         for vector, approximate in zip(block, scan, strict=True):
             yield _coarse_from_scan(bank, vector.astype(np.float64), approximate, settings)
 
 
+def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> Iterator[Support]:
+    """Yield the support set of some of the bank's own queries, each among all rows but itself.
+
+    Args:
+        bank: The bank, N >= 2.
+        rows: Which queries (n,).
+        settings: Hyperparameters.
+    """
+    for start in range(0, len(rows), step := _scan_rows(bank)):
+        part = rows[start : start + step]
+        vectors = bank.query_vectors[part]
+        scan = vectors @ bank.query_vectors.T
+        scan[np.arange(len(part)), part] = -np.inf
+        for vector, approximate in zip(vectors, scan, strict=True):
+            yield _support_from_scan(
+                bank, vector.astype(np.float64), approximate, settings, len(bank.query_vectors) - 1
+            )
+
+
+def _scan_rows(bank: BankArrays) -> int:
+    return max(1, _SCAN_BYTES // (bank.query_vectors.itemsize * len(bank.query_vectors)))
+
+
 def _coarse_from_scan(
     bank: BankArrays, vector: Floats, approximate: NDArray[np.floating], settings: Hyperparameters
 ) -> Coarse:
-    """Decide exactly, given similarities that are right up to the rounding of a matrix product."""
+    found = _support_from_scan(bank, vector, approximate, settings, len(approximate))
+    scores = weighted_scores(bank, found.rows, found.similarities, settings, settings.prior)
+    ranking = rank(bank, scores, settings.compat)
+    return Coarse(found.rows, found.similarities, found.kth, found.threshold, scores, ranking, settings.k)
+
+
+def _support_from_scan(
+    bank: BankArrays,
+    vector: Floats,
+    approximate: NDArray[np.floating],
+    settings: Hyperparameters,
+    taking_part: int,
+) -> Support:
+    """Decide exactly, given similarities that are right up to the rounding of a matrix product.
+
+    A row that does not take part has a similarity of minus infinity.
+    """
     count, width = bank.query_vectors.shape
-    base = min(settings.n_base, count)
+    base = min(settings.n_base, taking_part)
     # |fl(a.b) - a.b| <= d u |a||b| (u = eps/2) for any order of summation, and u |a||b| more for
     # rounding e to the bank's precision; twice that leaves room for the float64 side.
     margin = (width + 4) * float(np.finfo(approximate.dtype).eps) * bank.longest_row * float(np.linalg.norm(vector))
@@ -93,10 +148,7 @@ def _coarse_from_scan(
     inside = similarities >= threshold if settings.compat == "paper" else similarities > threshold
     if not inside.any():
         inside[int(np.argmax(similarities))] = True
-    rows, similarities = near[inside], similarities[inside]
-    scores = weighted_scores(bank, rows, similarities, settings, settings.prior)
-    ranking = rank(bank, scores, settings.compat)
-    return Coarse(rows, similarities, kth, threshold, scores, ranking, settings.k)
+    return Support(near[inside], similarities[inside], kth, threshold)
 
 
 def _threshold(kth: float, settings: Hyperparameters) -> float:
