@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from jisi_cli.bank.manifest import PartFile, VectorDtype
 from jisi_cli.bank.tables import read_part, read_pieces, read_rows, response_schema
 from jisi_cli.bank.vector_map import map_vectors
 from jisi_cli.errors import BankError
-from jisi_cli.formats.record import STATUSES, Status
+from jisi_cli.formats.record import SCORE_SOURCES, STATUSES, ScoreSource
 from jisi_cli.scoring.exact_sums import Rows
 from jisi_cli.types import MOST_DOLLARS, MOST_TOKENS, CutOff, cut_off
 
@@ -34,6 +34,7 @@ class AnswerColumns:
 
     Attributes:
         status_codes: Place of the status in `STATUSES` (R,).
+        source_codes: Place in `SCORE_SOURCES` of what gave the score, `grader` where nothing is recorded (R,).
         scores: In [0, 1], NaN where unknown (R,).
         prompt_tokens: NaN where unknown (R,).
         completion_tokens: NaN where unknown (R,).
@@ -41,6 +42,7 @@ class AnswerColumns:
     """
 
     status_codes: NDArray[np.int8]
+    source_codes: NDArray[np.int8]
     scores: NDArray[np.float64]
     prompt_tokens: NDArray[np.float64]
     completion_tokens: NDArray[np.float64]
@@ -55,6 +57,11 @@ class AnswerColumns:
     def present(self) -> NDArray[np.bool_]:
         """Where there is a response with a score (R,)."""
         found: NDArray[np.bool_] = (self.status_codes == STATUSES.index("ok")) & ~np.isnan(self.scores)
+        return found
+
+    def scored_by(self, source: ScoreSource) -> NDArray[np.bool_]:
+        """Where there is a score that comes from there (R,)."""
+        found: NDArray[np.bool_] = ~np.isnan(self.scores) & (self.source_codes == SCORE_SOURCES.index(source))
         return found
 
 
@@ -79,11 +86,14 @@ class AnswerTable:
         """Return statuses and numbers."""
         names = ["status", "score", "prompt_tokens", "completion_tokens", "cost_usd"]
         status = np.full(self._rows, STATUSES.index("missing"), dtype=np.int8)
+        sources = np.full(self._rows, SCORE_SOURCES.index("grader"), dtype=np.int8)
         numbers = [np.full(self._rows, np.nan) for _ in names[1:]]
         for part in self._parts:
-            table = read_part(self._bank, part, ["row", *names], self._schema, ["status"])
+            columns, codes = ["row", *names, "score_source"], ["status", "score_source"]
+            table = read_part(self._bank, part, columns, self._schema, codes)
             rows = self._checked_rows(part, table)
-            status[rows] = self._status_codes(table.column("status"))
+            status[rows] = self._places(table.column("status"), STATUSES)
+            sources[rows] = self._places(table.column("score_source"), SCORE_SOURCES)
             for values, name in zip(numbers, names[1:], strict=True):
                 values[rows] = number_column(table.column(name))
         for values, (name, limit) in zip(numbers, _LIMITS.items(), strict=True):
@@ -94,9 +104,9 @@ class AnswerTable:
                     f"{self._bank}: a {name} of {self._model} is {odd:g}, not from 0 to {limit:,}; "
                     "build it again with --force"
                 )
-        for values in (status, *numbers):
+        for values in (status, sources, *numbers):
             values.setflags(write=False)
-        return AnswerColumns(status, *numbers)
+        return AnswerColumns(status, sources, *numbers)
 
     def responses(self) -> list[str | None]:
         """Return the texts; None where there is none."""
@@ -164,12 +174,16 @@ class AnswerTable:
             raise BankError(f"{where} answers a question twice; build the bank again with --force")
         return rows
 
-    def _status_codes(self, column: pa.ChunkedArray) -> NDArray[np.int8]:
+    def _places(self, column: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int8]:
+        """Return where the texts of a column are among those that are known; the first where there is none."""
+        import pyarrow as pa
+
+        if not pa.types.is_dictionary(column.type):  # a part from before there was such a column
+            return np.zeros(len(column), dtype=np.int8)
         names, codes = coded(column)
-        odd = next((name for name in names if name not in STATUSES), None)
+        odd = next((name for name in names if name not in known), None)
         if odd is not None:
             raise BankError(
                 f"{self._bank}: an answer of {self._model} is {odd!r}; upgrade jisi, or build it with --force"
             )
-        known: NDArray[np.int8] = np.array([STATUSES.index(cast(Status, name)) for name in names], dtype=np.int8)[codes]
-        return known
+        return np.array([*map(known.index, names), 0], dtype=np.int8)[codes]

@@ -92,6 +92,7 @@ class BuildReport:
         embedded: Texts embedded; 0 when vectors were given or an earlier, killed build had embedded all.
         truncated: Texts that were too long for the embedder and were cut.
         conflicts: Records left out, as sentences.
+        agreement: How many questions agreement and labels score now; None where neither was asked for.
     """
 
     manifest: Manifest
@@ -101,6 +102,7 @@ class BuildReport:
     embedded: int
     truncated: int
     conflicts: tuple[str, ...] = ()
+    agreement: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what was added and what the bank holds now as plain data."""
@@ -113,6 +115,7 @@ class BuildReport:
             "questions": self.manifest.rows,
             "models": list(self.manifest.models),
             "embedder": self.manifest.embedder.to_json(),
+            "agreement": None if self.agreement is None else dict(self.agreement),
         }
 
 
@@ -353,6 +356,7 @@ def _write_diff(
             sources=(*(old.manifest.sources if old else ()), *sources),
             created_by=f"jisi {jisi_cli.__version__}",
             failed=options.failed or (old.manifest.failed if old else "wrong"),
+            labels=old.manifest.labels if old else (),
         )
         transaction.commit(manifest)
     return manifest

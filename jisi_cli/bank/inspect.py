@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import forbidden, part_path
+from jisi_cli.bank.score_sources import score_sources
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
-from jisi_cli.formats.record import STATUSES, Failed
+from jisi_cli.formats.record import STATUSES, Failed, ScoreSource
 from jisi_cli.hyperparameters import Hyperparameters
 
 _SUPPORT_SAMPLE = 512
@@ -98,6 +99,8 @@ class Inspection:
         duplicates: Questions whose text, case and spacing aside, occurred before.
         leaks: Test questions whose text is also a train question.
         support: Distribution of support-set sizes.
+        score_source: Share of the scored answers that graders, agreement and labels scored; None where nothing was.
+        labels: Questions that people have labelled, for want of an answer key.
         warnings: What a user should know before relying on the bank, as sentences.
     """
 
@@ -113,6 +116,8 @@ class Inspection:
     duplicates: int
     leaks: int
     support: SupportSizes
+    score_source: dict[ScoreSource, float] | None
+    labels: int
     warnings: tuple[str, ...]
 
     @property
@@ -142,7 +147,7 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
         key=lambda summary: (-(summary.average or 0.0), summary.model),
     )
     duplicates, leaks = _repeated(bank)
-    support = _support_sizes(bank, settings)
+    support, scoring = _support_sizes(bank, settings), score_sources(bank)
     return Inspection(
         bank=str(bank.path),
         failed_answers=bank.failed,
@@ -156,7 +161,9 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
         duplicates=duplicates,
         leaks=leaks,
         support=support,
-        warnings=tuple(_warnings(bank, settings, support, summaries, duplicates, leaks)),
+        score_source=scoring.shares,
+        labels=scoring.labels,
+        warnings=(*_warnings(bank, settings, support, summaries, duplicates, leaks), *scoring.warnings),
     )
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.files import read_plain
-from jisi_cli.formats.record import Failed
+from jisi_cli.formats.record import Failed, Key
 from jisi_cli.table_reader import TableReader
 
 FORMAT_VERSION = 1
@@ -32,6 +32,8 @@ _MAX_BYTES = 16 * 2**20
 _MAX_REPEATS = 100
 _WIDEST = 2**20
 _LONGEST_REVISION = 256
+LONGEST_LABEL = 1000
+"""Characters of a right answer that a person gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,28 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What a person says about the answers to a question.
+
+    Attributes:
+        dataset: The question's.
+        index: The question's.
+        answer: The right final answer; None where none of the answers is right.
+        skipped: Whether they left the question for later; then the answer says nothing.
+    """
+
+    dataset: str
+    index: str
+    answer: str | None = None
+    skipped: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What identifies the question."""
+        return (self.dataset, self.index)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The contents of `bank.json`.
 
@@ -99,6 +123,7 @@ class Manifest:
         sources: What the bank was built from.
         created_by: Version of jisi that wrote it.
         failed: What a failed or empty answer to a graded question counts.
+        labels: What people said about questions, one a question.
     """
 
     embedder: EmbedderSpec
@@ -111,6 +136,7 @@ class Manifest:
     created_by: str = ""
     format_version: int = FORMAT_VERSION
     failed: Failed = "wrong"
+    labels: tuple[Label, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -168,10 +194,12 @@ def write_manifest(bank: Path, manifest: Manifest) -> None:
 
 
 def _written(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest as plain data; the default of `failed` is left out, as in banks from before there was one."""
+    """Return a manifest as plain data; what came later is left out where it says nothing, as in banks from before."""
     data = asdict(manifest)
     if manifest.failed == "wrong":
         del data["failed"]
+    if not manifest.labels:
+        del data["labels"]
     return data
 
 
@@ -227,6 +255,7 @@ def _parse(table: TableReader) -> Manifest:
         sources=tuple(map(_source, table.tables("sources"))),
         created_by=table.need_text("created_by"),
         failed=cast(Failed, table.one_of("failed", get_args(Failed)) or "wrong"),
+        labels=tuple(map(_label, table.tables("labels"))),
     )
     _refuse_repetition(manifest)
     return manifest
@@ -243,6 +272,8 @@ def _refuse_repetition(manifest: Manifest) -> None:
             raise ValueError(f"the part {part!r} is named {times:,} times")
     if len(set(manifest.queries)) < len(manifest.queries):
         raise ValueError("a part of `queries` is named twice")
+    if len({label.key for label in manifest.labels}) < len(manifest.labels):
+        raise ValueError("a question is labelled twice")
 
 
 def _embedder(table: TableReader) -> EmbedderSpec:
@@ -272,6 +303,15 @@ def _part(table: TableReader) -> PartFile:
     if pure.is_absolute() or ".." in pure.parts or set("\\:\0") & set(path) or pure.suffix != ".parquet":
         raise ValueError(f"the part {path!r} is not a Parquet file inside the bank")
     return PartFile(path, table.need_whole("rows", 0), table.need_text("sha256"))
+
+
+def _label(table: TableReader) -> Label:
+    answer, skipped = table.text("answer"), table.data.get("skipped", False)
+    if len(answer or "") > LONGEST_LABEL:
+        raise table.problem("answer", f"is longer than {LONGEST_LABEL:,} characters")
+    if not isinstance(skipped, bool):
+        raise table.problem("skipped", "must be true or false")
+    return Label(table.need_text("dataset"), table.need_text("index"), answer, skipped)
 
 
 def _split(table: TableReader) -> SplitSpec:

@@ -32,7 +32,7 @@ _PIECE = 1024
 _ROW_GROUP_TEXT = 1 << 26
 """Bytes of text in a row group."""
 
-_LATER_COLUMNS = frozenset({"finish_reason"})
+_LATER_COLUMNS = frozenset({"finish_reason", "score_source"})
 """Columns that banks made before do not have: nothing is known there."""
 _NEVER_NULL = frozenset({"row", "dataset", "index", "query", "status"})
 
@@ -65,6 +65,7 @@ def response_schema(dimension: int, dtype: VectorDtype) -> pa.Schema:
             ("row", pa.int64()),
             ("status", pa.string()),
             ("score", pa.float64()),
+            ("score_source", pa.string()),
             ("prompt_tokens", pa.int64()),
             ("completion_tokens", pa.int64()),
             ("cost_usd", pa.float64()),
@@ -255,7 +256,11 @@ def _opened(bank: Path, part: PartFile, codes: Sequence[str] = ()) -> Iterator[A
     path = part_path(bank, part)
     try:
         with open_plain(path), bounded_memory(size := _size(bank, part)):
-            file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
+            try:
+                file = pq.ParquetFile(path, memory_map=True, read_dictionary=list(codes))
+            except KeyError:  # a part from before there were all of these columns
+                codes = [name for name in codes if name not in _LATER_COLUMNS]
+                file = pq.ParquetFile(path, memory_map=True, read_dictionary=codes)
         check_claims(file.metadata, size)
         if file.metadata.num_rows != part.rows:
             raise _other_than_said(bank, path)

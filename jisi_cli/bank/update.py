@@ -19,6 +19,7 @@ from jisi_cli.bank.transaction import (
     remove_replaced,
 )
 from jisi_cli.errors import BankError
+from jisi_cli.formats.record import ScoreSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,9 @@ Scores = Mapping[str, Mapping[int, float | None]]
 """By model and row; None makes a response unscored."""
 
 
-def update_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Manifest:
+def update_scores(
+    bank: Bank, scores: Scores, graders: Mapping[int, str], sources: Mapping[int, ScoreSource] | None = None
+) -> Manifest:
     """Write new scores in one step: afterwards the bank has all of them, or none. Nothing else of a response changes.
 
     The answers of a model that has new scores, or repeated rows, are written as one new part. The caller holds the
@@ -37,6 +40,7 @@ def update_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
         bank: The bank, opened since the lock is held.
         scores: Scores of responses that are there.
         graders: By row, the grader that made them, where the bank names another or none.
+        sources: By row, where its scores come from; graders by default.
 
     Raises:
         BankError: A part is missing or broken.
@@ -49,7 +53,7 @@ def update_scores(bank: Bank, scores: Scores, graders: Mapping[int, str]) -> Man
         for model, parts in bank.manifest.responses.items():
             new = scores.get(model)
             if new or has_repeated_rows(bank.path, parts, schema):
-                tables = _with_scores(effective_rows(bank.path, parts, schema), new or {})
+                tables = _with_scores(effective_rows(bank.path, parts, schema), new or {}, sources or {})
                 responses[model] = (transaction.stage(model_folder(model), "part", schema, tables),)
         if graders:
             schema = query_schema(bank.dimension, bank.manifest.vector_dtype)
@@ -76,18 +80,22 @@ def update_hyperparameters(bank: Bank, changes: Mapping[str, Any]) -> None:
         write_manifest(bank.path, replace(bank.manifest, hyperparameters=dict(changes)))
 
 
-def _with_scores(pieces: Iterable[pa.Table], scores: Mapping[int, float | None]) -> Iterator[pa.Table]:
+def _with_scores(
+    pieces: Iterable[pa.Table], scores: Mapping[int, float | None], sources: Mapping[int, ScoreSource]
+) -> Iterator[pa.Table]:
     """Yield answers with their new scores; those without one as they are."""
     import pyarrow as pa
 
     for piece in pieces:
         rows = piece.column("row").to_pylist()
-        given, status = piece.column("score").to_pylist(), piece.column("status").to_pylist()
+        given, status, source = (piece.column(name).to_pylist() for name in ("score", "status", "score_source"))
         for number, row in enumerate(rows):
             if row in scores:
                 given[number] = scores[row]
                 status[number] = "unscored" if scores[row] is None else "ok"
+                source[number] = None if scores[row] is None else sources.get(row, "grader")
         table = _with_column(piece, "status", pa.array(status, pa.string()))
+        table = _with_column(table, "score_source", pa.array(source, pa.string()))
         yield _with_column(table, "score", pa.array(given, pa.float64()))
 
 

@@ -135,7 +135,7 @@ def build(
     from jisi_cli.user import ImportIssues, read_config
 
     out = Output(quiet=quiet, verbose=verbose)
-    require_grading("--call", grading, present=call)
+    require_grading("--call (agreement alone does without)", grading, present=call, without=grading.only_comparing())
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
     dtype = cast("VectorDtype", vector_dtype)
@@ -147,7 +147,8 @@ def build(
         selection=Selection(_set(models), _set(datasets), limit),
         embedder=EmbedderFlags(spec, trust_embedder, vectors, device, batch_size),
         format=format,
-        grading=grading if call else None,
+        grading=grading,
+        call=call,
         retry_failed=retry_failed,
         save_answers=save_answers,
         account=RunAccount(
@@ -363,6 +364,10 @@ def _show_inspection(found: Inspection, out: Output) -> None:
     out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
     if found.split is not None:
         out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
+    if found.score_source is not None:
+        shares = ", ".join(f"{source} {100 * share:.1f} %" for source, share in found.score_source.items() if share)
+        labels = f"; {count(found.labels, 'question')} labelled" if found.labels else ""
+        out.data(f"scores by: {shares}{labels}")
     out.separate()
     _show_models(found, out)
     low, _, middle, _, high = found.support.quantiles

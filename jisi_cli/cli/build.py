@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
@@ -18,6 +19,7 @@ from jisi_cli.bank.build import (
     reserved,
     write_bank,
 )
+from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.sources import (
     ReadSources,
@@ -28,8 +30,9 @@ from jisi_cli.bank.sources import (
     stage_records,
 )
 from jisi_cli.bank.staging import write_jisi
+from jisi_cli.bank.update import update_scores
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
-from jisi_cli.cli.grading import note_grading
+from jisi_cli.cli.grading import agreed, note_agreement, note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
 from jisi_cli.cli.progress import collection_bar, embedding_bar
 from jisi_cli.collect.collect import (
@@ -44,6 +47,7 @@ from jisi_cli.collect.collect import (
     pairs_of,
 )
 from jisi_cli.collect.forecast import CollectionForecast, Forecast, Recall, forecast_collection
+from jisi_cli.collect.regrade import Regraded
 from jisi_cli.config import Config
 from jisi_cli.embed.kinds.litellm import TEXTS_PER_REQUEST
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
@@ -53,7 +57,7 @@ from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.grading.registry import GradingOptions, compares_models
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.replay import ReplayPool
@@ -128,7 +132,8 @@ class Build:
         selection: Which records enter; of a collection, which models are asked which questions.
         embedder: What the command line says about the embedder.
         format: Format of recorded answers; None detects it.
-        grading: How collected answers are graded; None where recorded ones are read.
+        grading: How collected answers are graded; of recorded ones, by agreement alone.
+        call: Whether models are asked, instead of recorded answers being read.
         retry_failed: Ask again what the bank holds as failed.
         save_answers: Where the answers are written as JSONL, too.
         account: How models are called, and what that may cost.
@@ -142,7 +147,8 @@ class Build:
     selection: Selection
     embedder: EmbedderFlags
     format: str | None
-    grading: GradingOptions | None
+    grading: GradingOptions
+    call: bool
     retry_failed: bool
     save_answers: Path | None
     account: RunAccount
@@ -177,13 +183,14 @@ class Build:
         with reserved(self.bank, self.options):
             # An embedder that is missing, or is not the bank's, must show before calls are paid for.
             vectors, account = self._vectors()
-            found, stopped = self._collected(account) if self.grading else (self._read(vectors), None)
+            found, stopped = self._collected(account) if self.call else (self._read(vectors), None)
             self.problems.summarise()
             if self.save_answers is not None:
                 write_jisi(self.save_answers, found.staging, self.sources)
             if self.account.budget is not None:
                 self.account.budget.release_held()
             report = self._write(found, vectors)
+            report = self._agree(report)
         self._tell(report)
         if stopped is not None:
             raise BudgetError(f"{self.bank} holds what the budget allowed; extend it with --append --call: {stopped}")
@@ -197,7 +204,7 @@ class Build:
             InputError: There are no questions to ask, or an option cannot be used.
             BankError: The bank to extend cannot be opened.
         """
-        if self.grading is None:
+        if not self.call:
             raise InputError("--dry-run tells what --call would ask; give both, or leave it out")
         require_models(self.config)
         self.check()
@@ -260,7 +267,7 @@ class Build:
         """Return vectors that come with the answers, so that no embedder is loaded or called; None for none."""
         if self.embedder.vectors is not None:
             return read_given_vectors(self.embedder.vectors, pinned(self.embedder.named(self.config, recorded)))
-        release = None if self.grading else release_with_vectors(self.sources, self.format)
+        release = None if self.call else release_with_vectors(self.sources, self.format)
         if release is None:
             return None
         if recorded is None and not (self.embedder.spec.get("name") or self.config.embedder.get("name")):
@@ -301,8 +308,7 @@ class Build:
 
     def _collected(self, account: EmbeddingAccount | None) -> tuple[ReadSources, str | None]:
         """Ask the pool what the bank does not know yet; return it, and why a budget stopped the collection."""
-        grading = cast(GradingOptions, self.grading)
-        questions = self._questions()
+        grading, questions = self.grading, self._questions()
         models = chosen_models(self.selection.models, self.config.models)
         known = known_answers(Bank(self.bank), retry_failed=self.retry_failed) if self.options.append else set()
         callees = [*models, *judges_of(grading, self.config)]
@@ -310,7 +316,8 @@ class Build:
         reserve = EmbeddingReserve(self.account.budget, None if account is None else account.worst_case)
         pairs = pairs_of(questions, models, known)
         collected = run_calls(self._ask(pairs, callees, grading, reserve))
-        _tell_collected(collected, self.out)
+        compared = any(compares_models(grading.spec_for(question)) for question in questions)
+        _tell_collected(collected, self.out, compared=compared)
         if collected.stopped is not None and not collected.records:
             raise BudgetError(collected.stopped)
         if collected.records and all(record.status == "failed" for record in collected.records):
@@ -342,9 +349,6 @@ class Build:
         return collected
 
     def _write(self, found: ReadSources, vectors: VectorSource) -> BuildReport:
-        def wait() -> None:
-            self.out.note(f"another build is at work on {self.bank}; waiting for it")
-
         try:
             with embedding_bar(self.out) as on_progress:
                 return write_bank(
@@ -354,7 +358,7 @@ class Build:
                     self.options,
                     found.described,
                     on_progress,
-                    on_wait=wait,
+                    on_wait=self._wait,
                     is_reserved=not self.options.append,
                 )
         except BudgetError as error:
@@ -362,6 +366,24 @@ class Build:
                 f"{self.bank} was not written: embedding stopped, and what was embedded and answered is kept; "
                 f"run the same command with a higher --max-cost: {error}"
             ) from error
+
+    def _agree(self, report: BuildReport) -> BuildReport:
+        """Score what is to be scored by agreement, now that all answers are in the bank."""
+        chosen = self.grading if self.call else self.grading.only_comparing()
+        if not self.call and chosen == GradingOptions():
+            return report
+        with nullcontext() if not self.options.append else exclusive(self.bank, self._wait):
+            bank, found = Bank(self.bank), Regraded()
+            scores = agreed(bank, chosen, found, self.out)
+            if scores is None:
+                return report
+            changed = {model: grades.scores for model, grades in found.models.items()}
+            manifest = update_scores(bank, changed, {}, found.sources) if found.changed else bank.manifest
+        note_agreement(self.bank, scores, self.out)
+        return replace(report, manifest=manifest, agreement=scores.to_json())
+
+    def _wait(self) -> None:
+        self.out.note(f"another build is at work on {self.bank}; waiting for it")
 
     def _tell(self, report: BuildReport) -> None:
         for conflict in report.conflicts[:_SHOWN_CONFLICTS]:
@@ -386,7 +408,8 @@ def _recall(account: RunAccount) -> Recall:
     return recall
 
 
-def _tell_collected(collected: Collected, out: Output) -> None:
+def _tell_collected(collected: Collected, out: Output, *, compared: bool) -> None:
+    """Say how a collection went; where answers are compared later, not yet which of them have a score."""
     failures = sorted(collected.failures.items(), key=lambda item: -item[1])
     for reason, number in failures[:_SHOWN_FAILURES]:
         out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
@@ -396,7 +419,7 @@ def _tell_collected(collected: Collected, out: Output) -> None:
     for (model, how), number in sorted(collected.cut_off.items()):
         out.warn(f"{count(number, 'answer')} of {model} cut off {cut_off_words(how)}")
     unscored = sum(record.status == "unscored" for record in collected.records)
-    if unscored:
+    if unscored and not compared:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
     cost = paid(collected.spending.known_usd, collected.spending.unknown_costs)
     out.note(f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {cost}")

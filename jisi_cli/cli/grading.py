@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
+from jisi_cli.bank.score_sources import labels_needed, rows_without_key
 from jisi_cli.bank.update import update_scores
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.progress import counted
-from jisi_cli.collect.regrade import Regraded, regrade
+from jisi_cli.collect.agreement import KeylessScores, agree_on, read_final_answers
+from jisi_cli.collect.regrade import Regraded, chosen_rows, regrade
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.grading.registry import GradingOptions, compares_models
 from jisi_cli.spending import RunAccount, judges_of
 from jisi_cli.types import Pool
 
@@ -49,6 +54,8 @@ def grade_bank(
         BankError: The bank cannot be used, or is being built.
         InputError: A grader, a model or a data set cannot be used.
     """
+    if models is not None and grading.only_comparing() != _NO_FLAGS:
+        raise InputError("--models: agreement needs the answers of all models of the bank; leave --models out")
     bank = Bank(path)
     judges = judges_of(grading, account.config)
     with nullcontext() if dry_run else exclusive(path):
@@ -74,11 +81,14 @@ def grade_bank(
 
         with counted(out, "grading") as on_progress:
             found, graders = run_calls(graded_by_judges() if judges else graded(None))
+        agreement = agreed(bank, grading, found, out, datasets) if models is None else None
         written = not dry_run and bool(found.changed or found.graders)
         if written:
             scores = {model: grades.scores for model, grades in found.models.items()}
-            update_scores(bank, scores, found.graders)
+            update_scores(bank, scores, found.graders, found.sources)
     note_grading(graders, out)
+    if agreement is not None:
+        note_agreement(path, agreement, out)
     return {
         "bank": str(path),
         "models": {model: grades.to_json() for model, grades in found.models.items()},
@@ -88,11 +98,49 @@ def grade_bank(
         "unscored_because": dict(graders.unscored),
         "left_as_they_are": found.left,
         "left_to_a_judge": found.costly,
+        "agreement": None if agreement is None else agreement.to_json(),
         "judge_calls": graders.bill.calls,
         "judge_cost_usd": graders.bill.cost_usd,
         "written": written,
         "stopped": account.overrun or found.stopped,
     }
+
+
+def agreed(
+    bank: Bank,
+    grading: GradingOptions,
+    found: Regraded,
+    out: Output,
+    datasets: Sequence[str] | None = None,
+) -> KeylessScores | None:
+    """Score by agreement what is to be scored so; None where nothing is.
+
+    Args:
+        bank: The bank.
+        grading: Which graders grade what.
+        found: Where the new scores go.
+        out: Where progress goes.
+        datasets: Which questions; None for all.
+    """
+    questions = chosen_rows(bank, None, datasets)
+    rows = [row for row, question in questions.items() if compares_models(grading.spec_for(question))]
+    if not rows:
+        return None
+    with counted(out, "reading") as on_read:
+        keyless = rows_without_key(bank)
+        finals = read_final_answers(bank, keyless[np.isin(keyless, rows)], on_read)
+    return replace(agree_on(bank, finals, found), graded=len(rows) - len(finals.rows))
+
+
+def note_agreement(bank: Path, scores: KeylessScores, out: Output) -> None:
+    """Say what agreement scored, and what it cannot see."""
+    labelled = f", {count(scores.label, 'question')} by labels" if scores.label else ""
+    silent = f"; no two models agree on {count(scores.unscored, 'question')}, unscored" if scores.unscored else ""
+    out.note(f"{count(scores.agreement, 'question')} scored by agreement{labelled}{silent}")
+    if scores.graded:
+        out.note(f"{count(scores.graded, 'question')} left as graders scored them")
+    if scores.needs_labels:
+        out.warn(labels_needed(bank))
 
 
 def show_grading(data: dict[str, Any], out: Output) -> None:
@@ -137,13 +185,15 @@ def note_grading(graders: GraderSet, out: Output) -> None:
         out.warn(warning)
 
 
-def require_grading(needed: str, grading: GradingOptions, *, present: bool) -> None:
-    """Refuse flags about grading where nothing is graded.
+def require_grading(
+    needed: str, grading: GradingOptions, *, present: bool, without: GradingOptions = _NO_FLAGS
+) -> None:
+    """Refuse flags about grading where nothing is graded, but for some that need nothing.
 
     Raises:
         InputError: There are such flags.
     """
-    if not present and grading != _NO_FLAGS:
+    if not present and grading not in (_NO_FLAGS, without):
         raise InputError(f"--grader, --allow-code, --judge and --grader-command need {needed}: else nothing is graded")
 
 

@@ -17,7 +17,7 @@ from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import reader_of
+from jisi_cli.grading.registry import compares_models, reader_of
 from jisi_cli.models.limits import Budget
 from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, Spending, whole_characters
 
@@ -136,14 +136,14 @@ def _request(question: Question, model: str, sampling: Sampling) -> Request:
 
 async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:
     """Return the record of one answer: failed, unscored, or with the grader's score."""
-    score = None
-    if answer.ok and not lacks_its_end(answer.text, answer.cut_off, question, graders):
+    score, spec = None, graders.options.spec_for(question)
+    compared = compares_models(spec)  # when all answers are there
+    if answer.ok and not compared and not lacks_its_end(answer.text, answer.cut_off, question, graders):
         try:
             score = await graders.grade(question, answer.text)
         except BudgetError as stopped:
             # The answer itself is paid for.
             collected.stopped = str(stopped)
-    spec = graders.options.spec_for(question)
     error = None if answer.ok else answer.error or "the model returned nothing"
     return Record(
         dataset=question.dataset,
@@ -157,7 +157,8 @@ async def _graded(question: Question, answer: Answer, graders: GraderSet, collec
         cost_usd=answer.list_cost_usd if answer.ok else None,
         score=score,
         status="failed" if error is not None else "unscored" if score is None else "ok",
-        grader=None if spec is None else spec.name,
+        # How an answer is read stays the question's own, whoever compares them.
+        grader=question.grader if compared or spec is None else spec.name,
         order=question.order,
         error=error,
         finish_reason=answer.finish_reason if answer.ok else None,
@@ -176,7 +177,12 @@ def lacks_its_end(text: str, cut_off: CutOff | None, question: Question, graders
         graders: Says which grader reads it; those that look for no final answer read what there is.
     """
     spec = graders.options.spec_for(question)
-    if cut_off is None or spec is None or reader_of(spec.name) is None:
+    return spec is not None and reader_of(spec.name) is not None and ends_early(text, cut_off)
+
+
+def ends_early(text: str, cut_off: CutOff | None) -> bool:
+    """Whether a response was cut off before its final answer was whole."""
+    if cut_off is None:
         return False
     marked = marked_answer(text)
     return not marked or (cut_off == "length" and text.rstrip().endswith(marked))
@@ -192,7 +198,7 @@ def check_graders(questions: Iterable[Question], graders: GraderSet | None = Non
     graders.check(questions := list(questions))
     for question in questions:
         spec = graders.options.spec_for(question)
-        if spec is not None and question.reference is None:
+        if spec is not None and not compares_models(spec) and question.reference is None:
             where = f"{question.dataset}/{question.index}"
             raise InputError(f"{where}: the grader `{spec.name}` needs a reference; add `gt` to the question")
 

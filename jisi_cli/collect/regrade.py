@@ -12,9 +12,9 @@ from typing import Any
 from jisi_cli.bank.bank import Bank
 from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, InputError, JisiError
-from jisi_cli.formats.record import Question
+from jisi_cli.formats.record import Question, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import asks_model
+from jisi_cli.grading.registry import asks_model, compares_models
 from jisi_cli.types import CutOff
 
 OnGraded = Callable[[int, int], None]
@@ -28,7 +28,7 @@ class ModelGrades:
     Attributes:
         graded: Responses that were graded.
         unscored: How many of them have no score now.
-        scores: The scores that have changed, by row; None where a response lost its score.
+        scores: The scores that have changed, or come from elsewhere now, by row; None where a response lost its score.
         before: Known scores of the graded responses, before.
         after: The same, now.
     """
@@ -39,11 +39,11 @@ class ModelGrades:
     before: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
 
-    def add(self, row: int, old: float | None, new: float | None) -> None:
+    def add(self, row: int, old: float | None, new: float | None, *, same_source: bool = True) -> None:
         """Take in one response."""
         self.graded += 1
         self.unscored += new is None
-        if new != old:
+        if new != old or not (same_source or new is None):
             self.scores[row] = new
         if old is not None:
             self.before.append(old)
@@ -74,6 +74,7 @@ class Regraded:
     Attributes:
         models: By model.
         graders: By row, the grader that was used, where the bank names another or none.
+        sources: By row, where the new scores come from, unless it is a grader.
         left: Responses that were left as they are, because nothing says how to grade them.
         costly: Responses that a judge would have to be asked about, and was not.
         stopped: Why a budget ended it; None when it ended by itself.
@@ -81,6 +82,7 @@ class Regraded:
 
     models: dict[str, ModelGrades] = field(default_factory=dict)
     graders: dict[int, str] = field(default_factory=dict)
+    sources: dict[int, ScoreSource] = field(default_factory=dict)
     left: int = 0
     costly: int = 0
     stopped: str | None = None
@@ -97,6 +99,7 @@ class _Response:
     question: Question
     text: str
     score: float | None
+    is_graders: bool
     cut_off: CutOff | None
 
 
@@ -110,7 +113,9 @@ async def regrade(
     free_only: bool = False,
     on_graded: OnGraded | None = None,
 ) -> Regraded:
-    """Grade responses again; nothing is written (see `update_scores`).
+    """Grade responses again, one by one; nothing is written (see `update_scores`).
+
+    What a grader compares that needs all answers to a question is left to `agree_on`.
 
     Args:
         bank: The bank.
@@ -125,7 +130,8 @@ async def regrade(
         InputError: A model, a data set or a grader cannot be used.
         JisiError: A grader cannot work on this machine.
     """
-    questions = _chosen(bank, models, datasets)
+    chosen = chosen_rows(bank, models, datasets)
+    questions = {row: q for row, q in chosen.items() if not compares_models(graders.options.spec_for(q))}
     graders.check(questions.values())
     found = Regraded()
     names = bank.models if models is None else models
@@ -142,7 +148,7 @@ async def regrade(
             except BudgetError as error:
                 found.stopped = str(error)
                 return
-            grades.add(response.row, response.score, score)
+            grades.add(response.row, response.score, score, same_source=response.is_graders)
             done += 1
             if on_graded is not None:
                 on_graded(done, total)
@@ -164,8 +170,12 @@ async def regrade(
     return found
 
 
-def _chosen(bank: Bank, models: Sequence[str] | None, datasets: Sequence[str] | None) -> dict[int, Question]:
-    """Return the chosen questions by row."""
+def chosen_rows(bank: Bank, models: Sequence[str] | None, datasets: Sequence[str] | None) -> dict[int, Question]:
+    """Return the questions of some data sets by row, None for all.
+
+    Raises:
+        InputError: The bank lacks a model or a data set.
+    """
     for name in models or ():
         if name not in bank.models:
             raise InputError(f"--models: {bank.path} has no `{name}`; it has {', '.join(bank.models)}")
@@ -182,6 +192,7 @@ def _responses(
 ) -> Iterator[_Response]:
     """Yield one model's responses that can be graded; count the others."""
     columns, texts, cut_off = bank.answers(model), bank.responses(model), bank.cut_off_responses(model)
+    others = columns.scored_by("agreement") | columns.scored_by("label")
     for row, question in questions.items():
         text = texts[row]
         if columns.status[row] not in ("ok", "unscored") or text is None or not text.strip():
@@ -193,7 +204,8 @@ def _responses(
             found.costly += 1
         else:
             score = float(columns.scores[row])
-            yield _Response(row, question, text, None if math.isnan(score) else score, cut_off[row])
+            known = None if math.isnan(score) else score
+            yield _Response(row, question, text, known, not others[row], cut_off[row])
 
 
 def _other_graders(questions: dict[int, Question], graders: GraderSet) -> dict[int, str]:

@@ -101,18 +101,25 @@ class GraderInfo:
         reader: The grader that reads the final answers of its questions; None where they have none.
         blocks: Whether it works in a process of its own and is called in a thread.
         takes: What may stand behind a colon after its name.
+        compares: Whether it needs the answers of all models to a question, and no reference: it grades banks, not
+            single answers.
     """
 
     reader: str | None = None
     blocks: bool = False
     takes: Literal["model", "program"] | None = None
+    compares: bool = False
 
 
 _Class = TypeVar("_Class", bound=type)
 
 
 def grader(
-    *names: str, reader: str | None = None, blocks: bool = False, takes: Literal["model", "program"] | None = None
+    *names: str,
+    reader: str | None = None,
+    blocks: bool = False,
+    takes: Literal["model", "program"] | None = None,
+    compares: bool = False,
 ) -> Callable[[_Class], _Class]:
     """Say how a class grades; see `GraderInfo`. Packages that add a grader may leave it out.
 
@@ -121,11 +128,12 @@ def grader(
         reader: The grader that reads the final answers of its questions.
         blocks: Whether it is called in a thread.
         takes: What may stand behind a colon after its name.
+        compares: Whether it needs the answers of all models to a question.
     """
 
     def describe(described: _Class) -> _Class:
         described.grader_names = names  # type: ignore[attr-defined]
-        described.grader_info = GraderInfo(reader, blocks, takes)  # type: ignore[attr-defined]
+        described.grader_info = GraderInfo(reader, blocks, takes, compares)  # type: ignore[attr-defined]
         return described
 
     return describe
@@ -146,6 +154,12 @@ def asks_model(name: str) -> bool:
     """Whether a grader asks a model, which costs money."""
     info = grader_info(name)
     return info is not None and info.takes == "model"
+
+
+def compares_models(spec: GraderSpec | None) -> bool:
+    """Whether a grader needs the answers of all models to a question."""
+    info = None if spec is None else grader_info(spec.name)
+    return info is not None and info.compares
 
 
 def reads_texts_alone(name: str | None) -> bool:
@@ -279,6 +293,11 @@ class GradingOptions:
     def names(self, name: str) -> bool:
         """Whether the user, not only a file of questions, names a grader."""
         return any(spec is not None and spec.name == name for spec in (self.for_all, *self.by_dataset.values()))
+
+    def only_comparing(self) -> GradingOptions:
+        """Return what is chosen of the graders that compare models: what needs neither references nor permission."""
+        chosen = self.for_all if compares_models(self.for_all) else None
+        return GradingOptions(chosen, {name: spec for name, spec in self.by_dataset.items() if compares_models(spec)})
 
     def judges(self) -> tuple[str, ...]:
         """Return the models that graders may ask."""
