@@ -115,7 +115,7 @@ class BuildReport:
             "questions": self.manifest.rows,
             "models": list(self.manifest.models),
             "embedder": self.manifest.embedder.to_json(),
-            "agreement": None if self.agreement is None else dict(self.agreement),
+            **({} if self.agreement is None else {"agreement": dict(self.agreement)}),
         }
 
 

@@ -82,7 +82,7 @@ def test_a_question_names_the_graders_that_are_harmless(
 @pytest.mark.parametrize(
     ("grader", "message"),
     [
-        ("vibes", "zoo/1: no grader is called `vibes`; the graders are choice, code, command"),
+        ("vibes", "zoo/1: no grader is called `vibes`; the graders are agreement, choice, code, command"),
         ("code", "zoo/1: .*--allow-code"),
         ("command", "zoo/1: .*--grader-command"),
         ("judge", "zoo/1: .*--judge"),
