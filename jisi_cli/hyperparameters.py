@@ -124,3 +124,57 @@ class Hyperparameters:
         if not self.prior:
             del settings["prior"]
         return settings
+
+
+# The calibrated cascade has settings of its own: it wants a wider support set than the paper's stages.
+
+
+CascadeAggregate = Literal["auto", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeSettings:
+    """Settings of `jisi-cascade`.
+
+    Attributes:
+        n_base: Neighbours that the support set holds at least.
+        gamma: Share of the n_base-th similarity that still admits a query to the support set.
+        prior: Questions of similarity 1 that a model's mean score over the whole bank counts for beside its scores
+            on the support set.
+        tau: How likely right an answer must be to be given; below it the next model is asked.
+        max_calls: Answers to a question at most.
+        calls: Mean answers a question may take: tau is then chosen on the bank's train rows. 0 for no such ceiling.
+        aggregate: `auto`: where no answer was sure enough, the paper's aggregator writes one, but not in a replay,
+            which has none. `never`: the most probable answer is given.
+    """
+
+    n_base: int = 100
+    gamma: float = 0.7
+    prior: float = 10.0
+    tau: float = 0.8
+    max_calls: int = 5
+    calls: float = 0.0
+    aggregate: CascadeAggregate = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("n_base", "max_calls"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number from 1, not {value!r}")
+        for name, most in (("gamma", 1.0), ("tau", 1.0), ("prior", math.inf), ("calls", math.inf)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise InputError(f"{name} must be a number from 0{' to 1' if most == 1 else ''}, not {value!r}")
+        if math.isinf(self.prior) or 0 < self.calls < 1 or math.isinf(self.calls):
+            raise InputError(f"calls must be a number from 1, not {self.calls!r}; every question takes a call")
+        if self.aggregate not in get_args(CascadeAggregate):
+            raise InputError(f"jisi-cascade takes aggregate auto or never, not {self.aggregate!r}")
+
+
+CASCADE_OPTIONS = ("tau", "max_calls", "calls")
+"""Settings of the cascade alone that may be given as options or in the pool file's [routing]."""
+
+
+def of_jisi(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters among settings, and what nobody knows: all but those of the cascade alone."""
+    return {name: value for name, value in settings.items() if name not in CASCADE_OPTIONS}

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.embed.protocol import Embedder
 from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.final_answers import BankAnswers, FinalAnswers, SomeAnswers
 from jisi_cli.methods.protocol import Aggregation
 from jisi_cli.methods.rankings import Ranking, best_first, cheapest_first
 from jisi_cli.methods.training import Training, TrainingData, training_data
@@ -44,6 +45,11 @@ class TrainRows(Protocol):
         """Dollars of every answer (N, M), NaN where unknown."""
         ...
 
+    @property
+    def answers(self) -> FinalAnswers | None:
+        """The final answers of all responses (N, M); None where there are no responses to read them from."""
+        ...
+
 
 @dataclass(frozen=True)
 class GivenRows:
@@ -52,6 +58,7 @@ class GivenRows:
     datasets: Sequence[str]
     texts: Sequence[str]
     dollars: Floats
+    answers: FinalAnswers | None = None
 
 
 class BankRows:
@@ -82,6 +89,11 @@ class BankRows:
     def dollars(self) -> Floats:
         """Dollars of every answer (N, M), NaN where neither dollars nor a price are known."""
         return row_dollars(self._bank, self._models, self._prices)
+
+    @cached_property
+    def answers(self) -> FinalAnswers:
+        """The final answers of all responses (N, M)."""
+        return BankAnswers(self._bank, self._models)
 
 
 def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> Floats:
@@ -224,6 +236,7 @@ class MethodContext:
         training: Told how a method's training goes, where it has one.
         shared_data: Orders the train rows, once for all methods made from contexts that share it.
         coarse: Computes stage 1, once for all of these in the same way.
+        options: Settings that were given as options or in the pool file, for whichever method has them.
     """
 
     bank: BankArrays
@@ -237,6 +250,7 @@ class MethodContext:
     training: Training = field(default_factory=Training)
     shared_data: SharedTrainingData = field(default_factory=SharedTrainingData)
     coarse: SharedCoarse = field(default_factory=SharedCoarse)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def datasets(self) -> Sequence[str]:
@@ -312,6 +326,7 @@ class MethodContext:
             datasets=[self.datasets[place] for place in places],
             texts=[texts[place] for place in places] if texts else (),
             dollars=self.dollars[rows],
+            answers=None if self.rows.answers is None else SomeAnswers(self.rows.answers, rows=rows),
         )
         return replace(self, bank=bank, rows=some)
 
@@ -322,5 +337,6 @@ class MethodContext:
             bank: The bank's arrays of these models.
             models: Their places among all, in the same order.
         """
-        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)])
+        answers = None if self.rows.answers is None else SomeAnswers(self.rows.answers, models=models)
+        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)], answers)
         return replace(self, bank=bank, rows=rows)

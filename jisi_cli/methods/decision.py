@@ -25,6 +25,43 @@ Describe = Callable[[Sequence[int]], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """How likely each of several answers is right.
+
+    Attributes:
+        groups: Models that gave equal final answers, the most probable group first; in a group best first.
+        probabilities: That a group is right, for each.
+        none: That no group is right.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    probabilities: tuple[float, ...]
+    none: float
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the most probable group; 0 without any."""
+        return max(self.probabilities, default=0.0)
+
+    def __str__(self) -> str:
+        """Say how sure the most probable answer is, and how many gave it."""
+        asked = sum(map(len, self.groups))
+        agree = len(self.groups[0]) if self.groups else 0
+        said = "one model asked" if asked == 1 else f"{agree} of {asked} {'agree' if agree > 1 else 'says so'}"
+        return f"{percent(self.confidence)} sure, {said}"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return each group as plain data, the most probable first."""
+        found = zip(self.groups, self.probabilities, strict=True)
+        return [{"models": list(models), "probability": probability} for models, probability in found]
+
+
+def percent(probability: float) -> str:
+    """Return a probability in whole percent, never more than it is: nothing is 100 % sure."""
+    return f"{math.floor(100 * probability + 1e-9)} %"
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The stages of one decision, with models by name.
 
@@ -36,6 +73,7 @@ class Decision:
         aggregatees: Models whose responses counted in the end (steps 12 and 13), best first.
         scores_are_means: Whether scores are weighted means, as the released code has them, and not sums.
         calls: The candidates' calls, where a decision was completed by them without an answer.
+        belief: How likely each answer is right; None for methods that do not know.
     """
 
     models: tuple[str, ...]
@@ -45,6 +83,7 @@ class Decision:
     aggregatees: tuple[str, ...] = ()
     scores_are_means: bool = False
     calls: tuple[Answer, ...] = ()
+    belief: Belief | None = None
 
     def __repr__(self) -> str:
         """Say who was chosen; the scores of a whole bank would fill screens."""
@@ -111,6 +150,8 @@ class Decision:
             "answered": list(self.answered),
             "aggregator": self.aggregator,
             "aggregatees": [],
+            "confidence": None if self.belief is None else self.belief.confidence,
+            "groups": [] if self.belief is None else self.belief.to_json(),
         }
         if self.fine is not None:
             chosen = zip(self.fine.aggregatees, self.fine.ratios, strict=True)

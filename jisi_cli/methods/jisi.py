@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -26,7 +26,7 @@ from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 from jisi_cli.scoring.price_weight import price_weight_of
-from jisi_cli.types import Answer, Pool, Sampling
+from jisi_cli.types import Answer, Pool, Role, Sampling
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
@@ -108,7 +108,22 @@ class JiSi:
             NoAnswerError: No model of the pool could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        run = _Run(self, query, plan, pool, listener)
+        return await self.go_on(query, plan, Asker(pool, listener, query), {})
+
+    async def go_on(self, query: Query, plan: Coarse, asker: Asker, asked: Mapping[int, Answer | None]) -> Outcome:
+        """Answer a question of which some models were asked already.
+
+        Args:
+            query: The question.
+            plan: Its stage 1.
+            asker: Made the calls so far, and makes the others.
+            asked: What those models answered; None where one failed, which is not asked again.
+
+        Raises:
+            NoAnswerError: No model of the pool could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+        """
+        run = _Run(self, query, plan, asker, asked)
         agreed = await run.probe()
         if agreed is not None:
             return run.agree(agreed)
@@ -121,6 +136,10 @@ class JiSi:
                 return run.agree(group, second)
         return await run.conclude(second)
 
+    def decision(self, plan: Coarse) -> Decision:
+        """Return what is decided without a call."""
+        return Decision(self.bank.model_names, plan, scores_are_means=self.hyperparameters.compat == "openjisi")
+
     async def probe(
         self, query: Query, plan: Coarse, pool: Pool, listener: Listener
     ) -> tuple[Decision, tuple[Answer, ...]]:
@@ -130,7 +149,18 @@ class JiSi:
             NoAnswerError: No candidate answered.
             BudgetError: The budget stopped every candidate.
         """
-        run = _Run(self, query, plan, pool, listener)
+        return await self.go_on_probing(query, plan, Asker(pool, listener, query), {})
+
+    async def go_on_probing(
+        self, query: Query, plan: Coarse, asker: Asker, asked: Mapping[int, Answer | None]
+    ) -> tuple[Decision, tuple[Answer, ...]]:
+        """Probe a question of which some models were asked already; see `probe` and `go_on`.
+
+        Raises:
+            NoAnswerError: No candidate answered.
+            BudgetError: The budget stopped every candidate.
+        """
+        run = _Run(self, query, plan, asker, asked)
         await run.probe()
         if not run.answers:
             raise run.embedder_failure or run.asker.no_answer_error()
@@ -227,10 +257,11 @@ class JiSiConsensus(JiSi):
 class _Run:
     """One question on its way; models are indices into the bank's."""
 
-    def __init__(self, method: JiSi, query: Query, first: Coarse, pool: Pool, listener: Listener) -> None:
-        self.method, self.query, self.first = method, query, first
+    def __init__(
+        self, method: JiSi, query: Query, first: Coarse, asker: Asker, known: Mapping[int, Answer | None]
+    ) -> None:
+        self.method, self.query, self.first, self.asker, self.known = method, query, first, asker, known
         self.settings, self.names = method.hyperparameters, method.bank.model_names
-        self.asker = Asker(pool, listener, query)
         self.answers: dict[int, Answer] = {}
         self.vectors: dict[int, NDArray[np.floating]] = {}
         self.unembedded: dict[int, Answer] = {}
@@ -329,7 +360,7 @@ class _Run:
         return Decision(self.names, self.first, second, answered, chosen, scores_are_means=means)
 
     async def _probe_one(self, model: int) -> None:
-        answer = await self.asker.ask(self.names[model], self.query.messages(), "probe", self.method.sampling)
+        answer = await self._ask(model, "probe")
         if answer is None:
             return
         vector = answer.vector
@@ -346,16 +377,19 @@ class _Run:
                 return
         self.answers[model], self.vectors[model] = answer, vector
 
+    async def _ask(self, model: int, role: Role) -> Answer | None:
+        """Return a model's answer, which may be there already."""
+        if model in self.known:
+            return self.known[model]
+        return await self.asker.ask(self.names[model], self.query.messages(), role, self.method.sampling)
+
     async def _ask_experts(self, wanted: Sequence[int]) -> None:
         """Call the aggregatees that were not asked yet (step 12); one that failed is not called again."""
         missing = [model for model in wanted if model not in self.asked]
         if not missing:
             return
-        messages, sampling = self.query.messages(), self.method.sampling
         with self._timed("experts"):
-            found = await asyncio.gather(
-                *(self.asker.ask(self.names[model], messages, "expert", sampling) for model in missing)
-            )
+            found = await asyncio.gather(*(self._ask(model, "expert") for model in missing))
         self.answers.update((model, answer) for model, answer in zip(missing, found, strict=True) if answer)
 
     async def _aggregate(self, second: Fine, used: tuple[int, ...]) -> Outcome:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from jisi_cli.errors import InputError
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters
 from jisi_cli.plugins import installed, load
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class MethodInfo:
             of 384 numbers; None where nothing is trained.
         departures: How it differs from what its authors published; empty where it does not, or is ours.
         trade_off: The setting that trades quality for dollars, in [0, 1]; empty where there is none.
+        options: Settings of its own that may be given as options or in the pool file, too, as `tau` by `--tau`.
+        delegates: Whether it leaves some questions to the paper's stages, whose hyperparameters it then heeds.
     """
 
     name: str
@@ -83,6 +85,8 @@ class MethodInfo:
     training_seconds: float | None = None
     departures: str = ""
     trade_off: str = ""
+    options: tuple[str, ...] = ()
+    delegates: bool = False
 
     @property
     def usage(self) -> str:
@@ -114,7 +118,11 @@ class MethodInfo:
         """
         for name, value in given.items():
             option = "--" + name.replace("_", "-")
-            if not self.takes_hyperparameters:
+            if name in self.options:
+                continue
+            if name in CASCADE_OPTIONS:
+                raise InputError(f"{option} is a setting of jisi-cascade; leave it out with --method {self.name}")
+            if not self.takes_hyperparameters and not self.delegates:
                 raise InputError(f"{option} is JiSi's; leave it out with --method {self.name}")
             if name in self.fixed and self.fixed[name] != value:
                 fixed = self.fixed[name] or "none"
@@ -133,7 +141,8 @@ class MethodInfo:
         if callable(self.settings):
             return self.settings(name)
         if is_dataclass(self.settings) and not isinstance(self.settings, type):
-            return parse_settings(name, self.settings)
+            given = {option: context.options[option] for option in self.options if option in context.options}
+            return parse_settings(name, replace(self.settings, **given))
         return None
 
 
@@ -149,6 +158,8 @@ def register_method(
     training_seconds: float | None = None,
     departures: str = "",
     trade_off: str = "",
+    options: tuple[str, ...] = (),
+    delegates: bool = False,
 ) -> Callable[[C], C]:
     """Register a class as a method; see `MethodInfo` for the arguments.
 
@@ -174,6 +185,8 @@ def register_method(
                 training_seconds=training_seconds,
                 departures=departures,
                 trade_off=trade_off,
+                options=options,
+                delegates=delegates,
             )
         )
         return made_by

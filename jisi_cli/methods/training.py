@@ -184,8 +184,8 @@ def learned(
     """
     watched = training or Training()
     key = _content_hash((name, version, repr(settings), seed), data, extra or {})
-    path = paths.cache_folder() / "trained" / f"{name}-{key[:32]}.npz"
-    found = _read(path)
+    path = state_path(name, key)
+    found = read_state(path)
     if found is not None:
         watched.note(_seconds(found.pop(_SECONDS, None)), from_cache=True)
         return found
@@ -193,9 +193,7 @@ def learned(
     found = train(watched.step)
     took = time.perf_counter() - started
     watched.note(took, from_cache=False)
-    # Without a place to keep it, the next run learns it again: slower, not wrong.
-    with contextlib.suppress(OSError):
-        _write(path, {**found, _SECONDS: np.array(took)})
+    write_state(path, {**found, _SECONDS: np.array(took)})
     return found
 
 
@@ -216,7 +214,12 @@ def _content_hash(identity: tuple[object, ...], data: TrainingData, extra: Mappi
     return digest.hexdigest()
 
 
-def _read(path: Path) -> State | None:
+def state_path(name: str, key: str) -> Path:
+    """Return where arrays are kept under the hash of everything that they were made from."""
+    return paths.cache_folder() / "trained" / f"{name}-{key[:32]}.npz"
+
+
+def read_state(path: Path) -> State | None:
     """Return the arrays of a file; None when there is none, or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -235,8 +238,16 @@ def _read(path: Path) -> State | None:
         return None
 
 
+def write_state(path: Path, state: State) -> None:
+    """Keep arrays in a file that is either whole or not there, whoever else writes it at the same time.
+
+    Without a place to keep them, the next run makes them again: slower, not wrong.
+    """
+    with contextlib.suppress(OSError):
+        _write(path, state)
+
+
 def _write(path: Path, state: State) -> None:
-    """Write a file that is either whole or not there, whoever else writes it at the same time."""
     paths.own_folder(path.parent)
     handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

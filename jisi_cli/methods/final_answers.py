@@ -1,0 +1,178 @@
+"""The final answers of a bank's train rows: read where they are needed, and kept, since each takes about a millisecond.
+
+An answer is kept as a number that equal answers share, under the hash of the responses that it was read from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jisi_cli.methods.training import read_state, state_path, write_state
+from jisi_cli.scoring import Rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jisi_cli.bank.bank import Bank
+
+_VERSION = 1
+"""Raised whenever other final answers would be read from the same responses."""
+
+NO_TEXT, NO_ANSWER = 1, 2
+"""What stands for a response without words, and for one without a final answer."""
+_UNREAD = 0
+_FIRST = 3
+
+Codes = NDArray[np.int64]
+
+
+class FinalAnswers(Protocol):
+    """The final answers of some train rows (N) and models (M), by their places.
+
+    Attributes:
+        identity: Is the same only where the answers are.
+    """
+
+    @property
+    def identity(self) -> str:
+        """What tells these answers from others."""
+        ...
+
+    def code(self, row: int, model: int) -> int:
+        """Return `NO_TEXT`, `NO_ANSWER`, or a number that only equal final answers share."""
+        ...
+
+    def is_closed(self, row: int) -> bool:
+        """Whether the grader of a question reads final answers."""
+        ...
+
+    def keep(self) -> None:
+        """Keep what was read, for the next run."""
+        ...
+
+
+def answer_code(text: str | None, grader: str | None) -> int:
+    """Return the code of one response.
+
+    Args:
+        text: The response; None where there is none.
+        grader: The question's grader, where its own reading is to be taken.
+    """
+    from jisi_cli.grading.final_answer import extract_any
+
+    if text is None or not text.strip():
+        return NO_TEXT
+    found = extract_any(text, grader)
+    if found is None:
+        return NO_ANSWER
+    return _FIRST + int.from_bytes(hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=7).digest())
+
+
+class BankAnswers:
+    """The final answers of a bank's train rows; responses are read from disk a model at a time, when they are needed.
+
+    Args:
+        bank: The bank.
+        models: M of its models.
+    """
+
+    def __init__(self, bank: Bank, models: Sequence[str]) -> None:
+        self._bank, self._models = bank, tuple(models)
+        self._codes: dict[int, Codes] = {}
+        self._texts: dict[int, list[str | None]] = {}
+        self._read: set[int] = set()
+
+    @cached_property
+    def identity(self) -> str:
+        """The hashes of all responses."""
+        return hashlib.sha256(repr([self._key(model) for model in range(len(self._models))]).encode()).hexdigest()
+
+    def code(self, row: int, model: int) -> int:
+        """Return the code of one answer, read now unless it was read before."""
+        codes = self._codes.get(model)
+        if codes is None:
+            codes = self._codes[model] = self._kept(model)
+        if codes[row] == _UNREAD:
+            if model not in self._texts:
+                self._texts[model] = self._bank.responses(self._models[model])
+            text = self._texts[model][int(self._bank.train_rows[row])]
+            codes[row] = answer_code(text, self._graders[row])
+            self._read.add(model)
+        return int(codes[row])
+
+    def is_closed(self, row: int) -> bool:
+        """Whether the grader of a question reads final answers."""
+        from jisi_cli.grading.registry import reader_of
+
+        return reader_of(self._graders[row]) is not None
+
+    def keep(self) -> None:
+        """Keep what was read since the last time; without a place to keep it, the next run reads it again."""
+        for model in self._read:
+            write_state(self._path(model), {"codes": self._codes[model]})
+        self._read.clear()
+        self._texts.clear()
+
+    @cached_property
+    def _graders(self) -> list[str | None]:
+        from jisi_cli.grading.registry import reads_texts_alone
+
+        questions = self._bank.questions
+        graders = (questions[row].grader for row in self._bank.train_rows.tolist())
+        return [grader if reads_texts_alone(grader) else None for grader in graders]
+
+    def _kept(self, model: int) -> Codes:
+        count = len(self._bank.train_rows)
+        codes = (read_state(self._path(model)) or {}).get("codes")
+        if codes is None or codes.dtype != np.int64 or codes.shape != (count,):
+            return np.full(count, _UNREAD, dtype=np.int64)
+        return codes
+
+    def _key(self, model: int) -> str:
+        manifest = self._bank.manifest
+        parts = (*manifest.queries, *manifest.responses[self._models[model]])
+        return hashlib.sha256(repr((_VERSION, [part.sha256 for part in parts])).encode()).hexdigest()
+
+    def _path(self, model: int) -> Path:
+        return state_path("answers", self._key(model))
+
+
+class SomeAnswers:
+    """The final answers of some rows and models of others.
+
+    Args:
+        answers: The others.
+        rows: Places of the rows among theirs (N,); None for all.
+        models: Places of the models (M,); None for all.
+    """
+
+    def __init__(self, answers: FinalAnswers, rows: Rows | None = None, models: Sequence[int] | None = None) -> None:
+        self._answers, self._rows = answers, rows
+        self._models = None if models is None else list(models)
+
+    @property
+    def identity(self) -> str:
+        """The identity of the others, and which of them these are."""
+        rows = None if self._rows is None else hashlib.sha256(self._rows.astype(np.int64).tobytes()).hexdigest()
+        return repr((self._answers.identity, rows, self._models))
+
+    def code(self, row: int, model: int) -> int:
+        """Return the code of one answer."""
+        return self._answers.code(self._row(row), model if self._models is None else self._models[model])
+
+    def is_closed(self, row: int) -> bool:
+        """Whether the grader of a question reads final answers."""
+        return self._answers.is_closed(self._row(row))
+
+    def keep(self) -> None:
+        """Keep what was read."""
+        self._answers.keep()
+
+    def _row(self, row: int) -> int:
+        return row if self._rows is None else int(self._rows[row])
