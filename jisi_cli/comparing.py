@@ -142,7 +142,7 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
     """
     if bank is None and test is not None and (test / MANIFEST_NAME).exists():
         bank = test
-    return Jisi(bank, calls="required" if live else "ignored", **options)
+    return Jisi(bank, method=None, calls="required" if live else "ignored", **options)
 
 
 def _read_tests(

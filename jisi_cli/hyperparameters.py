@@ -176,5 +176,27 @@ CASCADE_OPTIONS = ("tau", "max_calls", "calls")
 
 
 def of_jisi(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters among settings, and what nobody knows: all but those of the cascade alone."""
+    """Return settings without those of the cascade alone: hyperparameters, and what is neither."""
     return {name: value for name, value in settings.items() if name not in CASCADE_OPTIONS}
+
+
+def stated_options(*stated: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
+    """Return the settings of the cascade that were stated, those of a later source before those of an earlier one.
+
+    What a bank was calibrated to for the paper's stages is not among them: the cascade wants another support set.
+
+    Args:
+        *stated: Settings by name, of which others are left out and None is not stated; and who says so.
+
+    Raises:
+        InputError: A value is out of bounds.
+    """
+    known = {field.name for field in fields(CascadeSettings)}
+    found: dict[str, Any] = {}
+    for settings, where in stated:
+        found |= {name: value for name, value in settings.items() if name in known and value is not None}
+        try:
+            CascadeSettings(**found)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+    return found

@@ -27,8 +27,18 @@ from jisi_cli.config import Config, Price, bank_in_force, read_prices
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import failed_reading
+from jisi_cli.hyperparameters import of_jisi, stated_options
 from jisi_cli.methods.context import BankRows, MethodContext
-from jisi_cli.methods.protocol import Aggregation, Listener, Method, Outcome, Query, Silent, settings_json
+from jisi_cli.methods.protocol import (
+    Aggregation,
+    Listener,
+    Method,
+    Outcome,
+    Query,
+    Silent,
+    StagedMethod,
+    settings_json,
+)
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.methods.training import Training
 from jisi_cli.paths import cache_folder
@@ -46,7 +56,6 @@ from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consen
 if TYPE_CHECKING:
     from jisi_cli.hyperparameters import Hyperparameters
     from jisi_cli.methods.decision import Decision, ExpectedUsage
-    from jisi_cli.methods.jisi import JiSi
     from jisi_cli.models.live import LivePool
     from jisi_cli.models.retry import CallEvent
     from jisi_cli.scoring import BankArrays
@@ -97,8 +106,8 @@ class Jisi:
     Args:
         bank: The bank or its folder; else `JISI_BANK`, else `bank` in the pool file.
         config: The pool file; else `JISI_CONFIG`, `./jisi.toml`, the user's own.
-        method: Who answers, and how; see `jisi eval --list-methods`.
-        mode: Of the method `jisi`: `auto` decides; `route` never aggregates, `aggregate` always.
+        method: Who answers, and how; see `jisi eval --list-methods`. None where several are compared, by `evaluate`.
+        mode: Of `jisi` and `jisi-cascade`: `auto` decides; `route` never aggregates, and `aggregate` always (`jisi`).
         models: Only these models; None for all.
         embedder: The bank's embedder, where only the bank names it.
         trust_embedder: Allow the embedder that the bank names, until its files change.
@@ -115,8 +124,8 @@ class Jisi:
         store: False keeps questions and answers out of the cache and the ledger.
         user: Told and asked in the course of a run.
         command: What the ledger calls the run.
-        **settings: Hyperparameters of JiSi, as `k=5` or `switch="consensus"`; they win over the pool file's [routing],
-            and that over the bank's.
+        **settings: Hyperparameters of JiSi, as `k=5` or `switch="consensus"`, and settings of `jisi-cascade`, as
+            `tau=0.9`; they win over the pool file's [routing], and that over the bank's.
 
     Raises:
         InputError: The configuration, the method or a setting cannot be used, or no bank was named.
@@ -128,7 +137,7 @@ class Jisi:
         bank: Bank | Path | str | None = None,
         config: Path | str | None = None,
         *,
-        method: str = "jisi",
+        method: str | None = "jisi",
         mode: str = "auto",
         models: Sequence[str] | str | None = None,
         embedder: str | None = None,
@@ -149,8 +158,9 @@ class Jisi:
         **settings: Any,  # noqa: ANN401 - each is checked by its name
     ) -> None:
         self.user: User = user or Log()
-        self.method = method
-        _check_method(method, mode, settings)
+        self.method = method or "jisi"
+        if method is not None:
+            _check_method(method, mode, settings)
         _check_whole("max_tokens", max_tokens)
         _check_whole("concurrency", concurrency)
         _check_whole("seed", seed, least=0)
@@ -160,8 +170,10 @@ class Jisi:
         if not isinstance(bank, Bank):
             bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
         self.bank = bank
-        configured = self.bank.hyperparameters().with_changes(self.config.routing, f"{self.config.path} [routing]")
-        self.hyperparameters: Hyperparameters = configured.with_changes(settings, "options")
+        in_file = f"{self.config.path} [routing]"
+        configured = self.bank.hyperparameters().with_changes(of_jisi(self.config.routing), in_file)
+        self.hyperparameters: Hyperparameters = configured.with_changes(of_jisi(settings), "options")
+        self._options = stated_options((self.config.routing, in_file), (settings, "options"))
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
             self.config,
@@ -305,12 +317,9 @@ class Jisi:
         self, texts: Sequence[str], *, probe: bool = False, listener: Listener | None = None
     ) -> Iterator[Decision]:
         """Yield the decision on each of many questions, in their order; see `route`."""
-        from jisi_cli.methods.decision import Decision
-
-        method = self._staged()
+        method = self.staged
         if probe:
             self._require_pool()
-        means = method.hyperparameters.compat == "openjisi"
         for start in range(0, len(texts), _BLOCK):
             with self._opening:
                 queries = self.queries(texts[start : start + _BLOCK])
@@ -321,7 +330,7 @@ class Jisi:
                         found = self.account.background.run(self._probe(method, query, plan, listener or Silent()))
                     yield found
                 else:
-                    yield Decision(self.models, plan, scores_are_means=means)
+                    yield method.decision(plan)
 
     def explain(self, text: str, decision: Decision, *, neighbours: int = 0) -> dict[str, Any]:
         """Return a decision as plain data: scores, what a call of each model may be expected to use, and settings.
@@ -378,6 +387,17 @@ class Jisi:
         with self.user.training(self.method) if trains else nullcontext() as on_step:
             return make_method(self.method, replace(self.context, training=Training(on_step)))
 
+    @property
+    def staged(self) -> StagedMethod:
+        """The method, which can say what it decides before it answers.
+
+        Raises:
+            InputError: It cannot.
+        """
+        if not isinstance(self.made, StagedMethod):
+            raise InputError(f"`{self.method}` does not decide by JiSi's stages; route with jisi, or ask")
+        return self.made
+
     @cached_property
     def context(self) -> MethodContext:
         """What methods are made from: train data only."""
@@ -390,6 +410,7 @@ class Jisi:
             seed=self.seed,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
+            options=self._options,
         )
 
     @cached_property
@@ -483,14 +504,6 @@ class Jisi:
             raise self._nothing_shared()
         self.account.require_consent(self.models)
 
-    def _staged(self) -> JiSi:
-        """Return the method, which decides by JiSi's stages."""
-        from jisi_cli.methods.jisi import JiSi
-
-        if not isinstance(self.made, JiSi):
-            raise InputError(f"`{self.method}` does not decide by JiSi's stages; route with jisi, or ask")
-        return self.made
-
     def _solvers(self, place: int) -> list[str]:
         facts = zip(self.models, self.arrays.scores[place], self.arrays.present[place], strict=True)
         return [name for name, right, known in facts if known and right > 0.5]
@@ -531,7 +544,7 @@ class Jisi:
         outcome = await self._answer(prepared, pieces)
         pieces.finish(outcome.answer.text)
 
-    async def _probe(self, method: JiSi, query: Query, plan: Any, listener: Listener) -> Decision:  # noqa: ANN401
+    async def _probe(self, method: StagedMethod, query: Query, plan: Any, listener: Listener) -> Decision:  # noqa: ANN401
         decision, calls = await method.probe(query, plan, self._live(), listener)
         return replace(decision, calls=calls)
 
@@ -608,7 +621,7 @@ def _check_method(method: str, mode: str, settings: Mapping[str, object]) -> Non
     info = method_info(method)
     if info.needs == "labels" or method.partition(":")[0].endswith("-oracle"):
         raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")
-    if method != "jisi" and mode != "auto":
+    if mode != "auto" and not (method == "jisi" or (mode == "route" and info.delegates)):
         raise InputError(f"--mode and --aggregate are JiSi's; leave them out with --method {method}")
     info.check_options(settings)
 

@@ -24,7 +24,7 @@ from jisi_cli.cli.options import (
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
-    routing_options,
+    method_options,
     split_names,
 )
 from jisi_cli.cli.output import Output, count, paid
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 5
 
 
-@routing_options
+@method_options
 def ask(
     query: Annotated[
         str | None, typer.Argument(metavar="[QUERY]", help="The question; stdin is put behind it.")
@@ -58,7 +58,8 @@ def ask(
         str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
     ] = "auto",
     aggregate: Annotated[
-        str | None, typer.Option("--aggregate", metavar="never", help="The same as --mode route.")
+        str | None,
+        typer.Option("--aggregate", metavar="HOW", help="auto or never (--mode route)."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
     failed: FailedOption = None,
@@ -89,15 +90,15 @@ def ask(
     from jisi_cli.cli.options import checked_text, read_question
     from jisi_cli.jisi import Jisi
 
-    if aggregate not in (None, "never"):
-        raise InputError(f"--aggregate takes never, not {aggregate!r}; --mode aggregate always aggregates")
+    if aggregate not in (None, "auto", "never"):
+        raise InputError(f"--aggregate takes auto or never, not {aggregate!r}; --mode aggregate always aggregates")
     text = read_question(query)
     out = Output(quiet=quiet, verbose=verbose)
     with Jisi(
         bank,
         config,
         method=method,
-        mode="route" if aggregate else mode,
+        mode="route" if aggregate == "never" else mode,
         models=split_names(models),
         embedder=embedder,
         trust_embedder=trust_embedder,
@@ -162,7 +163,16 @@ def _footer(outcome: Outcome, seconds: float) -> str:
     cached = sum(answer.cached for answer in answered)
     calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
     tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
-    return f"{who} · {calls} · {count(tokens, 'token')} · {_paid_words(outcome.calls)} · {seconds:.1f} s"
+    sure = [] if outcome.confidence is None else [_sure_words(outcome, outcome.confidence)]
+    return " · ".join([who, *sure, calls, count(tokens, "token"), _paid_words(outcome.calls), f"{seconds:.1f} s"])
+
+
+def _sure_words(outcome: Outcome, confidence: float) -> str:
+    """Say how sure the answer is, and how many gave it where it is one of several that were compared."""
+    from jisi_cli.methods.decision import percent
+
+    belief = None if outcome.decision is None else outcome.decision.belief
+    return f"{percent(confidence)} sure" if belief is None or outcome.mode == "aggregate" else str(belief)
 
 
 def _paid_words(calls: Sequence[Answer]) -> str:
@@ -171,7 +181,7 @@ def _paid_words(calls: Sequence[Answer]) -> str:
 
 
 def _explain(jisi: Jisi, outcome: Outcome) -> None:
-    from jisi_cli.cli.route import show_neighbours
+    from jisi_cli.cli.route import belief_words, show_neighbours
 
     out = Output(quiet=False)
     decision = outcome.decision
@@ -182,6 +192,8 @@ def _explain(jisi: Jisi, outcome: Outcome) -> None:
     data = decision.to_json(_NEIGHBOURS, jisi.describe)
     out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
     out.note(f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}")
+    if decision.belief is not None:
+        out.note(belief_words(decision.belief))
     if decision.fine is not None:
         ratios = ", ".join(f"{row['model']} {row['ratio']:.3f}" for row in data["aggregatees"])
         out.note(f"kept by the mixed filter: {data['filtered_size']}; aggregatees (share of the best): {ratios}")

@@ -27,7 +27,7 @@ from jisi_cli.cli.options import (
     TrustEmbedderOption,
     VerboseOption,
     grading_options,
-    routing_options,
+    method_options,
     split_names,
 )
 from jisi_cli.cli.output import Column, Output
@@ -42,7 +42,7 @@ _DEFAULT = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
 
 
 @grading_options
-@routing_options
+@method_options
 def evaluate(
     test: Annotated[
         str | None,

@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ import typer
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions, parse_chosen
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 
 BankOption = Annotated[
     Path | None,
@@ -81,18 +81,34 @@ _ROUTING: dict[str, tuple[type, str]] = {
 }
 
 
+_CASCADE: dict[str, tuple[type, str]] = {
+    "tau": (float, "jisi-cascade: how likely right an answer must be to be given"),
+    "max_calls": (int, "jisi-cascade: answers to a question at most"),
+    "calls": (float, "jisi-cascade: mean answers a question; chooses tau on train"),
+}
+
+
 def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option per hyperparameter; it receives them as the dict `routing`.
 
     A setting that was not given on the command line is absent, so that the configuration's counts.
     """
+    return _with_settings(command, _ROUTING)
+
+
+def method_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command those of `routing_options` and one option per setting of the cascade, in the same dict."""
+    return _with_settings(command, {**_ROUTING, **_CASCADE})
+
+
+def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[type, str]]) -> Callable[..., Any]:
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "routing"]
-    shared = [_routing_parameter(name, kind, text) for name, (kind, text) in _ROUTING.items()]
+    shared = [_routing_parameter(name, kind, text) for name, (kind, text) in settings.items()]
 
     @functools.wraps(command)
     def wrapped(**values: object) -> object:
-        routing = {name: values.pop(name) for name in _ROUTING}
+        routing = {name: values.pop(name) for name in settings}
         return command(**values, routing={name: value for name, value in routing.items() if value is not None})
 
     wrapped.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
@@ -101,14 +117,15 @@ def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
-    default = getattr(Hyperparameters(), name)
-    shown = default if default != "" else "all at once"
+    default = getattr(CascadeSettings() if name in _CASCADE else Hyperparameters(), name)
+    shown = _NOT_GIVEN.get(name, default)
     option = typer.Option(f"--{name.replace('_', '-')}", metavar=_METAVARS[kind], help=f"{text} [{shown}].")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
+_NOT_GIVEN = {"probe_schedule": "all at once", "calls": "no ceiling"}
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 
 

@@ -20,7 +20,7 @@ from jisi_cli.cli.options import (
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
-    routing_options,
+    method_options,
     split_names,
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
@@ -30,12 +30,12 @@ from jisi_cli.errors import InputError
 if TYPE_CHECKING:
     from jisi_cli.formats.record import Question
     from jisi_cli.jisi import Jisi
-    from jisi_cli.methods.decision import Decision
+    from jisi_cli.methods.decision import Belief, Decision
 
 _NEIGHBOURS = 10
 
 
-@routing_options
+@method_options
 def route(
     query: Annotated[
         str | None, typer.Argument(metavar="[QUERY]", help="The question; `-` reads it from stdin.")
@@ -45,6 +45,9 @@ def route(
     models: ModelsOption = None,
     embedder: EmbedderOption = None,
     trust_embedder: TrustEmbedderOption = False,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="Who decides: jisi, jisi-cascade, or one of its kind.")
+    ] = "jisi",
     source: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +94,7 @@ def route(
     with Jisi(
         bank,
         config,
+        method=method,
         models=split_names(models),
         embedder=embedder,
         trust_embedder=trust_embedder,
@@ -158,8 +162,19 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
         f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
         f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
     )
+    if decision.belief is not None:
+        out.note(belief_words(decision.belief))
     if "neighbours" in data:
         show_neighbours(out, data["neighbours"])
+
+
+def belief_words(belief: Belief) -> str:
+    """Say how likely each group of equal answers is right."""
+    from jisi_cli.methods.decision import percent
+
+    groups = zip(belief.groups, belief.probabilities, strict=True)
+    each = [f"{', '.join(map(one_line, models))} {percent(probability)}" for models, probability in groups]
+    return f"{belief}; right with a probability of: {'; '.join(each)}; none of them {percent(belief.none)}"
 
 
 def show_neighbours(out: Output, neighbours: list[dict[str, Any]], *, stderr: bool = False) -> None:
@@ -206,5 +221,5 @@ def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Outp
         "settings": jisi.settings,
     }
     size = len(arrays.query_vectors)
-    page = decision_page(text, decision, near, jisi.hyperparameters, expected, size, origin_of(made))
+    page = decision_page(text, decision, near, jisi.staged.hyperparameters, expected, size, origin_of(made))
     write_page(path, page, out)

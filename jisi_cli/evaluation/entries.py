@@ -186,6 +186,7 @@ def _identity(
         asked,
         *_failed_reading(bank, models),
         *_switch(info, context),
+        *_options(info, context),
     )
 
 
@@ -199,6 +200,11 @@ def _switch(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:
     """Return what tells results of a switch apart from those of 0.1, where `jisi` always had the paper's."""
     switch = context.hyperparameters.switch
     return (f"switch={switch}",) if switch != "paper" and info.takes("switch") else ()
+
+
+def _options(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:
+    """Return the method's own settings that were given as options; what stands behind its name is part of that."""
+    return tuple(f"{name}={context.options[name]!r}" for name in info.options if name in context.options)
 
 
 def _readings(name: str, context: MethodContext, bank: Bank) -> list[Variant]:

@@ -57,6 +57,7 @@ class JisiCascade(ContextMethod[CascadeSettings]):
         settings: Those it runs with; where a ceiling on calls was set, with the tau that keeps it.
         weights: What was learned: weights of the features after n answers (N, 5).
         most: Answers that are asked for at most.
+        hyperparameters: Those of the support set.
     """
 
     def __init__(self, context: MethodContext, settings: CascadeSettings) -> None:
@@ -72,12 +73,12 @@ class JisiCascade(ContextMethod[CascadeSettings]):
             self.most = min(self.most, int(settings.calls))
         super().__init__(context, settings)
         self.context, self.bank = context, context.bank
-        self._support = Hyperparameters(n_base=settings.n_base, gamma=settings.gamma, k=self.most)
+        self.hyperparameters = Hyperparameters(n_base=settings.n_base, gamma=settings.gamma, k=self.most)
 
     def plan(self, queries: Sequence[Query]) -> Iterator[Coarse]:
         """Yield the support set of each query; its scores are the models' reliabilities, its ranking who is asked."""
         vectors = np.stack([query.vector for query in queries])
-        for found in self.context.coarse(self.bank, vectors, self._support):
+        for found in self.context.coarse(self.bank, vectors, self.hyperparameters):
             reliable = reliabilities(self.bank, found.rows, found.similarities, self.settings.prior)
             yield replace(found, scores=reliable, ranking=rank(self.bank, reliable, "paper"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from jisi_cli.types import Answer, Message, Pool, Role
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from jisi_cli.hyperparameters import Hyperparameters
     from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.decision import Decision
 
@@ -145,6 +146,39 @@ class Method(Protocol[Plan]):
         Raises:
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
+        """
+        ...
+
+
+@runtime_checkable
+class StagedMethod(Protocol):
+    """A method that can say what it decides before a model is called, and complete the decision without an answer."""
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Those of its support set and of its stages."""
+        ...
+
+    def plan(self, queries: Sequence[Query]) -> Iterator[Any]:
+        """Decide what can be decided without a call, for a block of queries at once, in order."""
+        ...
+
+    def decision(self, plan: Any) -> Decision:  # noqa: ANN401 - each has plans of its own
+        """Return what is decided without a call."""
+        ...
+
+    async def probe(
+        self,
+        query: Query,
+        plan: Any,  # noqa: ANN401 - each has plans of its own
+        pool: Pool,
+        listener: Listener,
+    ) -> tuple[Decision, tuple[Answer, ...]]:
+        """Make the calls that decide, but none that only writes the answer.
+
+        Raises:
+            NoAnswerError: No model that was asked could answer.
+            BudgetError: The budget stopped every call.
         """
         ...
 

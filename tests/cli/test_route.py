@@ -24,6 +24,8 @@ KEYS = {
     "answered",
     "aggregator",
     "aggregatees",
+    "confidence",
+    "groups",
     "probes",
     "settings",
 }
