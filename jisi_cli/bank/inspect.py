@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import forbidden, part_path
+from jisi_cli.bank.resolution import Resolution, resolution
 from jisi_cli.bank.score_sources import score_sources
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import BankError
@@ -99,6 +100,7 @@ class Inspection:
         duplicates: Questions whose text, case and spacing aside, occurred before.
         leaks: Test questions whose text is also a train question.
         support: Distribution of support-set sizes.
+        resolution: How many questions tell models apart; None where no two models differ.
         score_source: Share of the scored answers that graders, agreement and labels scored; None where nothing was.
         labels: Questions that people have labelled, for want of an answer key.
         warnings: What a user should know before relying on the bank, as sentences.
@@ -116,6 +118,7 @@ class Inspection:
     duplicates: int
     leaks: int
     support: SupportSizes
+    resolution: Resolution | None
     score_source: dict[ScoreSource, float] | None
     labels: int
     warnings: tuple[str, ...]
@@ -161,6 +164,7 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
         duplicates=duplicates,
         leaks=leaks,
         support=support,
+        resolution=resolution(bank),
         score_source=scoring.shares,
         labels=scoring.labels,
         warnings=(*_warnings(bank, settings, support, summaries, duplicates, leaks), *scoring.warnings),

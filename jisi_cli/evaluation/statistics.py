@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 _CHUNK = 500
-_INTERVAL = (2.5, 97.5)
+INTERVAL = (2.5, 97.5)
+"""Percentiles between which 95 % lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def paired_difference(
     groups = [difference[labels == name] for name in sorted(set(labels.tolist()))]
     strata, weights = _strata(groups)
     resampled = np.average([_resampled_means(stratum, rng) for stratum in strata], axis=0, weights=weights)
-    low, high = np.percentile(resampled, _INTERVAL)
+    low, high = np.percentile(resampled, INTERVAL)
     return Difference(
         versus=versus,
         average=math.fsum(_mean(group) for group in groups) / len(groups),

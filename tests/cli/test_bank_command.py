@@ -33,10 +33,12 @@ def build(*arguments: str | Path) -> Run:
     return jisi("bank", "build", *arguments, *EMBEDDER)
 
 
-def test_a_build_says_in_one_note_what_it_made(source: Path, bank: Path) -> None:
+def test_a_build_says_what_it_made_and_that_it_is_small(source: Path, bank: Path) -> None:
     run = build(source, "-o", bank)
     assert (run.exit_code, run.stdout) == (0, "")
-    assert run.stderr == f"{bank}: 12 questions and 48 answers added\n"
+    made, small = run.stderr.splitlines()
+    assert made == f"{bank}: 12 questions and 48 answers added"
+    assert small.startswith("12 questions to decide by are few: to tell two models apart that differ by 5 points takes")
     assert build(source, "-o", bank, "--force", "--quiet").stderr == ""
 
 
@@ -88,7 +90,7 @@ def test_append_adds_a_model_and_questions(source: Path, bank: Path, tmp_path: P
     build(source, "-o", bank)
     more = write_lines(tmp_path / "more.jsonl", recorded_answers({"eve": 5}, questions=14))
     run = build(more, "-o", bank, "--append")
-    assert run.stderr == f"{bank}: 2 questions and 14 answers added\n"
+    assert run.stderr.startswith(f"{bank}: 2 questions and 14 answers added\n14 questions to decide by are few")
     assert Bank(bank).models == (*MODELS, "eve")
     assert jisi("bank", "build", more, "-o", bank, "--append").exit_code == 0  # no --embedder: the bank's own
     run = jisi("bank", "build", more, "-o", bank, "--append", "--embedder", "hashing:32")
@@ -336,3 +338,31 @@ def test_calls_are_made_at_the_same_time_within_the_limit(
         loopback.script(model, text="The answer is 4.", together=3, delay=0.05)
     build(questions, "-o", bank, "--call", "--config", two_models, "--concurrency", "3")
     assert loopback.most_at_once == 3
+
+
+def test_inspect_says_how_many_questions_would_be_enough(small_bank: Path) -> None:
+    run = jisi("bank", "inspect", small_bank)
+    found = jisi("bank", "inspect", small_bank, "--json").json
+    five, two = found["resolution"]["enough"]
+    assert (five["difference"], two["difference"]) == (0.05, 0.02)
+    assert f"that differ by 5 points takes about {five['questions']:,} questions" in run.stdout
+    assert "curve" not in found
+
+
+def test_inspect_shows_the_learning_curve_that_is_asked_for(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "answers.jsonl", recorded_answers(questions=60))
+    built = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64")
+    assert "60 questions to decide by are few: to tell two models apart" in built.stderr
+    assert "--prior 10" in built.stderr
+    curve = jisi("bank", "inspect", tmp_path / "bank", "--curve", "--prior", "5", "--json").json["curve"]
+    assert [point["questions"] for point in curve["points"]] == [25, 48]
+    assert (curve["settings"]["prior"], curve["draws"]) == (5, 10)
+    shown = jisi("bank", "inspect", tmp_path / "bank", "--curve").stdout
+    assert "95 % interval" in shown
+    assert "from 25 to 48 questions the vote gained" in shown
+
+
+def test_a_bank_too_small_for_a_curve_says_so(small_bank: Path) -> None:
+    run = jisi("bank", "inspect", small_bank, "--curve", "--json")
+    assert "curve" not in run.json
+    assert run.warnings[-1] == "warning: a learning curve takes 20 train questions; the bank has 12"

@@ -1,0 +1,104 @@
+"""What more questions would bring a bank: its resolution, its learning curve, and a word on small banks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jisi_cli.cli.output import Column, Output, count
+
+if TYPE_CHECKING:
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.bank.resolution import Resolution
+    from jisi_cli.evaluation.learning_curve import Gain, LearningCurve
+    from jisi_cli.hyperparameters import Hyperparameters
+
+SMALL = 200
+"""Train questions below which a build says what more would bring."""
+_OUTLOOK = {
+    "help": "more questions still help",
+    "little": "twice as many would bring less than a point",
+    "unknown": "whether more questions help cannot be told from this",
+}
+
+
+def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> LearningCurve | None:
+    """Measure a bank's learning curve, with progress; None, with a warning, where it has too few questions.
+
+    Args:
+        bank: The bank.
+        settings: Hyperparameters in force; the vote is taken of their candidates.
+        out: Where progress goes.
+    """
+    from jisi_cli.cli.progress import counted
+    from jisi_cli.evaluation.final_codes import final_answers
+    from jisi_cli.evaluation.learning_curve import LEAST_QUESTIONS, learning_curve
+
+    rows = bank.train_rows
+    if len(rows) < LEAST_QUESTIONS:
+        out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
+        return None
+    with counted(out, "reading final answers") as on_progress:
+        finals = final_answers(bank, bank.models, rows, on_progress)
+    datasets = [bank.keys[row][0] for row in rows.tolist()]
+    with counted(out, "learning curve") as on_progress:
+        voting = replace(settings, switch="consensus")
+        return learning_curve(bank.arrays(), datasets, finals, voting, seed=42, on_progress=on_progress)
+
+
+def show_resolution(found: Resolution | None, out: Output) -> None:
+    """Say how many questions are enough to tell models apart."""
+    if found is None:
+        return
+    out.data(f"{found.to_words()}; it has {found.questions:,} to decide by")
+
+
+def show_curve(curve: LearningCurve, out: Output) -> None:
+    """Show what banks of fewer questions are worth, and what more would bring."""
+    settings = curve.settings
+    out.separate()
+    columns = [Column(title, right=True) for title in ("questions", "vote", "best single", "gain", "95 % interval")]
+    rows = [
+        [
+            f"{point.questions:,}",
+            f"{100 * point.average:.2f}",
+            f"{100 * point.best_single:.2f}",
+            f"{100 * point.gain.average:+.2f}",
+            _interval(point.gain),
+        ]
+        for point in curve.points
+    ]
+    out.table(columns, rows)
+    out.data(
+        f"vote: of the {settings['k']} candidates, on held-out train questions (Avg, mean of {curve.draws} banks drawn "
+        f"of each size; n_base={settings['n_base']}, gamma={settings['gamma']:g}, prior={settings['prior']:g}); "
+        "best single: the model that is best on the same bank"
+    )
+    if curve.last_step is not None:
+        before, last = curve.points[-2].questions, curve.points[-1].questions
+        out.data(
+            f"from {before:,} to {last:,} questions the vote gained {100 * curve.last_step.average:+.2f} points "
+            f"{_interval(curve.last_step)}: {_OUTLOOK[curve.outlook]}"
+        )
+
+
+def note_small_bank(path: Path, out: Output) -> None:
+    """Say of a bank with few questions what is missing, and what more would bring."""
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.bank.resolution import resolution
+
+    bank = Bank(path)
+    questions = len(bank.train_rows)
+    if out.quiet or questions >= SMALL:
+        return
+    found = resolution(bank)
+    needed = "" if found is None else f": {found.to_words()}"
+    out.note(
+        f"{count(questions, 'question')} to decide by {'is' if questions == 1 else 'are'} few{needed}; add more with "
+        "--append, and steady the choice with --prior 10 until then (what more would bring: jisi bank inspect --curve)"
+    )
+
+
+def _interval(gain: Gain) -> str:
+    return f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
