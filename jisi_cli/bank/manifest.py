@@ -32,7 +32,7 @@ _MAX_BYTES = 16 * 2**20
 _MAX_REPEATS = 100
 _WIDEST = 2**20
 _LONGEST_REVISION = 256
-LONGEST_LABEL = 1000
+LONGEST_LABEL = 20_000
 """Characters of a right answer that a person gives."""
 
 

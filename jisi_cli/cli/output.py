@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
+from jisi_cli.errors import InputError
 from jisi_cli.types import format_dollars, whole_characters
 
 if TYPE_CHECKING:
@@ -179,6 +180,47 @@ class Output:
     def error(self, text: str) -> None:
         """Tell what stopped the command."""
         self._err(f"error: {text}", style="31")
+
+    def show(self, text: str) -> None:
+        """Show a person what they are asked about: on stderr, wrapped on a terminal, whatever --quiet says."""
+        if not self.stderr_is_terminal:
+            for line in printable(text).split("\n"):
+                self._err_line(line)
+            return
+        from rich.text import Text
+
+        with suppress(OSError, ValueError):
+            self.console(stderr=True).print(Text(printable(text)))
+
+    def reply(self, prompt: str, longest: int) -> str | None:
+        """Return the next line of standard input, its first `longest` characters; None at its end.
+
+        The prompt is shown to a person at a terminal only.
+
+        Raises:
+            InputError: It is not text.
+        """
+        if sys.stdin is None:
+            return None
+        is_person = sys.stdin.isatty()
+        if is_person:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(one_line(prompt) + " ")
+                sys.stderr.flush()
+        line = ""
+        try:
+            line = rest = sys.stdin.readline(longest)
+            while rest and not rest.endswith("\n"):
+                rest = sys.stdin.readline(longest)
+        except UnicodeDecodeError:
+            raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None
+        except OSError:  # the terminal has gone
+            return None
+        finally:
+            if is_person and not line:  # Ctrl-C or Ctrl-D, which end no line
+                self._err_line("")
+        # Without what steers a terminal, such as a stray arrow key.
+        return printable(line.encode("utf-8", "replace").decode("utf-8")).strip() if line else None
 
     def confirmed(self, question: str) -> bool | None:
         """Ask a person; None where no person can answer."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.manifest import Label
+from jisi_cli.bank.manifest import LONGEST_LABEL, Label
 from jisi_cli.collect.collect import ends_early
 from jisi_cli.collect.regrade import ModelGrades, Regraded
 from jisi_cli.formats.record import STATUSES, Question, ScoreSource
@@ -86,6 +86,7 @@ def read_final_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) ->
             answered[place, column] = given[row] and response.strip() != ""
             if answered[place, column] and not ends_early(response, cut_off[row]):
                 final = extract_any(response, _kind(question))
+                final = None if final is not None and len(final) > LONGEST_LABEL else final
                 if final is not None and final not in texts[place]:
                     texts[place].append(final)
                 codes[place, column] = NO_ANSWER if final is None else texts[place].index(final)

@@ -1,0 +1,52 @@
+"""Labels of a bank: what people say is right where there is no answer key. They are kept in its manifest.
+
+A label is kept before the next question is shown, in one step. The scores that follow from all labels are written
+later, together (`jisi_cli.collect.agreement`): they lie in files as large as the bank.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from jisi_cli.bank.lock import exclusive
+from jisi_cli.bank.manifest import Label, Manifest, read_manifest, write_manifest
+from jisi_cli.errors import InputError
+from jisi_cli.formats.record import Key
+
+_MOST_BYTES = 8 * 2**20
+"""Of all labels: a manifest is small."""
+
+
+def change_labels(
+    bank: Path, changes: Mapping[Key, Label | None], on_wait: Callable[[], None] | None = None
+) -> Manifest:
+    """Keep labels of questions, or take them back; all of them, or none. Labels of other questions stay.
+
+    Args:
+        bank: The bank's folder.
+        changes: The new label of each question; None for none.
+        on_wait: Called before waiting for another process that writes the bank; None raises instead of waiting.
+
+    Raises:
+        InputError: Together the labels are too long, or the folder cannot be written.
+        BankError: The bank cannot be read, or another process writes it.
+    """
+    with exclusive(bank, on_wait):
+        manifest = read_manifest(bank)
+        labels = {label.key: label for label in manifest.labels}
+        for key, label in changes.items():
+            if label is None:
+                labels.pop(key, None)
+            else:
+                labels[key] = label
+        found = tuple(labels[key] for key in sorted(labels))
+        if found == manifest.labels:
+            return manifest
+        if len(json.dumps([asdict(label) for label in found])) > _MOST_BYTES:
+            raise InputError(f"the labels of {bank} would take more than {_MOST_BYTES >> 20} MiB; give shorter answers")
+        changed = replace(manifest, labels=found)
+        write_manifest(bank, changed)
+        return changed
