@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.evaluation.reliability import ConfidenceBin, calibration_error, confidence_bins
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.runner import Timing
 from jisi_cli.evaluation.statistics import Averages, Difference, averages, paired_difference
@@ -44,6 +45,9 @@ class MethodReport:
         seconds: Seconds that training and scoring took.
         failed_left_out: Of the failed ones, those that the means leave out, as `--failed unscored` wants it.
         chosen: Which of its settings the method chose on train rows; None where it chose nothing.
+        calibration_error: Expected calibration error of the scored answers that were given with a confidence; None
+            for methods that say none.
+        reliability: The same answers in bins by confidence.
     """
 
     name: str
@@ -63,6 +67,8 @@ class MethodReport:
     seconds: Timing | None
     failed_left_out: int = 0
     chosen: str | None = None
+    calibration_error: float | None = None
+    reliability: tuple[ConfidenceBin, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -141,6 +147,7 @@ def _method_report(
     needs_live = _count(rows, "needs-live")
     datasets = [row.dataset for row, is_known in zip(rows, known, strict=True) if is_known]
     answered = [row for row in rows if row.status in ("scored", "unscored")]
+    bins = _reliability(rows) if not needs_live else ()
     return MethodReport(
         name=name,
         questions=len(rows),
@@ -159,7 +166,14 @@ def _method_report(
         selection=_selection(answered),
         support_size=_mean([row.support_size for row in rows if row.support_size is not None]),
         seconds=seconds,
+        calibration_error=calibration_error(bins),
+        reliability=bins,
     )
+
+
+def _reliability(rows: Sequence[Result]) -> tuple[ConfidenceBin, ...]:
+    said = [(row.confidence, row.score) for row in rows if row.confidence is not None and row.score is not None]
+    return confidence_bins([confidence for confidence, _ in said], [score for _, score in said])
 
 
 def _scores(rows: Sequence[Result]) -> NDArray[np.float64]:

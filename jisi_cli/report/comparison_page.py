@@ -9,12 +9,13 @@ from jisi_cli.evaluation.experiments import grown
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.statistics import Averages
 from jisi_cli.report.charts import Chart
-from jisi_cli.report.distributions import explained, margins, reliability, support_sizes
+from jisi_cli.report.distributions import explained, margins, support_sizes
 from jisi_cli.report.leaderboard import BASELINE, BOUND, UNCLEAR, competes, difference_to, leaderboard, leading, verdict
 from jisi_cli.report.page import Page, Tile, dollars, listed, percent, render, signed
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
 from jisi_cli.report.questions import PageData, question_data
+from jisi_cli.report.reliability import confidence, reliability
 
 
 def comparison_page(
@@ -52,7 +53,7 @@ def _charts(
     reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result]], known: Sequence[str]
 ) -> list[Chart]:
     charts = [growth(reports), leaderboard(reports), cost_against_quality(reports), profile(reports)]
-    charts += [selection(reports), modes(reports)]
+    charts += [selection(reports), modes(reports), confidence(reports)]
     if known:
         charts += [
             support_sizes(results, known[0]),

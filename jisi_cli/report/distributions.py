@@ -1,4 +1,4 @@
-"""What the decisions rested on: sizes of support sets, margins, and whether the scores kept what they promised."""
+"""What the decisions rested on: sizes of support sets, and margins."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.results import Result
-from jisi_cli.report.charts import HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport, fitted, number
+from jisi_cli.report.charts import HOVER, PALETTE, Chart, Spec, Viewport, fitted, number
 from jisi_cli.report.leaderboard import leading
 
 Results = Mapping[str, Sequence[Result]]
 _BARS = 20
-_PER_BIN = 15
-_BINS = 10
-_PANELS = 3
 
 
 def explained(reports: Sequence[MethodReport], results: Results) -> list[str]:
@@ -82,89 +78,9 @@ def margins(results: Results, method: str) -> Chart | None:
     return Chart("Margins", note, spec, ("margin", "questions"), rows, half=True)
 
 
-def reliability(results: Results, methods: Sequence[str]) -> Chart | None:
-    """Return what the scores promised of the models that answered, against how often those were right.
-
-    Questions are put into bins of about equal size by what was promised.
-    """
-    bins = [line for method in methods for line in _bins(method, results[method])]
-    shown = list(dict.fromkeys(line["method"] for line in bins))[:_PANELS]
-    if not shown:
-        return None
-    rows = tuple(
-        (
-            line["method"],
-            f"{100 * line['promised']:.1f} %",
-            f"{100 * line['observed']:.1f} %",
-            f"{100 * line['low']:.1f} to {100 * line['high']:.1f} %",
-            f"{line['questions']:,}",
-        )
-        for line in bins
-    )
-
-    def spec(viewport: Viewport) -> Spec:
-        return _panels([line for line in bins if line["method"] in shown], shown, viewport)
-
-    errors = ", ".join(f"{name} {100 * _gap(bins, name):.1f}" for name in shown)
-    note = (
-        "Do the scores keep what they promise? They promise the weighted share of near questions that the answering "
-        "model solved. On the dashed line they keep it; below it, they promise too much. Bins of equal size, with 95 % "
-        f"Wilson intervals. Mean distance in points: {errors}."
-    )
-    header = ("method", "promised", "right", "95 % interval", "questions")
-    return Chart("Reliability", note, spec, header, rows)
-
-
 def _counted(row: tuple[str, str]) -> str:
     """Return what a bar tells, given its row of the table."""
     return f"{row[0]}: {row[1]} question{'' if row[1] == '1' else 's'}"
-
-
-def _bins(method: str, rows: Sequence[Result]) -> list[Spec]:
-    pairs = [
-        (promised, row.score)
-        for row in rows
-        if row.evidence is not None
-        and row.score is not None
-        and (promised := row.evidence.promised(row.model)) is not None
-    ]
-    if len(pairs) < 2 * _PER_BIN:
-        return []
-    promises, outcomes = np.array(pairs).T
-    found = []
-    for part in _parts(promises):
-        promised, observed = float(promises[part].mean()), float(outcomes[part].mean())
-        low, high = _wilson(observed, len(part))
-        line = {"method": method, "promised": promised, "observed": observed}
-        hover = f"promised {100 * promised:.1f} %, right {100 * observed:.1f} % of {len(part):,}"
-        found.append({**line, "low": low, "high": high, "questions": len(part), "hover": hover})
-    return found
-
-
-def _parts(promises: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """Return rows in bins of about equal size by what was promised; equal promises are never parted."""
-    order = np.argsort(promises, kind="stable")
-    ordered = promises[order]
-    cuts = [part[-1] for part in np.array_split(ordered, min(_BINS, len(ordered) // _PER_BIN))]
-    # Were ties parted by their order in the file, or worse by their outcome, bins would differ by nothing else.
-    ends = np.unique(np.searchsorted(ordered, cuts, side="right"))
-    return [part for part in np.split(order, ends) if len(part)]
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share (Wilson 1927)."""
-    z = 1.959964
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    whole = 1 + z * z / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
-
-
-def _gap(bins: Sequence[Spec], method: str) -> float:
-    """Return the expected calibration error: the mean distance of promised and observed, by questions."""
-    own = [line for line in bins if line["method"] == method]
-    total = sum(line["questions"] for line in own)
-    return float(sum(line["questions"] * abs(line["promised"] - line["observed"]) for line in own) / total)
 
 
 def _step(low: int, high: int) -> int:
@@ -190,45 +106,3 @@ def _histogram(values: list[Spec], title: str, format: str, middle: float, viewp
         ],
     }
     return fitted(viewport, spec, right=16)
-
-
-def _panels(bins: list[Spec], methods: list[str], viewport: Viewport) -> Spec:
-    across = 1 if viewport.narrow else len(methods)
-    width = min(300, (viewport.width - 24 * (across - 1)) // across - 66)
-    panels = [_panel([line for line in bins if line["method"] == method], method, width) for method in methods]
-    return {"vconcat" if viewport.narrow else "hconcat": panels, "spacing": 24, "padding": 4}
-
-
-def _panel(bins: list[Spec], method: str, width: int) -> Spec:
-    def axis(field: str, title: str) -> Spec:
-        return {
-            "field": field,
-            "type": "quantitative",
-            "title": title,
-            "scale": {"domain": [0, 1]},
-            "axis": {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1], "labelOverlap": False, "labelFlush": False},
-        }
-
-    x, y = axis("promised", "promised"), axis("low", "right")
-    diagonal = {
-        "data": {"values": [{"at": 0}, {"at": 1}]},
-        "mark": {"type": "line", "color": QUIET, "strokeDash": [4, 4]},
-    }
-    return {
-        "title": {"text": method, "color": INK, "fontWeight": "bold", "fontSize": 13},
-        "width": width,
-        "height": width,
-        "layer": [
-            {**diagonal, "encoding": {"x": {**x, "field": "at"}, "y": {**y, "field": "at"}}},
-            {
-                "data": {"values": bins},
-                "mark": {"type": "rule", "strokeWidth": 2, "color": PALETTE[0], "opacity": 0.6},
-                "encoding": {"x": x, "y": y, "y2": {"field": "high"}, **HOVER},
-            },
-            {
-                "data": {"values": bins},
-                "mark": {"type": "point", "filled": True, "size": 70, "color": PALETTE[0]},
-                "encoding": {"x": x, "y": axis("observed", "right"), **HOVER},
-            },
-        ],
-    }

@@ -22,11 +22,12 @@ from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.formats.record import Question
 from jisi_cli.report.charts import NARROW, columns_of, draw
 from jisi_cli.report.comparison_page import comparison_page, headline, tiles
-from jisi_cli.report.distributions import explained, margins, reliability, support_sizes
+from jisi_cli.report.distributions import explained, margins, support_sizes
 from jisi_cli.report.leaderboard import leaderboard, leading
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
 from jisi_cli.report.questions import Details, PageData, StringTable, cut, titles
+from jisi_cli.report.reliability import confidence, reliability
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
 from tests.report.conftest import results_of
@@ -170,6 +171,33 @@ def test_reliability_compares_what_was_promised_with_what_came_true():
 
 def test_reliability_needs_more_than_a_handful_of_answers(results: Results):
     assert reliability(results, ["jisi-router"]) is None
+
+
+def sure(*answers: tuple[float, float]) -> list[Result]:
+    """Return results of (confidence, score)."""
+    rows = results_of("jisi-cascade", [score for _, score in answers], 0.001)
+    return [replace(row, confidence=confidence) for row, (confidence, _) in zip(rows, answers, strict=True)]
+
+
+def test_the_reliability_diagram_sets_confidence_beside_how_often_it_was_right(results: Results):
+    calibrated = [(0.75, 1.0)] * 3 + [(0.75, 0.0), (0.25, 1.0)] + [(0.25, 0.0)] * 3
+    chart = confidence(compared({**results, "jisi-cascade": sure(*calibrated)}))
+    assert chart is not None
+    assert [row[1:4] + row[5:] for row in chart.rows] == [
+        ("20 to 30 %", "25.0 %", "25.0 %", "4"),
+        ("70 to 80 %", "75.0 %", "75.0 %", "4"),
+    ]
+    assert chart.note.endswith("jisi-cascade 0.0.")
+    assert "confidence 75.0 %, right 75.0 % of 4" in draw(chart)["wide"]
+
+
+def test_who_is_too_sure_has_the_distance_as_its_error(results: Results):
+    chart = confidence(compared({**results, "jisi-cascade": sure(*[(0.95, 1.0)] * 2, *[(0.95, 0.0)] * 2)}))
+    assert chart is not None and chart.note.endswith("jisi-cascade 45.0.")
+
+
+def test_no_diagram_is_drawn_where_no_method_says_how_sure_it_is(reports: list[MethodReport]):
+    assert confidence(reports) is None
 
 
 def test_a_growing_pool_is_drawn_by_its_size(results: Results):
