@@ -119,10 +119,10 @@ def evaluate(
         return Comparison(
             methods=rows,
             results=ran.results,
-            settings={entry.name: _settings(opened, entry) for entry in entries},
+            settings={entry.name: settings_of(opened, entry) for entry in entries},
             tests=tests,
             graders=ran.graders,
-            made=_made(opened, tests, live=live),
+            made=made_of(opened, len(tests), tests.source, live=live),
             curve=build_curve(rows) if curve else None,
         )
 
@@ -190,23 +190,31 @@ def _asked(jisi: Jisi) -> list[object]:
     return [(entry.name, entry.litellm, entry.api_base, entry.system, dict(entry.params)) for entry in entries]
 
 
-def _settings(jisi: Jisi, entry: Entry) -> dict[str, Any] | None:
+def settings_of(jisi: Jisi, entry: Entry) -> dict[str, Any] | None:
+    """Return what a method ran with as plain data; None where it has no settings."""
     return None if entry.method is None else jisi.with_failed(settings_json(entry.method))
 
 
-def _made(jisi: Jisi, tests: TestSet, *, live: bool) -> dict[str, Any]:
-    """Return what is needed to make a comparison again."""
+def made_of(jisi: Jisi, questions: int, source: str, *, live: bool = False) -> dict[str, Any]:
+    """Return what is needed to make a comparison again, as plain data.
+
+    Args:
+        jisi: What is open.
+        questions: Number of test questions.
+        source: What they were read from.
+        live: Whether models were called.
+    """
     manifest = jisi.bank.manifest
     return {
-        "questions": len(tests),
-        "test": tests.source,
+        "questions": questions,
+        "test": source,
         "bank": str(jisi.bank.path),
         "bank_parts": [part.sha256 for part in manifest.queries],
         "models": list(jisi.models),
         "embedder": manifest.embedder.to_json(),
         "split": {"fraction": manifest.split.fraction, "seed": manifest.split.seed} if manifest.split else None,
         "settings": jisi.with_failed(jisi.hyperparameters.to_json()),
-        "failed_answers": tests.failed,
+        "failed_answers": jisi.bank.failed,
         "seed": jisi.seed,
         "live": live,
         "versions": {"jisi": jisi_cli.__version__, "numpy": np.__version__},

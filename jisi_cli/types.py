@@ -22,6 +22,8 @@ MOST_TOKENS = 2**31 - 1
 """Tokens of one answer."""
 MOST_DOLLARS = 1_000_000
 """Dollars of one answer."""
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's older generators take, and with them the paper's split and scikit-learn."""
 DEAREST = 10**12
 """Dollars for a million tokens, at which a million dollars buy one."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from jisi_cli.cli.options import (
-    LARGEST_SEED,
     ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
@@ -29,6 +28,7 @@ from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Picture, bars, distribution
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Column, Output, count, dollars
@@ -11,14 +12,46 @@ from jisi_cli.cli.tables import Interval, Picture, intervals
 if TYPE_CHECKING:
     from jisi_cli.evaluation.comparison import MethodReport
     from jisi_cli.evaluation.experiments import Curve
+    from jisi_cli.evaluation.splits import SplitReport
     from jisi_cli.evaluation.statistics import Difference
     from jisi_cli.methods.registry import MethodInfo
 
 
 def show_report(reports: Sequence[MethodReport], out: Output) -> None:
     """Write the scores, then what they cost, then the time they took, then what could not be replayed."""
-    datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
-    _show_scores(reports, datasets, out)
+    _show_scores(reports, out, "differences of Avg with 95 % paired bootstrap intervals")
+    _show_beside_scores(reports, out)
+
+
+def show_splits(rows: Sequence[SplitReport], number: int, out: Output) -> None:
+    """Write the same of several splits together, and how much they differ.
+
+    Args:
+        rows: The methods.
+        number: Number of splits.
+        out: Where to.
+    """
+    reports = [row.overall for row in rows]
+    versus = _versus(reports)
+    spread = {"spread": [_percent(row.spread) for row in rows]}
+    worst = {f"worst vs {name}": [_worst(row.worst(name)) for row in rows] for name in versus[:1]}
+    words = (
+        f"means over {number} splits, and their standard deviation (spread); differences of Avg with 95 % intervals "
+        "over splits and questions, and on the worst split (its seed)"
+    )
+    _show_scores(reports, out, words, spread, worst)
+    _show_beside_scores(reports, out)
+    for row in rows:
+        known = sum(split.average is not None for split in row.splits)
+        if 0 < known < number:
+            out.warn(f"{row.overall.name}: on {known} of {number} splits alone; on the others it has no Avg")
+
+
+def _worst(found: tuple[int, float] | None) -> str:
+    return "" if found is None else f"{100 * found[1]:+.2f} ({found[0]})"
+
+
+def _show_beside_scores(reports: Sequence[MethodReport], out: Output) -> None:
     out.separate()
     _show_costs(reports, out)
     if any(report.seconds for report in reports):
@@ -31,18 +64,41 @@ def show_report(reports: Sequence[MethodReport], out: Output) -> None:
         out.note(f"need --live, for calls that were not recorded: {', '.join(untried)}")
 
 
-def _show_scores(reports: Sequence[MethodReport], datasets: Sequence[str], out: Output) -> None:
-    versus = list(dict.fromkeys(difference.versus for report in reports for difference in report.versus))
-    columns = [Column("method"), *(Column(name, right=True) for name in datasets)]
-    columns += [Column("Avg", right=True), Column("weighted", right=True)]
+def _versus(reports: Sequence[MethodReport]) -> list[str]:
+    return list(dict.fromkeys(difference.versus for report in reports for difference in report.versus))
+
+
+def _show_scores(
+    reports: Sequence[MethodReport],
+    out: Output,
+    what: str,
+    after_averages: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    after_differences: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Write the table of scores.
+
+    Args:
+        reports: Its rows.
+        out: Where to.
+        what: What it shows besides percentages, in words.
+        after_averages: Further columns by name, a cell for each row.
+        after_differences: The same, further right.
+    """
+    datasets = sorted({name for report in reports if report.averages for name in report.averages.datasets})
+    versus = _versus(reports)
     beside = [name for name in ("failed", "unscored") if any(getattr(report, name) for report in reports)]
-    columns += [Column(name, right=True) for name in beside]
-    columns += [Column(f"vs {name}", right=True) for name in versus]
-    columns += [Column("win/tie/loss", right=True)] if versus else []
-    rows = [_score_row(report, datasets, beside, versus) for report in reports]
+    titles = [*datasets, "Avg", "weighted", *after_averages, *beside, *(f"vs {name}" for name in versus)]
+    titles += [*after_differences, *(["win/tie/loss"] if versus else [])]
+    rows = []
+    for place, report in enumerate(reports):
+        differences, counts = _difference_cells(report, versus)
+        cells = [*_mean_cells(report, datasets), *(column[place] for column in after_averages.values())]
+        cells += [*(f"{getattr(report, name):,}" for name in beside), *differences]
+        rows.append([report.name, *cells, *(column[place] for column in after_differences.values()), *counts])
+    columns = [Column("method"), *(Column(title, right=True) for title in titles)]
     out.table(columns, rows, picture=_forest(reports, versus[0]) if versus else None)
     if versus:
-        out.note(f"in %; differences of Avg with 95 % paired bootstrap intervals; win/tie/loss against {versus[0]}")
+        out.note(f"in %; {what}; win/tie/loss against {versus[0]}")
 
 
 def _forest(reports: Sequence[MethodReport], versus: str) -> Picture:
@@ -54,21 +110,23 @@ def _forest(reports: Sequence[MethodReport], versus: str) -> Picture:
     return Picture(f"Avg vs {versus}", lambda width: intervals(lines, width))
 
 
-def _score_row(
-    report: MethodReport, datasets: Sequence[str], beside: Sequence[str], versus: Sequence[str]
-) -> list[str]:
-    found = {difference.versus: difference for difference in report.versus}
+def _mean_cells(report: MethodReport, datasets: Sequence[str]) -> list[str]:
     if report.averages is None:
-        means = ["–"] * (len(datasets) + 2)
-    else:
-        by_dataset = [report.averages.datasets.get(name) for name in datasets]
-        means = [_percent(value) for value in (*by_dataset, report.averages.average, report.averages.weighted)]
+        return ["–"] * (len(datasets) + 2)
+    by_dataset = [report.averages.datasets.get(name) for name in datasets]
+    return [_percent(value) for value in (*by_dataset, report.averages.average, report.averages.weighted)]
+
+
+def _difference_cells(report: MethodReport, versus: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the differences to other methods, and wins, ties and losses against the first."""
+    if not versus:
+        return [], []
+    found = {difference.versus: difference for difference in report.versus}
     shown = [_difference(found.get(name)) for name in versus]
-    if report.needs_live and versus:
+    if report.needs_live:
         shown[0] = "needs --live"
-    first = found.get(versus[0]) if versus else None
-    counts = [f"{first.wins}/{first.ties}/{first.losses}" if first else ""] if versus else []
-    return [report.name, *means, *(f"{getattr(report, name):,}" for name in beside), *shown, *counts]
+    first = found.get(versus[0])
+    return shown, [f"{first.wins}/{first.ties}/{first.losses}" if first else ""]
 
 
 def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
@@ -79,6 +137,8 @@ def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
         Column("modes"),
         Column("most chosen"),
     ]
+    is_sure = any(report.calibration_error is not None for report in reports)
+    columns += [Column("ECE", right=True)] if is_sure else []
     rows = []
     for report in reports:
         if set(report.modes) == {"needs-live"}:
@@ -90,9 +150,18 @@ def _show_costs(reports: Sequence[MethodReport], out: Output) -> None:
         most = f"{chosen[0]} {chosen[1]:.0%}" if chosen else ""
         known = report.calls is not None
         costs = [dollars(report.cost_usd) if known else "–", dollars(report.winner_cost_usd) if known else "–"]
-        rows.append([report.name, calls, *costs, support, modes, most])
+        error = [_percent(report.calibration_error)] if is_sure else []
+        rows.append([report.name, calls, *costs, support, modes, most, *error])
     out.table(columns, rows)
     out.note("calls and cost are means per question")
+    if is_sure:
+        out.note(_ECE)
+
+
+_ECE = (
+    "ECE: expected calibration error in %, the distance between how sure a method was and how often it was right, over "
+    "ten bins of confidence weighted by their answers"
+)
 
 
 def _show_times(reports: Sequence[MethodReport], out: Output) -> None:

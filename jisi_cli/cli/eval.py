@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from jisi_cli.cli.options import (
-    LARGEST_SEED,
     BankOption,
     ConcurrencyOption,
     ConfigOption,
@@ -33,6 +32,7 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.comparison import Comparison, MethodReport
@@ -86,13 +86,23 @@ def evaluate(
     curve: Annotated[
         bool, typer.Option("--curve", help="Quality against cost: methods with a price weight, at eleven weights.")
     ] = False,
+    splits: Annotated[
+        int | None,
+        typer.Option(
+            "--splits", metavar="N", min=2, help="Split the bank anew N times, fit and test on each, compare over all."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")
     ] = None,
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the bootstrap and of random methods."
+            "--seed",
+            metavar="N",
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed of the bootstrap, of random methods, and of the first of --splits.",
         ),
     ] = 42,
     fail_under: Annotated[
@@ -118,26 +128,29 @@ def evaluate(
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
-    from jisi_cli.cli.comparison_view import show_curve, show_methods, show_report
-    from jisi_cli.cli.grading import note_grading, require_grading
+    from jisi_cli.cli.comparison_view import show_methods
+    from jisi_cli.cli.eval_splits import refuse_other_questions, show_run
+    from jisi_cli.cli.grading import require_grading
+    from jisi_cli.cli.progress import counted
     from jisi_cli.cli.report import require_page
     from jisi_cli.comparing import evaluate, open_for
+    from jisi_cli.comparing_splits import SplitRun, usual_methods
     from jisi_cli.files import read_text
 
     out = Output(quiet=quiet, verbose=verbose)
     if list_methods:
         show_methods(out, as_json=as_json)
         return
-    if sum(map(bool, (sweep, grow, ablate, curve))) > 1:
-        raise InputError("--sweep, --grow, --ablate and --curve are experiments of their own; give one of them")
-    if sweep:
-        unheeded = {"report": report, "out": out_file, "live": live, "fail_under": fail_under, "versus": versus}
-        _refuse_beside_sweep(**unheeded, datasets=datasets, limit=limit)
+    experiments = {"sweep": sweep, "grow": grow, "ablate": ablate, "curve": curve, "splits": splits}
+    elsewhere = {"report": report, "out": out_file, "fail_under": fail_under, "versus": versus, "datasets": datasets}
+    _refuse_together(experiments, **elsewhere, limit=limit, live=live)
+    if splits is not None:
+        refuse_other_questions(test, bank, live=live)
     if report is not None:
         require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
     names = split_names(None if method is None else [method])
-    threshold = None if fail_under is None else Threshold.parse(fail_under)
+    threshold = Threshold.parse(fail_under)
     with open_for(
         None if test is None else Path(test),
         live=live,
@@ -160,6 +173,20 @@ def evaluate(
         if sweep:
             _sweep(jisi, sweep, names, out, as_json=as_json)
             return
+        if splits is not None:
+            run = SplitRun(
+                jisi,
+                splits,
+                usual_methods(names),
+                split_names(versus) or (),
+                out_file,
+                split_names(datasets),
+                limit,
+                on_entries=threshold.rows,
+                progress=lambda what: counted(out, what),
+            )
+            threshold.check(show_run(run, report, out, as_json=as_json))
+            return
         comparison = evaluate(
             test,
             names,
@@ -176,29 +203,38 @@ def evaluate(
             ablate=ablate,
             curve=curve,
             grading=grading,
-            on_entries=None if threshold is None else threshold.rows,
+            on_entries=threshold.rows,
         )
-        note_grading(comparison.graders, out)
-        if report is not None:
-            _write_page(report, comparison, jisi, out)
-        if as_json:
-            out.json(comparison.to_json())
-        elif comparison.curve is not None:
-            show_curve(comparison.curve, out)
-        else:
-            show_report(comparison.methods, out)
+        _show(comparison, report, jisi, out, as_json=as_json)
         jisi.account.check()
-    if threshold is not None:
-        threshold.check(comparison.methods)
+    threshold.check(comparison.methods)
 
 
-def _refuse_beside_sweep(**unheeded: object) -> None:
-    """Refuse options that a comparison of settings on train rows would pass over in silence.
+def _show(comparison: Comparison, report: Path | None, jisi: Jisi, out: Output, *, as_json: bool) -> None:
+    from jisi_cli.cli.comparison_view import show_curve, show_report
+    from jisi_cli.cli.grading import note_grading
+
+    note_grading(comparison.graders, out)
+    if report is not None:
+        _write_page(report, comparison, jisi, out)
+    if as_json:
+        out.json(comparison.to_json())
+    elif comparison.curve is not None:
+        show_curve(comparison.curve, out)
+    else:
+        show_report(comparison.methods, out)
+
+
+def _refuse_together(experiments: Mapping[str, object], **beside_a_comparison: object) -> None:
+    """Refuse two experiments at once, and options that a comparison of settings on train rows would pass over.
 
     Raises:
-        InputError: One was given.
+        InputError: Such options were given.
     """
-    for name, value in unheeded.items():
+    given = [f"--{name}" for name, value in experiments.items() if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are experiments of their own; give one of them")
+    for name, value in beside_a_comparison.items() if given == ["--sweep"] else ():
         if value:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
@@ -256,20 +292,22 @@ class Threshold:
     """What is demanded of whom.
 
     Attributes:
-        percent: The least average, in percent.
+        percent: The least average, in percent; None demands nothing.
         method: Name of the method; empty for the first one of the report.
     """
 
-    percent: float
+    percent: float | None
     method: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `70` or `70:METHOD`.
+    def parse(cls, text: str | None) -> Self:
+        """Read `70` or `70:METHOD`; nothing demands nothing.
 
         Raises:
             InputError: It says something else.
         """
+        if text is None:
+            return cls(None, "")
         number, _, method = text.partition(":")
         try:
             percent = float(number)
@@ -300,6 +338,8 @@ class Threshold:
         Raises:
             BelowThresholdError: An average is below, or there is none.
         """
+        if self.percent is None:
+            return
         meant = self.rows([report.name for report in reports])
         for report in reports:
             if report.name not in meant:

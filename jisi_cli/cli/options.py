@@ -59,9 +59,6 @@ FailedOption = Annotated[
     ),
 ]
 
-LARGEST_SEED = 2**32 - 1
-"""What NumPy's older generators take, and with them scikit-learn's."""
-
 _ROUTING: dict[str, tuple[type, str]] = {
     "k": (int, "Candidates that are asked first"),
     "n_base": (int, "Neighbours in the support set at least"),

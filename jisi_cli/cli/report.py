@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.options import LARGEST_SEED, QuietOption
+from jisi_cli.cli.options import QuietOption
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 from jisi_cli.files import PAGE, require_output, written
+from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.results import Result
@@ -46,29 +47,66 @@ def report(
     require_page(out_file, results=results)
     import hashlib
 
-    import numpy as np
-
-    from jisi_cli.evaluation.comparison import build_report
     from jisi_cli.evaluation.results import read_results
-    from jisi_cli.report.comparison_page import comparison_page
 
     # A question that failed was asked again, and its last line counts.
     known = {result.key: result for result in read_results(results)}
-    by_method: dict[str, list[Result]] = {}
+    by_split: dict[int | None, dict[str, list[Result]]] = {}
     for result in known.values():
-        by_method.setdefault(result.method, []).append(result)
-    by_method = _in_one_order(results, by_method)
-    page_data = _page_data(bank, results, next(iter(by_method.values()))) if bank is not None else None
-    reports = build_report(by_method, ("best-single",), np.random.default_rng(seed))
+        by_split.setdefault(result.split, {}).setdefault(result.method, []).append(result)
+    in_order = {split: _in_one_order(results, by_method) for split, by_method in by_split.items() or [(None, {})]}
     made = {
-        "questions": len(next(iter(by_method.values()))),
+        "questions": len({(result.dataset, result.index) for result in known.values()}),
         "seed": seed,
         "results": str(results),
         "SHA-256 of the results": hashlib.sha256(results.read_bytes()).hexdigest(),
         "bank": str(bank) if bank is not None else None,
     }
-    page = comparison_page(reports, by_method, origin_of(made), page_data)
+    if None in in_order and len(in_order) == 1:
+        page = _page(results, in_order[None], bank, seed, origin_of(made))
+    else:
+        page = _page_of_splits(results, in_order, bank, seed, origin_of(made))
     write_page(out_file, page, Output(quiet=quiet))
+
+
+def _page(
+    path: Path, by_method: Mapping[str, list[Result]], bank: Path | None, seed: int, origin: Mapping[str, str]
+) -> str:
+    import numpy as np
+
+    from jisi_cli.evaluation.comparison import build_report
+    from jisi_cli.report.comparison_page import comparison_page
+
+    page_data = _page_data(bank, path, next(iter(by_method.values()))) if bank is not None else None
+    reports = build_report(by_method, ("best-single",), np.random.default_rng(seed))
+    return comparison_page(reports, by_method, origin, page_data)
+
+
+def _page_of_splits(
+    path: Path,
+    by_split: Mapping[int | None, Mapping[str, list[Result]]],
+    bank: Path | None,
+    seed: int,
+    origin: Mapping[str, str],
+) -> str:
+    """Return the page of `jisi eval --splits`.
+
+    Raises:
+        InputError: The file has results of another comparison, too, or a bank was named.
+    """
+    import numpy as np
+
+    from jisi_cli.evaluation.splits import Split, summarise
+    from jisi_cli.report.splits_page import splits_page
+
+    if bank is not None:
+        raise InputError(f"{path}: the page of several splits shows no single questions; leave --bank out")
+    splits = [Split(split, by_method) for split, by_method in by_split.items() if split is not None]
+    if len(splits) < len(by_split):
+        raise InputError(
+            f"{path}: holds results of --splits and of a comparison without; write each comparison to a file of its own"
+        )
+    return splits_page(summarise(splits, ("best-single",), np.random.default_rng(seed)), splits, origin)
 
 
 def _page_data(bank: Path, path: Path, rows: list[Result]) -> PageData:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from jisi_cli.errors import InputError
 from jisi_cli.files import RESULTS, open_plain, opened_to_append
-from jisi_cli.types import MOST_TOKENS, CallRecord, is_dollars
+from jisi_cli.types import LARGEST_SEED, MOST_TOKENS, CallRecord, is_dollars
 
 if TYPE_CHECKING:
     from jisi_cli.methods.decision import Evidence
@@ -68,6 +68,7 @@ class Result:
         bill: Every call; None where they were not kept apart.
         evidence: What the decision rested on; None for methods that compute nothing of the kind.
         confidence: Probability that the answer is right, as the method says; None for methods that do not know.
+        split: Seed of the split whose test row it is, where a comparison draws several; else None.
     """
 
     key: str
@@ -89,6 +90,7 @@ class Result:
     bill: tuple[BilledCall, ...] | None = None
     evidence: Evidence | None = None
     confidence: float | None = None
+    split: int | None = None
 
 
 _KINDS: dict[str, Any] = {
@@ -305,7 +307,8 @@ def _is_possible(name: str, value: float) -> bool:
     """Whether a field can hold a number: none is negative, infinite or NaN, and none so large that sums are wrong."""
     if name.endswith("cost_usd"):
         return is_dollars(value)
-    return 0 <= value <= (1 if name in ("score", "confidence") else MOST_TOKENS)
+    most = {"score": 1, "confidence": 1, "split": LARGEST_SEED}.get(name, MOST_TOKENS)
+    return 0 <= value <= most
 
 
 def _foreign(path: Path, number: int) -> InputError:

@@ -322,7 +322,8 @@ async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: 
     question, heard = tests.questions[row], _Heard()
     asked = query_hash(question.query)
     score = 0.0 if tests.failed == "wrong" else None
-    failed = Result(key, question.dataset, question.index, run.entry.name, "failed", score=score, query_hash=asked)
+    known = (key, question.dataset, question.index, run.entry.name)
+    failed = Result(*known, "failed", score=score, query_hash=asked, split=tests.split)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:
@@ -372,13 +373,15 @@ def _key(run: _Run, row: int) -> str:
     grader = run.graders.options.spec_for(question) if run.live else question.grader
     recorded = None if run.live else run.tests.fingerprints[row]
     asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
-    return content_key(*asked, run.entry.name, recorded, *run.entry.identity)
+    # Other train rows make other methods.
+    split = () if run.tests.split is None else (f"split={run.tests.split}",)
+    return content_key(*asked, run.entry.name, recorded, *run.entry.identity, *split)
 
 
 def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
     """What a replay can say of a method that wants other calls than those that were recorded."""
     return [
-        Result(key, question.dataset, question.index, name, "needs-live")
+        Result(key, question.dataset, question.index, name, "needs-live", split=tests.split)
         for key, question in zip(keys, tests.questions, strict=True)
     ]
 
@@ -386,7 +389,7 @@ def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:
 def _bound(entry: Entry, tests: TestSet, row: int, key: str) -> Result:
     """The best recorded answer of a question; the cheapest way to it is not known, so no cost is claimed."""
     question, among = tests.questions[row], entry.among
-    unscored = Result(key, question.dataset, question.index, entry.name, "unscored")
+    unscored = Result(key, question.dataset, question.index, entry.name, "unscored", split=tests.split)
     taking_part = np.array([among is None or model in among for model in tests.models])
     scores = np.where(taking_part, tests.scores[row], np.nan)
     if np.isnan(scores).all():

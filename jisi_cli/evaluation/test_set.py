@@ -34,6 +34,7 @@ class TestSet:
         pool: Replays the recorded answers.
         source: What it was read from.
         failed: What a question counts that no model answered, and a failed or empty answer among the scores.
+        split: Seed of the split whose test rows these are, where a comparison draws several; else None.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -45,6 +46,7 @@ class TestSet:
     pool: ReplayPool
     source: str
     failed: Failed = "wrong"
+    split: int | None = None
 
     def __len__(self) -> int:
         return len(self.questions)

@@ -1,0 +1,83 @@
+"""`jisi eval --splits`: the same comparison on several splits of the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from jisi_cli.comparing_splits import SplitRun
+    from jisi_cli.evaluation.comparison import MethodReport
+    from jisi_cli.evaluation.splits import Split, SplitComparison
+
+
+def refuse_other_questions(test: str | None, bank: Path | None, *, live: bool) -> None:
+    """Refuse a test set besides the bank, in which there is nothing to split, and live answers to it.
+
+    Args:
+        test: The test set, which may be the bank itself.
+        bank: The bank, where it was named on its own.
+        live: Whether models are called.
+
+    Raises:
+        InputError: There is such a test set, or models are called.
+    """
+    from jisi_cli.bank.manifest import MANIFEST_NAME
+
+    if live:
+        raise InputError("--splits tests on the answers recorded in the bank, without a call; leave --live out")
+    if test is None:
+        return
+    is_bank = (Path(test) / MANIFEST_NAME).exists()
+    if not is_bank or (bank is not None and bank.resolve() != Path(test).resolve()):
+        raise InputError(
+            f"{test}: --splits draws train and test questions from the bank, and besides it there is nothing to split; "
+            "leave it out"
+        )
+
+
+def show_run(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) -> list[MethodReport]:
+    """Run the splits and show them; after Ctrl-C those that are finished.
+
+    Args:
+        run: What is to be run.
+        report: Where to write the page of all splits; None writes none.
+        out: Where they are shown.
+        as_json: Whether that is one document.
+
+    Returns:
+        A row for each method.
+    """
+    from jisi_cli.cli.report import origin_of, write_page
+    from jisi_cli.report.splits_page import splits_page
+
+    finished: list[Split] = []
+    try:
+        for split in run.finished():
+            finished.append(split)
+    except KeyboardInterrupt:
+        if finished:
+            again = "run it again to go on" if run.out is not None else "with --out a later run could go on"
+            out.warn(f"interrupted: shown are {len(finished)} of {run.splits} splits; {again}")
+            _show(run, finished, out, as_json=as_json)
+        raise
+    comparison = _show(run, finished, out, as_json=as_json)
+    if report is not None:
+        made = {name: value for name, value in comparison.made.items() if name not in ("bank_parts", "versions")}
+        write_page(report, splits_page(comparison.methods, comparison.splits, origin_of(made)), out)
+    return [row.overall for row in comparison.methods]
+
+
+def _show(run: SplitRun, finished: Sequence[Split], out: Output, *, as_json: bool) -> SplitComparison:
+    from jisi_cli.cli.comparison_view import show_splits
+
+    comparison = run.summary(finished)
+    if as_json:
+        out.json(comparison.to_json())
+    else:
+        show_splits(comparison.methods, len(finished), out)
+    return comparison
