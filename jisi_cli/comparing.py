@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.hyperparameters import CASCADE_OPTIONS
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
@@ -99,6 +100,7 @@ def evaluate(
             ablate=ablate,
             curve=curve,
         )
+        _refuse_unheeded(opened.stated, [variant.method for variant in compared])
         tests = _read_tests(opened, path, format, datasets, limit, live=live, strict=strict)
         named = {*chosen, *versus}
         entries = make_entries(
@@ -143,6 +145,18 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
     if bank is None and test is not None and (test / MANIFEST_NAME).exists():
         bank = test
     return Jisi(bank, method=None, calls="required" if live else "ignored", **options)
+
+
+def _refuse_unheeded(stated: Mapping[str, object], methods: Sequence[str]) -> None:
+    """Refuse settings of one method that is not among those that are compared.
+
+    Raises:
+        InputError: Such a setting was given.
+    """
+    for name, value in stated.items():
+        if value is not None and name in CASCADE_OPTIONS and not any(name in method_info(m).options for m in methods):
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} is a setting of jisi-cascade; leave it out, or add that to --method")
 
 
 def _read_tests(

@@ -143,7 +143,8 @@ class CascadeSettings:
             on the support set.
         tau: How likely right an answer must be to be given; below it the next model is asked.
         max_calls: Answers to a question at most.
-        calls: Mean answers a question may take: tau is then chosen on the bank's train rows. 0 for no such ceiling.
+        mean_calls: Mean answers a question may take, for which tau is chosen on the bank's train rows; 0 for no such
+            ceiling.
         aggregate: `auto`: where no answer was sure enough, the paper's aggregator writes one, but not in a replay,
             which has none. `never`: the most probable answer is given.
     """
@@ -153,7 +154,7 @@ class CascadeSettings:
     prior: float = 10.0
     tau: float = 0.8
     max_calls: int = 5
-    calls: float = 0.0
+    mean_calls: float = 0.0
     aggregate: CascadeAggregate = "auto"
 
     def __post_init__(self) -> None:
@@ -161,17 +162,21 @@ class CascadeSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1, not {value!r}")
-        for name, most in (("gamma", 1.0), ("tau", 1.0), ("prior", math.inf), ("calls", math.inf)):
+        for name, most in (("gamma", 1.0), ("tau", 1.0), ("prior", math.inf), ("mean_calls", math.inf)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
                 raise InputError(f"{name} must be a number from 0{' to 1' if most == 1 else ''}, not {value!r}")
-        if math.isinf(self.prior) or 0 < self.calls < 1 or math.isinf(self.calls):
-            raise InputError(f"calls must be a number from 1, not {self.calls!r}; every question takes a call")
+        if math.isinf(self.prior):
+            raise InputError("prior must be finite")
+        if 0 < self.mean_calls < 1:
+            raise InputError(
+                f"mean_calls must be a number from 1, not {self.mean_calls!r}; every question takes a call"
+            )
         if self.aggregate not in get_args(CascadeAggregate):
             raise InputError(f"jisi-cascade takes aggregate auto or never, not {self.aggregate!r}")
 
 
-CASCADE_OPTIONS = ("tau", "max_calls", "calls")
+CASCADE_OPTIONS = ("tau", "max_calls", "mean_calls")
 """Settings of the cascade alone that may be given as options or in the pool file's [routing]."""
 
 

@@ -130,6 +130,9 @@ class Jisi:
     Raises:
         InputError: The configuration, the method or a setting cannot be used, or no bank was named.
         BankError: The bank cannot be opened.
+
+    Attributes:
+        stated: The settings that were given here.
     """
 
     def __init__(
@@ -173,6 +176,7 @@ class Jisi:
         in_file = f"{self.config.path} [routing]"
         configured = self.bank.hyperparameters().with_changes(of_jisi(self.config.routing), in_file)
         self.hyperparameters: Hyperparameters = configured.with_changes(of_jisi(settings), "options")
+        self.stated = settings
         self._options = stated_options((self.config.routing, in_file), (settings, "options"))
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(

@@ -218,9 +218,16 @@ def _percent(value: float | None) -> str:
 
 def show_curve(curve: Curve, out: Output) -> None:
     """Write the points by cost, then the area under the front of all and of each method with several points."""
-    columns = [Column("method"), Column("cost per question", right=True), Column("Avg", right=True), Column("front")]
+    columns = [Column("method"), Column("calls", right=True), Column("cost per question", right=True)]
+    columns += [Column("Avg", right=True), Column("front")]
     rows = [
-        [point.label, dollars(point.cost_usd), f"{100 * point.average:.2f}", "*" if point.on_front else ""]
+        [
+            point.label,
+            "–" if point.calls is None else f"{point.calls:.2f}",
+            dollars(point.cost_usd),
+            f"{100 * point.average:.2f}",
+            "*" if point.on_front else "",
+        ]
         for point in curve.points
     ]
     out.table(columns, rows)

@@ -81,7 +81,7 @@ _ROUTING: dict[str, tuple[type, str]] = {
 _CASCADE: dict[str, tuple[type, str]] = {
     "tau": (float, "jisi-cascade: how likely right an answer must be to be given"),
     "max_calls": (int, "jisi-cascade: answers to a question at most"),
-    "calls": (float, "jisi-cascade: mean answers a question; chooses tau on train"),
+    "mean_calls": (float, "jisi-cascade: mean answers a question; chooses tau on train"),
 }
 
 
@@ -116,13 +116,15 @@ def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[typ
 def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
     default = getattr(CascadeSettings() if name in _CASCADE else Hyperparameters(), name)
     shown = _NOT_GIVEN.get(name, default)
-    option = typer.Option(f"--{name.replace('_', '-')}", metavar=_METAVARS[kind], help=f"{text} [{shown}].")
+    flags = (*_SHORT_FLAGS.get(name, ()), f"--{name.replace('_', '-')}")
+    option = typer.Option(*flags, metavar=_METAVARS[kind], help=f"{text} [{shown}].")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
-_NOT_GIVEN = {"probe_schedule": "all at once", "calls": "no ceiling"}
+_SHORT_FLAGS = {"mean_calls": ("--calls",)}
+_NOT_GIVEN = {"probe_schedule": "all at once", "mean_calls": "no ceiling"}
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 
 

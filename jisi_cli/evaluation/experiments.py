@@ -150,6 +150,7 @@ class CurvePoint:
         label: The method with its setting.
         average: Its mean score over datasets.
         cost_usd: Its mean dollars of all calls per question.
+        calls: Its mean calls per question; None where they are not known.
         on_front: Whether no other point is as good for less, or better for as much.
     """
 
@@ -157,6 +158,7 @@ class CurvePoint:
     label: str
     average: float
     cost_usd: float
+    calls: float | None = None
     on_front: bool = False
 
 
@@ -212,7 +214,7 @@ def build_curve(reports: Sequence[MethodReport]) -> Curve:
     """
     priced = [(report, report.averages, report.cost_usd) for report in reports]
     points = [
-        CurvePoint(_method_of(report.name), report.name, averages.average, cost)
+        CurvePoint(_method_of(report.name), report.name, averages.average, cost, report.calls)
         for report, averages, cost in priced
         if averages is not None and cost is not None
     ]

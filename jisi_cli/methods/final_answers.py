@@ -130,7 +130,7 @@ class BankAnswers:
     def _kept(self, model: int) -> Codes:
         count = len(self._bank.train_rows)
         codes = (read_state(self._path(model)) or {}).get("codes")
-        if codes is None or codes.dtype != np.int64 or codes.shape != (count,):
+        if codes is None or codes.dtype != np.int64 or codes.shape != (count,) or codes.min(initial=0) < 0:
             return np.full(count, _UNREAD, dtype=np.int64)
         return codes
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "recorded",
     "jisi, beyond the paper",
     settings=CascadeSettings(),
-    options=("n_base", "gamma", "prior", "tau", "max_calls", "calls"),
+    options=("n_base", "gamma", "prior", "tau", "max_calls", "mean_calls"),
     delegates=True,
     training_seconds=30,
     trade_off="tau",
@@ -65,12 +65,12 @@ class JisiCascade(ContextMethod[CascadeSettings]):
             settings = replace(settings, aggregate=context.aggregation)
         learned = fitted(context, settings)
         self.weights, self.most = learned.weights, len(learned.weights)
-        if settings.calls and len(learned.sure):
-            settings = replace(settings, tau=threshold_for(learned.sure, settings.calls))
-            context.training.chosen = f"tau={settings.tau:.3f} keeps {settings.calls:g} calls a question on train"
-        elif settings.calls:
+        if settings.mean_calls and len(learned.sure):
+            settings = replace(settings, tau=threshold_for(learned.sure, settings.mean_calls))
+            context.training.chosen = f"tau={settings.tau:.3f} keeps {settings.mean_calls:g} calls a question on train"
+        elif settings.mean_calls:
             # No question to choose by, so that none may take more than the mean.
-            self.most = min(self.most, int(settings.calls))
+            self.most = min(self.most, int(settings.mean_calls))
         super().__init__(context, settings)
         self.context, self.bank = context, context.bank
         self.hyperparameters = Hyperparameters(n_base=settings.n_base, gamma=settings.gamma, k=self.most)

@@ -80,7 +80,8 @@ def changed(context: MethodContext, **changes: Any) -> MethodContext:
     if "costs" in changes:
         changes["dollars"] = np.tile(changes.pop("costs"), (len(context.datasets), 1))
     names = ("datasets", "texts", "dollars")
-    rows = GivenRows(**{name: changes.pop(name, getattr(context, name)) for name in names})
+    given = {name: changes.pop(name, getattr(context, name)) for name in names}
+    rows = GivenRows(**given, answers=changes.pop("answers", context.rows.answers))
     return replace(context, rows=rows, **changes)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.hyperparameters import Hyperparameters
@@ -117,6 +117,7 @@ def test_the_own_scores_of_a_train_row_change_nothing_about_it() -> None:
     assert np.allclose(before, after, atol=1e-12)
 
 
+@settings(max_examples=10)
 @given(st.permutations(range(30)))
 def test_the_order_of_rows_changes_no_bit_of_a_reliability(order: list[int]) -> None:
     bank = random_bank(1)
