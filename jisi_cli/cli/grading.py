@@ -17,7 +17,7 @@ from jisi_cli.bank.score_sources import labels_needed, rows_without_key
 from jisi_cli.bank.update import update_scores
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.progress import counted
-from jisi_cli.collect.agreement import KeylessScores, agree_on, read_final_answers
+from jisi_cli.collect.agreement import KeylessScores, agree_on, read_keyless_answers
 from jisi_cli.collect.regrade import Regraded, chosen_rows, regrade
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
@@ -128,7 +128,7 @@ def agreed(
         return None
     with counted(out, "reading") as on_read:
         keyless = rows_without_key(bank)
-        finals = read_final_answers(bank, keyless[np.isin(keyless, rows)], on_read)
+        finals = read_keyless_answers(bank, keyless[np.isin(keyless, rows)], on_read)
     return replace(agree_on(bank, finals, found), graded=len(rows) - len(finals.rows))
 
 

@@ -22,7 +22,7 @@ from jisi_cli.bank.update import update_scores
 from jisi_cli.cli.grading import note_agreement
 from jisi_cli.cli.output import Column, Output, count, one_line
 from jisi_cli.cli.progress import counted
-from jisi_cli.collect.agreement import FinalAnswers, agree_on, read_final_answers
+from jisi_cli.collect.agreement import KeylessAnswers, agree_on, read_keyless_answers
 from jisi_cli.collect.labelling import Group, export_labels, groups_of, kept, most_telling, read_labels
 from jisi_cli.collect.regrade import Regraded
 from jisi_cli.errors import InputError
@@ -43,14 +43,14 @@ class Keyless(NamedTuple):
     """
 
     bank: Bank
-    finals: FinalAnswers
+    finals: KeylessAnswers
 
     @classmethod
     def read(cls, path: Path, out: Output) -> Keyless:
         """Open a bank and read the answers."""
         bank = Bank(path)
         with counted(out, "reading answers") as on_read:
-            return cls(bank, read_final_answers(bank, rows_without_key(bank), on_read))
+            return cls(bank, read_keyless_answers(bank, rows_without_key(bank), on_read))
 
     def labels(self) -> dict[Key, Label]:
         """Return the labels of these questions, but for those that were left for later."""

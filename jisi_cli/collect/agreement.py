@@ -27,7 +27,7 @@ OnRead = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class FinalAnswers:
+class KeylessAnswers:
     """What the models of a bank finally answer to some of its questions, n of them.
 
     Attributes:
@@ -66,7 +66,7 @@ def _kind(question: Question) -> str | None:
     return question.grader if question.grader is not None and grader_info(question.grader) is not None else None
 
 
-def read_final_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) -> FinalAnswers:
+def read_keyless_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) -> KeylessAnswers:
     """Read what the models finally answer.
 
     Args:
@@ -92,7 +92,7 @@ def read_final_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) ->
                 codes[place, column] = NO_ANSWER if final is None else texts[place].index(final)
             if on_read is not None:
                 on_read(column * len(rows) + place + 1, codes.size)
-    return FinalAnswers(rows, questions, bank.models, answered, codes, texts)
+    return KeylessAnswers(rows, questions, bank.models, answered, codes, texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class KeylessScores:
         return asdict(self)
 
 
-def agree_on(bank: Bank, finals: FinalAnswers, found: Regraded) -> KeylessScores:
+def agree_on(bank: Bank, finals: KeylessAnswers, found: Regraded) -> KeylessScores:
     """Score questions without an answer key by the bank's labels, and by agreement where it has none.
 
     An answer is right if it equals the label, or the answer that wins the vote (`scoring.agreement`); one that cannot
@@ -161,7 +161,7 @@ def agree_on(bank: Bank, finals: FinalAnswers, found: Regraded) -> KeylessScores
     )
 
 
-def _labelled(bank: Bank, finals: FinalAnswers) -> dict[int, int]:
+def _labelled(bank: Bank, finals: KeylessAnswers) -> dict[int, int]:
     """Return the code of what is right by place among the final answers, where a label says so."""
     places: Mapping[tuple[str, str], int] = {question.key: place for place, question in enumerate(finals.questions)}
     said: Sequence[Label] = [label for label in bank.manifest.labels if not label.skipped and label.key in places]

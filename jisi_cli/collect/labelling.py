@@ -12,7 +12,7 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import LONGEST_LABEL, Label
-from jisi_cli.collect.agreement import FinalAnswers
+from jisi_cli.collect.agreement import KeylessAnswers
 from jisi_cli.errors import InputError
 from jisi_cli.files import ANSWERS_MARK, LABELS, written
 from jisi_cli.formats import fields
@@ -30,14 +30,14 @@ class Group(NamedTuple):
     models: int
 
 
-def groups_of(finals: FinalAnswers, place: int) -> list[Group]:
+def groups_of(finals: KeylessAnswers, place: int) -> list[Group]:
     """Return the different final answers to a question, the most frequent first; equals in code-point order."""
     counts = Counter(code for code in finals.codes[place].tolist() if code != NO_ANSWER)
     groups = [Group(finals.texts[place][code], number) for code, number in counts.items()]
     return sorted(groups, key=lambda group: (-group.models, group.answer))
 
 
-def most_telling(bank: Bank, finals: FinalAnswers) -> list[int]:
+def most_telling(bank: Bank, finals: KeylessAnswers) -> list[int]:
     """Return the places of the questions that are worth a label, the most telling first.
 
     These are train rows without a label that have a final answer. First come those whose answers differ most (by the
@@ -67,7 +67,7 @@ def most_telling(bank: Bank, finals: FinalAnswers) -> list[int]:
 _NONE_RIGHT = "none_right"
 
 
-def export_labels(path: Path, bank: Bank, finals: FinalAnswers, places: Iterable[int]) -> int:
+def export_labels(path: Path, bank: Bank, finals: KeylessAnswers, places: Iterable[int]) -> int:
     """Write questions for people who label elsewhere; return how many.
 
     Args:
@@ -158,7 +158,7 @@ def _refuse(issue: ImportIssue) -> NoReturn:
     raise InputError(f"{issue}; correct it and import the file again")
 
 
-def kept(labels: Mapping[Key, Label], finals: FinalAnswers) -> dict[Key, Label]:
+def kept(labels: Mapping[Key, Label], finals: KeylessAnswers) -> dict[Key, Label]:
     """Return the labels of questions that no grader has scored: others are never heeded."""
     keyless = {question.key for question in finals.questions}
     return {key: label for key, label in labels.items() if key in keyless}

@@ -63,7 +63,9 @@ class TestReader:
         if test is None or (test / MANIFEST_NAME).exists():
             bank = self.bank if test is None or test == self.bank.path else Bank(test, self.bank.failed)
             self._check_fit(bank)
-            tests = from_bank(bank, self.models, self._rows(bank), self.prices)
+            rows = self._rows(bank)
+            tests = from_bank(bank, self.models, rows, self.prices)
+            self._warn_of_agreement(bank, rows)
         elif str(test) == "-" or (format or detect(test)) == QUESTIONS:
             tests = self._questions(test, on_issue, live=live)
         else:
@@ -117,6 +119,18 @@ class TestReader:
                 per_dataset[name] += 1
                 kept.append(row)
         return np.array(kept, dtype=np.intp)
+
+    def _warn_of_agreement(self, bank: Bank, rows: NDArray[np.intp]) -> None:
+        """Say when it is a vote of the models, not a key, that says which answers are right."""
+        agreed = np.zeros(bank.rows, dtype=bool)
+        for model in bank.models:
+            agreed |= bank.answers(model).scored_by("agreement")
+        number = int(agreed[rows].sum())
+        if number:
+            self.warn(
+                f"{number:,} of {len(rows):,} test questions of {bank.path} are scored by the models' agreement, not "
+                "by a key; that flatters methods that vote"
+            )
 
     def _warn_of_train_rows(self, tests: TestSet) -> None:
         """Say when the bank holds the very questions that it is tested on, with every model's score on them."""

@@ -15,10 +15,12 @@ from tests.benchmarks import (
     compare_decisions,
     embedding_throughput,
     house,
+    labels,
     replay_at_scale,
     report_size,
     scale,
 )
+from tests.cli.commands import ROOT
 
 
 def test_every_step_of_the_scale_script(tmp_path: Path) -> None:
@@ -116,3 +118,11 @@ def test_the_script_that_compares_decisions_sees_the_last_bit_of_a_score(
     sides = [str(decisions(tmp_path / "old")), str(decisions(tmp_path / "new", score=1.0 - 2**-53))]
     assert compare_decisions.main([*sides, "--bank", "b", "--questions", "q"]) == 1
     assert "DIFFERS: results.jsonl: score (1 times), first in knn d 1: 1.0 is now 0.99999" in capsys.readouterr().out
+
+
+def test_the_script_about_banks_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--sizes", "40", "--draws", "1", "--labels", "20", "--methods", "jisi-vote"]
+    labels.main([str(ROOT / "sample_data" / "bank"), *small])
+    found = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1].strip() for line in found[1:]] == ["full key", "agreement", "20 labels"]
+    assert "scores wrong, % +0.00" in found[1] and "jisi-vote" in found[3]

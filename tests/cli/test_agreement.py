@@ -203,3 +203,9 @@ def test_a_source_that_this_version_does_not_know_is_told(tmp_path: Path) -> Non
 def test_giant_answers_and_control_sequences_vote_like_any_other(tmp_path: Path, answer: str) -> None:
     bank = build(tmp_path, "--grader", "agreement", answers=lines([(answer, answer, "The answer is 3.", "…")]))
     assert json.dumps(scores(bank)) in ("[[1.0, 1.0, 0.0, null]]", "[[null, null, null, null]]")
+
+
+def test_an_evaluation_on_questions_that_agreement_scored_says_so(tmp_path: Path) -> None:
+    bank = build(tmp_path, "--grader", "agreement", "--split", "0.5", answers=lines(ANSWERS * 2))
+    run = jisi("eval", bank, "--method", "best-single")
+    assert run.exit_code == 0 and "are scored by the models' agreement, not by a key" in run.stderr
