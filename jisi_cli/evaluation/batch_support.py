@@ -20,7 +20,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Floats, Rows
 
 _DECIMALS = 9
-_LEAST_WEIGHT = 0.001
+LEAST_WEIGHT = 0.001
 """As beside a prior in `scoring`."""
 
 
@@ -113,9 +113,9 @@ class Neighbours:
 
     @cached_property
     def _clipped(self) -> tuple[Floats, Floats, Floats]:
-        if self.similarities.min() >= _LEAST_WEIGHT:
+        if self.similarities.min() >= LEAST_WEIGHT:
             return self._plain
-        return self._summed(np.maximum(self.similarities, _LEAST_WEIGHT))
+        return self._summed(np.maximum(self.similarities, LEAST_WEIGHT))
 
     def _summed(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
         """Running sums of score times weight, of weight where a model answered (T, n, M), of weight (T, n)."""
