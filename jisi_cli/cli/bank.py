@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of recorded answers, or inspect one.")
 
 
-_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote")
-"""Methods that a replay of recorded answers can score."""
+_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus")
+"""Methods whose settings recorded answers can compare."""
 
 BankArgument = Annotated[
     Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
@@ -296,7 +296,7 @@ def inspect(
 ) -> None:
     """Show what a bank contains, whether it is healthy, and how many questions would be enough.
 
-    With --curve it reads every recorded answer, which takes a second for each thousand.
+    With --curve it reads every recorded answer, which takes a second for each thousand the first time.
 
     Example: jisi bank inspect sample_data/bank
     """
@@ -328,7 +328,7 @@ def calibrate(
     config: ConfigOption = None,
     method: Annotated[
         str,
-        typer.Option("--method", "-m", metavar="NAME", help="Method to tune: jisi-router, jisi-query or jisi-vote."),
+        typer.Option("--method", "-m", metavar="NAME", help=f"Method to tune: {', '.join(_CALIBRATED)}."),
     ] = "jisi-router",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
@@ -339,27 +339,33 @@ def calibrate(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Choose hyperparameters for a bank and its embedder by cross-validation on its train rows.
+    """Choose hyperparameters for a bank and its embedder by nested cross-validation on its train rows.
 
-    They are written into the bank only if the gain is real: if its 95 % interval lies above zero.
+    Of settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is written
+    into the bank only if the gain is real: if its 95 % interval, on rows that the choice never saw, lies above zero.
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
-    import asyncio
-
     from jisi_cli.bank.update import update_hyperparameters
     from jisi_cli.cli.progress import counted
     from jisi_cli.evaluation.calibration import calibrate as cross_validate
-    from jisi_cli.evaluation.test_set import from_bank
+    from jisi_cli.evaluation.final_codes import answer_codes, without_reading
     from jisi_cli.jisi import Jisi
 
     out = Output(quiet=quiet, verbose=verbose)
     if method not in _CALIBRATED:
-        raise InputError(f"--method must be one of {', '.join(_CALIBRATED)}: a replay can score these, not {method!r}")
+        raise InputError(
+            f"--method must be one of {', '.join(_CALIBRATED)}, which recorded answers can score, not {method!r}"
+        )
     jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
-    train = from_bank(jisi.bank, jisi.models, jisi.bank.train_rows, {})
+    context, failed_answers = jisi.context, jisi.bank.failed
+    votes = method not in ("jisi-router", "jisi-query")
+    with counted(out, "reading final answers") as on_progress:
+        finals = answer_codes(jisi.bank, jisi.models, on_progress) if votes else without_reading(jisi.bank, jisi.models)
     with counted(out, "cross-validating") as on_progress:
-        found = asyncio.run(cross_validate(method, jisi.context, train, seed=seed, on_progress=on_progress))
+        found = cross_validate(
+            method, context.bank, context.datasets, finals, seed=seed, failed=failed_answers, on_progress=on_progress
+        )
     written = found.real and bool(found.changes()) and not dry_run
     if written:
         update_hyperparameters(jisi.bank, found.changes())
@@ -369,11 +375,13 @@ def calibrate(
         "chosen": found.chosen.to_json(),
         "changes": found.changes(),
         "average": found.average,
+        "calls": found.calls,
         "paper_average": found.paper_average,
+        "paper_calls": found.paper_calls,
         "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
         "folds_that_agree": found.agreement,
         "settings_tried": found.tried,
-        "failed_answers": jisi.bank.failed,
+        "failed_answers": failed_answers,
         "written": written,
         "seed": seed,
     }
@@ -386,10 +394,13 @@ def calibrate(
 def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
     """Say what was found, and whether it was written."""
     gain = data["gain"]
-    changes = ", ".join(f"{name}={value:g}" for name, value in data["changes"].items()) or "the paper's settings"
+    changes = ", ".join(map("=".join, _as_text(data["changes"]))) or "the paper's settings"
     out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
     best, paper = 100 * data["average"], 100 * data["paper_average"]
-    out.data(f"cross-validated Avg {best:.2f} %, with the paper's settings {paper:.2f} %")
+    out.data(
+        f"cross-validated Avg {best:.2f} % at {data['calls']:.1f} calls a question, "
+        f"with the paper's settings {paper:.2f} % at {data['paper_calls']:.1f}"
+    )
     out.data(
         f"gain on rows that the choice never saw: {100 * gain['average']:+.2f} points "
         f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]"
@@ -400,6 +411,11 @@ def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
         out.note("nothing was written")
     else:
         out.note("the gain is not distinguishable from none, so nothing was written")
+
+
+def _as_text(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in changes.items():
+        yield name, value if isinstance(value, str) else f"{value:g}"
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:

@@ -32,7 +32,7 @@ def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> Learnin
         out: Where progress goes.
     """
     from jisi_cli.cli.progress import counted
-    from jisi_cli.evaluation.final_codes import final_answers
+    from jisi_cli.evaluation.final_codes import answer_codes
     from jisi_cli.evaluation.learning_curve import LEAST_QUESTIONS, learning_curve
 
     rows = bank.train_rows
@@ -40,7 +40,7 @@ def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> Learnin
         out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
         return None
     with counted(out, "reading final answers") as on_progress:
-        finals = final_answers(bank, bank.models, rows, on_progress)
+        finals = answer_codes(bank, bank.models, on_progress)
     datasets = [bank.keys[row][0] for row in rows.tolist()]
     with counted(out, "learning curve") as on_progress:
         voting = replace(settings, switch="consensus")

@@ -14,7 +14,7 @@ import numpy as np
 from jisi_cli.evaluation.batch_filter import Filter, Responses, Routed
 from jisi_cli.evaluation.batch_support import Neighbours
 from jisi_cli.evaluation.batch_votes import NOBODY, Votes, first_answered, vote
-from jisi_cli.evaluation.final_codes import FinalAnswers
+from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Floats, Rows
 
@@ -32,7 +32,7 @@ class Block:
     """
 
     near: Neighbours
-    finals: FinalAnswers
+    finals: AnswerCodes
     responses: Responses
     _ranked: dict[Key, tuple[Floats, Rows]] = field(default_factory=dict)
     _votes: dict[Key, Votes] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.evaluation.final_codes import NO_ANSWER, FinalAnswers
+from jisi_cli.evaluation.final_codes import NO_ANSWER, AnswerCodes
 from jisi_cli.scoring import Floats, Rows
 
 NOBODY = -1
@@ -30,7 +30,7 @@ class Votes:
     calls: Rows
 
 
-def vote(ranking: Rows, scores: Floats, finals: FinalAnswers, rounds: Sequence[int]) -> Votes:
+def vote(ranking: Rows, scores: Floats, finals: AnswerCodes, rounds: Sequence[int]) -> Votes:
     """Ask candidates in rounds until all agree, and take the heaviest group; see `methods.consensus`.
 
     Args:

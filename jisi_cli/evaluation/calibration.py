@@ -26,7 +26,7 @@ from jisi_cli.evaluation.batch_filter import Responses
 from jisi_cli.evaluation.batch_methods import METHODS, Block, Decide
 from jisi_cli.evaluation.batch_support import Scored, neighbours_among, sorted_rows
 from jisi_cli.evaluation.batch_votes import NOBODY
-from jisi_cli.evaluation.final_codes import FinalAnswers
+from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.evaluation.statistics import Difference, paired_difference
 from jisi_cli.evaluation.validation import FOLDS, average_of, spread_folds
 from jisi_cli.formats.record import Failed
@@ -107,7 +107,7 @@ def calibrate(
     method: str,
     bank: BankArrays,
     datasets: Sequence[str],
-    finals: FinalAnswers,
+    finals: AnswerCodes,
     *,
     seed: int,
     failed: Failed = "wrong",
@@ -262,7 +262,7 @@ class _Train:
         failed: What a question counts to which no model has a response.
     """
 
-    def __init__(self, bank: BankArrays, finals: FinalAnswers, folds: Rows, failed: Failed) -> None:
+    def __init__(self, bank: BankArrays, finals: AnswerCodes, folds: Rows, failed: Failed) -> None:
         self.bank, self.finals, self.folds = bank, finals, folds
         self._scored = Scored(bank.scores, bank.present, bank.model_names)
         self._labels = np.where(bank.present, bank.scores, np.nan)

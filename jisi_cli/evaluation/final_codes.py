@@ -1,4 +1,4 @@
-"""The recorded final answers of a bank's train questions as numbers, so that votes on all of them are array work."""
+"""The recorded final answers of train questions as arrays, so that votes on all of them are array work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.grading.final_answer import extract_any
-from jisi_cli.grading.registry import reads_texts_alone
+from jisi_cli.methods import final_answers
 from jisi_cli.scoring import Rows
 
 NO_ANSWER = -1
@@ -18,7 +17,7 @@ NO_ANSWER = -1
 
 
 @dataclass(frozen=True)
-class FinalAnswers:
+class AnswerCodes:
     """What M models said in the end to n questions.
 
     Attributes:
@@ -26,39 +25,37 @@ class FinalAnswers:
         answered: Whether there is a response with words (n, M).
     """
 
-    codes: NDArray[np.intp]
+    codes: NDArray[np.int64]
     answered: NDArray[np.bool_]
 
-    def of(self, rows: Rows) -> FinalAnswers:
+    def of(self, rows: Rows) -> AnswerCodes:
         """Return those of some questions."""
-        return FinalAnswers(self.codes[rows], self.answered[rows])
+        return AnswerCodes(self.codes[rows], self.answered[rows])
 
 
-def final_answers(
-    bank: Bank, models: Sequence[str], rows: Rows, on_progress: Callable[[int, int], None] | None = None
-) -> FinalAnswers:
-    """Read the final answers of recorded responses. A model reads about a thousand responses in a second.
+def answer_codes(
+    bank: Bank, models: Sequence[str], on_progress: Callable[[int, int], None] | None = None
+) -> AnswerCodes:
+    """Read all final answers of a bank's train rows, which takes about a millisecond each, and keep them.
 
     Args:
         bank: The bank.
         models: M of its models.
-        rows: Which questions (n,).
         on_progress: Told of (models done, models in all).
     """
-    graders = [question.grader for question in bank.some_questions(rows)]
-    # A grader of another program's says nothing here, as in a replay.
-    graders = [grader if reads_texts_alone(grader) else None for grader in graders]
-    seen: list[dict[str, int]] = [{} for _ in graders]
-    codes = np.full((len(rows), len(models)), NO_ANSWER, dtype=np.intp)
-    answered = np.zeros(codes.shape, dtype=bool)
-    for place, model in enumerate(models):
-        texts = bank.responses(model)
-        for number, row in enumerate(rows.tolist()):
-            text = texts[row] or ""
-            answered[number, place] = bool(text.strip())
-            final = extract_any(text, graders[number]) if answered[number, place] else None
-            if final is not None:
-                codes[number, place] = seen[number].setdefault(final, len(seen[number]))
+    answers = final_answers.BankAnswers(bank, models)
+    codes = np.empty((len(bank.train_rows), len(models)), dtype=np.int64)
+    for model in range(len(models)):
+        codes[:, model] = [answers.code(row, model) for row in range(len(codes))]
         if on_progress is not None:
-            on_progress(place + 1, len(models))
-    return FinalAnswers(codes, answered)
+            on_progress(model + 1, len(models))
+    answers.keep()
+    says_something = (codes != final_answers.NO_TEXT) & (codes != final_answers.NO_ANSWER)
+    return AnswerCodes(np.where(says_something, codes, NO_ANSWER), codes != final_answers.NO_TEXT)
+
+
+def without_reading(bank: Bank, models: Sequence[str]) -> AnswerCodes:
+    """Return which models have a response to a bank's train rows, without reading what they say in the end."""
+    answered = [~bank.blank_responses(model)[bank.train_rows] for model in models]
+    given = np.stack(answered, axis=1)
+    return AnswerCodes(np.full(given.shape, NO_ANSWER), given)

@@ -17,7 +17,7 @@ import numpy as np
 
 from jisi_cli.evaluation.batch_support import Neighbours, Scored, neighbours_among, sorted_rows
 from jisi_cli.evaluation.batch_votes import NOBODY, first_answered, vote
-from jisi_cli.evaluation.final_codes import FinalAnswers
+from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.evaluation.statistics import INTERVAL
 from jisi_cli.evaluation.validation import average_of, spread_folds
 from jisi_cli.hyperparameters import Hyperparameters
@@ -96,7 +96,7 @@ class LearningCurve:
 def learning_curve(
     bank: BankArrays,
     datasets: Sequence[str],
-    finals: FinalAnswers,
+    finals: AnswerCodes,
     settings: Hyperparameters,
     seed: int,
     on_progress: OnProgress | None = None,
@@ -153,7 +153,7 @@ class _Deciding:
     """Decides held-out rows by banks of some of the others."""
 
     def __init__(
-        self, bank: BankArrays, datasets: Sequence[str], finals: FinalAnswers, settings: Hyperparameters
+        self, bank: BankArrays, datasets: Sequence[str], finals: AnswerCodes, settings: Hyperparameters
     ) -> None:
         self.settings, self.finals = settings, finals
         self.scored = Scored(bank.scores, bank.present, bank.model_names)
@@ -188,7 +188,7 @@ class _Deciding:
         found: Rows = np.lexsort((self.scored.by_name, -self.scored.means(rows), -means))
         return found
 
-    def _voted(self, near: Neighbours, finals: FinalAnswers) -> Rows:
+    def _voted(self, near: Neighbours, finals: AnswerCodes) -> Rows:
         scores = near.scores(self.settings)
         ranking = near.rank(scores, self.settings)
         winners = vote(ranking, scores, finals, self.settings.rounds()).winners

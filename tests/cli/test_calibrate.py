@@ -66,9 +66,9 @@ def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
 
 
 def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def changed(*arguments: Any, **settings: Any) -> Any:
+    def changed(*arguments: Any, **settings: Any) -> Any:
         write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
-        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 0.5, GAIN, 1, 1.0)
+        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 1.0, 0.5, 1.0, GAIN, 1, 1.0)
 
     monkeypatch.setattr("jisi_cli.evaluation.calibration.calibrate", changed)
     says_one_error(calibrate(bank), 3, "has changed meanwhile")

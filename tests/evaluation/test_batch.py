@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.evaluation.batch_support import Neighbours, Scored, neighbours_among, sorted_rows
 from jisi_cli.evaluation.batch_votes import NOBODY, first_answered, vote
-from jisi_cli.evaluation.final_codes import NO_ANSWER, FinalAnswers
+from jisi_cli.evaluation.final_codes import NO_ANSWER, AnswerCodes
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.grading.final_answer import extract_any
@@ -63,7 +63,7 @@ def test_neighbours_among_some_rows_are_those_of_a_bank_of_these_rows(seed: int)
     assert [tuple(row) for row in ranking.tolist()] == [coarse(alone, query, params).ranking for query in queries]
 
 
-def recorded(given: Setting) -> FinalAnswers:
+def recorded(given: Setting) -> AnswerCodes:
     """What was recorded of the test questions, read one by one."""
     codes = np.full(given.tests.scores.shape, NO_ANSWER)
     answered = np.zeros(codes.shape, dtype=bool)
@@ -76,7 +76,7 @@ def recorded(given: Setting) -> FinalAnswers:
             if final is not None:
                 seen += [final] if final not in seen else []
                 codes[row, place] = seen.index(final)
-    return FinalAnswers(codes, answered)
+    return AnswerCodes(codes, answered)
 
 
 @pytest.mark.parametrize("schedule", ["", "2,1", "1,1,1", "1,2"])
@@ -110,7 +110,7 @@ def test_groups_weigh_what_their_members_do_and_the_earlier_of_equals_wins() -> 
     everyone = np.ones((1, 4), dtype=bool)
 
     def heaviest(*codes: int) -> tuple[int, float]:
-        found = vote(ranking, scores, FinalAnswers(np.array([codes]), everyone), (4,))
+        found = vote(ranking, scores, AnswerCodes(np.array([codes]), everyone), (4,))
         return int(found.winners[0]), round(float(found.shares[0]), 12)
 
     assert heaviest(0, 1, 1, 2) == (1, 0.5)  # 3 + 2 of 10
@@ -118,7 +118,7 @@ def test_groups_weigh_what_their_members_do_and_the_earlier_of_equals_wins() -> 
     assert heaviest(0, 1, 1, 0) == (0, 0.5)  # 5 and 5: the group with the best-ranked member
     assert heaviest(NO_ANSWER, 1, 2, NO_ANSWER) == (1, 0.3)
     assert heaviest(*[NO_ANSWER] * 4) == (NOBODY, 0.0)
-    nothing_solved = vote(ranking, 0 * scores, FinalAnswers(np.array([[0, 1, 1, 2]]), everyone), (4,))
+    nothing_solved = vote(ranking, 0 * scores, AnswerCodes(np.array([[0, 1, 1, 2]]), everyone), (4,))
     assert (nothing_solved.winners[0], nothing_solved.shares[0]) == (1, 0.5)
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from jisi_cli.evaluation.final_codes import NO_ANSWER, FinalAnswers
+from jisi_cli.evaluation.final_codes import NO_ANSWER, AnswerCodes
 from jisi_cli.evaluation.learning_curve import Gain, LearningCurve, curve_sizes, learning_curve
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays
@@ -15,7 +15,7 @@ from jisi_cli.scoring import BankArrays
 VOTING = Hyperparameters(switch="consensus", n_base=10, k=3)
 
 
-def pool(rows: int, shares: np.ndarray, seed: int, width: int = 4) -> tuple[BankArrays, list[str], FinalAnswers]:
+def pool(rows: int, shares: np.ndarray, seed: int, width: int = 4) -> tuple[BankArrays, list[str], AnswerCodes]:
     """Return a bank of models with some share of right answers by topic (topics, M); wrong answers all differ."""
     rng = np.random.default_rng(seed)
     topics, models = shares.shape
@@ -27,7 +27,7 @@ def pool(rows: int, shares: np.ndarray, seed: int, width: int = 4) -> tuple[Bank
     everywhere = np.ones(right.shape, dtype=bool)
     names = tuple(f"m{place}" for place in range(models))
     bank = BankArrays(vectors, [vectors] * models, right.astype(float), np.ones(right.shape), everywhere, names)
-    return bank, [f"set {number % 2}" for number in range(rows)], FinalAnswers(codes, everywhere)
+    return bank, [f"set {number % 2}" for number in range(rows)], AnswerCodes(codes, everywhere)
 
 
 def test_sizes_double_up_to_what_cross_validation_leaves() -> None:
@@ -39,8 +39,8 @@ def test_sizes_double_up_to_what_cross_validation_leaves() -> None:
 
 
 def test_specialists_are_found_the_better_the_more_questions_there_are() -> None:
-    shares = np.full((4, 4), 0.2) + 0.7 * np.eye(4)
-    curve = learning_curve(*pool(400, shares, 1), VOTING, seed=1)
+    shares = np.tile(np.full((4, 4), 0.2) + 0.7 * np.eye(4), (4, 1))
+    curve = learning_curve(*pool(400, shares, 1, width=16), VOTING, seed=1)
     assert curve is not None
     assert [point.questions for point in curve.points] == [25, 50, 100, 200, 320]
     first, last = curve.points[0], curve.points[-1]
@@ -57,7 +57,7 @@ def test_nothing_is_gained_where_no_choice_matters() -> None:
     for seed in range(20):
         bank, datasets, _ = pool(60, np.full((1, 4), 0.5), seed)
         nobody_agrees = np.tile(np.arange(4), (60, 1))
-        finals = FinalAnswers(nobody_agrees, np.ones((60, 4), dtype=bool))
+        finals = AnswerCodes(nobody_agrees, np.ones((60, 4), dtype=bool))
         curve = learning_curve(bank, datasets, finals, VOTING, seed=seed)
         assert curve is not None
         gains.append(curve.points[-1].gain.average)
@@ -76,7 +76,7 @@ def test_a_curve_is_the_same_again_and_plain_data() -> None:
 
 def test_where_no_answer_can_be_compared_the_first_model_decides() -> None:
     bank, datasets, _ = pool(60, np.array([[0.9, 0.1], [0.1, 0.9]]), 2)
-    none = FinalAnswers(np.full((60, 2), NO_ANSWER), np.ones((60, 2), dtype=bool))
+    none = AnswerCodes(np.full((60, 2), NO_ANSWER), np.ones((60, 2), dtype=bool))
     curve = learning_curve(bank, datasets, none, VOTING, seed=1)
     assert curve is not None
     assert curve.points[-1].average > 0.75
