@@ -123,6 +123,10 @@ class AnswerView:
         """A call has ended."""
         self._out.detail(_ended(answer))
 
+    def concluded(self, words: str) -> None:
+        """The answers so far have been compared."""
+        self._out.detail(one_line(words))
+
     def called(self, event: CallEvent) -> None:
         """A request has gone out, or will again: then what it had begun to write counts no more."""
         if event.kind == "waiting":
@@ -189,7 +193,7 @@ class TerminalView(AnswerView):
         super().__init__(out)
         self._console: Console = out.console(stderr=True)
         self._lines: dict[tuple[Role, str], str | float] = {}
-        self._text = ""
+        self._text, self._conclusion = "", ""
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -219,6 +223,10 @@ class TerminalView(AnswerView):
     def answered(self, answer: Answer) -> None:
         """A call has ended."""
         self._lines[answer.role, answer.model] = _ended(answer)
+
+    def concluded(self, words: str) -> None:
+        """The answers so far have been compared."""
+        self._conclusion = one_line(words)
 
     def writing(self, model: str) -> None:
         """A model begins to write the final answer; what another had begun disappears."""
@@ -256,6 +264,8 @@ class TerminalView(AnswerView):
                 line = Text(state, style="red" if state.startswith("✗") else "green")
             line.no_wrap, line.overflow = True, "ellipsis"
             lines.append(line)
+        if self._conclusion:
+            lines.append(Text(f"= {self._conclusion}", style="dim", no_wrap=True, overflow="ellipsis"))
         # Only the end of a long text fits; the whole of it is rendered when it is complete.
         room = max(3, self._console.height - len(lines) - 2)
         tail = printable(self._text).splitlines()[-room:]

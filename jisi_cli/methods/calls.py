@@ -57,6 +57,10 @@ class Asker:
         self._listener.answered(answer)
         return answer if answer.ok else None
 
+    def conclude(self, words: str) -> None:
+        """Tell the listener what comes of the answers so far."""
+        self._listener.concluded(words)
+
     def can_answer(self, model: str) -> bool:
         """Whether a model can answer the question itself, as far as is known without a call."""
         return self._pool.can_answer(self._request(model, self._query.messages(), "expert", Sampling()))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     settings=CascadeSettings(),
     options=("n_base", "gamma", "prior", "tau", "max_calls", "mean_calls"),
     delegates=True,
-    training_seconds=30,
+    training_seconds=20,
     trade_off="tau",
 )
 class JisiCascade(ContextMethod[CascadeSettings]):
@@ -180,6 +180,7 @@ class _Run:
             self.is_open = True
             return
         self.belief = self._judge()
+        self.asker.conclude(str(self.belief))
 
     def _judge(self) -> Belief:
         """Return how likely each group of equal answers is right."""

@@ -96,6 +96,10 @@ class Listener(Protocol):
         """A call has ended, well or badly."""
         ...
 
+    def concluded(self, words: str) -> None:
+        """The answers so far have been compared; the words say what came of it."""
+        ...
+
     def writing(self, model: str) -> None:
         """A model begins to write the final answer; what another had begun counts no more."""
         ...
@@ -115,6 +119,9 @@ class Silent:
 
     def answered(self, answer: Answer) -> None:
         """A call has ended, well or badly."""
+
+    def concluded(self, words: str) -> None:
+        """The answers so far have been compared."""
 
     def writing(self, model: str) -> None:
         """A model begins to write the final answer."""

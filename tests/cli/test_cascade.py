@@ -50,6 +50,11 @@ def test_the_next_is_asked_while_it_is_not_sure_enough(ask: Any, loopback: Loopb
     assert re.match(r"ada answered \(consensus\) · 99 % sure, 2 of 2 agree · 2 calls · ", run.stderr)
 
 
+def test_details_say_how_sure_it_is_after_each_answer(ask: Any) -> None:
+    lines = ask("--tau", "0.97", "-v").stderr.splitlines()
+    assert [line for line in lines if "sure" in line][:2] == ["94 % sure, one model asked", "99 % sure, 2 of 2 agree"]
+
+
 def test_no_more_are_asked_than_max_calls(ask: Any, loopback: Loopback) -> None:
     for place, model in enumerate(MODELS):
         loopback.script(model, text=f"The answer is {place}.")

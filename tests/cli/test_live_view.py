@@ -23,6 +23,18 @@ def test_a_call_may_begin_while_a_frame_is_drawn(monkeypatch: pytest.MonkeyPatch
     view._frame()
 
 
+def test_what_came_of_the_answers_so_far_stands_below_the_calls() -> None:
+    from rich.console import Console
+
+    view = TerminalView(Output())
+    view.asked("ada", "probe")
+    view.concluded("62 % sure,\n1 of 2 says so")
+    console = Console(width=60, no_color=True)
+    with console.capture() as captured:
+        console.print(view._frame())
+    assert captured.get().splitlines()[-1] == "= 62 % sure, 1 of 2 says so"
+
+
 def rendered(answer: str, **variables: str) -> str:
     """Return what a terminal of 200 columns gets of an answer, in one line."""
     code = f"from jisi_cli.cli import live as l, output as o; l.TerminalView(o.Output()).finish({answer!r})"
