@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jisi_cli.bank.bank import Bank
 
-_VERSION = 1
+_VERSION = 2
 """Raised whenever other final answers would be read from the same responses."""
 
 NO_TEXT, NO_ANSWER = 1, 2
@@ -90,27 +90,29 @@ class BankAnswers:
 
     @cached_property
     def identity(self) -> str:
-        """The hashes of all responses."""
-        return hashlib.sha256(repr([self._key(model) for model in range(len(self._models))]).encode()).hexdigest()
+        """The hashes of all responses, and which of them are to train rows."""
+        rows = hashlib.sha256(self._bank.train_rows.astype(np.int64).tobytes()).hexdigest()
+        return repr((rows, [self._key(model) for model in range(len(self._models))]))
 
     def code(self, row: int, model: int) -> int:
         """Return the code of one answer, read now unless it was read before."""
+        # By row of the bank, so that other splits of the same bank find the same answers.
+        place = int(self._bank.train_rows[row])
         codes = self._codes.get(model)
         if codes is None:
             codes = self._codes[model] = self._kept(model)
-        if codes[row] == _UNREAD:
+        if codes[place] == _UNREAD:
             if model not in self._texts:
                 self._texts[model] = self._bank.responses(self._models[model])
-            text = self._texts[model][int(self._bank.train_rows[row])]
-            codes[row] = answer_code(text, self._graders[row])
+            codes[place] = answer_code(self._texts[model][place], self._graders[place])
             self._read.add(model)
-        return int(codes[row])
+        return int(codes[place])
 
     def is_closed(self, row: int) -> bool:
         """Whether the grader of a question reads final answers."""
         from jisi_cli.grading.registry import reader_of
 
-        return reader_of(self._graders[row]) is not None
+        return reader_of(self._graders[int(self._bank.train_rows[row])]) is not None
 
     def keep(self) -> None:
         """Keep what was read since the last time; without a place to keep it, the next run reads it again."""
@@ -123,12 +125,11 @@ class BankAnswers:
     def _graders(self) -> list[str | None]:
         from jisi_cli.grading.registry import reads_texts_alone
 
-        questions = self._bank.questions
-        graders = (questions[row].grader for row in self._bank.train_rows.tolist())
+        graders = (question.grader for question in self._bank.questions)
         return [grader if reads_texts_alone(grader) else None for grader in graders]
 
     def _kept(self, model: int) -> Codes:
-        count = len(self._bank.train_rows)
+        count = self._bank.rows
         codes = (read_state(self._path(model)) or {}).get("codes")
         if codes is None or codes.dtype != np.int64 or codes.shape != (count,) or codes.min(initial=0) < 0:
             return np.full(count, _UNREAD, dtype=np.int64)

@@ -64,7 +64,7 @@ def test_a_code_that_no_reading_gives_is_no_code(bank: Path) -> None:
     codes = read_all(first, opened)
     first.keep()
     for path in kept():
-        np.savez(path, codes=np.full(len(opened.train_rows), -5, dtype=np.int64))
+        np.savez(path, codes=np.full(opened.rows, -5, dtype=np.int64))
     assert read_all(BankAnswers(opened, opened.models), opened) == codes
 
 
@@ -79,6 +79,20 @@ def test_some_rows_and_models_are_those_of_the_whole(bank: Path) -> None:
     identities = {whole.identity, some.identity, SomeAnswers(whole, rows=np.array([5, 3])).identity}
     identities |= {SomeAnswers(whole, models=[2, 0]).identity, SomeAnswers(whole, models=[0, 2]).identity}
     assert len(identities) == 5
+
+
+def test_another_split_of_the_same_bank_finds_the_same_answers_on_its_own_rows(bank: Path) -> None:
+    opened, other = Bank(bank), Bank(bank)
+    first = BankAnswers(opened, opened.models)
+    read_all(first, opened)
+    first.keep()
+    other.__dict__["train_rows"] = np.setdiff1d(np.arange(opened.rows), opened.train_rows[:12])
+    second = BankAnswers(other, opened.models)
+    lines = {(line["dataset"], str(line["index"])): line for line in answers()}
+    for row, place in enumerate(other.train_rows.tolist()):
+        text = lines[opened.questions[place].key]["raw_output"]["bob"]
+        assert second.code(row, 1) == answer_code(text, "numeric")
+    assert second.identity != first.identity
 
 
 def test_other_models_and_other_responses_are_other_answers(bank: Path) -> None:
