@@ -123,6 +123,8 @@ def build(
     A build that was killed continues where it stopped when it is run again. The format of the sources is detected:
     `jisi` JSONL, and `long` tables (JSONL, CSV, Parquet) with one row per question and model, among others.
 
+    Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
+
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
     from jisi_cli.bank.build import BuildOptions

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,21 +68,20 @@ def agree(
         learn_from: Which questions may say how good the models are (R,); all by default.
     """
     by_name = np.array(sorted(range(len(models)), key=models.__getitem__), dtype=np.intp)
-    votes = answers[:, by_name]
-    counted = np.ones(len(votes), dtype=bool) if learn_from is None else learn_from
-    partitions = [_groups(row) for row in votes.tolist()]
+    ballots = _ballots(answers[:, by_name])
+    counted = np.ones(len(answers), dtype=bool) if learn_from is None else learn_from
     labelled = {row: right for row, right in labels.items() if counted[row]}
     if len(labelled) >= ENOUGH_LABELS:
-        right = np.full(len(votes), NO_ANSWER, dtype=np.intp)
+        right = np.full(len(answers), NO_ANSWER, dtype=np.intp)
         right[list(labelled)] = list(labelled.values())
-        shares = _shares(votes, right, counted)
-        right = _elect(votes, partitions, labels, _weights(shares), shares, at_least=1)
+        shares = _shares(ballots.votes, right, counted)
+        right = _elect(ballots, labels, _weights(shares), shares, at_least=1)
     else:
         shares = np.full(len(models), 0.5)
-        right = _elect(votes, partitions, labels, np.ones(len(models)), shares, at_least=2)
+        right = _elect(ballots, labels, np.ones(len(models)), shares, at_least=2)
         for _ in range(_ROUNDS):
-            shares = _shares(votes, right, counted)
-            right = _elect(votes, partitions, labels, _weights(shares), shares, at_least=2)
+            shares = _shares(ballots.votes, right, counted)
+            right = _elect(ballots, labels, _weights(shares), shares, at_least=2)
     found = np.empty(len(models))
     found[by_name] = shares
     return Agreement(right, found)
@@ -99,42 +98,51 @@ def entropy(answers: Iterable[int]) -> float:
     return -math.fsum(size / len(codes) * math.log(size / len(codes)) for size in sizes) + 0.0
 
 
+class _Ballots(NamedTuple):
+    """What was voted; questions on which the same models agree are decided alike.
+
+    Attributes:
+        votes: Code of each final answer, models in code-point order (R, M).
+        groupings: The different ways in which models agree.
+        which: Place of each question's among them (R,).
+    """
+
+    votes: Codes
+    groupings: Sequence[Groups]
+    which: Codes
+
+
+def _ballots(votes: Codes) -> _Ballots:
+    places: dict[Groups, int] = {}
+    which = [places.setdefault(_groups(row), len(places)) for row in votes.tolist()]
+    return _Ballots(votes, list(places), np.array(which, dtype=np.intp))
+
+
 def _groups(row: Sequence[int]) -> Groups:
     first: dict[int, int] = {}
     return tuple(NO_ANSWER if code == NO_ANSWER else first.setdefault(code, place) for place, code in enumerate(row))
 
 
-def _elect(
-    votes: Codes,
-    partitions: Sequence[Groups],
-    labels: Mapping[int, int],
-    weights: Floats,
-    shares: Floats,
-    *,
-    at_least: int,
-) -> Codes:
+def _elect(ballots: _Ballots, labels: Mapping[int, int], weights: Floats, shares: Floats, *, at_least: int) -> Codes:
     """Return what is right on each question (R,)."""
-    order = np.lexsort((np.arange(len(shares)), -shares))
-    place = {model: rank for rank, model in enumerate(order.tolist())}
+    order = np.lexsort((np.arange(len(shares)), -shares)).tolist()
+    place = {model: rank for rank, model in enumerate(order)}
+    each = weights.tolist()
 
-    @cache
     def winner(groups: Groups) -> int:
         """Return a model that gave the winning answer, `NO_ANSWER` for none."""
         members: dict[int, list[int]] = {}
         for model, group in enumerate(groups):
             if group != NO_ANSWER:
                 members.setdefault(group, []).append(model)
-        rivals = {group: found for group, found in members.items() if len(found) >= at_least}
+        rivals = [found for found in members.values() if len(found) >= at_least]
+        ranked = [(-math.fsum(each[one] for one in rival), min(place[one] for one in rival)) for rival in rivals]
+        return order[min(ranked)[1]] if ranked else NO_ANSWER
 
-        def lightness(group: int) -> tuple[float, int]:
-            return -math.fsum(weights[rivals[group]].tolist()), min(place[model] for model in rivals[group])
-
-        return min(rivals, key=lightness, default=NO_ANSWER)
-
-    winners = np.array([winner(groups) for groups in partitions], dtype=np.intp)
-    right: Codes = np.full(len(votes), NO_ANSWER, dtype=np.intp)
+    winners = np.array([winner(groups) for groups in ballots.groupings], dtype=np.intp)[ballots.which]
+    right: Codes = np.full(len(winners), NO_ANSWER, dtype=np.intp)
     settled = np.flatnonzero(winners != NO_ANSWER)
-    right[settled] = votes[settled, winners[settled]]
+    right[settled] = ballots.votes[settled, winners[settled]]
     right[list(labels)] = list(labels.values())
     return right
 
