@@ -61,6 +61,9 @@ _SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
 _MOST_READINGS = 10
 _LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100
+# `[[B]]`, which many prompts ask for; not the list of lists in `x = [[1, 2]]`, `f([[1]])` or `df[["a"]]`.
+_DOUBLE_BRACKETS = re.compile(r"(?<![\w)\]=,(\[])\[\[+(?P<answer>.{1,1000}?)\]\]+", re.DOTALL)
+_LIST_OF_LISTS = re.compile(r"\]\s{0,20},\s{0,20}\[")
 
 
 def answer_text(response: str) -> str:
@@ -149,8 +152,9 @@ def extract_any(response: str, grader: str | None) -> str | None:
         response: The text of a model.
         grader: The question's grader, whose own reading is taken; None, or one that reads no final
             answer (`judge`, `contains`), when the kind is unknown: then a marked answer counts as a
-            choice letter, a number, a formula or a short text, and a response without one only when
-            all of it is a choice letter or a number.
+            choice letter, a number, a formula or a short text, text in double square brackets
+            (`[[north]]`) as well, and a response without either only when all of it is a choice letter
+            or a number.
 
     Returns:
         The answer, equal to others as a string when they say the same; None for open text and code.
@@ -164,17 +168,37 @@ def extract_any(response: str, grader: str | None) -> str | None:
     if grader is not None and grader_info(grader) is None:
         raise unknown_grader(grader)
     marked = marked_answer(response)
+    bracketed = _bracketed(response, marked)
+    if bracketed is not None:
+        return _letter_or_number(bracketed) or "".join(bracketed.split()).casefold()
     answer = marked if marked is not None else answer_text(response).strip()
+    short = _letter_or_number(answer)
+    if short is not None or marked is None:
+        return short
+    folded = " ".join(answer.split()).rstrip(" .").casefold()
+    return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
+
+
+def _letter_or_number(answer: str) -> str | None:
     letter = _LETTER.fullmatch(answer.strip("*_` "))
     if letter is not None:
         return (letter[1] or letter[2]).upper()
     number = parse_number(answer)
-    if number is not None:
-        return canonical_number(number)
-    if marked is None:
+    return None if number is None else canonical_number(number)
+
+
+def _bracketed(response: str, marked: str | None) -> str | None:
+    """Return the last text in double square brackets, unless another answer is marked behind it.
+
+    In the JSON or the tags that a program was asked for, double brackets are a list.
+    """
+    end = answer_text(response)
+    *_, found = None, *_DOUBLE_BRACKETS.finditer(end)
+    if found is None or _LIST_OF_LISTS.search(found["answer"]) or not _SAYS_SOMETHING.search(found["answer"]):
         return None
-    folded = " ".join(answer.split()).rstrip(" .").casefold()
-    return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
+    if (marked is not None and end.rfind(marked) > found.end()) or _json_answer(end) or _tagged(end):
+        return None
+    return found["answer"].strip()
 
 
 def _json_answer(text: str) -> Mark | None:
