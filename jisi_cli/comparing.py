@@ -100,7 +100,7 @@ def evaluate(
             ablate=ablate,
             curve=curve,
         )
-        _refuse_unheeded(opened.stated, [variant.method for variant in compared])
+        refuse_unheeded(opened.stated, [variant.method for variant in compared])
         tests = _read_tests(opened, path, format, datasets, limit, live=live, strict=strict)
         named = {*chosen, *versus}
         entries = make_entries(
@@ -147,7 +147,7 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
     return Jisi(bank, method=None, calls="required" if live else "ignored", **options)
 
 
-def _refuse_unheeded(stated: Mapping[str, object], methods: Sequence[str]) -> None:
+def refuse_unheeded(stated: Mapping[str, object], methods: Sequence[str]) -> None:
     """Refuse settings of one method that is not among those that are compared.
 
     Raises:

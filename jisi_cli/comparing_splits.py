@@ -13,7 +13,7 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.resplit import PAPER_FRACTION, ResplitBank
-from jisi_cli.comparing import made_of, open_for, settings_of
+from jisi_cli.comparing import made_of, open_for, refuse_unheeded, settings_of
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
 from jisi_cli.evaluation.runner import Entry, Ran, run_entries
@@ -166,8 +166,10 @@ class SplitRun:
         jisi, tests = self.jisi, self._tests(bank, number)
         rows = BankRows(bank, jisi.models, jisi.prices)
         context = replace(jisi.context, bank=bank.arrays(jisi.models), rows=rows)
+        compared = variants(context, bank, self.methods, self.versus)
+        refuse_unheeded(jisi.stated, [variant.method for variant in compared])
         entries = make_entries(
-            variants(context, bank, self.methods, self.versus),
+            compared,
             bank,
             jisi.models,
             "replay",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jisi_cli.methods.calls import Asker
+from jisi_cli.methods.final_answers import final_answer
 from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.types import Answer
 
@@ -76,9 +77,7 @@ def most_frequent(answers: Sequence[Answer], grader: str | None) -> Consensus | 
         answers: The responses, best first.
         grader: The kind of answer that is wanted, where it is known.
     """
-    from jisi_cli.grading.final_answer import extract_any
-
-    finals = {place: extract_any(answer.text, grader) for place, answer in enumerate(answers)}
+    finals = {place: final_answer(answer.text, grader) for place, answer in enumerate(answers)}
     return heaviest_group(range(len(answers)), [1.0] * len(answers), finals)
 
 

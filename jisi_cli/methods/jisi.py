@@ -19,6 +19,7 @@ from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
 from jisi_cli.methods.context import CoarseBlock
 from jisi_cli.methods.decision import Decision
+from jisi_cli.methods.final_answers import final_answer
 from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.methods.protocol import Aggregation, Listener, Mode, Outcome, Query
 from jisi_cli.methods.rankings import Ranking
@@ -297,10 +298,8 @@ class _Run:
 
     def group(self) -> Consensus | None:
         """Return the heaviest group of equal final answers (C1, C2)."""
-        from jisi_cli.grading.final_answer import extract_any
-
         finals = {
-            model: extract_any(answer.text, self.query.grader)
+            model: final_answer(answer.text, self.query.grader)
             for model, answer in self.answers.items()
             if model in self.asked
         }

@@ -20,6 +20,7 @@ from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.cascade_training import fitted
 from jisi_cli.methods.decision import Belief, Decision
+from jisi_cli.methods.final_answers import final_answer
 from jisi_cli.methods.jisi import JiSi
 from jisi_cli.methods.prompts import aggregation_messages
 from jisi_cli.methods.protocol import ContextMethod, Listener, Mode, Outcome, Query
@@ -169,10 +170,9 @@ class _Run:
                     return
 
     def _take(self, model: int, answer: Answer) -> None:
-        from jisi_cli.grading.final_answer import extract_any
         from jisi_cli.grading.registry import reader_of
 
-        final = extract_any(answer.text, self.query.grader)
+        final = final_answer(answer.text, self.query.grader)
         self.models.append(model)
         self.answers.append(answer)
         self.finals.append(final)
@@ -231,9 +231,7 @@ class _Run:
 
     def _confidence_in(self, answer: Answer) -> float | None:
         """Return the probability of the group whose final answer an aggregator chose; None for an answer of its own."""
-        from jisi_cli.grading.final_answer import extract_any
-
-        final = extract_any(answer.text, self.query.grader)
+        final = final_answer(answer.text, self.query.grader)
         if final is None or final not in self.finals:
             return None
         model = self.answers[self.finals.index(final)].model

@@ -9,7 +9,7 @@ import pytest
 
 from jisi_cli import paths
 from jisi_cli.bank.bank import Bank
-from jisi_cli.methods.final_answers import NO_ANSWER, NO_TEXT, BankAnswers, SomeAnswers, answer_code
+from jisi_cli.methods.final_answers import NO_ANSWER, NO_TEXT, BankAnswers, SomeAnswers, answer_code, final_answer
 from tests.cli.evaluation_data import answers
 
 
@@ -107,3 +107,13 @@ def test_codes_are_equal_where_final_answers_are() -> None:
     assert answer_code("How lovely!", None) == NO_ANSWER
     assert answer_code(None, None) == answer_code(" \n", None) == NO_TEXT
     assert answer_code("Surely (B).", "choice") == answer_code("B", "choice") != NO_ANSWER
+
+
+def test_a_response_is_read_once_for_each_kind_of_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jisi_cli.grading import final_answer as grading
+
+    text = "For once and for all: the answer is (B)."
+    first = [final_answer(text, grader) for grader in (None, "choice", "numeric")]
+    assert first == [grading.extract_any(text, grader) for grader in (None, "choice", "numeric")]
+    monkeypatch.setattr(grading, "extract_any", lambda response, grader: pytest.fail("it was read again"))
+    assert [final_answer(text, grader) for grader in (None, "choice", "numeric")] == first
