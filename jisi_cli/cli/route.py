@@ -162,6 +162,12 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
         f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
         f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
     )
+    tau = (data["settings"] or {}).get("tau")
+    if tau is not None and not probing:
+        out.note(
+            "score: how likely a model is right; asked in this order until an answer is so "
+            f"with a probability of {tau:g}"
+        )
     if decision.belief is not None:
         out.note(belief_words(decision.belief))
     if "neighbours" in data:

@@ -172,7 +172,7 @@ def test_route_shows_the_order_of_asking_and_calls_nobody(small_bank: Path, pool
     likely = [row["coarse_score"] for row in found["models"]]
     assert likely == sorted(likely, reverse=True) and all(0.02 <= p <= 0.98 for p in likely)
     assert (found["confidence"], found["groups"]) == (None, [])
-    assert jisi("route", *common).exit_code == 0
+    assert "asked in this order until an answer is so with a probability of 0.8" in jisi("route", *common).stderr
 
 
 def test_route_with_a_probe_carries_the_cascade_out_without_the_aggregator(
