@@ -24,11 +24,11 @@ from jisi_cli.scoring.cascade import (
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
 
-_VERSION = 1
+_VERSION = 2
 _LEAST_ROWS = 50
 """Questions from which on they are fitted; with fewer, the prior's mean serves."""
 _MOST_ROWS = 2000
-"""Questions that are fitted on at most: five weights need no more, and each costs the reading of several answers."""
+"""Questions that are fitted on at most: seven weights need no more, and each costs the reading of several answers."""
 _DECIMALS = 6
 """So that no other way of adding up finds other weights."""
 
@@ -38,7 +38,7 @@ class Fitted:
     """What was learned.
 
     Attributes:
-        weights: w_n after n = 1, 2, ... N answers (N, 5).
+        weights: w_n after n = 1, 2, ... N answers (N, 7).
         sure: Probability of the best group after n answers, on R train questions (R, N); NaN where they have fewer.
     """
 

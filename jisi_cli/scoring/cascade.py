@@ -1,17 +1,20 @@
 """How likely each final answer is right, given which models gave it and which did not: ours, beyond the paper.
 
 Every model has a reliability p on a question: the chance that it is right, from similar questions. After n answers,
-equal final answers form a group, and each group G has five features over the log-odds l = ln(p / (1 - p)):
+equal final answers form a group, and each group G has features over the log-odds l = ln(p / (1 - p)):
 
 - x1: the sum of l over the members of G;
 - x2: the members beyond the first, |G| - 1;
 - x3: the largest l of a member;
 - x4: minus the sum of l over the models asked that are not in G;
-- x5: 0. A further outcome, that no group is right, has x5 = 1 and no other feature.
+- x5: -1 if one model alone gave the answer, else 0.
 
-The probability of each is a softmax of w . x. With w = (1, 1, 0, 0, 1), the mean of the prior, models err independently
-of each other, and agreement by chance is e times rarer for each further member (a naive Bayes vote); the fitted weights
-say how far that is true of a pool. NumPy only: what minimises the loss here is elsewhere.
+A further outcome is that no group is right. It has two features of its own, which groups have not: x6 = 1, and x7, the
+number of groups beyond the first, since the more answers there are, the likelier all are wrong.
+
+The probability of each is a softmax of w . x. With w = (1, 1, 0, 0, 0, 1, 0), the mean of the prior, models err
+independently of each other, and agreement by chance is e times rarer for each further member (a naive Bayes vote); the
+fitted weights say how far that is true of a pool. NumPy only: what minimises the loss here is elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from jisi_cli.scoring.support_set import support_without
 Groups = NDArray[np.intp]
 Truth = NDArray[np.bool_]
 
-PRIOR_WEIGHTS: tuple[float, ...] = (1.0, 1.0, 0.0, 0.0, 1.0)
+PRIOR_WEIGHTS: tuple[float, ...] = (1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """Mean of the prior over the weights, whose covariance is the identity."""
 FEATURES = len(PRIOR_WEIGHTS)
 
@@ -108,7 +111,7 @@ def group_features(odds: Floats, groups: Groups) -> tuple[Floats, Truth]:
         groups: Place of the first member of each model's group (R, n).
 
     Returns:
-        Features (R, n + 1, 5), and which outcomes there are (R, n + 1).
+        Features (R, n + 1, 7), and which outcomes there are (R, n + 1).
     """
     count = groups.shape[1]
     member = groups[:, np.newaxis, :] == np.arange(count)[:, np.newaxis]  # (R, group, model)
@@ -116,11 +119,14 @@ def group_features(odds: Floats, groups: Groups) -> tuple[Floats, Truth]:
     beside = odds[:, np.newaxis, :]
     features = np.zeros((len(groups), count + 1, FEATURES))
     features[:, :count, 0] = np.where(member, beside, 0.0).sum(axis=2)
-    features[:, :count, 1] = member.sum(axis=2) - 1
+    size = member.sum(axis=2)
+    features[:, :count, 1] = size - 1
     features[:, :count, 2] = np.where(member, beside, -np.inf).max(axis=2)
     features[:, :count, 3] = -np.where(member, 0.0, beside).sum(axis=2)
+    features[:, :count, 4] = -1.0 * (size == 1)
     features[:, :count][~exists] = 0.0
-    features[:, count, 4] = 1.0
+    features[:, count, 5] = 1.0
+    features[:, count, 6] = exists.sum(axis=1) - 1
     return features, np.concatenate([exists, np.ones((len(groups), 1), dtype=bool)], axis=1)
 
 
@@ -128,8 +134,8 @@ def outcome_probabilities(weights: Floats, features: Floats, exists: Truth) -> F
     """Return the probability of each outcome (R, n + 1), to nine decimals; 0 for one that there is not.
 
     Args:
-        weights: w (5,).
-        features: As `group_features` returns them (R, n + 1, 5).
+        weights: w (7,).
+        features: As `group_features` returns them (R, n + 1, 7).
         exists: Which outcomes there are (R, n + 1).
     """
     found: Floats = np.round(_softmax(_utilities(weights, features, exists)), _DECIMALS)
@@ -156,7 +162,7 @@ class Observed:
     """What R questions with known scores say of the weights after n answers.
 
     Attributes:
-        features: Of each outcome (R, n + 1, 5).
+        features: Of each outcome (R, n + 1, 7).
         exists: Which outcomes there are (R, n + 1).
         right: Which came true, at least one of each row (R, n + 1).
     """
@@ -172,13 +178,13 @@ class Observed:
         return cls(features, exists, right_outcomes(scores, groups))
 
     def loss(self, weights: Floats) -> tuple[float, Floats]:
-        """Return minus the log of the posterior density of some weights, up to a constant, and its gradient (5,).
+        """Return minus the log of the posterior density of some weights, up to a constant, and its gradient (7,).
 
         It is the sum over rows of -ln P(what came true), and half the squared distance to the prior's mean; the
         gradient of a row is the mean feature of all outcomes less that of those that came true.
 
         Args:
-            weights: w (5,).
+            weights: w (7,).
         """
         utilities = _utilities(weights, self.features, self.exists)
         true = np.where(self.right, utilities, -np.inf)

@@ -39,9 +39,9 @@ def utilities(weights: Sequence[float], odds: Sequence[float], answers: Answers)
     found = {}
     for group in groups:
         inside, outside = [odds[place] for place in group], [odds[p] for p in range(len(odds)) if p not in group]
-        x = (sum(inside), len(group) - 1, max(inside), -sum(outside), 0.0)
+        x = (sum(inside), len(group) - 1, max(inside), -sum(outside), -1.0 if len(group) == 1 else 0.0, 0.0, 0.0)
         found[tuple(group)] = sum(w * value for w, value in zip(weights, x, strict=True))
-    return {**found, (): weights[4]}
+    return {**found, (): weights[5] + weights[6] * (len(groups) - 1)}
 
 
 def probabilities(weights: Sequence[float], odds: Sequence[float], answers: Answers) -> dict[tuple[int, ...], float]:

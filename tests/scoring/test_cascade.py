@@ -31,7 +31,7 @@ WIDE = Hyperparameters(n_base=6, gamma=0.7)
 
 odds_of = st.floats(-3.9, 3.9, allow_nan=False)
 answers_of = st.sampled_from(["7", "8", "9", None])
-weights_of = st.lists(st.floats(-2.0, 2.0), min_size=5, max_size=5)
+weights_of = st.lists(st.floats(-2.0, 2.0), min_size=7, max_size=7)
 
 
 @st.composite
@@ -156,10 +156,10 @@ def test_features_by_hand() -> None:
     features, exists = group_features(np.array([[2.0, 1.0, -0.5]]), np.array([label_groups(["7", "8", "7"])]))
     assert exists.tolist() == [[True, True, False, True]]
     assert features[0].tolist() == [
-        [1.5, 1.0, 2.0, -1.0, 0.0],  # the first and the third agree
-        [1.0, 0.0, 1.0, -1.5, 0.0],
-        [0.0, 0.0, 0.0, 0.0, 0.0],  # the third has no group of its own
-        [0.0, 0.0, 0.0, 0.0, 1.0],  # none of them is right
+        [1.5, 1.0, 2.0, -1.0, 0.0, 0.0, 0.0],  # the first and the third agree
+        [1.0, 0.0, 1.0, -1.5, -1.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],  # the third has no group of its own
+        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0],  # none of the two is right
     ]
 
 
@@ -197,7 +197,7 @@ def test_the_order_of_models_changes_no_probability(
     assert sorted(there) == pytest.approx(sorted(here), abs=1e-8)
 
 
-@given(st.floats(0.0, 3.9), st.integers(1, 4), st.lists(st.floats(0.0, 2.0), min_size=5, max_size=5))
+@given(st.floats(0.0, 3.9), st.integers(1, 4), st.lists(st.floats(0.0, 2.0), min_size=7, max_size=7))
 def test_a_further_agreeing_member_of_the_same_n_never_lowers_confidence(
     odds: float, agreeing: int, weights: list[float]
 ) -> None:
@@ -238,8 +238,8 @@ def test_the_gradient_is_that_of_the_loss(
     odds, answers, scores = given
     observed = Observed.of(np.array([odds]), np.array([label_groups(answers)]), np.array([scores]))
     _, gradient = observed.loss(np.array(weights))
-    for place in range(5):
-        step = np.zeros(5)
+    for place in range(7):
+        step = np.zeros(7)
         step[place] = 1e-5
         above, _ = observed.loss(np.array(weights) + step)
         below, _ = observed.loss(np.array(weights) - step)
