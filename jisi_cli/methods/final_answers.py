@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,12 +18,10 @@ from jisi_cli.methods.training import read_state, state_path, write_state
 from jisi_cli.scoring import Rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jisi_cli.bank.bank import Bank
 
-_VERSION = 2
-"""Raised whenever other final answers would be read from the same responses."""
+_VERSION = 3
+"""Raised whenever answers are kept in another form."""
 
 NO_TEXT, NO_ANSWER = 1, 2
 """What stands for a response without words, and for one without a final answer."""
@@ -30,6 +29,16 @@ _UNREAD = 0
 _FIRST = 3
 
 Codes = NDArray[np.int64]
+
+
+@cache
+def reader_hash() -> str:
+    """Return a hash of the code that reads final answers: what another version of it read is not found again."""
+    from jisi_cli import grading
+    from jisi_cli.models import reasoning
+
+    files = [Path(reasoning.__file__), *sorted(Path(grading.__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 _MOST_KNOWN = 1 << 16
@@ -164,7 +173,7 @@ class BankAnswers:
     def _key(self, model: int) -> str:
         manifest = self._bank.manifest
         parts = (*manifest.queries, *manifest.responses[self._models[model]])
-        return hashlib.sha256(repr((_VERSION, [part.sha256 for part in parts])).encode()).hexdigest()
+        return hashlib.sha256(repr((_VERSION, reader_hash(), [part.sha256 for part in parts])).encode()).hexdigest()
 
     def _path(self, model: int) -> Path:
         return state_path("answers", self._key(model))

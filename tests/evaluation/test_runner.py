@@ -226,7 +226,7 @@ def test_an_unknown_grader_is_told_before_a_call_is_paid_for() -> None:
     questions = list(given.tests.questions)
     questions[5] = replace(questions[5], grader="bleurt")
     pool = live(given)
-    with pytest.raises(InputError, match=r"zoo/5: no grader is called `bleurt`; the graders are choice"):
+    with pytest.raises(InputError, match=r"zoo/5: no grader is called `bleurt`; the graders are agreement, choice"):
         run("best-single", with_tests(given, questions=questions), pool)
     assert pool.asked == []
 

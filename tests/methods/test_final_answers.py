@@ -9,6 +9,7 @@ import pytest
 
 from jisi_cli import paths
 from jisi_cli.bank.bank import Bank
+from jisi_cli.methods import final_answers
 from jisi_cli.methods.final_answers import NO_ANSWER, NO_TEXT, BankAnswers, SomeAnswers, answer_code, final_answer
 from tests.cli.evaluation_data import answers
 
@@ -93,6 +94,23 @@ def test_another_split_of_the_same_bank_finds_the_same_answers_on_its_own_rows(b
         text = lines[opened.questions[place].key]["raw_output"]["bob"]
         assert second.code(row, 1) == answer_code(text, "numeric")
     assert second.identity != first.identity
+
+
+def test_what_another_version_of_the_reader_read_is_not_found_again(
+    bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Bank(bank)
+    first = BankAnswers(opened, opened.models)
+    codes = read_all(first, opened)
+    first.keep()
+    before, identity = kept(), first.identity
+    monkeypatch.setattr(final_answers, "reader_hash", lambda: "another")
+    monkeypatch.setattr(final_answers, "answer_code", lambda text, grader: NO_ANSWER)
+    again = BankAnswers(opened, opened.models)
+    assert read_all(again, opened) == [[NO_ANSWER] * 3] * len(codes)
+    again.keep()
+    assert len(kept()) == 6 and set(before) < set(kept())
+    assert again.identity != identity
 
 
 def test_other_models_and_other_responses_are_other_answers(bank: Path) -> None:
