@@ -15,8 +15,8 @@ from jisi_cli.bank.manifest import LONGEST_LABEL, Label
 from jisi_cli.collect.collect import ends_early
 from jisi_cli.collect.regrade import ModelGrades, Regraded
 from jisi_cli.formats.record import STATUSES, Question, ScoreSource
-from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.grading.registry import grader_info
+from jisi_cli.methods.final_answers import final_answer
 from jisi_cli.scoring.agreement import ENOUGH_LABELS, NO_ANSWER, NONE_RIGHT, Codes, agree
 from jisi_cli.scoring.exact_sums import Rows
 
@@ -58,7 +58,7 @@ class KeylessAnswers:
 
 def normalised(answer: str, question: Question) -> str | None:
     """Return a final answer that somebody wrote as models' are read; None where it is none for such a question."""
-    return extract_any(json.dumps({"answer": answer}, ensure_ascii=False), _kind(question))
+    return final_answer(json.dumps({"answer": answer}, ensure_ascii=False), _kind(question))
 
 
 def _kind(question: Question) -> str | None:
@@ -85,7 +85,7 @@ def read_keyless_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) 
             response = responses[row] or ""
             answered[place, column] = given[row] and response.strip() != ""
             if answered[place, column] and not ends_early(response, cut_off[row]):
-                final = extract_any(response, _kind(question))
+                final = final_answer(response, _kind(question))
                 final = None if final is not None and len(final) > LONGEST_LABEL else final
                 if final is not None and final not in texts[place]:
                     texts[place].append(final)

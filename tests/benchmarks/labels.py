@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -31,12 +30,10 @@ from jisi_cli.bank.score_sources import rows_without_key
 from jisi_cli.bank.sources import stage_records
 from jisi_cli.bank.update import update_scores
 from jisi_cli.bank.vectors import given_vectors
-from jisi_cli.collect import agreement
 from jisi_cli.collect.agreement import KeylessAnswers, agree_on, read_keyless_answers
 from jisi_cli.collect.labelling import most_telling
 from jisi_cli.collect.regrade import Regraded
 from jisi_cli.formats.record import STATUSES, Key, Record
-from jisi_cli.grading import final_answer
 
 WIDE = {"n_base": 100, "gamma": 0.7}
 Truth = dict[Key, NDArray[np.float64]]
@@ -144,17 +141,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--labels", type=int, default=30)
     parser.add_argument("--methods", default="jisi-vote,jisi-cascade")
     options = parser.parse_args(arguments)
-    # The same answers are in every bank, and reading one takes about a millisecond.
-    once = cache(final_answer.extract_any)
-    final_answer.extract_any = agreement.extract_any = once
-    try:
-        measure(options)
-    finally:
-        final_answer.extract_any = agreement.extract_any = once.__wrapped__
-
-
-def measure(options: argparse.Namespace) -> None:
-    """Compare and print, size by size."""
     source, methods = Bank(options.bank), options.methods.split(",")
     models = options.models.split(",") if options.models else source.models
     for size in map(int, options.sizes.split(",")):
