@@ -14,8 +14,10 @@ TYPE_CHECKING = False  # typing's own would cost more than all of this
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
     from jisi_cli.comparing import evaluate
+    from jisi_cli.comparing_splits import evaluate_splits
     from jisi_cli.errors import BankError, BudgetError, InputError, JisiError, NoAnswerError
     from jisi_cli.evaluation.comparison import Comparison
+    from jisi_cli.evaluation.splits import SplitComparison
     from jisi_cli.jisi import Jisi
     from jisi_cli.jisi import Jisi as open
     from jisi_cli.methods.decision import Decision
@@ -35,7 +37,9 @@ __all__ = [
     "JisiError",
     "NoAnswerError",
     "Outcome",
+    "SplitComparison",
     "evaluate",
+    "evaluate_splits",
     "open",
     "register_method",
 ]
@@ -46,7 +50,9 @@ _HOMES = {
     "Decision": "methods.decision",
     "Jisi": "jisi",
     "Outcome": "methods.protocol",
+    "SplitComparison": "evaluation.splits",
     "evaluate": "comparing",
+    "evaluate_splits": "comparing_splits",
     "open": "jisi",
     "register_method": "methods.registry",
 }

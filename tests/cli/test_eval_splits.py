@@ -17,7 +17,7 @@ from jisi_cli.evaluation.splits import Split
 from tests.cli.commands import Run, jisi, says_one_error, write_lines
 from tests.cli.evaluation_data import DATASETS, answers, build
 
-METHODS = "best-single,jisi-router,knn,elo,random"
+METHODS = "best-single,jisi-router,jisi-cascade:tau=1,knn,elo,random"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_each_split_has_the_figures_of_a_bank_that_was_built_with_its_seed(bank:
                 name
             )
             assert split["cost_usd"] == alone[name]["cost_usd"]
+            assert split["calibration_error"] == alone[name]["calibration_error"]
             if name != "best-single":
                 difference = split["differences"]["best-single"]
                 assert difference == pytest.approx(alone[name]["versus"][0]["average"], abs=1e-12)
@@ -116,6 +117,15 @@ def test_the_same_command_gives_the_same_document(bank: Path) -> None:
     assert timeless(splits_of(*arguments)) == timeless(splits_of(*arguments))
 
 
+@pytest.mark.slow
+def test_methods_that_say_how_sure_they_are_have_a_calibration_error(bank: Path) -> None:
+    run = jisi("eval", bank, "--splits", "2", "--method", "jisi-cascade")
+    assert run.exit_code == 0
+    header, sure, single = (line.split() for line in run.stdout.split("\n\n")[1].splitlines())
+    assert header[-1] == "ECE" and 0 <= float(sure[-1]) <= 100 and single[-1] == "–"
+    assert "ECE: expected calibration error" in run.stderr
+
+
 # Results, resuming, Ctrl-C.
 
 
@@ -158,6 +168,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int, *arguments: str | P
     return jisi("eval", *arguments)
 
 
+@pytest.mark.slow
 def test_ctrl_c_shows_the_splits_that_were_finished(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = interrupted(monkeypatch, 2, bank, "--splits", "4", "--method", "knn", "--json")
     assert run.exit_code == 130
