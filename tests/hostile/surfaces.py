@@ -38,7 +38,7 @@ from jisi_cli.evaluation.results import ResultFile, read_results
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.registry import read_records
-from jisi_cli.methods.training import _read as read_trained_state
+from jisi_cli.methods.training import read_state as read_trained_state
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
