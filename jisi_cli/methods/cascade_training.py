@@ -141,8 +141,11 @@ def _fit(rows: list[_Row], count: int) -> State:
 
 def _most_likely(observed: Observed) -> Floats:
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     start = np.array(PRIOR_WEIGHTS)
-    found = minimize(observed.loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-12, "gtol": 1e-7})
+    # Seven numbers need no second thread, and on a busy machine threads wait for one another longer than they work.
+    with threadpool_limits(limits=1):
+        found = minimize(observed.loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-12, "gtol": 1e-7})
     weights: Floats = np.round(np.asarray(found.x, dtype=np.float64).reshape(FEATURES), _DECIMALS)
     return weights
