@@ -79,6 +79,8 @@ def _heaviest(codes: NDArray[np.intp], weights: Floats) -> tuple[Rows, Floats, R
 
 def first_answered(ranking: Rows, answered: NDArray[np.bool_]) -> tuple[Rows, Rows]:
     """Return the best-ranked model with a response (T,), `NOBODY` where there is none, and how many are asked (T,)."""
+    if not ranking.shape[1]:
+        return np.full(len(ranking), NOBODY), np.zeros(len(ranking), dtype=np.intp)
     has = np.take_along_axis(answered, ranking, axis=1)
     place = np.argmax(has, axis=1)
     rows = np.arange(len(ranking))

@@ -1,0 +1,174 @@
+"""Choosing settings: the same decisions as the methods', an honest gain, and the fewest calls of what is as good."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jisi_cli.bank.bank import Bank
+from jisi_cli.evaluation.batch_methods import METHODS
+from jisi_cli.evaluation.calibration import _decide_all, _Train, calibrate, choose, grid
+from jisi_cli.evaluation.final_codes import AnswerCodes, answer_codes, without_reading
+from jisi_cli.evaluation.test_set import from_bank
+from jisi_cli.evaluation.validation import average_of, spread_folds, validate
+from jisi_cli.formats.record import Record
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods.context import BankRows, MethodContext
+from jisi_cli.methods.registry import method_info
+from jisi_cli.scoring import BankArrays
+from tests.bank.making import build, failed, record
+from tests.methods.synthetic import hashing_embedder
+
+MODELS = ("ada", "bob", "cyd", "dee")
+ROUTING = Hyperparameters(n_base=6, gamma=0.9)
+VOTING = replace(ROUTING, switch="consensus")
+SETTINGS = {
+    "jisi-query": [ROUTING, replace(ROUTING, n_base=15, prior=4.0), replace(ROUTING, gamma=0.5)],
+    "jisi-router": [ROUTING, replace(ROUTING, prior=4.0), replace(ROUTING, epsilon=0.4, sigma=0.6, delta=0.0, k=2)],
+    "jisi-vote": [VOTING, replace(VOTING, probe_schedule="2,1", prior=4.0), replace(VOTING, k=4, n_base=15)],
+}
+
+
+def answers(rows: int = 60) -> list[Record]:
+    """Return answers of which many agree, some fail, some are unscored and some say nothing that can be compared."""
+    rng = np.random.default_rng(7)
+    found = []
+    for row in range(rows):
+        for place, model in enumerate(MODELS):
+            right = rng.random() < 0.35 + 0.1 * place
+            text = f"The answer is {row if right else row + int(rng.integers(1, 3))}." if row % 7 else "Who can tell"
+            fields = {"response": text, "score": float(right), "grader": "numeric", "reference": str(row)}
+            given = record(row, model, **fields, completion_tokens=int(rng.integers(5, 300)))
+            chance = rng.random()
+            if chance < 0.08:
+                given = failed(given)
+            elif chance < 0.14:
+                given = replace(given, score=None, status="unscored")
+            found.append(given)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    path = tmp_path_factory.mktemp("calibrated") / "bank"
+    build(path, answers(), embedder="hashing:16")
+    return Bank(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", SETTINGS)
+def test_all_settings_at_once_decide_as_the_method_does_one_by_one(method: str, bank: Bank) -> None:
+    arrays, rows = bank.arrays(), BankRows(bank, bank.models, {})
+    context = MethodContext(arrays, rows, hashing_embedder())
+    folds = spread_folds(rows.datasets, 3)
+    train = from_bank(bank, bank.models, bank.train_rows, {})
+    expected = asyncio.run(validate(method, SETTINGS[method], context, train, folds))
+    finals = answer_codes(bank, bank.models)
+    every = np.arange(len(folds))
+    decided = _decide_all(METHODS[method], SETTINGS[method], _Train(arrays, finals, folds, bank.failed), every, None)
+    found, _ = decided.under(folds)
+    assert np.isnan(expected).any()
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_who_has_a_response_is_known_without_reading_it(bank: Bank) -> None:
+    read, unread = answer_codes(bank, bank.models), without_reading(bank, bank.models)
+    assert (read.answered == unread.answered).all()
+    assert not read.answered.all()
+    assert set(unread.codes.ravel().tolist()) == {-1}
+    same = read.codes[:, :, np.newaxis] == read.codes[:, np.newaxis, :]
+    assert (same & (read.codes >= 0)[:, :, np.newaxis]).sum() > (read.codes >= 0).sum()
+
+
+def test_consensus_ends_at_its_share_and_pays_the_aggregator_elsewhere(bank: Bank) -> None:
+    arrays = bank.arrays()
+    folds = spread_folds([bank.keys[row][0] for row in bank.train_rows.tolist()], 3)
+    train = _Train(arrays, answer_codes(bank, bank.models), folds, bank.failed)
+    settings = [replace(VOTING, u=u) for u in (0.0, 0.5, 1.0)]
+    every = np.arange(len(folds))
+    scores, calls = _decide_all(METHODS["jisi-consensus"], settings, train, every, None).under(folds)
+    voted, _ = _decide_all(METHODS["jisi-vote"], settings, train, every, None).under(folds)
+    routed, asked = _decide_all(METHODS["jisi-router"], settings, train, every, None).under(folds)
+    assert np.array_equal(scores[0], voted[0], equal_nan=True)
+    unanimous = calls[2] == 3
+    assert 0 < unanimous.sum() < len(every)
+    assert np.array_equal(scores[2][~unanimous], routed[2][~unanimous], equal_nan=True)
+    assert (calls[2][~unanimous] == 4).all()
+    assert (calls[0] <= calls[1]).all()
+    assert (calls[1] <= calls[2]).all()
+    assert asked.min() == 3
+
+
+def noise(seed: int, rows: int = 80, models: int = 4) -> tuple[BankArrays, list[str], AnswerCodes]:
+    """Return a bank of models that are equally good everywhere, with nothing near anything in particular."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(rows, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    right = (rng.random((rows, models)) < 0.5).astype(float)
+    everywhere = np.ones(right.shape, dtype=bool)
+    names = tuple(f"m{place}" for place in range(models))
+    bank = BankArrays(vectors, [vectors] * models, right, np.ones(right.shape), everywhere, names)
+    return bank, ["one", "two"] * (rows // 2), AnswerCodes(np.where(right > 0, 0, 1 + np.arange(models)), everywhere)
+
+
+@pytest.mark.slow
+def test_on_noise_the_honest_gain_is_none_while_that_of_the_winner_is_large() -> None:
+    found = [calibrate("jisi-query", *noise(seed), seed=seed) for seed in range(30)]
+    honest = np.array([one.gain.average for one in found])
+    of_the_winner = np.array([one.average - one.paper_average for one in found])
+    error = honest.std(ddof=1) / np.sqrt(len(honest))
+    assert abs(honest.mean()) < 2.5 * error
+    assert of_the_winner.mean() > honest.mean() + 3 * error
+    assert sum(one.real for one in found) <= 3
+
+
+def test_no_label_of_an_outer_fold_reaches_what_is_chosen_for_it() -> None:
+    bank, datasets, finals = noise(1)
+    folds = spread_folds(datasets, 5)
+    turned = replace(bank, scores=np.where((folds == 2)[:, np.newaxis], 1 - bank.scores, bank.scores))
+    settings, every = grid("jisi-vote")[::9], np.arange(len(folds))
+    before, after = (
+        _decide_all(METHODS["jisi-vote"], settings, _Train(one, finals, folds, "wrong"), every, None)
+        for one in (bank, turned)
+    )
+    outside = folds != 2
+    assert np.array_equal(before.scores[:, 2, outside], after.scores[:, 2, outside])
+    assert np.array_equal(before.calls[:, 2, outside], after.calls[:, 2, outside])
+    assert not np.array_equal(before.scores[:, 1, outside], after.scores[:, 1, outside])
+
+
+def test_of_what_is_as_good_as_the_best_the_fewest_calls_are_chosen() -> None:
+    datasets = ["one"] * 50 + ["two"] * 50
+    base = np.tile([1.0, 0.0], 50)
+    better = base.copy()
+    better[1:40:2] = 1.0  # 20 of 100 questions more: far beyond the noise
+    nearly = better.copy()
+    nearly[[1, 3]], nearly[41] = 0.0, 1.0  # one question less in all: within it
+    calls = np.array([3.0, 5.0, 2.3, 1.0])
+    scores = np.stack([base, better, nearly, base])
+    assert choose(scores, calls, datasets) == 2
+    assert choose(scores[:2], calls[:2], datasets) == 1
+    assert choose(np.stack([base, base]), np.array([3.0, 3.04]), datasets) == 0  # the same to one decimal: the earlier
+    assert choose(np.stack([nearly, better]), np.array([3.0, 3.0]), datasets) == 1
+    assert choose(np.full((3, 100), np.nan), np.ones(3), datasets) == 0
+
+
+def test_unknown_scores_are_left_out_of_averages_and_of_their_errors() -> None:
+    scores = np.array([[1.0, 0.0, np.nan, 1.0], [np.nan, 1.0, 1.0, 1.0]])
+    assert average_of(scores[0], ["one", "one", "two", "two"]) == 0.75
+    assert choose(scores, np.array([1.0, 1.0]), ["one", "one", "two", "two"]) == 1
+
+
+@pytest.mark.parametrize("method", ["jisi-router", "jisi-query", "jisi-vote", "jisi-consensus"])
+def test_the_papers_settings_are_tried_first_and_every_one_is_heeded(method: str) -> None:
+    settings = grid(method)
+    assert settings[0] == replace(Hyperparameters(), switch=method_info(method).fixed["switch"])  # type: ignore[arg-type]
+    assert len(set(settings)) == len(settings)
+    assert {setting.prior for setting in settings} == {0.0, 10.0}
+    varied = {name for name in settings[0].to_json() if len({getattr(s, name) for s in settings}) > 1}
+    assert {"n_base", "gamma", "prior"} <= varied
+    assert ("u" in varied) == (method == "jisi-consensus")
+    assert ("probe_schedule" in varied) == (method in ("jisi-vote", "jisi-consensus"))
