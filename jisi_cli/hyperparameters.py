@@ -179,6 +179,9 @@ class CascadeSettings:
 CASCADE_OPTIONS = ("tau", "max_calls", "mean_calls")
 """Settings of the cascade alone that may be given as options or in the pool file's [routing]."""
 
+CASCADE = "jisi-cascade"
+"""Under this name a bank holds the settings that were chosen for the cascade, beside those for the paper's stages."""
+
 
 def of_jisi(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without those of the cascade alone: hyperparameters, and what is neither."""

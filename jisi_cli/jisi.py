@@ -177,7 +177,9 @@ class Jisi:
         configured = self.bank.hyperparameters().with_changes(of_jisi(self.config.routing), in_file)
         self.hyperparameters: Hyperparameters = configured.with_changes(of_jisi(settings), "options")
         self.stated = settings
-        self._options = stated_options((self.config.routing, in_file), (settings, "options"))
+        self._options = stated_options(
+            (self.bank.cascade_options(), "the bank"), (self.config.routing, in_file), (settings, "options")
+        )
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
             self.config,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import LazyVectors, RowsOf, VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import STATUSES, Failed, Key, Question
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CASCADE, Hyperparameters, stated_options
 from jisi_cli.scoring import BankArrays
 from jisi_cli.scoring.exact_sums import Rows, RowVectors
 from jisi_cli.types import CutOff
@@ -94,9 +94,30 @@ class Bank:
             BankError: This version does not know them.
         """
         try:
-            return Hyperparameters().with_changes(self.manifest.hyperparameters, f"{self.path / 'bank.json'}")
+            return Hyperparameters().with_changes(self.calibrated, f"{self.path / 'bank.json'}")
         except InputError as error:
             raise BankError(f"{error}; upgrade jisi, or build the bank again with --force") from error
+
+    @property
+    def calibrated(self) -> dict[str, Any]:
+        """What was chosen for the paper's stages on this bank, as it stands there; empty means the paper's settings."""
+        return {name: value for name, value in self.manifest.hyperparameters.items() if name != CASCADE}
+
+    def cascade_options(self) -> dict[str, Any]:
+        """Return the settings chosen for `jisi-cascade` on this bank, where they differ from its defaults.
+
+        Raises:
+            BankError: This version does not know them.
+        """
+        where = f"{self.path / 'bank.json'}: {CASCADE}"
+        chosen = self.manifest.hyperparameters.get(CASCADE, {})
+        try:
+            found = stated_options((chosen, where)) if isinstance(chosen, dict) else None
+        except InputError as error:
+            raise BankError(f"{error}; upgrade jisi, or build the bank again with --force") from error
+        if found is None or found != chosen:
+            raise BankError(f"{where} holds other settings; upgrade jisi, or build the bank again with --force")
+        return found
 
     @cached_property
     def questions(self) -> list[Question]:

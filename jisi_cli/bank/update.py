@@ -20,6 +20,7 @@ from jisi_cli.bank.transaction import (
 )
 from jisi_cli.errors import BankError
 from jisi_cli.formats.record import ScoreSource
+from jisi_cli.hyperparameters import CASCADE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,12 +65,13 @@ def update_scores(
     return manifest
 
 
-def update_hyperparameters(bank: Bank, changes: Mapping[str, Any]) -> None:
+def update_hyperparameters(bank: Bank, changes: Mapping[str, Any], method: str = "jisi") -> None:
     """Write the settings that were found to suit a bank into it.
 
     Args:
         bank: The bank that they were found on.
-        changes: Settings by name, where they differ from the paper's.
+        changes: Settings by name, where they differ from the defaults.
+        method: Whose they are: `jisi-cascade` has settings of its own, which the paper's stages leave alone.
 
     Raises:
         BankError: The bank has changed since it was opened, or is being built.
@@ -77,7 +79,12 @@ def update_hyperparameters(bank: Bank, changes: Mapping[str, Any]) -> None:
     with exclusive(bank.path):
         if read_manifest(bank.path) != bank.manifest:
             raise BankError(f"{bank.path} has changed meanwhile, so nothing was written; calibrate it again")
-        write_manifest(bank.path, replace(bank.manifest, hyperparameters=dict(changes)))
+        kept = bank.manifest.hyperparameters
+        if method == CASCADE:
+            chosen = {**bank.calibrated, CASCADE: dict(changes)}
+        else:
+            chosen = {**changes, **({CASCADE: kept[CASCADE]} if CASCADE in kept else {})}
+        write_manifest(bank.path, replace(bank.manifest, hyperparameters=chosen))
 
 
 def _with_scores(

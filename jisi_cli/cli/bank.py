@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of recorded answers, or inspect one.")
 
 
-_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus")
+_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus", "jisi-cascade")
 """Methods whose settings recorded answers can compare."""
 
 BankArgument = Annotated[
@@ -307,12 +308,13 @@ def inspect(
     from jisi_cli.cli.learning_curve import measure_curve, show_curve
     from jisi_cli.config import bank_in_force
     from jisi_cli.formats.record import failed_reading
+    from jisi_cli.hyperparameters import of_jisi
     from jisi_cli.user import read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
     opened = Bank(bank_in_force(bank, settings), failed_reading(failed))
-    tuned = opened.hyperparameters().with_changes(settings.routing, f"{settings.path} [routing]")
+    tuned = opened.hyperparameters().with_changes(of_jisi(settings.routing), f"{settings.path} [routing]")
     settings_in_force = tuned.with_changes(routing, "command line")
     found = inspect_bank(opened, settings_in_force)
     measured = measure_curve(opened, settings_in_force, out) if curve else None
@@ -350,7 +352,9 @@ def calibrate(
     """
     from jisi_cli.bank.update import update_hyperparameters
     from jisi_cli.cli.progress import counted
+    from jisi_cli.evaluation.calibration import Train
     from jisi_cli.evaluation.calibration import calibrate as cross_validate
+    from jisi_cli.evaluation.cascade_calibration import calibrate_cascade
     from jisi_cli.evaluation.final_codes import answer_codes, without_reading
     from jisi_cli.jisi import Jisi
 
@@ -364,23 +368,26 @@ def calibrate(
     votes = method not in ("jisi-router", "jisi-query")
     with counted(out, "reading final answers") as on_progress:
         finals = answer_codes(jisi.bank, jisi.models, on_progress) if votes else without_reading(jisi.bank, jisi.models)
+    train = Train(context.bank, context.datasets, finals, seed, failed_answers)
     with counted(out, "cross-validating") as on_progress:
-        found = cross_validate(
-            method, context.bank, context.datasets, finals, seed=seed, failed=failed_answers, on_progress=on_progress
-        )
+        if method == "jisi-cascade":
+            found = calibrate_cascade(train, seed=seed, on_progress=on_progress)
+        else:
+            found = cross_validate(method, train, seed=seed, on_progress=on_progress)
     written = found.real and bool(found.changes()) and not dry_run
     if written:
-        update_hyperparameters(jisi.bank, found.changes())
+        update_hyperparameters(jisi.bank, found.changes(), method)
     data = {
         "bank": str(jisi.bank.path),
         "method": method,
-        "chosen": found.chosen.to_json(),
+        "chosen": asdict(found.chosen),
         "changes": found.changes(),
         "average": found.average,
         "calls": found.calls,
         "paper_average": found.paper_average,
         "paper_calls": found.paper_calls,
         "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
+        "gain_calls": found.gain_calls,
         "folds_that_agree": found.agreement,
         "settings_tried": found.tried,
         "failed_answers": failed_answers,
@@ -396,16 +403,17 @@ def calibrate(
 def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
     """Say what was found, and whether it was written."""
     gain = data["gain"]
-    changes = ", ".join(map("=".join, _as_text(data["changes"]))) or "the paper's settings"
+    defaults = "the default settings" if data["method"] == "jisi-cascade" else "the paper's settings"
+    changes = ", ".join(map("=".join, _as_text(data["changes"]))) or defaults
     out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
     best, paper = 100 * data["average"], 100 * data["paper_average"]
     out.data(
         f"cross-validated Avg {best:.2f} % at {data['calls']:.1f} calls a question, "
-        f"with the paper's settings {paper:.2f} % at {data['paper_calls']:.1f}"
+        f"with {defaults} {paper:.2f} % at {data['paper_calls']:.1f}"
     )
     out.data(
         f"gain on rows that the choice never saw: {100 * gain['average']:+.2f} points "
-        f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]"
+        f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}] at {data['gain_calls']:.1f} calls"
     )
     if data["written"]:
         out.note(f"written into {data['bank']}; flags and [routing] still win over it")

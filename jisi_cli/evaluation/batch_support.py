@@ -86,16 +86,25 @@ class Neighbours:
 
     def scores(self, settings: Hyperparameters) -> Floats:
         """Return the coarse scores (T, M); see `scoring.weighted_scores`."""
-        solved, answered, total = (
-            sums[np.arange(len(sums)), self.sizes(settings) - 1] for sums in self._sums(settings)
-        )
+        shares = self.shares(settings)
+        if settings.compat == "openjisi":
+            return np.round(shares, _DECIMALS)
+        total = self._sums(settings)[2][self._ends(settings)]
+        found: Floats = np.round(shares * total[:, np.newaxis], _DECIMALS)
+        return found
+
+    def shares(self, settings: Hyperparameters) -> Floats:
+        """Return the weighted mean scores on the support sets, with a prior drawn to the bank's means (T, M)."""
+        solved, answered = (sums[self._ends(settings)] for sums in self._sums(settings)[:2])
         prior = settings.prior
         if prior > 0:
-            shares = (solved + prior * self.means) / (answered + prior)
-        else:
-            shares = np.divide(solved, answered, out=np.zeros_like(solved), where=answered > 0)
-        found: Floats = np.round(shares if settings.compat == "openjisi" else shares * total[:, np.newaxis], _DECIMALS)
-        return found
+            found: Floats = (solved + prior * self.means) / (answered + prior)
+            return found
+        return np.divide(solved, answered, out=np.zeros_like(solved), where=answered > 0)
+
+    def _ends(self, settings: Hyperparameters) -> tuple[Rows, Rows]:
+        sizes = self.sizes(settings)
+        return np.arange(len(sizes)), sizes - 1
 
     def rank(self, scores: Floats, settings: Hyperparameters) -> Rows:
         """Return the models of each question, best first (T, M); ties as in `scoring.rank`."""

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -30,7 +30,7 @@ from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.evaluation.statistics import Difference, paired_difference
 from jisi_cli.evaluation.validation import FOLDS, average_of, spread_folds
 from jisi_cli.formats.record import Failed
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.scoring import BankArrays, Floats, Rows
 
 _N_BASE = (25, 50, 100, 200)
@@ -58,20 +58,22 @@ class Calibration:
         chosen: The settings that are recommended.
         average: Their cross-validated average; optimistic, because they were chosen by it.
         calls: Their calls per question.
-        paper_average: The cross-validated average of the paper's settings.
+        paper_average: The cross-validated average of the defaults, which are the paper's where it has the method.
         paper_calls: Their calls per question.
         gain: Honest gain of choosing, on rows that the choice never saw.
+        gain_calls: Calls per question of these choices.
         tried: Number of settings.
         agreement: Share of outer folds whose own choice was the chosen one.
     """
 
     method: str
-    chosen: Hyperparameters
+    chosen: Hyperparameters | CascadeSettings
     average: float
     calls: float
     paper_average: float
     paper_calls: float
     gain: Difference
+    gain_calls: float
     tried: int
     agreement: float
 
@@ -81,9 +83,9 @@ class Calibration:
         return self.gain.low > 0
 
     def changes(self) -> dict[str, Any]:
-        """Return the settings that differ from the paper's."""
-        paper = Hyperparameters().to_json()
-        return {name: value for name, value in self.chosen.to_json().items() if value != paper[name]}
+        """Return the settings that differ from the defaults."""
+        defaults = asdict(type(self.chosen)())
+        return {name: value for name, value in asdict(self.chosen).items() if value != defaults[name]}
 
 
 def grid(method: str) -> list[Hyperparameters]:
@@ -103,41 +105,25 @@ def grid(method: str) -> list[Hyperparameters]:
     return list(dict.fromkeys(found))
 
 
-def calibrate(
-    method: str,
-    bank: BankArrays,
-    datasets: Sequence[str],
-    finals: AnswerCodes,
-    *,
-    seed: int,
-    failed: Failed = "wrong",
-    on_progress: OnProgress | None = None,
-) -> Calibration:
+def calibrate(method: str, train: Train, *, seed: int, on_progress: OnProgress | None = None) -> Calibration:
     """Choose settings for a method on a bank's train rows.
 
     Args:
         method: One of `METHODS`.
-        bank: The bank's arrays (N train rows).
-        datasets: Dataset of each row (N).
-        finals: Final answers recorded for the same rows.
-        seed: Seed of the folds and of the bootstrap.
-        failed: What a question counts to which no model has a response.
+        train: The rows.
+        seed: Of the bootstrap, and of the rows that are judged where there are very many.
         on_progress: Told of (blocks of questions done, blocks in all).
-
-    Raises:
-        InputError: There is one row, which leaves none to decide it by.
     """
     settings = grid(method)
-    folds = spread_folds(datasets, seed)
-    judged = _judged(len(datasets), seed)
-    runs = _decide_all(METHODS[method], settings, _Train(bank, finals, folds, failed), judged, on_progress)
-    own, labels = folds[judged], [datasets[row] for row in judged.tolist()]
+    judged = judged_rows(len(train.folds), seed)
+    runs = _decide_all(METHODS[method], settings, train, judged, on_progress)
+    own, labels = train.folds[judged], [train.datasets[row] for row in judged.tolist()]
     best = runs.choose(own, np.ones(len(own), dtype=bool), labels)
-    honest, choices = np.full(len(own), np.nan), []
+    honest, honest_calls, choices = np.full(len(own), np.nan), np.zeros(len(own)), []
     for fold in sorted(set(own.tolist())):
         outer = own == fold
         choices.append(runs.choose(np.full(len(own), fold), ~outer, labels))
-        honest[outer] = runs.scores[choices[-1], fold, outer]
+        honest[outer], honest_calls[outer] = runs.scores[choices[-1], fold, outer], runs.calls[choices[-1], fold, outer]
     scores, calls = runs.under(own)
     gain = paired_difference(honest, scores[0], labels, "paper settings", np.random.default_rng(seed))
     return Calibration(
@@ -148,6 +134,7 @@ def calibrate(
         paper_average=average_of(scores[0], labels),
         paper_calls=float(calls[0].mean()),
         gain=gain,
+        gain_calls=float(honest_calls.mean()),
         tried=len(settings),
         agreement=choices.count(best) / len(choices),
     )
@@ -212,8 +199,8 @@ def _standard_errors(differences: Floats, datasets: Sequence[str]) -> Floats:
     return found
 
 
-def _judged(rows: int, seed: int) -> Rows:
-    """Return the rows that settings are compared on, ascending."""
+def judged_rows(rows: int, seed: int) -> Rows:
+    """Return which of so many rows settings are compared on, ascending."""
     if rows <= _MOST_JUDGED:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, _MOST_JUDGED, replace=False))
@@ -222,14 +209,13 @@ def _judged(rows: int, seed: int) -> Rows:
 def _decide_all(
     decide: Decide,
     settings: Sequence[Hyperparameters],
-    train: _Train,
+    train: Train,
     judged: Rows,
     on_progress: OnProgress | None,
 ) -> _Runs:
-    """Decide rows under every setting, by every bank that lacks their fold; each similarity is computed once."""
+    """Decide rows under every setting, by every bank that lacks their fold."""
     shape = (len(settings), FOLDS, len(judged))
     runs = _Runs(np.full(shape, np.nan), np.zeros(shape, dtype=np.uint8))
-    blocks = list(_blocks(train.folds[judged], train.bank.scores.size))
 
     def run(places: Rows) -> None:
         for other, block in train.blocks(judged[places], settings):
@@ -238,7 +224,22 @@ def _decide_all(
                 runs.scores[place, other, places] = train.score(judged[places], found.models)
                 runs.calls[place, other, places] = np.minimum(found.calls, np.iinfo(np.uint8).max)
 
-    # NumPy works on arrays without Python's lock, and every block writes to places of its own.
+    for_each_block(run, train, judged, on_progress)
+    return runs
+
+
+def for_each_block(run: Callable[[Rows], None], train: Train, judged: Rows, on_progress: OnProgress | None) -> None:
+    """Run something for rows of one fold at a time, several at the same time.
+
+    NumPy works on arrays without Python's lock. What is run writes to places of its rows alone.
+
+    Args:
+        run: Takes places among the judged rows.
+        train: The train rows.
+        judged: Which of them are judged (n,).
+        on_progress: Told of (blocks done, blocks in all).
+    """
+    blocks = list(_blocks(train.folds[judged], train.bank.scores.size))
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
         futures = [threads.submit(run, places) for places in blocks]
         try:
@@ -249,25 +250,31 @@ def _decide_all(
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    return runs
 
 
-class _Train:
+class Train:
     """Train rows, decided by the others.
 
     Args:
         bank: The bank's arrays (N rows).
-        finals: Their final answers.
-        folds: Fold of each row (N,).
+        datasets: Dataset of each row (N).
+        finals: Final answers recorded for the same rows.
+        seed: Seed of the folds.
         failed: What a question counts to which no model has a response.
+
+    Raises:
+        InputError: There is one row, which leaves none to decide it by.
     """
 
-    def __init__(self, bank: BankArrays, finals: AnswerCodes, folds: Rows, failed: Failed) -> None:
-        self.bank, self.finals, self.folds = bank, finals, folds
+    def __init__(
+        self, bank: BankArrays, datasets: Sequence[str], finals: AnswerCodes, seed: int, failed: Failed = "wrong"
+    ) -> None:
+        self.bank, self.datasets, self.finals = bank, datasets, finals
+        self.folds = spread_folds(datasets, seed)
+        self.labels = np.where(bank.present, bank.scores, np.nan)
+        self.silent = 0.0 if failed == "wrong" else math.nan
         self._scored = Scored(bank.scores, bank.present, bank.model_names)
-        self._labels = np.where(bank.present, bank.scores, np.nan)
         self._vectors = bank.query_vectors.astype(np.float64)
-        self._silent = 0.0 if failed == "wrong" else math.nan
 
     def blocks(self, rows: Rows, settings: Sequence[Hyperparameters]) -> Iterator[tuple[int, Block]]:
         """Yield rows of one fold with their neighbours in the other folds, and in the others without each of these."""
@@ -283,7 +290,7 @@ class _Train:
 
     def score(self, rows: Rows, models: Rows) -> Floats:
         """Return the scores of the models that answer rows (n,), NaN where unknown."""
-        found: Floats = np.where(models == NOBODY, self._silent, self._labels[rows, models])
+        found: Floats = np.where(models == NOBODY, self.silent, self.labels[rows, models])
         return found
 
 

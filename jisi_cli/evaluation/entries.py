@@ -215,7 +215,7 @@ def _readings(name: str, context: MethodContext, bank: Bank) -> list[Variant]:
     if reading:
         changed = _READINGS[reading](context.hyperparameters)
         return [Variant(name, method, replace(context, hyperparameters=changed))]
-    if not bank.manifest.hyperparameters or context.hyperparameters != bank.hyperparameters():
+    if not bank.calibrated or context.hyperparameters != bank.hyperparameters():
         return [Variant(name, method, context)]
     paper = replace(context, hyperparameters=Hyperparameters())
     return [

@@ -23,14 +23,16 @@ class AnswerCodes:
     Attributes:
         codes: Equal within a question where final answers are equal (n, M); `NO_ANSWER` where there is none.
         answered: Whether there is a response with words (n, M).
+        closed: Whether the question's grader reads final answers (n,).
     """
 
     codes: NDArray[np.int64]
     answered: NDArray[np.bool_]
+    closed: NDArray[np.bool_]
 
     def of(self, rows: Rows) -> AnswerCodes:
         """Return those of some questions."""
-        return AnswerCodes(self.codes[rows], self.answered[rows])
+        return AnswerCodes(self.codes[rows], self.answered[rows], self.closed[rows])
 
 
 def answer_codes(
@@ -51,11 +53,12 @@ def answer_codes(
             on_progress(model + 1, len(models))
     answers.keep()
     says_something = (codes != final_answers.NO_TEXT) & (codes != final_answers.NO_ANSWER)
-    return AnswerCodes(np.where(says_something, codes, NO_ANSWER), codes != final_answers.NO_TEXT)
+    closed = np.array([answers.is_closed(row) for row in range(len(codes))], dtype=bool)
+    return AnswerCodes(np.where(says_something, codes, NO_ANSWER), codes != final_answers.NO_TEXT, closed)
 
 
 def without_reading(bank: Bank, models: Sequence[str]) -> AnswerCodes:
     """Return which models have a response to a bank's train rows, without reading what they say in the end."""
     answered = [~bank.blank_responses(model)[bank.train_rows] for model in models]
     given = np.stack(answered, axis=1)
-    return AnswerCodes(np.full(given.shape, NO_ANSWER), given)
+    return AnswerCodes(np.full(given.shape, NO_ANSWER), given, np.zeros(len(given), dtype=bool))

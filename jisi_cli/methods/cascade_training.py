@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
 
 _VERSION = 2
-_LEAST_ROWS = 50
+LEAST_ROWS = 50
 """Questions from which on they are fitted; with fewer, the prior's mean serves."""
 _MOST_ROWS = 2000
 """Questions that are fitted on at most: seven weights need no more, and each costs the reading of several answers."""
@@ -61,7 +61,7 @@ def fitted(context: MethodContext, settings: CascadeSettings) -> Fitted:
 
     def train(on_step: OnStep) -> State:
         rows = data.rows[:_MOST_ROWS]
-        if answers is None or len(rows) < _LEAST_ROWS:
+        if answers is None or len(rows) < LEAST_ROWS:
             return _fit([], count)
         found = _observe(bank, answers, rows, settings, count, on_step)
         answers.keep()
@@ -132,14 +132,15 @@ def _fit(rows: list[_Row], count: int) -> State:
             np.array([row.groups[:number] for row in some]),
             np.stack([row.scores[:number] for row in some]),
         )
-        if len(some) >= _LEAST_ROWS:
-            weights[number - 1] = _most_likely(observed)
+        if len(some) >= LEAST_ROWS:
+            weights[number - 1] = most_likely(observed)
         chances = outcome_probabilities(weights[number - 1], observed.features, observed.exists)
         sure[places, number - 1] = chances[:, :number].max(axis=1)
     return {"weights": weights, "sure": sure}
 
 
-def _most_likely(observed: Observed) -> Floats:
+def most_likely(observed: Observed) -> Floats:
+    """Return the weights with the least loss (7,)."""
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

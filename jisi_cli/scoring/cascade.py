@@ -59,7 +59,7 @@ def reliabilities(
         prior: How many queries of similarity 1 the mean over the bank is worth.
         bank_means: Mean score of each model (M,); by default over all rows of the bank.
     """
-    return np.clip(shrunk_means(bank, rows, similarities, prior, bank_means), _LEAST, _MOST)
+    return clipped(shrunk_means(bank, rows, similarities, prior, bank_means))
 
 
 def reliabilities_without(bank: BankArrays, settings: Hyperparameters, prior: float, rows: Rows) -> Floats:
@@ -83,6 +83,11 @@ def reliabilities_without(bank: BankArrays, settings: Hyperparameters, prior: fl
         # A difference of sums may miss 0 or 1 by its last bit.
         found[place] = reliabilities(bank, support.rows, support.similarities, prior, np.clip(means, 0.0, 1.0))
     return found
+
+
+def clipped(shares: Floats) -> Floats:
+    """Return shares of right answers as reliabilities, in [0.02, 0.98]."""
+    return np.clip(shares, _LEAST, _MOST)
 
 
 def log_odds(probabilities: Floats) -> Floats:

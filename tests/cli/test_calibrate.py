@@ -13,7 +13,8 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import read_manifest, write_manifest
 from jisi_cli.evaluation.calibration import Calibration
 from jisi_cli.evaluation.statistics import Difference
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
+from jisi_cli.jisi import Jisi
 from tests.cli.commands import Run, jisi, says_one_error, write_lines
 
 TOPICS = ("acid", "bolt", "corn")
@@ -68,7 +69,7 @@ def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
 def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def changed(*arguments: Any, **settings: Any) -> Any:
         write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
-        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 1.0, 0.5, 1.0, GAIN, 1, 1.0)
+        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 1.0, 0.5, 1.0, GAIN, 1.0, 1, 1.0)
 
     monkeypatch.setattr("jisi_cli.evaluation.calibration.calibrate", changed)
     says_one_error(calibrate(bank), 3, "has changed meanwhile")
@@ -99,3 +100,40 @@ def test_a_method_that_a_replay_cannot_score_and_a_seed_out_of_bounds_are_refuse
         run = calibrate(small_bank, "--seed", seed)
         assert run.exit_code == 2
         assert "--seed" in run.stderr
+
+
+@pytest.mark.slow
+def test_what_is_chosen_for_the_cascade_is_its_own_and_leaves_the_papers_stages_alone(
+    bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*arguments: Any, **settings: Any) -> Calibration:
+        chosen = CascadeSettings(n_base=50, tau=0.9)
+        return Calibration("jisi-cascade", chosen, 0.6, 2.0, 0.5, 2.2, GAIN, 2.1, 96, 1.0)
+
+    assert calibrate(bank).exit_code == 0
+    monkeypatch.setattr("jisi_cli.evaluation.cascade_calibration.calibrate_cascade", found)
+    run = jisi("bank", "calibrate", bank, "-m", "jisi-cascade")
+    assert "best of 96 settings for jisi-cascade: n_base=50, tau=0.9" in run.stdout
+    assert "with the default settings 50.00 % at 2.2" in run.stdout
+    assert read_manifest(bank).hyperparameters == {"n_base": 25, "jisi-cascade": {"n_base": 50, "tau": 0.9}}
+    assert Bank(bank).hyperparameters() == Hyperparameters(n_base=25)
+    with Jisi(bank, calls="ignored", method="jisi-cascade", tau=0.7) as opened:
+        assert opened.settings == opened.settings | {"n_base": 50, "tau": 0.7, "max_calls": 5}
+    assert calibrate(bank, "--seed", "43").exit_code == 0
+    assert read_manifest(bank).hyperparameters["jisi-cascade"] == {"n_base": 50, "tau": 0.9}
+
+
+@pytest.mark.parametrize("chosen", [[1], {"tau": 3}, {"tau": "high"}, {"beta": 0.5}, {"unknown": 1}])
+def test_settings_of_the_cascade_that_make_no_sense_are_a_bank_error(small_bank: Path, chosen: Any) -> None:
+    manifest = read_manifest(small_bank)
+    write_manifest(small_bank, replace(manifest, hyperparameters={"jisi-cascade": chosen}))
+    says_one_error(jisi("route", "Why?", "--bank", small_bank), 3, "jisi-cascade")
+
+
+@pytest.mark.slow
+def test_the_cascade_is_calibrated_from_the_command_line(bank: Path) -> None:
+    found = jisi("bank", "calibrate", bank, "-m", "jisi-cascade", "--json").json
+    assert found["method"] == "jisi-cascade"
+    assert set(found["changes"]) <= {"n_base", "gamma", "prior", "tau", "max_calls"}
+    assert found["chosen"]["max_calls"] in (3, 5)
+    assert 1 <= found["gain_calls"] <= 5

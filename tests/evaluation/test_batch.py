@@ -76,7 +76,7 @@ def recorded(given: Setting) -> AnswerCodes:
             if final is not None:
                 seen += [final] if final not in seen else []
                 codes[row, place] = seen.index(final)
-    return AnswerCodes(codes, answered)
+    return AnswerCodes(codes, answered, np.ones(len(codes), dtype=bool))
 
 
 @pytest.mark.parametrize("schedule", ["", "2,1", "1,1,1", "1,2"])
@@ -110,7 +110,7 @@ def test_groups_weigh_what_their_members_do_and_the_earlier_of_equals_wins() -> 
     everyone = np.ones((1, 4), dtype=bool)
 
     def heaviest(*codes: int) -> tuple[int, float]:
-        found = vote(ranking, scores, AnswerCodes(np.array([codes]), everyone), (4,))
+        found = vote(ranking, scores, AnswerCodes(np.array([codes]), everyone, everyone[:, 0]), (4,))
         return int(found.winners[0]), round(float(found.shares[0]), 12)
 
     assert heaviest(0, 1, 1, 2) == (1, 0.5)  # 3 + 2 of 10
@@ -118,7 +118,7 @@ def test_groups_weigh_what_their_members_do_and_the_earlier_of_equals_wins() -> 
     assert heaviest(0, 1, 1, 0) == (0, 0.5)  # 5 and 5: the group with the best-ranked member
     assert heaviest(NO_ANSWER, 1, 2, NO_ANSWER) == (1, 0.3)
     assert heaviest(*[NO_ANSWER] * 4) == (NOBODY, 0.0)
-    nothing_solved = vote(ranking, 0 * scores, AnswerCodes(np.array([[0, 1, 1, 2]]), everyone), (4,))
+    nothing_solved = vote(ranking, 0 * scores, AnswerCodes(np.array([[0, 1, 1, 2]]), everyone, everyone[:, 0]), (4,))
     assert (nothing_solved.winners[0], nothing_solved.shares[0]) == (1, 0.5)
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.evaluation.batch_methods import METHODS
-from jisi_cli.evaluation.calibration import _decide_all, _Train, calibrate, choose, grid
+from jisi_cli.evaluation.calibration import Train, _decide_all, calibrate, choose, grid
+from jisi_cli.evaluation.cascade_calibration import _ask_all, _decided, cascade_grid
 from jisi_cli.evaluation.final_codes import AnswerCodes, answer_codes, without_reading
+from jisi_cli.evaluation.results import ResultFile
+from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.evaluation.test_set import from_bank
-from jisi_cli.evaluation.validation import average_of, spread_folds, validate
+from jisi_cli.evaluation.validation import average_of, spread_folds, take_questions, take_rows, validate
 from jisi_cli.formats.record import Record
-from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.context import BankRows, MethodContext
-from jisi_cli.methods.registry import method_info
+from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.scoring import BankArrays
+from jisi_cli.scoring.cascade import PRIOR_WEIGHTS
 from tests.bank.making import build, failed, record
 from tests.methods.synthetic import hashing_embedder
 
@@ -68,7 +72,8 @@ def test_all_settings_at_once_decide_as_the_method_does_one_by_one(method: str, 
     expected = asyncio.run(validate(method, SETTINGS[method], context, train, folds))
     finals = answer_codes(bank, bank.models)
     every = np.arange(len(folds))
-    decided = _decide_all(METHODS[method], SETTINGS[method], _Train(arrays, finals, folds, bank.failed), every, None)
+    train_rows = Train(arrays, rows.datasets, finals, 3, bank.failed)
+    decided = _decide_all(METHODS[method], SETTINGS[method], train_rows, every, None)
     found, _ = decided.under(folds)
     assert np.isnan(expected).any()
     assert np.array_equal(found, expected, equal_nan=True)
@@ -85,8 +90,9 @@ def test_who_has_a_response_is_known_without_reading_it(bank: Bank) -> None:
 
 def test_consensus_ends_at_its_share_and_pays_the_aggregator_elsewhere(bank: Bank) -> None:
     arrays = bank.arrays()
-    folds = spread_folds([bank.keys[row][0] for row in bank.train_rows.tolist()], 3)
-    train = _Train(arrays, answer_codes(bank, bank.models), folds, bank.failed)
+    datasets = [bank.keys[row][0] for row in bank.train_rows.tolist()]
+    train = Train(arrays, datasets, answer_codes(bank, bank.models), 3, bank.failed)
+    folds = train.folds
     settings = [replace(VOTING, u=u) for u in (0.0, 0.5, 1.0)]
     every = np.arange(len(folds))
     scores, calls = _decide_all(METHODS["jisi-consensus"], settings, train, every, None).under(folds)
@@ -111,12 +117,13 @@ def noise(seed: int, rows: int = 80, models: int = 4) -> tuple[BankArrays, list[
     everywhere = np.ones(right.shape, dtype=bool)
     names = tuple(f"m{place}" for place in range(models))
     bank = BankArrays(vectors, [vectors] * models, right, np.ones(right.shape), everywhere, names)
-    return bank, ["one", "two"] * (rows // 2), AnswerCodes(np.where(right > 0, 0, 1 + np.arange(models)), everywhere)
+    codes = np.where(right > 0, 0, 1 + np.arange(models))
+    return bank, ["one", "two"] * (rows // 2), AnswerCodes(codes, everywhere, np.ones(rows, dtype=bool))
 
 
 @pytest.mark.slow
 def test_on_noise_the_honest_gain_is_none_while_that_of_the_winner_is_large() -> None:
-    found = [calibrate("jisi-query", *noise(seed), seed=seed) for seed in range(30)]
+    found = [calibrate("jisi-query", Train(*noise(seed), seed), seed=seed) for seed in range(30)]
     honest = np.array([one.gain.average for one in found])
     of_the_winner = np.array([one.average - one.paper_average for one in found])
     error = honest.std(ddof=1) / np.sqrt(len(honest))
@@ -131,7 +138,7 @@ def test_no_label_of_an_outer_fold_reaches_what_is_chosen_for_it() -> None:
     turned = replace(bank, scores=np.where((folds == 2)[:, np.newaxis], 1 - bank.scores, bank.scores))
     settings, every = grid("jisi-vote")[::9], np.arange(len(folds))
     before, after = (
-        _decide_all(METHODS["jisi-vote"], settings, _Train(one, finals, folds, "wrong"), every, None)
+        _decide_all(METHODS["jisi-vote"], settings, Train(one, datasets, finals, 5), every, None)
         for one in (bank, turned)
     )
     outside = folds != 2
@@ -160,6 +167,52 @@ def test_unknown_scores_are_left_out_of_averages_and_of_their_errors() -> None:
     scores = np.array([[1.0, 0.0, np.nan, 1.0], [np.nan, 1.0, 1.0, 1.0]])
     assert average_of(scores[0], ["one", "one", "two", "two"]) == 0.75
     assert choose(scores, np.array([1.0, 1.0]), ["one", "one", "two", "two"]) == 1
+
+
+@pytest.mark.slow
+def test_the_cascade_is_decided_as_the_method_decides_it(bank: Bank) -> None:
+    """With the weights of the prior, of which there is one way to fit, on every question by the others' fold."""
+    arrays, rows = bank.arrays(), BankRows(bank, bank.models, {})
+    settings = [CascadeSettings(), CascadeSettings(n_base=50, tau=0.6, max_calls=3)]
+    train = Train(arrays, rows.datasets, answer_codes(bank, bank.models), 3, bank.failed)
+    every, own = np.arange(len(train.folds)), train.folds
+    asked = _ask_all(train, every, None)
+    none = np.zeros(len(own), dtype=bool)
+    scores, calls = _decided(asked, settings, own, none, own, train.silent)
+    tests = from_bank(bank, bank.models, bank.train_rows, {})
+    context = MethodContext(arrays, rows, hashing_embedder())
+    for fold in range(5):
+        inside, outside = np.flatnonzero(own == fold), np.flatnonzero(own != fold)
+        rest = context.on_rows(take_rows(arrays, outside), outside)
+        for place, setting in enumerate(settings):
+            method = make_method("jisi-cascade", replace(rest, options=asdict(setting)))
+            method.weights = np.tile(np.array(PRIOR_WEIGHTS), (len(method.weights), 1))  # type: ignore[attr-defined]
+            with ResultFile(None) as file:
+                entry = Entry("cascade", method, (fold, place))
+                results, _ = asyncio.run(run_method(entry, take_questions(tests, inside), tests.pool, file))
+            expected = [np.nan if result.score is None else result.score for result in results]
+            assert np.array_equal(scores[place, inside], expected, equal_nan=True)
+            answered = [sum(call.error is None for call in result.bill) for result in results]
+            closed = np.array([bank.questions[row].grader == "numeric" for row in bank.train_rows.tolist()])[inside]
+            assert calls[place, inside][closed].tolist() == np.array(answered)[closed].tolist()
+
+
+@pytest.mark.slow
+def test_no_label_of_an_outer_fold_reaches_the_weights_or_scores_of_the_others() -> None:
+    bank, datasets, finals = noise(1, rows=120)
+    own = spread_folds(datasets, 5)
+    turned = replace(bank, scores=np.where((own == 2)[:, np.newaxis], 1 - bank.scores, bank.scores))
+    settings, outside = cascade_grid()[:2], own != 2
+
+    def inner(one: BankArrays) -> tuple[np.ndarray, np.ndarray]:
+        train = Train(one, datasets, finals, 5)
+        asked = _ask_all(train, np.arange(len(own)), None)
+        return _decided(asked, settings, np.full(len(own), 2), outside, own, train.silent)
+
+    (scores, calls), (turned_scores, turned_calls) = inner(bank), inner(turned)
+    assert np.array_equal(scores[:, outside], turned_scores[:, outside])
+    assert np.array_equal(calls, turned_calls)
+    assert np.array_equal(scores[:, ~outside], 1 - turned_scores[:, ~outside])
 
 
 @pytest.mark.parametrize("method", ["jisi-router", "jisi-query", "jisi-vote", "jisi-consensus"])

@@ -27,7 +27,7 @@ def pool(rows: int, shares: np.ndarray, seed: int, width: int = 4) -> tuple[Bank
     everywhere = np.ones(right.shape, dtype=bool)
     names = tuple(f"m{place}" for place in range(models))
     bank = BankArrays(vectors, [vectors] * models, right.astype(float), np.ones(right.shape), everywhere, names)
-    return bank, [f"set {number % 2}" for number in range(rows)], AnswerCodes(codes, everywhere)
+    return bank, [f"set {number % 2}" for number in range(rows)], AnswerCodes(codes, everywhere, everywhere[:, 0])
 
 
 def test_sizes_double_up_to_what_cross_validation_leaves() -> None:
@@ -57,7 +57,7 @@ def test_nothing_is_gained_where_no_choice_matters() -> None:
     for seed in range(20):
         bank, datasets, _ = pool(60, np.full((1, 4), 0.5), seed)
         nobody_agrees = np.tile(np.arange(4), (60, 1))
-        finals = AnswerCodes(nobody_agrees, np.ones((60, 4), dtype=bool))
+        finals = AnswerCodes(nobody_agrees, np.ones((60, 4), dtype=bool), np.ones(60, dtype=bool))
         curve = learning_curve(bank, datasets, finals, VOTING, seed=seed)
         assert curve is not None
         gains.append(curve.points[-1].gain.average)
@@ -76,7 +76,7 @@ def test_a_curve_is_the_same_again_and_plain_data() -> None:
 
 def test_where_no_answer_can_be_compared_the_first_model_decides() -> None:
     bank, datasets, _ = pool(60, np.array([[0.9, 0.1], [0.1, 0.9]]), 2)
-    none = AnswerCodes(np.full((60, 2), NO_ANSWER), np.ones((60, 2), dtype=bool))
+    none = AnswerCodes(np.full((60, 2), NO_ANSWER), np.ones((60, 2), dtype=bool), np.zeros(60, dtype=bool))
     curve = learning_curve(bank, datasets, none, VOTING, seed=1)
     assert curve is not None
     assert curve.points[-1].average > 0.75
