@@ -92,7 +92,9 @@ def grid(method: str) -> list[Hyperparameters]:
     """Return the settings that are tried for a method, the paper's first."""
     paper = Hyperparameters()
     found = [paper if method in ("jisi-router", "jisi-query") else replace(paper, switch="consensus")]
-    for prior, n_base, gamma in product(_PRIOR, _N_BASE, _GAMMA):
+    # What takes a filter or several answers takes longer to try; 25 neighbours are tried where one model answers.
+    sizes = _N_BASE if method == "jisi-query" else _N_BASE[1:]
+    for prior, n_base, gamma in product(_PRIOR, sizes, _GAMMA):
         near = replace(found[0], prior=prior, n_base=n_base, gamma=gamma)
         if method == "jisi-query":
             found.append(near)

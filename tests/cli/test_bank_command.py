@@ -366,3 +366,10 @@ def test_a_bank_too_small_for_a_curve_says_so(small_bank: Path) -> None:
     run = jisi("bank", "inspect", small_bank, "--curve", "--json")
     assert "curve" not in run.json
     assert run.warnings[-1] == "warning: a learning curve takes 20 train questions; the bank has 12"
+
+
+def test_inspect_takes_a_pool_file_with_settings_of_the_cascade(small_bank: Path, tmp_path: Path) -> None:
+    config = tmp_path / "jisi.toml"
+    config.write_text("[routing]\ntau = 0.9\nn_base = 7\n")
+    run = jisi("bank", "inspect", small_bank, "--config", config, "--json")
+    assert run.json["hyperparameters"]["n_base"] == 7
