@@ -49,18 +49,19 @@ class Fitted:
 def fitted(context: MethodContext, settings: CascadeSettings) -> Fitted:
     """Return the weights that fit a bank's train rows, found now or before.
 
-    Every train question is judged by the other ones. Deterministic: the rows are in an order of their own, which is
-    random, so that the first ones stand for all where there are many.
+    Every train question is judged by the other ones. Rows that agreement scored are left out: there, an answer that
+    many models give is right by definition, and fitted weights would be as sure of it. Deterministic: the rows are in
+    an order of their own, which is random, so that the first ones stand for all where there are many.
 
     Args:
         context: The train rows.
         settings: `n_base`, `gamma`, `prior` and `max_calls`.
     """
-    bank, data, answers = context.bank, context.data, context.rows.answers
+    bank, data, answers, agreed = context.bank, context.data, context.rows.answers, context.rows.agreed
     count = min(settings.max_calls, len(bank.model_names))
 
     def train(on_step: OnStep) -> State:
-        rows = data.rows[:_MOST_ROWS]
+        rows = (data.rows if agreed is None else data.rows[~agreed[data.rows]])[:_MOST_ROWS]
         if answers is None or len(rows) < LEAST_ROWS:
             return _fit([], count)
         found = _observe(bank, answers, rows, settings, count, on_step)
@@ -70,6 +71,7 @@ def fitted(context: MethodContext, settings: CascadeSettings) -> Fitted:
     identity = (
         *(settings.n_base, settings.gamma, settings.prior, count),
         None if answers is None else answers.identity,
+        *(() if agreed is None else (np.flatnonzero(agreed).tolist(),)),
     )
     state = learned("jisi-cascade", _VERSION, identity, 0, data, train, training=context.training)
     return Fitted(state["weights"], state["sure"])

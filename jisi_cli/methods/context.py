@@ -50,6 +50,11 @@ class TrainRows(Protocol):
         """The final answers of all responses (N, M); None where there are no responses to read them from."""
         ...
 
+    @property
+    def agreed(self) -> NDArray[np.bool_] | None:
+        """Whose scores rest on what the models agree on, not on a grader or a label (N,); None for no row."""
+        ...
+
 
 @dataclass(frozen=True)
 class GivenRows:
@@ -59,6 +64,7 @@ class GivenRows:
     texts: Sequence[str]
     dollars: Floats
     answers: FinalAnswers | None = None
+    agreed: NDArray[np.bool_] | None = None
 
 
 class BankRows:
@@ -94,6 +100,13 @@ class BankRows:
     def answers(self) -> FinalAnswers:
         """The final answers of all responses (N, M)."""
         return BankAnswers(self._bank, self._models)
+
+    @cached_property
+    def agreed(self) -> NDArray[np.bool_] | None:
+        """Whose scores rest on what the models agree on (N,)."""
+        by = [self._bank.answers(model).scored_by("agreement")[self._bank.train_rows] for model in self._models]
+        found: NDArray[np.bool_] = np.logical_or.reduce(by)
+        return found if found.any() else None
 
 
 def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> Floats:
@@ -327,6 +340,7 @@ class MethodContext:
             texts=[texts[place] for place in places] if texts else (),
             dollars=self.dollars[rows],
             answers=None if self.rows.answers is None else SomeAnswers(self.rows.answers, rows=rows),
+            agreed=None if self.rows.agreed is None else self.rows.agreed[rows],
         )
         return replace(self, bank=bank, rows=some)
 
@@ -338,5 +352,5 @@ class MethodContext:
             models: Their places among all, in the same order.
         """
         answers = None if self.rows.answers is None else SomeAnswers(self.rows.answers, models=models)
-        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)], answers)
+        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)], answers, self.rows.agreed)
         return replace(self, bank=bank, rows=rows)

@@ -341,6 +341,17 @@ def test_with_few_questions_the_priors_mean_serves() -> None:
 
 
 @pytest.mark.slow
+def test_nothing_is_learned_from_scores_that_agreement_gave() -> None:
+    given, _ = taught(120)
+    half = np.arange(120) % 2 == 0
+    agreed = fitted(changed(given.context, agreed=half), CascadeSettings())
+    assert len(agreed.sure) == 60
+    assert (fitted(changed(given.context, agreed=~half), CascadeSettings()).weights != agreed.weights).any()
+    few = changed(given.context, agreed=np.arange(120) < 71)
+    assert (fitted(few, CascadeSettings()).weights == np.array(PRIOR_WEIGHTS)).all()
+
+
+@pytest.mark.slow
 def test_what_is_learned_is_sure_as_often_as_it_is_right() -> None:
     given = setting(rows=400, tests=400)
     answers = GivenAnswers(given, kinds=2)  # as the test answers are made up
