@@ -17,6 +17,8 @@ from typing import Any
 
 def no_more_than(size: int) -> None:
     """Let no file grow beyond some bytes, as on a disk that is full."""
+    # Python leaves a bytecode file that was cut short, and later tests would fail to import it.
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
