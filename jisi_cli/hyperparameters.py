@@ -202,7 +202,10 @@ def stated_options(*stated: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
     known = {field.name for field in fields(CascadeSettings)}
     found: dict[str, Any] = {}
     for settings, where in stated:
-        found |= {name: value for name, value in settings.items() if name in known and value is not None}
+        given = {name: value for name, value in settings.items() if name in known and value is not None}
+        if "tau" in given and "mean_calls" not in given:
+            found.pop("mean_calls", None)  # it would choose another tau
+        found |= given
         try:
             CascadeSettings(**found)
         except InputError as error:

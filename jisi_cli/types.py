@@ -49,8 +49,9 @@ def format_dollars(value: float) -> str:
         return "$0"
     if value >= 1:
         return f"${value:,.2f}"
-    first = -math.floor(math.log10(value))  # the place of the first digit that is not 0
-    return f"${value:.{first + 2}f}"
+    from decimal import Decimal
+
+    return f"${Decimal(f'{value:.2e}'):f}"  # rounded first: 0.9999 is 1.00
 
 
 # Why a response ended, in the words of many providers: whether it is whole.

@@ -23,7 +23,7 @@ from jisi_cli.cli.grading import note_agreement
 from jisi_cli.cli.output import Column, Output, count, one_line
 from jisi_cli.cli.progress import counted
 from jisi_cli.collect.agreement import KeylessAnswers, agree_on, read_keyless_answers
-from jisi_cli.collect.labelling import Group, export_labels, groups_of, kept, most_telling, read_labels
+from jisi_cli.collect.labelling import Group, export_labels, groups_of, kept, most_telling, read_labels, unmatched
 from jisi_cli.collect.regrade import Regraded
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Key
@@ -93,9 +93,12 @@ def import_into(path: Path, source: Path, out: Output) -> dict[str, Any]:
     keyless = Keyless.read(path, out)
     labels = read_labels(source, keyless.bank.keys)
     heeded = kept(labels, keyless.finals)
+    alone = unmatched(heeded, keyless.finals, source)
     change_labels(path, heeded, lambda: _wait(path, out))
     if len(heeded) < len(labels):
         out.warn(f"{count(len(labels) - len(heeded), 'label')} not kept: graders have scored these questions")
+    if alone:
+        out.warn(f"no model gave the answer of {count(alone, 'label')}: all models count as wrong on these questions")
     return {**heed(path, keyless, out), "imported": len(heeded)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +13,14 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import LONGEST_LABEL, Label
-from jisi_cli.collect.agreement import KeylessAnswers
+from jisi_cli.collect.agreement import KeylessAnswers, normalised
 from jisi_cli.errors import InputError
 from jisi_cli.files import ANSWERS_MARK, LABELS, written
 from jisi_cli.formats import fields
 from jisi_cli.formats.issues import ImportIssue, Row, UnusableError
 from jisi_cli.formats.record import Key
 from jisi_cli.formats.rows import file_json_rows
-from jisi_cli.scoring.agreement import NO_ANSWER, entropy
+from jisi_cli.scoring.agreement import NO_ANSWER, NONE_RIGHT, entropy
 from jisi_cli.scoring.exact_sums import row_dots
 
 
@@ -139,6 +140,8 @@ def _label(row: Row) -> Label | None:
         raise UnusableError(f"`{_NONE_RIGHT}` must be true or false")
     if answer is not None and (isinstance(answer, bool) or not isinstance(answer, str | int | float)):
         raise UnusableError("`label` must be text, a number or null")
+    if isinstance(answer, float) and not math.isfinite(answer):
+        raise UnusableError("`label` is no finite number; for no label, leave it null")
     text = (fields.text(answer) or "").strip()
     if len(text) > LONGEST_LABEL:
         raise UnusableError(f"`label` is longer than {LONGEST_LABEL:,} characters")
@@ -148,6 +151,31 @@ def _label(row: Row) -> Label | None:
         raise UnusableError(f"there is a `label`, but `{_NONE_RIGHT}` says that no answer is right")
     dataset, index = (fields.required(row.get(name), f"`{name}`") for name in ("dataset", "index"))
     return Label(dataset, index, text or None)
+
+
+def unmatched(labels: Mapping[Key, Label], finals: KeylessAnswers, source: Path) -> int:
+    """Count the labels that no model's answer equals, so that all models count as wrong there.
+
+    Args:
+        labels: Labels of some of the questions.
+        finals: What the models answer.
+        source: Where the labels stand, for the error.
+
+    Raises:
+        InputError: A label cannot be compared with an answer, as a whole sentence cannot.
+    """
+    number = 0
+    for place, question in enumerate(finals.questions):
+        label = labels.get(question.key)
+        if label is None or label.answer is None or finals.code(place, label.answer) != NONE_RIGHT:
+            continue
+        if normalised(label.answer, question) is None:
+            raise InputError(
+                f"{source}: the label of question {_named(label)} cannot be compared with the models' answers; "
+                "write the right answer alone, or set `none_right`"
+            )
+        number += 1
+    return number
 
 
 def _named(label: Label) -> str:

@@ -295,7 +295,8 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     for field in fields(kind):
         if field.name in data:
             value = data[field.name]
-            if not isinstance(value, _KINDS.get(str(field.type), str | None)):
+            is_mistaken = isinstance(value, bool) and "bool" not in str(field.type)
+            if is_mistaken or not isinstance(value, _KINDS.get(str(field.type), str | None)):
                 raise TypeError(f"{field.name} is not {field.type}")
             if isinstance(value, int | float) and not _is_possible(field.name, value):
                 raise TypeError(f"{field.name} is not a number that can be reckoned with")

@@ -58,7 +58,7 @@ class Belief:
 
 def percent(probability: float) -> str:
     """Return a probability in whole percent, never more than it is: nothing is 100 % sure."""
-    return f"{math.floor(100 * probability + 1e-9)} %"
+    return f"{min(99, math.floor(100 * probability + 1e-9))} %"
 
 
 @dataclass(frozen=True, slots=True)

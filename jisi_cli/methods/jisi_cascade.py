@@ -56,7 +56,7 @@ class JisiCascade(ContextMethod[CascadeSettings]):
 
     Attributes:
         settings: Those it runs with; where a ceiling on calls was set, with the tau that keeps it.
-        weights: What was learned: weights of the features after n answers (N, 5).
+        weights: What was learned: weights of the features after n answers (N, 7).
         most: Answers that are asked for at most.
         hyperparameters: Those of the support set.
     """
@@ -64,6 +64,9 @@ class JisiCascade(ContextMethod[CascadeSettings]):
     def __init__(self, context: MethodContext, settings: CascadeSettings) -> None:
         if context.aggregation in ("auto", "never"):
             settings = replace(settings, aggregate=context.aggregation)
+        elif settings.mean_calls:
+            # The aggregator's calls are not among those that the ceiling was found for.
+            settings = replace(settings, aggregate="never")
         learned = fitted(context, settings)
         self.weights, self.most = learned.weights, len(learned.weights)
         if settings.mean_calls and len(learned.sure):
@@ -72,6 +75,7 @@ class JisiCascade(ContextMethod[CascadeSettings]):
         elif settings.mean_calls:
             # No question to choose by, so that none may take more than the mean.
             self.most = min(self.most, int(settings.mean_calls))
+            context.training.chosen = f"no train question to choose tau by, so at most {self.most} calls each"
         super().__init__(context, settings)
         self.context, self.bank = context, context.bank
         self.hyperparameters = Hyperparameters(n_base=settings.n_base, gamma=settings.gamma, k=self.most)

@@ -266,6 +266,8 @@ GOOD = {"dataset": "riddles", "index": "1", "label": "3"}
         ({**GOOD, "dataset": "novels"}, ["no question"]),
         ({**GOOD, "label": ["3"]}, ["`label` must be text"]),
         ({**GOOD, "label": True}, ["`label` must be text"]),
+        ('{"dataset": "riddles", "index": "1", "label": NaN}', ["no finite number"]),
+        ({**GOOD, "label": "I believe that it is " + "the second of these " * 9}, ["line.jsonl", "cannot be compared"]),
         ({**GOOD, "none_right": "yes"}, ["`none_right` must be true or false"]),
         ({**GOOD, "none_right": True}, ["there is a `label`"]),
         ({"label": "3", "index": "1"}, ["dataset"]),
@@ -289,6 +291,13 @@ def test_two_labels_of_one_question_are_an_error_and_a_missing_file_is(bank: Pat
     says_one_error(jisi("bank", "label", bank, "--import", file), 2, "twice.jsonl:2", "another label")
     says_one_error(jisi("bank", "label", bank, "--import", tmp_path / "none.jsonl"), 2, "none.jsonl")
     says_one_error(jisi("bank", "label", tmp_path / "nowhere"), 3, "no bank")
+
+
+def test_a_label_that_no_model_gave_is_told(bank: Path, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "other.jsonl", [{**GOOD, "label": "12345"}])
+    run = jisi("bank", "label", bank, "--import", file, "--json")
+    assert run.json["imported"] == 1
+    assert "no model gave the answer of 1 label: all models count as wrong" in run.stderr
 
 
 def test_imported_labels_of_graded_questions_are_left_out_and_told(tmp_path: Path) -> None:

@@ -145,9 +145,10 @@ def test_a_line_of_a_version_without_confidence_is_still_a_result(path: Path) ->
 def test_a_confidence_is_kept_and_one_that_is_no_probability_is_refused(path: Path) -> None:
     write(path, replace(SCORED, confidence=0.875))
     assert [result.confidence for result in read_results(path)] == [0.875]
-    path.write_text(json.dumps(asdict(replace(SCORED, confidence=1.5))) + "\n")
-    with pytest.raises(InputError, match="not a result"):
-        list(read_results(path))
+    for confidence in (1.5, True):
+        path.write_text(json.dumps(asdict(replace(SCORED, confidence=confidence))) + "\n")
+        with pytest.raises(InputError, match="not a result"):
+            list(read_results(path))
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:

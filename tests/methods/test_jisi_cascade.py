@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.hyperparameters import CascadeSettings
+from jisi_cli.hyperparameters import CascadeSettings, stated_options
 from jisi_cli.methods.cascade_training import fitted
+from jisi_cli.methods.decision import percent
 from jisi_cli.methods.final_answers import NO_ANSWER, NO_TEXT
 from jisi_cli.methods.jisi_cascade import JisiCascade
 from jisi_cli.methods.protocol import Outcome, Query, Silent
@@ -419,5 +420,17 @@ def test_a_ceiling_on_calls_is_kept_on_train_and_reported_as_the_tau_it_chose() 
 
 
 def test_a_ceiling_on_a_bank_that_cannot_say_is_a_ceiling_on_every_question() -> None:
-    method = cascade(settings=":mean_calls=2.5:tau=1:aggregate=never")
+    method = cascade(settings=":mean_calls=2.5:tau=1")
     assert len(asked(outcome_of(method, ALL_AGREE)[1])) == 2
+    # The aggregator's call would be one beyond it.
+    assert method.settings.aggregate == "never"
+    assert "at most 2 calls" in method.context.training.chosen
+
+
+def test_a_threshold_that_is_stated_later_ends_a_ceiling_stated_before() -> None:
+    assert stated_options(({"mean_calls": 2.0}, "file"), ({"tau": 0.9}, "option")) == {"tau": 0.9}
+    assert stated_options(({"tau": 0.9}, "file"), ({"mean_calls": 2.0}, "option"))["mean_calls"] == 2.0
+
+
+def test_nothing_is_shown_as_quite_sure() -> None:
+    assert [percent(chance) for chance in (1.0, 0.999, 0.87, 0.0)] == ["99 %", "99 %", "87 %", "0 %"]
