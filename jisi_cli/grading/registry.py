@@ -163,9 +163,9 @@ def compares_models(spec: GraderSpec | None) -> bool:
 
 
 def reads_texts_alone(name: str | None) -> bool:
-    """Whether a grader is one of jisi's own and needs no process and no model."""
+    """Whether a grader is one of jisi's own and needs no process, no model and no other answer."""
     info = grader_info(name) if name is not None else None
-    return info is not None and not info.blocks and info.takes is None
+    return info is not None and not info.blocks and not info.compares and info.takes is None
 
 
 def reader_of(name: str | None) -> Reader | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,13 @@ def test_what_is_chosen_for_the_cascade_is_its_own_and_leaves_the_papers_stages_
 
 
 @pytest.mark.parametrize("chosen", [[1], {"tau": 3}, {"tau": "high"}, {"beta": 0.5}, {"unknown": 1}])
-def test_settings_of_the_cascade_that_make_no_sense_are_a_bank_error(small_bank: Path, chosen: Any) -> None:
-    manifest = read_manifest(small_bank)
-    write_manifest(small_bank, replace(manifest, hyperparameters={"jisi-cascade": chosen}))
-    says_one_error(jisi("route", "Why?", "--bank", small_bank), 3, "jisi-cascade")
+def test_settings_of_the_cascade_that_make_no_sense_are_a_bank_error(
+    small_bank: Path, tmp_path: Path, chosen: Any
+) -> None:
+    own = tmp_path / "own"  # other tests share the small bank
+    shutil.copytree(small_bank, own)
+    write_manifest(own, replace(read_manifest(own), hyperparameters={"jisi-cascade": chosen}))
+    says_one_error(jisi("route", "Why?", "--bank", own), 3, "jisi-cascade")
 
 
 @pytest.mark.slow

@@ -179,9 +179,9 @@ def sure(*answers: tuple[float, float]) -> list[Result]:
     return [replace(row, confidence=confidence) for row, (confidence, _) in zip(rows, answers, strict=True)]
 
 
-def test_the_reliability_diagram_sets_confidence_beside_how_often_it_was_right(results: Results):
+def test_the_reliability_diagram_sets_confidence_beside_how_often_it_was_right():
     calibrated = [(0.75, 1.0)] * 3 + [(0.75, 0.0), (0.25, 1.0)] + [(0.25, 0.0)] * 3
-    chart = confidence(compared({**results, "jisi-cascade": sure(*calibrated)}))
+    chart = confidence(compared({"jisi-cascade": sure(*calibrated)}))
     assert chart is not None
     assert [row[1:4] + row[5:] for row in chart.rows] == [
         ("20 to 30 %", "25.0 %", "25.0 %", "4"),
