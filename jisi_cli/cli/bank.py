@@ -403,7 +403,8 @@ def calibrate(
 def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
     """Say what was found, and whether it was written."""
     gain = data["gain"]
-    defaults = "the default settings" if data["method"] == "jisi-cascade" else "the paper's settings"
+    papers = data["method"] in ("jisi-router", "jisi-query")
+    defaults = "the paper's settings" if papers else "the default settings"
     changes = ", ".join(map("=".join, _as_text(data["changes"]))) or defaults
     out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
     best, paper = 100 * data["average"], 100 * data["paper_average"]

@@ -38,8 +38,6 @@ _GAMMA = (0.5, 0.7, 0.85, 0.95)
 _PRIOR = (0.0, 10.0)
 _WEIGHTS = ((0.5, 0.3, 0.2), (1.0, 0.0, 0.0), (0.4, 0.6, 0.0))
 """(epsilon, sigma, delta): the paper's, the query alone, and responses without token counts."""
-_SCHEDULES = ((3, "2,1"), (5, ""), (5, "2,1,1,1"))
-_U = (0.5, 0.7, 0.999)
 _MOST_JUDGED = 5000
 """Train questions that settings are compared on; of a larger bank a random part."""
 _BLOCK_NUMBERS = 1 << 22
@@ -56,6 +54,7 @@ class Calibration:
     Attributes:
         method: The method whose average was raised.
         chosen: The settings that are recommended.
+        default: The settings that they are compared with.
         average: Their cross-validated average; optimistic, because they were chosen by it.
         calls: Their calls per question.
         paper_average: The cross-validated average of the defaults, which are the paper's where it has the method.
@@ -68,6 +67,7 @@ class Calibration:
 
     method: str
     chosen: Hyperparameters | CascadeSettings
+    default: Hyperparameters | CascadeSettings
     average: float
     calls: float
     paper_average: float
@@ -84,26 +84,24 @@ class Calibration:
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults."""
-        defaults = asdict(type(self.chosen)())
+        defaults = asdict(self.default)
         return {name: value for name, value in asdict(self.chosen).items() if value != defaults[name]}
 
 
 def grid(method: str) -> list[Hyperparameters]:
-    """Return the settings that are tried for a method, the paper's first."""
+    """Return the settings that are tried for a method, its defaults first.
+
+    What is chosen holds for every method of the bank but the cascade, so for a vote only the support set is varied: how
+    many candidates vote, and when they stop, would change or break what the other methods do.
+    """
     paper = Hyperparameters()
     found = [paper if method in ("jisi-router", "jisi-query") else replace(paper, switch="consensus")]
     # What takes a filter or several answers takes longer to try; 25 neighbours are tried where one model answers.
     sizes = _N_BASE if method == "jisi-query" else _N_BASE[1:]
     for prior, n_base, gamma in product(_PRIOR, sizes, _GAMMA):
         near = replace(found[0], prior=prior, n_base=n_base, gamma=gamma)
-        if method == "jisi-query":
-            found.append(near)
-        elif method == "jisi-router":
-            found += [replace(near, epsilon=e, sigma=s, delta=d) for e, s, d in _WEIGHTS]
-        else:
-            # What share ends a vote at once decides what is asked of the aggregator, and so matters to consensus alone.
-            shares = _U if method == "jisi-consensus" else (near.u,)
-            found += [replace(near, k=k, probe_schedule=rounds, u=u) for (k, rounds), u in product(_SCHEDULES, shares)]
+        weights = _WEIGHTS if method == "jisi-router" else _WEIGHTS[:1]
+        found += [replace(near, epsilon=e, sigma=s, delta=d) for e, s, d in weights]
     return list(dict.fromkeys(found))
 
 
@@ -131,6 +129,7 @@ def calibrate(method: str, train: Train, *, seed: int, on_progress: OnProgress |
     return Calibration(
         method=method,
         chosen=settings[best],
+        default=settings[0],
         average=average_of(scores[best], labels),
         calls=float(calls[best].mean()),
         paper_average=average_of(scores[0], labels),

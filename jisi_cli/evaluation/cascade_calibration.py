@@ -75,6 +75,7 @@ def calibrate_cascade(train: Train, *, seed: int, on_progress: OnProgress | None
     return Calibration(
         method="jisi-cascade",
         chosen=settings[best],
+        default=settings[0],
         average=average_of(scores[best], labels),
         calls=float(calls[best].mean()),
         paper_average=average_of(scores[0], labels),

@@ -70,7 +70,9 @@ def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
 def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def changed(*arguments: Any, **settings: Any) -> Any:
         write_manifest(bank, replace(read_manifest(bank), hyperparameters={"k": 2}))
-        return Calibration("jisi-query", Hyperparameters(n_base=25), 0.6, 1.0, 0.5, 1.0, GAIN, 1.0, 1, 1.0)
+        return Calibration(
+            "jisi-query", Hyperparameters(n_base=25), Hyperparameters(), 0.6, 1.0, 0.5, 1.0, GAIN, 1.0, 1, 1.0
+        )
 
     monkeypatch.setattr("jisi_cli.evaluation.calibration.calibrate", changed)
     says_one_error(calibrate(bank), 3, "has changed meanwhile")
@@ -109,7 +111,7 @@ def test_what_is_chosen_for_the_cascade_is_its_own_and_leaves_the_papers_stages_
 ) -> None:
     def found(*arguments: Any, **settings: Any) -> Calibration:
         chosen = CascadeSettings(n_base=50, tau=0.9)
-        return Calibration("jisi-cascade", chosen, 0.6, 2.0, 0.5, 2.2, GAIN, 2.1, 96, 1.0)
+        return Calibration("jisi-cascade", chosen, CascadeSettings(), 0.6, 2.0, 0.5, 2.2, GAIN, 2.1, 96, 1.0)
 
     assert calibrate(bank).exit_code == 0
     monkeypatch.setattr("jisi_cli.evaluation.cascade_calibration.calibrate_cascade", found)

@@ -10,11 +10,12 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.evaluation.batch_methods import METHODS
-from jisi_cli.evaluation.calibration import Train, _decide_all, calibrate, choose, grid
+from jisi_cli.evaluation.calibration import Calibration, Train, _decide_all, calibrate, choose, grid
 from jisi_cli.evaluation.cascade_calibration import _ask_all, _decided, cascade_grid
 from jisi_cli.evaluation.final_codes import AnswerCodes, answer_codes, without_reading
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.statistics import Difference
 from jisi_cli.evaluation.test_set import from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, take_questions, take_rows, validate
 from jisi_cli.formats.record import Record
@@ -222,6 +223,16 @@ def test_the_papers_settings_are_tried_first_and_every_one_is_heeded(method: str
     assert len(set(settings)) == len(settings)
     assert {setting.prior for setting in settings} == {0.0, 10.0}
     varied = {name for name in settings[0].to_json() if len({getattr(s, name) for s in settings}) > 1}
-    assert {"n_base", "gamma", "prior"} <= varied
-    assert ("u" in varied) == (method == "jisi-consensus")
-    assert ("probe_schedule" in varied) == (method in ("jisi-vote", "jisi-consensus"))
+    weights = {"epsilon", "sigma", "delta"} if method == "jisi-router" else set()
+    assert varied == {"n_base", "gamma", "prior"} | weights
+
+
+@pytest.mark.parametrize("method", ["jisi-vote", "jisi-consensus"])
+def test_what_is_chosen_for_a_vote_leaves_the_switch_and_the_candidates_of_other_methods_alone(method: str) -> None:
+    gain = Difference("paper settings", 0.1, 0.05, 0.15, wins=20, ties=70, losses=0, questions=90)
+    first, *others = grid(method)
+    for chosen in (first, *others):
+        found = Calibration(method, chosen, first, 0.6, 3.0, 0.5, 3.0, gain, 3.0, len(others) + 1, 1.0)
+        assert set(found.changes()) <= {"n_base", "gamma", "prior"}
+        assert bool(found.changes()) == (chosen != first)
+        Hyperparameters(k=2).with_changes(found.changes(), "the bank")
