@@ -31,6 +31,22 @@ def labels_needed(bank: Path) -> str:
     )
 
 
+def keyless_problem(bank: Bank) -> str | None:
+    """Return why the scores of a bank's train rows are no key to judge methods by; None where they are one.
+
+    Where models' agreement is the key, methods that vote are right by definition.
+    """
+    columns = [bank.answers(model) for model in bank.models]
+    if not any((~np.isnan(part.scores[bank.train_rows])).any() for part in columns):
+        return f"no train question of {bank.path} has a score to judge methods by; grade it: jisi bank grade"
+    if any(part.scored_by("agreement")[bank.train_rows].any() for part in columns):
+        return (
+            f"{bank.path} is scored by what its models agree on, so methods that vote would be right by definition; "
+            "this takes a bank whose questions a grader has scored"
+        )
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Scoring:
     """How much of a bank's scores each source gave.

@@ -350,6 +350,7 @@ def calibrate(
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
+    from jisi_cli.bank.score_sources import keyless_problem
     from jisi_cli.bank.update import update_hyperparameters
     from jisi_cli.cli.progress import counted
     from jisi_cli.evaluation.calibration import Train
@@ -366,6 +367,9 @@ def calibrate(
     jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
     context, failed_answers = jisi.context, jisi.bank.failed
     votes = method not in ("jisi-router", "jisi-query")
+    problem = keyless_problem(jisi.bank)
+    if problem is not None:
+        raise InputError(f"nothing was calibrated: {problem}")
     with counted(out, "reading final answers") as on_progress:
         finals = answer_codes(jisi.bank, jisi.models, on_progress) if votes else without_reading(jisi.bank, jisi.models)
     train = Train(context.bank, context.datasets, finals, seed, failed_answers)

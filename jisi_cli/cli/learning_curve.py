@@ -24,18 +24,22 @@ _OUTLOOK = {
 
 
 def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> LearningCurve | None:
-    """Measure a bank's learning curve, with progress; None, with a warning, where it has too few questions.
+    """Measure a bank's learning curve, with progress; None, with a warning, where its scores do not allow one.
 
     Args:
         bank: The bank.
         settings: Hyperparameters in force; the vote is taken of their candidates.
         out: Where progress goes.
     """
+    from jisi_cli.bank.score_sources import keyless_problem
     from jisi_cli.cli.progress import counted
     from jisi_cli.evaluation.final_codes import answer_codes
     from jisi_cli.evaluation.learning_curve import LEAST_QUESTIONS, learning_curve
 
-    rows = bank.train_rows
+    rows, problem = bank.train_rows, keyless_problem(bank)
+    if problem is not None:
+        out.warn(f"no learning curve: {problem}")
+        return None
     if len(rows) < LEAST_QUESTIONS:
         out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
         return None

@@ -84,8 +84,10 @@ class LearningCurve:
     @property
     def outlook(self) -> Outlook:
         """Whether more questions help: they did in the last step, they brought less than a point, or it is not sure."""
-        if self.last_step is None or not self.last_step.low <= 0:
-            return "unknown" if self.last_step is None else "help"
+        if self.last_step is None:
+            return "unknown"
+        if self.last_step.low > 0:
+            return "help"
         return "little" if self.last_step.high < _LITTLE else "unknown"
 
     def to_json(self) -> dict[str, Any]:

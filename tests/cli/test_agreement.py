@@ -209,3 +209,19 @@ def test_an_evaluation_on_questions_that_agreement_scored_says_so(tmp_path: Path
     bank = build(tmp_path, "--grader", "agreement", "--split", "0.5", answers=lines(ANSWERS * 2))
     run = jisi("eval", bank, "--method", "best-single")
     assert run.exit_code == 0 and "are scored by the models' agreement, not by a key" in run.stderr
+
+
+def test_scores_by_agreement_are_no_key_to_calibrate_or_to_draw_a_curve_by(tmp_path: Path) -> None:
+    bank = build(tmp_path, "--grader", "agreement")
+    before = (bank / "bank.json").read_bytes()
+    run = jisi("bank", "calibrate", bank, "-m", "jisi-vote")
+    says_one_error(run, 2, "nothing was calibrated", "right by definition")
+    assert (bank / "bank.json").read_bytes() == before
+    curve = jisi("bank", "inspect", bank, "--curve")
+    assert curve.exit_code == 0 and "no learning curve" in curve.stderr
+
+
+def test_a_bank_without_scores_is_not_calibrated(tmp_path: Path) -> None:
+    bank = build(tmp_path)
+    says_one_error(jisi("bank", "calibrate", bank, "-m", "jisi-query"), 2, "has a score", "jisi bank grade")
+    assert "nan" not in jisi("bank", "inspect", bank, "--curve").stdout
