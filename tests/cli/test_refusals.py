@@ -47,7 +47,7 @@ def test_vectors_too_large_for_numpy_end_a_build_with_one_line_and_no_bank(tmp_p
 
 
 IN_LITTLE_ROOM = """
-import resource, sys
+import asyncio, resource, sys
 from pathlib import Path
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.app import main
@@ -73,13 +73,13 @@ def test_a_bank_that_memory_is_too_small_for_is_not_called_broken(small_bank: Pa
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     grade = ("bank", "grade", bank, "--dry-run")
-    says_one_error(run(14, *grade), ExitCode.FAILED, "is whole", "more memory")
+    says_one_error(run(20, *grade), ExitCode.FAILED, "is whole", "more memory")
     assert run(4000, *grade).exit_code == 0
     (part,) = bank.glob("queries*.parquet")
     with part.open("r+b") as file:
         file.seek(part.stat().st_size // 2)
         file.write(b"\xff")
-    says_one_error(run(14, *grade), ExitCode.BANK, "is broken", "--force")
+    says_one_error(run(20, *grade), ExitCode.BANK, "is broken", "--force")
 
 
 def refused(number: int) -> OSError:
