@@ -94,13 +94,10 @@ class JisiCascade(ContextMethod[CascadeSettings]):
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        run = _Run(self, query, plan, Asker(pool, listener, query))
-        await run.ask()
+        run = await self._asked(query, plan, pool, listener)
         if run.is_open:
             paper, first = self._paper_stages(query, live=pool.live)
             return await paper.go_on(query, first, run.asker, run.asked)
-        if not run.answers:
-            raise run.asker.no_answer_error()
         if run.wants_aggregator and self.settings.aggregate == "auto" and pool.live:
             return await run.aggregate(self.context.hyperparameters)
         return run.settle()
@@ -118,14 +115,24 @@ class JisiCascade(ContextMethod[CascadeSettings]):
             NoAnswerError: No model could answer.
             BudgetError: The budget stopped every call before there was an answer.
         """
-        run = _Run(self, query, plan, Asker(pool, listener, query))
-        await run.ask()
+        run = await self._asked(query, plan, pool, listener)
         if run.is_open:
             paper, first = self._paper_stages(query, live=pool.live)
             return await paper.go_on_probing(query, first, run.asker, run.asked)
+        return run.decision(), tuple(run.asker.calls)
+
+    async def _asked(self, query: Query, plan: Coarse, pool: Pool, listener: Listener) -> _Run:
+        """Ask until an answer is sure enough, or until the question turns out to be open.
+
+        Raises:
+            NoAnswerError: No model could answer.
+            BudgetError: The budget stopped every call before there was an answer.
+        """
+        run = _Run(self, query, plan, Asker(pool, listener, query))
+        await run.ask()
         if not run.answers:
             raise run.asker.no_answer_error()
-        return run.decision(), tuple(run.asker.calls)
+        return run
 
     def _paper_stages(self, query: Query, *, live: bool) -> tuple[JiSi, Coarse]:
         """Return the paper's method and its stage 1; a replay, which has no aggregator's answer, goes without one."""
