@@ -98,6 +98,8 @@ _COMMANDS = {
     "route": ("route", None),
     "eval": ("evaluate", None),
     "cost": ("cost", "Add up what past calls cost."),
+    "init": ("init", "Write a first pool file."),
+    "models": ("models", "List the models of the pool."),
     "report": ("report", "Write the page of a comparison."),
     "trust": ("trust", "Allow the pool file in a folder."),
     "bank": ("app", None),

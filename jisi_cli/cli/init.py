@@ -1,0 +1,222 @@
+"""`jisi init`: write a first pool file from the keys and servers that are there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jisi_cli.cli.options import QuietOption, split_names
+from jisi_cli.cli.output import Output, count
+from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from jisi_cli.models.discovery import KeyedProvider
+
+_POOL_FILE = "jisi.toml"
+_MOST_LOCAL = 6
+"""Models of one local server in a first pool."""
+_LONGEST_REPLY = 1000
+_HEAD = """\
+# The pool of jisi: the models that it may ask. `jisi models` lists them, `jisi models --check` asks each for one word.
+# Keys are read from the environment and never stored here.
+
+# With a bank of graded answers jisi knows which model is good at what. To make one from questions with known answers:
+#     jisi bank build questions.jsonl -o my-bank --call
+# bank = "my-bank"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where models can be asked.
+
+    Attributes:
+        name: The provider's name, as in --providers.
+        title: What a person is told, with the variable of the key or the address.
+        models: LiteLLM's names of its models.
+        api_base: Its address on this machine; None for a provider elsewhere.
+        needs: What must still be done before it answers; None when nothing.
+    """
+
+    name: str
+    title: str
+    models: tuple[str, ...]
+    api_base: str | None = None
+    needs: str | None = None
+
+
+def init(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; never one that exists.")
+    ] = Path(_POOL_FILE),
+    providers: Annotated[
+        list[str] | None,
+        typer.Option("--providers", metavar="NAMES", help="These providers, whether or not their keys are set yet."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take all that is found.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a jisi.toml with models for the keys in your environment and the servers on this machine.
+
+    A running Ollama or llama.cpp is asked which models it has. Keys are found by the names of their variables.
+
+    Example: jisi init --providers openai,gemini --output team.toml
+    """
+    out = Output(quiet=quiet)
+    asks = not yes and sys.stdin is not None and sys.stdin.isatty() and out.stderr_is_terminal
+    path = _free_path(output, out, asks=asks)
+    names = split_names(providers)
+    found = _named(names) if names else _everything()
+    if not names and asks and len(found) > 1:
+        found = _chosen(found, out)
+    tables = _tables(found)
+    _write(path, "\n".join([_HEAD, *tables]))
+    out.note(f"{path}: {count(len(tables), 'model')} from {', '.join(one.title for one in found)}")
+    for one in found:
+        if one.needs is not None:
+            out.note(f"{one.title}: {one.needs}")
+    _allow(path, out)
+    shown = "" if path == Path(_POOL_FILE) else f" --config {path}"
+    out.note(f"next: jisi models --check{shown}")
+
+
+def _free_path(path: Path, out: Output, *, asks: bool) -> Path:
+    """Return the file to write, which is not there yet; a person is asked for another name.
+
+    Raises:
+        InputError: It is there, or there is no folder for it.
+    """
+    while os.path.lexists(path):
+        words = f"{path} exists, and init never replaces a file"
+        reply = out.reply(f"{words}. Another name (Enter to stop):", _LONGEST_REPLY) if asks else None
+        if not reply:
+            raise InputError(f"{words}; name another with --output, or move it away")
+        path = Path(reply)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    return path
+
+
+def _named(names: list[str]) -> list[_Found]:
+    """Return what providers have that the user named.
+
+    Raises:
+        InputError: There is no such provider, or no such server answers.
+    """
+    from jisi_cli.models.discovery import KEYED, LOCAL_NAMES, NAMES
+
+    unknown = next((name for name in names if name not in NAMES), None)
+    if unknown is not None:
+        raise InputError(f"--providers: no provider `{unknown}`; to choose from are {', '.join(NAMES)}")
+    servers = []
+    for name in LOCAL_NAMES:
+        if name in names:
+            server = _local(name)
+            if server is None:
+                raise InputError(
+                    f"--providers: no {name} with models answers on this machine; start it, or leave it out"
+                )
+            servers.append(server)
+    return servers + [_keyed(provider) for provider in KEYED if provider.name in names]
+
+
+def _everything() -> list[_Found]:
+    """Return what can be asked as things are.
+
+    Raises:
+        InputError: Nothing can.
+    """
+    from jisi_cli.models.discovery import KEYED, LOCAL_NAMES, variable_with_key
+
+    servers = [server for name in LOCAL_NAMES if (server := _local(name)) is not None]
+    found = servers + [_keyed(provider) for provider in KEYED if variable_with_key(provider)]
+    if not found:
+        raise InputError(
+            "no key is in the environment and no Ollama or llama.cpp answers on this machine; set a key such as "
+            "OPENAI_API_KEY, start a server, or say whose key you will set: jisi init --providers openai"
+        )
+    return found
+
+
+def _local(name: str) -> _Found | None:
+    from jisi_cli.models.discovery import find_server
+
+    server = find_server(name)
+    if server is None:
+        return None
+    models = tuple(f"openai/{model}" for model in server.models[:_MOST_LOCAL])
+    more = len(server.models) - len(models)
+    needs = f"{count(more, 'more model')} left out; add what you want to the file" if more > 0 else None
+    return _Found(name, f"{server.title} at {server.api_base.removesuffix('/v1')}", models, server.api_base, needs)
+
+
+def _keyed(provider: KeyedProvider) -> _Found:
+    from jisi_cli.models.discovery import first_models, variable_with_key
+
+    variable = variable_with_key(provider)
+    needs = None if variable else f"set {provider.variables[0]} in the environment before you ask"
+    title = f"{provider.title} ({variable})" if variable else provider.title
+    return _Found(provider.name, title, first_models(provider), needs=needs)
+
+
+def _tables(found: list[_Found]) -> list[str]:
+    """Return each model as the pool file writes it; the names hold nothing that TOML would read otherwise."""
+    ends = Counter(model.rpartition("/")[2] for one in found for model in one.models)
+    tables = []
+    for one in found:
+        for model in one.models:
+            end = model.rpartition("/")[2]
+            # Several providers serve one open model.
+            name = end if ends[end] == 1 else f"{one.name}/{model.partition('/')[2]}"
+            table = f'[[models]]\nname = "{name}"\nlitellm = "{model}"\n'
+            if one.api_base is not None:
+                # It runs on this machine, mostly on all of it: one call at a time, and nobody sends a bill.
+                table += f'api_base = "{one.api_base}"\nconcurrency = 1\nprice = {{ input = 0, output = 0 }}\n'
+            tables.append(table)
+    return tables
+
+
+def _chosen(found: list[_Found], out: Output) -> list[_Found]:
+    """Ask a person which of the providers to take."""
+    for number, one in enumerate(found, start=1):
+        out.show(f"{number}  {one.title}: {count(len(one.models), 'model')}")
+    while True:
+        reply = out.reply("Which? Numbers separated by commas, Enter for all:", _LONGEST_REPLY)
+        if reply is None:
+            raise InputError("nothing was chosen and nothing was written; --yes takes all")
+        words = reply.replace(",", " ").split()
+        if all(word.isdecimal() and 1 <= int(word) <= len(found) for word in words):
+            return [one for number, one in enumerate(found, start=1) if not words or str(number) in words]
+        out.show(f"the numbers go from 1 to {len(found)}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file as a whole; what has appeared at its place meanwhile stays as it is."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists, and init never replaces a file; name another with --output") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be written ({reason}); name another file with --output") from error
+
+
+def _allow(path: Path, out: Output) -> None:
+    """Remember that the user allows the file, as `jisi trust` does: it says what jisi wrote on the user's own word."""
+    from jisi_cli import trust
+    from jisi_cli.config import load_config
+
+    label = str(path.resolve())
+    identity = load_config(path).identity
+    try:
+        trust.distrust("pool_files", label)
+        trust.trust("pool_files", identity, label)
+    except InputError as error:
+        out.warn(f"{error}; run `jisi trust {path}` before models on this machine are asked")

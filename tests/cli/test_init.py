@@ -1,0 +1,152 @@
+"""`jisi init`: a first pool from what is there, which the other commands can use at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.config import config_in_force, load_config
+from jisi_cli.models.discovery import KEYED, find_server, first_models
+from jisi_cli.models.facts import is_known
+from tests.cli.commands import jisi, says_one_error
+from tests.loopback import Loopback
+
+OLLAMA = {
+    "models": [
+        {"name": "llama3.2:3b", "details": {"family": "llama"}},
+        {"name": "nomic-embed-text:latest", "details": {"family": "nomic-bert"}},
+        {"name": "big:cloud", "remote_host": "https://ollama.com:443", "details": {"family": "x"}},
+        {"name": 'evil"\n[budget]', "details": None},
+        {"name": "qwen3:4b"},
+    ]
+}
+
+
+@contextmanager
+def serving(answers: Mapping[str, Any]) -> Iterator[int]:
+    """Serve JSON by path on loopback; yield the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answers.get(self.path)).encode()
+            self.send_response(200 if self.path in answers else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder, without keys and with no server that answers."""
+    for provider in KEYED:
+        for name in provider.variables:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    monkeypatch.setenv("LLAMA_ARG_PORT", "9")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    return tmp_path / "empty"
+
+
+def names_of(path: Path) -> list[str]:
+    return [entry.name for entry in load_config(path).models]
+
+
+def test_every_model_of_a_first_pool_is_in_litellms_map() -> None:
+    for provider in KEYED:
+        found = first_models(provider)
+        assert found, provider.name
+        assert all(map(is_known, found)), provider.name
+
+
+def test_keys_become_a_pool_that_is_trusted_and_can_be_listed(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret-value")
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-secret-value")
+    run = jisi("init", "--yes")
+    assert run.exit_code == 0, run
+    text = (bare / "jisi.toml").read_text()
+    assert "secret" not in text + run.stderr
+    assert config_in_force().trusted
+    listed = jisi("models", "--json").json["models"]
+    assert [model["name"] for model in listed] == names_of(bare / "jisi.toml")
+    assert {model["key"] for model in listed} == {"found"}
+
+
+def test_an_existing_file_is_never_replaced(bare: Path) -> None:
+    (bare / "jisi.toml").write_text("# mine\n")
+    says_one_error(jisi("init", "--yes", "--providers", "openai"), 2, "jisi.toml", "--output")
+    (bare / "link.toml").symlink_to(bare / "nowhere")
+    says_one_error(jisi("init", "--providers", "openai", "-o", "link.toml"), 2, "link.toml")
+    assert (bare / "jisi.toml").read_text() == "# mine\n"
+    assert not (bare / "nowhere").exists()
+
+
+def test_nothing_found_is_one_error_and_no_file(bare: Path) -> None:
+    says_one_error(jisi("init", "--yes"), 2, "OPENAI_API_KEY", "--providers")
+    says_one_error(jisi("init", "--providers", "ollama"), 2, "ollama")
+    says_one_error(jisi("init", "--providers", "oppenai"), 2, "oppenai", "openai")
+    assert not list(bare.iterdir())
+
+
+def test_ollama_is_asked_for_its_models(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving({"/api/tags": OLLAMA}) as port:
+        monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{port}")
+        assert jisi("init", "--yes").exit_code == 0
+    config = config_in_force()
+    assert [entry.litellm for entry in config.models] == ["openai/llama3.2:3b", "openai/qwen3:4b"]
+    assert {entry.api_base for entry in config.models} == {f"http://127.0.0.1:{port}/v1"}
+    assert config.trusted and not config.budget
+    assert {model["key"] for model in jisi("models", "--json").json["models"]} == {"not needed"}
+
+
+def test_the_models_that_init_wrote_answer(bare: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {"object": "list", "data": [{"id": "/models/tiny.gguf", "owned_by": "llamacpp"}]}
+    loopback.script("tiny.gguf", text="ready")
+    with serving({"/v1/models": listed}) as port:
+        monkeypatch.setenv("LLAMA_ARG_PORT", str(port))
+        assert jisi("init", "--yes").exit_code == 0
+    # The little server only lists; the one that answers takes its place in the file, which must be allowed again.
+    path = bare / "jisi.toml"
+    path.write_text(path.read_text().replace(f"http://127.0.0.1:{port}/v1", loopback.api_base))
+    run = jisi("models", "--check", "--config", path, "--json")
+    assert run.exit_code == 0, run
+    assert run.json["models"][0]["check"]["answered"]
+
+
+def test_only_loopback_and_only_what_says_it_is_llamacpp_is_taken(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://models.example.org:11434")
+    assert find_server("ollama") is None
+    for answer in (
+        {"data": [{"id": "a", "owned_by": "somebody"}]},
+        {"data": 3},
+        [],
+        {"data": [{"owned_by": "llamacpp"}]},
+    ):
+        with serving({"/v1/models": answer}) as port:
+            monkeypatch.setenv("LLAMA_ARG_PORT", str(port))
+            assert find_server("llamacpp") is None
+
+
+def test_one_open_model_at_two_providers_has_two_names(bare: Path) -> None:
+    assert jisi("init", "--providers", "groq,cerebras", "-o", "team.toml").exit_code == 0
+    assert len(set(names_of(bare / "team.toml"))) == len(names_of(bare / "team.toml")) == 3
