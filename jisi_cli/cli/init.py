@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -14,11 +15,14 @@ import typer
 from jisi_cli.cli.options import QuietOption, split_names
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
+from jisi_cli.files import OutputKind, written
 
 if TYPE_CHECKING:
     from jisi_cli.models.discovery import KeyedProvider
 
 _POOL_FILE = "jisi.toml"
+_KIND = OutputKind("pool file", re.compile(rb"(?!)"))
+"""What it writes; nothing that is there counts as such a file, so nothing is ever replaced."""
 _MOST_LOCAL = 6
 """Models of one local server in a first pool."""
 _LONGEST_REPLY = 1000
@@ -76,12 +80,11 @@ def init(
     if not names and asks and len(found) > 1:
         found = _chosen(found, out)
     tables = _tables(found)
-    _write(path, "\n".join([_HEAD, *tables]))
+    _write(path, "\n".join([_HEAD, *tables]).encode(), out)
     out.note(f"{path}: {count(len(tables), 'model')} from {', '.join(one.title for one in found)}")
     for one in found:
         if one.needs is not None:
             out.note(f"{one.title}: {one.needs}")
-    _allow(path, out)
     shown = "" if path == Path(_POOL_FILE) else f" --config {path}"
     out.note(f"next: jisi models --check{shown}")
 
@@ -196,27 +199,21 @@ def _chosen(found: list[_Found], out: Output) -> list[_Found]:
         out.show(f"the numbers go from 1 to {len(found)}")
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a new file as a whole; what has appeared at its place meanwhile stays as it is."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError(f"{path} exists, and init never replaces a file; name another with --output") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be written ({reason}); name another file with --output") from error
+def _write(path: Path, content: bytes, out: Output) -> None:
+    """Write the file as a whole, and remember that the user allows it, as `jisi trust` does.
 
+    It says what jisi wrote on the user's own word, so what is allowed is that, and not what the disk holds afterwards.
 
-def _allow(path: Path, out: Output) -> None:
-    """Remember that the user allows the file, as `jisi trust` does: it says what jisi wrote on the user's own word."""
+    Raises:
+        InputError: It cannot be written, or something has appeared at its place.
+    """
     from jisi_cli import trust
-    from jisi_cli.config import load_config
 
+    with written(path, _KIND) as file:
+        file.write(content)
     label = str(path.resolve())
-    identity = load_config(path).identity
     try:
         trust.distrust("pool_files", label)
-        trust.trust("pool_files", identity, label)
+        trust.trust("pool_files", trust.file_identity(path, content), label)
     except InputError as error:
         out.warn(f"{error}; run `jisi trust {path}` before models on this machine are asked")

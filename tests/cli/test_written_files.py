@@ -158,7 +158,10 @@ WRITING = {
         *("bank", "build", "answers.jsonl", "-o", "new", "--embedder", "hashing:64", "--save-answers"),
     ),
 }
-WRITING_ONCE = {("bank label", "--export"): ("bank", "label", "bank", "--export")}
+WRITING_ONCE = {
+    ("bank label", "--export"): ("bank", "label", "bank", "--export"),
+    ("init", "--output"): ("init", "--providers", "openai", "--output"),
+}
 """What may hold the work of people is not even replaced by what jisi would write again."""
 READING = {
     *(("ask", "--bank"), ("ask", "--config"), ("route", "--bank"), ("route", "--config"), ("route", "--input")),
@@ -166,7 +169,7 @@ READING = {
     *(("report", "results"), ("report", "--bank"), ("cost", "--bank"), ("cost", "--prices"), ("cost", "--config")),
     *(("bank build", "sources"), ("bank build", "--config"), ("bank build", "--vectors")),
     *((f"bank {name}", option) for name in ("grade", "inspect", "calibrate") for option in ("bank", "--config")),
-    *(("bank label", "bank"), ("bank label", "--config"), ("bank label", "--import")),
+    *(("bank label", "bank"), ("bank label", "--config"), ("bank label", "--import"), ("models", "--config")),
 }
 A_BANK = {("bank build", "--output")}
 """Checked by `bank.build.check_target`."""
