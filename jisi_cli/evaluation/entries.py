@@ -13,6 +13,7 @@ from jisi_cli.evaluation.experiments import Variant, ablations, growing, traded
 from jisi_cli.evaluation.runner import Entry
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.final_answers import has_brackets
 from jisi_cli.methods.registry import MethodInfo, all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
 
@@ -166,6 +167,7 @@ def _make(
         needs_live=needs_live,
         among=context.bank.model_names,
         coarse=context.coarse,
+        compares_answers=_compares_answers(info, variant),
     )
 
 
@@ -187,6 +189,7 @@ def _identity(
         *_failed_reading(bank, models),
         *_switch(info, context),
         *_options(info, context),
+        *_reading(info, bank, models),
     )
 
 
@@ -200,6 +203,22 @@ def _switch(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:
     """Return what tells results of a switch apart from those of 0.1, where `jisi` always had the paper's."""
     switch = context.hyperparameters.switch
     return (f"switch={switch}",) if switch != "paper" and info.takes("switch") else ()
+
+
+def _compares_answers(info: MethodInfo, variant: Variant) -> bool:
+    """Return whether a method compares final answers: by its nature, or by the switch of JiSi."""
+    if not info.takes_hyperparameters:
+        return info.compares_answers
+    settings = info.read_settings(variant.method, variant.context)
+    return isinstance(settings, Hyperparameters) and settings.switch == "consensus"
+
+
+def _reading(info: MethodInfo, bank: Bank, models: Sequence[str]) -> tuple[str, ...]:
+    """Return how final answers of train rows are read that an earlier version read otherwise, if a method learns them.
+
+    (What it compares on a test question is part of that question's key.)
+    """
+    return ("reads=[[ ]]",) if info.compares_answers and info.trains and has_brackets(bank, models) else ()
 
 
 def _options(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:

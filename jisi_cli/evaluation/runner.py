@@ -16,8 +16,9 @@ from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
+from jisi_cli.grading.final_answer import is_bracketed
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.grading.registry import GradingOptions, reader_of
 from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Method, Outcome, Silent
@@ -86,6 +87,7 @@ class Entry:
         needs_live: Whether it wants calls that no replay has, and is not even tried in one.
         among: The models that a bound chooses from; None for all that the test set has.
         coarse: What computes stage 1 for it and for others; None where it is not shared.
+        compares_answers: Whether it compares final answers, so that its results depend on how those are read.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Entry:
     needs_live: bool = False
     among: Sequence[str] | None = None
     coarse: SharedCoarse | None = None
+    compares_answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +378,20 @@ def _key(run: _Run, row: int) -> str:
     asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
     # Other train rows make other methods.
     split = () if run.tests.split is None else (f"split={run.tests.split}",)
-    return content_key(*asked, run.entry.name, recorded, *run.entry.identity, *split)
+    return content_key(*asked, run.entry.name, recorded, *run.entry.identity, *split, *_reading(run, row))
+
+
+def _reading(run: _Run, row: int) -> tuple[str, ...]:
+    """Return how final answers are read that an earlier version read otherwise; the keys of other results stay.
+
+    What a live run will answer is not known yet; a question that shows double square brackets asks for them.
+    """
+    query = run.tests.queries[row]
+    if not run.entry.compares_answers or reader_of(query.grader) is not None:
+        return ()
+    texts = [answer.text for _, answer in run.tests.pool.recorded(query.text, run.tests.questions[row].key)]
+    is_read = "[[" in query.text if run.live else any(is_bracketed(text, query.grader) for text in texts)
+    return ("reads=[[ ]]",) if is_read else ()
 
 
 def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:

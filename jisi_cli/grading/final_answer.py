@@ -179,6 +179,13 @@ def extract_any(response: str, grader: str | None) -> str | None:
     return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
 
 
+def is_bracketed(response: str, grader: str | None) -> bool:
+    """Return whether `extract_any` takes a text in double square brackets for the final answer of a response."""
+    if "[[" not in response or reader_of(grader) is not None:
+        return False
+    return _bracketed(response, marked_answer(response)) is not None
+
+
 def _letter_or_number(answer: str) -> str | None:
     letter = _LETTER.fullmatch(answer.strip("*_` "))
     if letter is not None:

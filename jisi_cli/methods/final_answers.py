@@ -69,6 +69,24 @@ def final_answer(text: str, grader: str | None) -> str | None:
     return _known[key]
 
 
+def has_brackets(bank: Bank, models: Sequence[str]) -> bool:
+    """Return whether the final answer of a train row is in double square brackets, and no grader's own reading."""
+    from jisi_cli.grading.final_answer import is_bracketed
+    from jisi_cli.grading.registry import reader_of
+
+    graders = {row: _own_reading(bank.questions[row].grader) for row in bank.train_rows.tolist()}
+    unread = [row for row, grader in graders.items() if reader_of(grader) is None]
+    responses = (bank.responses(model) for model in models if unread)
+    return any(is_bracketed(texts[row] or "", graders[row]) for texts in responses for row in unread)
+
+
+def _own_reading(grader: str | None) -> str | None:
+    """Return the grader whose reading is taken; one that needs more than texts has no say."""
+    from jisi_cli.grading.registry import reads_texts_alone
+
+    return grader if reads_texts_alone(grader) else None
+
+
 class FinalAnswers(Protocol):
     """The final answers of some train rows (N) and models (M), by their places.
 
@@ -158,10 +176,7 @@ class BankAnswers:
 
     @cached_property
     def _graders(self) -> list[str | None]:
-        from jisi_cli.grading.registry import reads_texts_alone
-
-        graders = (question.grader for question in self._bank.questions)
-        return [grader if reads_texts_alone(grader) else None for grader in graders]
+        return [_own_reading(question.grader) for question in self._bank.questions]
 
     def _kept(self, model: int) -> Codes:
         count = self._bank.rows

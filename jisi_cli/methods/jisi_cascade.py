@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     delegates=True,
     training_seconds=20,
     trade_off="tau",
+    compares_answers=True,
 )
 class JisiCascade(ContextMethod[CascadeSettings]):
     """Asks models in the order of their reliability and stops at the first answer that is sure enough.

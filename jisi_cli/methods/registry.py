@@ -72,6 +72,8 @@ class MethodInfo:
         trade_off: The setting that trades quality for dollars, in [0, 1]; empty where there is none.
         options: Settings of its own that may be given as options or in the pool file, too, as `tau` by `--tau`.
         delegates: Whether it leaves some questions to the paper's stages, whose hyperparameters it then heeds.
+        compares_answers: Whether it compares final answers whatever its settings, so that results depend on how those
+            are read.
     """
 
     name: str
@@ -87,6 +89,7 @@ class MethodInfo:
     trade_off: str = ""
     options: tuple[str, ...] = ()
     delegates: bool = False
+    compares_answers: bool = False
 
     @property
     def usage(self) -> str:
@@ -160,6 +163,7 @@ def register_method(
     trade_off: str = "",
     options: tuple[str, ...] = (),
     delegates: bool = False,
+    compares_answers: bool = False,
 ) -> Callable[[C], C]:
     """Register a class as a method; see `MethodInfo` for the arguments.
 
@@ -187,6 +191,7 @@ def register_method(
                 trade_off=trade_off,
                 options=options,
                 delegates=delegates,
+                compares_answers=compares_answers,
             )
         )
         return made_by

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from jisi_cli.bank.bank import Bank
 from jisi_cli.methods.registry import all_methods
 from tests.cli.commands import jisi, on_a_terminal, says_one_error, start, write_lines
-from tests.cli.evaluation_data import DATASETS, SKILL, TEST_ROWS, answers, build
+from tests.cli.evaluation_data import DATASETS, PER_DATASET, SKILL, TEST_ROWS, answers, build
 from tests.loopback import Loopback
 
 METHODS = {name: info for name, info in all_methods().items() if not info.argument}
@@ -520,6 +521,29 @@ def test_results_of_another_bank_or_of_other_answers_are_not_used(bank: Path, tm
     other = build(tmp_path, "--models", "ada,bob")
     evaluate(first, "--bank", other, "-m", "jisi-router", "--out", path)
     assert len(lines_of("jisi-router", path)) == 12 + others + 12
+
+
+def test_results_of_votes_that_an_earlier_version_could_not_count_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.1 read no `[[17]]`: what hangs on such answers is reckoned anew, and nothing else."""
+    lines = [{key: value for key, value in line.items() if key != "grader"} for line in answers()]
+    for line in lines[:PER_DATASET]:  # one data set asks for brackets
+        line["raw_output"] = {model: f"[[{text.split()[-1]}]]" for model, text in line["raw_output"].items()}
+    source, path = write_lines(tmp_path / "answers.jsonl", lines), tmp_path / "results.jsonl"
+    assert (
+        jisi("bank", "build", source, "-o", tmp_path / "b", "--embedder", "hashing:64", "--split", "0.7").exit_code == 0
+    )
+    voting = {"jisi-vote": 6, "jisi-consensus": 6, "majority-voting-3": 6, "jisi-cascade": 12}
+    methods = ",".join([*voting, "jisi-router", "jisi", "best-single", "knn"])
+    with monkeypatch.context() as patch:
+        patch.setattr("jisi_cli.evaluation.runner._reading", lambda *_: ())
+        patch.setattr("jisi_cli.evaluation.entries._reading", lambda *_: ())
+        evaluate(tmp_path / "b", "-m", methods, "--out", path)
+    before = Counter(line["method"] for line in map(json.loads, path.read_text().splitlines()))
+    evaluate(tmp_path / "b", "-m", methods, "--out", path)
+    after = Counter(line["method"] for line in map(json.loads, path.read_text().splitlines()))
+    assert set(before.values()) == {12} and after - before == voting
 
 
 def test_the_best_single_model_stands_beside_whatever_was_asked_for(bank: Path) -> None:

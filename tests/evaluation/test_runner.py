@@ -31,10 +31,11 @@ def run(
     path: Path | None = None,
     *,
     identity: tuple[object, ...] = (),
+    compares_answers: bool = False,
     **how: object,
 ) -> list[Result]:
     with ResultFile(path) as file:
-        who = entry(name, given, *identity)
+        who = replace(entry(name, given, *identity), compares_answers=compares_answers)
         results, timing = asyncio.run(run_method(who, given.tests, pool or given.tests.pool, file, **how))  # type: ignore[arg-type]
     assert isinstance(timing, Timing) and min(timing.plan, timing.answer) >= 0
     return results
@@ -376,6 +377,38 @@ def test_a_result_is_used_again_only_where_all_that_decides_it_is_equal(
     assert len(path.read_bytes().splitlines()) == 24 + asked_again
     run("model:a", given, None, path, identity=identity)
     assert len(path.read_bytes().splitlines()) == 48 + asked_again
+
+
+def bracketed(given: Setting, place: int, grader: str | None = None) -> Setting:
+    """Return the setting with one question that is answered `[[north]]`, which 0.1 did not read."""
+    asked = given.tests.questions[place].query
+    given = recorded(given, lambda text, _, answer: replace(answer, text="[[north]]") if text == asked else answer)
+    return with_tests(given, queries=[replace(query, grader=grader) for query in given.tests.queries])
+
+
+@pytest.mark.parametrize(("grader", "asked_again"), [(None, 1), ("contains", 1), ("numeric", 0)])
+def test_votes_on_answers_that_an_earlier_version_could_not_read_are_counted_anew_and_no_others(
+    tmp_path: Path, grader: str | None, asked_again: int
+) -> None:
+    given, path = bracketed(setting(), 3, grader), tmp_path / "r.jsonl"
+    run(
+        "majority-voting", given, None, path
+    )  # its keys are those of an earlier version: nothing in them says how it read
+    run("majority-voting", given, None, path, compares_answers=True)
+    assert len(path.read_bytes().splitlines()) == 24 + asked_again
+    run("majority-voting", given, None, path, compares_answers=True)
+    assert len(path.read_bytes().splitlines()) == 24 + asked_again
+
+
+def test_live_votes_are_counted_anew_where_the_question_asks_for_double_brackets(tmp_path: Path) -> None:
+    path, given = tmp_path / "r.jsonl", setting(tests=4)
+    queries = [replace(query, grader=None) for query in given.tests.queries]
+    queries[2] = replace(queries[2], text="Which way? Put it into [[ ]].")
+    given = with_tests(given, queries=queries)
+    run("majority-voting", given, live(given), path)
+    pool = live(given)
+    run("majority-voting", given, pool, path, compares_answers=True)
+    assert len(pool.asked) == len(given.models)
 
 
 def test_a_live_run_and_a_replay_share_no_result_and_live_ones_do_not_hang_on_what_was_recorded(

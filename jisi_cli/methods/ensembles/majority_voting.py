@@ -42,6 +42,7 @@ _SOURCE = "Chen et al., arXiv 2403.02419"
     "recorded",
     _SOURCE,
     settings=VotingSettings(),
+    compares_answers=True,
 )
 class MajorityVoting(PanelMethod[VotingSettings]):
     """All models of a panel answer; the most frequent final answer wins, in the words of its best model.
@@ -64,4 +65,5 @@ register_method(
     "recorded",
     _SOURCE,
     settings=VotingSettings(top=3),
+    compares_answers=True,
 )(MajorityVoting)

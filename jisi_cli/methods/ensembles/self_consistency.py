@@ -45,6 +45,7 @@ class SamplingSettings:
     "live",
     "Self-Consistency, arXiv 2203.11171",
     settings=SamplingSettings(),
+    compares_answers=True,
 )
 class SelfConsistency(PanelMethod[SamplingSettings]):
     """One model answers several times; its most frequent final answer wins, in the words of the first with it.
