@@ -16,9 +16,9 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import jisi_cli
+from jisi_cli.cli.help import CommandLine, Group
 from jisi_cli.cli.output import Output, show_cursor
 from jisi_cli.errors import ExitCode, JisiError, is_out_of_memory
 
@@ -53,7 +53,7 @@ def _reason(error: BaseException) -> str:
     return str(error).partition("\n")[0] or "the system gave no more"
 
 
-class JisiGroup(TyperGroup):
+class JisiGroup(Group):
     """A command group that turns what goes wrong into one line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the vendored Click is not ours to import
@@ -113,11 +113,9 @@ def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
     Args:
         names: Only these commands, so that the modules of the others are not loaded.
     """
-    app = typer.Typer(
+    app = CommandLine(
         cls=JisiGroup,
         name="jisi",
-        no_args_is_help=True,
-        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Make a pool of large language models act as one.",

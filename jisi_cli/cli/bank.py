@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from jisi_cli.cli.help import ADVANCED, CommandLine
 from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary
     from jisi_cli.bank.manifest import VectorDtype
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of recorded answers, or inspect one.")
+app = CommandLine(help="Build a bank of recorded answers, or inspect one.")
 
 
 _CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus", "jisi-cascade")
@@ -72,7 +73,9 @@ def build(
     trust_embedder: TrustEmbedderOption = False,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", metavar="N", min=1, help="Embed at most N tokens of a text."),
+        typer.Option(
+            "--max-tokens", metavar="N", min=1, help="Embed at most N tokens of a text.", rich_help_panel=ADVANCED
+        ),
     ] = None,
     truncation: Annotated[
         str | None,

@@ -59,29 +59,30 @@ FailedOption = Annotated[
     ),
 ]
 
-_ROUTING: dict[str, tuple[type, str]] = {
-    "k": (int, "Candidates that are asked first"),
-    "n_base": (int, "Neighbours in the support set at least"),
-    "gamma": (float, "Share of the n-base-th similarity that still admits a neighbour"),
-    "beta": (float, "Share of the support set that the mixed filter keeps"),
-    "epsilon": (float, "Weight of query similarity in the filter"),
-    "sigma": (float, "Weight of response similarity"),
-    "delta": (float, "Weight of similarity in tokens; the three sum to 1"),
-    "t": (float, "Share of the best fine score that still aggregates"),
-    "max_aggregate_tokens": (int, "Responses longer than this together: the best two only"),
-    "compat": (str, "`paper`, or `openjisi` for the choices of the authors' code"),
-    "switch": (str, "`paper`, or `consensus` to stop where candidates agree (ours)"),
-    "u": (float, "Share of the candidates that must agree; 0.5 is a majority"),
-    "price_weight": (float, "What expected dollars count against expected score (ours)"),
-    "prior": (float, "Questions that a model's mean over the bank counts for (ours)"),
-    "probe_schedule": (str, "Rounds of candidates with consensus, as in 2,1"),
+_ROUTING: dict[str, tuple[type, str, str]] = {
+    "k": (int, "Models to ask first", "K"),
+    "n_base": (int, "Similar past questions to go by, at least", "N_base"),
+    "gamma": (float, "Others count too from this share of the last one's similarity", "γ"),
+    "beta": (float, "Share of those questions to keep once the answers are known", "β"),
+    "epsilon": (float, "Weight of similar questions in that choice", "ε"),
+    "sigma": (float, "Weight of similar answers in it", "σ"),
+    "delta": (float, "Weight of answers of similar length; the three sum to 1", "δ"),
+    "t": (float, "Share of the best model's score from which an answer is combined", "t"),
+    "max_aggregate_tokens": (int, "Combine only the best two of answers that are longer together, in tokens", ""),
+    "compat": (str, "`paper`, or `openjisi` for the choices of the authors' code", ""),
+    "switch": (str, "`paper`, or `consensus` to stop where answers agree", "ours"),
+    "u": (float, "With consensus: share of the answers that must agree; 0.5 is a majority", "ours"),
+    "price_weight": (float, "Prefer cheaper models: from 0, price counts nothing, to 1", "ours"),
+    "prior": (float, "Questions that a model's mean over the whole bank counts for", "ours"),
+    "probe_schedule": (str, "With consensus: ask in rounds, as in 2,1", "ours"),
 }
+"""Type, plain words, and what the paper calls it; `ours` for what the paper does not have."""
 
 
-_CASCADE: dict[str, tuple[type, str]] = {
-    "tau": (float, "jisi-cascade: how likely right an answer must be to be given"),
-    "max_calls": (int, "jisi-cascade: answers to a question at most"),
-    "mean_calls": (float, "jisi-cascade: mean answers a question; chooses tau on train"),
+_CASCADE: dict[str, tuple[type, str, str]] = {
+    "tau": (float, "jisi-cascade: give an answer that is right with this probability", "ours"),
+    "max_calls": (int, "jisi-cascade: answers to a question at most", "ours"),
+    "mean_calls": (float, "jisi-cascade: answers to a question on average; chooses tau", "ours"),
 }
 
 
@@ -98,10 +99,10 @@ def method_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_settings(command, {**_ROUTING, **_CASCADE})
 
 
-def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[type, str]]) -> Callable[..., Any]:
+def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[type, str, str]]) -> Callable[..., Any]:
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "routing"]
-    shared = [_routing_parameter(name, kind, text) for name, (kind, text) in settings.items()]
+    shared = [_routing_parameter(name, *about) for name, about in settings.items()]
 
     @functools.wraps(command)
     def wrapped(**values: object) -> object:
@@ -113,14 +114,18 @@ def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[typ
     return wrapped
 
 
-def _routing_parameter(name: str, kind: type, text: str) -> inspect.Parameter:
+def _routing_parameter(name: str, kind: type, text: str, symbol: str) -> inspect.Parameter:
     default = getattr(CascadeSettings() if name in _CASCADE else Hyperparameters(), name)
     shown = _NOT_GIVEN.get(name, default)
     flags = (*_SHORT_FLAGS.get(name, ()), f"--{name.replace('_', '-')}")
-    option = typer.Option(*flags, metavar=_METAVARS[kind], help=f"{text} [{shown}].")
+    option = typer.Option(*flags, metavar=_METAVARS[kind], help=f"{text} [{shown}]{_source(symbol)}.")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _source(symbol: str) -> str:
+    return f" ({symbol})" if symbol == "ours" else f" (paper: {symbol})" if symbol else ""
 
 
 _SHORT_FLAGS = {"mean_calls": ("--calls",)}

@@ -1,0 +1,168 @@
+"""How help is laid out: commands in two groups, options by what they are about, and `-h` shorter than `--help`.
+
+Plain text without Rich, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+FIRST_COMMANDS = ("ask", "route", "eval", "cost", "bank", "build", "inspect")
+"""What most people need; help lists these commands before the others."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Answer": (
+        *("--method", "--mode", "--aggregate", "--system", "--temperature", "--max-tokens", "--k", "--tau", "--probe"),
+        *("--live", "--list-methods", "--versus", "--stream", "--explain"),
+    ),
+    "Questions": (
+        *("--input", "--format", "--datasets", "--limit", "--split", "--splits", "--seed", "--call", "--append"),
+        *("--retry-failed", "--strict", "--n", "--import"),
+    ),
+    "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
+    "Pool": (
+        *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency"),
+        *("--list", "--forget"),
+    ),
+    "Money": (
+        *("--max-cost", "--max-calls", "--mean-calls", "--price-weight", "--dry-run", "--no-cache", "--no-store"),
+        *("--prices", "--by", "--run", "--since", "--until", "--against"),
+    ),
+    "Output": (
+        *("--output", "--out", "--save-answers", "--export", "--report", "--html", "--force", "--json", "--jsonl"),
+        *("--csv", "--erase", "--yes", "--quiet", "--verbose", "--help", "--version"),
+        *("--install-completion", "--show-completion"),
+    ),
+    "Advanced": (
+        *("--n-base", "--gamma", "--beta", "--epsilon", "--sigma", "--delta", "--t", "--max-aggregate-tokens"),
+        *("--compat", "--switch", "--u", "--prior", "--probe-schedule"),
+        *("--sweep", "--grow", "--grow-from", "--ablate", "--curve"),
+        *("--truncation", "--prompt", "--vectors", "--vector-dtype", "--device", "--batch-size", "--failed"),
+    ),
+}
+"""Flags by group, in the order of help. A flag has the same group in every command, unless its option names another
+(`rich_help_panel`)."""
+
+ADVANCED = "Advanced"
+"""The group of which `-h` shows one line."""
+
+_GROUP_OF = {flag: group for group, flags in GROUPS.items() for flag in flags}
+_OTHERS = "Options"
+_LEFT_WIDTH = 26
+"""Characters of flags beside which an explanation begins on the same line."""
+_WHOLE = "jisi.whole_help"
+_NAMED_IN_SHORT = 3
+
+Rows = dict[str, list[tuple[str, str]]]
+
+
+def group_of(option: Any) -> str | None:  # noqa: ANN401 - the vendored Click is not ours to import
+    """Return the group of an option; None if none was chosen for it."""
+    found = (_GROUP_OF[flag] for flag in option.opts if flag in _GROUP_OF)
+    return option.rich_help_panel or next(found, None)
+
+
+class _Layout:
+    """Help of a command or a group of commands: `-h` the usual options, `--help` all."""
+
+    help: str | None
+    get_params: Callable[[Any], list[Any]]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Note which help is wanted, and parse."""
+        ctx.meta[_WHOLE] = "--help" in args
+        parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return parsed
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Return the option `-h`, `--help`."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.opts.sort(key=len)
+            option.help = "Help: -h the usual options, --help all."
+        return option
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write what the command does; of several paragraphs `-h` has the first and the example."""
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        if not ctx.meta.get(_WHOLE):
+            paragraphs = [paragraphs[0], *(text for text in paragraphs[1:] if text.startswith("Example:"))]
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text("\n\n".join(paragraphs))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write arguments and options, group by group."""
+        groups = self._rows(ctx)
+        advanced = [] if ctx.meta.get(_WHOLE) else groups.pop(ADVANCED, [])
+        widths = (len(left) for rows in groups.values() for left, _ in rows)
+        width = max((width for width in widths if width <= _LEFT_WIDTH), default=0)
+        for name, rows in groups.items():
+            with formatter.section(name):
+                formatter.write_dl([(left.ljust(width), right) for left, right in rows], col_max=width)
+        if advanced:
+            named = ", ".join(left.split()[0].rstrip(",") for left, _ in advanced[:_NAMED_IN_SHORT])
+            more = len(advanced) - _NAMED_IN_SHORT
+            formatter.write_paragraph()
+            formatter.write_text(f"{ADVANCED}: {named}{f' and {more} more' if more > 0 else ''}; see --help.")
+
+    def _rows(self, ctx: Any) -> Rows:  # noqa: ANN401
+        """Return flags and explanations by group, in the order of `GROUPS` and within them of the command."""
+        rows: Rows = {name: [] for name in ("Arguments", _OTHERS, *GROUPS)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_option = parameter.param_type_name == "option"
+                name = (group_of(parameter) or _OTHERS) if is_option else "Arguments"
+                rows.setdefault(name, []).append(record)
+        return {name: found for name, found in rows.items() if found}
+
+
+class Command(_Layout, TyperCommand):
+    """A command with such help."""
+
+
+class Group(_Layout, TyperGroup):
+    """A group of commands with such help; alone it prints it, and that is no error."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Print help if nothing was asked for."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write the commands, then the options."""
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write the commands that most people need, then the others, each with its whole line."""
+        names = [name for name, command in self.commands.items() if not command.hidden]
+        width = max(map(len, names), default=0)
+        first = sorted((name for name in names if name in FIRST_COMMANDS), key=FIRST_COMMANDS.index)
+        rest = [name for name in names if name not in FIRST_COMMANDS]
+        for title, listed in (("Commands", first), ("More commands" if first else "Commands", rest)):
+            if listed:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), self._line_of(name)) for name in listed])
+
+    def _line_of(self, name: str) -> str:
+        return self.commands[name].get_short_help_str(limit=1000)
+
+
+class CommandLine(typer.Typer):
+    """A Typer app whose commands have such help."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as Typer takes them
+        super().__init__(**{"cls": Group, "rich_markup_mode": None, **options})
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+        """Add a command."""
+        return super().command(name, **{"cls": Command, **options})
