@@ -352,7 +352,8 @@ class Jisi:
             row["expected_completion_tokens"], row["expected_cost_usd"] = usage.completion_tokens, usage.cost_usd
         calls = decision.calls
         probes = [{"model": call.model, "error": call.error, "tokens": call.completion_tokens} for call in calls]
-        return {"query": text, **data, "probes": probes, "settings": self.settings}
+        answers = [given.to_json() for given in decision.answers]
+        return {"query": text, **data, "answers": answers, "probes": probes, "settings": self.settings}
 
     def expected_usage(self, model: str, decision: Decision) -> ExpectedUsage:
         """Estimate tokens and dollars of one call of a model from what it used on the support set."""

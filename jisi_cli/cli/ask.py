@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jisi_cli.cli.answers import show_answers
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.options import (
     BankOption,
@@ -61,6 +62,9 @@ def ask(
         str | None,
         typer.Option("--aggregate", metavar="HOW", help="auto or never (--mode route)."),
     ] = None,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Show what each model answered, too, side by side on stderr.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
     failed: FailedOption = None,
     stream: Annotated[
@@ -124,6 +128,8 @@ def ask(
         if as_json:
             out.json(_to_json(jisi, text, outcome, seconds, explain=explain))
         _warn(outcome, out)
+        if answers and not as_json:
+            show_answers(out, outcome.answers, stderr=True)
         if explain and not as_json:
             _explain(jisi, outcome)
         out.note(_footer(outcome, seconds))
@@ -152,7 +158,7 @@ def _exit_code(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
 
 
 def _footer(outcome: Outcome, seconds: float) -> str:
-    """Return one line: who answered, who aggregated whom, calls, tokens, dollars, seconds."""
+    """Return one line: how sure, who answered, who aggregated whom, what was promised, and what it took."""
     answered = [call for call in outcome.calls if call.ok]
     who = outcome.answer.model
     if outcome.mode == "aggregate":
@@ -163,16 +169,23 @@ def _footer(outcome: Outcome, seconds: float) -> str:
     cached = sum(answer.cached for answer in answered)
     calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
     tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
-    sure = [] if outcome.confidence is None else [_sure_words(outcome, outcome.confidence)]
-    return " · ".join([who, *sure, calls, count(tokens, "token"), _paid_words(outcome.calls), f"{seconds:.1f} s"])
+    spent = [calls, count(tokens, "token"), _paid_words(outcome.calls), f"{seconds:.1f} s"]
+    return " · ".join([*_trust_words(outcome), who, *_promise_words(outcome), *spent])
 
 
-def _sure_words(outcome: Outcome, confidence: float) -> str:
-    """Say how sure the answer is, and how many gave it where it is one of several that were compared."""
-    from jisi_cli.methods.decision import percent
+def _trust_words(outcome: Outcome) -> list[str]:
+    from jisi_cli.methods.answers import in_plain_words
 
-    belief = None if outcome.decision is None else outcome.decision.belief
-    return f"{percent(confidence)} sure" if belief is None or outcome.mode == "aggregate" else str(belief)
+    words = in_plain_words(outcome.confidence, outcome.answers)
+    return [] if words is None else [words]
+
+
+def _promise_words(outcome: Outcome) -> list[str]:
+    """Say what was promised of the model that answered, where nothing better is known of the answer itself."""
+    from jisi_cli.methods.answers import promise_of, promise_words
+
+    promised = None if outcome.confidence is not None else promise_of(outcome)
+    return [] if promised is None else [promise_words(promised)]
 
 
 def _paid_words(calls: Sequence[Answer]) -> str:
@@ -213,6 +226,7 @@ def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain
         "query": text,
         "method": jisi.method,
         "answer": answer.text,
+        "answers": [given.to_json() for given in outcome.answers],
         "model": answer.model,
         "finish_reason": answer.finish_reason,
         "cut_off": answer.cut_off,

@@ -120,6 +120,14 @@ class Output:
         sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
 
+    def text(self, text: str, *, stderr: bool) -> None:
+        """Write a text of several lines as data or, with `stderr`, beside it, without what steers a terminal."""
+        if not stderr:
+            self.data(text)
+            return
+        for line in printable(text).split("\n"):
+            self._err_line(line)
+
     def separate(self) -> None:
         """Leave room before or behind a table; one that is drawn has its own."""
         if not self.stdout_is_terminal:
@@ -184,8 +192,7 @@ class Output:
     def show(self, text: str) -> None:
         """Show a person what they are asked about: on stderr, wrapped on a terminal, whatever --quiet says."""
         if not self.stderr_is_terminal:
-            for line in printable(text).split("\n"):
-                self._err_line(line)
+            self.text(text, stderr=True)
             return
         from rich.text import Text
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jisi_cli.cli.answers import show_answers
 from jisi_cli.cli.options import (
     BankOption,
     ConfigOption,
@@ -59,6 +60,9 @@ def route(
     probe: Annotated[
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Show what each candidate answered, side by side, with --probe.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
     failed: FailedOption = None,
     html: Annotated[
@@ -80,15 +84,9 @@ def route(
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
     from jisi_cli.cli.options import read_question
-    from jisi_cli.cli.report import require_page
     from jisi_cli.jisi import Jisi
 
-    if html is not None:
-        if source is not None:
-            raise InputError("--html draws one decision; leave out --input")
-        require_page(html)
-    if source is not None and query is not None:
-        raise InputError("give a question or --input, not both")
+    _check_options(query, source, html, answers=answers, probe=probe)
     text = None if source is not None else read_question(query)
     out = Output(quiet=quiet, verbose=verbose)
     with Jisi(
@@ -119,9 +117,29 @@ def route(
                 out.json(data)
             else:
                 _show(jisi, decision, data, out)
+                if answers:
+                    show_answers(out, decision.answers, stderr=False)
             if html is not None:
                 _write_page(jisi, html, text, decision, out)
         jisi.account.check()
+
+
+def _check_options(query: str | None, source: Path | None, html: Path | None, *, answers: bool, probe: bool) -> None:
+    """Refuse options that do not go together, before anything is opened.
+
+    Raises:
+        InputError: Such options were given, or the page cannot be written.
+    """
+    from jisi_cli.cli.report import require_page
+
+    if source is not None and html is not None:
+        raise InputError("--html draws one decision; leave out --input")
+    if html is not None:
+        require_page(html)
+    if source is not None and query is not None:
+        raise InputError("give a question or --input, not both")
+    if answers and not probe:
+        raise InputError("--answers shows what the candidates answered; add --probe to ask them")
 
 
 def _route_all(jisi: Jisi, source: Path, out: Output, *, probe: bool, explain: bool) -> None:
@@ -142,6 +160,8 @@ def _route_all(jisi: Jisi, source: Path, out: Output, *, probe: bool, explain: b
 
 
 def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> None:
+    from jisi_cli.methods.answers import agreement_words
+
     for probed in data["probes"]:
         if probed["error"] is not None:
             out.warn(f"{probed['model']} did not answer: {probed['error']}")
@@ -168,8 +188,9 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
             "score: how likely a model is right; asked in this order until an answer is so "
             f"with a probability of {tau:g}"
         )
-    if decision.belief is not None:
-        out.note(belief_words(decision.belief))
+    said = belief_words(decision.belief) if decision.belief is not None else agreement_words(decision.answers)
+    if said is not None:
+        out.note(said)
     if "neighbours" in data:
         show_neighbours(out, data["neighbours"])
 

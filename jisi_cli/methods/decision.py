@@ -15,6 +15,7 @@ from jisi_cli.config import Price
 from jisi_cli.scoring import Coarse, Fine
 
 if TYPE_CHECKING:
+    from jisi_cli.methods.answers import GivenAnswer
     from jisi_cli.types import Answer
 
 # What JiSi decided for one question, with its evidence, as plain data.
@@ -45,10 +46,11 @@ class Belief:
 
     def __str__(self) -> str:
         """Say how sure the most probable answer is, and how many gave it."""
+        from jisi_cli.methods.answers import agree_words
+
         asked = sum(map(len, self.groups))
         agree = len(self.groups[0]) if self.groups else 0
-        said = "one model asked" if asked == 1 else f"{agree} of {asked} {'agree' if agree > 1 else 'says so'}"
-        return f"{percent(self.confidence)} sure, {said}"
+        return f"{percent(self.confidence)} sure: {'one model asked' if asked == 1 else agree_words(agree, asked)}"
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each group as plain data, the most probable first."""
@@ -98,6 +100,18 @@ class Decision:
     def aggregator(self) -> str:
         """The model that aggregates."""
         return self.models[self.coarse.aggregator]
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """All models as the last stage that was reached ranks them, best first."""
+        return tuple(self.models[model] for model in (self.coarse if self.fine is None else self.fine).ranking)
+
+    @property
+    def answers(self) -> tuple[GivenAnswer, ...]:
+        """What each candidate answered, best first, where a decision was completed by asking them."""
+        from jisi_cli.methods.answers import probed_answers
+
+        return probed_answers(self)
 
     def expected_scores(self) -> tuple[list[float], list[float] | None]:
         """Return the score that each stage expects of each model (M,): the weighted share of the support set it solved.

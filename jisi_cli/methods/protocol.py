@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jisi_cli.hyperparameters import Hyperparameters
+    from jisi_cli.methods.answers import GivenAnswer
     from jisi_cli.methods.context import MethodContext
     from jisi_cli.methods.decision import Decision
 
@@ -77,6 +78,13 @@ class Outcome:
     references: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     confidence: float | None = None
+
+    @property
+    def answers(self) -> tuple[GivenAnswer, ...]:
+        """What each model answered to the question, the model ranked best first, and whether it is the final answer."""
+        from jisi_cli.methods.answers import answers_of
+
+        return answers_of(self)
 
 
 class Listener(Protocol):

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.decision import Decision
+from jisi_cli.methods.answers import GivenAnswer
+from jisi_cli.methods.decision import Decision, percent
 from jisi_cli.report.charts import (
     HOVER,
     INK,
@@ -22,7 +23,7 @@ from jisi_cli.report.charts import (
     number,
     text_width,
 )
-from jisi_cli.report.page import UNKNOWN, Page, Tile, listed, render
+from jisi_cli.report.page import UNKNOWN, Card, Page, Tile, listed, render
 from jisi_cli.types import format_dollars
 
 NEIGHBOURS = 40
@@ -303,24 +304,61 @@ def decision_page(
         subtitle=question,
         headline=_headline(decision),
         tiles=[
+            *_trust(decision),
             _candidates(decision, usage),
             _support(decision, bank_size),
             _margin(decision),
             _switch(decision, settings),
         ],
         charts=[neighbourhood(decision, neighbours), scores(decision, settings, written), support(decision, settings)],
+        answers=[Card(answer.call.model, ", ".join(answer.facts()), _text(answer)) for answer in decision.answers],
         origin=origin,
     )
     return render(page)
 
 
 def _headline(decision: Decision) -> str:
-    if decision.fine is None:
+    if decision.fine is None and not decision.answered:
         return f"{listed(decision.candidates, 3)} would be asked"
     chosen = decision.aggregatees
-    if len(chosen) == 1:
-        return f"{chosen[0]} answers"
-    return f"{decision.aggregator} writes one answer from those of {listed(chosen, 3)}"
+    if len(chosen) == 1 or decision.belief is not None:
+        who = f"{chosen[0]} answers"
+    else:
+        who = f"{decision.aggregator} writes one answer from those of {listed(chosen, 3)}"
+    said = _plain_words(decision)
+    return who if said is None else f"{said}; {who}"
+
+
+def _plain_words(decision: Decision) -> str | None:
+    from jisi_cli.methods.answers import in_plain_words
+
+    return in_plain_words(None if decision.belief is None else decision.belief.confidence, decision.answers)
+
+
+def _trust(decision: Decision) -> list[Tile]:
+    """Return what a person wants to know first: how sure the answer is, and what its model has shown so far."""
+    first, second = decision.expected_scores()
+    chosen = decision.aggregatees[0] if decision.aggregatees else decision.candidates[0]
+    promised = (first if second is None else second)[decision.models.index(chosen)]
+    promise = Tile(
+        "Promised", f"{100 * promised:.0f} %", f"of {chosen}: the weighted share of near questions it solved"
+    )
+    if decision.fine is None and not decision.answered:
+        return [promise]
+    said = _plain_words(decision)
+    if decision.belief is not None:
+        sure = percent(decision.belief.confidence)
+        return [Tile("How sure", sure, (said or "").partition(": ")[2] or "how likely the answer is right"), promise]
+    if said is None:
+        return [Tile("Agreement", "not known", "the answers have no final answers that can be compared"), promise]
+    return [
+        Tile("Agreement", said, "how likely an answer is right, this method does not know"),
+        promise,
+    ]
+
+
+def _text(answer: GivenAnswer) -> str:
+    return answer.call.text if answer.call.ok else answer.call.error or "it returned nothing"
 
 
 def _candidates(decision: Decision, usage: Sequence[Usage]) -> Tile:
@@ -348,6 +386,9 @@ def _margin(decision: Decision) -> Tile:
 
 
 def _switch(decision: Decision, settings: Hyperparameters) -> Tile:
+    if decision.belief is not None:
+        none = f"none of the answers is right with a probability of {percent(decision.belief.none)}"
+        return Tile("Asked", f"{len(decision.answered)} of {len(decision.models)} models", none)
     if decision.fine is None:
         return Tile(
             "Switch", "open", f"the candidates' responses decide between routing and aggregating; {_PROBE} asks them"

@@ -68,6 +68,21 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """A text among others that are read side by side.
+
+    Attributes:
+        title: Whose it is.
+        note: What is to be known of it.
+        text: The text.
+    """
+
+    title: str
+    note: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What a page shows.
 
@@ -77,6 +92,7 @@ class Page:
         headline: The sentence that is read first.
         tiles: What is read next.
         charts: Charts, in order.
+        answers: What each model answered; none where none was asked.
         origin: What made the page: names and values.
         data: Plain data for the scripts, by name.
         scripts: Names of files in `assets/`, run in this order after the page's own.
@@ -88,6 +104,7 @@ class Page:
     headline: str
     tiles: Sequence[Tile]
     charts: Sequence[Chart]
+    answers: Sequence[Card] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     scripts: Sequence[str] = ()

@@ -45,12 +45,47 @@ def test_a_pipe_gets_the_answer_alone_and_stderr_one_footer(ask: Any) -> None:
     assert (run.exit_code, run.stdout) == (0, "ada says so\n")
     (footer,) = run.stderr.splitlines()
     # Three candidates at (5 + 2 * 3) millionths of a dollar.
-    assert re.fullmatch(r"ada answered \(route\) · 3 calls · 24 tokens · \$0\.0000330 · \d+\.\d s", footer)
+    assert re.fullmatch(
+        r"ada answered \(route\) · promised 100 % · 3 calls · 24 tokens · \$0\.0000330 · \d+\.\d s", footer
+    )
 
 
 def test_the_footer_of_an_aggregation_names_who_aggregated_whom(ask: Any) -> None:
     run = ask(QUESTION, "--mode", "aggregate")
     assert re.match(r"ada aggregated ada, bob, cyd · 4 calls · ", run.stderr)
+
+
+def test_the_footer_says_first_what_a_person_wants_to_know(ask: Any, loopback: Loopback) -> None:
+    for model, text in (("ada", "The answer is 9."), ("bob", "It is \\boxed{9}."), ("cyd", "The answer is 10.")):
+        loopback.script(model, text=text)
+    run = ask(QUESTION, "--mode", "route")
+    assert run.stderr.startswith("2 of 3 agree · ada answered (route) · promised 100 % · 3 calls · ")
+
+
+def test_all_answers_are_shown_beside_the_one_on_stdout(ask: Any, loopback: Loopback) -> None:
+    texts = {"ada": "The answer is 9.", "bob": "The answer is\x1b[31m 10.", "cyd": ""}
+    for model, text in texts.items():
+        loopback.script(model, text=text)
+    run = ask(QUESTION, "--mode", "route", "--answers")
+    assert run.stdout == "The answer is 9.\n"
+    shown = re.sub(r"promised \d+ %", "promised", run.stderr[run.stderr.index("---") :])
+    assert shown.startswith(
+        "--- ada · agrees · promised\nThe answer is 9.\n\n"
+        "--- bob · says otherwise · promised\nThe answer is 10.\n\n"
+        "--- cyd · did not answer · promised\n"
+    )
+
+
+def test_json_has_every_answer_that_was_paid_for(ask: Any, loopback: Loopback) -> None:
+    loopback.script("ada", text="The answer is 9.")
+    loopback.script("bob", text="The answer is 10.")
+    found = ask(QUESTION, "--mode", "route", "--json").json
+    assert [(a["model"], a["text"], a["final_answer"], a["agrees"]) for a in found["answers"]] == [
+        ("ada", "The answer is 9.", "9", True),
+        ("bob", "The answer is 10.", "10", False),
+        ("cyd", "cyd says so", None, None),
+    ]
+    assert [0 <= answer["score"] <= 1 for answer in found["answers"]] == [True] * 3
 
 
 def test_quiet_leaves_the_answer_alone(ask: Any) -> None:

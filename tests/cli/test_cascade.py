@@ -41,18 +41,18 @@ def test_one_model_is_asked_where_one_is_sure_enough(ask: Any, loopback: Loopbac
     run = ask()
     assert (run.exit_code, run.stdout) == (0, "The answer is 9.\n")
     assert called(loopback) == ["ada"]
-    assert re.match(r"ada answered \(consensus\) · 94 % sure, one model asked · 1 call · ", run.stderr)
+    assert re.match(r"94 % sure: one model asked · ada answered \(consensus\) · 1 call · ", run.stderr)
 
 
 def test_the_next_is_asked_while_it_is_not_sure_enough(ask: Any, loopback: Loopback) -> None:
     run = ask("--tau", "0.97")
     assert called(loopback) == ["ada", "bob"]
-    assert re.match(r"ada answered \(consensus\) · 99 % sure, 2 of 2 agree · 2 calls · ", run.stderr)
+    assert re.match(r"99 % sure: 2 of 2 agree · ada answered \(consensus\) · 2 calls · ", run.stderr)
 
 
 def test_details_say_how_sure_it_is_after_each_answer(ask: Any) -> None:
     lines = ask("--tau", "0.97", "-v").stderr.splitlines()
-    assert [line for line in lines if "sure" in line][:2] == ["94 % sure, one model asked", "99 % sure, 2 of 2 agree"]
+    assert [line for line in lines if "sure" in line][:2] == ["94 % sure: one model asked", "99 % sure: 2 of 2 agree"]
 
 
 def test_no_more_are_asked_than_max_calls(ask: Any, loopback: Loopback) -> None:
@@ -187,7 +187,7 @@ def test_route_with_a_probe_carries_the_cascade_out_without_the_aggregator(
     assert {tuple(group["models"]) for group in found["groups"]} == {("ada", "bob"), ("cyd",), ("dee",)}
     assert found["confidence"] == found["groups"][0]["probability"]
     said = jisi("route", *common).stderr
-    assert re.search(r"\d+ % sure, .*; right with a probability of: .*; none of them \d+ %", said)
+    assert re.search(r"\d+ % sure: .*; right with a probability of: .*; none of them \d+ %", said)
 
 
 def test_route_takes_no_method_that_decides_nothing_beforehand(small_bank: Path, pool: Path) -> None:

@@ -28,11 +28,11 @@ def test_what_came_of_the_answers_so_far_stands_below_the_calls() -> None:
 
     view = TerminalView(Output())
     view.asked("ada", "probe")
-    view.concluded("62 % sure,\n1 of 2 says so")
+    view.concluded("62 % sure:\n1 of 2 says so")
     console = Console(width=60, no_color=True)
     with console.capture() as captured:
         console.print(view._frame())
-    assert captured.get().splitlines()[-1] == "= 62 % sure, 1 of 2 says so"
+    assert captured.get().splitlines()[-1] == "= 62 % sure: 1 of 2 says so"
 
 
 def rendered(answer: str, **variables: str) -> str:

@@ -26,6 +26,7 @@ KEYS = {
     "aggregatees",
     "confidence",
     "groups",
+    "answers",
     "probes",
     "settings",
 }
@@ -105,6 +106,32 @@ def test_probe_calls_the_candidates_alone_and_completes_the_decision(route: Any,
         ("cyd", None, 3),
     ]
     assert "aggregatee" in route(QUESTION, "--probe").stdout
+
+
+def test_answers_are_shown_and_compared(route: Any, loopback: Loopback, tmp_path: Path) -> None:
+    for model, text in (("ada", "The answer is <9>."), ("bob", "The answer is 9."), ("cyd", "The answer is 9.")):
+        loopback.script(model, text=text)
+    run = route(QUESTION, "--probe", "--answers")
+    assert "--- bob · agrees · promised" in run.stdout and "The answer is <9>." in run.stdout
+    assert "of 3 agree" in run.stderr
+    found = route(QUESTION, "--probe", "--json").json["answers"]
+    assert [answer["model"] for answer in found] == ["ada", "bob", "cyd"]
+    assert route(QUESTION, "--json").json["answers"] == []
+    refused = route(QUESTION, "--answers")
+    assert (refused.exit_code, "add --probe" in refused.stderr) == (2, True)
+
+
+def test_the_page_shows_the_answers_and_how_they_agree(route: Any, loopback: Loopback, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
+    for model in MODELS:
+        loopback.script(model, text="<b>Thus</b> the answer is 9.")
+    assert route(QUESTION, "--probe", "--html", tmp_path / "one.html").exit_code == 0
+    page = (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert "<h1>3 of 3 agree; " in page
+    assert page.count("&lt;b&gt;Thus&lt;/b&gt; the answer is 9.") == 3
+    assert "<h2>Promised</h2>" in page
+    assert route(QUESTION, "--probe", "--method", "jisi-cascade", "--html", tmp_path / "two.html").exit_code == 0
+    assert "% sure: " in (tmp_path / "two.html").read_text(encoding="utf-8")
 
 
 def test_a_dead_candidate_is_a_warning_and_in_the_document(route: Any, loopback: Loopback) -> None:
