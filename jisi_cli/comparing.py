@@ -257,11 +257,11 @@ def sweep(
     Raises:
         InputError: A sweep cannot be read, or no method was named that a replay can score.
     """
-    context, seed = jisi.context, jisi.seed
+    seed = jisi.seed
     method = next((name for name in methods or DEFAULT if name in _SWEPT), None)
     if method is None:
         raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
-    tried = parse_sweep(texts)
+    context, tried = jisi.context.for_method(method), parse_sweep(texts)
     for name, values in tried.items():
         for value in values:
             method_info(method).check_options({name: value})

@@ -111,6 +111,21 @@ class Hyperparameters:
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
 
+    def giving_way_to(self, stated: Mapping[str, Any]) -> Hyperparameters:
+        """Return a copy with the default candidates and rounds where those here do not fit what was stated of them.
+
+        A bank's were chosen together: so `--k 2` makes rounds of `2,1` give way, instead of being refused for them.
+
+        Args:
+            stated: Settings by name; None is not stated.
+        """
+        said = {name: stated[name] for name in ("k", "probe_schedule", "switch") if stated.get(name) is not None}
+        try:
+            replace(self, **said)
+        except InputError:
+            return replace(self, k=Hyperparameters().k, probe_schedule="")
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain data."""
         return asdict(self)
@@ -180,7 +195,16 @@ CASCADE_OPTIONS = ("tau", "max_calls", "mean_calls")
 """Settings of the cascade alone that may be given as options or in the pool file's [routing]."""
 
 CASCADE = "jisi-cascade"
-"""Under this name a bank holds the settings that were chosen for the cascade, beside those for the paper's stages."""
+
+OWN_DEFAULTS = {
+    "jisi-query": Hyperparameters(),
+    "jisi-vote": Hyperparameters(switch="consensus"),
+    "jisi-consensus": Hyperparameters(switch="consensus"),
+}
+"""Methods that a bank may hold hyperparameters of their own for, and what these are where nothing was chosen."""
+
+OWN_SETTINGS = (*OWN_DEFAULTS, CASCADE)
+"""Under these names a bank holds what was chosen for one method, beside what all others of JiSi's methods share."""
 
 
 def of_jisi(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from jisi_cli.config import Config, Price, bank_in_force, read_prices
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import failed_reading
-from jisi_cli.hyperparameters import of_jisi, stated_options
+from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.protocol import (
     Aggregation,
@@ -174,12 +174,12 @@ class Jisi:
             bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
         self.bank = bank
         in_file = f"{self.config.path} [routing]"
-        configured = self.bank.hyperparameters().with_changes(of_jisi(self.config.routing), in_file)
-        self.hyperparameters: Hyperparameters = configured.with_changes(of_jisi(settings), "options")
+        stated = ((self.config.routing, in_file), (settings, "options"))
+        self.hyperparameters: Hyperparameters = in_force(self.bank, self.method, *stated)
+        own = [name for name in self.bank.own_settings if name in OWN_DEFAULTS]
+        self._own = {name: in_force(self.bank, name, *stated) for name in own}
         self.stated = settings
-        self._options = stated_options(
-            (self.bank.cascade_options(), "the bank"), (self.config.routing, in_file), (settings, "options")
-        )
+        self._options = stated_options((self.bank.cascade_options(), "the bank"), *stated)
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
             self.config,
@@ -418,6 +418,7 @@ class Jisi:
             temperature=self._temperature,
             max_tokens=self._max_tokens,
             options=self._options,
+            own=self._own,
         )
 
     @cached_property
@@ -615,6 +616,31 @@ class _Pieces(Silent):
         if whole_characters(self._text) != answer:
             self.writing("")
             self.text(answer)
+
+
+def in_force(bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]) -> Hyperparameters:
+    """Return the hyperparameters of a method: what is stated wins over the bank's choice, which wins over the defaults.
+
+    Args:
+        bank: The bank.
+        method: The method's name.
+        *stated: Settings by name, of which those of the cascade alone are left out, and who says so; a later source
+            wins over an earlier one.
+
+    Raises:
+        InputError: What is stated is unknown or out of bounds.
+        BankError: What the bank holds is.
+    """
+    fixed = method_info(method).fixed if method in bank.own_settings else {}
+    layers = [
+        ({name: value for name, value in of_jisi(settings).items() if name not in fixed}, where)
+        for settings, where in stated
+    ]
+    everything = {name: value for layer, _ in layers for name, value in layer.items() if value is not None}
+    found = bank.hyperparameters(method).giving_way_to(everything)
+    for layer, where in layers:
+        found = found.with_changes(layer, where)
+    return found
 
 
 def _check_method(method: str, mode: str, settings: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import LazyVectors, RowsOf, VectorMap, map_vectors
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import STATUSES, Failed, Key, Question
-from jisi_cli.hyperparameters import CASCADE, Hyperparameters, stated_options
+from jisi_cli.hyperparameters import CASCADE, OWN_DEFAULTS, OWN_SETTINGS, Hyperparameters, stated_options
 from jisi_cli.scoring import BankArrays
 from jisi_cli.scoring.exact_sums import Rows, RowVectors
 from jisi_cli.types import CutOff
@@ -87,21 +87,48 @@ class Bank:
         """Number R of questions, train and test, as the table of questions has them."""
         return len(self._is_test)
 
-    def hyperparameters(self) -> Hyperparameters:
-        """Return the settings chosen for this bank, the paper's where nothing was chosen.
+    def hyperparameters(self, method: str = "jisi") -> Hyperparameters:
+        """Return the hyperparameters that a method of JiSi has on this bank, its defaults where nothing was chosen.
+
+        Args:
+            method: Its name. What was chosen for it alone holds whole; without such a choice it shares what was chosen
+                for the paper's stages.
 
         Raises:
             BankError: This version does not know them.
         """
+        own = method in self.own_settings and method != CASCADE  # whose open questions take the paper's stages
+        defaults = OWN_DEFAULTS[method] if own else Hyperparameters()
+        where = f"{self.path / 'bank.json'}{f': {method}' if own else ''}"
         try:
-            return Hyperparameters().with_changes(self.calibrated, f"{self.path / 'bank.json'}")
+            return defaults.with_changes(self.chosen(method) if own else self.shared_settings, where)
         except InputError as error:
             raise BankError(f"{error}; upgrade jisi, or build the bank again with --force") from error
 
+    def chosen(self, method: str = "jisi") -> dict[str, Any]:
+        """Return what was chosen for a method, as it stands in the bank; empty means its defaults."""
+        return self.own_settings.get(method, self.shared_settings)
+
     @property
-    def calibrated(self) -> dict[str, Any]:
-        """What was chosen for the paper's stages on this bank, as it stands there; empty means the paper's settings."""
-        return {name: value for name, value in self.manifest.hyperparameters.items() if name != CASCADE}
+    def shared_settings(self) -> dict[str, Any]:
+        """What was chosen for the paper's stages."""
+        return {name: value for name, value in self.manifest.hyperparameters.items() if name not in OWN_SETTINGS}
+
+    @property
+    def own_settings(self) -> dict[str, dict[str, Any]]:
+        """What was chosen for single methods, by method.
+
+        Raises:
+            BankError: It is no table of settings.
+        """
+        found = {name: value for name, value in self.manifest.hyperparameters.items() if name in OWN_SETTINGS}
+        for name, value in found.items():
+            if not isinstance(value, dict):
+                raise BankError(
+                    f"{self.path / 'bank.json'}: {name} holds no settings; upgrade jisi, or build the bank again with "
+                    "--force"
+                )
+        return found
 
     def cascade_options(self) -> dict[str, Any]:
         """Return the settings chosen for `jisi-cascade` on this bank, where they differ from its defaults.
@@ -110,12 +137,12 @@ class Bank:
             BankError: This version does not know them.
         """
         where = f"{self.path / 'bank.json'}: {CASCADE}"
-        chosen = self.manifest.hyperparameters.get(CASCADE, {})
+        chosen = self.own_settings.get(CASCADE, {})
         try:
-            found = stated_options((chosen, where)) if isinstance(chosen, dict) else None
+            found = stated_options((chosen, where))
         except InputError as error:
             raise BankError(f"{error}; upgrade jisi, or build the bank again with --force") from error
-        if found is None or found != chosen:
+        if found != chosen:
             raise BankError(f"{where} holds other settings; upgrade jisi, or build the bank again with --force")
         return found
 

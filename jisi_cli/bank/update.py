@@ -20,7 +20,7 @@ from jisi_cli.bank.transaction import (
 )
 from jisi_cli.errors import BankError
 from jisi_cli.formats.record import ScoreSource
-from jisi_cli.hyperparameters import CASCADE
+from jisi_cli.hyperparameters import OWN_SETTINGS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,8 +70,9 @@ def update_hyperparameters(bank: Bank, changes: Mapping[str, Any], method: str =
 
     Args:
         bank: The bank that they were found on.
-        changes: Settings by name, where they differ from the defaults.
-        method: Whose they are: `jisi-cascade` has settings of its own, which the paper's stages leave alone.
+        changes: Settings by name, where they differ from the defaults; none leaves the defaults.
+        method: Whose they are. Those of a method with settings of its own leave all others alone; those of any other
+            method are what the paper's stages share.
 
     Raises:
         BankError: The bank has changed since it was opened, or is being built.
@@ -79,11 +80,13 @@ def update_hyperparameters(bank: Bank, changes: Mapping[str, Any], method: str =
     with exclusive(bank.path):
         if read_manifest(bank.path) != bank.manifest:
             raise BankError(f"{bank.path} has changed meanwhile, so nothing was written; calibrate it again")
-        kept = bank.manifest.hyperparameters
-        if method == CASCADE:
-            chosen = {**bank.calibrated, CASCADE: dict(changes)}
+        shared, own = bank.shared_settings, bank.own_settings
+        if method in OWN_SETTINGS:
+            own.pop(method, None)
+            own |= {method: dict(changes)} if changes else {}
         else:
-            chosen = {**changes, **({CASCADE: kept[CASCADE]} if CASCADE in kept else {})}
+            shared = dict(changes)
+        chosen = {**shared, **own}
         write_manifest(bank.path, replace(bank.manifest, hyperparameters=chosen))
 
 

@@ -311,16 +311,15 @@ def inspect(
     from jisi_cli.cli.learning_curve import measure_curve, show_curve
     from jisi_cli.config import bank_in_force
     from jisi_cli.formats.record import failed_reading
-    from jisi_cli.hyperparameters import of_jisi
+    from jisi_cli.jisi import in_force
     from jisi_cli.user import read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
     opened = Bank(bank_in_force(bank, settings), failed_reading(failed))
-    tuned = opened.hyperparameters().with_changes(of_jisi(settings.routing), f"{settings.path} [routing]")
-    settings_in_force = tuned.with_changes(routing, "command line")
-    found = inspect_bank(opened, settings_in_force)
-    measured = measure_curve(opened, settings_in_force, out) if curve else None
+    stated = ((settings.routing, f"{settings.path} [routing]"), (routing, "command line"))
+    found = inspect_bank(opened, in_force(opened, "jisi", *stated))
+    measured = measure_curve(opened, in_force(opened, "jisi-vote", *stated), out) if curve else None
     if as_json:
         out.json({**found.to_json(), **({"curve": measured.to_json()} if measured is not None else {})})
         return

@@ -231,10 +231,11 @@ def _readings(name: str, context: MethodContext, bank: Bank) -> list[Variant]:
     method, reading = _with_reading(name)
     if not method_info(method).takes_hyperparameters:
         return [Variant(name, method, context)]
+    context = context.for_method(method)
     if reading:
         changed = _READINGS[reading](context.hyperparameters)
         return [Variant(name, method, replace(context, hyperparameters=changed))]
-    if not bank.calibrated or context.hyperparameters != bank.hyperparameters():
+    if not bank.chosen(method) or context.hyperparameters != bank.hyperparameters(method):
         return [Variant(name, method, context)]
     paper = replace(context, hyperparameters=Hyperparameters())
     return [

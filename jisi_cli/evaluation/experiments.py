@@ -72,7 +72,7 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
         models = list(order[:size])
         places = [known.index(name) for name in models]
         smaller = context.on_models(take_models(context.bank, models), places)
-        found += [Variant(f"{method}{_GROWN}{size}{_MODELS}", method, smaller) for method in methods]
+        found += [Variant(f"{method}{_GROWN}{size}{_MODELS}", method, smaller.for_method(method)) for method in methods]
     return found
 
 
@@ -190,8 +190,8 @@ def traded(name: str, context: MethodContext) -> list[Variant]:
         name: A method's name; a setting that stands behind it stays.
         context: What it is made from.
     """
-    info, settings = method_info(name), context.hyperparameters
-    setting = info.trade_off
+    info, context = method_info(name), context.for_method(name)
+    setting, settings = info.trade_off, context.hyperparameters
     if setting and f"{setting}=" not in name:
         return [Variant(f"{name}:{setting}={w:g}", f"{name}:{setting}={w:g}", context) for w in _WEIGHTS]
     if info.takes("price_weight"):

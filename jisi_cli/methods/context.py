@@ -250,6 +250,7 @@ class MethodContext:
         shared_data: Orders the train rows, once for all methods made from contexts that share it.
         coarse: Computes stage 1, once for all of these in the same way.
         options: Settings that were given as options or in the pool file, for whichever method has them.
+        own: Hyperparameters of the methods that the bank holds some of their own for, by name; see `for_method`.
     """
 
     bank: BankArrays
@@ -264,6 +265,12 @@ class MethodContext:
     shared_data: SharedTrainingData = field(default_factory=SharedTrainingData)
     coarse: SharedCoarse = field(default_factory=SharedCoarse)
     options: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Hyperparameters] = field(default_factory=dict)
+
+    def for_method(self, name: str) -> MethodContext:
+        """Return the context of one method, whose hyperparameters are those that are in force for it."""
+        own = self.own.get(name)
+        return self if own is None else replace(self, hyperparameters=own)
 
     @property
     def datasets(self) -> Sequence[str]:

@@ -63,8 +63,8 @@ def test_a_gain_that_is_real_is_written_into_the_bank(bank: Path) -> None:
     assert found["changes"] == {"n_base": 25}
     assert 0 < found["gain"]["low"] <= found["gain"]["average"] <= found["gain"]["high"]
     assert found["average"] > found["paper_average"]
-    assert Bank(bank).hyperparameters().n_base == 25
-    assert jisi("bank", "inspect", bank, "--json").json["hyperparameters"]["n_base"] == 25
+    assert Bank(bank).hyperparameters("jisi-query").n_base == 25
+    assert Bank(bank).hyperparameters() == Hyperparameters()
 
 
 def test_a_bank_that_changed_meanwhile_is_not_written(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +118,9 @@ def test_what_is_chosen_for_the_cascade_is_its_own_and_leaves_the_papers_stages_
     run = jisi("bank", "calibrate", bank, "-m", "jisi-cascade")
     assert "best of 96 settings for jisi-cascade: n_base=50, tau=0.9" in run.stdout
     assert "with the default settings 50.00 % at 2.2" in run.stdout
-    assert read_manifest(bank).hyperparameters == {"n_base": 25, "jisi-cascade": {"n_base": 50, "tau": 0.9}}
-    assert Bank(bank).hyperparameters() == Hyperparameters(n_base=25)
+    own = {"jisi-query": {"n_base": 25}, "jisi-cascade": {"n_base": 50, "tau": 0.9}}
+    assert read_manifest(bank).hyperparameters == own
+    assert Bank(bank).hyperparameters() == Hyperparameters()
     with Jisi(bank, calls="ignored", method="jisi-cascade", tau=0.7) as opened:
         assert opened.settings == opened.settings | {"n_base": 50, "tau": 0.7, "max_calls": 5}
     assert calibrate(bank, "--seed", "43").exit_code == 0
