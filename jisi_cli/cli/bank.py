@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand
 
 from jisi_cli.cli.help import ADVANCED, CommandLine
 from jisi_cli.cli.options import (
@@ -25,6 +26,7 @@ from jisi_cli.cli.options import (
     grading_options,
     routing_options,
     split_names,
+    with_number,
 )
 from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Picture, bars, distribution
@@ -42,16 +44,29 @@ app = CommandLine(help="Build a bank of recorded answers, or inspect one.")
 _CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus", "jisi-cascade")
 """Methods whose settings recorded answers can compare."""
 
+_STARTER = 200
+
+
+class _Build(TyperCommand):
+    """A command whose `--starter` takes a number, or none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - the vendored Click is not ours
+        """Parse the arguments."""
+        return super().parse_args(ctx, with_number(args, "--starter", _STARTER))
+
+
 BankArgument = Annotated[
     Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
 ]
 
 
-@app.command("build", short_help="Build a bank from recorded answers or questions.")
+@app.command("build", cls=_Build, short_help="Build a bank from recorded answers or questions.")
 @grading_options
 def build(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE…", help="Files or folders of recorded answers.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder.")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="[SOURCE…]", help="Files or folders of recorded answers.")
+    ] = None,
     config: ConfigOption = None,
     format: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="Format of the sources [detected].")
@@ -102,6 +117,16 @@ def build(
     call: Annotated[
         bool, typer.Option("--call", help="SOURCE holds questions: ask the pool's models and grade their answers.")
     ] = False,
+    starter: Annotated[
+        int | None,
+        typer.Option(
+            "--starter",
+            metavar="[N]",
+            min=1,
+            max=20_000,
+            help="With --call: generate N questions of many kinds and three levels, with checkable answers [200].",
+        ),
+    ] = None,
     save_answers: Annotated[
         Path | None, typer.Option("--save-answers", metavar="FILE", help="Also write the answers as JSONL.")
     ] = None,
@@ -128,6 +153,7 @@ def build(
     `jisi` JSONL, and `long` tables (JSONL, CSV, Parquet) with one row per question and model, among others.
 
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
+    Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
@@ -137,6 +163,7 @@ def build(
     from jisi_cli.cli.build import Build, EmbedderFlags, show_forecast
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
+    from jisi_cli.collect.question_sources import QuestionSources
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.spending import RunAccount
     from jisi_cli.user import ImportIssues, read_config
@@ -145,10 +172,13 @@ def build(
     require_grading("--call (agreement alone does without)", grading, present=call, without=grading.only_comparing())
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
+    sources = sources or []
+    _require_sources(sources, starter, call=call)
     dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     work = Build(
         sources=sources,
+        asked=QuestionSources(sources, starter, seed),
         bank=output,
         options=BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed)),
         selection=Selection(_set(models), _set(datasets), limit),
@@ -183,6 +213,20 @@ def build(
     cut = f", {count(report.truncated, 'text')} truncated" if report.truncated else ""
     out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
     note_small_bank(output, out)
+
+
+def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool) -> None:
+    """Refuse a build of nothing, and questions that nobody is to be asked.
+
+    Raises:
+        InputError: It is such a build.
+    """
+    if starter is not None and not call:
+        raise InputError(
+            "--starter makes questions; add --call to ask your models, and --dry-run to see the cost first"
+        )
+    if not sources and starter is None:
+        raise InputError("nothing to build from: name a SOURCE, or make questions with --starter --call")
 
 
 @app.command("grade", short_help="Grade the responses of a bank again.")

@@ -24,7 +24,6 @@ from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.sources import (
     ReadSources,
     Selection,
-    describe,
     read_sources,
     release_with_vectors,
     stage_records,
@@ -47,6 +46,7 @@ from jisi_cli.collect.collect import (
     pairs_of,
 )
 from jisi_cli.collect.forecast import CollectionForecast, Forecast, Recall, forecast_collection
+from jisi_cli.collect.question_sources import QuestionSources
 from jisi_cli.collect.regrade import Regraded
 from jisi_cli.config import Config
 from jisi_cli.embed.kinds.litellm import TEXTS_PER_REQUEST
@@ -54,7 +54,6 @@ from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
 from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 from jisi_cli.files import ANSWERS, require_output
-from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
@@ -126,7 +125,8 @@ class Build:
     """One build: its command line in parts that belong together, and what it works with.
 
     Attributes:
-        sources: Files and folders of answers, or with `grading` of questions.
+        sources: Files and folders of answers, or with `call` of questions.
+        asked: With `call`, where all questions come from.
         bank: The bank's folder.
         options: How it is written.
         selection: Which records enter; of a collection, which models are asked which questions.
@@ -142,6 +142,7 @@ class Build:
     """
 
     sources: Sequence[Path]
+    asked: QuestionSources
     bank: Path
     options: BuildOptions
     selection: Selection
@@ -300,7 +301,7 @@ class Build:
         Raises:
             InputError: There is none.
         """
-        found = (question for source in self.sources for question in read_questions(source, self.problems))
+        found = self.asked.read(self.problems)
         questions = chosen_questions(found, self.selection.datasets, self.selection.limit)
         if not questions:
             raise InputError("the sources hold no question to ask; each line needs `query`")
@@ -323,7 +324,7 @@ class Build:
         if collected.records and all(record.status == "failed" for record in collected.records):
             error = NoAnswerError(f"none of {count(len(collected.records), 'call')} was answered; nothing was built")
             raise offer_the_offline_pool(error, self.config, sorted({record.model for record in collected.records}))
-        sources = [describe(path, "questions", len(collected.records)) for path in self.sources]
+        sources = self.asked.described(len(collected.records))
         return ReadSources(stage_records(collected.records), sources, 0), collected.stopped
 
     async def _ask(

@@ -6,7 +6,8 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -233,3 +234,12 @@ def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
     return wrapped
+
+
+_NUMBER = re.compile(r"-?\d+")
+
+
+def with_number(arguments: Sequence[str], option: str, number: int) -> list[str]:
+    """Return the arguments of a command with a number behind an option that was given without one."""
+    pairs = pairwise([*arguments, ""])
+    return [f"{option}={number}" if it == option and not _NUMBER.fullmatch(behind) else it for it, behind in pairs]
