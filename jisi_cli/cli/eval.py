@@ -53,7 +53,10 @@ def evaluate(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "-m", metavar="NAMES", help=f"Methods, or `all` [{_DEFAULT}, and in a replay oracle]."
+            "--method",
+            "-m",
+            metavar="NAMES",
+            help=f"Methods, or `all` [{_DEFAULT.replace(',', ', ')}, and in a replay oracle].",
         ),
     ] = None,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Name the methods and what they need.")] = False,

@@ -6,7 +6,8 @@ Plain text without Rich, so that help is there at once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -27,7 +28,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
     "Pool": (
         *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency"),
-        *("--list", "--forget"),
+        *("--providers", "--check", "--known", "--list", "--forget"),
     ),
     "Money": (
         *("--max-cost", "--max-calls", "--mean-calls", "--price-weight", "--dry-run", "--no-cache", "--no-store"),
@@ -92,9 +93,9 @@ class _Layout:
         paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
         if not ctx.meta.get(_WHOLE):
             paragraphs = [paragraphs[0], *(text for text in paragraphs[1:] if text.startswith("Example:"))]
-        formatter.write_paragraph()
-        with formatter.indentation():
-            formatter.write_text("\n\n".join(paragraphs))
+        for text in paragraphs:
+            formatter.write_paragraph()
+            formatter.write(_wrapped(text, formatter, "  ") + "\n")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write arguments and options, group by group."""
@@ -104,7 +105,7 @@ class _Layout:
         width = max((width for width in widths if width <= _LEFT_WIDTH), default=0)
         for name, rows in groups.items():
             with formatter.section(name):
-                formatter.write_dl([(left.ljust(width), right) for left, right in rows], col_max=width)
+                _write_rows(formatter, rows, width)
         if advanced:
             named = ", ".join(left.split()[0].rstrip(",") for left, _ in advanced[:_NAMED_IN_SHORT])
             more = len(advanced) - _NAMED_IN_SHORT
@@ -121,6 +122,28 @@ class _Layout:
                 name = (group_of(parameter) or _OTHERS) if is_option else "Arguments"
                 rows.setdefault(name, []).append(record)
         return {name: found for name, found in rows.items() if found}
+
+
+def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]], width: int) -> None:  # noqa: ANN401
+    """Write what stands at the left in `width` characters, and beside it its explanation."""
+    margin = " " * formatter.current_indent
+    below = f"{margin}{'':{width}}  "
+    for left, right in rows:
+        is_beside = len(left) <= width
+        text = _wrapped(right, formatter, below, f"{margin}{left:{width}}  " if is_beside else below)
+        formatter.write(text + "\n" if is_beside else f"{margin}{left}\n{text}\n")
+
+
+def _wrapped(text: str, formatter: Any, indent: str, first: str | None = None) -> str:  # noqa: ANN401
+    """Return a paragraph in lines that break between words alone, unlike the formatter's own."""
+    return textwrap.fill(
+        text,
+        formatter.width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 class Command(_Layout, TyperCommand):
@@ -151,7 +174,7 @@ class Group(_Layout, TyperGroup):
         for title, listed in (("Commands", first), ("More commands" if first else "Commands", rest)):
             if listed:
                 with formatter.section(title):
-                    formatter.write_dl([(name.ljust(width), self._line_of(name)) for name in listed])
+                    _write_rows(formatter, [(name, self._line_of(name)) for name in listed], width)
 
     def _line_of(self, name: str) -> str:
         return self.commands[name].get_short_help_str(limit=1000)
