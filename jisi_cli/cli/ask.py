@@ -42,7 +42,8 @@ _NEIGHBOURS = 5
 @method_options
 def ask(
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="The question; stdin is put behind it.")
+        str | None,
+        typer.Argument(metavar="[QUERY]", help="The question; a pipe on stdin is put behind it, `-` is stdin alone."),
     ] = None,
     bank: BankOption = None,
     config: ConfigOption = None,
@@ -89,15 +90,22 @@ def ask(
 ) -> None:
     """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
 
+    The footer begins with how many models gave the answer, where final answers can be compared, and how sure it is,
+    where the method knows (jisi-cascade); "promised" is the share of similar questions that the model solved.
+
+    A pipe on standard input is added to the question, and so is a file (`< notes.txt`) unless something else has begun
+    to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` behind the
+    question, or ask them all with --input.
+
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
-    from jisi_cli.cli.options import checked_text, read_question
+    from jisi_cli.cli.question import checked_text, read_question
     from jisi_cli.jisi import Jisi
 
     if aggregate not in (None, "auto", "never"):
         raise InputError(f"--aggregate takes auto or never, not {aggregate!r}; --mode aggregate always aggregates")
-    text = read_question(query)
     out = Output(quiet=quiet, verbose=verbose)
+    text = read_question(query, out)
     with Jisi(
         bank,
         config,

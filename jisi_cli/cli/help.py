@@ -19,7 +19,7 @@ FIRST_COMMANDS = ("ask", "route", "eval", "cost", "bank", "build", "inspect")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Answer": (
         *("--method", "--mode", "--aggregate", "--system", "--temperature", "--max-tokens", "--k", "--tau", "--probe"),
-        *("--live", "--list-methods", "--versus", "--stream", "--explain"),
+        *("--live", "--list-methods", "--versus", "--stream", "--explain", "--answers"),
     ),
     "Questions": (
         *("--input", "--format", "--datasets", "--limit", "--split", "--splits", "--seed", "--call", "--append"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -146,46 +145,6 @@ def split_names(values: list[str] | None) -> list[str] | None:
     if not names:
         raise InputError("an empty list of names was given; leave the option out to take all")
     return names
-
-
-# The question of a command: its argument, and standard input.
-
-
-def read_question(argument: str | None) -> str:
-    """Return the question: the argument with standard input behind it; `-` or no argument takes stdin alone.
-
-    Raises:
-        InputError: There is no question, or stdin is not text.
-    """
-    given = checked_text(argument or "", "the question").strip() if argument != "-" else ""
-    piped = _piped_text()
-    question = "\n\n".join(part for part in (given, piped.strip()) if part)
-    if not question:
-        raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
-    return question
-
-
-def checked_text(text: str, what: str) -> str:
-    """Return text from the command line.
-
-    Raises:
-        InputError: The shell handed over bytes that are no text.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{what} is not UTF-8 text; check the terminal's character set") from None
-    return text
-
-
-def _piped_text() -> str:
-    stream = sys.stdin
-    if stream is None or stream.closed or stream.isatty():
-        return ""
-    try:
-        return stream.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None
 
 
 # The flags that choose graders and say what they may do.

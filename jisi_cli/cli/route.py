@@ -83,12 +83,12 @@ def route(
 
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
-    from jisi_cli.cli.options import read_question
+    from jisi_cli.cli.question import read_question
     from jisi_cli.jisi import Jisi
 
     _check_options(query, source, html, answers=answers, probe=probe)
-    text = None if source is not None else read_question(query)
     out = Output(quiet=quiet, verbose=verbose)
+    text = None if source is not None else read_question(query, out)
     with Jisi(
         bank,
         config,
