@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from jisi_cli.errors import InputError
+from jisi_cli.suggest import did_you_mean
 
 _ROUND = re.compile(r" *[1-9][0-9]{0,5} *")
 
@@ -75,8 +76,10 @@ class Hyperparameters:
         if abs(total - 1) > 1e-9:
             raise InputError(f"epsilon + sigma + delta must be 1, not {total:g}; set all three")
         for name, choices in (("compat", get_args(Compat)), ("switch", get_args(Switch))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if value not in choices:
+                near = did_you_mean(str(value), choices)
+                raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}{near}")
         self._check_schedule()
 
     def rounds(self) -> tuple[int, ...]:
@@ -105,7 +108,8 @@ class Hyperparameters:
         known = {field.name for field in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
-            raise InputError(f"{where}: unknown hyperparameter `{unknown[0]}`; known: {', '.join(sorted(known))}")
+            near = did_you_mean(unknown[0], known)
+            raise InputError(f"{where}: unknown hyperparameter `{unknown[0]}`{near}; known: {', '.join(sorted(known))}")
         try:
             return replace(self, **{name: value for name, value in changes.items() if value is not None})
         except InputError as error:

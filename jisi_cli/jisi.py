@@ -50,6 +50,7 @@ from jisi_cli.spending import (
     offer_the_offline_pool,
     require_models,
 )
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import whole_characters
 from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consent
 
@@ -490,7 +491,8 @@ class Jisi:
         for name in wanted or ():
             if name not in shared:
                 where = "the bank" if name not in known else str(self.config.path)
-                raise InputError(f"--models: {where} has no `{name}`; to choose from are {', '.join(shared)}")
+                near = did_you_mean(name, shared)
+                raise InputError(f"--models: {where} has no `{name}`{near}; to choose from are {', '.join(shared)}")
         if pool:
             for name in sorted(set(known) - set(pool)):
                 self.user.detail(f"note: {name} is in the bank but not in the pool; it is left out")
@@ -650,7 +652,7 @@ def _check_method(method: str, mode: str, settings: Mapping[str, object]) -> Non
         InputError: Such a method or option was given.
     """
     if mode not in _MODES:
-        raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}")
+        raise InputError(f"--mode must be auto, route or aggregate, not {mode!r}{did_you_mean(mode, _MODES)}")
     info = method_info(method)
     if info.needs == "labels" or method.partition(":")[0].endswith("-oracle"):
         raise InputError(f"--method: `{method}` must be told what no question tells; it is for `jisi eval` alone")

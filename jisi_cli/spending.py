@@ -12,6 +12,7 @@ from jisi_cli.background import Background
 from jisi_cli.config import Config, ModelEntry
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.user import User, require_consent
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
     names = [entry.name for entry in config.models]
     for judge in grading.judges():
         if judge not in names:
-            raise InputError(f"--judge: the pool has no `{judge}`; it has {', '.join(names) or 'none'}")
+            near = did_you_mean(judge, names)
+            raise InputError(f"--judge: the pool has no `{judge}`{near}; it has {', '.join(names) or 'none'}")
     return grading.judges()
 
 

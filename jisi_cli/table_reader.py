@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
+from jisi_cli.suggest import did_you_mean
+
 T = TypeVar("T")
 
 
@@ -59,7 +61,7 @@ class TableReader:
         """Return one of some texts; None where it is absent or null."""
         value = self.data.get(key)
         if value is not None and value not in choices:
-            raise self.problem(key, f"must be one of {', '.join(choices)}")
+            raise self.problem(key, f"must be one of {', '.join(choices)}{did_you_mean(str(value), choices)}")
         found: str | None = value
         return found
 
@@ -102,7 +104,8 @@ class TableReader:
         unknown = sorted(set(self.data) - set(known))
         if unknown:
             raise ValueError(
-                f"{self.where} has an unknown key `{unknown[0]}`; known keys are {', '.join(sorted(known))}"
+                f"{self.where} has an unknown key `{unknown[0]}`{did_you_mean(unknown[0], known)}; "
+                f"known keys are {', '.join(sorted(known))}"
             )
 
     def problem(self, key: str, what: str) -> ValueError:

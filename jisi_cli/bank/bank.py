@@ -21,6 +21,7 @@ from jisi_cli.formats.record import STATUSES, Failed, Key, Question
 from jisi_cli.hyperparameters import CASCADE, OWN_DEFAULTS, OWN_SETTINGS, Hyperparameters, stated_options
 from jisi_cli.scoring import BankArrays
 from jisi_cli.scoring.exact_sums import Rows, RowVectors
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
 
 if TYPE_CHECKING:
@@ -382,7 +383,9 @@ class Bank:
 
     def _answer_table(self, model: str) -> AnswerTable:
         if model not in self.manifest.responses:
-            raise BankError(f"{self.path} has no model `{model}`; it has {', '.join(self.models)}")
+            raise BankError(
+                f"{self.path} has no model `{model}`{did_you_mean(model, self.models)}; it has {', '.join(self.models)}"
+            )
         parts, dtype = self.manifest.responses[model], self.manifest.vector_dtype
         return AnswerTable(self.path, model, parts, (self.rows, self.dimension), dtype)
 

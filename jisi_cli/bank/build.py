@@ -42,6 +42,7 @@ from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import BankError, InputError, JisiError
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.record import Failed
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     pass
@@ -77,7 +78,8 @@ class BuildOptions:
         if self.append and self.force:
             raise InputError("--append extends a bank and --force replaces it; give one of them")
         if self.vector_dtype not in get_args(VectorDtype):
-            raise InputError(f"--vector-dtype must be float16 or float32, not {self.vector_dtype!r}")
+            near = did_you_mean(self.vector_dtype, get_args(VectorDtype))
+            raise InputError(f"--vector-dtype must be float16 or float32, not {self.vector_dtype!r}{near}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -56,15 +56,18 @@ def _reason(error: BaseException) -> str:
 class JisiGroup(Group):
     """A command group that turns what goes wrong into one line and an exit code."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the vendored Click is not ours to import
+    def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the vendored Click is not ours to import
+        """Read what stands before the command's name."""
+        with _shown():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command; show a `JisiError` as its message."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except JisiError as error:
-            Output().error(str(error))
-            raise typer.Exit(int(error.exit_code)) from None
+            with _shown():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
         except KeyboardInterrupt:
             Output().note("interrupted")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
@@ -79,6 +82,16 @@ class JisiGroup(Group):
             _drop_output()
             Output().error(words)
             raise typer.Exit(int(ExitCode.FAILED)) from None
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """Show what a user did not mean as one line."""
+    try:
+        yield
+    except JisiError as error:
+        Output().error(str(error))
+        raise typer.Exit(int(error.exit_code)) from None
 
 
 def _drop_output() -> None:
@@ -176,7 +189,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _first_interrupt)
     try:
-        build_app(_needed(sys.argv[1:2]))()
+        build_app(_needed(sys.argv[1:2]))(prog_name="jisi")
     except KeyboardInterrupt:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

@@ -32,6 +32,7 @@ from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Picture, bars, distribution
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -408,7 +409,8 @@ def calibrate(
     out = Output(quiet=quiet, verbose=verbose)
     if method not in _CALIBRATED:
         raise InputError(
-            f"--method must be one of {', '.join(_CALIBRATED)}, which recorded answers can score, not {method!r}"
+            f"--method must be one of {', '.join(_CALIBRATED)}, which recorded answers can score, "
+            f"not {method!r}{did_you_mean(method, _CALIBRATED)}"
         )
     jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
     context, failed_answers = jisi.context, jisi.bank.failed

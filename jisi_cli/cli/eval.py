@@ -32,6 +32,7 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -332,7 +333,8 @@ class Threshold:
         if not self.method:
             found = list(names[:1])
         if not found:
-            raise InputError(f"--fail-under: `{self.method}` is not among the methods {', '.join(names)}")
+            near = did_you_mean(self.method, names)
+            raise InputError(f"--fail-under: `{self.method}`{near} is not among the methods {', '.join(names)}")
         return found
 
     def check(self, reports: Sequence[MethodReport]) -> None:

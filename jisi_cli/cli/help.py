@@ -13,6 +13,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jisi_cli.errors import InputError
+from jisi_cli.suggest import did_you_mean
+
 FIRST_COMMANDS = ("ask", "route", "eval", "cost", "bank", "build", "inspect")
 """What most people need; help lists these commands before the others."""
 
@@ -68,6 +71,10 @@ def group_of(option: Any) -> str | None:  # noqa: ANN401 - the vendored Click is
     return option.rich_help_panel or next(found, None)
 
 
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+"""What Click raises for a command line that it cannot read; Typer has no public name for it."""
+
+
 class _Layout:
     """Help of a command or a group of commands: `-h` the usual options, `--help` all."""
 
@@ -77,7 +84,11 @@ class _Layout:
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Note which help is wanted, and parse."""
         ctx.meta[_WHOLE] = "--help" in args
-        parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        except USAGE_ERROR as error:
+            flags = [flag for option in self.get_params(ctx) for flag in option.opts if flag.startswith("--")]
+            raise InputError(f"{_problem(error, flags)}; see {ctx.command_path} -h") from None
         return parsed
 
     def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401
@@ -124,6 +135,15 @@ class _Layout:
         return {name: found for name, found in rows.items() if found}
 
 
+def _problem(error: Any, flags: Sequence[str]) -> str:  # noqa: ANN401
+    """Return what is wrong with a command line."""
+    unknown = getattr(error, "option_name", None)
+    if unknown is not None and error.message.startswith("No such option"):
+        return f"no option {unknown}{did_you_mean(unknown, flags)}"
+    words = error.format_message().rstrip(".")
+    return str(words[:1].lower() + words[1:])
+
+
 def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]], width: int) -> None:  # noqa: ANN401
     """Write what stands at the left in `width` characters, and beside it its explanation."""
     margin = " " * formatter.current_indent
@@ -159,6 +179,14 @@ class Group(_Layout, TyperGroup):
             typer.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Find a command by its name."""
+        name = args[0]
+        if name not in self.commands and not ctx.resilient_parsing and not name.startswith("-"):
+            near = did_you_mean(name, self.commands)
+            raise InputError(f"no command `{name}`{near}; {ctx.command_path} -h lists them")
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the commands, then the options."""

@@ -16,6 +16,7 @@ from jisi_cli.cli.options import QuietOption, split_names
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
 from jisi_cli.files import OutputKind, written
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.models.discovery import KeyedProvider
@@ -116,7 +117,9 @@ def _named(names: list[str]) -> list[_Found]:
 
     unknown = next((name for name in names if name not in NAMES), None)
     if unknown is not None:
-        raise InputError(f"--providers: no provider `{unknown}`; to choose from are {', '.join(NAMES)}")
+        raise InputError(
+            f"--providers: no provider `{unknown}`{did_you_mean(unknown, NAMES)}; to choose from are {', '.join(NAMES)}"
+        )
     servers = []
     for name in LOCAL_NAMES:
         if name in names:

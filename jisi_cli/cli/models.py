@@ -17,6 +17,7 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Column, Output, count, one_line
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,8 @@ def _wanted(pool: Config, names: list[str] | None) -> list[ModelEntry]:
     known = [entry.name for entry in pool.models]
     for name in names or ():
         if name not in known:
-            raise InputError(f"--models: {pool.path} has no `{name}`; to choose from are {', '.join(known)}")
+            near = did_you_mean(name, known)
+            raise InputError(f"--models: {pool.path} has no `{name}`{near}; to choose from are {', '.join(known)}")
     return [entry for entry in pool.models if names is None or entry.name in names]
 
 

@@ -19,6 +19,7 @@ from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import compares_models, reader_of
 from jisi_cli.models.limits import Budget
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, Spending, whole_characters
 
 OnRecord = Callable[["Collected"], None]
@@ -257,7 +258,8 @@ def chosen_models(wanted: Collection[str] | None, pool: Sequence[ModelEntry]) ->
     names = [entry.name for entry in pool]
     missing = sorted(set(wanted or ()) - set(names))
     if missing:
-        raise InputError(f"--models: the pool has no `{missing[0]}`; it has {', '.join(names) or 'none'}")
+        near = did_you_mean(missing[0], names)
+        raise InputError(f"--models: the pool has no `{missing[0]}`{near}; it has {', '.join(names) or 'none'}")
     return [name for name in names if wanted is None or name in wanted]
 
 

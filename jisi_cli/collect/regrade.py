@@ -15,6 +15,7 @@ from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import asks_model, compares_models
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
 
 OnGraded = Callable[[int, int], None]
@@ -178,11 +179,13 @@ def chosen_rows(bank: Bank, models: Sequence[str] | None, datasets: Sequence[str
     """
     for name in models or ():
         if name not in bank.models:
-            raise InputError(f"--models: {bank.path} has no `{name}`; it has {', '.join(bank.models)}")
+            near = did_you_mean(name, bank.models)
+            raise InputError(f"--models: {bank.path} has no `{name}`{near}; it has {', '.join(bank.models)}")
     known = {question.dataset for question in bank.questions}
     for name in datasets or ():
         if name not in known:
-            raise InputError(f"--datasets: {bank.path} has no `{name}`; it has {', '.join(sorted(known))}")
+            near = did_you_mean(name, known)
+            raise InputError(f"--datasets: {bank.path} has no `{name}`{near}; it has {', '.join(sorted(known))}")
     rows = enumerate(bank.questions)
     return {row: question for row, question in rows if datasets is None or question.dataset in datasets}
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from jisi_cli.costs.bills import DIMENSIONS, Charge, Dimension, from_ledger, from_results
 from jisi_cli.errors import InputError
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
+from jisi_cli.suggest import did_you_mean
 
 _LATEST = "last"
 _SHORTEST_ID = 4
@@ -115,7 +116,7 @@ def _dimensions(names: Sequence[str], default: Dimension, unknown: Dimension) ->
     """Return the dimensions of some names; `unknown` is the one that the source of the calls does not record."""
     for name in names:
         if name not in DIMENSIONS:
-            raise InputError(f"--by: no `{name}`; there are {', '.join(DIMENSIONS)}")
+            raise InputError(f"--by: no `{name}`{did_you_mean(name, DIMENSIONS)}; there are {', '.join(DIMENSIONS)}")
         if name == unknown:
             source = "the ledger" if unknown == "method" else "a result file"
             raise InputError(f"--by: {source} does not record the {name} of a call")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.costs.bills import WORK_DIMENSIONS, Charge, Dimension, Key, key_of
 from jisi_cli.errors import InputError
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CallRecord, whole_sum
 
 if TYPE_CHECKING:
@@ -209,8 +210,9 @@ def read_reference(
     entry = ModelEntry(name, found.litellm, price=prices.get(name, found.price))
     recorded = recorded_use(bank, name) if bank is not None and name in bank.models else {}
     if not recorded and price_of_call(entry, 1, 1).usd is None:
+        near = did_you_mean(name, [*(entry.name for entry in pool), *prices, *(bank.models if bank else ())])
         raise InputError(
-            f"--against: no price is known for `{name}`, and no bank has answers of it; add it with its price to "
+            f"--against: no price is known for `{name}`{near}, and no bank has answers of it; add it with its price to "
             f"{where or 'a pool file (--config)'}, name a file with --prices, or a bank that holds it with --bank"
         )
     return Reference(name, lambda prompt, completion: price_of_call(entry, prompt, completion).usd, recorded)

@@ -24,6 +24,7 @@ from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import InputError
 from jisi_cli.paths import cache_folder as default_cache_folder
 from jisi_cli.paths import expanded
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder
@@ -180,7 +181,12 @@ def locate(spec: EmbedderSpec) -> tuple[Path, str | None]:
         InputError: There is no such model, or it cannot be fetched.
     """
     place = _place(spec.name)
-    return hub_folder(place, spec.revision) if isinstance(place, str) else (place, None)
+    if not isinstance(place, str):
+        return place, None
+    try:
+        return hub_folder(place, spec.revision)
+    except InputError as error:
+        raise InputError(f"{error}{_meant(spec.name)}") from error
 
 
 def locate_here(spec: EmbedderSpec) -> tuple[Path, str | None] | None:
@@ -206,8 +212,12 @@ def _place(name: str) -> Path | str:
     # A bare name is one of the organisation's own models, as in sentence-transformers itself.
     on_hub = name if "/" in name else f"sentence-transformers/{name}"
     if path.is_absolute() or name.startswith((".", "~")) or not is_hub_id(on_hub):
-        raise InputError(f"no embedder `{name}`: there is no such folder; embedders are {_NAMES}")
+        raise InputError(f"no embedder `{name}`{_meant(name)}: there is no such folder; embedders are {_NAMES}")
     return on_hub
+
+
+def _meant(name: str) -> str:
+    return did_you_mean(name.partition(":")[0], _BUILT_IN)
 
 
 def _harmless(spec: EmbedderSpec) -> tuple[Path, str | None]:

@@ -13,6 +13,7 @@ from jisi_cli.evaluation.validation import take_models
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.registry import known_method, method_info
+from jisi_cli.suggest import did_you_mean
 
 # The paper's experiments as lists of entries: ablations, sweeps of settings, a growing pool.
 
@@ -62,7 +63,7 @@ def growing(context: MethodContext, order: Sequence[str], first: int, methods: S
     known = context.bank.model_names
     for place, name in enumerate(order):
         if name not in known:
-            raise InputError(f"--grow: the bank has no `{name}`; it has {', '.join(known)}")
+            raise InputError(f"--grow: the bank has no `{name}`{did_you_mean(name, known)}; it has {', '.join(known)}")
         if name in order[:place]:
             raise InputError(f"--grow: `{name}` stands in the order twice")
     if len(order) < first:

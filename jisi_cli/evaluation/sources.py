@@ -21,6 +21,7 @@ from jisi_cli.files import read_lines
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.registry import QUESTIONS, detect, read_records
+from jisi_cli.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class TestReader:
         known = {question.dataset for question in bank.questions}
         unknown = sorted((wanted or set()) - known)
         if unknown:
-            raise InputError(f"--datasets: {bank.path} has no `{unknown[0]}`; it has {', '.join(sorted(known))}")
+            near = did_you_mean(unknown[0], known)
+            raise InputError(f"--datasets: {bank.path} has no `{unknown[0]}`{near}; it has {', '.join(sorted(known))}")
         kept, per_dataset = [], dict.fromkeys(known, 0)
         for row in bank.test_rows.tolist():
             name = bank.questions[row].dataset

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from jisi_cli.errors import InputError
+from jisi_cli.suggest import did_you_mean
 
 Status = Literal["ok", "missing", "failed", "unscored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -25,7 +26,8 @@ def failed_reading(value: str | None) -> Failed | None:
     """
     if value is None or value in get_args(Failed):
         return cast("Failed | None", value)
-    raise InputError(f"--failed is wrong (they count 0) or unscored (they do not count), not {value!r}")
+    near = did_you_mean(value, get_args(Failed))
+    raise InputError(f"--failed is wrong (they count 0) or unscored (they do not count), not {value!r}{near}")
 
 
 Key = tuple[str, str]

@@ -23,6 +23,7 @@ from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import poses_question
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import begins_a_list, bounded_lines, csv_header, json_file, json_object
+from jisi_cli.suggest import did_you_mean
 
 QUESTIONS = "questions"
 """What `detect` calls a file of questions without answers; `read_questions` reads it."""
@@ -81,8 +82,8 @@ def find_format(name: str) -> Format:
         return own[name]
     added = plugins.load("formats", name, own)
     if added is None:
-        names = ", ".join(sorted((*own, *plugins.installed("formats", own))))
-        raise InputError(f"no format called `{name}`; --format takes {names}")
+        names = sorted((*own, *plugins.installed("formats", own)))
+        raise InputError(f"no format called `{name}`{did_you_mean(name, names)}; --format takes {', '.join(names)}")
     if not _is_format(added):
         raise InputError(f"the format `{name}` of an installed package has no functions `matches` and `read`")
     return cast(Format, added)

@@ -10,6 +10,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.grading.final_answer import END_LENGTH
 from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.models.reasoning import without_reasoning
+from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import Message, Pool, Request, Sampling, Spending, fence_tag
 
 _RUBRIC = """\
@@ -62,7 +63,8 @@ class Bench:
             raise InputError(f"the grader `{grader}` asks a model; name one of the pool with --judge")
         models = () if setup.pool is None else setup.pool.models
         if setup.pool is None or setup.argument not in models:
-            raise InputError(f"the pool has no judge `{setup.argument}`; it has {', '.join(models) or 'none'}")
+            near = did_you_mean(setup.argument, models)
+            raise InputError(f"the pool has no judge `{setup.argument}`{near}; it has {', '.join(models) or 'none'}")
         return cls(setup.pool, setup.argument, setup.bill)
 
     async def verdict(self, submission: Submission, messages: Sequence[Message], words: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 from jisi_cli import grading, plugins
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import Question
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.types import Pool, Spending
@@ -208,7 +209,7 @@ def unknown_grader(name: str) -> InputError:
         # A file of questions chooses no programs, and no models to pay for.
         return InputError(f"`{name}` names no grader; a program or a judge is named on the command line alone")
     names = sorted((*grader_names(), *plugins.installed("graders", grader_names())))
-    return InputError(f"no grader is called `{name}`; the graders are {', '.join(names)}")
+    return InputError(f"no grader is called `{name}`{did_you_mean(name, names)}; the graders are {', '.join(names)}")
 
 
 def _added(name: str, *, by_user: bool) -> type:

@@ -12,6 +12,7 @@ from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.rankings import Ranking, best_per_dataset
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
@@ -117,7 +118,8 @@ class OneModel(FixedRouter):
         """
         known = context.bank.model_names
         if settings not in known:
-            raise InputError(f"model:{settings}: the bank has no such model; it has {', '.join(known)}")
+            near = did_you_mean(settings, known)
+            raise InputError(f"model:{settings}: the bank has no such model{near}; it has {', '.join(known)}")
         return cls(context, (settings,))
 
 

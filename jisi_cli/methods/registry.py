@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters
 from jisi_cli.plugins import installed, load
+from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -236,9 +237,12 @@ def method_info(name: str) -> MethodInfo:
     base, colon, behind = name.partition(":")
     info = _METHODS.get(base) or _find(base)
     if info is None:
-        known = ", ".join(info.usage for info in all_methods().values())
+        methods = all_methods()
+        known = ", ".join(info.usage for info in methods.values())
         broken = "".join(f"; {words}" for words in broken_plugins())
-        raise InputError(f"no method is called `{name}`; --list-methods names them: {known}{broken}")
+        raise InputError(
+            f"no method is called `{name}`{did_you_mean(base, methods)}; --list-methods names them: {known}{broken}"
+        )
     if info.argument and not behind:
         raise InputError(f"no method is called `{name}`; write {info.usage}")
     if colon and not info.argument and (info.settings is None or info.takes_hyperparameters):
@@ -295,7 +299,8 @@ def parse_settings(name: str, defaults: Settings) -> Settings:
         setting, equals, value = part.partition("=")
         if not equals or setting not in known:
             shown = ", ".join(f"{setting}={value}" for setting, value in known.items())
-            raise InputError(f"`{name}`: no setting `{part}`; settings are {shown}")
+            near = did_you_mean(setting, known)
+            raise InputError(f"`{name}`: no setting `{part}`{near}; settings are {shown}")
         changes[setting] = _read(name, setting, value, type(known[setting]))
     return replace(defaults, **changes)
 
