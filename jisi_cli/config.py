@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,9 @@ class Config:
         routing: Hyperparameters by name.
         budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
         identity: Hash of the file's path and content, under which `jisi trust` remembers it.
-        found_here: Whether it is in force only because it is in the current folder.
-        trusted: Whether it may name addresses and keys: false only for a file found in the current folder that
-            `jisi trust` does not remember.
+        found_here: Whether it is in force only because it is in the current folder, or in one above.
+        trusted: Whether it may name addresses and keys: false only for a file found there that `jisi trust` does not
+            remember.
     """
 
     path: Path | None = None
@@ -113,6 +114,7 @@ class Config:
     trusted: bool = True
 
 
+_NAME = "jisi.toml"
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
@@ -129,7 +131,9 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|[A-Z]+")
 
 
 def find_config(explicit: Path | None = None) -> Path | None:
-    """Return the configuration file in force: the flag, `JISI_CONFIG`, `./jisi.toml`, the user's own.
+    """Return the configuration file in force: the flag, `JISI_CONFIG`, `./jisi.toml`, one above it, the user's own.
+
+    A file in a folder above counts as git's repositories do: only on the same file system, and only one's own.
 
     Raises:
         InputError: A file was named and is not there.
@@ -139,15 +143,44 @@ def find_config(explicit: Path | None = None) -> Path | None:
         if not named.is_file():
             raise InputError(f"no configuration file at {named}; check --config or JISI_CONFIG")
         return named
-    candidates = (Path("jisi.toml"), config_folder() / "jisi.toml")
-    return next((path for path in candidates if path.is_file()), None)
+    here, *elsewhere = _search_folders()
+    if (here / _NAME).is_file():
+        return Path(_NAME)
+    return next((folder / _NAME for folder in elsewhere if _is_own_file(folder / _NAME)), None)
+
+
+def nothing_found() -> str:
+    """Say where no configuration file was found, for an error: every place that was looked at."""
+    *others, last = _search_folders()
+    return f"there is no {_NAME} in {', '.join(map(str, others))} or {last}"
+
+
+def _search_folders() -> list[Path]:
+    """Return where a configuration file is looked for: here, in the folders above, in the user's own folder."""
+    folders = [Path()]
+    with suppress(OSError):  # the current folder may be gone
+        here = Path.cwd()
+        device = here.stat().st_dev
+        folders = [here]
+        for folder in here.parents:
+            if folder.stat().st_dev != device:
+                break
+            folders.append(folder)
+    return list(dict.fromkeys([*folders, config_folder()]))
+
+
+def _is_own_file(path: Path) -> bool:
+    """Whether a file is there and belongs to the user: others may write into folders above, such as /tmp."""
+    if not path.is_file():
+        return False
+    return os.name != "posix" or path.parent == config_folder() or path.stat().st_uid == os.geteuid()
 
 
 def config_in_force(explicit: Path | None = None) -> Config:
     """Find and read the configuration in force, and decide whether it is trusted.
 
     A file that the user named (`--config`, `JISI_CONFIG`) or keeps in the configuration folder is the user's own. One
-    that is only found in the current folder may have come with somebody else's archive or repository.
+    that is only found in the current folder, or above it, may have come with somebody else's archive or repository.
 
     Raises:
         InputError: A file was named and is not there, or the file cannot be used.
@@ -161,19 +194,22 @@ def config_in_force(explicit: Path | None = None) -> Config:
     return replace(config, found_here=True, trusted=is_trusted("pool_files", config.identity))
 
 
+def find_bank(named: Path | None, config: Config) -> Path | None:
+    """Return the bank in force: the one that was named, `JISI_BANK`, the configuration's; None where none was named."""
+    return named or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
+
+
 def bank_in_force(named: Path | None, config: Config) -> Path:
-    """Return the bank in force: the one that was named, `JISI_BANK`, the configuration's.
+    """Return the bank in force; see `find_bank`.
 
     Raises:
         InputError: None was named.
     """
-    named = named or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
-    if named is None:
-        raise InputError(
-            'no bank was named; give --bank PATH, set JISI_BANK, or write bank = "PATH" in jisi.toml '
-            "(to try jisi without a key: --config sample_data/jisi.toml)"
-        )
-    return named
+    found = find_bank(named, config)
+    if found is None:
+        where = f"{_NAME} ({nothing_found()})" if config.path is None else str(config.path)
+        raise InputError(f'no bank was named; give --bank PATH, set JISI_BANK, or write bank = "PATH" in {where}')
+    return found
 
 
 def load_config(path: Path | None) -> Config:

@@ -23,10 +23,11 @@ import numpy as np
 
 from jisi_cli.background import CLOSED
 from jisi_cli.bank.bank import Bank
-from jisi_cli.config import Config, Price, bank_in_force, read_prices
+from jisi_cli.bank.no_bank import NoBank
+from jisi_cli.config import Config, Price, bank_in_force, find_bank, read_prices
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
-from jisi_cli.formats.record import failed_reading
+from jisi_cli.formats.record import Failed, failed_reading
 from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.protocol import (
@@ -105,8 +106,9 @@ class Jisi:
         ...     print(pool.ask("What is 17 * 23?").answer.text)
 
     Args:
-        bank: The bank or its folder; else `JISI_BANK`, else `bank` in the pool file.
-        config: The pool file; else `JISI_CONFIG`, `./jisi.toml`, the user's own.
+        bank: The bank or its folder; else `JISI_BANK`, else `bank` in the pool file. Without any, the pool file's order
+            stands in for a ranking, and `jisi` asks the first K models (see `methods.pool_order`).
+        config: The pool file; else `JISI_CONFIG`, `./jisi.toml`, one in a folder above, the user's own.
         method: Who answers, and how; see `jisi eval --list-methods`. None where several are compared, by `evaluate`.
         mode: Of `jisi` and `jisi-cascade`: `auto` decides; `route` never aggregates, and `aggregate` always (`jisi`).
         models: Only these models; None for all.
@@ -172,7 +174,8 @@ class Jisi:
             raise InputError(f"calls must be one of {', '.join(get_args(Calls))}, not {calls!r}")
         self.config: Config = read_config(None if config is None else Path(config), self.user)
         if not isinstance(bank, Bank):
-            bank = Bank(bank_in_force(None if bank is None else Path(bank), self.config), failed_reading(failed))
+            asks = method is not None and calls != "ignored"
+            bank = self._found_bank(None if bank is None else Path(bank), failed_reading(failed), may_lack=asks)
         self.bank = bank
         in_file = f"{self.config.path} [routing]"
         stated = ((self.config.routing, in_file), (settings, "options"))
@@ -391,6 +394,10 @@ class Jisi:
 
     @cached_property
     def _made(self) -> Method[Any]:
+        if isinstance(self.bank, NoBank):
+            from jisi_cli.methods.pool_order import PoolOrder
+
+            return PoolOrder.of_context(self.context, self.stated)
         trains = method_info(self.method).trains
         with self.user.training(self.method) if trains else nullcontext() as on_step:
             return make_method(self.method, replace(self.context, training=Training(on_step)))
@@ -468,7 +475,9 @@ class Jisi:
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
     def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
-        """Embed new questions."""
+        """Embed new questions; without a bank there is nothing that their vectors could be compared with."""
+        if isinstance(self.bank, NoBank):
+            return [Query(text, np.zeros(0, np.float32), system) for text in texts]
         vectors = self.query_embedder.embed(list(texts))
         return [Query(text, vector, system) for text, vector in zip(texts, vectors, strict=True)]
 
@@ -478,6 +487,29 @@ class Jisi:
         if not self.account.store:
             return embedder
         return cache_vectors(embedder, cache_folder() / "vectors", warn=self.user.warn, address=address)
+
+    def _found_bank(self, named: Path | None, failed: Failed | None, *, may_lack: bool) -> Bank:
+        """Return the bank in force; where there is none and it may be lacking, what stands in for it.
+
+        Raises:
+            InputError: There is none, and no pool that could answer without, or the method cannot.
+            BankError: It cannot be opened.
+        """
+        path = find_bank(named, self.config)
+        if path is not None or not may_lack:
+            return Bank(bank_in_force(named, self.config), failed)
+        require_models(self.config)
+        if self.method != "jisi":
+            raise InputError(
+                f"--method {self.method} ranks by a bank, and none was named; leave it out to ask in the order of the "
+                "pool file, or name one: --bank PATH, JISI_BANK, or bank in jisi.toml"
+            )
+        self.method = "pool-order"
+        self.user.note(
+            f"note: without a bank, models are asked in the order of {self.config.path}; to rank them by what each is "
+            "good at, make one: jisi bank build questions.jsonl --call -o my-bank"
+        )
+        return NoBank([entry.name for entry in self.config.models])
 
     def _models(self, wanted: Sequence[str] | None, use: Calls) -> tuple[str, ...]:
         """Return the models that the bank knows and, where that matters, the pool can ask."""

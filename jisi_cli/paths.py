@@ -50,6 +50,22 @@ def data_folder() -> Path:
     return _folder("JISI_DATA_HOME", "data")
 
 
+def sample_folder() -> Path:
+    """Return the folder of the sample: a bank, its pool file, its questions and answers.
+
+    A wheel has it inside the package; a clone, and so an editable installation, beside it.
+
+    Raises:
+        InputError: It is in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    folder = next((place for place in (package / _SAMPLE, package.parent / _SAMPLE) if place.is_dir()), None)
+    if folder is None:
+        raise InputError(f"{package / _SAMPLE} is missing; install jisi again")
+    return folder
+
+
+_SAMPLE = "sample_data"
 _KEPT = frozenset(
     {"answers", "vectors", "trained", "weights", "ledger", "jisi.toml", "trusted.json", ".DS_Store"},
 )

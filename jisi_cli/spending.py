@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from jisi_cli.background import Background
-from jisi_cli.config import Config, ModelEntry
+from jisi_cli.config import Config, ModelEntry, nothing_found
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 from jisi_cli.suggest import did_you_mean
@@ -189,9 +189,10 @@ def require_models(config: Config) -> None:
         InputError: It names none.
     """
     if not config.models:
+        where = nothing_found() if config.path is None else f"{config.path} has no [[models]]"
         raise InputError(
-            "no models to call: write them as [[models]] tables in jisi.toml and name it with --config "
-            "(to try jisi without a key: --config sample_data/jisi.toml)"
+            f"no models to call: {where}; `jisi init` writes one from the keys and servers it finds, `jisi demo` shows "
+            "jisi without any"
         )
 
 
@@ -214,7 +215,7 @@ def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequenc
     from jisi_cli.models.provider import missing_key
 
     if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
-        return NoAnswerError(f"{error}; to try jisi without a key: --config sample_data/jisi.toml")
+        return NoAnswerError(f"{error}; `jisi demo` shows jisi without a key")
     return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -94,12 +95,23 @@ def read_config(path: Path | None, user: User) -> Config:
     """
     config = config_in_force(path)
     if config.found_here:
-        words = f"the pool file in force is {config.path} in {Path.cwd()}"
+        words = f"the pool file in force is {_where(config)}"
         if config.trusted:
             user.note(f"note: {words}")
         else:
-            user.warn(f"{words}, which may be somebody else's; read it, then `jisi trust` allows it")
+            user.warn(f"{words}, which may be somebody else's; read it, then `{_trust_command(config)}` allows it")
     return config
+
+
+def _where(config: Config) -> str:
+    """Say which file was found: of one in the current folder the folder, too."""
+    path = config.path
+    return str(path) if path is None or path.is_absolute() else f"{path} in {Path.cwd()}"
+
+
+def _trust_command(config: Config) -> str:
+    path = config.path
+    return "jisi trust" if path is None or not path.is_absolute() else f"jisi trust {shlex.quote(str(path))}"
 
 
 # Lines that an importer could not use: counted and named by number, the first few with the reason.
@@ -155,7 +167,7 @@ def _ranges(numbers: Iterable[int]) -> Iterator[str]:
         yield str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
 
 
-# A pool file that merely lies in the current folder, before it names an address or a key.
+# A pool file that merely lies in the current folder or above it, before it names an address or a key.
 
 _LOCAL = "local:"
 _allowed: set[str] = set()
@@ -178,10 +190,10 @@ def require_consent(config: Config, entries: Sequence[ModelEntry], user: User) -
     wants = list(dict.fromkeys(what for entry in entries for what in what_it_names(entry)))
     if not wants:
         return
-    words = f"{config.path} in this folder, which you have not allowed, {_listed(wants)}"
-    answer = user.confirmed(f"{words}. Go on this once? (`jisi trust` allows it for good)")
+    words, command = f"{_where(config)}, which you have not allowed, {_listed(wants)}", _trust_command(config)
+    answer = user.confirmed(f"{words}. Go on this once? (`{command}` allows it for good)")
     if answer is None:
-        raise InputError(f"{words}; read it, then run `jisi trust`, or name it: --config {config.path}")
+        raise InputError(f"{words}; read it, then run `{command}`, or name it: --config {config.path}")
     if not answer:
         raise InputError(f"{config.path} was not allowed; nothing was sent")
     _allowed.add(config.identity)

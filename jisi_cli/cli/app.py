@@ -111,6 +111,7 @@ _COMMANDS = {
     "route": ("route", None),
     "eval": ("evaluate", None),
     "cost": ("cost", "Add up what past calls cost."),
+    "demo": ("demo", "Answer a sample question, without a key."),
     "init": ("init", "Write a first pool file."),
     "models": ("models", "List the models of the pool."),
     "report": ("report", "Write the page of a comparison."),

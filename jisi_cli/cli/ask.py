@@ -211,7 +211,8 @@ def _explain(jisi: Jisi, outcome: Outcome) -> None:
         out.note(_steps(outcome))
         return
     data = decision.to_json(_NEIGHBOURS, jisi.describe)
-    out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
+    if data["support_size"]:
+        out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
     out.note(f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}")
     if decision.belief is not None:
         out.note(belief_words(decision.belief))
@@ -220,7 +221,8 @@ def _explain(jisi: Jisi, outcome: Outcome) -> None:
         out.note(f"kept by the mixed filter: {data['filtered_size']}; aggregatees (share of the best): {ratios}")
     out.note(f"{outcome.mode}: {outcome.reason}")
     out.note(_steps(outcome))
-    show_neighbours(out, data["neighbours"], stderr=True)
+    if data["neighbours"]:
+        show_neighbours(out, data["neighbours"], stderr=True)
 
 
 def _steps(outcome: Outcome) -> str:

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("--prices", "--by", "--run", "--since", "--until", "--against"),
     ),
     "Output": (
-        *("--output", "--out", "--save-answers", "--export", "--report", "--html", "--force", "--json", "--jsonl"),
+        *("--output", "--out", "--copy", "--save-answers", "--export", "--report", "--html", "--force", "--json", "--jsonl"),
         *("--csv", "--erase", "--yes", "--quiet", "--verbose", "--help", "--version"),
         *("--install-completion", "--show-completion"),
     ),

@@ -74,9 +74,9 @@ def models(
 
 
 def _wanted(pool: Config, names: list[str] | None) -> list[ModelEntry]:
-    if not pool.models:
-        where = f"{pool.path} names no models" if pool.path else "there is no pool file"
-        raise InputError(f"{where}; `jisi init` writes one from the keys and servers it finds")
+    from jisi_cli.spending import require_models
+
+    require_models(pool)
     known = [entry.name for entry in pool.models]
     for name in names or ():
         if name not in known:

@@ -109,6 +109,8 @@ def route(
         if source is not None:
             _route_all(jisi, source, out, probe=probe, explain=explain)
         elif text is not None:
+            if html is not None and not jisi.bank.rows:
+                raise InputError("--html draws what a bank says of a question, and there is no bank; leave it out")
             decision = jisi.route(text, probe=probe)
             data = jisi.explain(text, decision, neighbours=_NEIGHBOURS if explain else 0)
             if as_jsonl:
@@ -174,14 +176,16 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
         tokens, cost = row["expected_completion_tokens"], dollars(row["expected_cost_usd"])
         fine = [f"{row['fine_score']:.3f}"] if probing else []
         shown = "–" if tokens is None else f"{tokens:.0f}"
-        scores = [f"{row['coarse_score']:.3f}", *fine]
-        rows.append([str(row["rank"]), row["model"], *scores, shown, cost, _roles(decision, row["model"])])
+        score = f"{row['coarse_score']:.3f}" if data["support_size"] else "–"
+        rows.append([str(row["rank"]), row["model"], score, *fine, shown, cost, _roles(decision, row["model"])])
     drawn = [row["fine_score" if probing else "coarse_score"] for row in data["models"]]
-    out.table(columns, rows, picture=Picture("fine" if probing else "score", lambda width: bars(drawn, width)))
-    out.note(
-        f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
-        f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
-    )
+    picture = Picture("fine" if probing else "score", lambda width: bars(drawn, width))
+    out.table(columns, rows, picture=picture if data["support_size"] else None)
+    if data["support_size"]:  # else there is no bank, which was said
+        out.note(
+            f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
+            f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
+        )
     tau = (data["settings"] or {}).get("tau")
     if tau is not None and not probing:
         out.note(
@@ -191,7 +195,7 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
     said = belief_words(decision.belief) if decision.belief is not None else agreement_words(decision.answers)
     if said is not None:
         out.note(said)
-    if "neighbours" in data:
+    if data.get("neighbours"):
         show_neighbours(out, data["neighbours"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import Outcome, Query
@@ -140,7 +140,12 @@ def read_choices(reply: str, count: int) -> list[int]:
 
 
 async def synthesise(
-    asker: Asker, query: Query, references: Sequence[Answer], aggregators: Sequence[str], sampling: Sampling
+    asker: Asker,
+    query: Query,
+    references: Sequence[Answer],
+    aggregators: Sequence[str],
+    sampling: Sampling,
+    prompt: Callable[[str, Sequence[str], str | None], list[Message]] = reference_messages,
 ) -> Outcome:
     """Let the first aggregator that answers write the final answer; where none does, the first reference is it.
 
@@ -150,10 +155,11 @@ async def synthesise(
         references: Responses to weigh, best first; at least one.
         aggregators: Who may write, in the order in which they are tried.
         sampling: Sampling parameters of the call.
+        prompt: The conversation, from the question, the references and the user's own system message.
     """
     answer = None
     if asker.stopped is None:
-        messages = reference_messages(query.text, [reference.text for reference in references], query.system)
+        messages = prompt(query.text, [reference.text for reference in references], query.system)
         answer = await asker.first_that_answers(aggregators, messages, "aggregator", sampling)
     if answer is None:
         why = "the budget left no room for the aggregator" if asker.stopped else "no aggregator answered"

@@ -297,7 +297,7 @@ def test_without_a_key_the_offline_pool_is_offered(questions: Path, bank: Path, 
     run = build(questions, "-o", bank, "--call", "--config", config)
     assert (run.exit_code, len(run.errors)) == (4, 1)
     assert "OPENAI_API_KEY" in run.warnings[0]
-    assert "sample_data/jisi.toml" in run.errors[0]
+    assert "jisi demo" in run.errors[0]
 
 
 def test_what_cannot_be_embedded_is_told_before_anything_is_paid(

@@ -43,6 +43,68 @@ def test_only_a_file_of_the_current_folder_is_not_the_user_s_own(
     assert config_in_force().trusted
 
 
+def test_a_file_in_a_folder_above_is_found_as_git_finds_its_own_and_is_trusted_no_more_than_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "project" / "src" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "jisi.toml").write_text('bank = "farther"\n')
+    (tmp_path / "project" / "jisi.toml").write_text('bank = "nearer"\n')
+    monkeypatch.chdir(deep)
+    config = config_in_force()
+    assert (config.path, config.bank) == (tmp_path / "project" / "jisi.toml", tmp_path / "project" / "nearer")
+    assert config.found_here and not config.trusted
+    trust.trust("pool_files", config.identity, "project")
+    assert config_in_force().trusted
+    (deep / "jisi.toml").write_text('bank = "nearest"\n')
+    assert config_in_force().path == Path("jisi.toml")
+    assert not config_in_force().trusted
+
+
+def test_what_others_left_in_a_folder_above_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "jisi.toml").write_text('bank = "theirs"\n')
+    monkeypatch.chdir(tmp_path / "below")
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert config_in_force().path is None
+
+
+def test_a_folder_on_another_file_system_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "jisi.toml").write_text('bank = "outside"\n')
+    monkeypatch.chdir(tmp_path / "mounted")
+    look = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        found = look(path, **options)
+        return found if path.name == "mounted" else os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert config_in_force().path is None
+
+
+def test_nothing_is_found_where_the_current_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert config_in_force().path is None
+
+
+def test_a_planted_file_above_gets_neither_question_nor_key(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-planted-0123456789")
+    loopback.script("ada", text="It is 15.")
+    path = pool_file(tmp_path / "jisi.toml", loopback, ["ada"], key="GROQ_API_KEY")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    line = says_one_error(jisi("ask", QUESTION), 2, str(path), "GROQ_API_KEY", f"jisi trust {path}")
+    assert "gsk-planted" not in line and loopback.count() == 0
+    assert jisi("trust", path).exit_code == 0
+    assert jisi("ask", QUESTION).exit_code == 0
+
+
 def test_a_pool_file_that_is_not_the_user_s_own_is_named_on_stderr(
     small_bank: Path, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ WRITING = {
 }
 WRITING_ONCE = {
     ("bank label", "--export"): ("bank", "label", "bank", "--export"),
+    ("demo", "--copy"): ("demo", "--copy"),
     ("init", "--output"): ("init", "--providers", "openai", "--output"),
 }
 """What may hold the work of people is not even replaced by what jisi would write again."""
