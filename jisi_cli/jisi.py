@@ -506,8 +506,8 @@ class Jisi:
             )
         self.method = "pool-order"
         self.user.note(
-            f"note: without a bank, models are asked in the order of {self.config.path}; to rank them by what each is "
-            "good at, make one: jisi bank build questions.jsonl --call -o my-bank"
+            f"note: without a bank, models are asked in the order of {self.config.path}; jisi bank build --starter "
+            "--call -o my-bank makes one, which ranks them by what each is good at"
         )
         return NoBank([entry.name for entry in self.config.models])
 

@@ -31,8 +31,10 @@ _HEAD = """\
 # The pool of jisi: the models that it may ask. `jisi models` lists them, `jisi models --check` asks each for one word.
 # Keys are read from the environment and never stored here.
 
-# With a bank of graded answers jisi knows which model is good at what. To make one from questions with known answers:
-#     jisi bank build questions.jsonl -o my-bank --call
+# Without a bank jisi asks the models in the order of this file. With a bank of graded answers it knows which of them is
+# good at what. To make one from questions that jisi brings, or from your own with known answers:
+#     jisi bank build --starter --call -o my-bank
+#     jisi bank build questions.jsonl --call -o my-bank
 # bank = "my-bank"
 """
 

@@ -156,5 +156,7 @@ def _expected(decision: Decision, read: _Read) -> str | None:
 
 
 def _promises(decision: Decision) -> dict[str, float]:
+    if not len(decision.coarse.rows):
+        return {}  # without a bank nothing is promised
     first, second = decision.expected_scores()
     return dict(zip(decision.models, first if second is None else second, strict=True))

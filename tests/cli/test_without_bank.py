@@ -45,6 +45,7 @@ def test_the_first_k_are_asked_and_the_first_aggregates(ask: Any, loopback: Loop
     run = ask()
     assert (run.exit_code, run.stdout) == (0, "dee says so\n")
     note, footer = run.stderr.splitlines()
+    assert "promised" not in footer
     assert note.startswith("note: without a bank, models are asked in the order of ") and "jisi bank build" in note
     assert footer.startswith("dee aggregated dee, ada, cyd · 4 calls · ")
     assert [request.model for request in loopback.requests].count("dee") == 2
