@@ -23,7 +23,7 @@ from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.grading.registry import GradingOptions
-from jisi_cli.hyperparameters import CASCADE_OPTIONS
+from jisi_cli.hyperparameters import CASCADE_OPTIONS, option_name
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
@@ -101,6 +101,8 @@ def evaluate(
             curve=curve,
         )
         refuse_unheeded(opened.stated, [variant.method for variant in compared])
+        if curve:
+            _refuse_varied(opened.stated, [variant.method for variant in compared])
         tests = _read_tests(opened, path, format, datasets, limit, live=live, strict=strict)
         named = {*chosen, *versus}
         entries = make_entries(
@@ -155,8 +157,22 @@ def refuse_unheeded(stated: Mapping[str, object], methods: Sequence[str]) -> Non
     """
     for name, value in stated.items():
         if value is not None and name in CASCADE_OPTIONS and not any(name in method_info(m).options for m in methods):
-            option = "--" + name.replace("_", "-")
-            raise InputError(f"{option} is a setting of jisi-cascade; leave it out, or add that to --method")
+            raise InputError(f"{option_name(name)} is a setting of jisi-cascade; leave it out, or add that to --method")
+
+
+def _refuse_varied(stated: Mapping[str, object], methods: Sequence[str]) -> None:
+    """Refuse settings that choose one point of a curve, since its points are what the curve shows.
+
+    Raises:
+        InputError: Such a setting was given.
+    """
+    varied = {method_info(name).trade_off for name in methods} - {""}
+    varied |= {"mean_calls"} if "tau" in varied else set()
+    varied |= {"price_weight"} if any(method_info(name).takes("price_weight") for name in methods) else set()
+    for name in (name for name, value in stated.items() if value is not None and name in varied):
+        raise InputError(
+            f"{option_name(name)} chooses one point of the curve, which shows all; leave it or --curve out"
+        )
 
 
 def _read_tests(

@@ -162,6 +162,7 @@ class SplitRun:
         return SplitComparison(rows, finished, made)
 
     def _run(self, bank: ResplitBank, number: int) -> Split:
+        self._require_train(bank)
         self._require_answers(bank)
         jisi, tests = self.jisi, self._tests(bank, number)
         rows = BankRows(bank, jisi.models, jisi.prices)
@@ -207,6 +208,20 @@ class SplitRun:
         if on_progress is not None:
             on_progress(0, total)
         return await run_entries(entries, tests, tests.pool, out=self.out, train=train, on_ran=on_ran)
+
+    def _require_train(self, bank: Bank) -> None:
+        """Refuse a split without train rows: of each data set it takes a share, rounded down.
+
+        Raises:
+            InputError: Every data set is too small.
+        """
+        if not len(bank.train_rows):
+            least = next(size for size in count(1) if int(self.fraction * size))
+            raise InputError(
+                f"{bank.path}: a split of {self.fraction:g} leaves no train question, since every data set has fewer "
+                f"than {least}; add questions with `jisi bank build --append`, or build the bank anew with one "
+                "`dataset` for questions that belong together"
+            )
 
     def _require_answers(self, bank: Bank) -> None:
         """Refuse to test on rows that no recorded answer scores.

@@ -184,12 +184,13 @@ class CascadeSettings:
         for name, most in (("gamma", 1.0), ("tau", 1.0), ("prior", math.inf), ("mean_calls", math.inf)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-                raise InputError(f"{name} must be a number from 0{' to 1' if most == 1 else ''}, not {value!r}")
+                shown = "--calls (mean_calls)" if name == "mean_calls" else name
+                raise InputError(f"{shown} must be a number from 0{' to 1' if most == 1 else ''}, not {value!r}")
         if math.isinf(self.prior):
             raise InputError("prior must be finite")
         if 0 < self.mean_calls < 1:
             raise InputError(
-                f"mean_calls must be a number from 1, not {self.mean_calls!r}; every question takes a call"
+                f"--calls (mean_calls) must be a number from 1, not {self.mean_calls!r}; every question takes a call"
             )
         if self.aggregate not in get_args(CascadeAggregate):
             raise InputError(f"jisi-cascade takes aggregate auto or never, not {self.aggregate!r}")
@@ -197,6 +198,14 @@ class CascadeSettings:
 
 CASCADE_OPTIONS = ("tau", "max_calls", "mean_calls")
 """Settings of the cascade alone that may be given as options or in the pool file's [routing]."""
+
+_OTHER_OPTIONS = {"mean_calls": "--calls"}
+
+
+def option_name(setting: str) -> str:
+    """Return the option of the command line that gives a setting."""
+    return _OTHER_OPTIONS.get(setting, "--" + setting.replace("_", "-"))
+
 
 CASCADE = "jisi-cascade"
 
@@ -231,11 +240,21 @@ def stated_options(*stated: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for settings, where in stated:
         given = {name: value for name, value in settings.items() if name in known and value is not None}
-        if "tau" in given and "mean_calls" not in given:
-            found.pop("mean_calls", None)  # it would choose another tau
-        found |= given
         try:
+            found = with_later(found, given)
             CascadeSettings(**found)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
     return found
+
+
+def with_later(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of the cascade after others were stated; a tau that is stated later is not chosen by --calls.
+
+    Raises:
+        InputError: A tau and a ceiling on mean calls are stated together.
+    """
+    if "tau" in later and later.get("mean_calls"):
+        raise InputError("--calls (mean_calls) chooses tau, so both cannot be given; leave one of them out")
+    outdated = "mean_calls" if "tau" in later else None
+    return {**{name: value for name, value in earlier.items() if name != outdated}, **later}

@@ -400,7 +400,13 @@ class Jisi:
             return PoolOrder.of_context(self.context, self.stated)
         trains = method_info(self.method).trains
         with self.user.training(self.method) if trains else nullcontext() as on_step:
-            return make_method(self.method, replace(self.context, training=Training(on_step)))
+            training = Training(on_step)
+            made = make_method(self.method, replace(self.context, training=training))
+        if training.chosen is not None:
+            # What was asked for is answered; what a file asks for is told whom it interests.
+            tell = self.user.note if self.stated.get("mean_calls") else self.user.detail
+            tell(f"{self.method}: {training.chosen}")
+        return made
 
     @property
     def staged(self) -> StagedMethod:

@@ -88,19 +88,41 @@ def show_curve(curve: LearningCurve, out: Output) -> None:
 
 
 def note_small_bank(path: Path, out: Output) -> None:
-    """Say of a bank with few questions what is missing, and what more would bring."""
+    """Say of a bank that was built what it lacks to decide well: train questions, scores, or more questions."""
     from jisi_cli.bank.bank import Bank
-    from jisi_cli.bank.resolution import resolution
 
+    if out.quiet:
+        return
     bank = Bank(path)
     questions = len(bank.train_rows)
-    if out.quiet or questions >= SMALL:
-        return
+    if not questions:
+        out.note(
+            "the bank has no train question, so nothing can be decided with it; build it with a larger --split or "
+            "without one"
+        )
+    elif not _is_scored(bank):
+        out.note(
+            "no answer has a score yet, so nothing can be decided with the bank; score the answers by what the models "
+            f"agree on (jisi bank grade {path} --grader agreement), then say which answers are right on 30 questions "
+            f"(jisi bank label {path} --n 30)"
+        )
+    elif questions < SMALL:
+        out.note(_small(bank, questions))
+
+
+def _is_scored(bank: Bank) -> bool:
+    """Whether a train row has a score."""
+    return any((bank.answers(model).scores[bank.train_rows] >= 0).any() for model in bank.models)
+
+
+def _small(bank: Bank, questions: int) -> str:
+    from jisi_cli.bank.resolution import resolution
+
     found = resolution(bank)
     needed = "" if found is None else f": {found.to_words()}"
-    out.note(
-        f"{count(questions, 'question')} to decide by {'is' if questions == 1 else 'are'} few{needed}; add more with "
-        "--append, and steady the choice with --prior 10 until then (what more would bring: jisi bank inspect --curve)"
+    return (
+        f"the bank is small, with {count(questions, 'train question')}{needed}; add more with --append, and use "
+        "--prior 10 until then, which makes choices steadier (jisi bank inspect --curve shows what more would bring)"
     )
 
 

@@ -14,7 +14,7 @@ import typer
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions, parse_chosen
-from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters, option_name
 
 BankOption = Annotated[
     Path | None,
@@ -117,7 +117,7 @@ def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[typ
 def _routing_parameter(name: str, kind: type, text: str, symbol: str) -> inspect.Parameter:
     default = getattr(CascadeSettings() if name in _CASCADE else Hyperparameters(), name)
     shown = _NOT_GIVEN.get(name, default)
-    flags = (*_SHORT_FLAGS.get(name, ()), f"--{name.replace('_', '-')}")
+    flags = dict.fromkeys((option_name(name), f"--{name.replace('_', '-')}"))
     option = typer.Option(*flags, metavar=_METAVARS[kind], help=f"{text} [{shown}]{_source(symbol)}.")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
@@ -128,7 +128,6 @@ def _source(symbol: str) -> str:
     return f" ({symbol})" if symbol == "ours" else f" (paper: {symbol})" if symbol else ""
 
 
-_SHORT_FLAGS = {"mean_calls": ("--calls",)}
 _NOT_GIVEN = {"probe_schedule": "all at once", "mean_calls": "no ceiling"}
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 

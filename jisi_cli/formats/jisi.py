@@ -13,8 +13,9 @@ from pathlib import Path
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.issues import Located, Location, Numbered, OnIssue, Row, UnusableError
+from jisi_cli.formats.long import COLUMNS as LONG
 from jisi_cli.formats.preview import Preview
-from jisi_cli.formats.questions import question_of
+from jisi_cli.formats.questions import poses_question, question_of
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.rows import json_value, read_rows
 
@@ -26,8 +27,10 @@ RANK = 2
 
 
 def matches(preview: Preview) -> bool:
-    """Whether a row has `records`."""
-    return preview.has("records")
+    """Whether a row has `records`, or, where nothing is graded yet, a question and the models' answers alone."""
+    is_of_one_model = not preview.columns.isdisjoint(LONG["model"])
+    is_ungraded = preview.has("raw_output") and poses_question(preview.columns) and not is_of_one_model
+    return preview.has("records") or is_ungraded
 
 
 def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:

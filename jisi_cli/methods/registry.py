@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from jisi_cli.errors import InputError
-from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters
+from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters, option_name, with_later
 from jisi_cli.plugins import installed, load
 from jisi_cli.suggest import did_you_mean
 
@@ -121,7 +121,7 @@ class MethodInfo:
             InputError: The method takes no hyperparameters, or its name fixes another value.
         """
         for name, value in given.items():
-            option = "--" + name.replace("_", "-")
+            option = option_name(name)
             if name in self.options:
                 continue
             if name in CASCADE_OPTIONS:
@@ -146,7 +146,7 @@ class MethodInfo:
             return self.settings(name)
         if is_dataclass(self.settings) and not isinstance(self.settings, type):
             given = {option: context.options[option] for option in self.options if option in context.options}
-            return parse_settings(name, replace(self.settings, **given))
+            return replace(self.settings, **with_later(given, stated_behind(name, self.settings)))
         return None
 
 
@@ -293,6 +293,11 @@ def parse_settings(name: str, defaults: Settings) -> Settings:
     Raises:
         InputError: The method has no such setting, or the value is of another kind.
     """
+    return replace(defaults, **stated_behind(name, defaults))
+
+
+def stated_behind(name: str, defaults: DataclassInstance) -> dict[str, Any]:
+    """Return the settings that a method's name mentions; see `parse_settings`."""
     known = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
     changes = {}
     for part in name.split(":")[1:]:
@@ -302,7 +307,7 @@ def parse_settings(name: str, defaults: Settings) -> Settings:
             near = did_you_mean(setting, known)
             raise InputError(f"`{name}`: no setting `{part}`{near}; settings are {shown}")
         changes[setting] = _read(name, setting, value, type(known[setting]))
-    return replace(defaults, **changes)
+    return changes
 
 
 def _read(name: str, setting: str, value: str, kind: Any) -> object:  # noqa: ANN401 - one of int, float, str

@@ -38,8 +38,26 @@ def test_a_build_says_what_it_made_and_that_it_is_small(source: Path, bank: Path
     assert (run.exit_code, run.stdout) == (0, "")
     made, small = run.stderr.splitlines()
     assert made == f"{bank}: 12 questions and 48 answers added"
-    assert small.startswith("12 questions to decide by are few: to tell two models apart that differ by 5 points takes")
+    assert small.startswith(
+        "the bank is small, with 12 train questions: to tell two models apart that differ by 5 points"
+    )
     assert build(source, "-o", bank, "--force", "--quiet").stderr == ""
+
+
+def test_a_build_without_scores_says_how_to_get_some(bank: Path, tmp_path: Path) -> None:
+    lines = [{key: value for key, value in line.items() if key != "records"} for line in recorded_answers()]
+    run = build(write_lines(tmp_path / "unscored.jsonl", lines), "-o", bank)
+    assert run.exit_code == 0 and Bank(bank).models == tuple(MODELS)
+    (_, words) = run.stderr.splitlines()
+    assert words.startswith("no answer has a score yet")
+    assert f"jisi bank grade {bank} --grader agreement" in words and f"jisi bank label {bank} --n 30" in words
+
+
+def test_a_split_that_leaves_no_train_question_is_told(bank: Path, tmp_path: Path) -> None:
+    lines = [{**line, "dataset": f"alone {number}"} for number, line in enumerate(recorded_answers())]
+    run = build(write_lines(tmp_path / "alone.jsonl", lines), "-o", bank, "--split", "0.7")
+    assert run.exit_code == 0 and "the bank has no train question" in run.stderr
+    says_one_error(jisi("eval", bank, "--splits", "2"), 2, "a split of 0.7 leaves no train question", "fewer than 2")
 
 
 def test_json_says_the_same_as_data(source: Path, bank: Path) -> None:
@@ -90,7 +108,9 @@ def test_append_adds_a_model_and_questions(source: Path, bank: Path, tmp_path: P
     build(source, "-o", bank)
     more = write_lines(tmp_path / "more.jsonl", recorded_answers({"eve": 5}, questions=14))
     run = build(more, "-o", bank, "--append")
-    assert run.stderr.startswith(f"{bank}: 2 questions and 14 answers added\n14 questions to decide by are few")
+    assert run.stderr.startswith(
+        f"{bank}: 2 questions and 14 answers added\nthe bank is small, with 14 train questions"
+    )
     assert Bank(bank).models == (*MODELS, "eve")
     assert jisi("bank", "build", more, "-o", bank, "--append").exit_code == 0  # no --embedder: the bank's own
     run = jisi("bank", "build", more, "-o", bank, "--append", "--embedder", "hashing:32")
@@ -352,7 +372,7 @@ def test_inspect_says_how_many_questions_would_be_enough(small_bank: Path) -> No
 def test_inspect_shows_the_learning_curve_that_is_asked_for(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "answers.jsonl", recorded_answers(questions=60))
     built = jisi("bank", "build", source, "-o", tmp_path / "bank", "--embedder", "hashing:64")
-    assert "60 questions to decide by are few: to tell two models apart" in built.stderr
+    assert "the bank is small, with 60 train questions: to tell two models apart" in built.stderr
     assert "--prior 10" in built.stderr
     curve = jisi("bank", "inspect", tmp_path / "bank", "--curve", "--prior", "5", "--json").json["curve"]
     assert [point["questions"] for point in curve["points"]] == [25, 48]

@@ -55,14 +55,34 @@ def test_details_say_how_sure_it_is_after_each_answer(ask: Any) -> None:
     assert [line for line in lines if "sure" in line][:2] == ["94 % sure: one model asked", "99 % sure: 2 of 2 agree"]
 
 
-def test_no_more_are_asked_than_max_calls(ask: Any, loopback: Loopback) -> None:
+def test_no_more_are_asked_than_max_calls(ask: Any, loopback: Loopback, pool: Path) -> None:
     for place, model in enumerate(MODELS):
         loopback.script(model, text=f"The answer is {place}.")
     run = ask("--tau", "1", "--max-calls", "3", "--aggregate", "never")
     assert called(loopback) == ["ada", "bob", "cyd"]
     assert "1 of 3 says so" in run.stderr
-    assert ask("--tau", "1", "--calls", "2", "--aggregate", "never", "--no-cache").exit_code == 0
+    pool.write_text(pool.read_text() + "\n[routing]\ntau = 1\n")
+    run = ask("--calls", "2", "--aggregate", "never", "--no-cache")
     assert called(loopback)[3:] == ["ada", "bob"]
+    assert "jisi-cascade: no train question to choose tau by, so at most 2 calls each" in run.stderr
+
+
+def test_a_tau_that_was_chosen_is_named_where_calls_were_asked_for(tmp_path: Path, loopback: Loopback) -> None:
+    from tests.cli.commands import pool_file
+
+    lines = [*answers(1), *({**line, "dataset": f"more {line['dataset']}"} for line in answers(2))]
+    bank, source = tmp_path / "bank", write_lines(tmp_path / "answers.jsonl", lines)
+    assert jisi("bank", "build", source, "-o", bank, "--embedder", "hashing:64").exit_code == 0
+    for model in SKILL:
+        loopback.script(model, text="The answer is 9.")
+    config = pool_file(tmp_path / "jisi.toml", loopback, tuple(SKILL))
+    common = (*CASCADE, "--bank", bank, "--config", config, "--aggregate", "never")
+    run = jisi("ask", QUESTION, *common, "--calls", "1.5", "--json")
+    assert f"jisi-cascade: tau={run.json['settings']['tau']:.3f} keeps 1.5 calls a question on train" in run.stderr
+    config.write_text(config.read_text() + "\n[routing]\nmean_calls = 1.5\n")
+    assert "keeps 1.5 calls" not in jisi("ask", QUESTION, *common).stderr
+    assert "keeps 1.5 calls" in jisi("ask", QUESTION, *common, "-v").stderr
+    assert jisi("ask", QUESTION, *common, "--tau", "0.9", "--json").json["settings"]["tau"] == 0.9
 
 
 def test_json_says_how_sure_and_what_ran(ask: Any) -> None:
@@ -203,9 +223,12 @@ def test_route_takes_no_method_that_decides_nothing_beforehand(small_bank: Path,
     [
         (("ask", QUESTION, "--tau", "0.5"), "--tau is a setting of jisi-cascade"),
         (("ask", QUESTION, *CASCADE, "--tau", "1.5"), "tau must be a number from 0 to 1"),
-        (("ask", QUESTION, *CASCADE, "--calls", "0.5"), "mean_calls must be a number from 1"),
+        (("ask", QUESTION, *CASCADE, "--calls", "0.5"), "--calls (mean_calls) must be a number from 1"),
         (("ask", QUESTION, *CASCADE, "--mode", "aggregate"), "leave them out with --method jisi-cascade"),
         (("ask", QUESTION, *CASCADE, "--aggregate", "always"), "--aggregate takes auto or never"),
+        (("ask", QUESTION, *CASCADE, "--tau", "0.9", "--calls", "2"), "--calls (mean_calls) chooses tau"),
+        (("ask", QUESTION, *CASCADE, "--calls=-1"), "--calls (mean_calls) must be a number from 0"),
+        (("ask", QUESTION, "--calls", "2"), "--calls is a setting of jisi-cascade"),
     ],
 )
 def test_what_cannot_be_heeded_is_refused(arguments: tuple[str, ...], words: str, small_bank: Path, pool: Path) -> None:
@@ -247,6 +270,22 @@ def test_a_curve_shows_it_at_eleven_thresholds_with_their_calls(bank: Path) -> N
     assert by_tau["jisi-cascade:tau=0"]["calls"] == 1
     assert by_tau["jisi-cascade:tau=1"]["calls"] == 3
     assert all(1 <= point["calls"] <= 3 and point["cost_usd"] > 0 for point in points)
+
+
+def test_a_curve_is_the_same_whatever_ceiling_the_pool_file_sets(bank: Path, tmp_path: Path) -> None:
+    config = tmp_path / "jisi.toml"
+    config.write_text("[routing]\nmean_calls = 2\n")
+    curve = ("eval", bank, "--method", "jisi-cascade", "--curve", "--json")
+    assert jisi(*curve, "--config", config).json["curve"] == jisi(*curve).json["curve"]
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("jisi-cascade", "--calls=2"), ("jisi-cascade", "--tau=1"), ("jisi-router", "--price-weight=1")],
+)
+def test_a_curve_refuses_what_chooses_one_of_its_points(bank: Path, method: str, option: str) -> None:
+    run = jisi("eval", bank, "--method", method, "--curve", option)
+    says_one_error(run, 2, f"{option.partition('=')[0]} chooses one point of the curve")
 
 
 def test_every_way_decides_alike_and_reports_the_same_settings(bank: Path, tmp_path: Path, loopback: Loopback) -> None:

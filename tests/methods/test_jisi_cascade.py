@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -277,7 +278,7 @@ def test_the_order_of_models_and_rows_changes_no_bit_of_how_sure_it_is() -> None
     ("settings", "words"),
     [
         (":tau=1.5", "tau must be a number from 0 to 1"),
-        (":mean_calls=0.5", "mean_calls must be a number from 1"),
+        (":mean_calls=0.5", "--calls (mean_calls) must be a number from 1"),
         (":gamma=2", "gamma must be a number from 0 to 1"),
         (":aggregate=always", "aggregate auto or never"),
         (":max_calls=0", "max_calls is a whole number from 1"),
@@ -285,7 +286,7 @@ def test_the_order_of_models_and_rows_changes_no_bit_of_how_sure_it_is() -> None
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: str, words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=re.escape(words)):
         cascade(settings=settings)
 
 
@@ -293,6 +294,13 @@ def test_options_reach_the_method_and_what_stands_behind_its_name_wins() -> None
     context = replace(setting().context, options={"tau": 0.9, "prior": 5.0})
     assert make_method(NAME, context).settings == CascadeSettings(tau=0.9, prior=5.0)
     assert make_method(f"{NAME}:tau=0.7", context).settings == CascadeSettings(tau=0.7, prior=5.0)
+
+
+def test_a_tau_behind_the_name_is_not_chosen_by_a_ceiling_that_was_stated_before() -> None:
+    context = replace(setting().context, options={"mean_calls": 2.0})
+    assert make_method(f"{NAME}:tau=0.7", context).settings == CascadeSettings(tau=0.7)
+    with pytest.raises(InputError, match="chooses tau"):
+        make_method(f"{NAME}:tau=0.7:mean_calls=2", context)
     method_info(NAME).check_options({"tau": 0.5, "n_base": 10, "k": 2})
     with pytest.raises(InputError, match="--tau is a setting of jisi-cascade"):
         method_info("jisi").check_options({"tau": 0.5})
@@ -420,7 +428,7 @@ def test_a_ceiling_on_calls_is_kept_on_train_and_reported_as_the_tau_it_chose() 
 
 
 def test_a_ceiling_on_a_bank_that_cannot_say_is_a_ceiling_on_every_question() -> None:
-    method = cascade(settings=":mean_calls=2.5:tau=1")
+    method = cascade(settings=":mean_calls=2.5", options={"tau": 1.0})
     assert len(asked(outcome_of(method, ALL_AGREE)[1])) == 2
     # The aggregator's call would be one beyond it.
     assert method.settings.aggregate == "never"
