@@ -41,7 +41,7 @@ class Background:
             KeyboardInterrupt: After Ctrl-C, when everything that was under way has been cancelled and closed; after a
                 second Ctrl-C at once.
         """
-        loop, ended, tasks = self._started(), threading.Event(), list[asyncio.Task[T]]()
+        loop, ended, tasks = self._loop_for(work), threading.Event(), list[asyncio.Task[T]]()
 
         def begin() -> None:
             tasks.append(loop.create_task(work))
@@ -65,7 +65,7 @@ class Background:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin some work; cancelling what this returns cancels the work."""
-        return asyncio.run_coroutine_threadsafe(work, self._started())
+        return asyncio.run_coroutine_threadsafe(work, self._loop_for(work))
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry out some work and wait for it in the caller's own event loop; cancelling this cancels the work."""
@@ -102,14 +102,23 @@ class Background:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _loop_for(self, work: Coroutine[Any, Any, object]) -> asyncio.AbstractEventLoop:
+        """Return the loop; work that none can be started for, as without memory for a thread, is never begun."""
+        try:
+            return self._started()
+        except BaseException:
+            work.close()
+            raise
+
     def _started(self) -> asyncio.AbstractEventLoop:
         self.require_own_process()
         with self._starting:
             if self._thread is None or self._loop is None:
                 ready = threading.Event()
                 # A daemon, so that a program that never closes it can end.
-                self._thread = threading.Thread(target=self._serve, args=(ready,), name="jisi", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, args=(ready,), name="jisi", daemon=True)
+                thread.start()
+                self._thread = thread
                 ready.wait()
             assert self._loop is not None
             return self._loop

@@ -51,6 +51,21 @@ def test_damaged_first_lines_do_not_hide_the_format_of_the_rest(tmp_path: Path):
     assert detect(source) == "jisi"
 
 
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        ({"query": "q1", "raw_output": {"ada": "1"}}, "jisi"),
+        ({"question": "q1", "raw_output": {"ada": "1"}, "usages": {}}, "jisi"),
+        ({"query": "q1", "raw_output": "1", "model": "ada"}, "long"),
+        ({"query": "q1", "gt": "1"}, QUESTIONS),
+    ],
+)
+def test_answers_that_nobody_has_graded_are_recognised(row: dict[str, object], format: str, tmp_path: Path):
+    source = tmp_path / "answers.jsonl"
+    source.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert detect(source) == format
+
+
 def test_json_lines_that_are_called_json_are_not_read_as_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "answers.json"
     source.write_text('{"query": "q1", "records": {"ada": 1}}\n' * 2, encoding="utf-8")
