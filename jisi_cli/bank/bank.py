@@ -108,7 +108,7 @@ class Bank:
 
     def chosen(self, method: str = "jisi") -> dict[str, Any]:
         """Return what was chosen for a method, as it stands in the bank; empty means its defaults."""
-        return self.own_settings.get(method, self.shared_settings)
+        return self.own_settings.get(method, {} if method == CASCADE else self.shared_settings)
 
     @property
     def shared_settings(self) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -32,6 +31,7 @@ from jisi_cli.cli.output import Column, Output, count, dollars
 from jisi_cli.cli.tables import Picture, bars, distribution
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
+from jisi_cli.hyperparameters import OWN_SETTINGS
 from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 app = CommandLine(help="Build a bank of recorded answers, or inspect one.")
 
 
-_CALIBRATED = ("jisi-router", "jisi-query", "jisi-vote", "jisi-consensus", "jisi-cascade")
+_CALIBRATED = ("jisi-router", *OWN_SETTINGS)
 """Methods whose settings recorded answers can compare."""
 
 _STARTER = 200
@@ -373,7 +373,7 @@ def inspect(
         show_curve(measured, out)
 
 
-@app.command("calibrate", short_help="Choose hyperparameters for a bank.")
+@app.command("calibrate", short_help="Choose a method's settings for a bank.")
 def calibrate(
     bank: BankArgument = None,
     config: ConfigOption = None,
@@ -390,20 +390,15 @@ def calibrate(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Choose hyperparameters for a bank and its embedder by nested cross-validation on its train rows.
+    """Choose a method's settings for a bank and its embedder by nested cross-validation on its train rows.
 
     Of settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is written
-    into the bank only if the gain is real: if its 95 % interval, on rows that the choice never saw, lies above zero.
+    into the bank, for that method alone, if the gain is real: if its 95 % interval, on questions that the choice never
+    saw, lies above zero. Else the defaults stay. What is chosen for jisi-router holds for jisi and jisi-static, too.
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
-    from jisi_cli.bank.score_sources import keyless_problem
-    from jisi_cli.bank.update import update_hyperparameters
-    from jisi_cli.cli.progress import counted
-    from jisi_cli.evaluation.calibration import Train
-    from jisi_cli.evaluation.calibration import calibrate as cross_validate
-    from jisi_cli.evaluation.cascade_calibration import calibrate_cascade
-    from jisi_cli.evaluation.final_codes import answer_codes, without_reading
+    from jisi_cli.cli.calibration import calibrate_bank, show_calibration
     from jisi_cli.jisi import Jisi
 
     out = Output(quiet=quiet, verbose=verbose)
@@ -413,72 +408,11 @@ def calibrate(
             f"not {method!r}{did_you_mean(method, _CALIBRATED)}"
         )
     jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
-    context, failed_answers = jisi.context, jisi.bank.failed
-    votes = method not in ("jisi-router", "jisi-query")
-    problem = keyless_problem(jisi.bank)
-    if problem is not None:
-        raise InputError(f"nothing was calibrated: {problem}")
-    with counted(out, "reading final answers") as on_progress:
-        finals = answer_codes(jisi.bank, jisi.models, on_progress) if votes else without_reading(jisi.bank, jisi.models)
-    train = Train(context.bank, context.datasets, finals, seed, failed_answers)
-    with counted(out, "cross-validating") as on_progress:
-        if method == "jisi-cascade":
-            found = calibrate_cascade(train, seed=seed, on_progress=on_progress)
-        else:
-            found = cross_validate(method, train, seed=seed, on_progress=on_progress)
-    written = found.real and bool(found.changes()) and not dry_run
-    if written:
-        update_hyperparameters(jisi.bank, found.changes(), method)
-    data = {
-        "bank": str(jisi.bank.path),
-        "method": method,
-        "chosen": asdict(found.chosen),
-        "changes": found.changes(),
-        "average": found.average,
-        "calls": found.calls,
-        "paper_average": found.paper_average,
-        "paper_calls": found.paper_calls,
-        "gain": {"average": found.gain.average, "low": found.gain.low, "high": found.gain.high},
-        "gain_calls": found.gain_calls,
-        "folds_that_agree": found.agreement,
-        "settings_tried": found.tried,
-        "failed_answers": failed_answers,
-        "written": written,
-        "seed": seed,
-    }
+    data = calibrate_bank(jisi, method, out, dry_run=dry_run)
     if as_json:
         out.json(data)
     else:
-        _show_calibration(data, out)
-
-
-def _show_calibration(data: Mapping[str, Any], out: Output) -> None:
-    """Say what was found, and whether it was written."""
-    gain = data["gain"]
-    papers = data["method"] in ("jisi-router", "jisi-query")
-    defaults = "the paper's settings" if papers else "the default settings"
-    changes = ", ".join(map("=".join, _as_text(data["changes"]))) or defaults
-    out.data(f"best of {data['settings_tried']} settings for {data['method']}: {changes}")
-    best, paper = 100 * data["average"], 100 * data["paper_average"]
-    out.data(
-        f"cross-validated Avg {best:.2f} % at {data['calls']:.1f} calls a question, "
-        f"with {defaults} {paper:.2f} % at {data['paper_calls']:.1f}"
-    )
-    out.data(
-        f"gain on rows that the choice never saw: {100 * gain['average']:+.2f} points "
-        f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}] at {data['gain_calls']:.1f} calls"
-    )
-    if data["written"]:
-        out.note(f"written into {data['bank']}; flags and [routing] still win over it")
-    elif gain["low"] > 0:
-        out.note("nothing was written")
-    else:
-        out.note("the gain is not distinguishable from none, so nothing was written")
-
-
-def _as_text(changes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in changes.items():
-        yield name, value if isinstance(value, str) else f"{value:g}"
+        show_calibration(data, out)
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ filter. A question that would need the aggregator, whose answer no replay has, g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -99,8 +99,8 @@ def by_consensus(block: Block, settings: Hyperparameters) -> Routed:
     votes = block.votes(settings)
     is_open = (votes.winners == NOBODY) | (votes.shares < settings.u)
     models, calls = votes.winners.copy(), votes.calls + is_open
-    # All that any u may leave open, so that settings that differ in u alone share a filter.
-    places = np.flatnonzero(votes.shares < _UNANIMOUS)
+    # All that any u and any rounds may leave open, so that settings that differ in these alone share a filter.
+    places = np.flatnonzero(block.votes(replace(settings, probe_schedule="")).shares < _UNANIMOUS)
     if len(places):
         rest = block.routed(settings, places)
         models[places] = np.where(is_open[places], rest.models, models[places])

@@ -1,4 +1,4 @@
-"""Choosing hyperparameters for a bank and its embedder by nested cross-validation on train rows.
+"""Choosing a method's settings for a bank and its embedder by nested cross-validation on train rows.
 
 The paper's settings belong to the paper's embedder. What is chosen is chosen on inner folds and judged on an outer one:
 for every outer fold, settings are compared by how they decide the other rows, each by a bank that holds neither its own
@@ -12,39 +12,33 @@ et al., 1984), the one with the fewest calls is chosen.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from itertools import product
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.evaluation.batch_filter import Responses
-from jisi_cli.evaluation.batch_methods import METHODS, Block, Decide
-from jisi_cli.evaluation.batch_support import Scored, neighbours_among, sorted_rows
-from jisi_cli.evaluation.batch_votes import NOBODY
-from jisi_cli.evaluation.final_codes import AnswerCodes
+from jisi_cli.evaluation.cascade_calibration import cascade_grid, run_cascades
+from jisi_cli.evaluation.held_out import OnProgress, Train, judged_rows
+from jisi_cli.evaluation.stage_calibration import grid, run_stages
 from jisi_cli.evaluation.statistics import Difference, paired_difference
-from jisi_cli.evaluation.validation import FOLDS, average_of, spread_folds
-from jisi_cli.formats.record import Failed
-from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
-from jisi_cli.scoring import BankArrays, Floats, Rows
+from jisi_cli.evaluation.validation import average_of
+from jisi_cli.hyperparameters import CASCADE, CascadeSettings, Hyperparameters
+from jisi_cli.scoring import Floats, Rows
 
-_N_BASE = (25, 50, 100, 200)
-_GAMMA = (0.5, 0.7, 0.85, 0.95)
-_PRIOR = (0.0, 10.0)
-_WEIGHTS = ((0.5, 0.3, 0.2), (1.0, 0.0, 0.0), (0.4, 0.6, 0.0))
-"""(epsilon, sigma, delta): the paper's, the query alone, and responses without token counts."""
-_MOST_JUDGED = 5000
-"""Train questions that settings are compared on; of a larger bank a random part."""
-_BLOCK_NUMBERS = 1 << 22
 
-_MOST_THREADS = 4
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """How questions came out that had no part in the choice.
 
-OnProgress = Callable[[int, int], None]
+    Attributes:
+        average: Their average.
+        calls: Calls per question.
+    """
+
+    average: float
+    calls: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +48,14 @@ class Calibration:
     Attributes:
         method: The method whose average was raised.
         chosen: The settings that are recommended.
-        default: The settings that they are compared with.
-        average: Their cross-validated average; optimistic, because they were chosen by it.
+        default: The method's defaults, which they are compared with.
+        average: The cross-validated average of the chosen settings; optimistic, because they were chosen by it.
         calls: Their calls per question.
-        paper_average: The cross-validated average of the defaults, which are the paper's where it has the method.
-        paper_calls: Their calls per question.
-        gain: Honest gain of choosing, on rows that the choice never saw.
-        gain_calls: Calls per question of these choices.
+        default_average: The cross-validated average of the defaults.
+        default_calls: Their calls per question.
+        held_out: What choosing brought on rows that the choice never saw; each fold has a choice of its own.
+        held_out_default: What the defaults bring on the same rows.
+        gain: The difference of these two, with its interval.
         tried: Number of settings.
         agreement: Share of outer folds whose own choice was the chosen one.
     """
@@ -70,10 +65,11 @@ class Calibration:
     default: Hyperparameters | CascadeSettings
     average: float
     calls: float
-    paper_average: float
-    paper_calls: float
+    default_average: float
+    default_calls: float
+    held_out: HeldOut
+    held_out_default: HeldOut
     gain: Difference
-    gain_calls: float
     tried: int
     agreement: float
 
@@ -83,86 +79,95 @@ class Calibration:
         return self.gain.low > 0
 
     def changes(self) -> dict[str, Any]:
-        """Return the settings that differ from the defaults."""
+        """Return the chosen settings that differ from the defaults."""
         defaults = asdict(self.default)
         return {name: value for name, value in asdict(self.chosen).items() if value != defaults[name]}
 
+    def supported(self) -> dict[str, Any]:
+        """Return the settings that the questions support, where they differ from the defaults: none without a gain."""
+        return self.changes() if self.real else {}
 
-def grid(method: str) -> list[Hyperparameters]:
-    """Return the settings that are tried for a method, its defaults first.
 
-    What is chosen holds for every method of the bank but the cascade, so for a vote only the support set is varied: how
-    many candidates vote, and when they stop, would change or break what the other methods do.
-    """
-    paper = Hyperparameters()
-    found = [paper if method in ("jisi-router", "jisi-query") else replace(paper, switch="consensus")]
-    # What takes a filter or several answers takes longer to try; 25 neighbours are tried where one model answers.
-    sizes = _N_BASE if method == "jisi-query" else _N_BASE[1:]
-    for prior, n_base, gamma in product(_PRIOR, sizes, _GAMMA):
-        near = replace(found[0], prior=prior, n_base=n_base, gamma=gamma)
-        weights = _WEIGHTS if method == "jisi-router" else _WEIGHTS[:1]
-        found += [replace(near, epsilon=e, sigma=s, delta=d) for e, s, d in weights]
-    return list(dict.fromkeys(found))
+class Runs(Protocol):
+    """How S settings decided n train rows, each by banks without its own fold."""
+
+    def without(self, fold: int | None) -> tuple[Floats, NDArray[Any]]:
+        """Return scores (S, n), NaN where unknown, and calls (S, n), of which one fold had no part.
+
+        Args:
+            fold: No bank holds it, and what is fitted is fitted on the other rows; None leaves out nothing more.
+        """
+        ...
 
 
 def calibrate(method: str, train: Train, *, seed: int, on_progress: OnProgress | None = None) -> Calibration:
     """Choose settings for a method on a bank's train rows.
 
     Args:
-        method: One of `METHODS`.
+        method: `jisi-router`, or one with settings of its own.
         train: The rows.
         seed: Of the bootstrap, and of the rows that are judged where there are very many.
         on_progress: Told of (blocks of questions done, blocks in all).
     """
-    settings = grid(method)
     judged = judged_rows(len(train.folds), seed)
-    runs = _decide_all(METHODS[method], settings, train, judged, on_progress)
-    own, labels = train.folds[judged], [train.datasets[row] for row in judged.tolist()]
-    best = runs.choose(own, np.ones(len(own), dtype=bool), labels)
-    honest, honest_calls, choices = np.full(len(own), np.nan), np.zeros(len(own)), []
-    for fold in sorted(set(own.tolist())):
-        outer = own == fold
-        choices.append(runs.choose(np.full(len(own), fold), ~outer, labels))
-        honest[outer], honest_calls[outer] = runs.scores[choices[-1], fold, outer], runs.calls[choices[-1], fold, outer]
-    scores, calls = runs.under(own)
-    gain = paired_difference(honest, scores[0], labels, "paper settings", np.random.default_rng(seed))
+    settings: Sequence[Hyperparameters | CascadeSettings]
+    runs: Runs
+    if method == CASCADE:
+        cascades = settings = cascade_grid()
+        runs = run_cascades(cascades, train, judged, on_progress)
+    else:
+        stages = settings = grid(method)
+        runs = run_stages(method, stages, train, judged, on_progress)
+    return nested_choice(method, settings, runs, train.folds[judged], [train.datasets[row] for row in judged], seed)
+
+
+def nested_choice(
+    method: str,
+    settings: Sequence[Hyperparameters | CascadeSettings],
+    runs: Runs,
+    folds: Rows,
+    datasets: Sequence[str],
+    seed: int,
+) -> Calibration:
+    """Choose a setting by all rows, and measure on each fold what choosing by the others brings.
+
+    Args:
+        method: The method's name.
+        settings: S settings, the defaults first.
+        runs: How they decided n rows.
+        folds: Own fold of each row (n,).
+        datasets: Dataset of each row (n,).
+        seed: Seed of the bootstrap.
+    """
+    labels = np.array(datasets)
+    scores, calls = runs.without(None)
+    best = choose(scores, calls.mean(axis=1), datasets)
+    held_out, held_out_calls = np.full((2, len(folds)), np.nan), np.zeros((2, len(folds)))
+    choices = []
+    for fold in sorted(set(folds.tolist())):
+        outer = folds == fold
+        inner_scores, inner_calls = runs.without(fold)
+        choices.append(choose(inner_scores[:, ~outer], inner_calls[:, ~outer].mean(axis=1), labels[~outer].tolist()))
+        both = [choices[-1], 0]
+        held_out[:, outer], held_out_calls[:, outer] = inner_scores[both][:, outer], inner_calls[both][:, outer]
+    chosen, default = (
+        HeldOut(average_of(found, datasets), float(taken.mean()))
+        for found, taken in zip(held_out, held_out_calls, strict=True)
+    )
     return Calibration(
         method=method,
         chosen=settings[best],
         default=settings[0],
-        average=average_of(scores[best], labels),
+        average=average_of(scores[best], datasets),
         calls=float(calls[best].mean()),
-        paper_average=average_of(scores[0], labels),
-        paper_calls=float(calls[0].mean()),
-        gain=gain,
-        gain_calls=float(honest_calls.mean()),
+        default_average=average_of(scores[0], datasets),
+        default_calls=float(calls[0].mean()),
+        held_out=chosen,
+        held_out_default=default,
+        gain=paired_difference(held_out[0], held_out[1], datasets, "defaults", np.random.default_rng(seed)),
         tried=len(settings),
         agreement=choices.count(best) / len(choices),
     )
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """How S settings decided n rows by banks without the row's own fold, and without one of F folds besides.
-
-    Attributes:
-        scores: (S, F, n), NaN where unknown.
-        calls: (S, F, n).
-    """
-
-    scores: Floats
-    calls: NDArray[np.uint8]
-
-    def under(self, left_out: Rows) -> tuple[Floats, NDArray[np.uint8]]:
-        """Return scores and calls (S, n) by banks without one fold, named for each row (n,), besides its own."""
-        rows = np.arange(self.scores.shape[2])
-        return self.scores[:, left_out, rows], self.calls[:, left_out, rows]
-
-    def choose(self, left_out: Rows, among: NDArray[np.bool_], datasets: Sequence[str]) -> int:
-        """Choose a setting by some of the rows."""
-        scores, calls = self.under(left_out)
-        labels = np.array(datasets)[among]
-        return choose(scores[:, among], calls[:, among].mean(axis=1), labels.tolist())
 
 
 def choose(scores: Floats, calls: Floats, datasets: Sequence[str]) -> int:
@@ -198,107 +203,3 @@ def _standard_errors(differences: Floats, datasets: Sequence[str]) -> Floats:
         counted += count > 0
     found: Floats = np.sqrt(variances) / np.maximum(counted, 1)
     return found
-
-
-def judged_rows(rows: int, seed: int) -> Rows:
-    """Return which of so many rows settings are compared on, ascending."""
-    if rows <= _MOST_JUDGED:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, _MOST_JUDGED, replace=False))
-
-
-def _decide_all(
-    decide: Decide,
-    settings: Sequence[Hyperparameters],
-    train: Train,
-    judged: Rows,
-    on_progress: OnProgress | None,
-) -> _Runs:
-    """Decide rows under every setting, by every bank that lacks their fold."""
-    shape = (len(settings), FOLDS, len(judged))
-    runs = _Runs(np.full(shape, np.nan), np.zeros(shape, dtype=np.uint8))
-
-    def run(places: Rows) -> None:
-        for other, block in train.blocks(judged[places], settings):
-            for place, setting in enumerate(settings):
-                found = decide(block, setting)
-                runs.scores[place, other, places] = train.score(judged[places], found.models)
-                runs.calls[place, other, places] = np.minimum(found.calls, np.iinfo(np.uint8).max)
-
-    for_each_block(run, train, judged, on_progress)
-    return runs
-
-
-def for_each_block(run: Callable[[Rows], None], train: Train, judged: Rows, on_progress: OnProgress | None) -> None:
-    """Run something for rows of one fold at a time, several at the same time.
-
-    NumPy works on arrays without Python's lock. What is run writes to places of its rows alone.
-
-    Args:
-        run: Takes places among the judged rows.
-        train: The train rows.
-        judged: Which of them are judged (n,).
-        on_progress: Told of (blocks done, blocks in all).
-    """
-    blocks = list(_blocks(train.folds[judged], train.bank.scores.size))
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
-        futures = [threads.submit(run, places) for places in blocks]
-        try:
-            for number, future in enumerate(futures, start=1):
-                future.result()
-                if on_progress is not None:
-                    on_progress(number, len(blocks))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class Train:
-    """Train rows, decided by the others.
-
-    Args:
-        bank: The bank's arrays (N rows).
-        datasets: Dataset of each row (N).
-        finals: Final answers recorded for the same rows.
-        seed: Seed of the folds.
-        failed: What a question counts to which no model has a response.
-
-    Raises:
-        InputError: There is one row, which leaves none to decide it by.
-    """
-
-    def __init__(
-        self, bank: BankArrays, datasets: Sequence[str], finals: AnswerCodes, seed: int, failed: Failed = "wrong"
-    ) -> None:
-        self.bank, self.datasets, self.finals = bank, datasets, finals
-        self.folds = spread_folds(datasets, seed)
-        self.labels = np.where(bank.present, bank.scores, np.nan)
-        self.silent = 0.0 if failed == "wrong" else math.nan
-        self._scored = Scored(bank.scores, bank.present, bank.model_names)
-        self._vectors = bank.query_vectors.astype(np.float64)
-
-    def blocks(self, rows: Rows, settings: Sequence[Hyperparameters]) -> Iterator[tuple[int, Block]]:
-        """Yield rows of one fold with their neighbours in the other folds, and in the others without each of these."""
-        own = int(self.folds[rows[0]])
-        similarities = self._vectors[rows] @ self._vectors.T
-        order, finals = sorted_rows(similarities), self.finals.of(rows)
-        responses = Responses(self.bank, rows, finals.answered)
-        for other in range(FOLDS):
-            rest = (self.folds != own) & (self.folds != other)
-            if rest.any():
-                near = neighbours_among(self._scored, similarities, order, rest, settings)
-                yield other, Block(near, finals, responses)
-
-    def score(self, rows: Rows, models: Rows) -> Floats:
-        """Return the scores of the models that answer rows (n,), NaN where unknown."""
-        found: Floats = np.where(models == NOBODY, self.silent, self.labels[rows, models])
-        return found
-
-
-def _blocks(folds: Rows, numbers: int) -> Iterator[Rows]:
-    """Yield the places of rows of one fold, so many at a time that arrays over the bank are not too large."""
-    size = max(1, _BLOCK_NUMBERS // numbers)
-    for fold in sorted(set(folds.tolist())):
-        places = np.flatnonzero(folds == fold)
-        for start in range(0, len(places), size):
-            yield places[start : start + size]

@@ -1,4 +1,4 @@
-"""Choosing the settings of `jisi-cascade` by nested cross-validation; see `calibration`.
+"""Settings of `jisi-cascade` that a calibration tries, and how each of them decides; see `calibration`.
 
 For an outer fold, the weights of the features are fitted on the other rows, whose reliabilities come from banks that
 hold neither their own fold nor the outer one; settings are compared on the same rows, where so few weights fit noise no
@@ -17,17 +17,9 @@ from numpy.typing import NDArray
 
 from jisi_cli.evaluation.batch_methods import Block
 from jisi_cli.evaluation.batch_votes import NOBODY
-from jisi_cli.evaluation.calibration import (
-    Calibration,
-    OnProgress,
-    Train,
-    choose,
-    for_each_block,
-    judged_rows,
-)
 from jisi_cli.evaluation.final_codes import NO_ANSWER
-from jisi_cli.evaluation.statistics import paired_difference
-from jisi_cli.evaluation.validation import FOLDS, average_of
+from jisi_cli.evaluation.held_out import OnProgress, Train, for_each_block
+from jisi_cli.evaluation.validation import FOLDS
 from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.cascade_training import LEAST_ROWS, most_likely
 from jisi_cli.scoring import Floats, Rows
@@ -49,42 +41,44 @@ def cascade_grid() -> list[CascadeSettings]:
     return list(dict.fromkeys(found))
 
 
-def calibrate_cascade(train: Train, *, seed: int, on_progress: OnProgress | None = None) -> Calibration:
-    """Choose settings of the cascade on a bank's train rows.
+@dataclass(frozen=True)
+class CascadeRuns:
+    """How S settings of the cascade decided n rows.
+
+    Attributes:
+        asked: Who would be asked, by every bank that lacks a row's fold.
+        settings: The settings, those with the same support set adjacent.
+        own: Own fold of each row (n,).
+        silent: What a question scores to which no model has a response.
+    """
+
+    asked: _Asked
+    settings: Sequence[CascadeSettings]
+    own: Rows
+    silent: float
+
+    def without(self, fold: int | None) -> tuple[Floats, Floats]:
+        """Return scores and calls (S, n) by banks that lack each row's own fold, and one more where it is named.
+
+        The weights are fitted on the rows outside that fold; rows in it have no other fold left out.
+        """
+        left_out = self.own if fold is None else np.full(len(self.own), fold)
+        fitted_on = np.ones(len(self.own), dtype=bool) if fold is None else self.own != fold
+        return _decided(self.asked, self.settings, left_out, fitted_on, self.own, self.silent)
+
+
+def run_cascades(
+    settings: Sequence[CascadeSettings], train: Train, judged: Rows, on_progress: OnProgress | None
+) -> CascadeRuns:
+    """Find whom the cascade asks, by every bank that lacks a row's fold.
 
     Args:
-        train: The rows.
-        seed: Of the bootstrap, and of the rows that are judged where there are very many.
+        settings: Settings, those with the same support set adjacent.
+        train: The train rows.
+        judged: Which of them are decided (n,).
         on_progress: Told of (blocks of questions done, blocks in all).
     """
-    judged = judged_rows(len(train.folds), seed)
-    own, labels = train.folds[judged], [train.datasets[row] for row in judged.tolist()]
-    settings = cascade_grid()
-    asked = _ask_all(train, judged, on_progress)
-    scores, calls = _decided(asked, settings, own, np.ones(len(own), dtype=bool), own, train.silent)
-    best = choose(scores, calls.mean(axis=1), labels)
-    honest, honest_calls, choices = np.full(len(own), np.nan), np.zeros(len(own)), []
-    for fold in sorted(set(own.tolist())):
-        outer = own == fold
-        # Rows of the outer fold have no other fold left out: `own` is theirs.
-        inner_scores, inner_calls = _decided(asked, settings, np.full(len(own), fold), ~outer, own, train.silent)
-        inside = [name for name, held in zip(labels, outer.tolist(), strict=True) if not held]
-        choices.append(choose(inner_scores[:, ~outer], inner_calls[:, ~outer].mean(axis=1), inside))
-        honest[outer], honest_calls[outer] = inner_scores[choices[-1], outer], inner_calls[choices[-1], outer]
-    gain = paired_difference(honest, scores[0], labels, "default settings", np.random.default_rng(seed))
-    return Calibration(
-        method="jisi-cascade",
-        chosen=settings[best],
-        default=settings[0],
-        average=average_of(scores[best], labels),
-        calls=float(calls[best].mean()),
-        paper_average=average_of(scores[0], labels),
-        paper_calls=float(calls[0].mean()),
-        gain=gain,
-        gain_calls=float(honest_calls.mean()),
-        tried=len(settings),
-        agreement=choices.count(best) / len(choices),
-    )
+    return CascadeRuns(_ask_all(train, judged, on_progress), settings, train.folds[judged], train.silent)
 
 
 @dataclass(frozen=True)
