@@ -12,14 +12,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 import jisi_cli
 from jisi_cli.cli.help import CommandLine, Group
-from jisi_cli.cli.output import Output, show_cursor
+from jisi_cli.cli.interrupts import heed_interrupts, is_first_to_tell
+from jisi_cli.cli.output import Output
 from jisi_cli.errors import ExitCode, JisiError, is_out_of_memory
 
 _ALLOW = frozenset(
@@ -69,7 +69,8 @@ class JisiGroup(Group):
                 sys.stdout.flush()
                 return result
         except KeyboardInterrupt:
-            Output().note("interrupted")
+            if is_first_to_tell():
+                Output().note("interrupted")
             raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
         except BrokenPipeError:
             # The reader has gone (`| head`).
@@ -161,21 +162,6 @@ def _needed(first: Sequence[str]) -> Iterable[str]:
     return first if first and first[0] in _COMMANDS else _COMMANDS
 
 
-def _first_interrupt(number: int, frame: FrameType | None) -> None:
-    """End the command in order; a second Ctrl-C ends the process at once.
-
-    Python would raise an error wherever the program is just then, which is often in the clean-up of a library. Every
-    answer is kept when it comes, so that nothing is lost by leaving.
-    """
-    signal.signal(signal.SIGINT, _leave)
-    raise KeyboardInterrupt
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    show_cursor()
-    os._exit(int(ExitCode.INTERRUPTED))
-
-
 def main() -> None:
     """Run the command line."""
     for name in ("stdout", "stderr"):
@@ -187,8 +173,7 @@ def main() -> None:
         elif stream is None:
             # Closed by the shell (`>&-`): what is written goes nowhere, and nothing else gets its number.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _first_interrupt)
+    heed_interrupts()
     try:
         build_app(_needed(sys.argv[1:2]))(prog_name="jisi")
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jisi_cli.cli.interrupts import give_time
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
@@ -61,6 +62,7 @@ def show_run(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) 
             finished.append(split)
     except KeyboardInterrupt:
         if finished:
+            give_time()
             again = "run it again to go on" if run.out is not None else "with --out a later run could go on"
             out.warn(f"interrupted: shown are {len(finished)} of {run.splits} splits; {again}")
             _show(run, finished, out, as_json=as_json)

@@ -1,0 +1,102 @@
+"""Ctrl-C: a command ends in order where it can, and within half a second in any case.
+
+The first Ctrl-C raises `KeyboardInterrupt` in the main thread, which cancels what is under way and closes it. Python
+does that only between two of the main thread's own instructions, and a library that is being imported, a long
+computation or a thread that nobody can cancel may hold it up. So a second thread hears of the signal at once, through
+a pipe that Python's own handler writes to, and ends the process if it is still there a moment later. Every answer is
+kept and booked when it comes, and files are whole or absent whenever a process ends, so nothing is lost by that.
+
+This is imported before anything else of the command line, so it imports little itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from select import select
+from threading import Lock, Thread
+from time import sleep
+from types import FrameType
+from typing import Any
+
+_PATIENCE = 0.2
+"""Seconds for an ending in order."""
+_INTERRUPTED = 130
+
+_told = Lock()
+_is_given_time = False
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C end this process within half a second; does nothing where the signal is ignored or heeded already."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    signal.signal(signal.SIGINT, _first)
+    sys.unraisablehook = _silent_about_interrupts
+    if os.name != "posix":
+        return  # there Python can only write to a socket
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_leave_to_parent)
+    Thread(target=_watch, args=(read,), name="ctrl-c", daemon=True).start()
+
+
+def give_time() -> None:
+    """Let an ending that is under way, and seen, take its time; a second Ctrl-C still ends it."""
+    global _is_given_time
+    _is_given_time = True
+
+
+def is_first_to_tell() -> bool:
+    """Whether it has not been said yet that the command was interrupted; who asks says it."""
+    return _told.acquire(blocking=False)
+
+
+def _first(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _second)
+    raise KeyboardInterrupt
+
+
+def _second(number: int, frame: FrameType | None) -> None:
+    _leave()
+
+
+def _watch(read: int) -> None:
+    """Wait for Ctrl-C, then for the end of the process, but not long."""
+    _await_interrupt(read)
+    sleep(_PATIENCE)
+    if _is_given_time:
+        _await_interrupt(read)
+    _leave()
+
+
+def _await_interrupt(read: int) -> None:
+    while os.read(read, 1) != bytes([signal.SIGINT]):
+        pass  # other signals are written to the pipe, too
+
+
+def _leave() -> None:
+    """End the process as it is, with its last word and the cursor shown; all data was flushed when it was written."""
+    show_cursor = getattr(sys.modules.get("jisi_cli.cli.output"), "show_cursor", None)
+    if show_cursor is not None:
+        show_cursor()
+    with suppress(OSError, ValueError, AttributeError):
+        number = sys.stderr.fileno()
+        # Whose reader has stopped reading is told nothing: that would wait for him.
+        if select([], [number], [], 0)[1] and is_first_to_tell():
+            os.write(number, b"interrupted\n")
+    os._exit(_INTERRUPTED)
+
+
+def _leave_to_parent() -> None:
+    """Keep a forked process from telling its parent of a signal that it alone was sent."""
+    signal.set_wakeup_fd(-1)
+
+
+def _silent_about_interrupts(unraisable: Any) -> None:  # noqa: ANN401 - typeshed's name for it exists in no module
+    """Say nothing of a Ctrl-C that came while Python was in a callback, which cannot pass it on; `_watch` ends it."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)

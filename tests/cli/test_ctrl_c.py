@@ -1,0 +1,130 @@
+"""Ctrl-C acts at every moment, whatever the main thread is held up by, and says one short line at most."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import ROOT
+
+QUESTION = "What is 12 times 12?"
+
+HEEDING = "import time\nfrom jisi_cli.cli.interrupts import give_time, heed_interrupts\nheed_interrupts()\n"
+READY = "print('ready', flush=True)"
+IN_GOOD_TIME = 20
+"""Seconds for what takes a third of one on a machine that is not busy, and for ever where Ctrl-C is not heeded."""
+
+
+def started(script: str) -> subprocess.Popen[str]:
+    """Start Python on a script that heeds Ctrl-C, and wait until it says that it is ready."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", HEEDING + script], cwd=ROOT, text=True, **pipes)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def interrupted(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Press Ctrl-C; return the exit code, and what the process wrote."""
+    process.send_signal(signal.SIGINT)
+    try:
+        out, err = process.communicate(timeout=IN_GOOD_TIME)
+    finally:
+        process.kill()
+    return process.returncode, out.replace("ready\n", ""), err
+
+
+HELD_UP = {
+    "by a computation in C": (
+        f"import hashlib\nwhile True:\n    try:\n        {READY}\n"
+        "        hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)\n    except KeyboardInterrupt:\n        pass"
+    ),
+    "by an ending that takes long": f"try:\n    {READY}\n    time.sleep(60)\nfinally:\n    time.sleep(60)",
+    "by a thread that cannot be cancelled": (
+        "import threading\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
+    ),
+    "by a library that takes it for an error": (
+        f"while True:\n    try:\n        {READY}\n        time.sleep(60)\n    except BaseException:\n        pass"
+    ),
+}
+
+
+@pytest.mark.parametrize("script", HELD_UP.values(), ids=HELD_UP)
+def test_a_process_that_is_held_up_ends_all_the_same(script: str) -> None:
+    assert interrupted(started(script)) == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_that_python_cannot_pass_on_is_heeded_without_a_word_about_it() -> None:
+    script = (
+        f"import os, signal\n{READY}\n"
+        "class Collected:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(60)\n"
+        "one = Collected()\n"
+        "del one\n"
+        "time.sleep(60)\n"
+    )
+    process = started(script)
+    out, err = process.communicate(timeout=IN_GOOD_TIME)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
+def test_an_ending_that_is_given_time_takes_it() -> None:
+    script = (
+        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
+        "    give_time(); time.sleep(1); print('shown'); raise SystemExit(130)"
+    )
+    assert interrupted(started(script)) == (130, "shown\n", "")
+
+
+def test_a_second_ctrl_c_ends_what_was_given_time() -> None:
+    script = (
+        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
+        "    give_time(); print('once', flush=True); time.sleep(60)"
+    )
+    process = started(script)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None and process.stdout.readline() == "once\n"
+    assert interrupted(process) == (130, "", "interrupted\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_signal_to_a_forked_process_is_not_its_parents() -> None:
+    script = (
+        f"import os, signal\n{READY}\n"
+        "read, write = os.pipe()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    signal.signal(signal.SIGINT, lambda *_: os._exit(7))\n"
+        "    os.write(write, b'.')\n"
+        "    time.sleep(60)\n"
+        "os.read(read, 1)\n"
+        "os.kill(child, signal.SIGINT)\n"
+        "_, status = os.waitpid(child, 0)\n"
+        "time.sleep(1)\n"
+        "print(os.waitstatus_to_exitcode(status))\n"
+    )
+    process = started(script)
+    out, err = process.communicate(timeout=IN_GOOD_TIME)
+    assert (process.returncode, out, err) == (0, "7\n", "")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0, 2.0])
+def test_a_command_that_is_starting_ends_at_once(seconds: float, small_bank: Path, pool: Path) -> None:
+    command = ["jisi", "ask", QUESTION, "--bank", str(small_bank), "--config", str(pool)]
+    process = started(
+        f"import sys\nsys.argv = {command}\ntry:\n    {READY}\n"
+        "    from jisi_cli.__main__ import main\n    main()\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
+    )
+    time.sleep(seconds)
+    exit_code, out, err = interrupted(process)
+    if exit_code != 0:  # a machine that is quick has answered by then
+        assert (exit_code, out) == (130, "")
+        assert err in ("", "interrupted\n")
