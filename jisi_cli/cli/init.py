@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +18,7 @@ from jisi_cli.cli.options import QuietOption, split_names
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
 from jisi_cli.files import OutputKind, written
+from jisi_cli.paths import config_folder, own_folder
 from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ _KIND = OutputKind("pool file", re.compile(rb"(?!)"))
 _MOST_LOCAL = 6
 """Models of one local server in a first pool."""
 _LONGEST_REPLY = 1000
+_LONGEST_ANSWER = 8000
+"""Tokens of an answer, where a run's dollars are limited."""
 _HEAD = """\
 # The pool of jisi: the models that it may ask. `jisi models` lists them, `jisi models --check` asks each for one word.
 # Keys are read from the environment and never stored here.
@@ -60,8 +65,9 @@ class _Found:
 
 def init(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; never one that exists.")
-    ] = Path(_POOL_FILE),
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write, never one that exists [./jisi.toml]."),
+    ] = None,
     providers: Annotated[
         list[str] | None,
         typer.Option("--providers", metavar="NAMES", help="These providers, whether or not their keys are set yet."),
@@ -71,25 +77,28 @@ def init(
 ) -> None:
     """Write a jisi.toml with models for the keys in your environment and the servers on this machine.
 
-    A running Ollama or llama.cpp is asked which models it has. Keys are found by the names of their variables.
+    A running Ollama or llama.cpp is asked which models it has. Keys are found by the names of their variables. On a
+    terminal you are asked where to, which of what is found, and what a run may cost.
 
     Example: jisi init --providers openai,gemini --output team.toml
     """
     out = Output(quiet=quiet)
     asks = not yes and sys.stdin is not None and sys.stdin.isatty() and out.stderr_is_terminal
-    path = _free_path(output, out, asks=asks)
+    path = _free_path(output or (_chosen_place(out) if asks else Path(_POOL_FILE)), out, asks=asks)
     names = split_names(providers)
     found = _named(names) if names else _everything()
     if not names and asks and len(found) > 1:
         found = _chosen(found, out)
-    tables = _tables(found)
-    _write(path, "\n".join([_HEAD, *tables]).encode(), out)
+    limit = _chosen_limit(out) if asks else None
+    tables = _tables(found, limited=limit is not None)
+    budget = [] if limit is None else [f"[budget]\nmax_cost = {limit:g}  # USD for one run\n"]
+    _write(path, "\n".join([_HEAD, *budget, *tables]).encode(), out)
     out.note(f"{path}: {count(len(tables), 'model')} from {', '.join(one.title for one in found)}")
     for one in found:
         if one.needs is not None:
             out.note(f"{one.title}: {one.needs}")
-    shown = "" if path == Path(_POOL_FILE) else f" --config {path}"
-    out.note(f"next: jisi models --check{shown}")
+    shown = "" if path in (Path(_POOL_FILE), _own_path()) else f" --config {path}"
+    out.note(f'next: jisi models --check{shown}, then jisi ask{shown} "..."')
 
 
 def _free_path(path: Path, out: Output, *, asks: bool) -> Path:
@@ -147,7 +156,8 @@ def _everything() -> list[_Found]:
     if not found:
         raise InputError(
             "no key is in the environment and no Ollama or llama.cpp answers on this machine; set a key such as "
-            "OPENAI_API_KEY, start a server, or say whose key you will set: jisi init --providers openai"
+            "OPENAI_API_KEY, start a server, or say whose key you will set: jisi init --providers openai (to see jisi "
+            "first: jisi demo)"
         )
     return found
 
@@ -173,8 +183,13 @@ def _keyed(provider: KeyedProvider) -> _Found:
     return _Found(provider.name, title, first_models(provider), needs=needs)
 
 
-def _tables(found: list[_Found]) -> list[str]:
-    """Return each model as the pool file writes it; the names hold nothing that TOML would read otherwise."""
+def _tables(found: list[_Found], *, limited: bool) -> list[str]:
+    """Return each model as the pool file writes it; the names hold nothing that TOML would read otherwise.
+
+    Args:
+        found: Whose models.
+        limited: Whether a run may cost so much and no more; then it must be known how long an answer may get.
+    """
     ends = Counter(model.rpartition("/")[2] for one in found for model in one.models)
     tables = []
     for one in found:
@@ -186,22 +201,66 @@ def _tables(found: list[_Found]) -> list[str]:
             if one.api_base is not None:
                 # It runs on this machine, mostly on all of it: one call at a time, and nobody sends a bill.
                 table += f'api_base = "{one.api_base}"\nconcurrency = 1\nprice = {{ input = 0, output = 0 }}\n'
+            elif limited:
+                table += f"params = {{ max_tokens = {_LONGEST_ANSWER} }}  # what a limit on dollars must reckon with\n"
             tables.append(table)
     return tables
 
 
+# What a person at a terminal is asked.
+
+
+def _chosen_place(out: Output) -> Path:
+    """Ask whether the pool is for this folder or for every one."""
+    out.show(f"1  for this folder and those below it: {_POOL_FILE}\n2  for every folder: {_own_path()}")
+    if _numbers("Where to? (Enter for 1)", 2, out) == [2]:
+        try:
+            own_folder(config_folder())
+        except OSError as error:
+            raise InputError(f"{config_folder()}: cannot be made ({error.strerror or error}); choose 1") from error
+        return _own_path()
+    return Path(_POOL_FILE)
+
+
+def _own_path() -> Path:
+    return config_folder() / _POOL_FILE
+
+
 def _chosen(found: list[_Found], out: Output) -> list[_Found]:
-    """Ask a person which of the providers to take."""
+    """Ask which of the providers to take."""
     for number, one in enumerate(found, start=1):
         out.show(f"{number}  {one.title}: {count(len(one.models), 'model')}")
+    numbers = _numbers("Which? (numbers separated by commas, Enter for all)", len(found), out)
+    return [one for number, one in enumerate(found, start=1) if not numbers or number in numbers]
+
+
+def _chosen_limit(out: Output) -> float | None:
+    """Ask how many dollars a run may cost; None for no limit."""
     while True:
-        reply = out.reply("Which? Numbers separated by commas, Enter for all:", _LONGEST_REPLY)
-        if reply is None:
-            raise InputError("nothing was chosen and nothing was written; --yes takes all")
-        words = reply.replace(",", " ").split()
-        if all(word.isdecimal() and 1 <= int(word) <= len(found) for word in words):
-            return [one for number, one in enumerate(found, start=1) if not words or str(number) in words]
-        out.show(f"the numbers go from 1 to {len(found)}")
+        reply = _reply("How many dollars may one run cost at most? (Enter for no limit)", out).strip("$ ")
+        if not reply:
+            return None
+        with suppress(ValueError):
+            limit = float(reply.replace(",", "."))
+            if 0 < limit < math.inf:
+                return limit
+        out.show("a number of dollars, such as 0.5")
+
+
+def _numbers(question: str, most: int, out: Output) -> list[int]:
+    """Ask for some of the numbers from 1; none where the person wants what is proposed."""
+    while True:
+        words = _reply(question, out).replace(",", " ").split()
+        if all(word.isdecimal() and 1 <= int(word) <= most for word in words):
+            return [int(word) for word in words]
+        out.show(f"the numbers go from 1 to {most}")
+
+
+def _reply(question: str, out: Output) -> str:
+    reply = out.reply(question, _LONGEST_REPLY)
+    if reply is None:
+        raise InputError("no answer came, and nothing was written; --yes asks nothing and takes all that is found")
+    return reply
 
 
 def _write(path: Path, content: bytes, out: Output) -> None:

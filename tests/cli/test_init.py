@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 from jisi_cli.config import config_in_force, load_config
 from jisi_cli.models.discovery import KEYED, find_server, first_models
 from jisi_cli.models.facts import is_known
-from tests.cli.commands import jisi, says_one_error
+from tests.cli.commands import ROOT, jisi, says_one_error
 from tests.loopback import Loopback
 
 OLLAMA = {
@@ -150,3 +154,48 @@ def test_only_loopback_and_only_what_says_it_is_llamacpp_is_taken(bare: Path, mo
 def test_one_open_model_at_two_providers_has_two_names(bare: Path) -> None:
     assert jisi("init", "--providers", "groq,cerebras", "-o", "team.toml").exit_code == 0
     assert len(set(names_of(bare / "team.toml"))) == len(names_of(bare / "team.toml")) == 3
+
+
+def at_a_terminal(folder: Path, *answers: str) -> tuple[int, str]:
+    """Run `jisi init` at a terminal, typing an answer whenever it asks; return its exit code and what was shown."""
+    master, slave = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "300"}
+    command = [sys.executable, "-m", "jisi_cli", "init"]
+    process = subprocess.Popen(command, stdin=slave, stderr=slave, stdout=subprocess.PIPE, cwd=folder, env=env)
+    os.close(slave)
+    shown, waiting = b"", list(answers)
+    with suppress(OSError):  # how Linux tells that the other end has gone
+        while chunk := os.read(master, 65536):
+            shown += chunk
+            if waiting and shown.endswith((b") ", b": ")):
+                os.write(master, waiting.pop(0).encode() + b"\n")
+    os.close(master)
+    return process.wait(timeout=60), shown.decode()
+
+
+def test_a_person_is_asked_where_to_which_and_for_how_much(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "a-secret-value")
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-secret-value")
+    home = bare.parent / "home"
+    monkeypatch.setenv("JISI_CONFIG_HOME", str(home))
+    code, shown = at_a_terminal(bare, "3", "2", "7", "2", "much", "$0.5")
+    assert code == 0, shown
+    assert "secret" not in shown
+    assert list(bare.iterdir()) == []
+    config = config_in_force()
+    assert config.path == home / "jisi.toml" and config.trusted
+    assert {entry.litellm.partition("/")[0] for entry in config.models} == {"groq"}
+    assert config.budget == {"max_cost": 0.5}
+    assert all(entry.params == {"max_tokens": 8000} for entry in config.models)
+
+
+def test_enter_takes_what_is_proposed_and_an_existing_file_stays(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "a-secret-value")
+    (bare / "jisi.toml").write_text("# mine\n")
+    code, shown = at_a_terminal(bare, "", "other.toml", "")
+    assert code == 0, shown
+    assert (bare / "jisi.toml").read_text() == "# mine\n"
+    config = load_config(bare / "other.toml")
+    assert len(config.models) == 2 and not config.budget
+    assert "jisi models --check --config other.toml" in shown
+    assert at_a_terminal(bare, "", "")[0] == 2
