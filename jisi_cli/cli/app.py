@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 import jisi_cli
+from jisi_cli.cli.completion import command_to_complete
 from jisi_cli.cli.help import CommandLine, Group
 from jisi_cli.cli.interrupts import heed_interrupts, is_first_to_tell
 from jisi_cli.cli.output import Output
@@ -175,7 +176,8 @@ def main() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     heed_interrupts()
     try:
-        build_app(_needed(sys.argv[1:2]))(prog_name="jisi")
+        asked = command_to_complete()
+        build_app(_needed([asked] if asked else sys.argv[1:2]))(prog_name="jisi")
     except KeyboardInterrupt:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

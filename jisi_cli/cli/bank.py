@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
+from jisi_cli.cli.completion import completion
 from jisi_cli.cli.help import ADVANCED, CommandLine
 from jisi_cli.cli.options import (
     ConcurrencyOption,
@@ -379,7 +380,13 @@ def calibrate(
     config: ConfigOption = None,
     method: Annotated[
         str,
-        typer.Option("--method", "-m", metavar="NAME", help=f"Method to tune: {', '.join(_CALIBRATED)}."),
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            help=f"Method to tune: {', '.join(_CALIBRATED)}.",
+            autocompletion=completion(lambda _: _CALIBRATED),
+        ),
     ] = "jisi-router",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")

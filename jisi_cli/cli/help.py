@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jisi_cli.cli.completion import complete_values
 from jisi_cli.errors import InputError
 from jisi_cli.suggest import did_you_mean
 
@@ -226,5 +227,11 @@ class CommandLine(typer.Typer):
         super().__init__(**{"cls": Group, "rich_markup_mode": None, **options})
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:  # noqa: ANN401
-        """Add a command."""
-        return super().command(name, **{"cls": Command, **options})
+        """Add a command, whose options' values a shell can complete."""
+        add = super().command(name, **{"cls": Command, **options})
+
+        def added(command: Callable[..., Any]) -> Callable[..., Any]:
+            complete_values(command)
+            return add(command)
+
+        return added
