@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
+from jisi_cli.cli.wrapping import columns_of, wrapped
 from jisi_cli.errors import InputError
 from jisi_cli.types import format_dollars, whole_characters
 
@@ -212,7 +213,7 @@ class Output:
         is_person = sys.stdin.isatty()
         if is_person:
             with suppress(OSError, ValueError):
-                sys.stderr.write(one_line(prompt) + " ")
+                sys.stderr.write(self._wrapped(one_line(prompt) + " "))
                 sys.stderr.flush()
         line = ""
         try:
@@ -233,7 +234,7 @@ class Output:
         """Ask a person; None where no person can answer."""
         if sys.stdin is None or not sys.stdin.isatty() or not self.stderr_is_terminal:
             return None
-        sys.stderr.write(f"{one_line(question)} [y/N] ")
+        sys.stderr.write(self._wrapped(f"{one_line(question)} [y/N] "))
         sys.stderr.flush()
         answer = ""
         try:
@@ -258,11 +259,15 @@ class Output:
         self.data(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _err(self, text: str, style: str | None = None) -> None:
-        line = one_line(text, _LONGEST_NOTE)
+        line = self._wrapped(one_line(text, _LONGEST_NOTE))
         if style and self.stderr_is_terminal and not _is_without_escapes():
-            head, _, rest = line.partition(": ")
-            line = f"\x1b[1;{style}m{head}:\x1b[0m {rest}"
+            head, _, rest = line.partition(":")
+            line = f"\x1b[1;{style}m{head}:\x1b[0m{rest}"
         self._err_line(line)
+
+    def _wrapped(self, line: str) -> str:
+        """Return a line as a terminal shows it, broken between words; one that is piped stays a line."""
+        return wrapped(line, columns_of(sys.stderr)) if self.stderr_is_terminal else line
 
     @staticmethod
     def _err_line(line: str) -> None:
