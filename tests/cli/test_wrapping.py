@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,9 +14,7 @@ from hypothesis import strategies as st
 from jisi_cli.cli.wrapping import width, wrapped
 from tests.cli.commands import ROOT, on_a_terminal
 
-WORDS = (
-    "the model `gpt-4o-mini-2024-07-18` costs $0.000123 a call; 模型 answered 3 of 5, see /a/long/path/to/results.jsonl"
-)
+WORDS = "the model `gpt-4o-mini-2024-07-18` costs $0.000123 a call; 模型 gave 3 of 5, see /a/long/path/to/it.jsonl"
 SAY = f"from jisi_cli.cli.output import Output; out = Output(); out.{{kind}}({WORDS!r})"
 
 
@@ -26,7 +25,7 @@ def test_lines_are_the_line_again_and_no_wider_than_they_must_be(words: list[str
     assert " ".join(lines) == line
     for one in lines:
         assert width(one) <= columns or " " not in one
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in pairwise(lines):
         assert width(f"{before} {after.split(' ')[0]}") > columns  # no line breaks earlier than it must
 
 
