@@ -13,6 +13,7 @@ Importing it loads nothing else: each name is loaded when it is first used.
 TYPE_CHECKING = False  # typing's own would cost more than all of this
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
+    from jisi_cli.collect.labelling import Labelling
     from jisi_cli.comparing import evaluate
     from jisi_cli.comparing_splits import evaluate_splits
     from jisi_cli.errors import BankError, BudgetError, InputError, JisiError, NoAnswerError
@@ -35,6 +36,7 @@ __all__ = [
     "InputError",
     "Jisi",
     "JisiError",
+    "Labelling",
     "NoAnswerError",
     "Outcome",
     "SplitComparison",
@@ -49,6 +51,7 @@ _HOMES = {
     "Comparison": "evaluation.comparison",
     "Decision": "methods.decision",
     "Jisi": "jisi",
+    "Labelling": "collect.labelling",
     "Outcome": "methods.protocol",
     "SplitComparison": "evaluation.splits",
     "evaluate": "comparing",

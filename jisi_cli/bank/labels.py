@@ -21,14 +21,22 @@ _MOST_BYTES = 8 * 2**20
 
 
 def change_labels(
-    bank: Path, changes: Mapping[Key, Label | None], on_wait: Callable[[], None] | None = None
-) -> Manifest:
+    bank: Path,
+    changes: Mapping[Key, Label | None],
+    on_wait: Callable[[], None] | None = None,
+    known: Mapping[Key, Label] | None = None,
+) -> tuple[Manifest, dict[Key, Label]]:
     """Keep labels of questions, or take them back; all of them, or none. Labels of other questions stay.
 
     Args:
         bank: The bank's folder.
         changes: The new label of each question; None for none.
         on_wait: Called before waiting for another process that writes the bank; None raises instead of waiting.
+        known: The labels that these replace. Where the bank holds another one by now, which is none of a skipped
+            question, nothing is changed; None replaces whatever is there.
+
+    Returns:
+        The manifest as it is now, and the labels that are others than the known ones.
 
     Raises:
         InputError: Together the labels are too long, or the folder cannot be written.
@@ -37,6 +45,9 @@ def change_labels(
     with exclusive(bank, on_wait):
         manifest = read_manifest(bank)
         labels = {label.key: label for label in manifest.labels}
+        others = {} if known is None else _others(changes, known, labels)
+        if others:
+            return manifest, others
         for key, label in changes.items():
             if label is None:
                 labels.pop(key, None)
@@ -44,9 +55,17 @@ def change_labels(
                 labels[key] = label
         found = tuple(labels[key] for key in sorted(labels))
         if found == manifest.labels:
-            return manifest
+            return manifest, {}
         if len(json.dumps([asdict(label) for label in found])) > _MOST_BYTES:
             raise InputError(f"the labels of {bank} would take more than {_MOST_BYTES >> 20} MiB; give shorter answers")
         changed = replace(manifest, labels=found)
         write_manifest(bank, changed)
-        return changed
+        return changed, {}
+
+
+def _others(
+    changes: Mapping[Key, Label | None], known: Mapping[Key, Label], labels: Mapping[Key, Label]
+) -> dict[Key, Label]:
+    """Return the labels that somebody else gave since the known ones were read, and that say something else."""
+    there = {key: labels[key] for key in changes if key in labels and not labels[key].skipped}
+    return {key: label for key, label in there.items() if label not in (known.get(key), changes[key])}

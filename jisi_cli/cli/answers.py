@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from jisi_cli.cli.output import Output, one_line, printable
+from jisi_cli.cli.output import Output, one_line
+from jisi_cli.printable import printable
 from jisi_cli.types import cut_off_words
 
 if TYPE_CHECKING:

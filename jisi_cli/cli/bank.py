@@ -296,7 +296,8 @@ def label(
         int, typer.Option("--n", metavar="N", min=1, help="Labels that the bank is to have in the end.")
     ] = 30,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the questions as JSONL instead of asking.")
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Write the questions as JSONL (- for stdout) instead of asking."),
     ] = None,
     import_: Annotated[
         Path | None, typer.Option("--import", metavar="FILE", help="Take in such a file, filled in, instead of asking.")
@@ -320,6 +321,8 @@ def label(
     out = Output(quiet=quiet, verbose=verbose)
     if export is not None and import_ is not None:
         raise InputError("--export writes a file and --import reads one; give one of them")
+    if str(export) == "-" and as_json:
+        raise InputError("--export - and --json both write to standard output; leave one of them out")
     path = bank_in_force(bank, read_config(config, out))
     if import_ is not None:
         data = import_into(path, import_, out)

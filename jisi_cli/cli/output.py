@@ -14,30 +14,15 @@ from typing import IO, TYPE_CHECKING, Any
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
 from jisi_cli.cli.wrapping import columns_of, wrapped
 from jisi_cli.errors import InputError
+from jisi_cli.printable import STEERING, printable
 from jisi_cli.types import format_dollars, whole_characters
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|\Z)"  # OSC, DCS and their kin, up to their end
-    r"|\x1b[ -/]*[0-~]?"  # other escapes
-    r"|\x9b[0-?]*[ -/]*[@-~]",
-    re.DOTALL,
-)
-# DEL, C1, and the marks that reorder what is shown.
-_STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u206f]")
-# The same, and C0 without tab and newline.
-_CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f]|{_STEERING.pattern}")
 _LONGEST_NOTE = 10_000
 """Characters of a note, which may quote what somebody else wrote."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
-
-
-def printable(text: str) -> str:
-    """Return text from a model or a file without anything that steers a terminal."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", whole_characters(text).replace("\r\n", "\n")))
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -256,7 +241,7 @@ class Output:
             # JSON can spell every character in ASCII, so that none is lost where stdout has only few.
             text = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
         # What JSON itself leaves as it is and a terminal would obey.
-        self.data(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+        self.data(STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _err(self, text: str, style: str | None = None) -> None:
         line = self._wrapped(one_line(text, _LONGEST_NOTE))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +95,20 @@ def read_keyless_answers(bank: Bank, rows: Rows, on_read: OnRead | None = None) 
             if on_read is not None:
                 on_read(column * len(rows) + place + 1, codes.size)
     return KeylessAnswers(rows, questions, bank.models, answered, codes, texts)
+
+
+class Group(NamedTuple):
+    """A final answer, and how many models gave it."""
+
+    answer: str
+    models: int
+
+
+def groups_of(finals: KeylessAnswers, place: int) -> list[Group]:
+    """Return the different final answers to a question, the most frequent first; equals in code-point order."""
+    counts = Counter(code for code in finals.codes[place].tolist() if code != NO_ANSWER)
+    groups = [Group(finals.texts[place][code], number) for code, number in counts.items()]
+    return sorted(groups, key=lambda group: (-group.models, group.answer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from jisi_cli.evaluation.experiments import Variant, ablations, growing, traded
 from jisi_cli.evaluation.runner import Entry
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
-from jisi_cli.methods.final_answers import has_brackets
+from jisi_cli.methods.final_answers import later_readings_of
 from jisi_cli.methods.registry import MethodInfo, all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
 
@@ -218,7 +218,8 @@ def _reading(info: MethodInfo, bank: Bank, models: Sequence[str]) -> tuple[str, 
 
     (What it compares on a test question is part of that question's key.)
     """
-    return ("reads=[[ ]]",) if info.compares_answers and info.trains and has_brackets(bank, models) else ()
+    learned = later_readings_of(bank, models) if info.compares_answers and info.trains else frozenset()
+    return tuple(f"reads={name}" for name in sorted(learned))
 
 
 def _options(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:

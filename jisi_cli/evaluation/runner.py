@@ -16,7 +16,7 @@ from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
-from jisi_cli.grading.final_answer import is_bracketed
+from jisi_cli.grading.final_answer import later_readings
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, reader_of
 from jisi_cli.methods.context import SharedCoarse
@@ -386,12 +386,13 @@ def _reading(run: _Run, row: int) -> tuple[str, ...]:
 
     What a live run will answer is not known yet; a question that shows double square brackets asks for them.
     """
-    query = run.tests.queries[row]
-    if not run.entry.compares_answers or reader_of(query.grader) is not None:
+    if not run.entry.compares_answers:
         return ()
-    texts = [answer.text for _, answer in run.tests.pool.recorded(query.text, run.tests.questions[row].key)]
-    is_read = "[[" in query.text if run.live else any(is_bracketed(text, query.grader) for text in texts)
-    return ("reads=[[ ]]",) if is_read else ()
+    query = run.tests.queries[row]
+    if run.live:
+        return ("reads=[[ ]]",) if "[[" in query.text and reader_of(query.grader) is None else ()
+    recorded = run.tests.pool.recorded(query.text, run.tests.questions[row].key)
+    return tuple(f"reads={name}" for name in later_readings((answer.text, query.grader) for _, answer in recorded))
 
 
 def _untried(name: str, tests: TestSet, keys: Sequence[str]) -> list[Result]:

@@ -10,6 +10,7 @@ from jisi_cli.grading.number import canonical_math, canonical_number, parse_numb
 from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
 from jisi_cli.models.reasoning import without_reasoning
+from jisi_cli.printable import has_escapes, without_escapes
 
 # Where in a text is the final answer? The search that the graders share.
 #
@@ -68,7 +69,8 @@ _LIST_OF_LISTS = re.compile(r"\]\s{0,20},\s{0,20}\[")
 
 def answer_text(response: str) -> str:
     """Return the part of a response in which its answer is looked for: its end, without blocks of reasoning."""
-    return _STRUCK_OUT.sub(" ", without_reasoning(response)[-END_LENGTH:])
+    # The 31 of a colour is no number that somebody answered.
+    return _STRUCK_OUT.sub(" ", without_escapes(without_reasoning(response)[-END_LENGTH:]))
 
 
 def marked_answers(text: str) -> list[str]:
@@ -179,8 +181,28 @@ def extract_any(response: str, grader: str | None) -> str | None:
     return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
 
 
-def is_bracketed(response: str, grader: str | None) -> bool:
-    """Return whether `extract_any` takes a text in double square brackets for the final answer of a response."""
+def later_readings(responses: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
+    """Return what in some responses an earlier version read otherwise when it looked for the final answer.
+
+    Results are kept under keys that name it, so that those of earlier versions are used again wherever answers are
+    read as they were. A change of the reading that comes adds a name, for the responses that it concerns.
+
+    Args:
+        responses: Each with its question's grader; see `extract_any`.
+
+    Returns:
+        `[[ ]]` where an answer stands in double square brackets and no grader's own reading is taken; `escapes` where
+        escape sequences of a terminal are left out.
+    """
+    texts = list(responses)
+    found = {
+        "[[ ]]": any(_is_bracketed(response, grader) for response, grader in texts),
+        "escapes": any(has_escapes(response) for response, _ in texts),
+    }
+    return tuple(name for name, is_found in found.items() if is_found)
+
+
+def _is_bracketed(response: str, grader: str | None) -> bool:
     if "[[" not in response or reader_of(grader) is not None:
         return False
     return _bracketed(response, marked_answer(response)) is not None

@@ -34,10 +34,10 @@ Codes = NDArray[np.int64]
 @cache
 def reader_hash() -> str:
     """Return a hash of the code that reads final answers: what another version of it read is not found again."""
-    from jisi_cli import grading
+    from jisi_cli import grading, printable
     from jisi_cli.models import reasoning
 
-    files = [Path(reasoning.__file__), *sorted(Path(grading.__file__).parent.glob("*.py"))]
+    files = [Path(reasoning.__file__), Path(printable.__file__), *sorted(Path(grading.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -69,15 +69,16 @@ def final_answer(text: str, grader: str | None) -> str | None:
     return _known[key]
 
 
-def has_brackets(bank: Bank, models: Sequence[str]) -> bool:
-    """Return whether the final answer of a train row is in double square brackets, and no grader's own reading."""
-    from jisi_cli.grading.final_answer import is_bracketed
-    from jisi_cli.grading.registry import reader_of
+def later_readings_of(bank: Bank, models: Sequence[str]) -> frozenset[str]:
+    """Return what an earlier version read otherwise in the responses to a bank's train rows; see `later_readings`."""
+    from jisi_cli.grading.final_answer import later_readings
 
     graders = {row: _own_reading(bank.questions[row].grader) for row in bank.train_rows.tolist()}
-    unread = [row for row, grader in graders.items() if reader_of(grader) is None]
-    responses = (bank.responses(model) for model in models if unread)
-    return any(is_bracketed(texts[row] or "", graders[row]) for texts in responses for row in unread)
+    found: set[str] = set()
+    for model in models:
+        texts = bank.responses(model)
+        found |= set(later_readings((texts[row] or "", grader) for row, grader in graders.items()))
+    return frozenset(found)
 
 
 def _own_reading(grader: str | None) -> str | None:

@@ -15,8 +15,8 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.labels import change_labels
 from jisi_cli.bank.manifest import Label, read_manifest
 from jisi_cli.bank.score_sources import rows_without_key
-from jisi_cli.collect.agreement import normalised, read_keyless_answers
-from jisi_cli.collect.labelling import groups_of, most_telling
+from jisi_cli.collect.agreement import groups_of, normalised, read_keyless_answers
+from jisi_cli.collect.labelling import most_telling
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import Question
 from tests.bank.making import build, record
@@ -99,7 +99,7 @@ def test_the_order_is_by_entropy_then_by_nearness_to_all(tmp_path: Path) -> None
     change_labels(bank.path, {TWO.key: TWO, ONE.key: ONE})
     bank = Bank(bank.path)
     finals = read_keyless_answers(bank, rows_without_key(bank))
-    order = most_telling(bank, finals)
+    order = most_telling(bank, finals, {label.key: label for label in bank.manifest.labels})
 
     def key(place: int) -> tuple[bool, float, float]:
         sizes = [group.models / 5 for group in groups_of(finals, place)]

@@ -93,7 +93,7 @@ def score_without_key(path: Path, labels: int, known: Truth) -> float:
     """Score a bank by labels and agreement; return the share of the scores that differ from the key's."""
     bank = Bank(path)
     finals = read_keyless_answers(bank, rows_without_key(bank))
-    told = [label_by_key(finals, place, known) for place in most_telling(bank, finals)[:labels]]
+    told = [label_by_key(finals, place, known) for place in most_telling(bank, finals, {})[:labels]]
     change_labels(path, {label.key: label for label in told})
     bank, found = Bank(path), Regraded()
     agree_on(bank, finals, found)

@@ -273,6 +273,17 @@ GOOD = {"dataset": "riddles", "index": "1", "label": "3"}
         ({"label": "3", "index": "1"}, ["dataset"]),
         ({**GOOD, "label": "x" * 20_001}, ["longer than 20,000"]),
         ({**GOOD, "dataset": {"riddles": 1}}, ["dataset"]),
+        (
+            {**GOOD, "query": "What is riddle number 2?"},
+            ["line.jsonl:1", "`query` is not the question `1` of `riddles`"],
+        ),
+        (
+            {"dataset": "riddles", "index": "1", "lable": "3"},
+            ["line.jsonl:1", "no field `lable`; did you mean `label`?"],
+        ),
+        ({**GOOD, "label": None, "Label": "3"}, ["no field `Label`; did you mean `label`?"]),
+        ({**GOOD, "label": "", "none-right": True}, ["no field `none-right`; did you mean `none_right`?"]),
+        ({"dataset": "riddles", "index": "1", "answer": "3"}, ["line.jsonl:1", "there is no `label`"]),
         ("nonsense", ["line.jsonl:1", "not JSON"]),
         ([GOOD], ["not a JSON object"]),
     ],
@@ -298,6 +309,41 @@ def test_a_label_that_no_model_gave_is_told(bank: Path, tmp_path: Path) -> None:
     run = jisi("bank", "label", bank, "--import", file, "--json")
     assert run.json["imported"] == 1
     assert "no model gave the answer of 1 label: all models count as wrong" in run.stderr
+
+
+def test_what_stands_beside_a_label_does_no_harm_and_colours_are_no_part_of_it(bank: Path, tmp_path: Path) -> None:
+    query = "What is  riddle number 1?\r\n"
+    line = {**GOOD, "label": "\x1b[31m3\x1b[0m\x07", "query": query, "labeller": "Ann", "note": "sure"}
+    run = jisi("bank", "label", bank, "--import", write_lines(tmp_path / "labels.jsonl", [line]), "--json")
+    assert run.json["imported"] == 1 and labels(bank) == [("1", "3", False)]
+
+
+def test_an_import_says_which_labels_it_replaces_and_may_come_through_a_pipe(bank: Path) -> None:
+    label(bank, "1", "q")
+    run = jisi("bank", "label", bank, "--import", "-", "--json", stdin=json.dumps(GOOD) + "\n")
+    assert (run.json["imported"], run.json["replaced"]) == (1, 1) and labels(bank) == [("1", "3", False)]
+    assert any("1 label in the bank said something else" in line and "1 on question 1" in line for line in run.warnings)
+    says_one_error(jisi("bank", "label", bank, "--import", "-", stdin="{\n"), 2, "standard input:1", "not JSON")
+
+
+def test_a_dash_exports_to_standard_output(bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = jisi("bank", "label", bank, "--export", "-", "--n", "2")
+    assert run.exit_code == 0 and not (tmp_path / "-").exists()
+    assert [json.loads(line)["index"] for line in run.stdout.splitlines()] == ["1", "2"]
+    says_one_error(jisi("bank", "label", bank, "--export", "-", "--json"), 2, "--export -", "--json")
+
+
+def test_an_export_of_nothing_makes_no_file(tmp_path: Path) -> None:
+    bank = build(tmp_path, answers=lines([["Once.", "Twice.", "", "Thrice, I say."]]))
+    run = jisi("bank", "label", bank, "--export", tmp_path / "labels.jsonl", "--json")
+    assert run.json["exported"] == 0 and "nothing was written" in run.stderr
+    assert not (tmp_path / "labels.jsonl").exists()
+
+
+def test_a_typed_answer_that_nothing_can_be_compared_with_is_refused(bank: Path) -> None:
+    run = label(bank, "=I believe that it is " + "the second of these " * 9)
+    assert run.exit_code == 2 and "cannot be compared" in run.errors[0] and labels(bank) == []
 
 
 def test_imported_labels_of_graded_questions_are_left_out_and_told(tmp_path: Path) -> None:
@@ -440,3 +486,26 @@ def test_two_people_may_label_at_a_time(bank: Path) -> None:
         other.end()
     assert {index for index, *_ in labels(bank)} == {"1", "2"}
     assert not np.isnan(Bank(bank).answers("ada").scores).all()
+
+
+def test_of_two_people_who_disagree_the_later_is_told_and_asked_again(bank: Path) -> None:
+    with Terminal(bank) as one, Terminal(bank) as other:
+        one.until("right answer?")
+        other.until("right answer?")
+        one.type("1\n")
+        one.until("right answer?")
+        other.type("2\n")
+        shown = " ".join(" ".join(plain(other.until("right answer?"))).split())
+        assert "somebody else has said meanwhile that 1 is right on question `1` of `riddles`" in shown
+        assert "reply again to replace that" in shown and labels(bank) == [("1", "1", False)]
+        other.type("2\n")
+        assert "riddle number 2" in other.until("right answer?")
+        other.type("1\n")  # the second question, before the first person does
+        other.until("right answer?")
+        one.type("s\n")
+        assert "riddle number 0" in one.until("right answer?")
+        one.type("u\nq\n")
+        one.end()
+        other.type("q\n")
+        other.end()
+    assert labels(bank) == [("1", "2", False), ("2", "1", False)]

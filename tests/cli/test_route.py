@@ -19,7 +19,6 @@ KEYS = {
     "support_size",
     "threshold",
     "kth_similarity",
-    "unlike",
     "models",
     "candidates",
     "answered",
