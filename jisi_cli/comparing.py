@@ -13,6 +13,7 @@ import numpy as np
 
 import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.collect.collect import check_graders
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.evaluation.comparison import Comparison, build_report
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
@@ -22,11 +23,13 @@ from jisi_cli.evaluation.sources import TestReader
 from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
+from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, option_name
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.models.replay import ReplayPool
 from jisi_cli.spending import judges_of
 from jisi_cli.user import ImportIssues, OnProgress
 
@@ -204,6 +207,10 @@ def _run(
         run_on = partial(run_entries, entries, tests, out=out, grading=grading, train=train, on_ran=jisi.user.detail)
         if not live:
             return await run_on(pool=tests.pool)
+        if not tests.models:
+            # Questions alone: without a score nothing is learned from what they cost.
+            check_graders(tests.questions, GraderSet(grading, ReplayPool({}, jisi.models)))
+        account.with_keys(jisi.models)
         async with account.pool([*jisi.models, *judges_of(grading, jisi.config)]) as pool:
             return await run_on(pool=pool, concurrency=account.concurrency)
 

@@ -124,6 +124,35 @@ class RunAccount:
         """
         require_consent(self.config, [entry for entry in self.config.models if entry.name in names], self.user)
 
+    def missing_keys(self, names: Sequence[str]) -> dict[str, str]:
+        """Return which models have no key, with the variable to set, and say so in a line for each.
+
+        Args:
+            names: Models of the pool file.
+        """
+        from jisi_cli.models.provider import missing_key
+
+        entries = (entry for entry in self.config.models if entry.name in names)
+        missing = {entry.name: variable for entry in entries if (variable := missing_key(entry)) is not None}
+        for name, variable in missing.items():
+            self.user.warn(f"{name} has no key, so it is not asked; set {variable} in the environment")
+        return missing
+
+    def with_keys(self, names: Sequence[str]) -> list[str]:
+        """Return the models whose key is not known to be missing; see `missing_keys`.
+
+        Args:
+            names: Models of the pool file.
+
+        Raises:
+            NoAnswerError: No model has a key.
+        """
+        missing = self.missing_keys(names)
+        if names and len(missing) == len(names):
+            error = NoAnswerError(f"no model has a key: set {' or '.join(dict.fromkeys(missing.values()))}")
+            raise offer_the_offline_pool(error, self.config, names)
+        return [name for name in names if name not in missing]
+
     def pool(self, models: Sequence[str], on_event: OnEvent | None = None) -> LivePool:
         """Return the live pool of some models, behind cache and ledger.
 
@@ -162,7 +191,7 @@ class RunAccount:
             run=self.run,
             use_cache=self.use_cache,
             store=self.store,
-            on_event=on_event or partial(_tell_adapted, self.user),
+            on_event=on_event or partial(_tell, self.user),
             warn=self.user.warn,
         )
 
@@ -177,9 +206,11 @@ class RunAccount:
         return default if found is None else found
 
 
-def _tell_adapted(user: User, event: CallEvent) -> None:
+def _tell(user: User, event: CallEvent) -> None:
     if event.kind == "adapted":
         user.detail(f"{event.model}: {event.reason}")
+    if event.kind == "refused":
+        user.warn(f"{event.model} is not asked again in this run: {event.reason}")
 
 
 def require_models(config: Config) -> None:

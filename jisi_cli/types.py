@@ -251,6 +251,7 @@ class Answer(CallRecord):
         perplexity: Of the response under its own model, at least 1; None where no log-probabilities came.
         vector: The response's unit vector (d,) where one was recorded; else None.
         finish_reason: Why the response ended, in the provider's word; None when it did not say.
+        key_refused: Whether the model is not asked in this run, because its key is missing or was refused at once.
     """
 
     text: str
@@ -258,6 +259,7 @@ class Answer(CallRecord):
     perplexity: float | None = None
     vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
     finish_reason: str | None = None
+    key_refused: bool = False
 
     @property
     def cut_off(self) -> CutOff | None:

@@ -59,6 +59,7 @@ from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
+from jisi_cli.models.provider import missing_key
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.paths import cache_folder
 from jisi_cli.spending import RunAccount, endpoint_entry, judges_of, offer_the_offline_pool, require_models
@@ -217,10 +218,11 @@ class Build:
         judges_of(self.grading, self.config)
         bank = Bank(self.bank) if self.options.append else None
         spec = self.embedder.allowed(self.config, self.bank, None if bank is None else bank.manifest.embedder)
-        return forecast_collection(
+        models = chosen_models(self.selection.models, self.config.models)
+        found = forecast_collection(
             questions,
             self.config.models,
-            chosen_models(self.selection.models, self.config.models),
+            models,
             bank=bank,
             retry_failed=self.retry_failed,
             grading=self.grading,
@@ -228,6 +230,7 @@ class Build:
             embedder=None if self.embedder.vectors is not None else endpoint_entry(spec, self.config),
             per_request=self.embedder.batch_size or TEXTS_PER_REQUEST,
         )
+        return replace(found, missing_keys=self.account.missing_keys([*models, *self.grading.judges()]))
 
     def _vectors(self) -> tuple[VectorSource, EmbeddingAccount | None]:
         """Return where vectors come from, and what pays for them where an endpoint makes them."""
@@ -314,6 +317,7 @@ class Build:
         known = known_answers(Bank(self.bank), retry_failed=self.retry_failed) if self.options.append else set()
         callees = [*models, *judges_of(grading, self.config)]
         self.account.require_consent(callees)
+        models = self._callable(models)
         reserve = EmbeddingReserve(self.account.budget, None if account is None else account.worst_case)
         pairs = pairs_of(questions, models, known)
         collected = run_calls(self._ask(pairs, callees, grading, reserve))
@@ -321,11 +325,25 @@ class Build:
         _tell_collected(collected, self.out, compared=compared)
         if collected.stopped is not None and not collected.records:
             raise BudgetError(collected.stopped)
+        if collected.refused and not collected.records and not known:
+            raise NoAnswerError("no model could be asked; nothing was built")
         if collected.records and all(record.status == "failed" for record in collected.records):
             error = NoAnswerError(f"none of {count(len(collected.records), 'call')} was answered; nothing was built")
             raise offer_the_offline_pool(error, self.config, sorted({record.model for record in collected.records}))
         sources = self.asked.described(len(collected.records))
         return ReadSources(stage_records(collected.records), sources, 0), collected.stopped
+
+    def _callable(self, models: Sequence[str]) -> list[str]:
+        """Return the models that have a key, before any is paid.
+
+        Raises:
+            NoAnswerError: None has one.
+            InputError: A judge has none, so that the answers that were paid for would stay without a score.
+        """
+        for entry in self.config.models:
+            if entry.name in self.grading.judges() and (variable := missing_key(entry)) is not None:
+                raise InputError(f"the judge `{entry.name}` has no key; set {variable} in the environment")
+        return self.account.with_keys(models)
 
     async def _ask(
         self,

@@ -7,7 +7,7 @@ was killed and is started again repeats only the calls that were in flight.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +37,8 @@ class Collected:
         cached: Answers that came from the cache.
         failures: Number of failures by their reason.
         cut_off: Answers that were cut off before their end, by model and what cut them off.
+        refused: Why models were not asked, or not again: their key is missing or was refused. Of such calls there are
+            no records, so that a later run makes them.
         stopped: Why a budget ended the run; None when it ended by itself.
     """
 
@@ -46,6 +48,7 @@ class Collected:
     cached: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     cut_off: Counter[tuple[str, CutOff]] = field(default_factory=Counter)
+    refused: dict[str, str] = field(default_factory=dict)
     stopped: str | None = None
 
     @property
@@ -68,6 +71,26 @@ class Collected:
         self.spending.add(answer)
 
 
+class FirstCalls:
+    """Asks a pool, but a model's first call alone: refused for its key, it spares all others."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._answered: set[str] = set()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def ask(self, request: Request) -> Answer:
+        """Ask one model once; see `Pool.ask`."""
+        if request.model not in self._answered:
+            async with self._turns[request.model]:
+                if request.model not in self._answered:
+                    answer = await self._pool.ask(request)
+                    if not answer.cached:
+                        self._answered.add(request.model)
+                    return answer
+        return await self._pool.ask(request)
+
+
 Pair = tuple[Question, str]
 """A question and the model that is to be asked."""
 
@@ -83,8 +106,8 @@ async def collect(
 ) -> Collected:
     """Ask a model for every pair.
 
-    A failure is recorded as such and the rest goes on; a budget that is used up ends the run with
-    what has come in, after the calls that are out have ended.
+    A failure is recorded as such and the rest goes on; a model whose key is refused is asked no more. A budget that is
+    used up ends the run with what has come in, after the calls that are out have ended.
 
     Args:
         pairs: Questions, with the reference and the grader to use, and models of the pool.
@@ -105,17 +128,21 @@ async def collect(
             )
     check_graders({question.key: question for question, _ in pairs}.values(), graders)
     collected = Collected(total=len(pairs))
-    work = iter(pairs)
+    work, first_calls = iter(pairs), FirstCalls(pool)
 
     async def worker() -> None:
         for question, model in work:
             if collected.stopped is not None:
                 return
             try:
-                answer = await pool.ask(_request(question, model, sampling or Sampling()))
+                answer = await first_calls.ask(_request(question, model, sampling or Sampling()))
             except BudgetError as error:
                 collected.stopped = str(error)
                 return
+            if answer.key_refused:
+                collected.refused[model] = answer.error or ""
+                collected.total -= 1
+                continue
             collected.add(await _graded(question, answer, graders, collected), answer)
             if on_record is not None:
                 on_record(collected)
@@ -190,18 +217,37 @@ def ends_early(text: str, cut_off: CutOff | None) -> bool:
 
 
 def check_graders(questions: Iterable[Question], graders: GraderSet | None = None) -> None:
-    """Refuse questions that cannot be graded as they demand, before anything is paid.
+    """Refuse questions that cannot be graded, before anything is paid.
 
     Raises:
-        InputError: A question names a grader that cannot be used, or has a grader and no reference.
+        InputError: A question names no grader, or one that cannot be used, or has a grader and no reference.
     """
     graders = graders or GraderSet()
     graders.check(questions := list(questions))
+    without = [question for question in questions if graders.options.spec_for(question) is None]
+    if without:
+        others = f" (and {len(without) - 1:,} more)" if len(without) > 1 else ""
+        raise InputError(f"{without[0].where}{others}: {_ungradable(without[0])}")
     for question in questions:
         spec = graders.options.spec_for(question)
         if spec is not None and not compares_models(spec) and question.reference is None:
-            where = f"{question.dataset}/{question.index}"
-            raise InputError(f"{where}: the grader `{spec.name}` needs a reference; add `gt` to the question")
+            raise InputError(
+                f"{question.where}: the grader `{spec.name}` needs a reference; add `gt` to the question, or give "
+                f"{_KEYLESS}"
+            )
+
+
+_KEYLESS = "--grader agreement, which needs no answer key (`jisi bank label` then adds what you know)"
+
+
+def _ungradable(question: Question) -> str:
+    """Return why no answer to a question could be graded, with what can be done."""
+    if question.reference is None:
+        return f"no right answer (`gt`) and no grader, so that no answer could be graded; give {_KEYLESS}"
+    return (
+        "no grader, so that no answer could be graded; give --grader NAME (numeric, exact, choice, contains, …), add "
+        '"grader" to the question, or give --grader agreement'
+    )
 
 
 def pairs_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from jisi_cli.bank.bank import Bank
@@ -80,10 +80,12 @@ class CollectionForecast:
     Attributes:
         questions: Questions that would be asked.
         models: What asking each model for each reason would take.
+        missing_keys: Models that would not be asked, with the environment variable that lacks their key.
     """
 
     questions: int
     models: list[Forecast]
+    missing_keys: Mapping[str, str] = field(default_factory=dict)
 
     def total(self) -> dict[str, Any]:
         """Return the sums over all models; one is None where a part is unknown."""
@@ -97,7 +99,8 @@ class CollectionForecast:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data."""
-        return {"questions": self.questions, "models": list(map(asdict, self.models)), "total": self.total()}
+        models, missing = list(map(asdict, self.models)), dict(self.missing_keys)
+        return {"questions": self.questions, "models": models, "total": self.total(), "missing_keys": missing}
 
 
 def forecast_collection(

@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -252,7 +253,7 @@ def starter_questions(number: int, seed: int) -> Starter:
     questions = list(islice(_in_turn(cells), number))
     if len(questions) < number:
         raise InputError(f"--starter: {_PACKAGE} has only {len(questions):,} such questions; ask for fewer")
-    content = json.dumps([astuple(question) for question in questions], ensure_ascii=False)
+    content = json.dumps([(*q.key, q.query, q.reference, q.grader) for q in questions], ensure_ascii=False)
     return Starter(questions, f"{_PACKAGE} {version}, seed {seed}", hashlib.sha256(content.encode()).hexdigest())
 
 
@@ -288,6 +289,8 @@ def _in_turn(cells: Sequence[Iterator[Question]]) -> Iterator[Question]:
 
 def _cell(task: Task, level: str, seed: int) -> Iterator[Question]:
     """Yield the questions of one task at one level that differ, and whose answers both scorers confirm."""
+    # One of its libraries says on stderr that it looks for fonts.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     from reasoning_gym import create_dataset
 
     # Neighbouring seeds would share questions: the library adds a question's number to its seed.

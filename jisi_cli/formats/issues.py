@@ -32,8 +32,7 @@ class ImportIssue:
     doubt: bool = False
 
     def __str__(self) -> str:
-        where = self.source if self.line is None else f"{self.source}:{self.line}"
-        return f"{where}: {self.message}"
+        return f"{Location(self.source, self.line)}: {self.message}"
 
 
 OnIssue = Callable[[ImportIssue], None]
@@ -45,6 +44,9 @@ class Location(NamedTuple):
 
     source: str
     line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
 
     def issue(self, message: object) -> ImportIssue:
         """Return the issue of something here that is skipped, in one line."""

@@ -86,6 +86,7 @@ def _question_of(row: Row, dataset: str, location: Location, *, asked: bool) -> 
         reference=found.reference,
         grader=found.grader,
         order=fields.order(index),
+        place=str(location),
     )
     return question, found.read
 

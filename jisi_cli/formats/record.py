@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 from jisi_cli.errors import InputError
@@ -46,6 +46,7 @@ class Question:
         grader: The grader that compares an answer with the reference; None when the source names none.
         order: Its position within the dataset, where the source records one as a number.
         split: Whether it is a train or a test row; None when the source does not say.
+        place: The file and line it was read from; empty where it comes from elsewhere.
     """
 
     dataset: str
@@ -55,11 +56,17 @@ class Question:
     grader: str | None = None
     order: int | None = None
     split: Split | None = None
+    place: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
         """What identifies it."""
         return (self.dataset, self.index)
+
+    @property
+    def where(self) -> str:
+        """Where a person finds it: its file and line, else its dataset and index."""
+        return self.place or f"{self.dataset}/{self.index}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class GraderSet:
             try:
                 self._open(spec)
             except InputError as error:
-                raise InputError(f"{question.dataset}/{question.index}: {error}") from None
+                raise InputError(f"{question.where}: {error}") from None
 
     async def grade(self, question: Question, response: str) -> float | None:
         """Return the score of a response; None when it has no grader or reference, or cannot be graded.

@@ -55,6 +55,13 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 _LONGEST = 400
 _NOT_ABOUT_PARAMETERS = (401, 402, 403, 408, 413, 429)
+_ABOUT_CONTENT = re.compile(r"moderation|flagged|content|policy|safety", re.IGNORECASE)
+"""Why a provider may refuse one question, with the same status as a key."""
+_BAD_KEY = re.compile(
+    r"\b(?:invalid|incorrect|wrong|missing|expired) api[ _-]?key|api[ _-]?key (?:is )?(?:not valid|invalid|"
+    r"missing|expired)",
+    re.IGNORECASE,
+)
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _NO_JSON = "the answer is not JSON that can be read"
 _ERROR_FIELDS = ("error", "errors", "detail")
@@ -78,6 +85,7 @@ class ProviderFailure(Exception):
         billable: Whether the model may have worked, and be paid for, although no answer came of it.
         most_retries: How often the same call may be tried again at most, fewer than usual; None for as often as that.
         refused: Names that stand in the provider's words where it refuses a parameter; else empty.
+        key_refused: Whether the model's key is missing, or is what the provider refuses.
         spent: What the provider reports that it took all the same, without a text; None where it reports nothing.
     """
 
@@ -91,9 +99,11 @@ class ProviderFailure(Exception):
         billable: bool = False,
         most_retries: int | None = None,
         refused: frozenset[str] = frozenset(),
+        key_refused: bool = False,
     ) -> None:
         super().__init__(reason)
         self.refused = refused
+        self.key_refused = key_refused
         self.reason = reason
         self.status = status
         self.retry_after = retry_after
@@ -148,7 +158,9 @@ def failure_from(error: Exception, withheld: Withheld = NOTHING, body: bytes | N
     # An error in the body of a good answer; LiteLLM gives it the status that the body names.
     named = getattr(error, "status_code", None)
     transient = isinstance(named, int) and is_transient(named)
-    return ProviderFailure(_words(error, withheld), retryable=transient, billable=transient)
+    # LiteLLM's own, where it finds no key to send.
+    no_key = named == 401 and type(error).__module__.startswith("litellm")
+    return ProviderFailure(_words(error, withheld), retryable=transient, billable=transient, key_refused=no_key)
 
 
 def failure_in(body: bytes, withheld: Withheld = NOTHING) -> ProviderFailure | None:
@@ -196,7 +208,15 @@ def _refusal(error: Exception, chain: list[BaseException], status: int, withheld
         retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
         retryable=is_transient(status) and not hopeless,
         refused=frozenset() if status in _NOT_ABOUT_PARAMETERS else refused,
+        key_refused=_is_about_key(status, said),
     )
+
+
+def _is_about_key(status: int, said: str) -> bool:
+    """Whether a provider refuses the key, and so every other call of this run: 401, or its words say so."""
+    if status == 403:
+        return not _ABOUT_CONTENT.search(said)
+    return status == 401 or (status == 400 and _BAD_KEY.search(said) is not None)
 
 
 def _body(chain: list[BaseException]) -> str:

@@ -59,6 +59,8 @@ class Run:
 class LivePool:
     """Models that are called; an implementation of `Pool`, for one event loop.
 
+    A model whose first call is refused for its key is not called again.
+
     Close it with `await pool.close()`, or use it as an asynchronous context manager.
 
     Args:
@@ -117,6 +119,10 @@ class LivePool:
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
         self._process_lock = ProcessLock(self._cache.shared_folder, patience)
         self._on_event = on_event or (lambda event: None)
+        self._refused: dict[str, Answer] = {}
+        """For each model whose first call was refused for its key, that call."""
+        self._accepted: set[str] = set()
+        """Models that have answered, so that their key is good."""
 
     @property
     def models(self) -> Sequence[str]:
@@ -139,6 +145,8 @@ class LivePool:
         answer = self._cached(call, started)
         if answer is not None:
             self._book(call, answer)
+        elif (refused := self._refused.get(request.model)) is not None:
+            return replace(refused, role=request.role, cost_usd=0.0, seconds=0.0, attempts=0)
         else:
             answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
             if called and not answer.cached:
@@ -196,8 +204,21 @@ class LivePool:
         # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
-        answer = _from_outcome(call, outcome)
+        answer = self._with_key_noted(_from_outcome(call, outcome), outcome)
         self._book(call, answer)
+        return answer
+
+    def _with_key_noted(self, answer: Answer, outcome: Outcome) -> Answer:
+        """Remember whether a model's key is good; one whose first call it spoils is not asked again."""
+        model = answer.model
+        if answer.ok:
+            self._accepted.add(model)
+        if not outcome.key_refused or model in self._accepted:
+            return answer
+        answer = replace(answer, key_refused=True)
+        if model not in self._refused:
+            self._refused[model] = answer
+            self._on_event(CallEvent("refused", model, answer.role, reason=answer.error))
         return answer
 
     def _book(self, call: Call, answer: Answer) -> None:

@@ -184,7 +184,7 @@ class Provider:
     ) -> Completion:
         missing = missing_key(entry)
         if missing is not None:
-            raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment")
+            raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment", key_refused=True)
         target, key = await self._target(entry)
         request = {**target, **parameters, "messages": list(messages)}
         answer = AnswerStream()

@@ -52,15 +52,16 @@ class CallEvent:
     Attributes:
         kind: `waiting` when another process makes the same call already, `started` when the first request
             goes out, `retry` when another will after `wait` seconds, `adapted` when one follows without, or with
-            another name for, a parameter that the model refused.
+            another name for, a parameter that the model refused, `refused` when the model is asked no more because its
+            key is missing or was refused.
         model: The pool's name of the model.
         role: Why the call is made.
         attempt: Attempts made so far.
-        reason: Why the last attempt failed, or what was adapted; else None.
+        reason: Why the last attempt failed or the key was refused, or what was adapted; else None.
         wait: Seconds until the next attempt.
     """
 
-    kind: Literal["waiting", "started", "retry", "adapted"]
+    kind: Literal["waiting", "started", "retry", "adapted", "refused"]
     model: str
     role: Role
     attempt: int = 0
@@ -81,6 +82,7 @@ class Outcome:
         attempts: How often it was tried.
         cost_usd: Dollars of all attempts; None when one of them is unknown.
         seconds: From the first request to the end.
+        key_refused: Whether it failed because the key is missing or was refused.
     """
 
     completion: Completion | None
@@ -88,6 +90,7 @@ class Outcome:
     attempts: int
     cost_usd: float | None
     seconds: float
+    key_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +272,7 @@ class _Course:
             # An attempt that may have cost anything leaves the call's cost unknown.
             cost_usd=whole_sum(self.costs),
             seconds=time.perf_counter() - self.started,
+            key_refused=completion is None and self.failure is not None and self.failure.key_refused,
         )
 
     def _error(self, completion: Completion | None) -> str | None:

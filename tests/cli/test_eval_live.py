@@ -78,15 +78,15 @@ def test_answers_are_asked_graded_and_kept(bank: Path, pool: Path, loopback: Loo
     }
 
 
-def test_a_question_without_reference_or_grader_is_answered_and_unscored(bank: Path, pool: Path) -> None:
-    for missing in ("gt", "grader"):
+def test_a_question_that_no_grader_can_grade_is_refused_before_anything_is_paid(
+    bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    for missing, remedy in (("gt", "add `gt`"), ("grader", "--grader NAME")):
         rows = questions(4)
-        del rows[0][missing]
+        del rows[1][missing]
         run = live(bank, pool, "--method", "model:ada", stdin=lines(rows))
-        document = by_name(run)
-        assert (document["model:ada"]["scored"], document["model:ada"]["unscored"]) == (3, 1)
-        shown = jisi("eval", "-", "--bank", bank, "--config", pool, "--live", "-m", "model:ada", stdin=lines(rows))
-        assert "warning: model:ada: left out of its means, without a score: 1 answer" in shown.stderr
+        says_one_error(run, 2, "-:2: ", remedy, "--grader agreement")
+    assert loopback.count() == 0
 
 
 def test_the_default_methods_run_live_and_share_their_calls(bank: Path, pool: Path, loopback: Loopback) -> None:
@@ -144,7 +144,7 @@ def test_a_grader_that_does_not_exist_is_told_before_anything_is_paid(
     bank: Path, pool: Path, loopback: Loopback
 ) -> None:
     run = live(bank, pool, stdin=lines(questions(4, grader="bleurt")))
-    says_one_error(run, 2, "odd/0: no grader is called `bleurt`")
+    says_one_error(run, 2, "-:1: no grader is called `bleurt`")
     assert loopback.count() == 0
 
 

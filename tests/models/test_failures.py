@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import socketserver
@@ -16,8 +15,9 @@ from jisi_cli.errors import InputError
 from jisi_cli.models.failure import one_line
 from jisi_cli.models.provider import missing_key
 from jisi_cli.models.redaction import redact, secrets_in
+from jisi_cli.types import Answer
 from tests.loopback import Fault, Loopback
-from tests.models.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool
+from tests.models.asking import ask_once, cache_in, entry, everything_written, ledger_in, pool
 
 SECRET = "sk-planted-0123456789abcdef"
 
@@ -126,16 +126,15 @@ def test_a_planted_key_is_in_no_error_and_in_no_file(
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     loopback.script("a", faults=[Fault("status", status=401, message="bad header: {authorization}")])
     named = entry(loopback, api_key_env="OPENAI_API_KEY")
-    asked = pool(named, cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
     on_text = (lambda _: None) if streamed else None
 
-    async def fail_then_answer() -> str | None:
-        async with asked:
-            failed = await ask(asked, on_text=on_text)
-            assert (await ask(asked, on_text=on_text)).ok
-            return failed.error
+    def asked_once() -> Answer:
+        asked = pool(named, cache=cache_in(tmp_path), ledger=ledger_in(tmp_path))
+        return ask_once(asked, on_text=on_text)
 
-    assert asyncio.run(fail_then_answer()) == "HTTP 401: bad header: Bearer [redacted]"
+    failed = asked_once()
+    assert asked_once().ok
+    assert failed.error == "HTTP 401: bad header: Bearer [redacted]"
     assert loopback.requests[0].headers["authorization"] == f"Bearer {SECRET}"
     assert SECRET.encode() not in everything_written(tmp_path)
 
