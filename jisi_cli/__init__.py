@@ -12,6 +12,7 @@ Importing it loads nothing else: each name is loaded when it is first used.
 
 TYPE_CHECKING = False  # typing's own would cost more than all of this
 if TYPE_CHECKING:
+    from jisi_cli.asking import ask_all
     from jisi_cli.bank.bank import Bank
     from jisi_cli.collect.labelling import Labelling
     from jisi_cli.comparing import evaluate
@@ -40,6 +41,7 @@ __all__ = [
     "NoAnswerError",
     "Outcome",
     "SplitComparison",
+    "ask_all",
     "evaluate",
     "evaluate_splits",
     "open",
@@ -54,6 +56,7 @@ _HOMES = {
     "Labelling": "collect.labelling",
     "Outcome": "methods.protocol",
     "SplitComparison": "evaluation.splits",
+    "ask_all": "asking",
     "evaluate": "comparing",
     "evaluate_splits": "comparing_splits",
     "open": "jisi",

@@ -112,7 +112,7 @@ def evaluate(
             compared,
             opened.bank,
             opened.models,
-            _asked(opened) if live else "replay",
+            opened.asked if live else "replay",
             live=live,
             required=lambda name: "all" not in chosen or name in named,
             training=opened.user.training,
@@ -219,12 +219,6 @@ def _run(
     except BudgetError:
         account.check()
         raise
-
-
-def _asked(jisi: Jisi) -> list[object]:
-    """Return what decides the answers of live models, as it decides whether a cached answer is theirs."""
-    entries = [entry for entry in jisi.config.models if entry.name in jisi.models]
-    return [(entry.name, entry.litellm, entry.api_base, entry.system, dict(entry.params)) for entry in entries]
 
 
 def settings_of(jisi: Jisi, entry: Entry) -> dict[str, Any] | None:

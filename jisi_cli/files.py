@@ -151,6 +151,7 @@ PAGE = OutputKind(
 )
 ANSWERS = OutputKind("file of answers", re.compile(rb'\{"written_by": "jisi", "dataset": "'))
 LABELS = OutputKind("file of labels", re.compile(rb'\{"written_by": "jisi", "label": '))
+ASKED = OutputKind("file of answered questions", re.compile(rb'\{"key": "[^"\\]{1,100}", "query": "'))
 RESULTS = OutputKind("file of results", re.compile(rb'\{"key": "[^"\\]{1,100}", "dataset": "'))
 
 

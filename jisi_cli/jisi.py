@@ -6,6 +6,7 @@ The commands and the library are built on it, so that the same options mean the 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
@@ -291,6 +292,20 @@ class Jisi:
         `failed` is in it where failed answers do not count as wrong.
         """
         return self.with_failed(settings_json(self.made))
+
+    @property
+    def asked(self) -> list[object]:
+        """What decides the answers of the models in use, as it decides whether a cached answer is theirs."""
+        entries = [entry for entry in self.config.models if entry.name in self.models]
+        return [(entry.name, entry.litellm, entry.api_base, entry.system, dict(entry.params)) for entry in entries]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What decides an answer besides the question: method, settings, models, bank, sampling."""
+        rows = hashlib.sha256(self.bank.train_rows.astype(np.int64).tobytes()).hexdigest()
+        parts = [part.sha256 for part in self.bank.manifest.parts()]
+        sampling = (self._temperature, self._max_tokens, self._aggregation, self._unlike, self.seed)
+        return (self.method, self.settings, self.asked, parts, rows, sampling)
 
     def with_failed(self, settings: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return settings with what failed answers of the bank count, where that is not as always."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +46,18 @@ def ask(
         str | None,
         typer.Argument(metavar="[QUERY]", help="The question; a pipe on stdin is put behind it, `-` is stdin alone."),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE", help="Ask every question of a file (JSONL, CSV, Parquet; `-` is stdin)."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Keep one line per question of --input; resumed.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first line of --input that cannot be used.")
+    ] = False,
     bank: BankOption = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
@@ -83,6 +96,9 @@ def ask(
     ] = None,
     concurrency: ConcurrencyOption = None,
     as_json: JsonOption = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one JSON document a line, as --input without --out does.")
+    ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     *,
@@ -97,15 +113,26 @@ def ask(
     to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` behind the
     question, or ask them all with --input.
 
+    --input asks many, several at once, and prints one JSON document a line in their order, or keeps it in --out as it
+    happens: run again, it goes on where it was, and asks anew what failed. A line that cannot be used is told of and
+    counted. --max-cost is for all. It ends with 0 when all were answered, 1 when some were not, 4 when none was, 5 when
+    the budget ended it.
+
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
+    from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
     from jisi_cli.cli.question import checked_text, read_question
     from jisi_cli.jisi import Jisi
 
     if aggregate not in (None, "auto", "never"):
         raise InputError(f"--aggregate takes auto or never, not {aggregate!r}; --mode aggregate always aggregates")
     out = Output(quiet=quiet, verbose=verbose)
-    text = read_question(query, out)
+    system = None if system is None else checked_text(system, "--system")
+    if source is None:
+        refuse_without_input(out=file, strict=strict, jsonl=as_jsonl)
+        text = read_question(query, out)
+    else:
+        refuse_with_input(query=query, answers=answers, explain=explain, stream=stream, json=as_json and as_jsonl)
     with Jisi(
         bank,
         config,
@@ -127,10 +154,13 @@ def ask(
         command="ask",
         **routing,
     ) as jisi:
+        if source is not None:
+            ended = ask_file(jisi, source, file, out, system=system, strict=strict, as_json=as_json, as_jsonl=as_jsonl)
+            raise typer.Exit(int(ended))
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
-            outcome = jisi.ask(text, None if system is None else checked_text(system, "--system"), watcher=view)
+            outcome = jisi.ask(text, system, watcher=view)
             view.finish(outcome.answer.text)
         seconds = time.perf_counter() - started
         if as_json:

@@ -18,10 +18,14 @@ import os
 import re
 import stat
 import sys
-from typing import TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from jisi_cli.formats.record import Question
 
 _PATIENCE = 2.0
 """Seconds without a sign of life after which a person is told what is waited for."""
@@ -52,6 +56,31 @@ def read_question(argument: str | None, out: Output) -> str:
     if not question:
         raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
     return question
+
+
+def read_batch(source: Path, out: Output, *, strict: bool) -> tuple[list[Question], int]:
+    """Return the questions of a file, and how many of its lines cannot be used.
+
+    Args:
+        source: The file; `-` for JSON lines on standard input.
+        out: Told of lines that cannot be used.
+        strict: Stop at the first of them.
+
+    Raises:
+        InputError: The file cannot be read, or has no question in it.
+    """
+    from jisi_cli.files import read_lines
+    from jisi_cli.formats.questions import read_questions
+    from jisi_cli.user import ImportIssues
+
+    issues = ImportIssues(out, strict=strict)
+    is_piped = str(source) == "-"
+    questions = list(read_questions(read_lines(source) if is_piped else source, issues))
+    issues.summarise()
+    if not questions:
+        where = "standard input" if is_piped else str(source)
+        raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
+    return questions, issues.skipped
 
 
 def checked_text(text: str, what: str) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from io import FileIO
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jisi_cli.errors import InputError
-from jisi_cli.files import RESULTS, open_plain, opened_to_append
-from jisi_cli.types import LARGEST_SEED, MOST_TOKENS, CallRecord, is_dollars
+from jisi_cli.evaluation.line_file import LineFile, LineKind, known_fields
+from jisi_cli.files import RESULTS, open_plain
+from jisi_cli.types import CallRecord
 
 if TYPE_CHECKING:
     from jisi_cli.methods.decision import Evidence
@@ -93,39 +91,14 @@ class Result:
     split: int | None = None
 
 
-_KINDS: dict[str, Any] = {
-    "bool": bool,
-    "int": int,
-    "int | None": int | None,
-    "float | None": int | float | None,
-    "tuple[BilledCall, ...] | None": list | None,
-    "Evidence | None": dict | None,
-}
-"""What a field of a line may hold, by the field's annotation; text where nothing is said."""
-
-_BEGINNING = b'{"key": "'
-"""How every line begins; a last line without an end that begins otherwise is not ours to cut."""
-_SECOND = b', "dataset": "'
-"""What follows the first value."""
-_HEAD = 4096
-"""Bytes that show whose file it is, so that a large one of somebody else is not read to its end."""
-
-
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""What files that cannot be locked say, pipes and some file systems on a network among them."""
-
-
 def content_key(*parts: object) -> str:
     """Return a key that is the same exactly when all parts are."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-class ResultFile:
-    """The JSONL file behind `--out`; opening it reads back what an earlier run wrote.
-
-    A half-written last line is cut off. Lines that are not results make the file unusable rather than
-    overwritten.
+class ResultFile(LineFile[Result]):
+    """The file behind `eval --out`; see `LineFile`.
 
     Args:
         path: The file; None keeps results in memory alone.
@@ -135,82 +108,7 @@ class ResultFile:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.known: dict[str, Result] = {}
-        self._path = path
-        self._file: FileIO | None = None
-        if path is None:
-            return
-        with self._failures():
-            # Unbuffered, so that a line is the system's from the moment it is written.
-            self._file = FileIO(opened_to_append(path, RESULTS), "a+b")
-            self._lock(self._file)
-            self._file.seek(0)
-            content = self._file.read(_HEAD)
-            if not _is_half_line(content):
-                raise _foreign(path, 1)
-            content += self._file.read()
-        whole = content.rfind(b"\n") + 1
-        lines = content[:whole].splitlines()
-        for number, line in enumerate(lines, start=1):
-            result = _parse(line, path, number)
-            self.known[result.key] = result
-        half = content[whole:]
-        if half:
-            if not _is_half_line(half) or _is_another_object(half):
-                raise _foreign(path, len(lines) + 1)
-            with self._failures():
-                self._file.truncate(whole)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, result: Result) -> None:
-        """Append one result, unless it is known already; it survives a kill from here on.
-
-        Raises:
-            InputError: The file cannot be written any more, as on a full disk.
-        """
-        repeated = self.known.get(result.key) == result
-        self.known[result.key] = result
-        if self._file is None or repeated:
-            return
-        line = memoryview(_line(result))
-        with self._failures():
-            while line:
-                line = line[self._file.write(line) :]
-
-    def _lock(self, file: FileIO) -> None:
-        """Refuse a file that another run is writing: its last line may be half written only now.
-
-        The system lets go of the lock when the process ends, however it ends.
-
-        Raises:
-            InputError: Another process holds the lock.
-        """
-        from filelock import lock_descriptor
-
-        try:
-            if lock_descriptor(file.fileno(), blocking=False):
-                return
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            return
-        raise InputError(
-            f"{self._path}: another `jisi eval` is writing it; wait for it or name another file with --out"
-        )
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(f"{self._path}: cannot be written ({reason}); name another file with --out") from error
+        super().__init__(_KIND, path)
 
 
 def read_results(path: Path) -> Iterator[Result]:
@@ -225,56 +123,28 @@ def read_results(path: Path) -> Iterator[Result]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     lines = content.splitlines()
-    if lines and not content.endswith(b"\n") and lines[-1].startswith(_BEGINNING):
+    if lines and not content.endswith(b"\n") and lines[-1].startswith(b'{"key": "'):
         lines.pop()
     for number, line in enumerate(lines, start=1):
-        yield _parse(line, path, number)
+        yield _KIND.read(line, path, number)
 
 
-def _is_half_line(data: bytes) -> bool:
-    """Whether bytes begin as a line of ours does, as far as they go."""
-    if not data.startswith(_BEGINNING):
-        return _BEGINNING.startswith(data)
-    _, _, rest = data.removeprefix(_BEGINNING).partition(b'"')
-    return rest.startswith(_SECOND) or _SECOND.startswith(rest)
-
-
-def _is_another_object(line: bytes) -> bool:
-    """Whether a line without an end is whole nevertheless, and no result: a file that somebody else wrote."""
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    try:
-        _parse(line, Path(), 1)
-    except InputError:
-        return True
-    return False
-
-
-def _line(result: Result) -> bytes:
+def _data(result: Result) -> dict[str, Any]:
     data = asdict(result)
     if result.bill is not None:
         data["bill"] = [{name: getattr(call, name) for name in _BILLED} for call in result.bill]
-    try:
-        return json.dumps(data, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        # Half of a surrogate pair, which models do emit, is in no UTF-8 file but as an escape.
-        return json.dumps(data, allow_nan=False).encode() + b"\n"
+    return data
 
 
-def _parse(line: bytes, path: Path, number: int) -> Result:
-    try:
-        data = _known(Result, json.loads(line))
-        if data.get("bill") is not None:
-            data["bill"] = tuple(map(_billed, data["bill"]))
-        if data.get("evidence") is not None:
-            from jisi_cli.methods.decision import parse_evidence
+def _result(data: Mapping[str, Any]) -> Result:
+    kept = known_fields(Result, data)
+    if kept.get("bill") is not None:
+        kept["bill"] = tuple(map(_billed, kept["bill"]))
+    if kept.get("evidence") is not None:
+        from jisi_cli.methods.decision import parse_evidence
 
-            data["evidence"] = parse_evidence(data["evidence"])
-        return Result(**data)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        raise _foreign(path, number) from None
+        kept["evidence"] = parse_evidence(kept["evidence"])
+    return Result(**kept)
 
 
 def _billed(data: Mapping[str, Any]) -> BilledCall:
@@ -282,35 +152,7 @@ def _billed(data: Mapping[str, Any]) -> BilledCall:
     failed = kept.pop("failed", False)
     if not isinstance(failed, bool):
         raise TypeError("failed is not bool")
-    return BilledCall(**_known(BilledCall, kept), error=BilledCall.FAILED if failed else None)
+    return BilledCall(**known_fields(BilledCall, kept), error=BilledCall.FAILED if failed else None)
 
 
-def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a later version may have added, and refuse a value of another kind.
-
-    Raises:
-        TypeError: A value is of another kind.
-    """
-    kept = {}
-    for field in fields(kind):
-        if field.name in data:
-            value = data[field.name]
-            is_mistaken = isinstance(value, bool) and "bool" not in str(field.type)
-            if is_mistaken or not isinstance(value, _KINDS.get(str(field.type), str | None)):
-                raise TypeError(f"{field.name} is not {field.type}")
-            if isinstance(value, int | float) and not _is_possible(field.name, value):
-                raise TypeError(f"{field.name} is not a number that can be reckoned with")
-            kept[field.name] = value
-    return kept
-
-
-def _is_possible(name: str, value: float) -> bool:
-    """Whether a field can hold a number: none is negative, infinite or NaN, and none so large that sums are wrong."""
-    if name.endswith("cost_usd"):
-        return is_dollars(value)
-    most = {"score": 1, "confidence": 1, "split": LARGEST_SEED}.get(name, MOST_TOKENS)
-    return 0 <= value <= most
-
-
-def _foreign(path: Path, number: int) -> InputError:
-    return InputError(f"{path}:{number}: not a result of `jisi eval`; name another file with --out")
+_KIND = LineKind(RESULTS, "dataset", "jisi eval", _result, _data)

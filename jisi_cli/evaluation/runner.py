@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.collect.collect import lacks_its_end
-from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
+from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.evaluation.at_once import for_each
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
@@ -284,28 +284,12 @@ async def _run_block(
     # Each is charged for the whole of stage 1, or the order of methods would decide what they seem to take.
     spent[0] += time.perf_counter() - started + (shared.saved - saved if shared else 0.0)
     started = time.perf_counter()
-    work: Iterator[tuple[int, Any]] = iter(list(zip(rows, plans, strict=True)))
 
-    stopped: list[BudgetError] = []
+    async def one(work: tuple[int, Any]) -> None:
+        row, plan = work
+        file.write(await _run_one(run, method, row, plan, keys[row]))
 
-    async def worker() -> None:
-        for row, plan in work:
-            if stopped:
-                return
-            try:
-                file.write(await _run_one(run, method, row, plan, keys[row]))
-            except BudgetError as error:
-                # The others finish what they are at: it is paid for.
-                stopped.append(error)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(rows))):
-                group.create_task(worker())
-    except* JisiError as failed:
-        raise failed.exceptions[0] from None
-    if stopped:
-        raise stopped[0]
+    await for_each(zip(rows, plans, strict=True), one, min(concurrency, len(rows)))
     spent[1] += time.perf_counter() - started
 
 
