@@ -173,7 +173,10 @@ def _is_own_file(path: Path) -> bool:
     """Whether a file is there and belongs to the user: others may write into folders above, such as /tmp."""
     if not path.is_file():
         return False
-    return os.name != "posix" or path.parent == config_folder() or path.stat().st_uid == os.geteuid()
+    if os.name != "posix" or path.parent == config_folder():
+        return True
+    # A link, too: what stands beside it, such as a bank, is whose folder it is.
+    return {path.stat().st_uid, path.lstat().st_uid} == {os.geteuid()}
 
 
 def config_in_force(explicit: Path | None = None) -> Config:

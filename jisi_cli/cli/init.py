@@ -89,7 +89,8 @@ def init(
     found = _named(names) if names else _everything()
     if not names and asks and len(found) > 1:
         found = _chosen(found, out)
-    limit = _chosen_limit(out) if asks else None
+    costs = any(one.api_base is None for one in found)
+    limit = _chosen_limit(out) if asks and costs else None
     tables = _tables(found, limited=limit is not None)
     budget = [] if limit is None else [f"[budget]\nmax_cost = {limit:g}  # USD for one run\n"]
     _write(path, "\n".join([_HEAD, *budget, *tables]).encode(), out)
