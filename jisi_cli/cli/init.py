@@ -180,6 +180,8 @@ def _keyed(provider: KeyedProvider) -> _Found:
 
     variable = variable_with_key(provider)
     needs = None if variable else f"set {provider.variables[0]} in the environment before you ask"
+    if needs is None and not provider.listed:
+        needs = "LiteLLM does not know its prices; write `price` beside its models: a limit on dollars needs it"
     title = f"{provider.title} ({variable})" if variable else provider.title
     return _Found(provider.name, title, first_models(provider), needs=needs)
 

@@ -31,12 +31,14 @@ class KeyedProvider:
         title: As people call it.
         variables: Environment variables that LiteLLM reads its key from.
         choices: For each model of a first pool, LiteLLM's names of it, the newest first.
+        listed: Whether LiteLLM's map has the provider's models; else the first of each choice is taken as it stands.
     """
 
     name: str
     title: str
     variables: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...]
+    listed: bool = True
 
 
 KEYED = (
@@ -69,6 +71,13 @@ KEYED = (
     KeyedProvider("xai", "xAI", ("XAI_API_KEY",), (("grok-4.7", "grok-4.3", "grok-4"),)),
     KeyedProvider("groq", "Groq", ("GROQ_API_KEY",), (("openai/gpt-oss-120b",), ("openai/gpt-oss-20b",))),
     KeyedProvider("cerebras", "Cerebras", ("CEREBRAS_API_KEY",), (("gpt-oss-120b",),)),
+    KeyedProvider(
+        "openrouter",
+        "OpenRouter",
+        ("OPENROUTER_API_KEY",),
+        (("openai/gpt-4.1-mini",), ("google/gemini-2.5-flash",), ("deepseek/deepseek-chat",)),
+        listed=False,
+    ),
     KeyedProvider("together_ai", "Together AI", ("TOGETHERAI_API_KEY",), (("openai/gpt-oss-120b",),)),
 )
 """The providers in the order of the pool file."""
@@ -105,6 +114,8 @@ def first_models(provider: KeyedProvider) -> tuple[str, ...]:
     from jisi_cli.models.facts import is_known
 
     choices = ([f"{provider.name}/{name}" for name in names] for names in provider.choices)
+    if not provider.listed:
+        return tuple(names[0] for names in choices)
     newest = (next(filter(is_known, names), None) for names in choices)
     return tuple(name for name in newest if name is not None)
 

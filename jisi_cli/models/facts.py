@@ -78,7 +78,10 @@ def facts_of(entry: ModelEntry) -> Facts:
         price=entry.price or listed,
         price_source="pool" if entry.price else "litellm" if listed else None,
         context=_whole(known.get("max_input_tokens")),
-        streams=_flag(known, "supports_native_streaming"),
+        # LiteLLM streams every model that its map knows, unless the map says no.
+        streams=_flag(known, "supports_native_streaming")
+        if "supports_native_streaming" in known
+        else bool(known) or None,
         calls_tools=_flag(known, "supports_function_calling"),
         sees=_flag(known, "supports_vision"),
     )

@@ -76,11 +76,11 @@ def names_of(path: Path) -> list[str]:
     return [entry.name for entry in load_config(path).models]
 
 
-def test_every_model_of_a_first_pool_is_in_litellms_map() -> None:
+def test_every_model_of_a_first_pool_is_in_litellms_map_where_it_has_the_provider() -> None:
     for provider in KEYED:
         found = first_models(provider)
         assert found, provider.name
-        assert all(map(is_known, found)), provider.name
+        assert all(map(is_known, found)) == provider.listed, provider.name
 
 
 def test_keys_become_a_pool_that_is_trusted_and_can_be_listed(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +94,14 @@ def test_keys_become_a_pool_that_is_trusted_and_can_be_listed(bare: Path, monkey
     listed = jisi("models", "--json").json["models"]
     assert [model["name"] for model in listed] == names_of(bare / "jisi.toml")
     assert {model["key"] for model in listed} == {"found"}
+
+
+def test_a_key_for_openrouter_alone_makes_a_pool(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-secret-value")
+    run = jisi("init", "--yes")
+    assert run.exit_code == 0 and "price" in run.stderr
+    assert {entry.litellm.partition("/")[0] for entry in config_in_force().models} == {"openrouter"}
+    assert {model["key"] for model in jisi("models", "--json").json["models"]} == {"found"}
 
 
 def test_an_existing_file_is_never_replaced(bare: Path) -> None:

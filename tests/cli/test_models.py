@@ -34,7 +34,7 @@ def test_what_the_map_does_not_say_is_unknown_and_never_no(tmp_path: Path, pool:
     assert known["price_source"] == "litellm"
     assert known["input_usd_per_million"] == 0.4
     assert known["context_tokens"] > 100_000
-    assert (known["can_call_tools"], known["can_see"]) == (True, True)
+    assert (known["can_stream"], known["can_call_tools"], known["can_see"]) == (True, True, True)
     unknown = jisi("models", "--config", pool, "--json").json["models"][0]
     assert (unknown["input_usd_per_million"], unknown["price_source"]) == (1.0, "pool")
     assert [unknown[name] for name in ("context_tokens", "can_stream", "can_call_tools", "can_see")] == [None] * 4
