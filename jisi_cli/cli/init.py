@@ -84,9 +84,9 @@ def init(
     """
     out = Output(quiet=quiet)
     asks = not yes and sys.stdin is not None and sys.stdin.isatty() and out.stderr_is_terminal
-    path = _free_path(output or (_chosen_place(out) if asks else Path(_POOL_FILE)), out, asks=asks)
     names = split_names(providers)
     found = _named(names) if names else _everything()
+    path = _free_path(output or (_chosen_place(out) if asks else Path(_POOL_FILE)), out, asks=asks)
     if not names and asks and len(found) > 1:
         found = _chosen(found, out)
     costs = any(one.api_base is None for one in found)
