@@ -6,6 +6,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+IMPORTING = "jisi-import"
+"""The name of a thread that imports, and that no one waits for when the process ends."""
+
 
 @contextmanager
 def uncollected() -> Iterator[None]:

@@ -68,7 +68,12 @@ SLOW = frozenset(
         ),
         *("embed/test_start_up.py", "embed/test_folder_check.py", "embed/test_unit_embedder.py"),
         *("formats/test_jisi_release.py", "formats/test_damage.py", "bank/test_export.py"),
-        *("grading/test_grader_set.py", "models/test_outgoing.py", "models/test_failures.py"),
+        *(
+            "grading/test_grader_set.py",
+            "models/test_outgoing.py",
+            "models/test_failures.py",
+            "models/test_head_start.py",
+        ),
         *("methods/test_avengers.py", "methods/test_peers_routers.py"),
         *("grading/test_code.py", "grading/test_command.py", "grading/test_confined.py", "grading/test_math.py"),
         *("grading/test_regex.py", "grading/test_scratch_folder.py", "grading/test_readings.py"),

@@ -19,7 +19,7 @@ import typer
 import jisi_cli
 from jisi_cli.cli.completion import command_to_complete
 from jisi_cli.cli.help import CommandLine, Group
-from jisi_cli.cli.interrupts import heed_interrupts, is_first_to_tell
+from jisi_cli.cli.interrupts import heed_interrupts, is_first_to_tell, leave_imports
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import ExitCode, JisiError, is_out_of_memory
 
@@ -186,3 +186,4 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Nothing is left to collect, but Python would look at every object once more, for a second after LiteLLM.
         gc.freeze()
+        leave_imports()

@@ -17,9 +17,12 @@ import sys
 from contextlib import suppress
 from select import select
 from threading import Lock, Thread
+from threading import enumerate as enumerate_threads
 from time import sleep
 from types import FrameType
 from typing import Any
+
+from jisi_cli.large_imports import IMPORTING
 
 _PATIENCE = 0.2
 """Seconds for an ending in order."""
@@ -53,6 +56,18 @@ def give_time() -> None:
 def is_first_to_tell() -> bool:
     """Whether it has not been said yet that the command was interrupted; who asks says it."""
     return _told.acquire(blocking=False)
+
+
+def leave_imports() -> None:
+    """End the process here, as an error that ends it says, where a library is still being imported in another thread.
+
+    Python's own ending would stop that thread in the middle of C code, which may crash.
+    """
+    ending = sys.exc_info()[1]
+    if isinstance(ending, SystemExit) and any(thread.name == IMPORTING for thread in enumerate_threads()):
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        os._exit(ending.code if isinstance(ending.code, int) else 1)
 
 
 def _first(number: int, frame: FrameType | None) -> None:

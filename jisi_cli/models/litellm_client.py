@@ -8,14 +8,17 @@ of httpx in the same process, the model hub's downloads among them, are left alo
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jisi_cli.large_imports import uncollected
+from jisi_cli.large_imports import IMPORTING, uncollected
 from jisi_cli.models.address import OPENAI_KEY, is_openai_host, openai_bases
 from jisi_cli.models.unpacking import ENCODINGS, bound_body
 
@@ -64,6 +67,38 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     # Ctrl-C between LiteLLM's making of a coroutine and its awaiting it.
     warnings.filterwarnings("ignore", message="coroutine '.*completion.*' was never awaited", category=RuntimeWarning)
     return litellm
+
+
+def is_loaded() -> bool:
+    """Whether LiteLLM is there, so that nothing has to wait for it."""
+    return load_litellm.cache_info().currsize > 0
+
+
+async def litellm_loaded() -> None:
+    """Wait until LiteLLM is there, which is imported (seconds, the first time) in a thread that keeps no one waiting.
+
+    The process may end while it is at work, and the event loop go on.
+    """
+    if not is_loaded():
+        await asyncio.wrap_future(_loading())
+
+
+@cache
+def _loading() -> Future[None]:
+    """Begin to import LiteLLM; return what is done when it is there."""
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # so that one who no longer waits cannot cancel it for the others
+
+    def load() -> None:
+        try:
+            load_litellm()
+        except BaseException as error:  # whatever the import raises is for those who wait
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=load, name=IMPORTING, daemon=True).start()
+    return done
 
 
 class RefusedError(Exception):

@@ -17,7 +17,7 @@ from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.parameters import Extras, read_extras
-from jisi_cli.models.usage import most_prompt_tokens
+from jisi_cli.models.usage import has_own_tokenizer, most_prompt_tokens
 from jisi_cli.types import Message, PriceSource
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def allowed_tokens(parameters: Mapping[str, object]) -> int | None:
 
 def sends_limit(entry: ModelEntry) -> bool:
     """Whether the model's provider is told how long an answer may get: LiteLLM drops what it believes unknown there."""
-    return entry.litellm.startswith("local:") or _sends_limit(entry.litellm)
+    return entry.litellm.startswith(("local:", "openai/")) or _sends_limit(entry.litellm)
 
 
 @cache
@@ -169,6 +169,14 @@ def _detailed(prompt_tokens: int, completion_tokens: int, parts: Parts) -> dict[
             ephemeral_1h_input_tokens=parts.written_for_an_hour,
         )
     return {"usage_object": usage, "service_tier": parts.tier}
+
+
+def needs_litellm(entry: ModelEntry, parameters: Mapping[str, Any]) -> bool:
+    """Whether the worst case of a call takes LiteLLM's map or tokenizer: what the pool file says is not enough."""
+    provider = entry.litellm.partition("/")[0]
+    says_all = entry.price is not None and allowed_tokens(parameters) is not None
+    is_plain = (provider == "openai" or entry.litellm.startswith("local:")) and not has_own_tokenizer(entry)
+    return not (says_all and is_plain) or any(word in entry.litellm.lower() for word in _SEARCHES)
 
 
 async def worst_case_of(entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any]) -> float | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
-from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
+from jisi_cli.models.address import NO_KEY, key_for
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
-from jisi_cli.models.litellm_client import Rules, keeping, load_litellm, own_headers
+from jisi_cli.models.head_start import HeadStarts, Target, has_head_start
+from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, load_litellm, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.models.pricing import Parts
 from jisi_cli.models.reasoning import AnswerStream, answer_in
@@ -130,14 +132,13 @@ class Provider:
         self._local_models = local_models
         self._http: httpx.AsyncClient | None = None
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
-        self._prepared = False
+        self._head_starts = HeadStarts(timeout)
         self._accepted: dict[str, Accepted] = {}
 
-    async def prepare(self) -> None:
-        """Import LiteLLM (seconds, the first time) in a thread, so that a live view keeps moving."""
-        if not self._prepared:
-            await asyncio.to_thread(load_litellm)
-            self._prepared = True
+    async def prepare(self, entry: ModelEntry, parameters: Mapping[str, Any]) -> None:
+        """Import LiteLLM, unless the request of a call can leave before."""
+        if not has_head_start(entry.litellm, entry.api_base, parameters):
+            await litellm_loaded()
 
     async def complete(
         self,
@@ -186,18 +187,19 @@ class Provider:
         if missing is not None:
             raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment", key_refused=True)
         target, key = await self._target(entry)
-        request = {**target, **parameters, "messages": list(messages)}
         answer = AnswerStream()
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
             with keeping(rules), receiving() as received:
-                async with asyncio.timeout(self._timeout):
-                    if on_text is None or STREAM not in parameters:
-                        text, end = await self._whole(request)
-                        rest = answer.feed(text) + answer.finish()
-                    else:
-                        text, end = await self._streamed(request, _answers_to(on_text, answer))
-                        rest = answer.finish()
+                async with self._under_way(entry, target, messages, parameters, rules) as seconds:
+                    request = {**self._arguments(target), **parameters, "messages": list(messages)}
+                    async with asyncio.timeout(seconds):
+                        if on_text is None or STREAM not in parameters:
+                            text, end = await self._whole(request)
+                            rest = answer.feed(text) + answer.finish()
+                        else:
+                            text, end = await self._streamed(request, _answers_to(on_text, answer))
+                            rest = answer.finish()
         except ProviderFailure as failure:
             failure.spent = _spent(received)
             raise _explained(failure, entry, rules) from failure
@@ -215,32 +217,56 @@ class Provider:
 
     async def close(self) -> None:
         """Close the connections this object opened."""
+        await self._head_starts.close()
         if self._http is not None:
             await self._http.aclose()
             self._http = None
             self._clients.clear()
 
-    async def _target(self, entry: ModelEntry) -> tuple[dict[str, Any], str | None]:
-        """Return the arguments that say where the call goes, and the one key that goes there, if only one may."""
+    async def _target(self, entry: ModelEntry) -> tuple[Target, str | None]:
+        """Return where a call goes, and the one key that goes there, if only one may."""
         model, api_base = entry.litellm, entry.api_base
-        key: str | None
         problem = None if model.startswith(_LOCAL) else unusable_name(model)
         if problem is not None:
             raise ProviderFailure(f"the model's name {problem}")
-        if model.startswith(_LOCAL):
-            if self._local_models is None:
-                raise ProviderFailure(f"{entry.name} is a local model, and nothing serves local models here")
-            try:
-                endpoint = await self._local_models.endpoint(model.removeprefix(_LOCAL))
-            except JisiError as error:
-                raise ProviderFailure(str(error)) from error
-            model, api_base, key = f"openai/{entry.name}", endpoint.api_base, endpoint.api_key
-        else:
+        if not model.startswith(_LOCAL):
             key = key_for(model, api_base, entry.api_key_env)
+            return Target(model, api_base, key), key
+        if self._local_models is None:
+            raise ProviderFailure(f"{entry.name} is a local model, and nothing serves local models here")
+        try:
+            endpoint = await self._local_models.endpoint(model.removeprefix(_LOCAL))
+        except JisiError as error:
+            raise ProviderFailure(str(error)) from error
+        return Target(f"openai/{entry.name}", endpoint.api_base, endpoint.api_key), endpoint.api_key
+
+    @asynccontextmanager
+    async def _under_way(
+        self,
+        entry: ModelEntry,
+        target: Target,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        rules: Rules,
+    ) -> AsyncIterator[float]:
+        """Have LiteLLM there, and the request under way meanwhile where it can be; yield the seconds left to answer."""
+        early = None
+        if has_head_start(entry.litellm, entry.api_base, parameters):
+            early = self._head_starts.begin(target, messages, parameters, rules)
+        try:
+            await self._head_starts.all_left()
+            await litellm_loaded()
+            yield self._timeout if early is None else early.seconds_left(self._timeout)
+        finally:
+            if early is not None:
+                await self._head_starts.end(early)
+
+    def _arguments(self, target: Target) -> dict[str, Any]:
+        """Return the arguments of LiteLLM that say where a call goes."""
+        model, api_base, key = target
         if api_base is None or not model.startswith("openai/"):
-            return {"model": model, "api_base": api_base, **({} if key is None else {"api_key": key})}, key
-        own = key or os.environ.get(OPENAI_KEY) or NO_KEY
-        return {"model": model, "api_base": api_base, "client": self._client(api_base, own)}, key
+            return {"model": model, "api_base": api_base, **({} if key is None else {"api_key": key})}
+        return {"model": model, "api_base": api_base, "client": self._client(api_base, target.own_key)}
 
     def _client(self, api_base: str, api_key: str) -> openai.AsyncOpenAI:
         import openai

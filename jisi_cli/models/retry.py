@@ -13,7 +13,8 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, RateLimiter
-from jisi_cli.models.pricing import Cost, most_spent, price_of_call, worst_case_of
+from jisi_cli.models.litellm_client import litellm_loaded
+from jisi_cli.models.pricing import Cost, most_spent, needs_litellm, price_of_call, worst_case_of
 from jisi_cli.models.provider import Completion, Provider
 from jisi_cli.types import Message, Request, Role, whole_sum
 
@@ -173,9 +174,11 @@ class Caller:
             BudgetError: The first attempt does not fit what is left of the budget.
             InputError: A parameter makes it unknowable what the call can cost.
         """
-        await self._provider.prepare()
+        await self._provider.prepare(call.entry, call.parameters)
         worst = None
         if self._budget is not None:
+            if needs_litellm(call.entry, call.parameters):
+                await litellm_loaded()
             worst = await worst_case_of(call.entry, call.messages, call.parameters)
         course = _Course()
         while True:

@@ -1,0 +1,233 @@
+"""Requests that leave before LiteLLM is there: importing it takes seconds, and it is not needed to ask.
+
+To a server that speaks OpenAI's protocol LiteLLM passes common parameters on as they are, so jisi can write such a
+request itself. It leaves over a connection of its own while LiteLLM is imported. Then LiteLLM makes the call as it
+always does, and its connection (`transport`) hands it the answer to the request that has left instead of sending
+another. Whatever reads, checks and prices an answer is therefore the same with and without a head start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jisi_cli.models.address import NO_KEY, OPENAI_KEY
+from jisi_cli.models.litellm_client import RefusedError, Rules, is_loaded
+from jisi_cli.models.unpacking import ENCODINGS
+from jisi_cli.types import Message
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+_PASSED_ON = frozenset(
+    {
+        *("temperature", "top_p", "max_tokens", "seed", "stop", "frequency_penalty", "presence_penalty"),
+        *("stream", "stream_options"),
+    }
+)
+"""Parameters that LiteLLM sends to such a server as they are."""
+_OF_ITS_OWN = re.compile(
+    r"(?:^|[/:])(?:o\d|gpt-[5-9])|audio|search|research|codex|computer|realtime|responses|image|instruct", re.IGNORECASE
+)
+"""Models whose parameters, or address, LiteLLM changes by their names."""
+_DECIDES = re.compile(
+    r"^(?:https?|all)_proxy$|^SSL_(?:VERIFY|CERTIFICATE|SECURITY_LEVEL|ECDH_CURVE)$|LITELLM_PROXY", re.IGNORECASE
+)
+"""Variables that change how LiteLLM connects; other certificates (`SSL_CERT_FILE`) httpx takes as well."""
+
+
+def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[str, Any]) -> bool:
+    """Whether a call's request can leave before LiteLLM is there, and LiteLLM is not.
+
+    Args:
+        litellm_name: LiteLLM's name of the model; one that jisi serves itself has a server of this kind.
+        api_base: The address that the pool file names; None for none.
+        parameters: The call's parameters by LiteLLM's names, the pool file's own among them.
+    """
+    is_local = litellm_name.startswith("local:")
+    has_server = is_local or (litellm_name.startswith("openai/") and api_base is not None)
+    return (
+        has_server
+        and not is_loaded()
+        and _PASSED_ON.issuperset(parameters)
+        and not _OF_ITS_OWN.search(litellm_name)
+        and not any(value and _DECIDES.search(name) for name, value in os.environ.items())
+    )
+
+
+class Target(NamedTuple):
+    """Where a call goes.
+
+    Attributes:
+        model: LiteLLM's name of the model.
+        api_base: The server's address; None leaves it to LiteLLM.
+        key: The one key that goes there; None leaves it to LiteLLM.
+    """
+
+    model: str
+    api_base: str | None
+    key: str | None
+
+    @property
+    def own_key(self) -> str:
+        """The key for a server that speaks OpenAI's protocol, which looks for one in every request."""
+        return self.key or os.environ.get(OPENAI_KEY) or NO_KEY
+
+
+class EarlyRequest:
+    """A request that has left, and the answer to it, which is taken once.
+
+    Args:
+        request: What is sent.
+        transport: Sends it.
+    """
+
+    def __init__(self, request: httpx.Request, transport: httpx.AsyncBaseTransport) -> None:
+        self.left = asyncio.Event()
+        self._began = asyncio.get_running_loop().time()
+        self._request = request
+        request.extensions["trace"] = self._trace
+        self._sending: asyncio.Task[httpx.Response] | None = asyncio.create_task(
+            transport.handle_async_request(request)
+        )
+        self._sending.add_done_callback(lambda _: self.left.set())
+
+    def seconds_left(self, timeout: float) -> float:
+        """Return how long may still be waited: an answer that has begun may be read as long as any other."""
+        if self._sending is None or self._sending.done():
+            return timeout
+        return max(0.0, timeout - (asyncio.get_running_loop().time() - self._began))
+
+    def answer_to(self, request: httpx.Request) -> asyncio.Task[httpx.Response] | None:
+        """Return what becomes of the request that has left, the first time that one like it is to be sent."""
+        sending = self._sending
+        if sending is None or (request.method, str(request.url)) != (self._request.method, str(self._request.url)):
+            return None
+        self._sending = None
+        return sending
+
+    async def close(self) -> None:
+        """Give up what nobody has asked for."""
+        sending, self._sending = self._sending, None
+        if sending is None:
+            return
+        sending.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            await (await sending).aclose()
+
+    async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_body.complete"):
+            self.left.set()
+
+
+_early: ContextVar[EarlyRequest | None] = ContextVar("jisi_early_request", default=None)
+
+
+def early_answer(request: httpx.Request) -> asyncio.Task[httpx.Response] | None:
+    """Return what becomes of a request that has left already in this call; None where it is still to be sent."""
+    early = _early.get()
+    return None if early is None else early.answer_to(request)
+
+
+class HeadStarts:
+    """Sends requests before LiteLLM is there; for one event loop.
+
+    Args:
+        timeout: Seconds one call may take.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._transports: dict[bool, httpx.AsyncHTTPTransport] = {}
+        self._under_way: set[EarlyRequest] = set()
+
+    def begin(
+        self, target: Target, messages: Sequence[Message], parameters: Mapping[str, Any], rules: Rules
+    ) -> EarlyRequest | None:
+        """Send the request of a call; its answer is handed over to whatever asks for it in this context.
+
+        Args:
+            target: Where it goes.
+            messages: The conversation.
+            parameters: The call's parameters.
+            rules: What it may send.
+
+        Returns:
+            The request; None where it cannot be written or may not be sent, which the call is then to find out.
+        """
+        import httpx
+
+        url = f"{(target.api_base or '').rstrip('/')}/chat/completions"
+        body = {"messages": list(messages), "model": target.model.removeprefix("openai/"), **parameters}
+        try:
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            request = httpx.Request("POST", url, headers=_headers(target.own_key), content=content)
+            rules.check(request)
+        except (ValueError, TypeError, httpx.InvalidURL, RefusedError):
+            return None
+        seconds = self._timeout + 1
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+        early = EarlyRequest(request, self._transport(is_secure=request.url.scheme == "https"))
+        self._under_way.add(early)
+        _early.set(early)
+        return early
+
+    async def all_left(self) -> None:
+        """Wait until every request that was begun has left: what is imported then holds none of them up."""
+        for early in list(self._under_way):
+            await early.left.wait()
+
+    async def end(self, early: EarlyRequest) -> None:
+        """Forget a request whose call has ended."""
+        _early.set(None)
+        self._under_way.discard(early)
+        await early.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+        self._transports.clear()
+
+    def _transport(self, *, is_secure: bool) -> httpx.AsyncHTTPTransport:
+        import httpx
+
+        if is_secure not in self._transports:
+            limits = httpx.Limits(max_connections=None)
+            # Reading the certificates of all authorities takes longer than a request without them.
+            verify: bool | ssl.SSLContext = True if is_secure else _trusting_none()
+            self._transports[is_secure] = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
+        return self._transports[is_secure]
+
+
+def _trusting_none() -> ssl.SSLContext:
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _headers(key: str) -> dict[str, str]:
+    """Return what OpenAI's client says of itself, which some gateways look at."""
+    return {
+        "accept": "application/json",
+        "accept-encoding": ENCODINGS,
+        "authorization": f"Bearer {key}",
+        "content-type": "application/json",
+        "user-agent": f"AsyncOpenAI/Python {_client_version()}",
+    }
+
+
+@cache
+def _client_version() -> str:
+    from importlib.metadata import version
+
+    return version("openai")

@@ -1,0 +1,213 @@
+"""A request that leaves before LiteLLM is there: the same request, the same answer, the same failures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.models import head_start
+from jisi_cli.models.head_start import has_head_start
+from jisi_cli.models.litellm_client import load_litellm
+from jisi_cli.types import Answer, Sampling
+from tests.cli.commands import ROOT
+from tests.loopback import Fault, Loopback, Request
+from tests.models.asking import ask, ask_once, entry, pool
+
+_WRITTEN_OUT = ("accept", "authorization", "content-type", "user-agent", "host")
+STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.fixture(autouse=True)
+def litellm_is_there() -> None:
+    """Let no request have a head start but where a test says so."""
+    load_litellm()
+
+
+def forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every request that can have one a head start, though LiteLLM is there already."""
+    monkeypatch.setattr(head_start, "is_loaded", lambda: False)
+
+
+def sent(request: Request) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Return what of a request a server may act on."""
+    headers = {name: value for name, value in request.headers.items() if name in _WRITTEN_OUT}
+    return request.path, request.body, headers
+
+
+def asked(server: Loopback, streamed: bool, sampling: Sampling, **fields: Any) -> tuple[Answer, str]:
+    """Ask once; return the answer without its seconds, and what was streamed of it."""
+    pieces: list[str] = []
+    options = {"on_text": pieces.append} if streamed else {}
+    answer = ask_once(pool(entry(server, **fields), max_retries=1, timeout=5.0), sampling=sampling, **options)
+    return replace(answer, seconds=0.0), "".join(pieces)
+
+
+PARAMETERS: dict[str, tuple[Sampling, dict[str, Any]]] = {
+    "none": (Sampling(), {}),
+    "the paper's": (Sampling(temperature=0.2, top_p=1.0, max_tokens=100), {}),
+    "others": (Sampling(temperature=0.0, top_p=0.9), {"seed": 7, "stop": ["\n", "END"], "presence_penalty": 0.5}),
+    "of the pool file": (Sampling(temperature=0.2), {"temperature": 1, "max_tokens": 5, "frequency_penalty": -1}),
+}
+
+
+@STREAMED
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_request_is_litellms_own_and_leaves_once(
+    name: str, streamed: bool, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling, params = PARAMETERS[name]
+    loopback.script("a", text="über 4\n<think>not</think> “so”")
+    usual = asked(loopback, streamed, sampling, params=params, system='Ein Ärger: \u2028 \\ "q"')
+    forced(monkeypatch)
+    early = asked(loopback, streamed, sampling, params=params, system='Ein Ärger: \u2028 \\ "q"')
+    assert early == usual
+    first, second = loopback.requests
+    assert sent(second) == sent(first)
+    assert "x-stainless-lang" in first.headers and "x-stainless-lang" not in second.headers  # it did have a head start
+
+
+FAULTS = {
+    "busy": (Fault("status", status=429, retry_after=0.01), None),
+    "broken": (Fault("status", status=500, message="the disk is full"), Fault("status", status=503)),
+    "a refused key": (Fault("status", status=401, message="wrong key {authorization}"),),
+    "a refused parameter": (Fault("status", status=400, message="Unsupported parameter: 'temperature'"), None),
+    "cut off": (Fault("reset"), None),
+    "no JSON": (Fault("malformed"), None),
+    "an error in a good answer": (Fault("error_body", message="overloaded"), None),
+    "no choices": (Fault("no_choices"), None),
+    "nothing": (Fault("empty"), None),
+}
+
+
+@STREAMED
+@pytest.mark.parametrize("name", FAULTS)
+def test_failures_are_the_same(name: str, streamed: bool, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = []
+    for is_early in (False, True):
+        loopback.script("a", text="4", faults=FAULTS[name])
+        if is_early:
+            forced(monkeypatch)
+        outcomes.append((asked(loopback, streamed, Sampling(temperature=0.2)), loopback.count()))
+    (usual, requests), (early, in_all) = outcomes
+    assert early == usual
+    assert in_all == 2 * requests
+
+
+@STREAMED
+def test_a_server_that_never_answers_is_given_up_in_time(
+    streamed: bool, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback.script("a", faults=[Fault("hang")])
+    forced(monkeypatch)
+    options = {"on_text": lambda piece: None} if streamed else {}
+    answer = ask_once(pool(entry(loopback), max_retries=0, timeout=0.5), **options)
+    assert answer.error == "no answer within 0.5 s"
+    assert answer.cost_usd is None  # it may have worked, and be paid for
+
+
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = ModelEntry("a", "openai/a", api_base="http://127.0.0.1:9/v1")
+    forced(monkeypatch)
+    answer = ask_once(pool(dead, max_retries=0))
+    assert answer.error is not None and answer.error.startswith("connection failed: ")
+    assert answer.cost_usd == 0.0
+
+
+def test_a_call_that_is_cancelled_leaves_no_request_behind(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    loopback.script("a", faults=[Fault("hang")])
+    forced(monkeypatch)
+
+    async def cancelled() -> None:
+        async with pool(entry(loopback)) as models:
+            call = asyncio.create_task(ask(models))
+            while not loopback.count():
+                await asyncio.sleep(0.01)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(cancelled())
+    assert not [str(warning.message) for warning in recwarn if "never" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    ("model", "api_base", "parameters", "environment"),
+    [
+        ("openai/a", None, {}, {}),
+        ("ollama/a", "http://127.0.0.1:1", {}, {}),
+        ("openai/o3-mini", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/gpt-5-mini", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/azure/gpt-5", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1", {"top_k": 3}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1", {"extra_headers": {"x": "y"}}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1", {}, {"https_proxy": "http://127.0.0.1:2"}),
+        ("openai/a", "http://127.0.0.1:1/v1", {}, {"SSL_VERIFY": "False"}),
+        ("openai/a", "http://127.0.0.1:1/v1", {}, {"USE_LITELLM_PROXY": "True"}),
+    ],
+)
+def test_what_litellm_may_change_waits_for_it(
+    model: str,
+    api_base: str | None,
+    parameters: dict[str, Any],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forced(monkeypatch)
+    assert has_head_start("openai/a", "http://127.0.0.1:1/v1", {"temperature": 0.2})
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert not has_head_start(model, api_base, parameters)
+
+
+@pytest.fixture
+def without_litellm(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which the import of LiteLLM never ends."""
+    package = tmp_path / "modules" / "litellm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import time\nwhile True:\n    time.sleep(1)\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), str(ROOT)])}
+
+
+def test_the_request_is_out_while_litellm_is_imported_and_ctrl_c_waits_for_neither(
+    loopback: Loopback, without_litellm: dict[str, str]
+) -> None:
+    loopback.script("a")
+    script = (
+        "import sys\n"
+        "from jisi_cli.cli.interrupts import heed_interrupts, leave_imports\n"
+        "heed_interrupts()\n"
+        "from jisi_cli.background import run_calls\n"
+        "from jisi_cli.config import ModelEntry\n"
+        "from tests.models.asking import ask, pool\n"
+        "async def once():\n"
+        f"    async with pool(ModelEntry('a', 'openai/a', api_base={loopback.api_base!r})) as models:\n"
+        "        await ask(models)\n"
+        "try:\n"
+        "    run_calls(once())\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+        "finally:\n"
+        "    leave_imports()\n"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", script], env=without_litellm, cwd=ROOT, text=True, **pipes)
+    while not loopback.count():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)  # tenths of a second, where the machine is not busy
+    assert (process.returncode, out) == (130, "")
+    assert err in ("", "interrupted\n")
