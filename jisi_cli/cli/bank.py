@@ -357,7 +357,7 @@ def inspect(
     """
     from jisi_cli.bank.bank import Bank
     from jisi_cli.bank.inspect import inspect_bank
-    from jisi_cli.cli.learning_curve import measure_curve, show_curve
+    from jisi_cli.cli.learning_curve import measure_curve, note_curve, show_curve
     from jisi_cli.config import bank_in_force
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.jisi import in_force
@@ -375,6 +375,8 @@ def inspect(
     _show_inspection(found, out)
     if measured is not None:
         show_curve(measured, out)
+    elif not curve:
+        note_curve(opened, out)
 
 
 @app.command("calibrate", short_help="Choose a method's settings for a bank.")

@@ -81,10 +81,20 @@ def show_curve(curve: LearningCurve, out: Output) -> None:
     )
     if curve.last_step is not None:
         before, last = curve.points[-2].questions, curve.points[-1].questions
+        points = round(100 * curve.last_step.average, 2)
         out.data(
-            f"from {before:,} to {last:,} questions the vote gained {100 * curve.last_step.average:+.2f} points "
-            f"{_interval(curve.last_step)}: {_OUTLOOK[curve.outlook]}"
+            f"from {before:,} to {last:,} questions the vote {'lost' if points < 0 else 'gained'} {abs(points):.2f} "
+            f"points (interval of the gain {_interval(curve.last_step)}): {_OUTLOOK[curve.outlook]}"
         )
+
+
+def note_curve(bank: Bank, out: Output) -> None:
+    """Say that there is a learning curve, which takes too long to be shown unasked."""
+    from jisi_cli.bank.score_sources import keyless_problem
+    from jisi_cli.evaluation.learning_curve import LEAST_QUESTIONS
+
+    if len(bank.train_rows) >= LEAST_QUESTIONS and keyless_problem(bank) is None:
+        out.note("--curve measures what a vote gains with fewer questions, and whether more would help")
 
 
 def note_small_bank(path: Path, out: Output) -> None:

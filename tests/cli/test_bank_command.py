@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import read_manifest
+from jisi_cli.cli.learning_curve import show_curve
+from jisi_cli.cli.output import Output
+from jisi_cli.evaluation.learning_curve import CurvePoint, Gain, LearningCurve
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import MODELS, Run, jisi, pool_file, recorded_answers, says_one_error, write_lines
 from tests.loopback import Fault, Loopback
@@ -379,12 +383,25 @@ def test_inspect_shows_the_learning_curve_that_is_asked_for(tmp_path: Path) -> N
     assert (curve["settings"]["prior"], curve["draws"]) == (5, 10)
     shown = jisi("bank", "inspect", tmp_path / "bank", "--curve").stdout
     assert "95 % interval" in shown
-    assert "from 25 to 48 questions the vote gained" in shown
+    assert re.search(r"from 25 to 48 questions the vote (gained|lost) \d+\.\d\d points", shown)
+    told = jisi("bank", "inspect", tmp_path / "bank").stderr
+    assert "--curve measures what a vote gains with fewer questions" in told
+
+
+@pytest.mark.parametrize(("gain", "words"), [(-0.0195, "lost 1.95 points"), (0.0195, "gained 1.95 points")])
+def test_a_curve_that_falls_is_said_to_lose(gain: float, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    points = tuple(CurvePoint(size, 0.5, 0.4, Gain(0.1, 0.0, 0.2)) for size in (25, 50))
+    settings = {"k": 3, "n_base": 50, "gamma": 0.95, "prior": 0.0}
+    show_curve(LearningCurve("jisi-vote", settings, 10, points, Gain(gain, gain - 0.01, gain + 0.01)), Output())
+    assert f"the vote {words} (interval of the gain [{100 * gain - 1:+.2f}, {100 * gain + 1:+.2f}])" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_bank_too_small_for_a_curve_says_so(small_bank: Path) -> None:
     run = jisi("bank", "inspect", small_bank, "--curve", "--json")
     assert "curve" not in run.json
+    assert "--curve measures" not in jisi("bank", "inspect", small_bank).stderr
     assert run.warnings[-1] == "warning: a learning curve takes 20 train questions; the bank has 12"
 
 
