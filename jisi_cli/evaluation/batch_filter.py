@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.evaluation.batch_support import LEAST_WEIGHT, Neighbours
+from jisi_cli.evaluation.batch_support import Neighbours
 from jisi_cli.evaluation.batch_votes import NOBODY, first_answered
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Floats, Rows
+from jisi_cli.scoring.bank_arrays import LEAST_WEIGHT, drawn_to
 
 Singles = NDArray[np.float32]
 
@@ -146,8 +147,7 @@ class Filter:
         if not scored.present.all():
             answered = weights @ scored.present.astype(np.float64)
         if settings.prior > 0:
-            worth = settings.prior * size
-            shares = (solved + worth * self._near.means) / (answered + worth)
+            shares = drawn_to(self._near.means, settings.prior * size, solved, answered)
         else:
             shares = np.divide(solved, answered, out=np.zeros_like(solved), where=answered > 0)
         found: Floats = np.round(shares * total, 9)

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import Floats, Rows
+from jisi_cli.scoring.bank_arrays import LEAST_WEIGHT, drawn_to
 
 _DECIMALS = 9
-LEAST_WEIGHT = 0.001
-"""As beside a prior in `scoring`."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ class Neighbours:
         solved, answered = (sums[self._ends(settings)] for sums in self._sums(settings)[:2])
         prior = settings.prior
         if prior > 0:
-            found: Floats = (solved + prior * self.means) / (answered + prior)
-            return found
+            return drawn_to(self.means, prior, solved, answered)
         return np.divide(solved, answered, out=np.zeros_like(solved), where=answered > 0)
 
     def _ends(self, settings: Hyperparameters) -> tuple[Rows, Rows]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.evaluation.final_codes import NO_ANSWER, AnswerCodes
+from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.scoring import Floats, Rows
+from jisi_cli.scoring.agreement import NO_ANSWER
 
 NOBODY = -1
 """In place of a model, where none is found."""

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from jisi_cli.evaluation.batch_methods import Block
 from jisi_cli.evaluation.batch_votes import NOBODY
-from jisi_cli.evaluation.final_codes import NO_ANSWER
 from jisi_cli.evaluation.held_out import OnProgress, Train, for_each_block
 from jisi_cli.evaluation.validation import FOLDS
 from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.cascade_training import LEAST_ROWS, most_likely
 from jisi_cli.scoring import Floats, Rows
+from jisi_cli.scoring.agreement import NO_ANSWER
 from jisi_cli.scoring.cascade import PRIOR_WEIGHTS, Observed, clipped, group_features, log_odds, outcome_probabilities
 
 _SUPPORT = tuple(product((50, 100, 200), (0.7, 0.85), (10.0, 30.0)))

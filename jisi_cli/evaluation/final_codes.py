@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank
 from jisi_cli.methods import final_answers
 from jisi_cli.scoring import Rows
-
-NO_ANSWER = -1
-"""The code of a response without a final answer, and of a response that there is not."""
+from jisi_cli.scoring.agreement import NO_ANSWER
 
 
 @dataclass(frozen=True)

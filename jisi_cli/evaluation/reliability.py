@@ -49,19 +49,24 @@ def confidence_bins(confidences: Sequence[float], scores: Sequence[float]) -> tu
 
 
 def calibration_error(bins: Sequence[ConfidenceBin]) -> float | None:
-    """Return the expected calibration error (ECE); None without an answer.
+    """Return the expected calibration error (ECE) of bins (see `confidence_bins`); None without an answer.
 
-    It is the mean distance between a bin's mean confidence and its mean score, weighted by the number of its answers:
-    sum over bins b of n_b / n * |confidence_b - score_b| (Naeini et al. 2015; Guo et al. 2017). With few answers it
-    comes out above 0 by chance alone, whatever the method.
+    With few answers it comes out above 0 by chance alone, whatever the method.
+    """
+    return mean_gap([(part.answers, part.confidence, part.score) for part in bins])
+
+
+def mean_gap(bins: Sequence[tuple[int, float, float]]) -> float | None:
+    """Return the mean distance between what bins promise and what they keep; None without an answer.
+
+    It is weighted by the number of answers: sum over bins b of n_b / n * |promised_b - kept_b| (Naeini et al. 2015; Guo
+    et al. 2017).
 
     Args:
-        bins: See `confidence_bins`.
+        bins: Answers, mean promise and mean score of each.
     """
-    answers = sum(part.answers for part in bins)
-    if not answers:
-        return None
-    return math.fsum(part.answers * abs(part.confidence - part.score) for part in bins) / answers
+    answers = sum(count for count, _, _ in bins)
+    return math.fsum(count * abs(promised - kept) for count, promised, kept in bins) / answers if answers else None
 
 
 def _bin(low: float, high: float, sure: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceBin:

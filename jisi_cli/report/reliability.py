@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.reliability import mean_gap
 from jisi_cli.evaluation.results import Result
 from jisi_cli.report.charts import HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport
 
@@ -133,10 +134,8 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def _gap(bins: Sequence[Spec], method: str) -> float:
-    """Return the expected calibration error: the mean distance of promised and observed, by questions."""
-    own = [line for line in bins if line["method"] == method]
-    total = sum(line["questions"] for line in own)
-    return float(sum(line["questions"] * abs(line["promised"] - line["observed"]) for line in own) / total)
+    """Return the mean distance of promised and observed of one method, by questions."""
+    return mean_gap([(b["questions"], b["promised"], b["observed"]) for b in bins if b["method"] == method]) or 0.0
 
 
 def _panels(bins: list[Spec], methods: list[str], viewport: Viewport, promise: str) -> Spec:

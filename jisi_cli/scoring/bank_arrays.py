@@ -52,7 +52,7 @@ class BankArrays:
         return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
 
 
-_LEAST_WEIGHT = 0.001
+LEAST_WEIGHT = 0.001
 """What a query weighs at least beside a prior: shares of weights below 0 would mean nothing."""
 
 
@@ -93,7 +93,7 @@ def shrunk_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyper
     Ratios of scores are ratios of means, and the scores tend to the paper's sums as the prior tends to 0.
     """
     means = shrunk_means(bank, rows, weights, prior)
-    weights = np.maximum(weights, _LEAST_WEIGHT)
+    weights = np.maximum(weights, LEAST_WEIGHT)
     return means if settings.compat == "openjisi" else means * math.fsum(weights.tolist())
 
 
@@ -113,14 +113,27 @@ def shrunk_means(
         prior: The weight of the mean over the bank, from 0.
         bank_means: m_j (M,); by default over all rows of the bank.
     """
-    weights = np.maximum(weights, _LEAST_WEIGHT)
+    weights = np.maximum(weights, LEAST_WEIGHT)
     present = bank.present[rows]
     sums = column_sums(np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0))
     answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
-    means = bank.mean_scores if bank_means is None else bank_means
-    total = answered + prior
-    shrunk: Floats = np.divide(sums + prior * means, total, out=means.copy(), where=total > 0)
-    return shrunk
+    return drawn_to(bank.mean_scores if bank_means is None else bank_means, prior, sums, answered)
+
+
+def drawn_to(means: Floats, prior: float | Floats, sums: Floats, weights: Floats) -> Floats:
+    """Return (sums + prior * means) / (weights + prior), and the means themselves where nothing weighs anything.
+
+    Args:
+        means: Prior mean of each model (M,).
+        prior: What it weighs; a number, or one for each of T questions (T, 1).
+        sums: Sums of score times weight (..., M).
+        weights: Sums of weight (..., M).
+    """
+    total = weights + prior
+    found: Floats = np.divide(
+        sums + prior * means, total, out=np.broadcast_to(means, total.shape).copy(), where=total > 0
+    )
+    return found
 
 
 def rank(bank: BankArrays, scores: Floats, compat: Compat) -> tuple[int, ...]:

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from jisi_cli.evaluation.final_codes import NO_ANSWER, AnswerCodes
+from jisi_cli.evaluation.final_codes import AnswerCodes
 from jisi_cli.evaluation.learning_curve import Gain, LearningCurve, curve_sizes, learning_curve
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays
+from jisi_cli.scoring.agreement import NO_ANSWER
 
 VOTING = Hyperparameters(switch="consensus", n_base=10, k=3)
 
