@@ -31,6 +31,7 @@ from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import Failed, failed_reading
 from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
 from jisi_cli.methods.context import BankRows, MethodContext
+from jisi_cli.methods.familiar import FamiliarCoarse
 from jisi_cli.methods.protocol import (
     Aggregation,
     Listener,
@@ -119,7 +120,9 @@ class Jisi:
         temperature: Sampling temperature of every call; None for the method's own.
         max_tokens: Length of an answer at most.
         prices: List prices by model, or a file of them, where no dollars were recorded.
-        seed: Seed of everything random.
+        unlike: What becomes of a question that resembles nothing in the bank: `bank` ranks the models by the whole
+            bank, `ignore` takes it like any other; None for `bank`, but `ignore` with `compat="openjisi"`. Methods
+            without a support set, and comparisons by `evaluate`, take all questions alike.
         calls: Whether models must be in the pool file.
         max_cost: Dollars at most for everything that is asked through this object.
         timeout: Seconds per call.
@@ -154,6 +157,7 @@ class Jisi:
         max_tokens: int | None = None,
         prices: Mapping[str, Price] | Path | str | None = None,
         seed: int = 42,
+        unlike: str | None = None,
         calls: Calls = "preferred",
         max_cost: float | None = None,
         timeout: float | None = None,
@@ -171,6 +175,8 @@ class Jisi:
         _check_whole("max_tokens", max_tokens)
         _check_whole("concurrency", concurrency)
         _check_whole("seed", seed, least=0)
+        if unlike not in (None, "bank", "ignore"):
+            raise InputError(f"--unlike takes bank or ignore, not {unlike!r}")
         if calls not in get_args(Calls):
             raise InputError(f"calls must be one of {', '.join(get_args(Calls))}, not {calls!r}")
         self.config: Config = read_config(None if config is None else Path(config), self.user)
@@ -184,6 +190,7 @@ class Jisi:
         own = [name for name in self.bank.own_settings if name in OWN_DEFAULTS]
         self._own = {name: in_force(self.bank, name, *stated) for name in own}
         self.stated = settings
+        self._unlike = unlike or ("bank" if self.hyperparameters.compat == "paper" else "ignore")
         self._options = stated_options((self.bank.cascade_options(), "the bank"), *stated)
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
@@ -415,12 +422,14 @@ class Jisi:
             return PoolOrder.of_context(self.context, self.stated)
         trains = method_info(self.method).trains
         with self.user.training(self.method) if trains else nullcontext() as on_step:
-            training = Training(on_step)
-            made = make_method(self.method, replace(self.context, training=training))
-        if training.chosen is not None:
+            context = replace(self.context, training=Training(on_step))
+            if self._unlike == "bank":
+                context = replace(context, coarse=FamiliarCoarse(self.bank, self.arrays))
+            made = make_method(self.method, context)
+        if context.training.chosen is not None:
             # What was asked for is answered; what a file asks for is told whom it interests.
             tell = self.user.note if self.stated.get("mean_calls") else self.user.detail
-            tell(f"{self.method}: {training.chosen}")
+            tell(f"{self.method}: {context.training.chosen}")
         return made
 
     @property

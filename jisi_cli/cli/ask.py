@@ -25,6 +25,7 @@ from jisi_cli.cli.options import (
     QuietOption,
     TimeoutOption,
     TrustEmbedderOption,
+    UnlikeOption,
     VerboseOption,
     method_options,
     split_names,
@@ -80,6 +81,7 @@ def ask(
         bool, typer.Option("--answers", help="Show what each model answered, too, side by side on stderr.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
+    unlike: UnlikeOption = None,
     failed: FailedOption = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
@@ -105,6 +107,9 @@ def ask(
     routing: dict[str, Any],
 ) -> None:
     """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
+
+    A question that resembles nothing in the bank (its largest similarity is below what 95 % of the bank's questions
+    have to their nearest one) is ranked by the whole bank, which a note says; --unlike ignore takes it like any other.
 
     The footer begins with how many models gave the answer, where final answers can be compared, and how sure it is,
     where the method knows (jisi-cascade); "promised" is the share of similar questions that the model solved.
@@ -142,6 +147,7 @@ def ask(
         embedder=embedder,
         trust_embedder=trust_embedder,
         failed=failed,
+        unlike=unlike,
         temperature=temperature,
         max_tokens=max_tokens,
         calls="required",
@@ -170,6 +176,9 @@ def ask(
             show_answers(out, outcome.answers, stderr=True)
         if explain and not as_json:
             _explain(jisi, outcome)
+        strange = None if outcome.decision is None else outcome.decision.strangeness
+        if strange is not None:
+            out.note(strange)
         out.note(_footer(outcome, seconds))
         raise typer.Exit(int(_exit_code(jisi, outcome, out)))
 
@@ -241,7 +250,7 @@ def _explain(jisi: Jisi, outcome: Outcome) -> None:
         out.note(_steps(outcome))
         return
     data = decision.to_json(_NEIGHBOURS, jisi.describe)
-    if data["support_size"]:
+    if data["support_size"] and decision.strangeness is None:
         out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
     out.note(f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}")
     if decision.belief is not None:

@@ -56,7 +56,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Advanced": (
         *("--n-base", "--gamma", "--beta", "--epsilon", "--sigma", "--delta", "--t", "--max-aggregate-tokens"),
-        *("--compat", "--switch", "--u", "--prior", "--probe-schedule"),
+        *("--compat", "--switch", "--u", "--prior", "--probe-schedule", "--unlike"),
         *("--sweep", "--grow", "--grow-from", "--ablate", "--curve"),
         *("--truncation", "--prompt", "--vectors", "--vector-dtype", "--device", "--batch-size", "--failed"),
     ),

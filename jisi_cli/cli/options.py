@@ -50,6 +50,15 @@ ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]
 
+UnlikeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unlike",
+        metavar="HOW",
+        help="A question that resembles nothing in the bank: rank by the whole `bank`, or `ignore` it [bank] (ours).",
+    ),
+]
+
 FailedOption = Annotated[
     str | None,
     typer.Option(

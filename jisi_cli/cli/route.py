@@ -20,6 +20,7 @@ from jisi_cli.cli.options import (
     QuietOption,
     TimeoutOption,
     TrustEmbedderOption,
+    UnlikeOption,
     VerboseOption,
     method_options,
     split_names,
@@ -64,6 +65,7 @@ def route(
         bool, typer.Option("--answers", help="Show what each candidate answered, side by side, with --probe.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
+    unlike: UnlikeOption = None,
     failed: FailedOption = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Draw the decision as a page (HTML), too.")
@@ -97,6 +99,7 @@ def route(
         embedder=embedder,
         trust_embedder=trust_embedder,
         failed=failed,
+        unlike=unlike,
         calls="required" if probe else "preferred",
         max_cost=max_cost,
         timeout=timeout,
@@ -181,10 +184,13 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
     drawn = [row["fine_score" if probing else "coarse_score"] for row in data["models"]]
     picture = Picture("fine" if probing else "score", lambda width: bars(drawn, width))
     out.table(columns, rows, picture=picture if data["support_size"] else None)
-    if data["support_size"]:  # else there is no bank, which was said
+    expected = "tokens and cost are expectations per call"
+    if decision.strangeness is not None:
+        out.note(f"{decision.strangeness}; {expected}")
+    elif data["support_size"]:  # else there is no bank, which was said
         out.note(
             f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
-            f"with similarity from {data['threshold']:.3f}; tokens and cost are expectations per call"
+            f"with similarity from {data['threshold']:.3f}; {expected}"
         )
     tau = (data["settings"] or {}).get("tau")
     if tau is not None and not probing:

@@ -102,6 +102,17 @@ class Decision:
         return self.models[self.coarse.aggregator]
 
     @property
+    def strangeness(self) -> str | None:
+        """Say that nothing in the bank resembles the question; None where something does."""
+        unlike = self.coarse.unlike
+        if unlike is None:
+            return None
+        return (
+            "nothing in the bank resembles this; ranked by the whole bank "
+            f"(similarity {unlike.nearest:.3f} at most, usually {unlike.usual:.3f} at least)"
+        )
+
+    @property
     def ranking(self) -> tuple[str, ...]:
         """All models as the last stage that was reached ranks them, best first."""
         return tuple(self.models[model] for model in (self.coarse if self.fine is None else self.fine).ranking)
@@ -137,11 +148,21 @@ class Decision:
     def nearest(self, count: int) -> list[tuple[int, float, bool | None]]:
         """Return bank row, similarity and whether the filter kept it, of the nearest support queries, nearest first."""
         kept = set(self.fine.kept.tolist()) if self.fine is not None else None
-        found = self.coarse.similarities
+        return [
+            (row, similarity, None if kept is None else place in kept)
+            for place, row, similarity in self._nearest_places(count)
+        ]
+
+    def _nearest_places(self, count: int) -> list[tuple[int, int, float]]:
+        """Return place in the support set, bank row and similarity of the nearest queries, nearest first."""
+        unlike = self.coarse.unlike
+        # Of a query unlike any, the whole bank in its order is the support set, and similarities are those to be shown.
+        rows, found = (
+            (self.coarse.rows, self.coarse.similarities) if unlike is None else (unlike.rows, unlike.similarities)
+        )
         # Rows are in bank order, so a stable sort breaks ties as the filter does.
         order = np.argsort(-found, kind="stable")[:count].tolist()
-        rows = self.coarse.rows
-        return [(int(rows[at]), float(found[at]), None if kept is None else at in kept) for at in order]
+        return [(at if unlike is None else int(rows[at]), int(rows[at]), float(found[at])) for at in order]
 
     def _promised(self, scores: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
         total = 1.0 if self.scores_are_means else float(weights.sum())
@@ -155,10 +176,12 @@ class Decision:
             neighbours: How many support queries to list, the nearest first.
             describe: What to say of some bank rows, beyond their numbers.
         """
+        unlike = self.coarse.unlike
         data: dict[str, Any] = {
             "support_size": len(self.coarse.rows),
             "threshold": self.coarse.threshold,
             "kth_similarity": self.coarse.kth,
+            "unlike": None if unlike is None else {"nearest": unlike.nearest, "usual": unlike.usual},
             "models": self._scores(),
             "candidates": list(self.candidates),
             "answered": list(self.answered),
@@ -191,16 +214,13 @@ class Decision:
         ]
 
     def _neighbours(self, count: int, describe: Describe | None) -> list[dict[str, Any]]:
-        similarities = self.coarse.similarities.tolist()
-        nearest = np.argsort(-self.coarse.similarities, kind="stable")[:count].tolist()
+        nearest = self._nearest_places(count)
         kept = set(self.fine.kept.tolist()) if self.fine is not None else set()
-        rows = [int(self.coarse.rows[place]) for place in nearest]
-        said = describe(rows) if describe is not None else [{}] * len(rows)
+        said = describe([row for _, row, _ in nearest]) if describe is not None else [{}] * len(nearest)
         found = []
-        for place, row, more in zip(nearest, rows, said, strict=True):
+        for (place, row, similarity), more in zip(nearest, said, strict=True):
             mixed = float(self.fine.mixed[place]) if self.fine is not None else None
-            known = {"row": row, "similarity": similarities[place], "mixed": mixed, "kept": place in kept}
-            found.append({**known, **more})
+            found.append({"row": row, "similarity": similarity, "mixed": mixed, "kept": place in kept, **more})
         return found
 
 

@@ -233,8 +233,8 @@ def _score_spec(values: list[Spec], order: list[str], t: float | None, decision:
 
 def support(decision: Decision, settings: Hyperparameters) -> Chart:
     """Return the similarities of the whole support set, with what let questions in."""
-    coarse = decision.coarse
-    ordered = sorted(coarse.similarities.tolist(), reverse=True)
+    coarse, unlike = decision.coarse, decision.coarse.unlike
+    ordered = sorted((coarse if unlike is None else unlike).similarities.tolist(), reverse=True)
     step = max(1, len(ordered) // 400)
     values = [{"place": place, "similarity": ordered[place - 1]} for place in range(1, len(ordered) + 1, step)]
     base = min(settings.n_base, len(ordered))
@@ -251,7 +251,7 @@ def support(decision: Decision, settings: Hyperparameters) -> Chart:
                 "height": 160,
                 "layer": [
                     {"mark": {"type": "line", "color": PALETTE[0], "strokeWidth": 2}, "encoding": {"x": x, "y": y}},
-                    {"mark": rule, "encoding": {"y": {"datum": coarse.threshold}}},
+                    {"mark": rule, "encoding": {"y": {"datum": (coarse if unlike is None else unlike).threshold}}},
                     {"mark": {**rule, "color": QUIET, "strokeDash": [4, 4]}, "encoding": {"x": {"datum": base}}},
                 ],
             },
@@ -262,6 +262,8 @@ def support(decision: Decision, settings: Hyperparameters) -> Chart:
         f"Questions with a similarity from {coarse.threshold:.3f} on (orange) take part: gamma = {settings.gamma:g} of "
         f"the similarity of number {base} (dashed), {coarse.kth:.3f}."
     )
+    if decision.strangeness is not None:
+        note = f"{decision.strangeness}. These are the nearest questions, which were not taken for similar."
     rows = tuple((f"{v['place']:,}", f"{v['similarity']:.3f}") for v in _thinned(values))
     return Chart("Support set", note, spec, ("place", "similarity"), rows)
 
@@ -371,6 +373,8 @@ def _candidates(decision: Decision, usage: Sequence[Usage]) -> Tile:
 
 def _support(decision: Decision, bank_size: int) -> Tile:
     size = len(decision.coarse.rows)
+    if decision.strangeness is not None:
+        return Tile("Support set", "the whole bank", decision.strangeness)
     note = f"of {bank_size:,} in the bank, with a similarity from {decision.coarse.threshold:.3f} on"
     if decision.fine is not None:
         note += f"; the filter kept {len(decision.fine.kept):,}"

@@ -33,6 +33,25 @@ class Support:
 
 
 @dataclass(frozen=True)
+class Unlike:
+    """A query that resembles nothing in the bank.
+
+    Attributes:
+        nearest: Its largest similarity.
+        usual: The similarity that 95 % of the bank's queries have to their nearest neighbour at least.
+        rows: What its support set would have been, bank rows in bank order (n,).
+        similarities: Their s_i (n,).
+        threshold: Similarity that would have admitted a query to it.
+    """
+
+    nearest: float
+    usual: float
+    rows: Rows
+    similarities: Floats
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Coarse:
     """Stage 1 (Eq. 2): what the query alone says.
 
@@ -43,6 +62,9 @@ class Coarse:
         threshold: Similarity that admits a query to the support set.
         scores: g (M,).
         ranking: All models, best first.
+        k: K, how many of them are asked first.
+        unlike: Set where nothing in the bank resembles the query: then the support set is the whole bank, and each of
+            its queries weighs 1; see `resemblance`.
     """
 
     rows: Rows
@@ -52,6 +74,7 @@ class Coarse:
     scores: Floats
     ranking: tuple[int, ...]
     k: int
+    unlike: Unlike | None = None
 
     @property
     def candidates(self) -> tuple[int, ...]:

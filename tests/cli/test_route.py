@@ -19,6 +19,7 @@ KEYS = {
     "support_size",
     "threshold",
     "kth_similarity",
+    "unlike",
     "models",
     "candidates",
     "answered",
