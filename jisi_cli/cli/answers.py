@@ -30,6 +30,7 @@ def show_answers(out: Output, answers: Sequence[GivenAnswer], *, stderr: bool) -
     """
     if out.stderr_is_terminal if stderr else out.stdout_is_terminal:
         console = out.console(stderr=stderr)
+        console.print()
         for row in _rows(answers, console.width):
             console.print(_columns(row, console))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.errors import InputError
+from jisi_cli.printable import printable
 
 if TYPE_CHECKING:
     from jisi_cli.formats.record import Question
@@ -258,5 +260,6 @@ def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Outp
         "settings": jisi.settings,
     }
     size = len(arrays.query_vectors)
-    page = decision_page(text, decision, near, jisi.staged.hyperparameters, expected, size, origin_of(made))
+    shown = replace(decision, calls=tuple(replace(call, text=printable(call.text)) for call in decision.calls))
+    page = decision_page(text, shown, near, jisi.staged.hyperparameters, expected, size, origin_of(made))
     write_page(path, page, out)

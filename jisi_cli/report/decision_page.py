@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.answers import GivenAnswer
@@ -345,6 +345,8 @@ def _trust(decision: Decision) -> list[Tile]:
     promise = Tile(
         "Promised", f"{100 * promised:.0f} %", f"of {chosen}: the weighted share of near questions it solved"
     )
+    if decision.strangeness is not None:
+        promise = replace(promise, note=f"the share of the bank's questions that {chosen} solved")
     if decision.fine is None and not decision.answered:
         return [promise]
     said = _plain_words(decision)

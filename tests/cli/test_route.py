@@ -125,7 +125,7 @@ def test_answers_are_shown_and_compared(route: Any, loopback: Loopback, tmp_path
 def test_the_page_shows_the_answers_and_how_they_agree(route: Any, loopback: Loopback, tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
     for model in MODELS:
-        loopback.script(model, text="<b>Thus</b> the answer is 9.")
+        loopback.script(model, text="<b>Thus</b> the \x1b[31manswer is 9.")
     assert route(QUESTION, "--probe", "--html", tmp_path / "one.html").exit_code == 0
     page = (tmp_path / "one.html").read_text(encoding="utf-8")
     assert "<h1>3 of 3 agree; " in page
