@@ -120,6 +120,7 @@ class Jisi:
         temperature: Sampling temperature of every call; None for the method's own.
         max_tokens: Length of an answer at most.
         prices: List prices by model, or a file of them, where no dollars were recorded.
+        seed: Seed of everything random.
         unlike: What becomes of a question that resembles nothing in the bank: `bank` ranks the models by the whole
             bank, `ignore` takes it like any other; None for `bank`, but `ignore` with `compat="openjisi"`. Methods
             without a support set, and comparisons by `evaluate`, take all questions alike.
