@@ -199,6 +199,13 @@ def test_what_does_not_go_together_is_refused(
     says_one_error(jisi("ask", *arguments, "--bank", small_bank, "--config", pool), 2, words)
 
 
+def test_without_a_bank_the_pool_answers_all_the_same(pool: Path, questions: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    run = jisi("ask", "--input", questions, "--out", out, "--config", pool)
+    assert (run.exit_code, len(lines(out))) == (0, 3)
+    assert "(3 earlier) · 0 calls" in jisi("ask", "--input", questions, "--out", out, "--config", pool).stderr
+
+
 # The library.
 
 
