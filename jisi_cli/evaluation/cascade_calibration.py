@@ -23,7 +23,7 @@ from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.cascade_training import LEAST_ROWS, most_likely
 from jisi_cli.scoring import Floats, Rows
 from jisi_cli.scoring.agreement import NO_ANSWER
-from jisi_cli.scoring.cascade import PRIOR_WEIGHTS, Observed, clipped, group_features, log_odds, outcome_probabilities
+from jisi_cli.scoring.cascade import Observed, clipped, group_features, log_odds, outcome_probabilities, prior_weights
 
 _SUPPORT = tuple(product((50, 100, 200), (0.7, 0.85), (10.0, 30.0)))
 """(n_base, gamma, prior)."""
@@ -216,7 +216,7 @@ def _steps(odds: Floats, groups: Rows, right: Floats, fitted_on: NDArray[np.bool
         known = np.flatnonzero(there & fitted_on & ~np.isnan(right[:, :count]).any(axis=1))
         # Evenly spread over the bank, whose data sets stand one behind another.
         known = known[:: max(1, math.ceil(len(known) / _MOST_FITTED))]
-        weights = np.array(PRIOR_WEIGHTS)
+        weights = prior_weights(count)
         if len(known) >= LEAST_ROWS:
             weights = most_likely(Observed.of(odds[known, :count], groups[known, :count], right[known, :count]))
         sure, scores = np.zeros(len(odds)), np.full(len(odds), np.nan)

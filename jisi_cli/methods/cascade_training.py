@@ -13,18 +13,18 @@ from jisi_cli.methods.training import OnStep, State, learned
 from jisi_cli.scoring import BankArrays, Floats, Rows, rank
 from jisi_cli.scoring.cascade import (
     FEATURES,
-    PRIOR_WEIGHTS,
     Observed,
     label_groups,
     log_odds,
     outcome_probabilities,
+    prior_weights,
     reliabilities_without,
 )
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
 
-_VERSION = 2
+_VERSION = 3
 LEAST_ROWS = 50
 """Questions from which on they are fitted; with fewer, the prior's mean serves."""
 _MOST_ROWS = 2000
@@ -123,7 +123,8 @@ def _asked(
 
 
 def _fit(rows: list[_Row], count: int) -> State:
-    weights, sure = np.tile(np.array(PRIOR_WEIGHTS), (count, 1)), np.full((len(rows), count), np.nan)
+    weights = np.stack([prior_weights(number) for number in range(1, count + 1)])
+    sure = np.full((len(rows), count), np.nan)
     for number in range(1, count + 1):
         places = [place for place, row in enumerate(rows) if len(row.groups) >= number]
         if not places:
@@ -146,7 +147,7 @@ def most_likely(observed: Observed) -> Floats:
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    start = np.array(PRIOR_WEIGHTS)
+    start = prior_weights(observed.features.shape[1] - 1)
     # Seven numbers need no second thread, and on a busy machine threads wait for one another longer than they work.
     with threadpool_limits(limits=1):
         found = minimize(observed.loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-12, "gtol": 1e-7})

@@ -23,7 +23,7 @@ from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.scoring import BankArrays
-from jisi_cli.scoring.cascade import PRIOR_WEIGHTS
+from jisi_cli.scoring.cascade import prior_weights
 from tests.bank.making import build, failed, record
 from tests.methods.synthetic import hashing_embedder
 
@@ -207,7 +207,8 @@ def test_the_cascade_is_decided_as_the_method_decides_it(bank: Bank) -> None:
         rest = context.on_rows(take_rows(arrays, outside), outside)
         for place, setting in enumerate(settings):
             method = make_method("jisi-cascade", replace(rest, options=asdict(setting)))
-            method.weights = np.tile(np.array(PRIOR_WEIGHTS), (len(method.weights), 1))  # type: ignore[attr-defined]
+            later = [prior_weights(n) for n in range(1, len(method.weights) + 1)]  # type: ignore[attr-defined]
+            method.weights = np.stack(later)  # type: ignore[attr-defined]
             with ResultFile(None) as file:
                 entry = Entry("cascade", method, (fold, place))
                 results, _ = asyncio.run(run_method(entry, take_questions(tests, inside), tests.pool, file))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, coarse
 from jisi_cli.scoring.cascade import (
-    PRIOR_WEIGHTS,
+    FIRST_PRIOR,
+    LATER_PRIOR,
     Observed,
     group_features,
     label_groups,
@@ -164,11 +165,16 @@ def test_features_by_hand() -> None:
 
 
 def test_probabilities_by_hand() -> None:
-    # Two models that are right four times of five agree: e^(2 ln 4 + 1) = 16 e against e^1 for "neither".
+    # One model that is right four times of five: 4 against e for "it is not".
     odds = log_odds(np.array([0.8, 0.8])).tolist()
-    assert sureness(PRIOR_WEIGHTS, odds, ["7", "7"])[0] == pytest.approx(16 / 17, abs=1e-9)
-    # They differ: 4, 4 and e.
-    first, second, none = sureness(PRIOR_WEIGHTS, odds, ["7", "8"])
+    assert sureness(FIRST_PRIOR, odds[:1], ["7"])[0] == pytest.approx(4 / (4 + math.e), abs=1e-9)
+    # Two agree: e^(0.5 + 1.5 ln 4) = 8 e^0.5 against 1 for "neither".
+    agreed = 8 * math.exp(0.5)
+    assert sureness(LATER_PRIOR, odds, ["7", "7"])[0] == pytest.approx(agreed / (agreed + 1), abs=1e-9)
+    # They err independently and agree: e^(2 ln 4 + 1) = 16 e against e; they differ: 4, 4 and e.
+    independent = (1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    assert sureness(independent, odds, ["7", "7"])[0] == pytest.approx(16 / 17, abs=1e-9)
+    first, second, none = sureness(independent, odds, ["7", "8"])
     assert first == second == pytest.approx(4 / (8 + math.e), abs=1e-9)
     assert none == pytest.approx(math.e / (8 + math.e), abs=1e-9)
 
@@ -210,7 +216,8 @@ def test_a_further_agreeing_member_of_the_same_n_never_lowers_confidence(
 @given(st.floats(0.0, 3.9), st.integers(1, 5))
 def test_under_the_prior_no_further_answer_that_agrees_makes_less_sure(odds: float, count: int) -> None:
     fewer, more = ([odds] * n for n in (count, count + 1))
-    assert sureness(PRIOR_WEIGHTS, more, ["7"] * (count + 1))[0] >= sureness(PRIOR_WEIGHTS, fewer, ["7"] * count)[0]
+    before = FIRST_PRIOR if count == 1 else LATER_PRIOR
+    assert sureness(LATER_PRIOR, more, ["7"] * (count + 1))[0] >= sureness(before, fewer, ["7"] * count)[0]
 
 
 # The loss that the fit minimises.
@@ -228,7 +235,9 @@ def test_the_loss_equals_that_of_the_slow_version(
         np.array([scores for _, _, scores in same]),
     )
     value, _ = observed.loss(np.array(weights))
-    assert value == pytest.approx(slow.loss(weights, same, PRIOR_WEIGHTS), rel=1e-9, abs=1e-9)
+    assert value == pytest.approx(
+        slow.loss(weights, same, FIRST_PRIOR if count == 1 else LATER_PRIOR), rel=1e-9, abs=1e-9
+    )
 
 
 @given(asked(), weights_of)
