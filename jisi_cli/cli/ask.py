@@ -118,6 +118,9 @@ def ask(
     to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` behind the
     question, or ask them all with --input.
 
+    Without a bank, the first --k models of the pool file are asked: if they agree, that is the answer, else the first
+    of them combines the answers.
+
     --input asks many, several at once, and prints one JSON document a line in their order, or keeps it in --out as it
     happens: run again, it goes on where it was, and asks anew what failed. A line that cannot be used is told of and
     counted. --max-cost is for all. It ends with 0 when all were answered, 1 when some were not, 4 when none was, 5 when

@@ -22,7 +22,7 @@ BankOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="The pool file; else JISI_CONFIG, ./jisi.toml, your own."),
+    typer.Option("--config", metavar="FILE", help="The pool file; else JISI_CONFIG, ./jisi.toml, one above, your own."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes and no progress.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,13 @@ def test_the_library_answers_without_a_bank_too(pool: Path) -> None:
         assert "".join(opened.stream(QUESTION)).endswith("dee says so")
     with pytest.raises(library.InputError, match="no bank was named"):
         library.evaluate(None, "best-single", config=pool)
+
+
+def test_many_questions_are_asked_without_a_bank_too(pool: Path, loopback: Loopback) -> None:
+    for model in ORDER:
+        loopback.script(model, text="The answer is 9")
+    lines = "".join(f'{{"query": "What is {n} plus 6?"}}\n' for n in range(3))
+    run = jisi("ask", "--input", "-", "--config", pool, stdin=lines)
+    assert run.exit_code == 0, run
+    assert [json.loads(line)["model"] for line in run.stdout.splitlines()] == ["dee"] * 3
+    assert loopback.count() == 9
