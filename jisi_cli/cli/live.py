@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.markdown import Markdown
+    from rich.text import Text
 
     from jisi_cli.models.retry import CallEvent
 
@@ -91,6 +93,7 @@ _ROLES: dict[Role, str] = {
     "judge": "judging",
 }
 _DONE: dict[Role, str] = {"aggregator": "aggregated", "judge": "judged"}
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _WRITERS: tuple[Role, ...] = ("aggregator", "expert")
 """Roles whose responses are streamed."""
 
@@ -193,8 +196,10 @@ class TerminalView(AnswerView):
     def __init__(self, out: Output) -> None:
         super().__init__(out)
         self._console: Console = out.console(stderr=True)
-        self._lines: dict[tuple[Role, str], str | float] = {}
+        self._lines: dict[tuple[Role, str], str | float | None] = {}
         self._text, self._conclusion = "", ""
+        self._drawn: list[int] = []
+        self._width = self._console.width
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -218,8 +223,14 @@ class TerminalView(AnswerView):
         self._stop()
 
     def asked(self, model: str, role: Role) -> None:
-        """A call has begun."""
-        self._lines[role, model] = time.perf_counter()
+        """A call has begun; its seconds count from its request, and until that has left something is being loaded."""
+        self._lines[role, model] = None
+
+    def called(self, event: CallEvent) -> None:
+        """A request goes out, or will again."""
+        super().called(event)
+        if event.kind == "started":
+            self._lines[event.role, event.model] = time.perf_counter()
 
     def answered(self, answer: Answer) -> None:
         """A call has ended."""
@@ -255,14 +266,10 @@ class TerminalView(AnswerView):
         lines = [Text("● thinking about who to ask…", style="dim")] if not self._lines else []
         # A frame is drawn in a thread of its own, while calls come and go.
         for (role, model), state in list(self._lines.items()):
-            if isinstance(state, float):
-                seconds = time.perf_counter() - state
-                spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(seconds * 10) % 10]
-                line = Text.assemble(
-                    (f"{spinner} ", "cyan"), one_line(model), (f" {_ROLES.get(role, role)} {seconds:.1f} s", "dim")
-                )
-            else:
+            if isinstance(state, str):
                 line = Text(state, style="red" if state.startswith("✗") else "green")
+            else:
+                line = self._under_way(model, role, state)
             line.no_wrap, line.overflow = True, "ellipsis"
             lines.append(line)
         if self._conclusion:
@@ -270,7 +277,31 @@ class TerminalView(AnswerView):
         # Only the end of a long text fits; the whole of it is rendered when it is complete.
         room = max(3, self._console.height - len(lines) - 2)
         tail = printable(self._text).splitlines()[-room:]
-        return Group(*lines, *(Text(line, no_wrap=True, overflow="ellipsis") for line in tail))
+        lines += [Text(line, no_wrap=True, overflow="ellipsis") for line in tail]
+        self._clear_broken_lines()
+        self._drawn = [min(line.cell_len, self._width) for line in lines]
+        return Group(*lines)
+
+    def _under_way(self, model: str, role: Role, started: float | None) -> Text:
+        """Return the line of a call: what is done and for how long, or that its request has not left yet."""
+        from rich.text import Text
+
+        now = time.perf_counter()
+        doing = "loading" if started is None else f"{_ROLES.get(role, role)} {now - started:.1f} s"
+        return Text.assemble(
+            (f"{_SPINNER[int(now * 10) % len(_SPINNER)]} ", "cyan"), one_line(model), (f" {doing}", "dim")
+        )
+
+    def _clear_broken_lines(self) -> None:
+        """Clear the rows that a terminal which has become narrower has made of the last frame, beyond its lines."""
+        from rich.control import Control
+        from rich.segment import ControlType
+
+        before, self._width = self._width, self._console.width
+        broken = sum(max(0, math.ceil(length / self._width) - 1) for length in self._drawn)
+        if self._width < before and broken:
+            up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, *up * broken))
 
 
 def view_for(out: Output, *, stream: bool | None, as_json: bool) -> AnswerView:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -136,7 +136,10 @@ class Provider:
         self._accepted: dict[str, Accepted] = {}
 
     async def prepare(self, entry: ModelEntry, parameters: Mapping[str, Any]) -> None:
-        """Import LiteLLM, unless the request of a call can leave before."""
+        """Import LiteLLM, unless the request of a call can leave before, and start a local model."""
+        if entry.litellm.startswith(_LOCAL) and self._local_models is not None:
+            with suppress(JisiError):  # which the call itself will meet
+                await self._local_models.endpoint(entry.litellm.removeprefix(_LOCAL))
         if not has_head_start(entry.litellm, entry.api_base, parameters):
             await litellm_loaded()
 

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     cold_start,
     compare_decisions,
     embedding_throughput,
+    first_request,
     house,
     labels,
     replay_at_scale,
@@ -50,6 +51,13 @@ def test_the_script_about_a_cold_start(tmp_path: Path, capsys: pytest.CaptureFix
         "jisi --version",
         "jisi route (large bank)",
     ]
+
+
+def test_the_script_about_the_first_request(capsys: pytest.CaptureFixture[str]) -> None:
+    first_request.main(["--rounds", "1", "--only", r"openai's client|hashing, cached"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == ["openai's client alone", "jisi ask, hashing, cached"]
+    assert "nan" in lines[2] and "nan" not in lines[1]  # what is cached makes no request
 
 
 def test_the_script_about_a_replay(

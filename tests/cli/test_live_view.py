@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import time
+
 import pytest
 
 from jisi_cli.cli import live as live_view
 from jisi_cli.cli.live import TerminalView
 from jisi_cli.cli.output import Output
+from jisi_cli.models.retry import CallEvent
 from tests.cli.commands import on_a_terminal
 
 
@@ -33,6 +37,43 @@ def test_what_came_of_the_answers_so_far_stands_below_the_calls() -> None:
     with console.capture() as captured:
         console.print(view._frame())
     assert captured.get().splitlines()[-1] == "= 62 % sure: 1 of 2 says so"
+
+
+def shown(view: TerminalView) -> list[str]:
+    """Return the lines of a view's next frame."""
+    from rich.console import Console
+
+    console = Console(width=60, no_color=True)
+    with console.capture() as captured:
+        console.print(view._frame())
+    return captured.get().splitlines()
+
+
+def test_a_call_is_loading_until_its_request_leaves_and_its_seconds_count_from_then() -> None:
+    view = TerminalView(Output())
+    view.asked("ada", "probe")
+    time.sleep(0.15)
+    assert [line[2:] for line in shown(view)] == ["ada loading"]
+    view.called(CallEvent("started", "ada", "probe"))
+    assert [line[2:] for line in shown(view)] == ["ada answering 0.0 s"]
+
+
+def test_a_narrower_terminal_is_cleared_of_the_rows_it_has_broken_the_last_frame_into() -> None:
+    from rich.console import Console
+
+    view, file = TerminalView(Output()), io.StringIO()
+    view._console = Console(file=file, width=60, height=20, force_terminal=True, legacy_windows=False)
+    view.asked("a-model-with-a-long-name", "probe")
+    view.asked("ada", "probe")
+    view._frame()
+    assert file.getvalue() == ""
+    view._console.width = 20
+    view._frame()
+    # The first line has 34 columns, two rows now: one more than the view's own clearing knows of.
+    assert file.getvalue() == "\r\x1b[2K\x1b[1A"
+    view._console.width = 60
+    view._frame()
+    assert file.getvalue() == "\r\x1b[2K\x1b[1A"
 
 
 def rendered(answer: str, **variables: str) -> str:
