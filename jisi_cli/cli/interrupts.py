@@ -32,9 +32,13 @@ _told = Lock()
 _is_given_time = False
 
 
-def heed_interrupts() -> None:
-    """Let Ctrl-C end this process within half a second; does nothing where the signal is ignored or heeded already."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+def heed_interrupts(instead_of: object = signal.default_int_handler) -> None:
+    """Let Ctrl-C end this process within half a second; does nothing where the signal is ignored or heeded already.
+
+    Args:
+        instead_of: The handler that is replaced.
+    """
+    if signal.getsignal(signal.SIGINT) is not instead_of:
         return
     signal.signal(signal.SIGINT, _first)
     sys.unraisablehook = _silent_about_interrupts
