@@ -40,9 +40,12 @@ _OF_ITS_OWN = re.compile(
 )
 """Models whose parameters, or address, LiteLLM changes by their names."""
 _DECIDES = re.compile(
-    r"^(?:https?|all)_proxy$|^SSL_(?:VERIFY|CERTIFICATE|SECURITY_LEVEL|ECDH_CURVE)$|LITELLM_PROXY", re.IGNORECASE
+    r"^(?:https?|all)_proxy$|^SSL_(?:VERIFY|CERTIFICATE|SECURITY_LEVEL|ECDH_CURVE)$|LITELLM_PROXY"
+    r"|^OPENAI_(?:ORG|PROJECT|CUSTOM)",
+    re.IGNORECASE,
 )
-"""Variables that change how LiteLLM connects; other certificates (`SSL_CERT_FILE`) httpx takes as well."""
+"""Variables that change how LiteLLM connects, or what OpenAI's client sends beside a request. Those that name other
+certificates, such as `SSL_CERT_FILE`, httpx heeds as well."""
 
 
 def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[str, Any]) -> bool:

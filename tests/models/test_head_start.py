@@ -155,6 +155,7 @@ def test_a_call_that_is_cancelled_leaves_no_request_behind(
         ("openai/a", "http://127.0.0.1:1/v1", {"extra_headers": {"x": "y"}}, {}),
         ("openai/a", "http://127.0.0.1:1/v1", {}, {"https_proxy": "http://127.0.0.1:2"}),
         ("openai/a", "http://127.0.0.1:1/v1", {}, {"SSL_VERIFY": "False"}),
+        ("openai/a", "http://127.0.0.1:1/v1", {}, {"OPENAI_ORG_ID": "org-1"}),
         ("openai/a", "http://127.0.0.1:1/v1", {}, {"USE_LITELLM_PROXY": "True"}),
     ],
 )
