@@ -31,7 +31,7 @@ from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.spending import judges_of
-from jisi_cli.user import ImportIssues, OnProgress
+from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
 
 
 def evaluate(
@@ -52,6 +52,7 @@ def evaluate(
     curve: bool = False,
     grading: GradingOptions | None = None,
     on_entries: Callable[[Sequence[str]], object] | None = None,
+    progress: ShowProgress = lambda what: nullcontext(),
     **options: Any,  # noqa: ANN401 - as `Jisi` takes them
 ) -> Comparison:
     """Compare methods on test questions. Recorded answers are replayed unless `live` calls the models.
@@ -79,6 +80,7 @@ def evaluate(
         curve: Take methods that trade quality for dollars at eleven weights.
         grading: Which graders grade live answers, and what they may do.
         on_entries: Told the names of the rows before anything is run.
+        progress: Shows how far the answering is, under a name; what it opens is told of (done, in all).
         **options: Of `Jisi`.
 
     Raises:
@@ -120,7 +122,8 @@ def evaluate(
         )
         if on_entries is not None:
             on_entries([entry.name for entry in entries])
-        ran = _run(opened, entries, tests, out, grading or GradingOptions(), live=live)
+        with progress("answering") as on_progress:
+            ran = _run(opened, entries, tests, out, grading or GradingOptions(), live=live, on_progress=on_progress)
         others = tuple(dict.fromkeys((BASELINE, *versus)))
         rows = build_report(ran.results, others, np.random.default_rng(opened.seed), ran.timings)
         return Comparison(
@@ -198,13 +201,29 @@ def _read_tests(
 
 
 def _run(
-    jisi: Jisi, entries: Sequence[Entry], tests: TestSet, out: Path | None, grading: GradingOptions, *, live: bool
+    jisi: Jisi,
+    entries: Sequence[Entry],
+    tests: TestSet,
+    out: Path | None,
+    grading: GradingOptions,
+    *,
+    live: bool,
+    on_progress: OnProgress | None,
 ) -> Ran:
     account, questions = jisi.account, jisi.bank.questions
     train = [questions[row].key for row in jisi.bank.train_rows.tolist()]
 
     async def run() -> Ran:
-        run_on = partial(run_entries, entries, tests, out=out, grading=grading, train=train, on_ran=jisi.user.detail)
+        run_on = partial(
+            run_entries,
+            entries,
+            tests,
+            out=out,
+            grading=grading,
+            train=train,
+            on_ran=jisi.user.detail,
+            on_progress=on_progress,
+        )
         if not live:
             return await run_on(pool=tests.pool)
         if not tests.models:

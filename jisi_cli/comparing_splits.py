@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -23,9 +23,8 @@ from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.context import BankRows
 from jisi_cli.types import LARGEST_SEED
-from jisi_cli.user import ImportIssues, OnProgress
+from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
 
-ShowProgress = Callable[[str], AbstractContextManager[OnProgress | None]]
 """Shows how far a split is, as long as the context is open."""
 
 

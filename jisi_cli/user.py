@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, in all)."""
+ShowProgress = Callable[[str], AbstractContextManager[OnProgress | None]]
+"""Shows how far something named is, as long as the context is open."""
 
 
 class User(Protocol):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Interval, Picture, intervals
 
 if TYPE_CHECKING:
-    from jisi_cli.evaluation.comparison import MethodReport
+    from jisi_cli.evaluation.comparison import Comparison, MethodReport
     from jisi_cli.evaluation.experiments import Curve
     from jisi_cli.evaluation.splits import SplitReport
     from jisi_cli.evaluation.statistics import Difference
@@ -201,6 +202,29 @@ def _explain_gaps(report: MethodReport, out: Output) -> None:
         out.warn(f"{report.name}: no model answered {count(report.failed, 'question')}; {what}")
     if report.unscored:
         out.warn(f"{report.name}: left out of its means, without a score: {count(report.unscored, 'answer')}")
+
+
+def note_questions(comparison: Comparison, out: Output) -> None:
+    """Say how many questions there were, and why some were not answered."""
+    sizes = Counter(question.dataset for question in comparison.tests.questions)
+    each = ", ".join(f"{one_line(name, 60)} {number:,}" for name, number in sorted(sizes.items())[:_SHOWN_DATASETS])
+    more = f" and {len(sizes) - _SHOWN_DATASETS} more" if len(sizes) > _SHOWN_DATASETS else ""
+    failed = {
+        (row.dataset, row.index) for rows in comparison.results.values() for row in rows if row.status == "failed"
+    }
+    what = f"; {len(failed):,} of them failed with at least one method" if failed else ""
+    out.note(f"{count(sum(sizes.values()), 'question')} ({each}{more}){what}")
+    for name, rows in comparison.results.items():
+        reasons = Counter(row.error or "no reason was recorded" for row in rows if row.status == "failed")
+        for reason, number in reasons.most_common(_SHOWN_REASONS):
+            out.note(f"{name}: {count(number, 'question')} failed: {one_line(reason, 300)}")
+        rest = sum(number for _, number in reasons.most_common()[_SHOWN_REASONS:])
+        if rest:
+            out.note(f"{name}: {count(rest, 'question')} failed for other reasons")
+
+
+_SHOWN_DATASETS = 8
+_SHOWN_REASONS = 3
 
 
 def _difference(difference: Difference | None) -> str:

@@ -105,6 +105,7 @@ _VALUES: Mapping[str, Values] = {
     "--device": _of("cpu", "cuda", "mps"),
     "--by": _of("model", "dataset", "role", "day", "run", "command", "method"),
     "--run": _of("last"),
+    "--output-format": _of("table", "json", "junit", "markdown"),
 }
 """What each flag takes, in every command that has it."""
 

@@ -36,6 +36,7 @@ from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from jisi_cli.cli.eval_formats import Format
     from jisi_cli.evaluation.comparison import Comparison, MethodReport
     from jisi_cli.jisi import Jisi
 
@@ -121,6 +122,10 @@ def evaluate(
     max_cost: MaxCostOption = None,
     concurrency: ConcurrencyOption = None,
     no_store: NoStoreOption = False,
+    output_format: Annotated[
+        str | None,
+        typer.Option("--output-format", metavar="NAME", help="table, json, junit (for CI) or markdown [table]."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -133,6 +138,7 @@ def evaluate(
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
     from jisi_cli.cli.comparison_view import show_methods
+    from jisi_cli.cli.eval_formats import chosen_format
     from jisi_cli.cli.eval_splits import refuse_other_questions, show_run
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.progress import counted
@@ -142,12 +148,16 @@ def evaluate(
     from jisi_cli.files import read_text
 
     out = Output(quiet=quiet, verbose=verbose)
+    shape = chosen_format(output_format, as_json=as_json)
+    as_json = shape == "json"
     if list_methods:
         show_methods(out, as_json=as_json)
         return
     experiments = {"sweep": sweep, "grow": grow, "ablate": ablate, "curve": curve, "splits": splits}
     elsewhere = {"report": report, "out": out_file, "fail_under": fail_under, "versus": versus, "datasets": datasets}
     _refuse_together(experiments, **elsewhere, limit=limit, live=live)
+    if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
+        raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
     if report is not None:
@@ -208,25 +218,37 @@ def evaluate(
             curve=curve,
             grading=grading,
             on_entries=threshold.rows,
+            progress=lambda what: counted(out, what),
         )
-        _show(comparison, report, jisi, out, as_json=as_json)
+        _show(comparison, report, jisi, out, shape, threshold)
         jisi.account.check()
     threshold.check(comparison.methods)
 
 
-def _show(comparison: Comparison, report: Path | None, jisi: Jisi, out: Output, *, as_json: bool) -> None:
-    from jisi_cli.cli.comparison_view import show_curve, show_report
+def _show(
+    comparison: Comparison, report: Path | None, jisi: Jisi, out: Output, shape: Format, threshold: Threshold
+) -> None:
+    from jisi_cli.cli.comparison_view import note_questions, show_curve, show_report
+    from jisi_cli.cli.eval_formats import to_junit, to_markdown
     from jisi_cli.cli.grading import note_grading
+    from jisi_cli.evaluation.headline import headline
 
     note_grading(comparison.graders, out)
     if report is not None:
         _write_page(report, comparison, jisi, out)
-    if as_json:
+    if shape == "json":
         out.json(comparison.to_json())
+    elif shape == "junit":
+        out.data(to_junit(comparison.methods, threshold.below(comparison.methods), threshold.percent))
+    elif shape == "markdown":
+        out.data(to_markdown(comparison.methods, len(comparison.tests)))
     elif comparison.curve is not None:
         show_curve(comparison.curve, out)
     else:
         show_report(comparison.methods, out)
+    note_questions(comparison, out)
+    if comparison.curve is None:
+        out.note(headline(comparison.methods))
 
 
 def _refuse_together(experiments: Mapping[str, object], **beside_a_comparison: object) -> None:
@@ -317,6 +339,12 @@ class Threshold:
             percent = float(number)
         except ValueError:
             percent = math.nan
+        if 0 < percent < 1:
+            meant = text.replace(number, f"{100 * percent:g}", 1)
+            raise InputError(
+                f"--fail-under takes a percentage, so that {number} demands less than 1 %; "
+                f"did you mean {100 * percent:g} %? Then write --fail-under {meant}"
+            )
         if not 0 <= percent <= 100:
             raise InputError(f"--fail-under takes a percentage from 0 to 100, or PERCENTAGE:METHOD, not {text!r}")
         return cls(percent, method)
@@ -343,13 +371,17 @@ class Threshold:
         Raises:
             BelowThresholdError: An average is below, or there is none.
         """
-        if self.percent is None:
-            return
-        meant = self.rows([report.name for report in reports])
+        below = self.below(reports)
         for report in reports:
-            if report.name not in meant:
-                continue
-            reached = 100 * report.averages.average if report.averages else None
-            if reached is None or reached < self.percent - _LAST_BITS:
-                shown = "no average" if reached is None else f"{reached:.6g} %"
+            if report.name in below:
+                shown = f"{100 * report.averages.average:.6g} %" if report.averages else "no average"
                 raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {self.percent:g}")
+
+    def below(self, reports: Sequence[MethodReport]) -> list[str]:
+        """Return the names of the methods that are meant and below what is demanded, or without an average."""
+        if self.percent is None:
+            return []
+        meant = self.rows([report.name for report in reports])
+        least = self.percent - _LAST_BITS
+        averages = {r.name: 100 * r.averages.average if r.averages else -math.inf for r in reports if r.name in meant}
+        return [name for name, reached in averages.items() if reached < least]

@@ -1,7 +1,8 @@
-"""Progress bars on a terminal; nothing when piped or quiet."""
+"""Progress: bars on a terminal, a line a minute where stderr is piped, nothing when quiet."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 """Called with (done, in all)."""
 
+MINUTE = 60.0
+"""Seconds between two lines of a log."""
 _SHOWN_CAUSES = 3
 _WIDE = 80
 """Columns of a terminal that has room for a bar and for money beside the numbers."""
@@ -81,11 +84,34 @@ def training_bar(out: Output, name: str) -> Iterator[OnProgress | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total, steps=f"{done:,}/{total:,}")
 
 
+def a_line_a_minute(out: Output, what: str) -> OnProgress | None:
+    """Return what tells a log how far equal steps are, once a minute; None when quiet."""
+    if out.quiet:
+        return None
+    started = told = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < MINUTE or not done or done >= total:
+            return
+        told = now
+        left = (now - started) * (total - done) / done
+        out.note(f"{what}: {done:,} of {total:,} ({done / total:.0%}), about {_duration(left)} left")
+
+    return advance
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 @contextmanager
 def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     """Show done, total and time left of equal steps."""
     if not out.moves:
-        yield None
+        yield a_line_a_minute(out, what)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -99,7 +125,8 @@ def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
 def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
     """Show how far a collection is: done and total, rate, time left, dollars so far and expected, failures by cause."""
     if not out.moves:
-        yield None
+        tell = a_line_a_minute(out, "asking")
+        yield None if tell is None else lambda collected: tell(len(collected.records), total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

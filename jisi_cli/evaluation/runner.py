@@ -144,6 +144,7 @@ async def run_method(
     graders: GraderSet | None = None,
     on_result: OnResult | None = None,
     train: Sequence[tuple[str, str]] = (),
+    on_done: Callable[[], None] = lambda: None,
 ) -> tuple[list[Result], Timing]:
     """Answer every question with one method, except those that an earlier run settled.
 
@@ -156,6 +157,7 @@ async def run_method(
         graders: What grades live answers; by default those that need no permission.
         on_result: Told of every result, old ones included.
         train: Dataset and index of each bank row that the method decides by, to name neighbours in the results.
+        on_done: Told of each question that is answered now or was before.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
@@ -172,8 +174,9 @@ async def run_method(
                 graders=graders,
                 on_result=on_result,
                 train=train,
+                on_done=on_done,
             )
-    run = _Run(entry, tests, pool, graders, train)
+    run = _Run(entry, tests, pool, graders, train, on_done)
     if run.live:
         graders.check(tests.questions)
     keys = [_key(run, row) for row in range(len(tests))]
@@ -182,6 +185,8 @@ async def run_method(
     open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
     spent = [0.0, 0.0]
     if entry.method is not None:
+        for _ in range(len(keys) - len(open_rows)):
+            on_done()
         for part in blocks(len(open_rows), _BLOCK):
             await _run_block(run, entry.method, file, open_rows[part], keys, concurrency, spent)
     else:
@@ -221,6 +226,7 @@ async def run_entries(
     concurrency: int = 1,
     train: Sequence[tuple[str, str]] = (),
     on_ran: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Ran:
     """Run one method after another.
 
@@ -233,16 +239,25 @@ async def run_entries(
         concurrency: Questions under way at one time; 1 for a replay.
         train: Dataset and index of each bank row that methods decide by.
         on_ran: Told, in words, what each method took.
+        on_progress: Told of (questions done, in all), each method's own counted.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
         InputError: See `run_method`.
     """
     results, timings = {}, {}
+    done, total = 0, len(tests) * sum(entry.method is not None and not entry.needs_live for entry in entries)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, total)
+
     with ResultFile(out) as file, GraderSet(grading or GradingOptions(), pool) as graders:
         for entry in entries:
             results[entry.name], timing = await run_method(
-                entry, tests, pool, file, concurrency=concurrency, graders=graders, train=train
+                entry, tests, pool, file, concurrency=concurrency, graders=graders, train=train, on_done=count
             )
             if entry.needs_live:
                 continue
@@ -262,6 +277,7 @@ class _Run:
     pool: Pool
     graders: GraderSet
     train: Sequence[tuple[str, str]]
+    on_done: Callable[[], None]
 
     @property
     def live(self) -> bool:
@@ -288,6 +304,7 @@ async def _run_block(
     async def one(work: tuple[int, Any]) -> None:
         row, plan = work
         file.write(await _run_one(run, method, row, plan, keys[row]))
+        run.on_done()
 
     await for_each(zip(rows, plans, strict=True), one, min(concurrency, len(rows)))
     spent[1] += time.perf_counter() - started

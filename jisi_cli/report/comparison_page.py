@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import grown
+from jisi_cli.evaluation.headline import BASELINE, BOUND, UNCLEAR, competes, difference_to, headline, leading, verdict
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.statistics import Averages
 from jisi_cli.report.charts import Chart
 from jisi_cli.report.distributions import explained, margins, support_sizes
-from jisi_cli.report.leaderboard import BASELINE, BOUND, UNCLEAR, competes, difference_to, leaderboard, leading, verdict
+from jisi_cli.report.leaderboard import leaderboard
 from jisi_cli.report.page import Page, Tile, dollars, listed, percent, render, signed
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
@@ -76,21 +77,6 @@ def _subtitle(results: Mapping[str, Sequence[Result]], page_data: PageData | Non
     if page_data is not None and page_data.tests.models:
         parts.append(f"{len(page_data.tests.models):,} models")
     return " · ".join(parts)
-
-
-def headline(reports: Sequence[MethodReport]) -> str:
-    """Return the sentence that is read first: who wins."""
-    best = leading(reports)
-    if best is None or best.averages is None:
-        return "No method has an average: nothing was scored, or calls are missing from the replay."
-    top = best.averages.average
-    equal = [r.name for r in reports if r.averages and r.averages.average == top and r is not best and competes(r.name)]
-    shared = f", level with {listed(equal)}" if equal else ""
-    found = difference_to(best, BASELINE)
-    if found is not None and verdict(found) == "better" and not equal:
-        return f"{best.name} wins with {percent(top)} %"
-    unclear = ", but not clearly" if found is not None and verdict(found) == UNCLEAR else ""
-    return f"{best.name} leads with {percent(top)} %{shared}{unclear}"
 
 
 def tiles(reports: Sequence[MethodReport], results: Mapping[str, Sequence[Result]]) -> list[Tile]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.headline import leading
 from jisi_cli.evaluation.results import Result
 from jisi_cli.report.charts import HOVER, PALETTE, Chart, Spec, Viewport, fitted, number
-from jisi_cli.report.leaderboard import leading
 
 Results = Mapping[str, Sequence[Result]]
 _BARS = 20

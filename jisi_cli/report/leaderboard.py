@@ -1,11 +1,11 @@
-"""The leaderboard: averages, paired differences with their intervals, prices (the paper's Fig. 1); and who leads it."""
+"""The leaderboard: averages, paired differences with their intervals, prices (the paper's Fig. 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
-from jisi_cli.evaluation.statistics import Difference
+from jisi_cli.evaluation.headline import BASELINE, BOUND, UNCLEAR, competes, difference_to, leading, verdict
 from jisi_cli.report.charts import (
     HOVER,
     INK,
@@ -22,35 +22,9 @@ from jisi_cli.report.charts import (
 )
 from jisi_cli.report.page import UNKNOWN, dollars, listed, percent, signed
 
-BASELINE = "best-single"
-BOUND = "oracle"
-UNCLEAR = "no clear difference"
 _STEP = 24
 _VERDICTS = {"better": PALETTE[0], UNCLEAR: QUIET, "worse": PALETTE[1]}
 _HEADER = ("method", "Avg, %", "weighted, %", "difference, points", "from", "to", "says", "$ per 1,000 questions")
-
-
-def competes(name: str) -> bool:
-    """Whether a method takes part: an oracle is told what no method can know, the labels or the dataset."""
-    return not name.split(" ")[0].endswith(BOUND)
-
-
-def leading(reports: Sequence[MethodReport]) -> MethodReport | None:
-    """Return the method with the best average; of equal ones the first."""
-    known = [report for report in reports if report.averages is not None and competes(report.name)]
-    return max(known, key=lambda report: report.averages.average if report.averages else 0.0, default=None)
-
-
-def difference_to(report: MethodReport, versus: str) -> Difference | None:
-    """Return how a method compares with another; None where they share no scored question."""
-    return next((found for found in report.versus if found.versus == versus and found.questions), None)
-
-
-def verdict(found: Difference) -> str:
-    """Return what an interval says: one that holds 0 shows no clear difference."""
-    if found.low <= 0 <= found.high:
-        return UNCLEAR
-    return "better" if found.low > 0 else "worse"
 
 
 def leaderboard(reports: Sequence[MethodReport]) -> Chart:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import grown
+from jisi_cli.evaluation.headline import BASELINE, BOUND, leading
 from jisi_cli.report.charts import (
     HOVER,
     PALETTE,
@@ -19,7 +20,6 @@ from jisi_cli.report.charts import (
     names,
     number,
 )
-from jisi_cli.report.leaderboard import BASELINE, BOUND, leading
 from jisi_cli.report.page import UNKNOWN, listed, percent
 
 # Means by dataset (the paper's Fig. 2).

@@ -10,8 +10,8 @@ from typing import Literal
 
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import Curve, CurvePoint, build_curve
+from jisi_cli.evaluation.headline import competes
 from jisi_cli.report.charts import FONT_SIZE, HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport, text_width
-from jisi_cli.report.leaderboard import competes
 from jisi_cli.report.page import QUESTIONS, dollars, listed, percent
 
 # Names beside points, placed so that no name lies on another name or on a point.

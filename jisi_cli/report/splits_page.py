@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jisi_cli.evaluation.headline import BASELINE, headline
 from jisi_cli.evaluation.splits import Split, SplitReport, pooled_results
 from jisi_cli.report.charts import HOVER, INK, PALETTE, Chart, Spec, Viewport, fitted, names, number
-from jisi_cli.report.comparison_page import headline, tiles
-from jisi_cli.report.leaderboard import BASELINE, leaderboard
+from jisi_cli.report.comparison_page import tiles
+from jisi_cli.report.leaderboard import leaderboard
 from jisi_cli.report.page import UNKNOWN, Page, percent, render, signed
 from jisi_cli.report.pool_charts import modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
