@@ -95,7 +95,8 @@ class Config:
         embedder: Keyword arguments of `EmbedderSpec`.
         endpoint: Where an embedder that is an endpoint is reached, and its price.
         routing: Hyperparameters by name.
-        budget: `max_cost` in USD, `timeout` in seconds per call, `concurrency`, `max_retries`.
+        budget: `max_cost` of a run, `max_cost_per_day` and `max_cost_per_month` of all runs, in USD; `timeout` in
+            seconds per call, `concurrency`, `max_retries`.
         identity: Hash of the file's path and content, under which `jisi trust` remembers it.
         found_here: Whether it is in force only because it is in the current folder, or in one above.
         trusted: Whether it may name addresses and keys: false only for a file found there that `jisi trust` does not
@@ -120,7 +121,9 @@ _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
 _MODEL_KEYS = {"name", "litellm", "system", "params", *_ENDPOINT_KEYS, *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
-_BUDGET_KEYS = {"max_cost", "timeout", "concurrency", "max_retries"}
+_BUDGET_KEYS = {
+    *("max_cost", "max_cost_per_day", "max_cost_per_month", "timeout", "concurrency", "max_retries"),
+}
 _MAX_PRICE_BYTES = 64 * 2**20
 _PRICES = {"input", "output", "cached_input", "cache_write"}
 _MAX_BYTES = 16 * 2**20

@@ -132,6 +132,7 @@ class Jisi:
         store: False keeps questions and answers out of the cache and the ledger.
         user: Told and asked in the course of a run.
         command: What the ledger calls the run.
+        label: What you call the run, in the ledger and in `jisi cost --by label`.
         **settings: Hyperparameters of JiSi, as `k=5` or `switch="consensus"`, and settings of `jisi-cascade`, as
             `tau=0.9`; they win over the pool file's [routing], and that over the bank's.
 
@@ -167,6 +168,7 @@ class Jisi:
         store: bool = True,
         user: User | None = None,
         command: str = "library",
+        label: str | None = None,
         **settings: Any,  # noqa: ANN401 - each is checked by its name
     ) -> None:
         self.user: User = user or Log()
@@ -203,6 +205,7 @@ class Jisi:
             concurrency=concurrency,
             use_cache=use_cache,
             store=store,
+            label=label,
         )
         if calls == "required":
             # Asked before anything is under way; the pool itself asks nobody twice.

@@ -28,6 +28,7 @@ _CONCURRENCY = 16
 _TIMEOUT = 300.0
 _RETRIES = 3
 _ENDPOINT = "litellm:"
+_LONGEST_LABEL = 100
 _LARGEST = sys.float_info.max
 """A whole number in a pool file may be larger than any that can be computed with."""
 
@@ -44,6 +45,7 @@ class RunAccount:
         concurrency: Calls out at one time.
         use_cache: Whether cached answers may be used.
         store: False keeps questions and answers out of cache and ledger.
+        label: What the user calls the run, for the ledger.
 
     Attributes:
         background: The thread that calls are made on.
@@ -63,8 +65,10 @@ class RunAccount:
         concurrency: int | None = None,
         use_cache: bool = True,
         store: bool = True,
+        label: str | None = None,
     ) -> None:
         self.config, self.command, self.user = config, command, user
+        self.label = None if label is None else _checked_label(label)
         self.use_cache, self.store = use_cache, store
         self.max_cost = limit(max_cost, config, "max_cost")
         self._timeout, self._concurrency = timeout, concurrency
@@ -79,7 +83,7 @@ class RunAccount:
         """What the ledger says about where calls come from."""
         from jisi_cli.models.live import Run
 
-        return Run(id=secrets.token_hex(8), command=self.command)
+        return Run(id=secrets.token_hex(8), command=self.command, label=self.label)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -90,12 +94,18 @@ class RunAccount:
 
     @cached_property
     def budget(self) -> Budget | None:
-        """What the calls may cost together; None for no limit."""
-        if self.max_cost is None:
-            return None
+        """What the calls may cost together: what the run may, or what is left of a day or a month; None for no limit.
+
+        Raises:
+            InputError: A limit makes no sense, or what was spent cannot be read.
+        """
+        from jisi_cli.models.allowance import allowances, smallest
         from jisi_cli.models.limits import Budget
 
-        return Budget(self.max_cost)
+        least = smallest(allowances(self.config, self.ledger))
+        if least is not None and (self.max_cost is None or least.left_usd < self.max_cost):
+            return Budget(least.left_usd, least.setting, str(least))
+        return None if self.max_cost is None else Budget(self.max_cost)
 
     @property
     def concurrency(self) -> int:
@@ -211,6 +221,18 @@ def _tell(user: User, event: CallEvent) -> None:
         user.detail(f"{event.model}: {event.reason}")
     if event.kind == "refused":
         user.warn(f"{event.model} is not asked again in this run: {event.reason}")
+
+
+def _checked_label(label: str) -> str:
+    """Return a label that fits a column of a table.
+
+    Raises:
+        InputError: It is empty, long, or more than a line of text.
+    """
+    name = label.strip()
+    if not name or len(name) > _LONGEST_LABEL or not name.isprintable():
+        raise InputError(f"--label is a line of up to {_LONGEST_LABEL} characters, not {label[:_LONGEST_LABEL]!r}")
+    return name
 
 
 def require_models(config: Config) -> None:

@@ -19,6 +19,7 @@ from jisi_cli.cli.options import (
     EmbedderOption,
     FailedOption,
     JsonOption,
+    LabelOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -90,6 +91,7 @@ def ask(
     no_store: NoStoreOption = False,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
+    label: LabelOption = None,
     temperature: Annotated[
         float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
     ] = None,
@@ -161,6 +163,7 @@ def ask(
         store=not no_store,
         user=out,
         command="ask",
+        label=label,
         **routing,
     ) as jisi:
         if source is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
 from jisi_cli.cli.tables import Picture, bars
+from jisi_cli.days import local
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.user import read_config
 
@@ -45,7 +47,7 @@ _COMPARED = (
 """What --against adds to a line of CSV; the cost is that of the questions that could be compared."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bill:
     """What there is to show.
 
@@ -61,6 +63,11 @@ class Bill:
     summary: Summary
     comparison: Comparison | None
 
+    @cached_property
+    def runs(self) -> dict[str | None, Charge]:
+        """The first call of each run."""
+        return {charge.run: charge for charge in reversed(self.charges)}
+
 
 def cost(
     sources: Annotated[
@@ -69,17 +76,16 @@ def cost(
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="NAMES", help="model, dataset, role, day, run, command, method [model]."),
+        typer.Option("--by", metavar="NAMES", help="model, dataset, role, day, run, command, label, method [model]."),
     ] = None,
     run: Annotated[
         list[str] | None, typer.Option("--run", metavar="ID", help="Only this run of the ledger; `last` is the latest.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="From this day on (UTC), as in 2026-01-31.")
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="From then on: 7d, 12h, today, yesterday, monday, 2026-01-31."),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="DATE", help="Up to this day (UTC), included.")
-    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to then; a day is included.")] = None,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="MODEL", help="Compare with MODEL answering each question once."),
@@ -104,7 +110,8 @@ def cost(
     bank grade. With files of `eval --out`, they are the calls of each method for the test questions (by method,
     unless --by says otherwise); the calls of the judge and the embedder are in the ledger only.
 
-    A cost that is unknown is shown as unknown, never as $0. Days are in UTC.
+    A cost that is unknown is shown as unknown, never as $0. Days begin at midnight in your time zone; 7d is the last
+    seven times 24 hours.
 
     --against MODEL: the work is the answered questions (every `ask`; every question and method of a file).
     Ours costs what all its calls cost at list price, probes and aggregator included. MODEL would have answered
@@ -116,7 +123,7 @@ def cost(
     that was paid for will be paid for again. Banks and files that you named stay. Other jisi processes may go on
     working meanwhile.
 
-    Example: jisi cost --by command,model --since 2026-01-01
+    Example: jisi cost --by run --since yesterday
     """
     out = Output(quiet=quiet, verbose=verbose)
     if erase or yes:
@@ -180,7 +187,10 @@ def _to_json(bill: Bill) -> dict[str, Any]:
     return {
         **bill.source,
         "by": list(summary.by),
-        "groups": [{**_named(summary.by, group.key), **asdict(group.totals)} for group in summary.groups],
+        "groups": [
+            {**_named(summary.by, group.key), **_about_run(bill, group.key), **asdict(group.totals)}
+            for group in summary.groups
+        ],
         "total": asdict(summary.total),
         "against": None if bill.comparison is None else _comparison_json(bill.comparison),
     }
@@ -199,6 +209,16 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 def _saving_json(saving: Saving) -> dict[str, Any]:
     return {**asdict(saving), "saving": saving.saving}
+
+
+def _about_run(bill: Bill, key: Key) -> dict[str, str | None]:
+    """Return when a run began, and its command and label, where they are no dimensions themselves."""
+    by = bill.summary.by
+    if "run" not in by:
+        return {}
+    first = bill.runs[key[by.index("run")]]
+    about = {"began": first.time, "command": first.command, "label": first.label}
+    return {name: value for name, value in about.items() if name not in by}
 
 
 def _named(by: Sequence[str], key: Key) -> dict[str, str | None]:
@@ -239,20 +259,32 @@ def _inert(cell: str) -> str:
 
 def _show(bill: Bill, out: Output) -> None:
     """Show the bill to a person: data on stdout, remarks on stderr."""
-    _show_totals(bill.summary, out)
+    _show_totals(bill, out)
     _explain_totals(bill, out)
     if bill.comparison is not None:
         _show_comparison(bill.comparison, [group.key for group in bill.summary.groups], out)
 
 
-def _show_totals(summary: Summary, out: Output) -> None:
-    columns = [Column(name, names=True) for name in summary.by]
+def _show_totals(bill: Bill, out: Output) -> None:
+    summary = bill.summary
+    abouts = [_about_run(bill, group.key) for group in summary.groups]
+    shown = [name for name in (abouts[0] if abouts else ()) if any(about[name] for about in abouts)]
+    columns = [Column(name, names=True) for name in (*summary.by, *shown)]
     titles = ("calls", "cached", "failed", "prompt", "completion", "paid", "cached would cost")
     columns += [Column(title, right=True) for title in titles] + [Column("price from")]
-    rows = [[*(value or _NOTHING for value in group.key), *_cells(group.totals)] for group in summary.groups]
+    rows = []
+    for group, about in zip(summary.groups, abouts, strict=True):
+        words = (_moment(about[name]) if name == "began" else about[name] for name in shown)
+        rows.append([value or _NOTHING for value in (*group.key, *words)] + _cells(group.totals))
     if len(rows) > 1:
-        rows.append(["total", *([""] * (len(summary.by) - 1)), *_cells(summary.total)])
+        rows.append(["total", *([""] * (len(summary.by) + len(shown) - 1)), *_cells(summary.total)])
     out.table(columns, rows, picture=_amounts([group.totals for group in summary.groups], len(rows)))
+
+
+def _moment(time: str | None) -> str | None:
+    """Return a stored moment as people write it, in their own time zone."""
+    found = local(time)
+    return None if found is None else f"{found:%Y-%m-%d %H:%M}"
 
 
 def _amounts(groups: Sequence[Totals], rows: int) -> Picture | None:
@@ -293,7 +325,10 @@ def _explain_totals(bill: Bill, out: Output) -> None:
     times = [charge.time for charge in bill.charges if charge.time is not None]
     if times:
         runs = len({charge.run for charge in bill.charges})
-        out.note(f"{count(runs, 'run')} from {min(times)[:16]} to {max(times)[:16]} UTC; prompt, completion: tokens")
+        out.note(
+            f"{count(runs, 'run')} from {_moment(min(times))} to {_moment(max(times))} (your time); "
+            "prompt, completion: tokens"
+        )
     if total.unknown_price_calls:
         out.note(
             f"the price of {count(total.unknown_price_calls, 'answer')} is unknown; give the model a `price` in the "

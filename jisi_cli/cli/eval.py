@@ -18,6 +18,7 @@ from jisi_cli.cli.options import (
     EmbedderOption,
     FailedOption,
     JsonOption,
+    LabelOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -120,6 +121,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
+    label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
     no_store: NoStoreOption = False,
     output_format: Annotated[
@@ -182,6 +184,7 @@ def evaluate(
         store=not no_store,
         user=out,
         command="eval",
+        label=label,
         **routing,
     ) as jisi:
         if sweep:

@@ -35,7 +35,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("--providers", "--check", "--known", "--list", "--forget"),
     ),
     "Money": (
-        *("--max-cost", "--max-calls", "--mean-calls", "--price-weight", "--dry-run", "--no-cache", "--no-store"),
+        *(
+            "--label",
+            "--max-cost",
+            "--max-calls",
+            "--mean-calls",
+            "--price-weight",
+            "--dry-run",
+            "--no-cache",
+            "--no-store",
+        ),
         *("--prices", "--by", "--run", "--since", "--until", "--against"),
     ),
     "Output": (

@@ -9,6 +9,7 @@ import typer
 from jisi_cli.cli.options import (
     ConfigOption,
     JsonOption,
+    LabelOption,
     MaxCostOption,
     ModelsOption,
     QuietOption,
@@ -43,6 +44,7 @@ def models(
         float | None, typer.Option("--timeout", metavar="S", help="Seconds per call of --check [60].")
     ] = None,
     max_cost: MaxCostOption = None,
+    label: LabelOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -63,7 +65,7 @@ def models(
 
     pool = read_config(config, out)
     entries = _wanted(pool, split_names(only))
-    answers = _ask_each(pool, entries, out, timeout, max_cost) if check else None
+    answers = _ask_each(pool, entries, out, timeout, max_cost, label) if check else None
     rows = [_row(entry, None if answers is None else answers[entry.name]) for entry in entries]
     if as_json:
         out.json({"pool": str(pool.path), "models": rows})
@@ -159,7 +161,12 @@ def _yes_no(value: bool | None) -> str:
 
 
 def _ask_each(
-    pool: Config, entries: Sequence[ModelEntry], out: Output, timeout: float | None, max_cost: float | None
+    pool: Config,
+    entries: Sequence[ModelEntry],
+    out: Output,
+    timeout: float | None,
+    max_cost: float | None,
+    label: str | None,
 ) -> dict[str, Answer | str]:
     """Ask each model for one word, all at once and once only; a text says why one was not asked."""
     import asyncio
@@ -171,7 +178,13 @@ def _ask_each(
     # What is wrong is to be seen at once, and not after several attempts.
     budget = {"timeout": _PATIENCE, **pool.budget, "max_retries": 0}
     account = RunAccount(
-        replace(pool, budget=budget), "models", out, timeout=timeout, max_cost=max_cost, use_cache=False
+        replace(pool, budget=budget),
+        "models",
+        out,
+        timeout=timeout,
+        max_cost=max_cost,
+        use_cache=False,
+        label=label,
     )
 
     async def ask_all() -> dict[str, Answer | str]:

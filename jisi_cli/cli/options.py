@@ -43,6 +43,9 @@ TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", h
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
 ]
+LabelOption = Annotated[
+    str | None, typer.Option("--label", metavar="NAME", help="What to call this run in `jisi cost --by label`.")
+]
 MaxCostOption = Annotated[
     float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most for the whole run.")
 ]

@@ -15,6 +15,7 @@ from jisi_cli.cli.options import (
     EmbedderOption,
     FailedOption,
     JsonOption,
+    LabelOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -74,6 +75,7 @@ def route(
     ] = None,
     timeout: TimeoutOption = None,
     max_cost: MaxCostOption = None,
+    label: LabelOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
     no_store: NoStoreOption = False,
     as_json: JsonOption = False,
@@ -109,6 +111,7 @@ def route(
         store=not no_store,
         user=out,
         command="route",
+        label=label,
         **routing,
     ) as jisi:
         if source is not None:

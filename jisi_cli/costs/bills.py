@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from jisi_cli.days import local_day
 from jisi_cli.models.ledger import LedgerEntry
 from jisi_cli.types import CallRecord, record_fields, whole_sum
 
@@ -25,6 +26,7 @@ class Charge(CallRecord):
     Attributes:
         run: Which run made it; for a result file the file.
         command: The command of that run.
+        label: What the user called that run.
         time: When it ended, in UTC, as ISO 8601.
         method: The method of an evaluation.
         dataset: The data set of the question.
@@ -36,6 +38,7 @@ class Charge(CallRecord):
 
     run: str
     command: str
+    label: str | None = None
     time: str | None = None
     method: str | None = None
     dataset: str | None = None
@@ -45,8 +48,8 @@ class Charge(CallRecord):
 
     @property
     def day(self) -> str | None:
-        """The day in UTC, as `2026-01-31`."""
-        return self.time[:10] if self.time else None
+        """The day in the time zone of this machine, as `2026-01-31`."""
+        return local_day(self.time)
 
     @property
     def value_usd(self) -> float | None:
@@ -61,6 +64,7 @@ def from_ledger(entries: Iterable[LedgerEntry]) -> Iterator[Charge]:
             **record_fields(entry),
             run=entry.run,
             command=entry.command,
+            label=entry.label,
             time=entry.time,
             dataset=entry.dataset,
             question=entry.query_hash,
@@ -91,9 +95,9 @@ def from_results(results: Iterable[Result], name: str) -> Iterator[Charge]:
             )
 
 
-Dimension = Literal["model", "dataset", "role", "day", "run", "command", "method"]
+Dimension = Literal["model", "dataset", "role", "day", "run", "command", "label", "method"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
-WORK_DIMENSIONS: frozenset[Dimension] = frozenset({"dataset", "day", "run", "command", "method"})
+WORK_DIMENSIONS: frozenset[Dimension] = frozenset({"dataset", "day", "run", "command", "label", "method"})
 """Dimensions in which all calls of one question agree; only these divide a comparison."""
 
 Key = tuple[str | None, ...]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+from jisi_cli import days
 from jisi_cli.costs.bills import DIMENSIONS, Charge, Dimension, from_ledger, from_results
 from jisi_cli.errors import InputError
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
@@ -54,8 +55,8 @@ def find_calls(
         names: Result files, or runs of the ledger: `last`, an id, or the beginning of one; none for the whole ledger.
         runs: Further runs of the ledger.
         by: Dimensions that keep calls apart; none for the usual one.
-        since: The first day, as `2026-01-31`; None for no limit.
-        until: The last day.
+        since: From when on, as a day or a time ago (see `days.since`); None for no limit.
+        until: The last day, or a time ago.
         out: Told what a user should know about the calls that were found.
 
     Raises:
@@ -65,13 +66,13 @@ def find_calls(
     wanted = [*runs, *(name for name in names if not _is_file(name))]
     if not files:
         ledger = Ledger(ledger_path(), warn=out.warn)
-        keys = _dimensions(by, "model", "method")
+        keys = _dimensions(by, "model", {"method": "the ledger"})
         return Found({"ledger": str(ledger.path)}, keys, _ledger_calls(ledger, wanted, since, until, out))
     if wanted:
         raise InputError(f"a result file and a run of the ledger ({wanted[0]}) hold the same calls; give one kind")
     if since or until:
         raise InputError("a result file has no dates; leave out --since and --until")
-    keys = _dimensions(by, "method", "day")
+    keys = _dimensions(by, "method", {"day": "a result file", "label": "a result file"})
     return Found({"files": [str(path) for path in files]}, keys, _result_calls(files, out))
 
 
@@ -105,21 +106,28 @@ def _ledger_calls(
     if runs:
         wanted = {_run(name, entries) for name in runs}
         entries = [entry for entry in entries if entry.run in wanted]
-    first, last = _day(since, "--since") or "", _day(until, "--until") or "9999-12-31"
-    entries = [entry for entry in entries if first <= entry.time[:10] <= last]
+    if since is not None or until is not None:
+        at = days.now()
+        first = None if since is None else days.since(since, "--since", at)
+        last = None if until is None else days.until(until, "--until", at)
+        entries = [entry for entry in entries if _is_between(entry.time, first, last)]
     if not entries:
         out.note("the ledger has no call in that time")
     return list(from_ledger(entries))
 
 
-def _dimensions(names: Sequence[str], default: Dimension, unknown: Dimension) -> tuple[Dimension, ...]:
-    """Return the dimensions of some names; `unknown` is the one that the source of the calls does not record."""
+def _is_between(time: str, first: datetime.datetime | None, last: datetime.datetime | None) -> bool:
+    moment = days.local(time)
+    return moment is not None and (first is None or moment >= first) and (last is None or moment < last)
+
+
+def _dimensions(names: Sequence[str], default: Dimension, unknown: Mapping[str, str]) -> tuple[Dimension, ...]:
+    """Return the dimensions of some names; `unknown` are those that the source of the calls does not record."""
     for name in names:
         if name not in DIMENSIONS:
             raise InputError(f"--by: no `{name}`{did_you_mean(name, DIMENSIONS)}; there are {', '.join(DIMENSIONS)}")
-        if name == unknown:
-            source = "the ledger" if unknown == "method" else "a result file"
-            raise InputError(f"--by: {source} does not record the {name} of a call")
+        if name in unknown:
+            raise InputError(f"--by: {unknown[name]} does not record the {name} of a call")
     return tuple(cast(Dimension, name) for name in dict.fromkeys(names)) or (default,)
 
 
@@ -135,12 +143,3 @@ def _run(name: str, entries: Sequence[LedgerEntry]) -> str:
             f"{what}; the latest runs are {', '.join(known[: -_SHOWN_RUNS - 1 : -1])} (jisi cost --by run)"
         )
     return found[0]
-
-
-def _day(text: str | None, flag: str) -> str | None:
-    if text is None:
-        return None
-    try:
-        return datetime.date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise InputError(f"{flag} takes a day such as 2026-01-31, not {text!r}") from None

@@ -192,6 +192,7 @@ class EmbeddingRequest:
             run=account.run.id,
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             command=account.run.command,
+            label=account.run.label,
             role="embedding",
             model=account.entry.name,
             litellm=account.entry.litellm,

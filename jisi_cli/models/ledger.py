@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class LedgerEntry(CallRecord):
         litellm: LiteLLM's name of the model.
         dataset: The data set the question belongs to; None when it belongs to none.
         query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
+        label: What the user called the run (`--label`); None where they did not.
     """
 
     run: str
@@ -46,13 +48,15 @@ class LedgerEntry(CallRecord):
     litellm: str
     dataset: str | None
     query_hash: str | None
+    label: str | None = None
 
 
-_COLUMNS = (
+_FIRST_COLUMNS = (
     *("run", "time", "command", "role", "model", "litellm", "prompt_tokens", "completion_tokens", "tokens_source"),
     *("cost_usd", "list_cost_usd", "price_source", "seconds", "cached", "attempts", "error", "dataset", "query_hash"),
 )
-LEDGER_COLUMNS = frozenset({"id", *_COLUMNS})
+_COLUMNS = (*_FIRST_COLUMNS, "label")
+LEDGER_COLUMNS = frozenset({"id", *_FIRST_COLUMNS})
 """Columns of every ledger since the first version."""
 _TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
     ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
@@ -95,27 +99,39 @@ class Ledger:
             self._unusable = True
             self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
 
-    def rows(self, run: str | None = None) -> Iterator[LedgerEntry]:
+    def rows(self, run: str | None = None, since: str | None = None) -> Iterator[LedgerEntry]:
         """Yield the rows in the order they were written.
 
         Args:
             run: Yield those of one run only.
+            since: Yield those from this moment on only, written as rows write it.
 
         Raises:
             InputError: The file is not a ledger this version can read.
         """
         if not self.path.exists():
             return
-        where, values = ("WHERE run = ?", (run,)) if run is not None else ("", ())
-        query = f"SELECT {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id"
+        wanted = {"run = ?": run, "time >= ?": since}
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        where, values = f"WHERE {' AND '.join(given)}" if given else "", tuple(given.values())
         try:
             with self._lock:
-                found = self._found(query, values)
+                found = self._found(where, values)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             remedy = "make room or allow it, and try again" if is_refused(error) else "move it away"
             raise InputError(f"{self.path} cannot be read as a ledger ({error}); {remedy}") from error
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
+
+    def spent_since(self, start: datetime) -> tuple[float, int]:
+        """Return the dollars that calls are known to have cost since a moment, and how many cost an unknown sum.
+
+        Raises:
+            InputError: The file is not a ledger this version can read.
+        """
+        first = start.astimezone(UTC).isoformat(timespec="milliseconds")
+        costs = [entry.cost_usd for entry in self.rows(since=first)]
+        return math.fsum(cost for cost in costs if cost is not None), sum(cost is None for cost in costs)
 
     def close(self) -> None:
         """Close the file."""
@@ -124,17 +140,17 @@ class Ledger:
                 self._connection.close()
                 self._connection = None
 
-    def _found(self, query: str, values: tuple[str, ...]) -> list[Any]:
+    def _found(self, where: str, values: tuple[str, ...]) -> list[Any]:
         """Read rows, also where SQLite may not write the index that readers of a ledger share."""
         try:
             with self._open() as connection:
-                return connection.execute(query, values).fetchall()
+                return _select(connection, where, values)
         except sqlite3.Error as error:
             if not is_refused(error):
                 raise
         with closing(connect_unwritable(self.path)) as connection:
             self._check_version(connection)
-            return connection.execute(query, values).fetchall()
+            return _select(connection, where, values)
 
     def _check_version(self, connection: sqlite3.Connection) -> int:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -162,6 +178,8 @@ class Ledger:
                 with connection:
                     connection.execute(_CREATE)
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
+            else:
+                _add_label(connection)
         except BaseException:
             connection.close()
             raise
@@ -169,6 +187,29 @@ class Ledger:
         # Closed in any case when Python ends: what is left beside the file needs the right to write to be read.
         weakref.finalize(self, connection.close)
         return connection
+
+
+def _has_label(connection: sqlite3.Connection) -> bool:
+    return any(row[1] == "label" for row in connection.execute("PRAGMA table_info(calls)"))
+
+
+def _add_label(connection: sqlite3.Connection) -> None:
+    """Give a ledger of jisi 0.2 or older the column that it lacks; older versions pass over it."""
+    if _has_label(connection):
+        return
+    try:
+        with connection:
+            connection.execute("ALTER TABLE calls ADD COLUMN label TEXT")
+    except sqlite3.Error:
+        # Another process was first.
+        if not _has_label(connection):
+            raise
+
+
+def _select(connection: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Any]:
+    """Return the rows of a ledger, one without labels included, which may be one that cannot be changed."""
+    columns = _COLUMNS if _has_label(connection) else (*_FIRST_COLUMNS, "NULL")
+    return connection.execute(f"SELECT {', '.join(columns)} FROM calls {where} ORDER BY id", values).fetchall()
 
 
 def _fits(name: str, value: object) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
+from jisi_cli.types import format_dollars
 
 _ROUNDING = 1e-9
 
@@ -41,14 +42,17 @@ class Budget:
 
     Args:
         limit_usd: The most, in dollars.
+        setting: What asks for the limit, for messages.
+        about: What to say when it is used up, remedy included; None for a limit of the run alone.
 
     Attributes:
         spent_usd: Dollars that are spent, calls of unknown cost at their worst case.
         overrun: Which call cost more than its worst case; None as long as none did. No call starts after it.
     """
 
-    def __init__(self, limit_usd: float) -> None:
-        self.limit_usd = limit_usd
+    def __init__(self, limit_usd: float, setting: str = "--max-cost", about: str | None = None) -> None:
+        self.limit_usd, self.setting = limit_usd, setting
+        self._about = about
         self.spent_usd = 0.0
         self.overrun: str | None = None
         self._reserved_usd = 0.0
@@ -115,9 +119,10 @@ class Budget:
         with self._lock:
             if actual_usd > reserved_usd * (1 + _ROUNDING) + _ROUNDING and self.overrun is None:
                 self.overrun = (
-                    f"a call to `{model}` cost ${actual_usd:.6f} by what was reported, and ${reserved_usd:.6f} was the "
-                    "most that it could cost; no other call goes out, and every answer is kept. Look at the model's "
-                    "`price` and `params` in the pool file, or leave --max-cost out"
+                    f"a call to `{model}` cost {format_dollars(actual_usd)} by what was reported, and "
+                    f"{format_dollars(reserved_usd)} was the most that it could cost; no other call goes out, and "
+                    "every answer is kept. Look at the model's `price` and `params` in the pool file, or leave "
+                    f"{self.setting} out"
                 )
             self._reservations -= 1
             # Without a call under way nothing is set aside: rounding must leave no rest.
@@ -129,7 +134,7 @@ class Budget:
         """Set money aside, or return what is done once another call has been settled."""
         if worst_case_usd is None:
             raise BudgetError(
-                f"--max-cost needs a price for `{model}`, and none is known; "
+                f"{self.setting} needs a price for `{model}`, and none is known; "
                 "add `price = { input = …, output = … }` to it in the pool file"
             )
         with self._lock:
@@ -141,12 +146,18 @@ class Budget:
             unspent = self.limit_usd - self.spent_usd - self._held_usd
             if worst_case_usd > unspent:
                 raise BudgetError(
-                    f"a call to `{model}` may cost ${worst_case_usd:.6f}, and ${max(0.0, unspent):.6f} of "
-                    f"${self.limit_usd:g} are left; raise --max-cost or lower `max_tokens`"
+                    f"a call to `{model}` may cost {format_dollars(worst_case_usd)}, and {self._left(unspent)}"
                 )
             waiting: Future[None] = Future()
             self._waiting.append(waiting)
             return waiting
+
+    def _left(self, usd: float) -> str:
+        """Say what is left, and what helps."""
+        left = format_dollars(max(0.0, usd))
+        if self._about is not None:
+            return f"{left} are left: {self._about}"
+        return f"{left} of {format_dollars(self.limit_usd)} are left; raise {self.setting} or lower `max_tokens`"
 
     def _wake(self) -> None:
         """Let those that wait look again; one that was cancelled meanwhile no longer wants to."""

@@ -50,10 +50,12 @@ class Run:
     Attributes:
         id: Which run of jisi it is.
         command: Its command.
+        label: What the user called it; None where they did not.
     """
 
     id: str = ""
     command: str = ""
+    label: str | None = None
 
 
 class LivePool:
@@ -232,6 +234,7 @@ class LivePool:
                 run=self._run.id,
                 time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 command=self._run.command,
+                label=self._run.label,
                 litellm=call.entry.litellm,
                 dataset=call.request.dataset,
                 query_hash=query_hash(_query(call)) if self._store else None,

@@ -16,7 +16,7 @@ from jisi_cli.models.limits import Budget, RateLimiter
 from jisi_cli.models.litellm_client import litellm_loaded
 from jisi_cli.models.pricing import Cost, most_spent, needs_litellm, price_of_call, worst_case_of
 from jisi_cli.models.provider import Completion, Provider
-from jisi_cli.types import Message, Request, Role, whole_sum
+from jisi_cli.types import Message, Request, Role, format_dollars, whole_sum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -311,8 +311,8 @@ def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:
     if high <= _AGREEMENT * low:
         return None
     return (
-        f"says that a call cost ${usage.cost:.6f}, but its tokens cost ${listed.usd:.6f} at the price from "
-        f"{listed.source}; the bill goes by what it says, --max-cost by the larger"
+        f"says that a call cost {format_dollars(usage.cost)}, but its tokens cost {format_dollars(listed.usd)} at the "
+        f"price from {listed.source}; the bill goes by what it says, --max-cost by the larger"
     )
 
 

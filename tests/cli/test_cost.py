@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jisi_cli import days
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
 from jisi_cli.models.live import query_hash
 from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, write_lines
@@ -173,7 +177,8 @@ def test_the_table_shows_every_column_and_says_unknown(ledger: None) -> None:
     assert rows[2] == ["bob", "2", "1", "200", "100", "unknown", "(1)", "$0.125", "pool"]
     assert rows[4] == ["cyd", "1", "1", "0", "0", "$0"]
     assert " ".join(rows[5]) == "total 8 1 1 900 330 $3.31 + 1 unknown $0.125 litellm 1, pool 5"
-    assert "2 runs from 2026-01-30T12:00 to 2026-01-31T12:00 UTC" in run.stderr
+    first, last = (days.local(f"2026-01-{day}T12:00:00+00:00") for day in (30, 31))
+    assert f"2 runs from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (your time)" in run.stderr
     assert "the price of 1 answer is unknown" in run.stderr
 
 
@@ -417,3 +422,53 @@ def test_a_build_that_is_killed_has_booked_whole_rows_and_the_next_goes_on(tmp_p
     # An answer is put into the cache and then booked: a kill may come between the two, in each of three runs.
     assert 0 <= 120 - (paid["calls"] - paid["cached_calls"]) <= 3 * 4
     assert last["cached_list_cost_usd"] + last["cost_usd"] == pytest.approx(120 * (2 + 2 * 4) / 1e6)
+
+
+def test_by_run_says_when_each_began_its_command_and_its_label(ledger: None) -> None:
+    write(replace(ASK, run="cccc3333", label="nightly", time="2026-01-31T13:00:00.000+00:00"))
+    run = jisi("cost", "--by", "run")
+    head, *rows = run.stdout.splitlines()
+    assert head.split()[:4] == ["run", "began", "command", "label"]
+    began = days.local("2026-01-30T12:00:00+00:00")
+    assert rows[0].split()[:6] == ["bbbb2222", f"{began:%Y-%m-%d}", f"{began:%H:%M}", "bank", "build", "–"]
+    assert "nightly" in rows[2]
+    found = groups("--by", "run")
+    assert found["cccc3333",]["label"] == "nightly" and found["cccc3333",]["command"] == "ask"
+    assert found["bbbb2222",]["began"] == "2026-01-30T12:00:00.000+00:00"
+    assert set(groups("--by", "label")) == {(None,), ("nightly",)}
+
+
+def test_since_takes_days_as_people_say_them(ledger: None) -> None:
+    now = days.now()
+    for hours, run in ((1, "new"), (26, "older"), (24 * 9, "oldest")):
+        write(replace(ASK, run=run, time=(now - timedelta(hours=hours)).astimezone(UTC).isoformat()))
+    assert set(groups("--by", "run", "--since", "7d")) == {("new",), ("older",)}
+    assert set(groups("--by", "run", "--since", "2h")) == {("new",)}
+    assert set(groups("--by", "run", "--since", "7d", "--until", "2h")) == {("older",)}
+    run = jisi("cost", "--since", "yesterdy")
+    assert run.exit_code == 2 and "did you mean `yesterday`" in run.stderr
+
+
+def test_a_label_is_booked_by_every_command_that_calls_and_changes_no_cached_answer(
+    small_bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    ask = ("ask", "What is 3 plus 6?", "--bank", small_bank, "--config", pool)
+    assert jisi(*ask).exit_code == 0
+    asked = loopback.count()
+    assert jisi(*ask, "--label", "again").exit_code == 0
+    assert jisi("route", "What is 3 plus 6?", "--probe", "--label", "probe", *ask[2:]).exit_code == 0
+    assert loopback.count() == asked  # all from the cache
+    assert {label for (label,) in groups("--by", "label")} == {None, "again", "probe"}
+    for label in ("", "two\nlines", "x" * 101, "\x1b[2J"):
+        assert jisi(*ask, "--label", label).exit_code == 2
+
+
+def test_a_ledger_of_an_older_version_is_read_and_goes_on(ledger: None) -> None:
+    with closing(sqlite3.connect(ledger_path())) as old, old:
+        old.execute("ALTER TABLE calls DROP COLUMN label")
+    ledger_path().chmod(0o400)
+    assert len(groups("--by", "run")) == 2
+    ledger_path().chmod(0o600)
+    write(replace(ASK, run="cccc3333", label="new"))
+    found = groups("--by", "run")
+    assert found["cccc3333",]["label"] == "new" and found["bbbb2222",]["label"] is None

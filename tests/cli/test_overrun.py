@@ -31,7 +31,7 @@ def test_ask_gives_the_answer_and_says_which_call_it_was(small_bank: Path, pool:
     command = ("ask", QUESTION, "--mode", "route", "--models", "ada", "--bank", small_bank, "--config", pool)
     run = jisi(*command, "--max-cost", "1")
     assert (run.exit_code, run.stdout, run.errors) == (5, "The answer is 9.\n", [])
-    assert any("`ada` cost $0.750000 by what was reported, and $0.002" in warning for warning in run.warnings)
+    assert any("`ada` cost $0.750 by what was reported, and $0.002" in warning for warning in run.warnings)
     assert booked() == pytest.approx(0.75)
     again = jisi(*command, "--max-cost", "1")
     assert (again.exit_code, again.stdout, loopback.count()) == (0, "The answer is 9.\n", 1)
@@ -50,7 +50,7 @@ def test_a_bank_is_built_of_what_came_in(pool: Path, loopback: Loopback, tmp_pat
     build = ("bank", "build", source, "--call", "--config", pool, "--embedder", "hashing", "--concurrency", "1")
     run = jisi(*build, "-o", tmp_path / "bank", "--max-cost", "1")
     assert (run.exit_code, loopback.count(), len(run.errors)) == (5, 1, 1)
-    assert "cost $0.750000 by what was reported" in run.errors[0]
+    assert "cost $0.750 by what was reported" in run.errors[0]
     bank = Bank(tmp_path / "bank")
     assert sum((bank.answers(model).status != "missing").sum() for model in bank.models) == 1
     one = ("bank", "build", source, "--call", "--config", pool, "--embedder", "hashing", "--models", "bob")
@@ -66,7 +66,7 @@ def test_a_live_evaluation_keeps_its_results(small_bank: Path, pool: Path, loopb
     command = ("eval", source, "--live", "-m", "model:ada", "--bank", small_bank, "--config", pool)
     run = jisi(*command, "--concurrency", "1", "--out", results, "--max-cost", "1")
     assert (run.exit_code, len(run.errors), loopback.count()) == (5, 1, 1)
-    assert "cost $0.750000 by what was reported" in run.errors[0]
+    assert "cost $0.750 by what was reported" in run.errors[0]
     assert len([line for line in results.read_text().splitlines() if '"model:ada"' in line]) == 1
 
 
@@ -83,7 +83,7 @@ def test_a_judge_is_held_to_it_too(pool: Path, loopback: Loopback, tmp_path: Pat
     build = ("bank", "build", source, "--call", "--config", pool, "--embedder", "hashing", "--models", "bob")
     run = jisi(*build, "--grader", "judge:ada", "-o", tmp_path / "bank", "--max-cost", "1")
     assert (run.exit_code, len(run.errors)) == (5, 1)
-    assert "`ada` cost $0.750000" in run.errors[0]
+    assert "`ada` cost $0.750" in run.errors[0]
     assert (tmp_path / "bank" / "bank.json").exists()
 
 

@@ -47,7 +47,7 @@ def test_the_limit_is_never_exceeded_with_32_calls_at_once(loopback: Loopback, t
 def test_a_call_that_cannot_fit_is_not_made_and_says_what_is_left(loopback: Loopback) -> None:
     loopback.script("a")
     asked = pool(entry(loopback, price=DEAR), budget=Budget(0.01))
-    with pytest.raises(BudgetError, match=r"`a` may cost \$0\.020000, and \$0\.010000 of \$0\.01 are left"):
+    with pytest.raises(BudgetError, match=r"`a` may cost \$0\.0200, and \$0\.0100 of \$0\.0100 are left"):
         ask_once(asked, sampling=Sampling(max_tokens=20))
     assert loopback.count() == 0
 
@@ -95,14 +95,14 @@ def test_a_limit_is_trusted_where_litellm_sends_it_or_cannot_say() -> None:
 def test_of_two_limits_of_an_answers_length_the_larger_is_the_worst_case(loopback: Loopback) -> None:
     loopback.script("a")
     params = {"max_tokens": 10, "max_completion_tokens": 20}
-    with pytest.raises(BudgetError, match=r"may cost \$0\.020000"):
+    with pytest.raises(BudgetError, match=r"may cost \$0\.0200"):
         ask_once(pool(entry(loopback, price=DEAR, params=params), budget=Budget(0.015)))
 
 
 def test_the_longest_answer_comes_from_litellms_map_where_nobody_sets_it(loopback: Loopback) -> None:
     loopback.script("gpt-4o")
     known = entry(loopback, "gpt-4o", price=DEAR)
-    with pytest.raises(BudgetError, match=r"may cost \$16\.384"):
+    with pytest.raises(BudgetError, match=r"may cost \$16\.38,"):
         ask_once(pool(known, budget=Budget(1.0)))
 
 

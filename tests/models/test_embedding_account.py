@@ -142,7 +142,7 @@ def test_money_that_is_held_back_is_spent_only_when_its_time_has_come(loopback: 
     budget = Budget(0.020)
     budget.hold_back(0.017)
     embedder = endpoint(loopback, tmp_path, budget=budget)
-    with pytest.raises(BudgetError, match=r"\$0\.003000 of \$0\.02 are left"):
+    with pytest.raises(BudgetError, match=r"\$0\.00300 of \$0\.0200 are left"):
         embedder.embed(["one"])
     budget.release_held()
     embedder.embed(["one"])

@@ -305,7 +305,7 @@ def test_the_budget_counts_the_larger_of_what_is_said_and_the_bill_what_is_said(
     answer = ask_once(asked, sampling=Sampling(max_tokens=20))
     assert (answer.cost_usd, answer.price_source) == (0.0, "provider")
     assert budget.spent_usd == pytest.approx(8 * PER_TOKEN)
-    assert len(warned) == 1 and "says that a call cost $0.000000, but its tokens cost $0.080000" in warned[0]
+    assert len(warned) == 1 and "says that a call cost $0, but its tokens cost $0.0800" in warned[0]
 
 
 def test_an_answer_without_a_usage_counts_as_many_tokens_as_it_can_have_but_no_more_than_its_worst_case(
