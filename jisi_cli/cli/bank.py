@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
 
 from jisi_cli.cli.completion import completion
-from jisi_cli.cli.help import ADVANCED, CommandLine
+from jisi_cli.cli.help import ADVANCED, Command, CommandLine
 from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
@@ -50,7 +49,7 @@ _CALIBRATED = ("jisi-router", *OWN_SETTINGS)
 _STARTER = 200
 
 
-class _Build(TyperCommand):
+class _Build(Command):
     """A command whose `--starter` takes a number, or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - the vendored Click is not ours
