@@ -171,8 +171,15 @@ def extract_any(response: str, grader: str | None) -> str | None:
         raise unknown_grader(grader)
     marked = marked_answer(response)
     bracketed = _bracketed(response, marked)
-    if bracketed is not None:
-        return _letter_or_number(bracketed) or "".join(bracketed.split()).casefold()
+    return _beyond_brackets(response, marked) if bracketed is None else _within_brackets(bracketed)
+
+
+def _within_brackets(answer: str) -> str:
+    return _letter_or_number(answer) or "".join(answer.split()).casefold()
+
+
+def _beyond_brackets(response: str, marked: str | None) -> str | None:
+    """Return the normalised answer that is marked, or that a response without a mark consists of."""
     answer = marked if marked is not None else answer_text(response).strip()
     short = _letter_or_number(answer)
     if short is not None or marked is None:
@@ -191,21 +198,23 @@ def later_readings(responses: Iterable[tuple[str, str | None]]) -> tuple[str, ..
         responses: Each with its question's grader; see `extract_any`.
 
     Returns:
-        `[[ ]]` where an answer stands in double square brackets and no grader's own reading is taken; `escapes` where
-        escape sequences of a terminal are left out.
+        `[[ ]]` where text in double square brackets is the answer, no grader's own reading is taken, and without the
+        brackets another answer would be read; `escapes` where escape sequences of a terminal are left out.
     """
     texts = list(responses)
     found = {
-        "[[ ]]": any(_is_bracketed(response, grader) for response, grader in texts),
+        "[[ ]]": any(_depends_on_brackets(response, grader) for response, grader in texts),
         "escapes": any(has_escapes(response) for response, _ in texts),
     }
     return tuple(name for name, is_found in found.items() if is_found)
 
 
-def _is_bracketed(response: str, grader: str | None) -> bool:
+def _depends_on_brackets(response: str, grader: str | None) -> bool:
     if "[[" not in response or reader_of(grader) is not None:
         return False
-    return _bracketed(response, marked_answer(response)) is not None
+    marked = marked_answer(response)
+    bracketed = _bracketed(response, marked)
+    return bracketed is not None and _within_brackets(bracketed) != _beyond_brackets(response, marked)
 
 
 def _letter_or_number(answer: str) -> str | None:

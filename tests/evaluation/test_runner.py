@@ -400,6 +400,16 @@ def test_votes_on_answers_that_an_earlier_version_could_not_read_are_counted_ane
     assert len(path.read_bytes().splitlines()) == 24 + asked_again
 
 
+def test_votes_on_answers_with_escape_sequences_are_counted_anew_whatever_the_grader(tmp_path: Path) -> None:
+    given, path = setting(), tmp_path / "r.jsonl"
+    first = given.tests.questions[0].query
+    coloured = "\x1b[1mThe answer is 4\x1b[0m"
+    given = recorded(given, lambda text, _, answer: replace(answer, text=coloured) if text == first else answer)
+    run("majority-voting", given, None, path)
+    run("majority-voting", given, None, path, compares_answers=True)
+    assert len(path.read_bytes().splitlines()) == 25
+
+
 def test_live_votes_are_counted_anew_where_the_question_asks_for_double_brackets(tmp_path: Path) -> None:
     path, given = tmp_path / "r.jsonl", setting(tests=4)
     queries = [replace(query, grader=None) for query in given.tests.queries]

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.errors import InputError
-from jisi_cli.grading.final_answer import END_LENGTH, extract_any, marked_answer, marked_answers
+from jisi_cli.grading.final_answer import END_LENGTH, extract_any, later_readings, marked_answer, marked_answers
 from jisi_cli.grading.registry import grader_names, load_grader, reader_of, reads_texts_alone
 from tests.grading.submissions import submission
 from tests.tiers import examples
@@ -220,3 +220,28 @@ def test_marks_within_marks_are_read_without_an_error(grader: str | None) -> Non
     text = "#" * END_LENGTH + " 7"
     extract_any(text, grader)
     assert load_grader(grader or "exact").grade(submission(text, "7")) in (0.0, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("responses", "names"),
+    [
+        ([], ()),
+        ([("The answer is 4.", None), ("[1] and x = [[1, 2], [3, 4]]", None)], ()),
+        ([("The answer is 4.", None), ("So [[north]].", None)], ("[[ ]]",)),
+        ([("So [[north]].", "judge")], ("[[ ]]",)),
+        ([("\\boxed{[[7.0]]}", None)], ()),  # read as 7 before, too
+        ([("So [[B]].", "choice")], ()),  # its own reading has not changed
+        ([("\x1b[1mThe answer is 4\x1b[0m", "numeric")], ("escapes",)),
+        ([("\x1b[1m[[B]]\x1b[0m", None)], ("[[ ]]", "escapes")),
+    ],
+)
+def test_it_is_known_which_responses_an_earlier_version_read_otherwise(
+    responses: list[tuple[str, str | None]], names: tuple[str, ...]
+) -> None:
+    assert later_readings(responses) == names
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mThe answer is Paris\x1b[0m", "The answer is \x1b[1;31mParis\x1b[0m."])
+def test_colours_of_a_terminal_are_no_part_of_an_answer(text: str) -> None:
+    assert extract_any(text, None) == "paris"
+    assert extract_any(text.replace("Paris", "7"), "numeric") == "7"

@@ -1,0 +1,105 @@
+"""What `jisi bank inspect` shows of a bank: an overview, models by datasets, and what a user should know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jisi_cli.cli.learning_curve import show_resolution
+from jisi_cli.cli.output import Column, Output, count, dollars
+from jisi_cli.cli.tables import Picture, bars, distribution
+from jisi_cli.embed.protocol import EmbedderSpec
+
+if TYPE_CHECKING:
+    from jisi_cli.bank.inspect import Inspection, ModelSummary
+
+
+def show_inspection(found: Inspection, out: Output) -> None:
+    """Write the overview, the table of models by datasets, and the warnings."""
+    train = sum(size["train"] for size in found.datasets.values())
+    test = sum(size["test"] for size in found.datasets.values())
+    out.data(
+        f"{found.bank}: {count(train + test, 'question')} ({train:,} train, {test:,} test), {len(found.models)} models"
+    )
+    out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
+    if found.split is not None:
+        out.data(f"split: {found.split['fraction']:g} train, seed {found.split['seed']}")
+    if found.score_source is not None:
+        shares = ", ".join(f"{source} {100 * share:.1f} %" for source, share in found.score_source.items() if share)
+        labels = f"; {count(found.labels, 'question')} labelled" if found.labels else ""
+        out.data(f"scores by: {shares}{labels}")
+    out.separate()
+    _show_models(found, out)
+    low, _, middle, _, high = found.support.quantiles
+    out.separate()
+    out.data(
+        f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
+        f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
+    )
+    if out.draws and high > low:
+        out.data(f"{low:,} {distribution(found.support.histogram)} {high:,}")
+    show_resolution(found.resolution, out)
+    for warning in found.warnings:
+        out.warn(warning)
+
+
+def _show_models(found: Inspection, out: Output) -> None:
+    names = list(found.datasets)
+    titles = [Column(name, right=True) for name in names]
+    columns = [
+        Column("model", shrink=True),
+        *titles,
+        Column("Avg", right=True),
+        Column("answers", right=True),
+    ]
+    silent = any(summary.counted_wrong for summary in found.models)
+    unread = any(summary.unread for summary in found.models)
+    more = [Column("no answer", right=True)] if silent else []
+    more += [Column("unread", right=True), Column("unread wrong", right=True)] if unread else []
+    columns += [*more, Column("tokens", right=True), Column("cost", right=True)]
+    rows = [_row(summary, names, silent=silent, unread=unread) for summary in found.models]
+    sizes = [f"{found.datasets[name]['train'] + found.datasets[name]['test']}" for name in names]
+    best = [_best(found, name) for name in names]
+    oracle = [_percent(found.oracle[name]) for name in (*names, "average")]
+    known = [value for value in best if value is not None]
+    mean = sum(known) / len(known) if known else None
+    empty = [""] * (3 + len(more))
+    rows.append(["best per dataset", *map(_percent, (*best, mean)), *empty])
+    rows.append(["oracle", *oracle, *empty])
+    rows.append(["questions", *sizes, "", *empty])
+    averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
+    out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
+    _explain_means(found, out)
+
+
+def _explain_means(found: Inspection, out: Output) -> None:
+    """Say how the means count answers that failed, were empty or could not be read."""
+    if any(summary.counted_wrong for summary in found.models):
+        out.note("no answer: failed or empty answers to graded questions; they count 0 (--failed unscored: not at all)")
+    elif found.failed_answers == "unscored" and any(summary.failed or summary.empty for summary in found.models):
+        out.note("failed and empty answers are left out of the means (--failed wrong: they count 0)")
+    if any(summary.unread for summary in found.models):
+        out.note("unread: answers without a score, left out of the means; unread wrong: Avg if all of them were wrong")
+
+
+def _row(summary: ModelSummary, names: list[str], *, silent: bool, unread: bool) -> list[str]:
+    tokens = "" if summary.completion_tokens is None else f"{summary.completion_tokens:.0f}"
+    more = [str(summary.counted_wrong)] if silent else []
+    more += [str(summary.unread), _percent(summary.average_at_least)] if unread else []
+    return [
+        summary.model,
+        *(_percent(summary.accuracy[name]) for name in names),
+        _percent(summary.average),
+        str(summary.answers),
+        *more,
+        tokens,
+        dollars(summary.cost_usd),
+    ]
+
+
+def _best(found: Inspection, dataset: str) -> float | None:
+    known = [value for summary in found.models if (value := summary.accuracy[dataset]) is not None]
+    return max(known, default=None)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
