@@ -22,6 +22,7 @@ import pytest
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.labels import change_labels
 from jisi_cli.bank.manifest import Label, read_manifest
+from jisi_cli.collect.labelling import Labelling
 from tests.cli.commands import ROOT, Run, jisi, says_one_error, write_lines
 from tests.cli.test_agreement import MODELS, build, lines, scores
 
@@ -344,6 +345,19 @@ def test_an_export_of_nothing_makes_no_file(tmp_path: Path) -> None:
 def test_a_typed_answer_that_nothing_can_be_compared_with_is_refused(bank: Path) -> None:
     run = label(bank, "=I believe that it is " + "the second of these " * 9)
     assert run.exit_code == 2 and "cannot be compared" in run.errors[0] and labels(bank) == []
+
+
+def test_through_a_pipe_what_somebody_else_said_meanwhile_stays(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Labelling._read
+
+    def read_and_overtaken(labelling: Labelling) -> None:
+        read(labelling)
+        change_labels(bank, {("riddles", "1"): Label("riddles", "1", "3")})
+
+    monkeypatch.setattr(Labelling, "_read", read_and_overtaken)
+    run = label(bank, "1", "2", "q")
+    assert run.exit_code == 0 and labels(bank) == [("1", "3", False), ("2", "2", False)]
+    assert any("somebody else has said meanwhile that 3 is right" in line for line in run.warnings)
 
 
 def test_imported_labels_of_graded_questions_are_left_out_and_told(tmp_path: Path) -> None:
