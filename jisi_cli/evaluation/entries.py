@@ -11,8 +11,10 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.experiments import Variant, ablations, growing, traded
 from jisi_cli.evaluation.runner import Entry
+from jisi_cli.formats.record import ScoreSource
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.cascade_training import LEAST_ROWS
+from jisi_cli.methods.context import MethodContext, scored_by
 from jisi_cli.methods.final_answers import later_readings_of
 from jisi_cli.methods.registry import MethodInfo, all_methods, make_method, method_info
 from jisi_cli.methods.training import Training
@@ -21,6 +23,7 @@ DEFAULT = ("best-single", "jisi-query", "jisi-router", "jisi-vote", "jisi")
 BOUND = "oracle"
 """It is read off recorded answers, so a live run goes without it."""
 BASELINE = "best-single"
+_KEYLESS: tuple[ScoreSource, ...] = ("agreement", "label")
 _READINGS: dict[str, Callable[[Hyperparameters], Hyperparameters]] = {
     "paper": lambda settings: Hyperparameters(),
     "openjisi": lambda settings: replace(settings, compat="openjisi"),
@@ -190,6 +193,7 @@ def _identity(
         *_switch(info, context),
         *_options(info, context),
         *_reading(info, bank, models),
+        *_fitting(info, bank, models),
     )
 
 
@@ -220,6 +224,15 @@ def _reading(info: MethodInfo, bank: Bank, models: Sequence[str]) -> tuple[str, 
     """
     learned = later_readings_of(bank, models) if info.compares_answers and info.trains else frozenset()
     return tuple(f"reads={name}" for name in sorted(learned))
+
+
+def _fitting(info: MethodInfo, bank: Bank, models: Sequence[str]) -> tuple[str, ...]:
+    """Return what is no longer learned from, where an earlier version fitted weights on it."""
+    if not (info.compares_answers and info.trains):
+        return ()
+    agreed, labelled = (scored_by(bank, source, models) for source in _KEYLESS)
+    was_fitted = agreed.any() and labelled.any() and (~agreed).sum() >= LEAST_ROWS
+    return ("fit=no labels beside agreement",) if was_fitted else ()
 
 
 def _options(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:

@@ -50,18 +50,19 @@ def fitted(context: MethodContext, settings: CascadeSettings) -> Fitted:
     """Return the weights that fit a bank's train rows, found now or before.
 
     Every train question is judged by the other ones. Rows that agreement scored are left out: there, an answer that
-    many models give is right by definition, and fitted weights would be as sure of it. Deterministic: the rows are in
-    an order of their own, which is random, so that the first ones stand for all where there are many.
+    many models give is right by definition, and fitted weights would be as sure of it. So are rows with labels beside
+    them: labels are given where models differ most, so that fitted weights would trust no answer. Deterministic: the
+    rows are in an order of their own, which is random, so that the first ones stand for all where there are many.
 
     Args:
         context: The train rows.
         settings: `n_base`, `gamma`, `prior` and `max_calls`.
     """
-    bank, data, answers, agreed = context.bank, context.data, context.rows.answers, context.rows.agreed
+    bank, data, answers, left_out = context.bank, context.data, context.rows.answers, context.rows.unrepresentative
     count = min(settings.max_calls, len(bank.model_names))
 
     def train(on_step: OnStep) -> State:
-        rows = (data.rows if agreed is None else data.rows[~agreed[data.rows]])[:_MOST_ROWS]
+        rows = (data.rows if left_out is None else data.rows[~left_out[data.rows]])[:_MOST_ROWS]
         if answers is None or len(rows) < LEAST_ROWS:
             return _fit([], count)
         found = _observe(bank, answers, rows, settings, count, on_step)
@@ -71,7 +72,7 @@ def fitted(context: MethodContext, settings: CascadeSettings) -> Fitted:
     identity = (
         *(settings.n_base, settings.gamma, settings.prior, count),
         None if answers is None else answers.identity,
-        *(() if agreed is None else (np.flatnonzero(agreed).tolist(),)),
+        *(() if left_out is None else (np.flatnonzero(left_out).tolist(),)),
     )
     state = learned("jisi-cascade", _VERSION, identity, 0, data, train, training=context.training)
     return Fitted(state["weights"], state["sure"])

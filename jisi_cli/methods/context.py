@@ -25,6 +25,7 @@ from jisi_cli.types import Sampling
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
     from jisi_cli.config import Price
+    from jisi_cli.formats.record import ScoreSource
 
 
 class TrainRows(Protocol):
@@ -51,8 +52,12 @@ class TrainRows(Protocol):
         ...
 
     @property
-    def agreed(self) -> NDArray[np.bool_] | None:
-        """Whose scores rest on what the models agree on, not on a grader or a label (N,); None for no row."""
+    def unrepresentative(self) -> NDArray[np.bool_] | None:
+        """Whose scores cannot say how often answers that agree are right (N,); None for no row.
+
+        Those that agreement gave, where that is always so, and beside them those of labels, which are given where
+        models differ most, so that it is seldom so.
+        """
         ...
 
 
@@ -64,7 +69,7 @@ class GivenRows:
     texts: Sequence[str]
     dollars: Floats
     answers: FinalAnswers | None = None
-    agreed: NDArray[np.bool_] | None = None
+    unrepresentative: NDArray[np.bool_] | None = None
 
 
 class BankRows:
@@ -102,11 +107,23 @@ class BankRows:
         return BankAnswers(self._bank, self._models)
 
     @cached_property
-    def agreed(self) -> NDArray[np.bool_] | None:
-        """Whose scores rest on what the models agree on (N,)."""
-        by = [self._bank.answers(model).scored_by("agreement")[self._bank.train_rows] for model in self._models]
-        found: NDArray[np.bool_] = np.logical_or.reduce(by)
-        return found if found.any() else None
+    def unrepresentative(self) -> NDArray[np.bool_] | None:
+        """Whose scores rest on what the models agree on, or on labels beside that (N,)."""
+        agreed = scored_by(self._bank, "agreement", self._models)
+        return agreed | scored_by(self._bank, "label", self._models) if agreed.any() else None
+
+
+def scored_by(bank: Bank, source: ScoreSource, models: Sequence[str]) -> NDArray[np.bool_]:
+    """Return on which train rows an answer has a score from a source (N,).
+
+    Args:
+        bank: The bank.
+        source: A grader, agreement, or labels.
+        models: M of its models.
+    """
+    by = [bank.answers(model).scored_by(source)[bank.train_rows] for model in models]
+    found: NDArray[np.bool_] = np.logical_or.reduce(by)
+    return found
 
 
 def row_dollars(bank: Bank, models: Sequence[str], prices: Mapping[str, Price]) -> Floats:
@@ -347,7 +364,7 @@ class MethodContext:
             texts=[texts[place] for place in places] if texts else (),
             dollars=self.dollars[rows],
             answers=None if self.rows.answers is None else SomeAnswers(self.rows.answers, rows=rows),
-            agreed=None if self.rows.agreed is None else self.rows.agreed[rows],
+            unrepresentative=None if self.rows.unrepresentative is None else self.rows.unrepresentative[rows],
         )
         return replace(self, bank=bank, rows=some)
 
@@ -359,5 +376,5 @@ class MethodContext:
             models: Their places among all, in the same order.
         """
         answers = None if self.rows.answers is None else SomeAnswers(self.rows.answers, models=models)
-        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)], answers, self.rows.agreed)
+        rows = GivenRows(self.datasets, self.texts, self.dollars[:, list(models)], answers, self.rows.unrepresentative)
         return replace(self, bank=bank, rows=rows)

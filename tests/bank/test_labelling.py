@@ -13,6 +13,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import Label, read_manifest
 from jisi_cli.collect.labelling import LabelConflictError, Labelling
 from jisi_cli.errors import InputError
+from jisi_cli.methods.context import BankRows
 from tests.bank.test_labels import keyless
 
 FOUR = [f"The answer is {number}." for number in (1, 2, 3, 4)]
@@ -129,3 +130,20 @@ def test_colours_in_answers_are_no_answers(tmp_path: Path) -> None:
     (question,) = labelling.questions()
     assert [(group.answer, group.models) for group in question.answers] == [("paris", 2), ("4", 1)]
     assert question.unread == 1  # a bare word might be anything
+
+
+def test_labels_beside_agreement_teach_the_cascade_nothing_and_a_whole_key_of_them_does(bank: Path) -> None:
+    def left_out() -> list[bool] | None:
+        opened = Bank(bank)
+        found = BankRows(opened, opened.models, {}).unrepresentative
+        return None if found is None else found.tolist()
+
+    labelling = Labelling(bank)
+    assert left_out() is None
+    labelling.label(ONE, "3")
+    labelling.score()
+    assert left_out() == [True, True, True]  # agreement has scored the two others
+    for question in labelling.questions():
+        labelling.label(question.key, "7")
+    labelling.score()
+    assert left_out() is None

@@ -529,7 +529,9 @@ def test_results_of_votes_that_an_earlier_version_could_not_count_are_not_used(
     """0.1 read no `[[17]]`: what hangs on such answers is reckoned anew, and nothing else."""
     lines = [{key: value for key, value in line.items() if key != "grader"} for line in answers()]
     for line in lines[:PER_DATASET]:  # one data set asks for brackets
-        line["raw_output"] = {model: f"[[{text.split()[-1]}]]" for model, text in line["raw_output"].items()}
+        line["raw_output"] = {
+            model: f"I say [[{text.split()[-1]}]] then." for model, text in line["raw_output"].items()
+        }
     source, path = write_lines(tmp_path / "answers.jsonl", lines), tmp_path / "results.jsonl"
     assert (
         jisi("bank", "build", source, "-o", tmp_path / "b", "--embedder", "hashing:64", "--split", "0.7").exit_code == 0

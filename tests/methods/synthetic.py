@@ -81,7 +81,7 @@ def changed(context: MethodContext, **changes: Any) -> MethodContext:
         changes["dollars"] = np.tile(changes.pop("costs"), (len(context.datasets), 1))
     names = ("datasets", "texts", "dollars")
     given = {name: changes.pop(name, getattr(context, name)) for name in names}
-    more = {name: changes.pop(name, getattr(context.rows, name)) for name in ("answers", "agreed")}
+    more = {name: changes.pop(name, getattr(context.rows, name)) for name in ("answers", "unrepresentative")}
     rows = GivenRows(**given, **more)
     return replace(context, rows=rows, **changes)
 

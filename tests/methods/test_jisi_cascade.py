@@ -357,10 +357,10 @@ def test_with_few_questions_the_priors_mean_serves() -> None:
 def test_nothing_is_learned_from_scores_that_agreement_gave() -> None:
     given, _ = taught(120)
     half = np.arange(120) % 2 == 0
-    agreed = fitted(changed(given.context, agreed=half), CascadeSettings())
+    agreed = fitted(changed(given.context, unrepresentative=half), CascadeSettings())
     assert len(agreed.sure) == 60
-    assert (fitted(changed(given.context, agreed=~half), CascadeSettings()).weights != agreed.weights).any()
-    few = changed(given.context, agreed=np.arange(120) < 71)
+    assert (fitted(changed(given.context, unrepresentative=~half), CascadeSettings()).weights != agreed.weights).any()
+    few = changed(given.context, unrepresentative=np.arange(120) < 71)
     assert fitted(few, CascadeSettings()).weights.tolist() == UNFITTED
 
 
