@@ -23,6 +23,7 @@ from jisi_cli.evaluation.sources import TestReader
 from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
+from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, option_name
@@ -45,6 +46,7 @@ def evaluate(
     format: str | None = None,
     datasets: Sequence[str] | None = None,
     limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
     strict: bool = False,
     grow: Sequence[str] | None = None,
     grow_from: int = 5,
@@ -73,6 +75,8 @@ def evaluate(
         format: Format of `test`; None finds it out.
         datasets: Only questions of these data sets.
         limit: Questions per data set.
+        columns: Which columns of `test` hold what, as in `{"query": "question", "gt": "solution"}`, where their own
+            names do not say it.
         strict: Stop at the first line of `test` that cannot be used.
         grow: Add models in this order and compare after each (the paper's Fig. 5).
         grow_from: Models to begin with.
@@ -108,7 +112,8 @@ def evaluate(
         refuse_unheeded(opened.stated, [variant.method for variant in compared])
         if curve:
             _refuse_varied(opened.stated, [variant.method for variant in compared])
-        tests = _read_tests(opened, path, format, datasets, limit, live=live, strict=strict)
+        mapped = ColumnMap(columns or {})
+        tests = _read_tests(opened, path, format, datasets, limit, mapped, live=live, strict=strict)
         named = {*chosen, *versus}
         entries = make_entries(
             compared,
@@ -187,12 +192,13 @@ def _read_tests(
     format: str | None,
     datasets: Sequence[str] | None,
     limit: int | None,
+    columns: ColumnMap,
     *,
     live: bool,
     strict: bool,
 ) -> TestSet:
     embedder = lambda: jisi.query_embedder  # noqa: E731 - loaded only where a question has no vector
-    reader = TestReader(jisi.bank, jisi.models, embedder, jisi.prices, jisi.user.warn, datasets, limit)
+    reader = TestReader(jisi.bank, jisi.models, embedder, jisi.prices, jisi.user.warn, datasets, limit, columns)
     problems = ImportIssues(jisi.user, strict=strict)
     try:
         return reader.read(test, format, problems, live=live)

@@ -52,6 +52,8 @@ class ModelEntry:
         params: Further keyword arguments of the call (`temperature`, `max_tokens`, …); they win over
             what a method asks for.
         price: USD per million tokens; None when the file gives none.
+        tools: Whether the model can call tools; None leaves it to LiteLLM's map.
+        vision: Whether it takes images; None likewise.
         concurrency: Calls to this model at one time; None for no limit of its own.
         requests_per_minute: The provider's limit on calls; None for none.
         tokens_per_minute: The provider's limit on tokens; None for none.
@@ -64,6 +66,8 @@ class ModelEntry:
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     price: Price | None = None
+    tools: bool | None = None
+    vision: bool | None = None
     concurrency: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -119,7 +123,7 @@ _NAME = "jisi.toml"
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
-_MODEL_KEYS = {"name", "litellm", "system", "params", *_ENDPOINT_KEYS, *_LIMITS}
+_MODEL_KEYS = {"name", "litellm", "system", "params", "headers", "tools", "vision", *_ENDPOINT_KEYS, *_LIMITS}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _BUDGET_KEYS = {
     *("max_cost", "max_cost_per_day", "max_cost_per_month", "timeout", "concurrency", "max_retries"),
@@ -302,9 +306,7 @@ def _model(table: TableReader) -> ModelEntry:
         _check_name(table, "litellm", litellm)
     elif remote := sorted({"api_base", "api_key_env"} & set(table.data)):
         raise table.problem(remote[0], "is not for a local model; remove it")
-    params = table.data.get("params", {})
-    if not isinstance(params, dict):
-        raise table.problem("params", "must be a table")
+    params = _params(table)
     problem = refused(params)
     if problem is not None:
         raise ValueError(f"{table.where}: {problem}")
@@ -316,8 +318,24 @@ def _model(table: TableReader) -> ModelEntry:
         system=table.text("system"),
         params=params,
         price=_price(table),
+        tools=table.flag("tools"),
+        vision=table.flag("vision"),
         **{limit: table.whole(limit, 1) for limit in _LIMITS},
     )
+
+
+def _params(table: TableReader) -> dict[str, Any]:
+    """Return the parameters of a model's calls; `headers` are those that LiteLLM calls `extra_headers`."""
+    params = table.data.get("params", {})
+    if not isinstance(params, dict):
+        raise table.problem("params", "must be a table")
+    headers = table.data.get("headers")
+    if headers is None:
+        return params
+    twice = next((name for name in ("extra_headers", "headers") if name in params), None)
+    if twice is not None:
+        raise table.problem("headers", f"and params.{twice} are the same thing; keep one of them")
+    return {**params, "extra_headers": headers}
 
 
 def _address(table: TableReader) -> str | None:

@@ -57,6 +57,13 @@ class TableReader:
             raise self.problem(key, f"must be a whole number {limit}")
         return value
 
+    def flag(self, key: str) -> bool | None:
+        """Return true or false; None where the key is absent."""
+        value = self.data.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self.problem(key, f"must be true or false, not {value!r}")
+        return value
+
     def one_of(self, key: str, choices: Sequence[str]) -> str | None:
         """Return one of some texts; None where it is absent or null."""
         value = self.data.get(key)

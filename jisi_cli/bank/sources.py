@@ -21,10 +21,11 @@ from jisi_cli.bank.split import ordered_by_dataset
 from jisi_cli.bank.staging import Positions, RowFile, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
+from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.jisi_release import has_vectors
 from jisi_cli.formats.record import STATUSES, Key, Record, Split, has_response
-from jisi_cli.formats.registry import detect, read_records
+from jisi_cli.formats.registry import MAPPED, detect, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def read_sources(
     paths: Sequence[Path],
     *,
     format: str | None = None,
+    columns: ColumnMap | None = None,
     selection: Selection | None = None,
     covers: Callable[[Record], bool] = lambda record: True,
     on_issue: OnIssue,
@@ -88,6 +90,7 @@ def read_sources(
     Args:
         paths: The files and folders.
         format: The format of all of them; None detects the format of each.
+        columns: Which columns of tables hold what, as the user says it.
         selection: Which records to take.
         covers: Whether a record may enter, as `VectorSource.covers` tells.
         on_issue: Called with what cannot be used.
@@ -97,13 +100,13 @@ def read_sources(
         InputError: A source cannot be read, or the selection names what none of them holds.
     """
     selection = selection or Selection()
-    formats = [format or detect(path) for path in paths]
+    formats = [format or (MAPPED if columns else detect(path)) for path in paths]
     counts = [0] * len(paths)
     left_out: set[Key] = set()
 
     def records() -> Iterator[Record]:
         for number, (path, name) in enumerate(zip(paths, formats, strict=True)):
-            for record in read_records(path, name, on_issue=on_issue):
+            for record in read_records(path, name, on_issue=on_issue, columns=columns):
                 if covers(record):
                     counts[number] += 1
                     yield record

@@ -17,6 +17,7 @@ from jisi_cli.cli.options import (
     FailedOption,
     JsonOption,
     LabelOption,
+    MapOption,
     MaxCostOption,
     NoStoreOption,
     QuietOption,
@@ -71,6 +72,7 @@ def build(
     format: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="Format of the sources [detected].")
     ] = None,
+    map_: MapOption = None,
     split: Annotated[
         float | None,
         typer.Option("--split", metavar="X", help="Share of train rows; the rest is marked as test."),
@@ -156,6 +158,9 @@ def build(
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
+    Columns are found by common names (question, prompt, input; answer, target, expected, reference; correct, label), or
+    named with --map.
+
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
     from jisi_cli.bank.build import BuildOptions
@@ -165,6 +170,7 @@ def build(
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.collect.question_sources import QuestionSources
+    from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.spending import RunAccount
     from jisi_cli.user import ImportIssues, read_config
@@ -179,7 +185,7 @@ def build(
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     work = Build(
         sources=sources,
-        asked=QuestionSources(sources, starter, seed),
+        asked=QuestionSources(sources, starter, seed, ColumnMap.parse(map_ or ())),
         bank=output,
         options=BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed)),
         selection=Selection(_set(models), _set(datasets), limit),

@@ -286,6 +286,7 @@ class Build:
         found = read_sources(
             self.sources,
             format=self.format,
+            columns=self.asked.columns,
             selection=self.selection,
             covers=vectors.covers,
             on_issue=self.problems,

@@ -19,6 +19,7 @@ from jisi_cli.cli.options import (
     FailedOption,
     JsonOption,
     LabelOption,
+    MapOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -71,6 +72,7 @@ def evaluate(
         Path | None, typer.Option("--out", metavar="FILE", help="One line per question and method; resumed.")
     ] = None,
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
+    map_: MapOption = None,
     models: ModelsOption = None,
     embedder: EmbedderOption = None,
     trust_embedder: TrustEmbedderOption = False,
@@ -148,6 +150,7 @@ def evaluate(
     from jisi_cli.comparing import evaluate, open_for
     from jisi_cli.comparing_splits import SplitRun, usual_methods
     from jisi_cli.files import read_text
+    from jisi_cli.formats.column_map import ColumnMap
 
     out = Output(quiet=quiet, verbose=verbose)
     shape = chosen_format(output_format, as_json=as_json)
@@ -214,6 +217,7 @@ def evaluate(
             format=format,
             datasets=split_names(datasets),
             limit=limit,
+            columns=ColumnMap.parse(map_ or ()).columns,
             strict=strict,
             grow=None if grow is None else [line.strip() for line in read_text(grow).splitlines() if line.strip()],
             grow_from=grow_from,

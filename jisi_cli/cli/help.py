@@ -26,8 +26,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("--live", "--list-methods", "--versus", "--stream", "--explain", "--answers"),
     ),
     "Questions": (
-        *("--input", "--format", "--datasets", "--limit", "--split", "--splits", "--seed", "--starter", "--call"),
-        *("--append", "--retry-failed", "--strict", "--n", "--import"),
+        *("--input", "--format", "--map", "--datasets", "--limit", "--split", "--splits", "--seed", "--starter"),
+        *("--call", "--append", "--retry-failed", "--strict", "--n", "--import"),
     ),
     "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
     "Pool": (

@@ -38,6 +38,10 @@ EmbedderOption = Annotated[
 TrustEmbedderOption = Annotated[
     bool, typer.Option("--trust-embedder", help="Allow the embedder that the bank names, until its files change.")
 ]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="NAME=COLUMN,…", help="Which columns hold what, as in query=question,gt=answer."),
+]
 DatasetsOption = Annotated[list[str] | None, typer.Option("--datasets", metavar="NAMES", help="Only these datasets.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Seconds per call [300].")]
 NoStoreOption = Annotated[

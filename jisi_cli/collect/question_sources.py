@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.bank.manifest import Source
 from jisi_cli.bank.sources import describe
+from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question
@@ -25,11 +26,13 @@ class QuestionSources:
         paths: Files of questions.
         starter: How many questions are generated beside them; None for none.
         seed: Decides which.
+        columns: Which columns of the files hold what, as the user says it.
     """
 
     paths: Sequence[Path]
     starter: int | None = None
     seed: int = 42
+    columns: ColumnMap = field(default_factory=ColumnMap)
     _generated: Starter | None = field(default=None, init=False)
 
     def read(self, on_issue: OnIssue) -> Iterator[Question]:
@@ -39,7 +42,7 @@ class QuestionSources:
             InputError: A file cannot be read, or no such questions can be generated.
         """
         for path in self.paths:
-            yield from read_questions(path, on_issue)
+            yield from read_questions(path, on_issue, columns=self.columns)
         if self.starter is not None:
             from jisi_cli.collect.starter import starter_questions
 

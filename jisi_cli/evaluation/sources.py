@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
 from jisi_cli.files import read_lines
+from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
-from jisi_cli.formats.registry import QUESTIONS, detect, read_records
+from jisi_cli.formats.registry import MAPPED, QUESTIONS, detect, read_records
 from jisi_cli.suggest import did_you_mean
 
 
@@ -36,6 +37,7 @@ class TestReader:
         warn: Told what a reader of the scores should know.
         datasets: Only questions of these data sets; None for all.
         limit: Questions per data set; None for all.
+        columns: Which columns of a table hold what, as the user says it.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -47,6 +49,7 @@ class TestReader:
     warn: Callable[[str], None]
     datasets: Sequence[str] | None = None
     limit: int | None = None
+    columns: ColumnMap = field(default_factory=ColumnMap)
 
     def read(self, test: Path | None, format: str | None, on_issue: OnIssue, *, live: bool) -> TestSet:
         """Return a test set; without `test` the test rows of the bank itself.
@@ -67,24 +70,29 @@ class TestReader:
             rows = self._rows(bank)
             tests = from_bank(bank, self.models, rows, self.prices)
             self._warn_of_agreement(bank, rows)
-        elif str(test) == "-" or (format or detect(test)) == QUESTIONS:
+        elif str(test) == "-" or self._format(test, format) == QUESTIONS:
             tests = self._questions(test, on_issue, live=live)
         else:
             tests = self._answers(test, format, on_issue)
         self._warn_of_train_rows(tests)
         return tests
 
+    def _format(self, test: Path, format: str | None) -> str:
+        if format is None and self.columns:
+            return MAPPED if self.columns.names_answers else QUESTIONS
+        return format or detect(test)
+
     def _answers(self, path: Path, format: str | None, on_issue: OnIssue) -> TestSet:
         datasets = None if self.datasets is None else frozenset(self.datasets)
         selection = Selection(frozenset(self.models), datasets, self.limit)
-        staging = stage_records(read_records(path, format, on_issue=on_issue), selection)
+        staging = stage_records(read_records(path, format, on_issue=on_issue, columns=self.columns), selection)
         if not staging.questions:
             raise InputError(f"{path}: no answer of the models {', '.join(self.models)} in it")
         return from_records(staging, self.models, self.embedder(), str(path), self.prices, self.bank.failed)
 
     def _questions(self, path: Path, on_issue: OnIssue, *, live: bool) -> TestSet:
         is_piped = str(path) == "-"
-        found = read_questions(read_lines(path) if is_piped else path, on_issue)
+        found = read_questions(read_lines(path) if is_piped else path, on_issue, columns=self.columns)
         questions = chosen_questions(found, self.datasets, self.limit)
         where = "standard input" if is_piped else str(path)
         if not questions:

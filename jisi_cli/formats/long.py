@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.column_map import REFERENCE, SCORE, TEXT, ColumnMap, require_one
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
-from jisi_cli.formats.questions import QUERY, FirstRows, note_unread, posed, poses_question
+from jisi_cli.formats.questions import FirstRows, note_unread, posed, poses_question
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import read_rows
 
@@ -16,7 +17,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "dataset": ("dataset", "task"),
     "index": ("index", "question_id"),
     "order": ("rank", "order"),
-    "query": QUERY,
+    "query": TEXT,
     "reference": ("ground_truth", "reference", "gt"),
     "model": ("model", "model_name"),
     "response": ("response", "raw_output"),
@@ -39,8 +40,17 @@ def matches(preview: Preview) -> bool:
     return poses_question(preview.columns) and not preview.columns.isdisjoint(COLUMNS["model"])
 
 
-def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
-    """Yield a record per row, and one note with the columns that were not read; see `Format`."""
+def read(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Iterator[Located]:
+    """Yield a record per row, and one note with the columns that were not read; see `Format`.
+
+    Args:
+        source: The file.
+        on_issue: Told of everything that is skipped.
+        names: Which columns hold what, where they have no names of their own for it.
+
+    Raises:
+        InputError: The file cannot be read, or it cannot be told which column holds what.
+    """
     is_csv = source.suffix.lower() in (".csv", ".tsv")
     first_rows, numbers = FirstRows(), fields.Numbers()
     columns: dict[str, None] = {}
@@ -49,8 +59,10 @@ def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
     def make(row: Row, location: Location) -> Record:
         columns.update(dict.fromkeys(row))
         found = {field: fields.first(row, names) for field, names in COLUMNS.items()}
-        query, reference, grader, read_from = posed(row, COLUMNS["query"], COLUMNS["reference"], asked=False)
+        query, reference, grader, read_from = posed(row, COLUMNS["query"], _references(row, location), asked=False)
         known.update(read_from)
+        if found["score"] is None:
+            found["score"] = _verdict(row, location, known)
         dataset = fields.name(found["dataset"], "dataset", source.stem)
         index = fields.name(found["index"], "index", "") or first_rows.index(dataset, query, location)
         score = numbers.score(found["score"], location)
@@ -74,8 +86,41 @@ def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
             order=_order(found["order"], index),
         )
 
-    yield from usable(read_rows(source, on_issue), make, on_issue, numbers)
+    rows = (names or ColumnMap()).renamed(read_rows(source, on_issue), str(source))
+    yield from usable(rows, make, on_issue, numbers)
     note_unread(columns, known, str(source), on_issue)
+
+
+def _references(row: Row, location: Location) -> tuple[str, ...]:
+    """Return the columns of the right answer, best first; `answer` is one only beside a response.
+
+    Raises:
+        InputError: Either of two columns may be the one.
+    """
+    usual = COLUMNS["reference"]
+    if fields.first(row, usual) is not None:
+        return usual
+    if fields.first(row, COLUMNS["response"]) is None:
+        return (*usual, "target", "expected")
+    require_one(row, "gt", location)
+    return (*usual, *REFERENCE)
+
+
+_VERDICTS = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
+
+
+def _verdict(row: Row, location: Location, known: set[str]) -> object:
+    """Return what says whether an answer is right, in a column that may also hold a label; None where none does.
+
+    Raises:
+        InputError: Either of two columns may be the one.
+    """
+    held = {name: row[name] for name in SCORE[1:] if (fields.text(row.get(name)) or "").lower() in _VERDICTS}
+    if not held:
+        return None
+    require_one(held, "score", location)
+    known.add(next(iter(held)))
+    return next(iter(held.values()))
 
 
 def _order(recorded: object, index: str) -> int | None:

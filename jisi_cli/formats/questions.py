@@ -9,14 +9,10 @@ from typing import NamedTuple
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
+from jisi_cli.formats.column_map import REFERENCE, TEXT, ColumnMap, require_one
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Question
 from jisi_cli.formats.rows import json_rows, read_rows
-
-QUERY = ("query", "question", "origin_query", "prompt")
-"""The keys of a question's text, best first: a `prompt` may hold a template around it."""
-
-REFERENCE = ("gt", "ground_truth", "reference", "answer")
 
 STEMS = ("question_stem", "ctx", "goal", "sentence")
 """The keys of what comes before the choices, where a row has choices and no question."""
@@ -32,7 +28,11 @@ _NAMED = 12
 
 
 def read_questions(
-    source: Path | Iterable[bytes], on_issue: OnIssue, *, dataset: str = "questions"
+    source: Path | Iterable[bytes],
+    on_issue: OnIssue,
+    *,
+    dataset: str = "questions",
+    columns: ColumnMap | None = None,
 ) -> Iterator[Question]:
     """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
 
@@ -40,19 +40,21 @@ def read_questions(
         source: A JSONL, CSV or Parquet file, or lines of JSON.
         on_issue: Told of every line that is skipped; a repeated (dataset, index) is one.
         dataset: The dataset of lines that name none; a file's own name takes its place.
+        columns: Which columns hold what, where they have no names of their own for it.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or it cannot be told which column holds what.
     """
     if isinstance(source, Path):
         dataset, rows = source.stem, read_rows(source, on_issue)
     else:
         rows = json_rows(source, "-", on_issue)
+    rows = (columns or ColumnMap()).renamed(rows, str(source) if isinstance(source, Path) else "-")
     seen: set[tuple[str, str]] = set()
-    columns: dict[str, None] = {}
-    read = {"index", "dataset", "grader", *QUERY, *REFERENCE, *CHOICES, *_ANSWERS}
+    found_columns: dict[str, None] = {}
+    read = {"index", "dataset", "grader", *TEXT, *REFERENCE, *CHOICES, *_ANSWERS}
     for location, row in rows:
-        columns.update(dict.fromkeys(row))
+        found_columns.update(dict.fromkeys(row))
         try:
             question, found = _question_of(row, dataset, location, asked=True)
             read.update(found)
@@ -63,7 +65,7 @@ def read_questions(
         else:
             seen.add((question.dataset, question.index))
             yield question
-    note_unread(columns, read, str(source) if isinstance(source, Path) else "-", on_issue)
+    note_unread(found_columns, read, str(source) if isinstance(source, Path) else "-", on_issue)
 
 
 def question_of(row: Row, dataset: str, location: Location) -> Question:
@@ -77,8 +79,12 @@ def question_of(row: Row, dataset: str, location: Location) -> Question:
 
 def _question_of(row: Row, dataset: str, location: Location, *, asked: bool) -> tuple[Question, tuple[str, ...]]:
     """Return the question of one line, and the columns in which it was found."""
+    if asked:
+        require_one(row, "query", location)
+        if choices_of(row) is None:
+            require_one(row, "gt", location)
     index = fields.name(row.get("index"), "index", str(location.line))
-    found = posed(row, QUERY, REFERENCE, asked=asked)
+    found = posed(row, TEXT, REFERENCE, asked=asked)
     question = Question(
         dataset=fields.name(row.get("dataset"), "dataset", dataset),
         index=index,
@@ -105,7 +111,7 @@ class FirstRows:
 
 def poses_question(columns: Collection[str]) -> bool:
     """Whether a row has a column for a question, or columns for choices and for what comes before them."""
-    return any(name in columns for name in QUERY) or (
+    return any(name in columns for name in TEXT) or (
         any(name in columns for name in STEMS) and any(name in columns for name in CHOICES)
     )
 

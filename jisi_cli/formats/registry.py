@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from jisi_cli import formats, plugins
 from jisi_cli.errors import InputError
+from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.files import kind_of, open_text
 from jisi_cli.formats.issues import Located, OnIssue, UnusableError, deduplicated
 from jisi_cli.formats.parquet import parquet_columns
@@ -27,6 +28,9 @@ from jisi_cli.suggest import did_you_mean
 
 QUESTIONS = "questions"
 """What `detect` calls a file of questions without answers; `read_questions` reads it."""
+
+MAPPED = "long"
+"""The format whose columns `--map` names."""
 
 _LOOKED_AT = 50
 """Lines of a file, or files of a folder, that are looked at before giving up."""
@@ -89,24 +93,37 @@ def find_format(name: str) -> Format:
     return cast(Format, added)
 
 
-def read_records(source: Path, format: str | None = None, *, on_issue: OnIssue) -> Iterator[Record]:
+def read_records(
+    source: Path, format: str | None = None, *, on_issue: OnIssue, columns: ColumnMap | None = None
+) -> Iterator[Record]:
     """Return the recorded answers of a file or folder, one at a time; the format is detected at once.
 
     Args:
         source: The file or folder.
         format: The name of its format; None to detect it.
         on_issue: Told of everything that is skipped; it may raise to stop at the first.
+        columns: Which columns of a table hold what, as the user says it.
 
     Raises:
         InputError: The source cannot be read, is of no known format, or holds no usable answer.
     """
     refuse_pickle(source)
+    if columns:
+        return _mapped(source, format, columns, on_issue)
     found = format or detect(source)
     if found == QUESTIONS:
         raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
     located = find_format(found).read(source, on_issue)
     records = deduplicated(located if found in built_in() else _reading(located, source, found), on_issue)
     return _require_answers(records, source, found)
+
+
+def _mapped(source: Path, format: str | None, columns: ColumnMap, on_issue: OnIssue) -> Iterator[Record]:
+    if format not in (None, MAPPED):
+        raise InputError(f"--map is for tables, and the format {format} has columns of its own; leave out one of them")
+    require_file(source)
+    located = import_module(f"{formats.__name__}.{MAPPED}").read(source, on_issue, columns)
+    return _require_answers(deduplicated(located, on_issue), source, MAPPED)
 
 
 def _reading(located: Iterator[Located], source: Path, format: str) -> Iterator[Located]:
@@ -135,6 +152,16 @@ def refuse_pickle(source: Path) -> None:
         )
 
 
+def require_file(source: Path) -> None:
+    """Refuse a path at which there is nothing.
+
+    Raises:
+        InputError: There is nothing.
+    """
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+
+
 def detect(source: Path) -> str:
     """Return the name of the format of a file or folder, or `QUESTIONS`.
 
@@ -142,8 +169,7 @@ def detect(source: Path) -> str:
         InputError: It does not exist, cannot be read, is a pickle, or is of no known format.
     """
     refuse_pickle(source)
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
+    require_file(source)
     detector = _Detector()
     found = detector.format_of(Preview(source))
     if found is None:

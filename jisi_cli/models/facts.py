@@ -82,8 +82,8 @@ def facts_of(entry: ModelEntry) -> Facts:
         streams=_flag(known, "supports_native_streaming")
         if "supports_native_streaming" in known
         else bool(known) or None,
-        calls_tools=_flag(known, "supports_function_calling"),
-        sees=_flag(known, "supports_vision"),
+        calls_tools=_flag(known, "supports_function_calling") if entry.tools is None else entry.tools,
+        sees=_flag(known, "supports_vision") if entry.vision is None else entry.vision,
     )
 
 

@@ -1,0 +1,155 @@
+"""Whose columns hold what: names that everybody uses, and `--map` for all others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jisi_cli.errors import InputError
+from jisi_cli.formats import fields
+from jisi_cli.formats.issues import Numbered, Row
+from jisi_cli.suggest import did_you_mean
+
+QUERY = ("query", "question", "origin_query", "prompt")
+"""The keys of a question's text in the formats of benchmarks, best first: a `prompt` may hold a template around it."""
+
+TEXT = (*QUERY, "input")
+"""The keys of a question's text in anybody's table, best first."""
+
+REFERENCE = ("gt", "ground_truth", "reference", "answer", "target", "expected")
+"""The keys of the right answer, best first."""
+
+SCORE = ("score", "correct", "is_correct", "label")
+"""The keys of whether an answer is right, best first."""
+
+_PLAIN: Mapping[str, tuple[str, ...]] = {
+    "query": ("question", "prompt", "input"),
+    "gt": ("reference", "answer", "target", "expected"),
+    "score": ("correct", "is_correct"),
+}
+"""Names that mean the same to people, so that two of them with different content may be either."""
+_DECIDED: Mapping[str, tuple[str, ...]] = {
+    "query": ("query", "origin_query"),
+    "gt": ("gt", "ground_truth"),
+    "score": ("score",),
+}
+"""Names that leave no doubt."""
+
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "query": TEXT,
+    "gt": REFERENCE,
+    "score": SCORE,
+    "index": ("index", "question_id"),
+    "dataset": ("dataset", "task"),
+    "choices": ("choices", "options", "endings", "answer_choices"),
+    "grader": ("grader",),
+    "model": ("model", "model_name"),
+    "response": ("response", "raw_output"),
+    "prompt_tokens": ("prompt_tokens", "input_tokens"),
+    "completion_tokens": ("completion_tokens", "output_tokens"),
+    "cost": ("cost", "cost_usd"),
+    "status": ("status",),
+    "split": ("split",),
+}
+"""What `--map` can name, and all the names under which it would be read otherwise."""
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Which columns hold what, as the user says it.
+
+    Attributes:
+        columns: The column by jisi's name of what it holds.
+
+    Raises:
+        InputError: A name is none that is read.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = next((name for name in self.columns if name not in _GROUPS), None)
+        if unknown is not None:
+            near, names = did_you_mean(unknown, _GROUPS), ", ".join(_GROUPS)
+            raise InputError(f"--map: nothing called `{unknown}` is read{near}; the names are {names}")
+
+    def __bool__(self) -> bool:
+        return bool(self.columns)
+
+    @classmethod
+    def parse(cls, values: Sequence[str]) -> ColumnMap:
+        r"""Read `query=question,gt=answer`; `\,` stands for a comma in the name of a column.
+
+        Raises:
+            InputError: It is written otherwise, or names what is not read.
+        """
+        found: dict[str, str] = {}
+        for part in (part for value in values for part in re.split(r"(?<!\\),", value)):
+            name, equals, column = (piece.strip() for piece in part.replace("\\,", ",").partition("="))
+            if not (name and equals and column):
+                raise InputError(f"--map takes NAME=COLUMN, as in --map query=question,gt=answer, not {part!r}")
+            if found.get(name, column) != column:
+                raise InputError(f"--map: `{name}` cannot be in {found[name]!r} and in {column!r}; name one of them")
+            found[name] = column
+        return cls(found)
+
+    @property
+    def names_answers(self) -> bool:
+        """Whether it says where the answers of models are, so that the rows are no bare questions."""
+        return "model" in self.columns
+
+    def renamed(self, rows: Iterator[Numbered], source: str) -> Iterator[Numbered]:
+        """Yield rows with jisi's names in place of the columns that hold them.
+
+        Args:
+            rows: The rows of a file.
+            source: What an error calls the file.
+
+        Raises:
+            InputError: No row has one of the columns.
+        """
+        if not self.columns:
+            yield from rows
+            return
+        absent, seen = set(self.columns.values()), {}
+        hidden = {name for target in self.columns for name in _GROUPS[target]}
+        for location, row in rows:
+            seen.update(dict.fromkeys(row))
+            absent.difference_update(row)
+            kept = {name: value for name, value in row.items() if name not in hidden}
+            yield location, kept | {name: row.get(column) for name, column in self.columns.items()}
+        if seen and absent:
+            missing = sorted(absent)[0]
+            names = ", ".join(map(fields.shown, list(seen)[:_SHOWN])) + (", …" if len(seen) > _SHOWN else "")
+            raise InputError(f"{source}: no column `{missing}`, which --map names; its columns are {names}")
+
+
+def require_one(row: Row, what: str, source: object) -> None:
+    """Refuse a row in which two columns of common names hold different things, either of which may be meant.
+
+    Args:
+        row: The row.
+        what: `query`, `gt` or `score`.
+        source: Where it is.
+
+    Raises:
+        InputError: It is such a row.
+    """
+    if any(_said(row, name) for name in _DECIDED[what]):
+        return
+    found = {name: said for name in _PLAIN[what] if (said := _said(row, name))}
+    if len(set(found.values())) > 1:
+        first, second, *_ = found
+        raise InputError(
+            f"{source}: `{first}` and `{second}` differ, and either may be the {_WORDS[what]}; say which with "
+            f"--map {what}={first} or --map {what}={second}"
+        )
+
+
+_WORDS = {"query": "question", "gt": "right answer", "score": "score"}
+
+
+def _said(row: Row, name: str) -> str:
+    return (fields.text(row.get(name)) or "").strip()
