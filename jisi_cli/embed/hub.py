@@ -87,12 +87,13 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         if not isinstance(error, (HfHubHTTPError, OSError, *http_errors("HTTPError"))):
             raise
         raise InputError(
-            f"cannot fetch the embedder {what} from the hub ({_reason(error)}); name a local folder of it, or minilm"
+            f"cannot fetch the embedder {what} from the hub ({hub_reason(error)}); name a local folder of it, or minilm"
         ) from error
     return folder, folder.name
 
 
-def _reason(error: Exception) -> str:
+def hub_reason(error: Exception) -> str:
+    """Return why the hub gave nothing, in a word or two."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error, OfflineModeIsEnabled):

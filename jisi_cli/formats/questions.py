@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
 from jisi_cli.formats.column_map import REFERENCE, TEXT, ColumnMap, require_one
+from jisi_cli.formats.hub_dataset import hub_rows, is_hub_dataset
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Question
 from jisi_cli.formats.rows import json_rows, read_rows
@@ -37,7 +38,7 @@ def read_questions(
     """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
 
     Args:
-        source: A JSONL, CSV or Parquet file, or lines of JSON.
+        source: A JSONL, CSV or Parquet file, `hf:DATASET[/CONFIG[/SPLIT]]`, or lines of JSON.
         on_issue: Told of every line that is skipped; a repeated (dataset, index) is one.
         dataset: The dataset of lines that name none; a file's own name takes its place.
         columns: Which columns hold what, where they have no names of their own for it.
@@ -45,7 +46,9 @@ def read_questions(
     Raises:
         InputError: The file cannot be read, or it cannot be told which column holds what.
     """
-    if isinstance(source, Path):
+    if is_hub_dataset(source):
+        dataset, rows = hub_rows(str(source), on_issue)
+    elif isinstance(source, Path):
         dataset, rows = source.stem, read_rows(source, on_issue)
     else:
         rows = json_rows(source, "-", on_issue)
