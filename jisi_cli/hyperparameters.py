@@ -258,3 +258,8 @@ def with_later(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str
         raise InputError("--calls (mean_calls) chooses tau, so both cannot be given; leave one of them out")
     outdated = "mean_calls" if "tau" in later else None
     return {**{name: value for name, value in earlier.items() if name != outdated}, **later}
+
+
+def setting_names() -> frozenset[str]:
+    """Return the names of all settings that a question may be asked with: JiSi's, and the cascade's own."""
+    return frozenset({field.name for field in fields(Hyperparameters)} | set(CASCADE_OPTIONS))

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from jisi_cli.background import CLOSED
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.no_bank import NoBank
 from jisi_cli.config import Config, Price, bank_in_force, find_bank, read_prices
+from jisi_cli.conversation import Asked, as_conversation
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import Failed, failed_reading
@@ -54,7 +56,7 @@ from jisi_cli.spending import (
     require_models,
 )
 from jisi_cli.suggest import did_you_mean
-from jisi_cli.types import whole_characters
+from jisi_cli.types import Answer, whole_characters
 from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consent
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ Calls = Literal["required", "preferred", "ignored"]
 decides if it shares a model with the bank; `ignored` for replays."""
 
 _MODES: dict[str, Aggregation | None] = {"auto": None, "route": "never", "aggregate": "always"}
+_WITHOUT_BANK = "pool-order"
+"""What the method is called where there is no bank."""
 _BLOCK = 256
 """Questions that are routed at once."""
 
@@ -93,6 +97,13 @@ class _Prepared:
     plan: object
     seconds: dict[str, float]
     failure: str | None = None
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What is opened once for all that `with_changes` makes of one pool."""
+
+    pool: LivePool | None = None
 
 
 class Jisi:
@@ -187,14 +198,8 @@ class Jisi:
             asks = method is not None and calls != "ignored"
             bank = self._found_bank(None if bank is None else Path(bank), failed_reading(failed), may_lack=asks)
         self.bank = bank
-        in_file = f"{self.config.path} [routing]"
-        stated = ((self.config.routing, in_file), (settings, "options"))
-        self.hyperparameters: Hyperparameters = in_force(self.bank, self.method, *stated)
-        own = [name for name in self.bank.own_settings if name in OWN_DEFAULTS]
-        self._own = {name: in_force(self.bank, name, *stated) for name in own}
-        self.stated = settings
-        self._unlike = unlike or ("bank" if self.hyperparameters.compat == "paper" else "ignore")
-        self._options = stated_options((self.bank.cascade_options(), "the bank"), *stated)
+        self._settle(settings)
+        self._unlike = unlike
         self.models = self._models((models,) if isinstance(models, str) else models, calls)
         self.account = RunAccount(
             self.config,
@@ -215,8 +220,17 @@ class Jisi:
         self._temperature = None if temperature is None else amount(temperature, "--temperature")
         self._prices = read_prices(Path(prices)) if isinstance(prices, Path | str) else dict(prices or {})
         self.seed = seed
-        self._pool: LivePool | None = None
+        self._shared = _Shared()
         self._opening = RLock()
+
+    def _settle(self, settings: Mapping[str, Any]) -> None:
+        """Decide what the method runs with: options win over the pool file, and that over the bank."""
+        stated = ((self.config.routing, f"{self.config.path} [routing]"), (settings, "options"))
+        self.hyperparameters: Hyperparameters = in_force(self.bank, self.method, *stated)
+        own = [name for name in self.bank.own_settings if name in OWN_DEFAULTS]
+        self._own = {name: in_force(self.bank, name, *stated) for name in own}
+        self.stated = settings
+        self._options = stated_options((self.bank.cascade_options(), "the bank"), *stated)
 
     def __enter__(self) -> Self:
         return self
@@ -226,18 +240,76 @@ class Jisi:
 
     def close(self) -> None:
         """Close the connections, end local models, and write what is still to be booked."""
-        if self._pool is not None and self.account.background.is_own_process:
-            self.account.background.run(self._pool.close())
-            self._pool = None
+        if self._shared.pool is not None and self.account.background.is_own_process:
+            self.account.background.run(self._shared.pool.close())
+            self._shared.pool = None
         self.account.close()
+
+    def with_changes(
+        self,
+        method: str | None = None,
+        mode: str = "auto",
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        **settings: Any,  # noqa: ANN401 - each is checked by its name
+    ) -> Jisi:
+        """Return one that answers in another way, with the same bank, embedder, connections, budget and ledger.
+
+        Close the one it came from, not this one. Nothing is opened a second time.
+
+        Args:
+            method: Who answers, and how; None for the same as here.
+            mode: See `Jisi`.
+            temperature: Sampling temperature of every call; None for the same as here.
+            max_tokens: Length of an answer at most; None for the same as here.
+            **settings: Settings that change; see `Jisi`.
+
+        Raises:
+            InputError: The method or a setting cannot be used.
+        """
+        chosen, has_bank = method or self.method, not isinstance(self.bank, NoBank)
+        if has_bank or chosen.startswith("model:"):
+            _check_method(chosen, mode, settings)
+        elif chosen != self.method or mode not in _MODES:
+            raise InputError(f"`{chosen}` with mode `{mode}` needs a bank, and none was named")
+        _check_whole("max_tokens", max_tokens)
+        with self._opening:
+            _ = self.arrays, self.prices, has_bank and self.query_embedder  # what both are to share
+            found = copy(self)
+        for made in ("_made", "context"):
+            found.__dict__.pop(made, None)
+        found.method, found._aggregation = chosen, _MODES[mode]
+        found._settle({**self.stated, **settings})
+        if temperature is not None:
+            found._temperature = amount(temperature, "temperature")
+        if max_tokens is not None:
+            found._max_tokens = max_tokens
+        return found
+
+    def warm_up(self) -> None:
+        """Open now what the first question would wait for: bank, embedder, method, and the library that calls models.
+
+        Raises:
+            InputError: The method, the embedder or the pool cannot be used.
+            BankError: The bank cannot be read, or its embedder is not the one that is here.
+        """
+        self._require_pool()
+        with self._opening:
+            _ = self.made, isinstance(self.bank, NoBank) or self.query_embedder
+        from jisi_cli.models.litellm_client import load_litellm
+
+        load_litellm()
 
     # Asking.
 
-    def ask(self, text: str, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+    def ask(self, text: Asked, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
         """Answer a question.
 
         Args:
-            text: The question.
+            text: The question, or a conversation as messages in OpenAI's shape, whose last turn is the question. The
+                models get all of it; who is asked is decided by the last turn alone, or with the user's turn before
+                it where it has fewer than eight words.
             system: A system message for every model.
             watcher: Told what happens meanwhile, on another thread.
 
@@ -254,13 +326,13 @@ class Jisi:
         with self.answering():
             return self.account.background.run(self._answer(prepared, watcher))
 
-    async def aask(self, text: str, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+    async def aask(self, text: Asked, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
         """Answer a question without holding up the caller's event loop; see `ask`."""
         prepared = await asyncio.to_thread(self._prepare, text, system)
         with self.answering():
             return await self.account.background.arun(self._answer(prepared, watcher))
 
-    def stream(self, text: str, system: str | None = None) -> Generator[str, None, None]:
+    def stream(self, text: Asked, system: str | None = None) -> Generator[str, None, None]:
         """Yield the answer piece by piece, as it arrives; see `ask`.
 
         Where a model breaks off and another begins anew, an empty line stands between the two.
@@ -278,7 +350,7 @@ class Jisi:
             if not sys.is_finalizing():  # then what a cancelled call would be told by is gone
                 future.cancel()
 
-    async def astream(self, text: str, system: str | None = None) -> AsyncIterator[str]:
+    async def astream(self, text: Asked, system: str | None = None) -> AsyncIterator[str]:
         """Yield the answer piece by piece in the caller's event loop; see `stream`."""
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
@@ -420,14 +492,14 @@ class Jisi:
 
     @cached_property
     def _made(self) -> Method[Any]:
-        if isinstance(self.bank, NoBank):
+        if self.method == _WITHOUT_BANK:
             from jisi_cli.methods.pool_order import PoolOrder
 
             return PoolOrder.of_context(self.context, self.stated)
         trains = method_info(self.method).trains
         with self.user.training(self.method) if trains else nullcontext() as on_step:
             context = replace(self.context, training=Training(on_step))
-            if self._unlike == "bank":
+            if (self._unlike or ("bank" if self.hyperparameters.compat == "paper" else "ignore")) == "bank":
                 context = replace(context, coarse=FamiliarCoarse(self.bank, self.arrays))
             made = make_method(self.method, context)
         if context.training.chosen is not None:
@@ -508,12 +580,12 @@ class Jisi:
 
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
-    def queries(self, texts: Sequence[str], system: str | None = None) -> list[Query]:
+    def queries(self, texts: Sequence[str]) -> list[Query]:
         """Embed new questions; without a bank there is nothing that their vectors could be compared with."""
         if isinstance(self.bank, NoBank):
-            return [Query(text, np.zeros(0, np.float32), system) for text in texts]
+            return [Query(text, np.zeros(0, np.float32)) for text in texts]
         vectors = self.query_embedder.embed(list(texts))
-        return [Query(text, vector, system) for text, vector in zip(texts, vectors, strict=True)]
+        return [Query(text, vector) for text, vector in zip(texts, vectors, strict=True)]
 
     def _cached(self, embedder: Embedder, address: Mapping[str, str] | None = None) -> Embedder:
         from jisi_cli.embed.vector_cache import cache_vectors
@@ -538,7 +610,7 @@ class Jisi:
                 f"--method {self.method} ranks by a bank, and none was named; leave it out to ask in the order of the "
                 "pool file, or name one: --bank PATH, JISI_BANK, or bank in jisi.toml"
             )
-        self.method = "pool-order"
+        self.method = _WITHOUT_BANK
         self.user.note(
             f"note: without a bank, models are asked in the order of {self.config.path}; jisi bank build --starter "
             "--call -o my-bank makes one, which ranks them by what each is good at"
@@ -586,19 +658,19 @@ class Jisi:
 
     # How a question is answered: what needs no call on the caller's thread, calls on the account's.
 
-    def _prepare(self, text: str, system: str | None) -> _Prepared:
+    def _prepare(self, text: Asked, system: str | None) -> _Prepared:
         self.account.background.require_own_process()
         self._require_pool()
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"the question is {'empty' if isinstance(text, str) else 'no text'}; ask in words")
+        asked = as_conversation(text, system)
+        query = Query(asked.text, np.zeros(0, np.float32), asked.system, history=asked.history)
         with self._opening:
             method = self.made
             started = time.perf_counter()
             try:
-                (query,) = self.queries([text], system)
+                query = replace(query, vector=self.queries([asked.routed_text])[0].vector)
             except NoAnswerError as error:
                 # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
-                return _Prepared(Query(text, np.zeros(0, np.float32), system), None, {}, str(error))
+                return _Prepared(query, None, {}, str(error))
             embedded = time.perf_counter()
             (plan,) = method.plan([query])
             seconds = {"embed": embedded - started, "support": time.perf_counter() - embedded}
@@ -616,9 +688,9 @@ class Jisi:
         return replace(outcome, seconds=prepared.seconds | outcome.seconds)
 
     async def _streamed(self, prepared: _Prepared, put: Callable[[str], None]) -> None:
-        pieces = _Pieces(put)
+        pieces = Pieces(put)
         outcome = await self._answer(prepared, pieces)
-        pieces.finish(outcome.answer.text)
+        pieces.finish(outcome.answer)
 
     async def _probe(self, method: StagedMethod, query: Query, plan: Any, listener: Listener) -> Decision:  # noqa: ANN401
         decision, calls = await method.probe(query, plan, self._live(), listener)
@@ -626,9 +698,9 @@ class Jisi:
 
     def _live(self) -> LivePool:
         """Return the pool, opened once; only the account's thread comes here."""
-        if self._pool is None:
-            self._pool = self.account.pool(self.models, self._called)
-        return self._pool
+        if self._shared.pool is None:
+            self._shared.pool = self.account.pool(self.models, self._called)
+        return self._shared.pool
 
     def _called(self, event: CallEvent) -> None:
         watcher = _watcher.get()
@@ -655,13 +727,21 @@ class Jisi:
             raise offer_the_offline_pool(error, self.config, self.models) from error
 
 
-class _Pieces(Silent):
-    """A watcher that passes on the final answer piece by piece."""
+class Pieces(Silent):
+    """A watcher that passes on the final answer piece by piece.
+
+    Args:
+        put: Receives each piece, on another thread.
+
+    Attributes:
+        model: Who is writing; None before somebody is.
+    """
 
     streams = True
 
     def __init__(self, put: Callable[[str], None]) -> None:
         self._put, self._text = put, ""
+        self.model: str | None = None
 
     def called(self, event: CallEvent) -> None:
         """Begin anew when a request goes out again."""
@@ -670,6 +750,7 @@ class _Pieces(Silent):
 
     def writing(self, model: str) -> None:
         """Set apart what another model, or another attempt, had begun."""
+        self.model = model
         if self._text:
             self._put("\n\n")
         self._text = ""
@@ -679,11 +760,11 @@ class _Pieces(Silent):
         self._text += piece
         self._put(piece)
 
-    def finish(self, answer: str) -> None:
+    def finish(self, answer: Answer) -> None:
         """Pass on the answer where something else, or nothing, was streamed."""
-        if whole_characters(self._text) != answer:
-            self.writing("")
-            self.text(answer)
+        if whole_characters(self._text) != answer.text:
+            self.writing(answer.model)
+            self.text(answer.text)
 
 
 def in_force(bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]) -> Hyperparameters:

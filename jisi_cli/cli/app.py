@@ -112,6 +112,7 @@ _COMMANDS = {
     "ask": ("ask", None),
     "route": ("route", None),
     "eval": ("evaluate", None),
+    "serve": ("serve", None),
     "cost": ("cost", "Add up what past calls cost."),
     "demo": ("demo", "Answer a sample question, without a key."),
     "init": ("init", "Write a first pool file."),

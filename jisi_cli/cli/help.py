@@ -34,6 +34,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency"),
         *("--providers", "--check", "--known", "--list", "--forget"),
     ),
+    "Server": ("--host", "--port", "--key-env", "--places"),
     "Money": (
         *("--label", "--max-cost", "--max-calls", "--mean-calls", "--price-weight", "--dry-run", "--no-cache"),
         *("--no-store", "--prices", "--by", "--run", "--since", "--until", "--against"),

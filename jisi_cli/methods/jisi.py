@@ -394,7 +394,7 @@ class _Run:
     async def _aggregate(self, second: Fine, used: tuple[int, ...]) -> Outcome:
         """Let the best model by g write the answer; on failure the next, at last the best response itself."""
         responses = [self.answers[model].text for model in used]
-        messages = aggregation_messages(self.query.text, responses, self.query.system)
+        messages = aggregation_messages(self.query, responses)
         sampling = _COMPAT_AGGREGATION if self.settings.compat == "openjisi" else self.method.sampling
         ranking = [self.names[model] for model in self.first.ranking]
         with self._timed("aggregate"):

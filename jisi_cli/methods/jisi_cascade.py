@@ -229,7 +229,7 @@ class _Run:
         ordered = [self._by_name[name] for group in self.belief.groups for name in group]
         tokens = [float("nan") if a.completion_tokens is None else float(a.completion_tokens) for a in ordered]
         used = [ordered[place] for place in limit_tokens(range(len(ordered)), tokens, hyperparameters)]
-        messages = aggregation_messages(self.query.text, [answer.text for answer in used], self.query.system)
+        messages = aggregation_messages(self.query, [answer.text for answer in used])
         writers = [self.names[model] for model in self.plan.ranking if self.asked.get(model, True) is not None]
         with self._timed("aggregate"):
             answer = await self.asker.first_that_answers(writers, messages, "aggregator", self.method.sampling)

@@ -24,24 +24,24 @@ it is better.
 Answer the question itself, in the form it asks for. Do not mention the responses or these instructions."""
 
 
-def aggregation_messages(question: str, responses: Sequence[str], system: str | None = None) -> list[Message]:
-    """Return the aggregator's conversation.
+def aggregation_messages(query: Query, responses: Sequence[str]) -> list[Message]:
+    """Return the aggregator's conversation: what was said before, then the question with the responses to it.
 
     The fences carry a tag that occurs nowhere in the question or in any response, so that the
     number of fenced responses is always exactly `len(responses)`. It is derived from the texts:
     the same request has the same cache key.
 
     Args:
-        question: The user's question.
+        query: The user's question; the answer must follow its system message, too.
         responses: The aggregatees' responses, best first.
-        system: The user's own system message, which the answer must follow too.
     """
+    question = query.text
     fences, fenced = numbered(question, responses)
     instructions = _AGGREGATION_INSTRUCTIONS.format(count=len(responses), fences=fences)
-    if system:
-        instructions = f"{system}\n\n{instructions}"
+    if query.system:
+        instructions = f"{query.system}\n\n{instructions}"
     task = f"Question:\n{question}\n\nCandidate responses:\n\n{fenced}\n\nThe question again:\n{question}"
-    return [{"role": "system", "content": instructions}, {"role": "user", "content": task}]
+    return [{"role": "system", "content": instructions}, *query.history, {"role": "user", "content": task}]
 
 
 _REFERENCE_INSTRUCTIONS = """\
@@ -54,19 +54,18 @@ is wrong, add what is missing.
 Answer in the form that the question asks for, and mention neither the references nor these instructions."""
 
 
-def reference_messages(question: str, references: Sequence[str], system: str | None = None) -> list[Message]:
+def reference_messages(query: Query, references: Sequence[str]) -> list[Message]:
     """Return a conversation that puts the question together with numbered references.
 
     Args:
-        question: The user's question, alone in the user's message.
+        query: The user's question, alone in the user's last message; the answer must follow its system message, too.
         references: Other models' responses, best first.
-        system: The user's own system message, which the answer must follow too.
     """
-    fences, listed = numbered(question, references)
+    fences, listed = numbered(query.text, references)
     instructions = _REFERENCE_INSTRUCTIONS.format(count=len(references), fences=fences)
-    parts = [system] if system else []
+    parts = [query.system] if query.system else []
     content = "\n\n".join([*parts, instructions, listed])
-    return [{"role": "system", "content": content}, {"role": "user", "content": question}]
+    return [{"role": "system", "content": content}, *query.history, {"role": "user", "content": query.text}]
 
 
 def numbered(question: str, responses: Sequence[str]) -> tuple[str, str]:
@@ -98,9 +97,17 @@ def choice_messages(query: Query, responses: Sequence[str], task: str, form: str
     """
     fences, listed = numbered(query.text, responses)
     instructions = _CHOICE_INSTRUCTIONS.format(count=len(responses), fences=fences, task=task, form=form)
-    demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""
-    content = f"Question:\n{query.text}\n\n{demanded}Responses:\n\n{listed}"
+    content = f"{_question(query, responses)}Responses:\n\n{listed}"
     return [{"role": "system", "content": instructions}, {"role": "user", "content": content}]
+
+
+def _question(query: Query, responses: Sequence[str]) -> str:
+    """Quote a question for who judges responses to it, with all that the responses had to follow."""
+    said = "\n\n".join(f"{message['role']}: {message['content']}" for message in query.history)
+    tag = fence_tag(query.text, [said, *responses])  # earlier turns of models are material, too
+    before = f"The conversation before the question:\n<{tag}>\n{said}\n</{tag}>\n\n" if said else ""
+    demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""
+    return f"{before}Question:\n{query.text}\n\n{demanded}"
 
 
 async def choose(
@@ -145,7 +152,7 @@ async def synthesise(
     references: Sequence[Answer],
     aggregators: Sequence[str],
     sampling: Sampling,
-    prompt: Callable[[str, Sequence[str], str | None], list[Message]] = reference_messages,
+    prompt: Callable[[Query, Sequence[str]], list[Message]] = reference_messages,
 ) -> Outcome:
     """Let the first aggregator that answers write the final answer; where none does, the first reference is it.
 
@@ -155,11 +162,11 @@ async def synthesise(
         references: Responses to weigh, best first; at least one.
         aggregators: Who may write, in the order in which they are tried.
         sampling: Sampling parameters of the call.
-        prompt: The conversation, from the question, the references and the user's own system message.
+        prompt: The conversation, from the question and the references.
     """
     answer = None
     if asker.stopped is None:
-        messages = prompt(query.text, [reference.text for reference in references], query.system)
+        messages = prompt(query, [reference.text for reference in references])
         answer = await asker.first_that_answers(aggregators, messages, "aggregator", sampling)
     if answer is None:
         why = "the budget left no room for the aggregator" if asker.stopped else "no aggregator answered"
@@ -200,8 +207,7 @@ the question, whatever it says. Reply with one line: the words, separated by com
 def verification_messages(query: Query, response: str) -> list[Message]:
     """Return the conversation in which a model checks a response."""
     fences, listed = numbered(query.text, [response])
-    demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""
-    content = f"Question:\n{query.text}\n\n{demanded}Response:\n\n{listed}"
+    content = f"{_question(query, [response])}Response:\n\n{listed}"
     return [{"role": "system", "content": _VERIFICATION.format(fences=fences)}, {"role": "user", "content": content}]
 
 

@@ -30,12 +30,13 @@ class Query:
     """A new question.
 
     Attributes:
-        text: What is asked; its vector is of this text alone.
-        vector: The bank's embedder applied to `text` (d,).
+        text: What is asked.
+        vector: The bank's embedder applied to `text` (d,), or to the words that a conversation is routed by.
         system: The user's own system message.
         dataset: Where a test question comes from; only methods whose name says `-oracle` may look.
         grader: The kind of answer that is wanted, where it is known.
         index: Its name within `dataset`; it tells questions with the same text apart.
+        history: What was said before, in a conversation.
     """
 
     text: str
@@ -44,11 +45,12 @@ class Query:
     dataset: str | None = None
     grader: str | None = None
     index: str | None = None
+    history: tuple[Message, ...] = ()
 
     def messages(self) -> list[Message]:
         """Return the conversation that puts the question to one model."""
         system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, {"role": "user", "content": self.text}]
+        return [*system, *self.history, {"role": "user", "content": self.text}]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,11 @@ def hashing_embedder() -> Embedder:
     return load_embedder(EmbedderSpec(f"hashing:{WIDTH}"))
 
 
+def plain_query(text: str, system: str | None = None) -> Query:
+    """A question without a vector, for what reads its words alone."""
+    return Query(text, np.zeros(0, np.float32), system)
+
+
 def unit_rows(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
     rows = rng.normal(size=(*shape, WIDTH))
     return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)

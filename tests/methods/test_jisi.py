@@ -21,7 +21,7 @@ from jisi_cli.methods.protocol import Outcome, Query, Silent
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from jisi_cli.scoring import BankArrays
 from jisi_cli.types import Answer, Request, Role, Sampling
-from tests.methods.synthetic import WIDTH, Respond, ToldPool, hashing_embedder
+from tests.methods.synthetic import WIDTH, Respond, ToldPool, hashing_embedder, plain_query
 
 QUESTION = "What is 6 times 7?"
 LIKE, UNLIKE = np.eye(WIDTH, dtype=np.float32)[:2]
@@ -117,7 +117,7 @@ def test_the_aggregator_gets_the_question_and_the_responses_best_first() -> None
     answer(method(), asked, query(system="Answer in French."))
     *earlier, last = asked.asked
     texts = ["cat says so", "ben says so", "dan says so"]
-    assert last.messages == aggregation_messages(QUESTION, texts, "Answer in French.")
+    assert last.messages == aggregation_messages(plain_query(QUESTION, "Answer in French."), texts)
     for call in earlier:
         assert call.messages == [
             {"role": "system", "content": "Answer in French."},
@@ -239,7 +239,7 @@ def test_a_failed_expert_is_dropped_and_nobody_replaces_it() -> None:
     asked = pool(dan=fails())
     outcome = answer(method(), asked)
     assert called(asked) == [*PROBES, ("dan", "expert"), ("ann", "aggregator")]
-    assert asked.asked[-1].messages == aggregation_messages(QUESTION, ["cat says so", "ben says so"])
+    assert asked.asked[-1].messages == aggregation_messages(plain_query(QUESTION), ["cat says so", "ben says so"])
     assert outcome.decision is not None and outcome.decision.aggregatees == ("cat", "ben")
 
 
@@ -299,7 +299,7 @@ def test_three_responses_beyond_the_limit_are_cut_to_two(tokens: tuple[int | Non
     asked = pool(**lengths)
     outcome = answer(method(epsilon=0.0, sigma=1.0, delta=0.0), asked)
     assert outcome.decision is not None and outcome.decision.aggregatees == used
-    assert asked.asked[-1].messages == aggregation_messages(QUESTION, [f"{name} says so" for name in used])
+    assert asked.asked[-1].messages == aggregation_messages(plain_query(QUESTION), [f"{name} says so" for name in used])
 
 
 @pytest.mark.parametrize(("compat", "used"), [("paper", 2), ("openjisi", 3)])

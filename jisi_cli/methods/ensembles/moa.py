@@ -76,7 +76,7 @@ class MixtureOfAgents(PanelMethod[MoaSettings | SelfMoaSettings]):
         for _ in range(1, self.settings.layers):
             if asker.stopped is not None:
                 break
-            messages = reference_messages(query.text, [answer.text for answer in answers], query.system)
+            messages = reference_messages(query, [answer.text for answer in answers])
             # A layer that fails as a whole leaves the one before.
             answers = await self.panel.ask(asker, messages, self.asking) or answers
         return await synthesise(asker, query, answers, self._aggregators, self.sampling)

@@ -128,7 +128,7 @@ class Smacs(ContextMethod[SmacsSettings]):
         requests = []
         for dropped in self._left_out(query, scores):
             texts = [answer.text for place, answer in enumerate(answers) if place != dropped]
-            requests.append(reference_messages(query.text, texts, query.system))
+            requests.append(reference_messages(query, texts))
         for model in prior.ranking:
             if asker.stopped is not None:
                 break

@@ -70,7 +70,7 @@ class SparseMixture(PanelMethod[SmoaSettings]):
         for _ in range(1, self.settings.layers):
             if asker.stopped is not None or await self._enough(asker, query, kept):
                 break
-            messages = reference_messages(query.text, [answer.text for answer in kept], query.system)
+            messages = reference_messages(query, [answer.text for answer in kept])
             proposals = await self.panel.ask(asker, messages, self.sampling)
             # A layer that fails as a whole leaves the one before.
             kept = await self._judge(asker, query, proposals) if proposals else kept

@@ -1,0 +1,141 @@
+"""`jisi serve`: the pool as one model that other programs use."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jisi_cli.cli.interrupts import give_time
+from jisi_cli.cli.options import (
+    BankOption,
+    ConcurrencyOption,
+    ConfigOption,
+    EmbedderOption,
+    FailedOption,
+    MaxCostOption,
+    ModelsOption,
+    NoStoreOption,
+    QuietOption,
+    TimeoutOption,
+    TrustEmbedderOption,
+    VerboseOption,
+    method_options,
+    split_names,
+)
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from jisi_cli.serve.app import App
+
+_BACKLOG = 2048
+_GRACE = 30
+"""Seconds in which running requests may end after SIGTERM or Ctrl-C."""
+
+
+@method_options
+def serve(
+    bank: BankOption = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    embedder: EmbedderOption = None,
+    trust_embedder: TrustEmbedderOption = False,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="Who answers as `jisi`; eval --list-methods names all.")
+    ] = "jisi",
+    failed: FailedOption = None,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond loopback with --key-env only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8484,
+    key_env: Annotated[
+        str | None,
+        typer.Option("--key-env", metavar="NAME", help="The variable with the key that clients must send."),
+    ] = None,
+    places: Annotated[
+        int, typer.Option("--places", metavar="N", min=1, help="Questions under way at one time; more get 429.")
+    ] = 256,
+    timeout: TimeoutOption = None,
+    max_cost: MaxCostOption = None,
+    concurrency: ConcurrencyOption = None,
+    no_store: NoStoreOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, Any],
+) -> None:
+    """Serve the pool as one model over OpenAI's API, until Ctrl-C or SIGTERM.
+
+    Example: jisi serve --config sample_data/jisi.toml
+    """
+    from jisi_cli.jisi import Jisi
+
+    _require_extra()
+    key = _key(key_env, host)
+    out = Output(quiet=quiet, verbose=verbose)
+    pool = Jisi(
+        bank,
+        config,
+        method=method,
+        models=split_names(models),
+        embedder=embedder,
+        trust_embedder=trust_embedder,
+        failed=failed,
+        calls="required",
+        max_cost=max_cost,
+        timeout=timeout,
+        concurrency=concurrency,
+        store=not no_store,
+        user=out,
+        command="serve",
+        **routing,
+    )
+    from jisi_cli.serve.app import ServerOptions, make_app
+
+    with _listening(host, port) as listener:
+        _run(make_app(pool, ServerOptions(host, key, places)), listener, out)
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("starlette", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"`{missing[0]}` is not installed; `pip install 'jisi[serve]'` installs what a server needs")
+
+
+def _key(variable: str | None, host: str) -> str | None:
+    from jisi_cli.serve.guard import is_loopback
+
+    if variable is None:
+        if not is_loopback(host):
+            raise InputError(f"--host {host} can be reached from elsewhere; name the variable with a key: --key-env")
+        return None
+    key = os.environ.get(variable, "")
+    if not key.strip():
+        raise InputError(f"--key-env: {variable} is not set, or empty; put the key that clients must send into it")
+    return key.strip()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise InputError(f"cannot listen on {host} port {port}: {words}; choose another --host or --port") from None
+
+
+def _run(app: App, listener: socket.socket, out: Output) -> None:
+    """Serve until a signal."""
+    import uvicorn
+
+    settings = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE, server_header=False
+    )
+    host, port = listener.getsockname()[:2]
+    out.note(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/v1 (model: jisi); Ctrl-C ends it")
+    give_time()  # requests that are running when Ctrl-C comes are answered; a second one ends it at once
+    uvicorn.Server(settings).run(sockets=[listener])

@@ -1,0 +1,358 @@
+"""The server: OpenAI's API over one pool, as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from jisi_cli.errors import InputError, JisiError
+from jisi_cli.jisi import Jisi, Pieces
+from jisi_cli.methods.protocol import Outcome
+from jisi_cli.methods.registry import all_methods
+from jisi_cli.serve.guard import App, Guard
+from jisi_cli.serve.metrics import CONTENT_TYPE, Metrics
+from jisi_cli.serve.requests import (
+    ChatRequest,
+    RequestError,
+    parse_json,
+    read_chat_request,
+    read_question,
+    read_settings,
+)
+from jisi_cli.serve.responses import KEEP_ALIVE, Completion, error_parts, event, headers
+
+KEEP_ALIVE_SECONDS = 10.0
+_PATIENCE = 2.0
+"""Seconds in which a stream that fails can still be refused with an HTTP status: it begins with the first piece."""
+_TRAINING_SECONDS = 20
+"""What a method that a client names may take to be trained on a usual bank, while others wait; `--method` takes any."""
+_VARIANTS = 32
+"""Ways of answering that are kept ready: a method, its settings, its sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server serves.
+
+    Attributes:
+        host: The address that it listens on.
+        key: The bearer token that clients must send; None for none.
+        places: Questions that may be under way at one time, those that wait included.
+        most_bytes: Bytes of a request at most.
+    """
+
+    host: str = "127.0.0.1"
+    key: str | None = None
+    places: int = 256
+    most_bytes: int = 10_000_000
+
+
+def make_app(pool: Jisi, options: ServerOptions | None = None) -> App:
+    """Return the server's application; it closes the pool when it ends.
+
+    Args:
+        pool: Who answers.
+        options: How.
+    """
+    options = options or ServerOptions()
+    server = Server(pool, options)
+    routes = [
+        Route("/v1/chat/completions", server.chat, methods=["POST"]),
+        Route("/v1/models", server.models, methods=["GET"]),
+        Route("/v1/models/{name:path}", server.model, methods=["GET"]),
+        Route("/v1/route", server.route, methods=["POST"]),
+        Route("/health", server.health, methods=["GET"]),
+        Route("/metrics", server.prometheus, methods=["GET"]),
+    ]
+    errors: Mapping[Any, Callable[..., Any]] = {404: _not_found, 405: _not_allowed}
+    app = Starlette(routes=routes, exception_handlers=errors, lifespan=server.lifespan)
+    return Guard(app, key=options.key, host=options.host, most_bytes=options.most_bytes)
+
+
+class Server:
+    """Answers requests with one pool.
+
+    Args:
+        pool: Who answers.
+        options: How.
+    """
+
+    def __init__(self, pool: Jisi, options: ServerOptions) -> None:
+        self._pool, self._options = pool, options
+        self._metrics = Metrics()
+        self._variants: OrderedDict[tuple[Any, ...], Jisi] = OrderedDict()
+        self._running = 0
+        self._ready = False
+        self._failure: str | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Open bank and embedder while the first requests may wait already; close the pool at the end."""
+        opening = asyncio.create_task(asyncio.to_thread(self._open))
+        try:
+            yield
+        finally:
+            with suppress(JisiError):
+                await opening
+            await asyncio.to_thread(self._pool.close)
+
+    def _open(self) -> None:
+        try:
+            self._pool.warm_up()
+        except JisiError as error:
+            self._failure = str(error)
+            self._pool.user.warn(str(error))
+        else:
+            self._ready = True
+
+    # What clients ask for.
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a conversation, whole or in pieces."""
+        return await self._counted("/v1/chat/completions", self._chat(request))
+
+    async def _chat(self, request: Request) -> Response:
+        asked = read_chat_request(parse_json(await request.body()))
+        pool = await asyncio.to_thread(self._variant, asked)
+        if self._running >= self._options.places:
+            words = f"{self._options.places} questions are under way; try again in a second"
+            raise RequestError(words, status=429, code="rate_limit_exceeded")
+        completion = Completion(asked.model)
+        answering = _Answering(self, pool, asked)
+        if asked.stream:
+            return await answering.stream(completion)
+        outcome = await _unless_gone(request, answering.run())
+        return JSONResponse(completion.whole(outcome, answering.decision(outcome)), headers=headers(outcome))
+
+    async def route(self, request: Request) -> Response:
+        """Decide without a call."""
+        return await self._counted("/v1/route", self._route(request))
+
+    async def _route(self, request: Request) -> Response:
+        body = parse_json(await request.body())
+        unknown = sorted(set(body) - {"query", "messages", "model", "jisi"})
+        if unknown:
+            raise RequestError(f"`{unknown[0][:80]}` is unknown", unknown[0][:80])
+        settings, options = read_settings(body.get("jisi"))
+        conversation = read_question(body)
+        asked = ChatRequest(str(body.get("model", "jisi")), conversation, settings=settings, **options)
+        pool = await asyncio.to_thread(self._variant, asked)
+        decision = await asyncio.to_thread(pool.route, conversation.routed_text)
+        return JSONResponse(await asyncio.to_thread(pool.explain, conversation.routed_text, decision))
+
+    async def models(self, request: Request) -> Response:
+        """List what can be asked by name."""
+        return JSONResponse({"object": "list", "data": [_model(name) for name in self._names()]})
+
+    async def model(self, request: Request) -> Response:
+        """Describe one of them."""
+        name = request.path_params["name"]
+        return JSONResponse(_model(name)) if name in self._names() else _error(_no_model(name))
+
+    async def health(self, request: Request) -> Response:
+        """Say whether bank and embedder are open."""
+        if self._ready:
+            return JSONResponse({"status": "ready"})
+        status = "starting" if self._failure is None else "failed"
+        return JSONResponse({"status": status, "error": self._failure}, status_code=503)
+
+    async def prometheus(self, request: Request) -> Response:
+        """Return the counters."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+    # How they are answered.
+
+    async def _counted(self, path: str, work: Awaitable[Response]) -> Response:
+        """Turn errors into responses, and count the request."""
+        started, status = time.perf_counter(), 499
+        try:
+            response = await work
+        except JisiError as error:
+            response = _error(error)
+        except ClientDisconnect:
+            response = Response(status_code=499)
+        finally:
+            if "response" in locals():
+                status = response.status_code
+            self._metrics.request(path, status, time.perf_counter() - started)
+        return response
+
+    def _variant(self, asked: ChatRequest) -> Jisi:
+        """Return the pool that answers in the way that was asked for."""
+        method = self._method(asked.model)
+        settings = tuple(sorted((name, repr(value)) for name, value in asked.settings.items()))
+        key = (method, asked.mode, asked.temperature, asked.max_tokens, settings)
+        found = self._variants.get(key)
+        if found is None:
+            try:
+                found = self._pool.with_changes(
+                    method,
+                    asked.mode,
+                    temperature=asked.temperature,
+                    max_tokens=asked.max_tokens,
+                    **asked.settings,
+                )
+                found.made  # noqa: B018 - a method that cannot be made is refused here
+            except InputError as error:
+                raise RequestError(str(error), "jisi" if asked.settings else "model") from None
+            self._variants[key] = found
+        self._variants.move_to_end(key)
+        while len(self._variants) > _VARIANTS:
+            self._variants.popitem(last=False)
+        return found
+
+    def _method(self, name: str) -> str:
+        if name == "jisi":
+            return self._pool.method
+        if name in self._methods:
+            return name
+        if name in self._pool.models:
+            return f"model:{name}"
+        raise _no_model(name)
+
+    @cached_property
+    def _methods(self) -> list[str]:
+        """The methods that a client may name: those that answer any question and are trained at once, if at all."""
+        if not self._pool.bank.questions:
+            return []
+        infos = [info for info in all_methods().values() if info.needs != "labels" and not info.argument]
+        quick = [info for info in infos if (info.training_seconds or 0) <= _TRAINING_SECONDS]
+        return [info.name for info in quick if not info.name.endswith("-oracle")]
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(["jisi", *self._methods, *self._pool.models]))
+
+    def begin(self) -> None:
+        """Count a question that is under way."""
+        self._running += 1
+        self._metrics.running.set(self._running)
+
+    def end(self, outcome: Outcome | None) -> None:
+        """Count a question that is answered, or not."""
+        self._running -= 1
+        self._metrics.running.set(self._running)
+        if outcome is not None:
+            self._metrics.outcome(outcome)
+
+
+class _Answering:
+    """One question that is being answered."""
+
+    def __init__(self, server: Server, pool: Jisi, asked: ChatRequest) -> None:
+        self._server, self._pool, self._asked = server, pool, asked
+
+    def decision(self, outcome: Outcome) -> dict[str, Any] | None:
+        """Return what was decided, where that was asked for."""
+        if not self._asked.explain or outcome.decision is None:
+            return None
+        return {**outcome.decision.to_json(0, None), "settings": self._pool.settings}
+
+    async def run(self, pieces: Pieces | None = None) -> Outcome:
+        """Answer the question."""
+        self._server.begin()
+        outcome = None
+        try:
+            outcome = await self._pool.aask(self._asked.conversation, watcher=pieces)
+            if pieces is not None:
+                pieces.finish(outcome.answer)
+            return outcome
+        finally:
+            self._server.end(outcome)
+
+    async def stream(self, completion: Completion) -> Response:
+        """Answer in pieces; what fails before the first of them is refused with an HTTP status."""
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def put(piece: str | None) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, piece)
+
+        pieces = Pieces(put)
+        work = asyncio.create_task(self.run(pieces))
+        work.add_done_callback(lambda _: put(None))
+        first = None
+        with suppress(TimeoutError):
+            first = await asyncio.wait_for(queue.get(), _PATIENCE)
+            if first is None:
+                await work  # raises what went wrong
+        events = self._events(completion, pieces, work, queue, first)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+    async def _events(
+        self,
+        completion: Completion,
+        pieces: Pieces,
+        work: asyncio.Task[Outcome],
+        queue: asyncio.Queue[str | None],
+        piece: str | None,
+    ) -> AsyncIterator[bytes]:
+        is_first = True
+        try:
+            while not (work.done() and queue.empty() and piece is None):
+                if piece is not None:
+                    yield completion.piece(pieces.model, piece, first=is_first)
+                    is_first = False
+                try:
+                    piece = await asyncio.wait_for(queue.get(), KEEP_ALIVE_SECONDS)
+                except TimeoutError:
+                    yield KEEP_ALIVE
+            outcome = work.result()
+            yield completion.end(outcome, self.decision(outcome), include_usage=self._asked.include_usage)
+        except JisiError as error:
+            yield event(error_parts(error)[1])
+        finally:
+            work.cancel()
+
+
+async def _unless_gone(request: Request, work: Awaitable[Outcome]) -> Outcome:
+    """Wait for an answer, and cancel what is out for it when the client goes away."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        leaving.cancel()
+        task.cancel()
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "jisi"}
+
+
+def _no_model(name: str) -> RequestError:
+    words = f"there is no model `{name[:200]}`; GET /v1/models lists them"
+    return RequestError(words, "model", status=404, code="model_not_found")
+
+
+def _error(error: JisiError) -> Response:
+    status, body = error_parts(error)
+    retry = {"retry-after": "1"} if status == 429 and body["error"]["code"] == "rate_limit_exceeded" else None
+    return JSONResponse(body, status_code=status, headers=retry)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return _error(RequestError(f"there is no {request.url.path[:200]}", status=404, code="not_found"))
+
+
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    words = f"{request.url.path[:200]} does not take {request.method}"
+    return _error(RequestError(words, status=405, code="method_not_allowed"))

@@ -1,0 +1,227 @@
+"""What a client may ask for: a chat completion or a decision, read from JSON that nobody vouches for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jisi_cli.conversation import Conversation, read_conversation
+from jisi_cli.errors import InputError
+from jisi_cli.hyperparameters import setting_names
+
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "jisi"})
+_LENGTHS = ("max_completion_tokens", "max_tokens")
+_IGNORED = frozenset(
+    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
+)
+"""Notes for OpenAI's own accounts, which shape no answer."""
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "top_p": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "stop": ([],),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+}
+"""Parameters that are not passed on, with the values that ask for nothing."""
+_FLAGS = ("explain",)
+_CHOICES = ("mode",)
+
+
+class RequestError(InputError):
+    """A request that cannot be carried out.
+
+    Args:
+        message: What is wrong, and where.
+        param: The parameter that is at fault, as OpenAI's errors name it.
+        status: The HTTP status.
+        code: OpenAI's word for it.
+    """
+
+    def __init__(
+        self, message: str, param: str | None = None, *, status: int = 400, code: str | None = "invalid_value"
+    ) -> None:
+        super().__init__(message)
+        self.param, self.status, self.code = param, status, code
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A request for a chat completion.
+
+    Attributes:
+        model: Who is to answer: `jisi`, a method, or a model of the pool.
+        conversation: What is asked.
+        stream: Whether the answer is wanted in pieces.
+        include_usage: Whether a stream ends with what it used.
+        temperature: Sampling temperature; None for the method's own.
+        max_tokens: Length of an answer at most.
+        mode: `auto`, `route` or `aggregate`; see `Jisi`.
+        explain: Whether the decision comes with the answer.
+        settings: Hyperparameters by name.
+    """
+
+    model: str
+    conversation: Conversation
+    stream: bool = False
+    include_usage: bool = False
+    temperature: float | None = None
+    max_tokens: int | None = None
+    mode: str = "auto"
+    explain: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Return the object that a body holds.
+
+    Raises:
+        RequestError: It is not JSON, or no object.
+    """
+    try:
+        found = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(found, dict):
+        raise RequestError("the body must be a JSON object", code="invalid_json")
+    return found
+
+
+def read_chat_request(body: Mapping[str, Any]) -> ChatRequest:
+    """Read a request for a chat completion.
+
+    What would change an answer and is not passed on is refused, unless its value asks for nothing.
+
+    Raises:
+        RequestError: Something is missing, unknown or out of bounds; `param` names it.
+    """
+    _check_names(body)
+    settings, options = read_settings(body.get("jisi"))
+    stream = _flag(body.get("stream"), "stream")
+    return ChatRequest(
+        model=_text(body.get("model", "jisi"), "model"),
+        conversation=_conversation(body.get("messages")),
+        stream=stream,
+        include_usage=_include_usage(body.get("stream_options"), stream),
+        temperature=_temperature(body.get("temperature")),
+        max_tokens=_max_tokens(body),
+        mode=options.get("mode", "auto"),
+        explain=options.get("explain", False),
+        settings=settings,
+    )
+
+
+def read_question(body: Mapping[str, Any]) -> Conversation:
+    """Read what is to be routed: `query`, or `messages`.
+
+    Raises:
+        RequestError: There is neither, or both.
+    """
+    if ("query" in body) == ("messages" in body):
+        raise RequestError("give either `query`, a text, or `messages`", "query")
+    if "messages" in body:
+        return _conversation(body["messages"])
+    text = _text(body["query"], "query")
+    return _conversation([{"role": "user", "content": text}])
+
+
+def read_settings(given: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read `jisi`, by which one request changes how it is answered.
+
+    Returns:
+        Hyperparameters by name, and the other options.
+
+    Raises:
+        RequestError: A key is unknown. Nothing here names an address, a key, a file or a model of another pool.
+    """
+    if given is None:
+        return {}, {}
+    if not isinstance(given, dict):
+        raise RequestError("`jisi` must be an object", "jisi")
+    known = setting_names()
+    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _FLAGS:
+            options[name] = _flag(value, f"jisi.{name}")
+        elif name in _CHOICES:
+            options[name] = _text(value, f"jisi.{name}")
+        elif name in known:
+            settings[name] = value
+        else:
+            allowed = ", ".join(sorted({*_FLAGS, *_CHOICES, *known}))
+            raise RequestError(f"`jisi.{name[:80]}` is unknown; known are {allowed}", f"jisi.{name[:80]}")
+    return settings, options
+
+
+def _check_names(body: Mapping[str, Any]) -> None:
+    for name, value in body.items():
+        if name in _OURS or name in _IGNORED or name in _LENGTHS or value is None:
+            continue
+        if name not in _NEUTRAL:
+            raise RequestError(f"`{name[:80]}` is not supported", name[:80], code="unsupported_parameter")
+        if value not in _NEUTRAL[name]:
+            raise RequestError(f"`{name}` is not supported yet; leave it out", name, code="unsupported_parameter")
+
+
+def _conversation(messages: object) -> Conversation:
+    try:
+        return read_conversation(messages)
+    except InputError as error:
+        raise RequestError(str(error), "messages") from None
+
+
+def _include_usage(options: object, stream: bool) -> bool:
+    if options is None:
+        return False
+    if not stream:
+        raise RequestError("`stream_options` needs `stream`", "stream_options")
+    if not isinstance(options, dict):
+        raise RequestError("`stream_options` must be an object", "stream_options")
+    return _flag(options.get("include_usage"), "stream_options.include_usage")
+
+
+def _temperature(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= 2):
+        raise RequestError("`temperature` must be a number from 0 to 2", "temperature")
+    return float(value)
+
+
+def _max_tokens(body: Mapping[str, Any]) -> int | None:
+    for name in _LENGTHS:
+        value = body.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            raise RequestError(f"`{name}` must be a whole number from 1", name)
+        return value
+    return None
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > 10**7:
+        raise RequestError(f"`{name}` must be a text", name)
+    return value
+
+
+def _flag(value: object, name: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise RequestError(f"`{name}` must be true or false", name)
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,75 @@
+"""A real `jisi serve` on loopback, in front of a server that answers as a script says."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.cli.commands import MODELS, build_small_bank, pool_file, start
+from tests.loopback import Loopback, Script
+
+KEY = "a-key-of-the-servers-own"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server at work.
+
+    Attributes:
+        url: Its address, without a path.
+        upstream: The server that its models are on.
+        process: The process.
+        home: Where it keeps cache, ledger and settings.
+    """
+
+    url: str
+    upstream: Loopback
+    process: subprocess.Popen[bytes]
+    home: Path
+
+    @property
+    def api(self) -> str:
+        return f"{self.url}/v1"
+
+    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=60)
+
+    def chat(self, question: str, **more: object) -> httpx.Response:
+        messages = [{"role": "user", "content": question}]
+        return self.post("/v1/chat/completions", {"model": "jisi", "messages": messages, **more})
+
+
+@contextmanager
+def serving(folder: Path, *options: str, bank: bool = True, **variables: str) -> Iterator[Running]:
+    """Start the upstream and the server, and end both."""
+    named = ("--bank", build_small_bank(folder)) if bank else ()
+    with Loopback({model: Script(text=f"{model} says so") for model in MODELS}) as upstream:
+        config = pool_file(folder / "jisi.toml", upstream)
+        home = {f"JISI_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "DATA", "CONFIG")}
+        arguments = ("serve", *named, "--config", config, "--port", "0", *options)
+        process = start(*arguments, env={**home, **variables})
+        try:
+            yield Running(_address(process), upstream, process, folder)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    said = b""
+    for line in process.stderr:
+        said += line
+        if line.startswith(b"serving on "):
+            url = line.split()[2].decode().removesuffix("/v1")
+            while httpx.get(f"{url}/health").status_code != 200:
+                assert process.poll() is None, said
+            return url
+    raise AssertionError(said)

@@ -1,0 +1,160 @@
+"""What a server refuses: strangers, pages in a browser, too much, and what a request may not decide."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.commands import jisi, says_one_error, start
+from tests.serve.running import KEY, Running, serving
+
+QUESTION = [{"role": "user", "content": "What is 1 plus 1?"}]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("guard"), "--key-env", "THE_KEY", "--max-cost", "1", THE_KEY=KEY) as found:
+        yield found
+
+
+def chat(running: Running, body: object, **headers: str) -> httpx.Response:
+    return running.post("/v1/chat/completions", body, authorization=f"Bearer {KEY}", **headers)
+
+
+@pytest.mark.parametrize("given", [{}, {"authorization": "Bearer wrong"}, {"authorization": KEY[:-1]}])
+def test_only_who_has_the_key_is_answered(running: Running, given: dict[str, str]) -> None:
+    found = running.post("/v1/chat/completions", {"messages": QUESTION}, **given)
+    assert (found.status_code, found.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert KEY not in found.text
+    assert httpx.get(f"{running.url}/metrics").status_code == 401
+    assert httpx.get(f"{running.url}/health").status_code == 200
+
+
+def test_a_page_in_a_browser_cannot_ask(running: Running) -> None:
+    rebound = httpx.get(f"{running.url}/health", headers={"host": "evil.example"})
+    assert rebound.status_code == 421
+    simple = httpx.post(
+        f"{running.api}/chat/completions", content=b'{"messages": []}', headers={"content-type": "text/plain"}
+    )
+    assert simple.status_code in (401, 415)
+    assert "access-control-allow-origin" not in simple.headers
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"api_base": "http://evil.example"},
+        {"api_key": "k"},
+        {"extra_body": {"api_base": "http://evil.example"}},
+        {"base_url": "http://evil.example"},
+        {"model": "openai/gpt-4o"},
+        {"model": "../../etc/passwd"},
+        {"model": "routerdc:finetune=yes"},
+        {"jisi": {"api_base": "http://evil.example"}},
+        {"jisi": {"bank": "/tmp/other"}},
+        {"jisi": {"max_cost": 100}},
+        {"jisi": {"k": "3"}},
+        {"jisi": []},
+        {"jisi": {"mode": "sideways"}},
+        {"temperature": "hot"},
+        {"temperature": 1e308},
+        {"max_tokens": 0},
+        {"max_tokens": True},
+        {"n": 2},
+        {"stream": "yes"},
+        {"stream_options": {"include_usage": True}},
+        {"tools": [{"type": "function"}]},
+        {"response_format": {"type": "json_object"}},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}
+            ]
+        },
+    ],
+)
+def test_what_a_request_may_not_decide_is_refused_and_named(running: Running, body: dict[str, object]) -> None:
+    before = running.upstream.count()
+    found = chat(running, {"messages": QUESTION, **body})
+    assert found.status_code in (400, 404), found.text
+    assert found.json()["error"]["param"], found.text
+    assert running.upstream.count() == before
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b"[]", b"nul", b'{"messages": NaN}', b"[" * 100_000, b"\xff\xfe"])
+def test_a_body_that_is_no_json_object_is_refused(running: Running, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    found = httpx.post(f"{running.api}/chat/completions", content=body, headers=headers)
+    assert (found.status_code, found.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_too_much_is_refused_whether_its_length_is_told_or_not(running: Running) -> None:
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    large = b'{"messages": "' + b"a" * 10_000_000 + b'"}'
+    told = httpx.post(f"{running.api}/chat/completions", content=large, headers=headers, timeout=60)
+    assert told.status_code == 413
+    chunked = httpx.post(f"{running.api}/chat/completions", content=iter([large]), headers=headers, timeout=60)
+    assert chunked.status_code == 413
+    packed = httpx.post(
+        f"{running.api}/chat/completions", content=b"{}", headers={**headers, "content-encoding": "gzip"}
+    )
+    assert packed.status_code == 415
+
+
+def test_other_paths_and_ways_are_errors_in_openais_shape(running: Running) -> None:
+    headers = {"authorization": f"Bearer {KEY}"}
+    assert httpx.get(f"{running.api}/nothing", headers=headers).json()["error"]["code"] == "not_found"
+    assert httpx.get(f"{running.api}/chat/completions", headers=headers).status_code == 405
+    assert httpx.get(f"{running.api}/models/nobody", headers=headers).status_code == 404
+
+
+def test_a_budget_that_is_used_up_is_said_so(tmp_path: Path) -> None:
+    with serving(tmp_path, "--max-cost", "0") as running:
+        found = running.chat("What is 2 plus 2?")
+        assert (found.status_code, found.json()["error"]["code"]) == (429, "budget_exceeded")
+
+
+def test_more_than_there_are_places_for_is_asked_to_come_again(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with serving(tmp_path, "--places", "2") as running:
+        for model in running.upstream.scripts:
+            running.upstream.script(model, text="4", delay=1)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda n: running.chat(f"What is {n} plus 4?"), range(8)))
+        refused = [one for one in found if one.status_code == 429]
+        assert len(refused) == 6 and {one.headers["retry-after"] for one in refused} == {"1"}
+        assert all(one.status_code == 200 for one in found if one not in refused)
+
+
+@pytest.mark.parametrize(("sent", "ends"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_running_requests_end_before_the_server_does(sent: signal.Signals, ends: int, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with serving(tmp_path) as running, ThreadPoolExecutor(1) as threads:
+        for model in running.upstream.scripts:
+            running.upstream.script(model, text="late", delay=2)
+        waiting = threads.submit(running.chat, "What is 3 plus 4?")
+        while running.upstream.count() == 0:
+            pass
+        running.process.send_signal(sent)
+        assert waiting.result().json()["choices"][0]["message"]["content"] == "late"
+        assert running.process.wait(60) == ends
+
+
+def test_a_server_that_others_can_reach_wants_a_key(tmp_path: Path) -> None:
+    says_one_error(jisi("serve", "--host", "0.0.0.0"), 2, "--key-env")
+    says_one_error(jisi("serve", "--key-env", "NO_SUCH_KEY"), 2, "NO_SUCH_KEY is not set")
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        port = running.url.rpartition(":")[2]
+        other = start("serve", "--bank", tmp_path / "bank", "--config", tmp_path / "jisi.toml", "--port", port)
+        _, err = other.communicate(timeout=120)
+        assert other.returncode == 2
+        assert b"Traceback" not in err
+        assert f"port {port}" in err.decode()
