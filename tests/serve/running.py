@@ -38,7 +38,7 @@ class Running:
         return f"{self.url}/v1"
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=60)
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=300)
 
     def chat(self, question: str, **more: object) -> httpx.Response:
         messages = [{"role": "user", "content": question}]
