@@ -30,7 +30,7 @@ from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from jisi_cli.serve.app import App
+    from jisi_cli.serve.guard import App
 
 _BACKLOG = 2048
 _GRACE = 30
