@@ -36,9 +36,12 @@ _PASSED_ON = frozenset(
 )
 """Parameters that LiteLLM sends to such a server as they are."""
 _OF_ITS_OWN = re.compile(
-    r"(?:^|[/:])(?:o\d|gpt-[5-9])|audio|search|research|codex|computer|realtime|responses|image|instruct", re.IGNORECASE
+    r"(?<![a-z0-9])o\d|gpt-(?:[5-9]|\d\d)|audio|search|research|codex|computer|realtime|responses|image|instruct",
+    re.IGNORECASE,
 )
-"""Models whose parameters, or address, LiteLLM changes by their names."""
+"""Models whose parameters, or address, LiteLLM changes by what stands anywhere in their names."""
+_PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w.~%-]+)*/?", re.IGNORECASE)
+"""Addresses that OpenAI's client puts a path behind as is done here; for another it would send the request again."""
 _DECIDES = re.compile(
     r"^(?:https?|all)_proxy$|^SSL_(?:VERIFY|CERTIFICATE|SECURITY_LEVEL|ECDH_CURVE)$|LITELLM_PROXY"
     r"|^OPENAI_(?:ORG|PROJECT|CUSTOM)",
@@ -46,6 +49,8 @@ _DECIDES = re.compile(
 )
 """Variables that change how LiteLLM connects, or what OpenAI's client sends beside a request. Those that name other
 certificates, such as `SSL_CERT_FILE`, httpx heeds as well."""
+_PATIENCE = 1.0
+"""Seconds in which requests may leave before LiteLLM is imported all the same."""
 
 
 def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[str, Any]) -> bool:
@@ -57,9 +62,9 @@ def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[
         parameters: The call's parameters by LiteLLM's names, the pool file's own among them.
     """
     is_local = litellm_name.startswith("local:")
-    has_server = is_local or (litellm_name.startswith("openai/") and api_base is not None)
+    has_server = litellm_name.startswith("openai/") and _PLAIN_ADDRESS.fullmatch(api_base or "") is not None
     return (
-        has_server
+        (is_local or has_server)
         and not is_loaded()
         and _PASSED_ON.issuperset(parameters)
         and not _OF_ITS_OWN.search(litellm_name)
@@ -185,9 +190,14 @@ class HeadStarts:
         return early
 
     async def all_left(self) -> None:
-        """Wait until every request that was begun has left: what is imported then holds none of them up."""
-        for early in list(self._under_way):
-            await early.left.wait()
+        """Wait until every request that was begun has left, so that what is imported then holds none of them up.
+
+        One whose server does not even take a connection is not waited for: the others' answers may be there.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                for early in list(self._under_way):
+                    await early.left.wait()
 
     async def end(self, early: EarlyRequest) -> None:
         """Forget a request whose call has ended."""

@@ -194,7 +194,7 @@ class Provider:
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
             with keeping(rules), receiving() as received:
-                async with self._under_way(entry, target, messages, parameters, rules) as seconds:
+                async with self._under_way(target, messages, parameters, rules) as seconds:
                     request = {**self._arguments(target), **parameters, "messages": list(messages)}
                     async with asyncio.timeout(seconds):
                         if on_text is None or STREAM not in parameters:
@@ -245,16 +245,11 @@ class Provider:
 
     @asynccontextmanager
     async def _under_way(
-        self,
-        entry: ModelEntry,
-        target: Target,
-        messages: Sequence[Message],
-        parameters: Mapping[str, Any],
-        rules: Rules,
+        self, target: Target, messages: Sequence[Message], parameters: Mapping[str, Any], rules: Rules
     ) -> AsyncIterator[float]:
         """Have LiteLLM there, and the request under way meanwhile where it can be; yield the seconds left to answer."""
         early = None
-        if has_head_start(entry.litellm, entry.api_base, parameters):
+        if has_head_start(target.model, target.api_base, parameters):
             early = self._head_starts.begin(target, messages, parameters, rules)
         try:
             await self._head_starts.all_left()

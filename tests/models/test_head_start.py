@@ -12,16 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.models import head_start
 from jisi_cli.models.head_start import has_head_start
 from jisi_cli.models.litellm_client import load_litellm
-from jisi_cli.types import Answer, Sampling
+from jisi_cli.types import Answer, Request, Sampling
 from tests.cli.commands import ROOT
-from tests.loopback import Fault, Loopback, Request
-from tests.models.asking import ask, ask_once, entry, pool
+from tests.loopback import Fault, Loopback
+from tests.loopback import Request as Received
+from tests.models.asking import ask, ask_once, entry, pool, user
 
 _WRITTEN_OUT = ("accept", "authorization", "content-type", "user-agent", "host")
 STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -38,7 +40,7 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_start, "is_loaded", lambda: False)
 
 
-def sent(request: Request) -> tuple[str, dict[str, Any], dict[str, str]]:
+def sent(request: Received) -> tuple[str, dict[str, Any], dict[str, str]]:
     """Return what of a request a server may act on."""
     headers = {name: value for name, value in request.headers.items() if name in _WRITTEN_OUT}
     return request.path, request.body, headers
@@ -123,6 +125,37 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.cost_usd == 0.0
 
 
+def test_a_server_that_takes_no_connection_keeps_no_other_answer_back(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback.script("a", text="4")
+    forced(monkeypatch)
+    monkeypatch.setattr(head_start, "_PATIENCE", 0.1, raising=False)
+
+    async def never(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    sends = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def connects(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return await (never() if request.url.port == 9 else sends(self, request))  # type: ignore[return-value]
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", connects)
+    dead = ModelEntry("dead", "openai/dead", api_base="http://127.0.0.1:9/v1")
+
+    async def both() -> Answer:
+        async with pool(dead, entry(loopback), max_retries=0, timeout=30.0) as models:
+            hanging = asyncio.create_task(ask(models))
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(10):
+                answer = await models.ask(Request("a", user("what is 2 + 2?"), "probe"))
+            hanging.cancel()
+            await asyncio.wait([hanging])
+            return answer
+
+    assert asyncio.run(both()).ok
+
+
 def test_a_call_that_is_cancelled_leaves_no_request_behind(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -151,6 +184,12 @@ def test_a_call_that_is_cancelled_leaves_no_request_behind(
         ("openai/o3-mini", "http://127.0.0.1:1/v1", {}, {}),
         ("openai/gpt-5-mini", "http://127.0.0.1:1/v1", {}, {}),
         ("openai/azure/gpt-5", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/team-gpt-5-mini", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/my_o3-mini", "http://127.0.0.1:1/v1", {}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1//", {}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1?version=1", {}, {}),
+        ("openai/a", "http://127.0.0.1:1/v1#part", {}, {}),
+        ("openai/a", "http://me:secret@127.0.0.1:1/v1", {}, {}),
         ("openai/a", "http://127.0.0.1:1/v1", {"top_k": 3}, {}),
         ("openai/a", "http://127.0.0.1:1/v1", {"extra_headers": {"x": "y"}}, {}),
         ("openai/a", "http://127.0.0.1:1/v1", {}, {"https_proxy": "http://127.0.0.1:2"}),
