@@ -234,7 +234,9 @@ def _run(
             return await run_on(pool=tests.pool)
         if not tests.models:
             # Questions alone: without a score nothing is learned from what they cost.
-            check_graders(tests.questions, GraderSet(grading, ReplayPool({}, jisi.models)))
+            # A judge need not be among the models that take part.
+            names = [entry.name for entry in jisi.config.models]
+            check_graders(tests.questions, GraderSet(grading, ReplayPool({}, names)))
         account.with_keys(jisi.models)
         async with account.pool([*jisi.models, *judges_of(grading, jisi.config)]) as pool:
             return await run_on(pool=pool, concurrency=account.concurrency)
