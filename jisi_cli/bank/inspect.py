@@ -311,7 +311,8 @@ def _warnings(
         lacking = {summary.model: getattr(summary, what) for summary in summaries if getattr(summary, what)}
         if lacking:
             worst = max(lacking, key=lambda model: lacking[model])
-            most = f"most of them ({lacking[worst]}) of {worst}"
+            is_even = len(lacking) == len(summaries) > 1 and len(set(lacking.values())) == 1
+            most = f"{lacking[worst]} of each model" if is_even else f"most of them ({lacking[worst]}) of {worst}"
             yield f"{sum(lacking.values())} answers are {what.replace('_', ' ')}, {most}"
     if bank.manifest.embedder.name.startswith("hashing"):
         yield "the hashing embedder sees words, not meaning: good for trying and tests, not for decisions that matter"

@@ -23,11 +23,21 @@ def rows_without_key(bank: Bank) -> Rows:
     return np.flatnonzero(~graded)
 
 
-def labels_needed(bank: Path) -> str:
-    """Return what a user must know of a bank whose scores rest on agreement, with few labels or none."""
+USUAL_LABELS = 30
+"""Questions that a user is asked to label, where there are so many."""
+
+
+def labels_needed(bank: Path, questions: int) -> str:
+    """Return what a user must know of a bank whose scores rest on agreement, with few labels or none.
+
+    Args:
+        bank: The bank.
+        questions: How many have no answer key.
+    """
+    wanted = min(USUAL_LABELS, questions)
     return (
         "agreement alone cannot see a model that is right alone, so choices get worse where one model is far better "
-        f"than the others; say which answers are right on 30 questions: jisi bank label {bank} --n 30"
+        f"than the others; say which answers are right on {wanted} questions: jisi bank label {bank} --n {wanted}"
     )
 
 
@@ -90,4 +100,4 @@ def _warnings(bank: Bank, counts: dict[ScoreSource, int], labelled: NDArray[np.b
     if (labelled & by_agreement).any() or (by_label & ~labelled).any():
         yield f"its scores do not heed all labels yet; run `jisi bank label {bank.path}` once more"
     if counts["agreement"] and labelled[bank.train_rows].sum() < ENOUGH_LABELS:
-        yield labels_needed(bank.path)
+        yield labels_needed(bank.path, len(rows_without_key(bank)))

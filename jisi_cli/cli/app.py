@@ -70,20 +70,33 @@ class JisiGroup(Group):
                 sys.stdout.flush()
                 return result
         except KeyboardInterrupt:
-            if is_first_to_tell():
-                Output().note("interrupted")
-            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+            raise _interrupted() from None
         except BrokenPipeError:
             # The reader has gone (`| head`).
             _drop_output()
             raise typer.Exit(int(ExitCode.OK)) from None
         except Exception as error:
+            if _comes_of_interrupt(error):
+                raise _interrupted() from None
             words = refusal(error)
             if words is None:
                 raise
             _drop_output()
             Output().error(words)
             raise typer.Exit(int(ExitCode.FAILED)) from None
+
+
+def _interrupted() -> typer.Exit:
+    """Say that the command was interrupted; return how it ends."""
+    if is_first_to_tell():
+        Output().note("interrupted")
+    return typer.Exit(int(ExitCode.INTERRUPTED))
+
+
+def _comes_of_interrupt(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C under another name, which Python 3.11 gives it while a class is made."""
+    cause = error.__cause__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _comes_of_interrupt(cause))
 
 
 @contextlib.contextmanager

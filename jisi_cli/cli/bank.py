@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -171,6 +173,7 @@ def build(
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.collect.question_sources import QuestionSources
+    from jisi_cli.config import find_bank
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.spending import RunAccount
@@ -184,6 +187,7 @@ def build(
     _require_sources(sources, starter, call=call)
     dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
+    settings = read_config(config, out)
     work = Build(
         sources=sources,
         asked=QuestionSources(sources, starter, seed, ColumnMap.parse(map_ or ())),
@@ -197,7 +201,7 @@ def build(
         retry_failed=retry_failed,
         save_answers=save_answers,
         account=RunAccount(
-            read_config(config, out),
+            settings,
             "bank build",
             out,
             timeout=timeout,
@@ -222,6 +226,11 @@ def build(
     cut = f", {count(report.truncated, 'text')} truncated" if report.truncated else ""
     out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
     note_small_bank(output, out)
+    used = find_bank(None, settings)
+    if settings.models and settings.path is not None and (used is None or used.resolve() != output.resolve()):
+        # A pool file names a bank from its own folder.
+        shown = json.dumps(os.path.relpath(output.resolve(), settings.path.resolve().parent), ensure_ascii=False)
+        out.note(f'next: jisi ask --bank {output} "..."; bank = {shown} at the top of {settings.path} saves --bank')
 
 
 def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool) -> None:

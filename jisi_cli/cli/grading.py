@@ -140,7 +140,7 @@ def note_agreement(bank: Path, scores: KeylessScores, out: Output) -> None:
     if scores.graded:
         out.note(f"{count(scores.graded, 'question')} left as graders scored them")
     if scores.needs_labels:
-        out.warn(labels_needed(bank))
+        out.warn(labels_needed(bank, scores.agreement + scores.label + scores.unscored))
 
 
 def show_grading(data: dict[str, Any], out: Output) -> None:

@@ -100,6 +100,7 @@ def note_curve(bank: Bank, out: Output) -> None:
 def note_small_bank(path: Path, out: Output) -> None:
     """Say of a bank that was built what it lacks to decide well: train questions, scores, or more questions."""
     from jisi_cli.bank.bank import Bank
+    from jisi_cli.bank.score_sources import USUAL_LABELS
 
     if out.quiet:
         return
@@ -111,10 +112,11 @@ def note_small_bank(path: Path, out: Output) -> None:
             "without one"
         )
     elif not _is_scored(bank):
+        wanted = min(USUAL_LABELS, questions)
         out.note(
             "no answer has a score yet, so nothing can be decided with the bank; score the answers by what the models "
-            f"agree on (jisi bank grade {path} --grader agreement), then say which answers are right on 30 questions "
-            f"(jisi bank label {path} --n 30)"
+            f"agree on (jisi bank grade {path} --grader agreement), then say which answers are right on {wanted} "
+            f"questions (jisi bank label {path} --n {wanted})"
         )
     elif questions < SMALL:
         out.note(_small(bank, questions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class GivenAnswer:
 
 def answers_of(outcome: Outcome) -> tuple[GivenAnswer, ...]:
     """Return what each model answered, compared with the final answer; the model ranked best comes first."""
-    return _compared(outcome.decision, _read(outcome.calls), _final(outcome.answer))
+    return _compared(outcome.decision, _read(outcome.calls), _final(outcome.answer), outcome.answer.text)
 
 
 def probed_answers(decision: Decision) -> tuple[GivenAnswer, ...]:
@@ -104,6 +105,11 @@ def in_plain_words(confidence: float | None, answers: Sequence[GivenAnswer]) -> 
     return ": ".join(filter(None, (f"{percent(confidence)} sure", agreement or alone)))
 
 
+def words_of(text: str) -> str:
+    """Return a short answer without case, marks and space around it: `Paris`, `paris.` and `**Paris**` are one."""
+    return re.sub(r"^[\W_]+|[\W_]+$", "", text).casefold()
+
+
 def promise_words(score: float) -> str:
     """Say what was promised of a model: the weighted share of similar questions that it solved."""
     return f"promised {100 * score:.0f} %"
@@ -131,15 +137,20 @@ def _final(call: Answer) -> str | None:
     return final_answer(call.text, None) if call.ok else None
 
 
-def _compared(decision: Decision | None, read: _Read, reference: str | None) -> tuple[GivenAnswer, ...]:
+def _compared(
+    decision: Decision | None, read: _Read, reference: str | None, text: str | None = None
+) -> tuple[GivenAnswer, ...]:
     promises = {} if decision is None else _promises(decision)
     places = {} if decision is None else {name: place for place, name in enumerate(decision.ranking)}
-    given = [
-        GivenAnswer(
-            call, promises.get(call.model), final, None if final is None or reference is None else final == reference
-        )
-        for call, final in read
-    ]
+    words = None if text is None or reference is not None else words_of(text)
+
+    def agrees(call: Answer, final: str | None) -> bool | None:
+        if final is not None and reference is not None:
+            return final == reference
+        # Open text that says the same agrees; of what says it otherwise nobody knows.
+        return True if final is None and call.ok and words and words_of(call.text) == words else None
+
+    given = [GivenAnswer(call, promises.get(call.model), final, agrees(call, final)) for call, final in read]
     return tuple(sorted(given, key=lambda answer: places.get(answer.call.model, len(places))))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jisi_cli.errors import InputError
+from jisi_cli.methods.answers import words_of
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.consensus import most_frequent
 from jisi_cli.methods.decision import Decision
@@ -104,6 +105,10 @@ class PoolOrder(PanelMethod[PoolOrderSettings]):
             words = f"{len(group.members)} of {len(answers)} models agree"
             asker.conclude(words)
             return asker.settle_on(answers[group.members[0]], "consensus", words, [answers[at] for at in group.members])
+        if group is None and not always and len({words_of(answer.text) for answer in answers}) == 1:
+            words = f"{len(answers)} of {len(answers)} models say the same"
+            asker.conclude(words)
+            return asker.settle_on(answers[0], "consensus", words, answers)
         if not always:
             asker.conclude("the answers differ" if group is not None else "the answers cannot be compared")
         tokens = [

@@ -66,7 +66,7 @@ def test_recorded_answers_without_a_key_are_scored_by_what_the_models_agree_on(t
     assert run.exit_code == 0
     assert run.json["agreement"] == {"agreement": 3, "label": 0, "unscored": 2, "labels": 0, "graded": 0}
     assert "cannot see a model that is right alone" in run.warnings[0]
-    assert f"jisi bank label {tmp_path / 'bank'} --n 30" in run.warnings[0]
+    assert f"on 5 questions: jisi bank label {tmp_path / 'bank'} --n 5" in run.warnings[0]
     assert scores(tmp_path / "bank") == AGREED
     assert sources(tmp_path / "bank") == {(1.0, "agreement"), (0.0, "agreement"), (None, None)}
     found = jisi("bank", "inspect", tmp_path / "bank", "--json")
@@ -148,8 +148,12 @@ def test_collected_answers_need_no_reference(tmp_path: Path, loopback: Loopback)
     run = jisi("bank", "build", questions, *call)
     assert run.exit_code == 0 and "1 question scored by agreement" in run.stderr
     assert "could not be graded" not in run.stderr
+    assert f"next: jisi ask --bank {tmp_path / 'bank'} " in run.stderr
+    assert f'bank = "bank" at the top of {pool}' in run.stderr
     assert scores(tmp_path / "bank") == [[1, 1, 1, 0]]
     assert Bank(tmp_path / "bank").questions[0].grader == "numeric"  # how its answers are read
+    pool.write_text('bank = "bank"\n' + pool.read_text())
+    assert "next:" not in jisi("bank", "build", questions, *call, "--force").stderr
 
 
 def test_a_file_may_name_the_grader_itself(tmp_path: Path, loopback: Loopback) -> None:

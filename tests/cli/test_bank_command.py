@@ -54,7 +54,8 @@ def test_a_build_without_scores_says_how_to_get_some(bank: Path, tmp_path: Path)
     assert run.exit_code == 0 and Bank(bank).models == tuple(MODELS)
     (_, words) = run.stderr.splitlines()
     assert words.startswith("no answer has a score yet")
-    assert f"jisi bank grade {bank} --grader agreement" in words and f"jisi bank label {bank} --n 30" in words
+    assert f"jisi bank grade {bank} --grader agreement" in words and f"jisi bank label {bank} --n 12" in words
+    assert "48 answers are unscored, 12 of each model" in jisi("bank", "inspect", bank, "--json").json["warnings"]
 
 
 def test_a_split_that_leaves_no_train_question_is_told(bank: Path, tmp_path: Path) -> None:

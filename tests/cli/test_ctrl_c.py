@@ -60,6 +60,24 @@ def test_a_process_that_is_held_up_ends_all_the_same(script: str) -> None:
     assert interrupted(started(script)) == (130, "", "interrupted\n")
 
 
+def test_an_interrupt_while_a_class_is_made_is_no_error() -> None:
+    script = (
+        "import typer\nfrom jisi_cli.cli.app import JisiGroup\n"
+        "class Slow:\n"
+        "    def __set_name__(self, *_):\n"
+        f"        {READY}\n"
+        "        time.sleep(60)\n"
+        "app = typer.Typer(cls=JisiGroup)\n"
+        "app.callback()(lambda: None)\n"
+        "@app.command()\n"
+        "def make():\n"
+        "    class Made:\n"
+        "        slow = Slow()\n"
+        "app(['make'])\n"
+    )
+    assert interrupted(started(script)) == (130, "", "interrupted\n")
+
+
 def test_an_interrupt_that_python_cannot_pass_on_is_heeded_without_a_word_about_it() -> None:
     script = (
         f"import os, signal\n{READY}\n"

@@ -66,6 +66,15 @@ def test_agreement_ends_it_without_an_aggregator(ask: Any, loopback: Loopback) -
     assert ask("--json", "--u", "0.6").json["mode"] == "consensus"
 
 
+def test_open_answers_of_the_same_words_agree_and_need_no_aggregator(ask: Any, loopback: Loopback) -> None:
+    answers(loopback, dee="Paris", ada="paris.", cyd="**Paris**")
+    run = ask("--answers")
+    assert run.stdout == "Paris\n" and "cannot be compared" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("3 of 3 agree · dee answered (consensus) · 3 calls")
+    answers(loopback, cyd="Lyon")
+    assert ask("--json", "--no-cache").json["mode"] == "aggregate"
+
+
 def test_one_who_agrees_with_nobody_is_no_agreement(ask: Any, loopback: Loopback) -> None:
     answers(loopback, dee="The answer is 9.", ada="I cannot say", cyd="Neither can I")
     assert ask("--json", "--u", "0").json["mode"] == "aggregate"

@@ -45,6 +45,7 @@ def test_equal_final_answers_agree_however_they_are_written():
         ((NINE, NINE_TOO, OPEN), "2 of 3 agree"),  # the third says nothing that can be compared
         ((NINE, OPEN_TOO), None),  # one alone
         ((OPEN, OPEN_TOO), None),
+        ((said("ada", "Paris"), said("bob", "**paris.**"), OPEN), "2 of 3 agree"),
         ((OPEN, NINE, NINE_TOO), None),  # the answer itself is open
         ((NINE,), None),
         ((NINE, said("bob", "", error="HTTP 500")), None),
