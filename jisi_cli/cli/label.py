@@ -15,6 +15,7 @@ from typing import Any
 
 from jisi_cli.bank.manifest import LONGEST_LABEL, Label
 from jisi_cli.cli.grading import note_agreement
+from jisi_cli.cli.interrupts import give_time
 from jisi_cli.cli.output import Column, Output, count, one_line
 from jisi_cli.cli.progress import counted
 from jisi_cli.collect.labelling import KeylessQuestion, LabelConflictError, Labelling
@@ -50,6 +51,9 @@ def label_bank(path: Path, out: Output, *, wanted: int) -> dict[str, Any]:
     try:
         with _deaf_to_hangups():
             session.run()
+    except KeyboardInterrupt:
+        give_time()  # scoring, which a second Ctrl-C ends: the labels are kept
+        raise
     finally:
         # Also when Ctrl-C ends it: what was said counts.
         session.keep()
