@@ -75,6 +75,8 @@ _WITHOUT_BANK = "pool-order"
 """What the method is called where there is no bank."""
 _BLOCK = 256
 """Questions that are routed at once."""
+_REFUSED_FOR = 300.0
+"""Seconds until a model is asked again whose key was refused: a server lives long, and some refusals pass."""
 
 
 class Watcher(Listener, Protocol):
@@ -487,6 +489,9 @@ class Jisi:
         Raises:
             InputError: It cannot be made from this bank.
         """
+        made: Method[Any] | None = self.__dict__.get("_made")
+        if made is not None:
+            return made  # without the lock: the thread of calls comes here, too, and must not wait for one that opens
         with self._opening:
             return self._made
 
@@ -699,7 +704,7 @@ class Jisi:
     def _live(self) -> LivePool:
         """Return the pool, opened once; only the account's thread comes here."""
         if self._shared.pool is None:
-            self._shared.pool = self.account.pool(self.models, self._called)
+            self._shared.pool = self.account.pool(self.models, self._called, refused_for=_REFUSED_FOR)
         return self._shared.pool
 
     def _called(self, event: CallEvent) -> None:

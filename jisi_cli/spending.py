@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 from collections.abc import Sequence
@@ -163,12 +164,15 @@ class RunAccount:
             raise offer_the_offline_pool(error, self.config, names)
         return [name for name in names if name not in missing]
 
-    def pool(self, models: Sequence[str], on_event: OnEvent | None = None) -> LivePool:
+    def pool(
+        self, models: Sequence[str], on_event: OnEvent | None = None, *, refused_for: float = math.inf
+    ) -> LivePool:
         """Return the live pool of some models, behind cache and ledger.
 
         Args:
             models: Which models of the pool file.
             on_event: Receives what a live view may show.
+            refused_for: Seconds for which a model whose key was refused is not called.
 
         Raises:
             InputError: The configuration names no models, a limit makes no sense, or the user never allowed the file.
@@ -203,6 +207,7 @@ class RunAccount:
             store=self.store,
             on_event=on_event or partial(_tell, self.user),
             warn=self.user.warn,
+            refused_for=refused_for,
         )
 
     def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:

@@ -61,6 +61,24 @@ def test_a_script_of_its_own_prints_what_it_prints_and_nothing_else(bank: Path, 
     assert (done.stdout, done.stderr) == ("ada says so\n", "")
 
 
+def test_calls_do_not_wait_for_a_thread_that_opens_or_trains(pool: jisi.Jisi) -> None:
+    prepared = pool._prepare(QUESTION, None)
+    with pool._opening:  # as of another question, whose method is trained or whose embedder is slow
+        outcome = pool.account.background.submit(pool._answer(prepared, None)).result(timeout=30)
+    assert outcome.answer.ok
+
+
+@pytest.mark.parametrize(("seconds", "is_asked_again"), [(300.0, False), (0.0, True)])
+def test_a_model_that_refused_its_key_is_asked_again_after_a_while(
+    seconds: float, is_asked_again: bool, pool: jisi.Jisi, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jisi_cli.jisi._REFUSED_FOR", seconds)
+    loopback.script("ada", text="4", faults=[Fault("status", status=403, message="blocked for now")])
+    answers = [call for _ in range(2) for call in pool.ask(QUESTION).calls if call.model == "ada"]
+    assert any(call.ok for call in answers) == is_asked_again
+    assert (loopback.count("ada") > 1) == is_asked_again
+
+
 @pytest.mark.slow
 def test_importing_it_loads_nothing(tmp_path: Path) -> None:
     script = "import sys; before = set(sys.modules); import jisi_cli; print(*sorted(set(sys.modules) - before))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +62,7 @@ class Run:
 class LivePool:
     """Models that are called; an implementation of `Pool`, for one event loop.
 
-    A model whose first call is refused for its key is not called again.
+    A model whose first call is refused for its key is not called again, or not for long.
 
     Close it with `await pool.close()`, or use it as an asynchronous context manager.
 
@@ -80,6 +81,7 @@ class LivePool:
         store: False keeps questions and answers out of cache and ledger.
         on_event: Receives what a live view may show.
         warn: Told, once for each model, what does not agree in a provider's figures; None to ignore it.
+        refused_for: Seconds for which a model whose key was refused is not called.
 
     Raises:
         InputError: A pool entry sets a parameter that is not its to set, or one with which no budget can hold.
@@ -102,6 +104,7 @@ class LivePool:
         store: bool = True,
         on_event: OnEvent | None = None,
         warn: Callable[[str], None] | None = None,
+        refused_for: float = math.inf,
     ) -> None:
         _check_parameters(entries)
         if budget is not None:
@@ -121,8 +124,9 @@ class LivePool:
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
         self._process_lock = ProcessLock(self._cache.shared_folder, patience)
         self._on_event = on_event or (lambda event: None)
-        self._refused: dict[str, Answer] = {}
-        """For each model whose first call was refused for its key, that call."""
+        self._refused_for = refused_for
+        self._refused: dict[str, tuple[Answer, float]] = {}
+        """For each model whose first call was refused for its key, that call, and when it was."""
         self._accepted: set[str] = set()
         """Models that have answered, so that their key is good."""
 
@@ -147,7 +151,7 @@ class LivePool:
         answer = self._cached(call, started)
         if answer is not None:
             self._book(call, answer)
-        elif (refused := self._refused.get(request.model)) is not None:
+        elif (refused := self._refusal(request.model)) is not None:
             return replace(refused, role=request.role, cost_usd=0.0, seconds=0.0, attempts=0)
         else:
             answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
@@ -218,10 +222,16 @@ class LivePool:
         if not outcome.key_refused or model in self._accepted:
             return answer
         answer = replace(answer, key_refused=True)
-        if model not in self._refused:
-            self._refused[model] = answer
+        is_news = self._refusal(model) is None
+        self._refused[model] = answer, time.monotonic()
+        if is_news:
             self._on_event(CallEvent("refused", model, answer.role, reason=answer.error))
         return answer
+
+    def _refusal(self, model: str) -> Answer | None:
+        """Return the call that was refused for a model's key; None where there is none, or it is long ago."""
+        answer, moment = self._refused.get(model, (None, 0.0))
+        return answer if time.monotonic() - moment < self._refused_for else None
 
     def _book(self, call: Call, answer: Answer) -> None:
         if self._ledger is None:

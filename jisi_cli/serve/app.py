@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from starlette.applications import Starlette
@@ -92,9 +93,9 @@ class Server:
         self._pool, self._options = pool, options
         self._metrics = Metrics()
         self._variants: OrderedDict[tuple[Any, ...], Jisi] = OrderedDict()
+        self._keeping = Lock()
         self._running = 0
-        self._ready = False
-        self._failure: str | None = None
+        self._ready = self._has_failed = False
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -111,7 +112,7 @@ class Server:
         try:
             self._pool.warm_up()
         except JisiError as error:
-            self._failure = str(error)
+            self._has_failed = True
             self._pool.user.warn(str(error))
         else:
             self._ready = True
@@ -161,11 +162,10 @@ class Server:
         return JSONResponse(_model(name)) if name in self._names() else _error(_no_model(name))
 
     async def health(self, request: Request) -> Response:
-        """Say whether bank and embedder are open."""
+        """Say whether bank and embedder are open; to anybody, so not why not."""
         if self._ready:
             return JSONResponse({"status": "ready"})
-        status = "starting" if self._failure is None else "failed"
-        return JSONResponse({"status": status, "error": self._failure}, status_code=503)
+        return JSONResponse({"status": "failed" if self._has_failed else "starting"}, status_code=503)
 
     async def prometheus(self, request: Request) -> Response:
         """Return the counters."""
@@ -193,7 +193,8 @@ class Server:
         method = self._method(asked.model)
         settings = tuple(sorted((name, repr(value)) for name, value in asked.settings.items()))
         key = (method, asked.mode, asked.temperature, asked.max_tokens, settings)
-        found = self._variants.get(key)
+        with self._keeping:
+            found = self._variants.get(key)
         if found is None:
             try:
                 found = self._pool.with_changes(
@@ -206,10 +207,11 @@ class Server:
                 found.made  # noqa: B018 - a method that cannot be made is refused here
             except InputError as error:
                 raise RequestError(str(error), "jisi" if asked.settings else "model") from None
+        with self._keeping:
             self._variants[key] = found
-        self._variants.move_to_end(key)
-        while len(self._variants) > _VARIANTS:
-            self._variants.popitem(last=False)
+            self._variants.move_to_end(key)
+            while len(self._variants) > _VARIANTS:
+                self._variants.popitem(last=False)
         return found
 
     def _method(self, name: str) -> str:
