@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,8 +105,12 @@ def in_plain_words(confidence: float | None, answers: Sequence[GivenAnswer]) -> 
 
 
 def words_of(text: str) -> str:
-    """Return a short answer without case, marks and space around it: `Paris`, `paris.` and `**Paris**` are one."""
-    return re.sub(r"^[\W_]+|[\W_]+$", "", text).casefold()
+    """Return an answer without case, a last dot, and marks around all of it: `Paris`, `paris.`, `**Paris**` are one."""
+    words = text.strip().removesuffix(".")
+    for mark in ("**", "__", "`", '"'):
+        if words.startswith(mark) and words.endswith(mark) and len(words) > 2 * len(mark):
+            words = words[len(mark) : -len(mark)].strip().removesuffix(".")
+    return words.casefold()
 
 
 def promise_words(score: float) -> str:

@@ -46,6 +46,8 @@ def test_equal_final_answers_agree_however_they_are_written():
         ((NINE, OPEN_TOO), None),  # one alone
         ((OPEN, OPEN_TOO), None),
         ((said("ada", "Paris"), said("bob", "**paris.**"), OPEN), "2 of 3 agree"),
+        ((said("ada", "C++"), said("bob", "C")), None),
+        ((said("ada", "<"), said("bob", ">")), None),
         ((OPEN, NINE, NINE_TOO), None),  # the answer itself is open
         ((NINE,), None),
         ((NINE, said("bob", "", error="HTTP 500")), None),
