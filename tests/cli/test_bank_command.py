@@ -181,15 +181,20 @@ def test_inspect_shows_gaps_as_dashes(tmp_path: Path) -> None:
 
 
 QUESTIONS = [
-    {"query": f"What is {number} plus {number}?", "gt": str(2 * number), "dataset": "sums", "index": number}
-    | ({"grader": "numeric"} if number < 5 else {})
+    {
+        "query": f"What is {number} plus {number}?",
+        "gt": str(2 * number),
+        "dataset": "sums",
+        "index": number,
+        "grader": "numeric",
+    }
     for number in range(6)
 ]
 
 
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
-    """Six questions, five of which can be graded."""
+    """Six questions that can be graded."""
     return write_lines(tmp_path / "questions.jsonl", QUESTIONS)
 
 
@@ -214,10 +219,9 @@ def test_call_asks_every_model_every_question_and_grades(
     assert loopback.count() == 12
     found = Bank(bank)
     assert found.models == ("four", "right")
-    assert found.answers("right").scores[:5].tolist() == [1, 1, 1, 1, 1]
-    assert found.answers("four").scores[:5].tolist() == [0, 0, 1, 0, 0]
-    assert found.answers("four").status.tolist() == ["ok"] * 5 + ["unscored"]
-    assert "2 answers could not be graded and are unscored, not wrong" in run.stderr
+    assert found.answers("right").scores.tolist() == [1, 1, 1, 1, 1, 1]
+    assert found.answers("four").scores.tolist() == [0, 0, 1, 0, 0, 0]
+    assert found.answers("four").status.tolist() == ["ok"] * 6
     assert "12 answers (0 cached) for $" in run.stderr
     assert found.responses("right")[3] == "The answer is 6."
     assert found.answers("right").completion_tokens.tolist() == [4] * 6
@@ -240,7 +244,7 @@ def test_append_and_call_ask_only_what_the_bank_lacks(
     build(questions, "-o", bank, "--call", "--config", two_models, "--models", "four")
     assert (loopback.count("four"), loopback.count("right")) == (6, 0)
     monkeypatch.setenv("JISI_CACHE_HOME", str(tmp_path / "empty-cache"))
-    another = {"query": "What is 9 plus 9?", "dataset": "sums", "index": 9}
+    another = {"query": "What is 9 plus 9?", "gt": "18", "grader": "numeric", "dataset": "sums", "index": 9}
     more = write_lines(tmp_path / "more.jsonl", [*QUESTIONS, another])
     run = build(more, "-o", bank, "--call", "--append", "--config", two_models)
     assert run.exit_code == 0
