@@ -312,10 +312,11 @@ def test_when_nobody_answers_no_bank_is_built(
     for model in ("right", "four"):
         loopback.script(model, every=1, every_fault=Fault("status", status=401, message="who are you?"))
     run = build(questions, "-o", bank, "--call", "--config", two_models)
-    assert (run.exit_code, len(run.errors)) == (4, 1)
+    assert (run.exit_code, len(run.errors), loopback.count()) == (4, 1, 2)
     # The calls end in any order, and with them their failures are told.
     for model, warning in zip(("four", "right"), sorted(run.warnings), strict=True):
-        assert warning.startswith("warning: 6 answers failed: HTTP 401: who are you?; no key was sent there")
+        words = f"warning: {model} is not asked again in this run: HTTP 401: who are you?; no key was sent there"
+        assert warning.startswith(words)
         assert f'api_key_env = "…" for `{model}`' in warning
     assert not (bank / "bank.json").exists()
 
@@ -364,7 +365,7 @@ def test_calls_are_made_at_the_same_time_within_the_limit(
     questions: Path, two_models: Path, bank: Path, loopback: Loopback
 ) -> None:
     for model in ("right", "four"):
-        loopback.script(model, text="The answer is 4.", together=3, delay=0.05)
+        loopback.script(model, text="The answer is 4.", delay=0.5)  # of each model the first call goes alone
     build(questions, "-o", bank, "--call", "--config", two_models, "--concurrency", "3")
     assert loopback.most_at_once == 3
 

@@ -192,7 +192,7 @@ def test_a_file_of_questions_runs_no_program_and_pays_no_judge(
         run = jisi("eval", source, "--live", "--bank", small_bank, "--config", pool, "--method", "best-single")
     else:
         run = jisi(*command, source, "-o", tmp_path / "new", "--call", "--embedder", "hashing:64", "--config", pool)
-    says_one_error(run, 2, "questions/1", "`")
+    says_one_error(run, 2, "questions.jsonl:1", "`")
     assert loopback.count() == 0 and not (tmp_path / "mark").exists() and not (tmp_path / "new" / "bank.json").exists()
 
 

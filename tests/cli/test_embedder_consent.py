@@ -225,7 +225,7 @@ def test_a_forecast_asks_nobody_about_an_embedder_that_only_a_bank_names(
     endpoint_bank: Path, loopback: Loopback, tmp_path: Path
 ) -> None:
     pool = pool_file(tmp_path / "jisi.toml", loopback)
-    questions = write_lines(tmp_path / "questions.jsonl", [{"query": "new?"}])
+    questions = write_lines(tmp_path / "questions.jsonl", [{"query": "new?", "gt": "1", "grader": "numeric"}])
     command = ("bank", "build", questions, "-o", endpoint_bank, "--append", "--call", "--dry-run", "--config", pool)
     says_one_error(jisi(*command), 3, "litellm:openai/vec", "not called")
 

@@ -67,7 +67,7 @@ def test_the_short_help_has_the_usual_options_and_the_whole_help_has_all(words: 
 def test_the_advanced_options_are_one_line_of_the_short_help() -> None:
     (line,) = [line for line in jisi("ask", "-h").stdout.splitlines() if line.startswith(ADVANCED)]
     number = sum(group_of(one) == ADVANCED for one in ALL["ask",].params)
-    assert line == f"Advanced: --failed, --n-base, --gamma and {number - 3} more; see --help."
+    assert line == f"Advanced: --unlike, --failed, --n-base and {number - 3} more; see --help."
 
 
 def test_groups_come_in_one_order_in_every_command() -> None:

@@ -34,7 +34,7 @@ def at_most(megabytes: int) -> Callable[[], None]:
 def test_a_question_without_end_ends_with_one_line(small_bank: Path) -> None:
     with Path("/dev/zero").open("rb") as endless:
         run = finish(start("route", "-", "--bank", small_bank, stdin=endless, preexec_fn=at_most(300)))
-    says_one_error(run, ExitCode.FAILED, *REMEDY)
+    says_one_error(run, ExitCode.INPUT, "more than 64 MiB")
 
 
 def test_vectors_too_large_for_numpy_end_a_build_with_one_line_and_no_bank(tmp_path: Path) -> None:

@@ -143,6 +143,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_lines(folder / "answers.jsonl", recorded_answers(SCORES))
     build = ("bank", "build", source, "-o", folder / "bank", "--embedder", "hashing:64", "--split", "0.7")
     assert jisi(*build).exit_code == 0
+    keyless = [{name: value for name, value in line.items() if name != "records"} for line in recorded_answers(SCORES)]
+    source = write_lines(folder / "keyless.jsonl", keyless)
+    assert jisi("bank", "build", source, "-o", folder / "keyless", "--embedder", "hashing:64").exit_code == 0
     assert jisi("eval", folder / "bank", "--method", "best-single", "--out", folder / "results.jsonl").exit_code == 0
     (folder / "jisi.toml").write_text('bank = "bank"\n')
     (folder / "thesis.tex").write_text("mine")
@@ -159,13 +162,15 @@ WRITING = {
     ),
 }
 WRITING_ONCE = {
-    ("bank label", "--export"): ("bank", "label", "bank", "--export"),
+    ("bank label", "--export"): ("bank", "label", "keyless", "--export"),
     ("demo", "--copy"): ("demo", "--copy"),
     ("init", "--output"): ("init", "--providers", "openai", "--output"),
 }
 """What may hold the work of people is not even replaced by what jisi would write again."""
+ANSWERS = {("ask", "--out")}
+"""The same file of lines as `eval --out`, but it takes calls to write it: tests/cli/test_batch.py."""
 READING = {
-    *(("ask", "--bank"), ("ask", "--config"), ("route", "--bank"), ("route", "--config"), ("route", "--input")),
+    *(("ask", "--bank"), ("ask", "--config"), ("ask", "--input"), ("route", "--bank"), ("route", "--config"), ("route", "--input")),
     *(("eval", "--bank"), ("eval", "--config"), ("eval", "--prices"), ("eval", "--grow")),
     *(("report", "results"), ("report", "--bank"), ("cost", "--bank"), ("cost", "--prices"), ("cost", "--config")),
     *(("bank build", "sources"), ("bank build", "--config"), ("bank build", "--vectors")),
@@ -194,7 +199,7 @@ _ANY = typer.models.ParameterInfo()
 
 def test_every_option_that_names_a_file_is_known_to_read_it_or_is_tried_here() -> None:
     """An option that is new has to be written down here, and one that writes a file is tried below."""
-    assert set(options_with_a_path()) == {*WRITING, *WRITING_ONCE, *READING, *A_BANK}
+    assert set(options_with_a_path()) == {*WRITING, *WRITING_ONCE, *ANSWERS, *READING, *A_BANK}
 
 
 @pytest.mark.parametrize("option", WRITING | WRITING_ONCE, ids=" ".join)

@@ -188,7 +188,7 @@ def test_a_request_that_cost_more_than_its_worst_case_is_kept_and_is_the_last(
     budget = Budget(100.0)
     embedder = endpoint(loopback, tmp_path, budget=budget)
     assert embedder.embed(["one two three"]).shape == (1, 8)
-    with pytest.raises(BudgetError, match=r"vectors` cost \$5\.000000 by what was reported"):
+    with pytest.raises(BudgetError, match=r"vectors` cost \$5\.00 by what was reported"):
         embedder.embed(["four"])
     assert loopback.count() == 1
     assert [row.cost_usd for row in booked(tmp_path)] == [pytest.approx(5.0)]
