@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from jisi_cli.embed.hub import hub_reason
 from jisi_cli.errors import InputError, http_errors
@@ -20,6 +20,8 @@ from jisi_cli.formats.issues import Location, Numbered, OnIssue
 from jisi_cli.formats.rows import read_rows
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from huggingface_hub import DatasetInfo
 
 PREFIX = "hf:"
@@ -57,7 +59,8 @@ class HubTable(NamedTuple):
         digest = hashlib.sha256()
         for file in self.files:
             with open_plain(file.resolve()) as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+                # A file that was opened for reading can do what typeshed's `BinaryIO` does not promise.
+                digest.update(hashlib.file_digest(cast("BufferedReader", stream), "sha256").digest())
         return digest.hexdigest()
 
 

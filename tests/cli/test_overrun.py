@@ -45,7 +45,9 @@ def test_ask_does_not_call_those_that_are_left(small_bank: Path, pool: Path, loo
 
 
 def test_a_bank_is_built_of_what_came_in(pool: Path, loopback: Loopback, tmp_path: Path) -> None:
-    rows = [{"dataset": "d", "index": n, "query": f"What is {n} plus 6?", "gt": "9", "grader": "numeric"} for n in range(3)]
+    rows = [
+        {"dataset": "d", "index": n, "query": f"What is {n} plus 6?", "gt": "9", "grader": "numeric"} for n in range(3)
+    ]
     source = write_lines(tmp_path / "q.jsonl", [{**row, "grader": "numeric"} for row in rows])
     build = ("bank", "build", source, "--call", "--config", pool, "--embedder", "hashing", "--concurrency", "1")
     run = jisi(*build, "-o", tmp_path / "bank", "--max-cost", "1")
@@ -61,7 +63,9 @@ def test_a_bank_is_built_of_what_came_in(pool: Path, loopback: Loopback, tmp_pat
 
 
 def test_a_live_evaluation_keeps_its_results(small_bank: Path, pool: Path, loopback: Loopback, tmp_path: Path) -> None:
-    rows = [{"dataset": "d", "index": n, "query": f"What is {n} plus 6?", "gt": "9", "grader": "numeric"} for n in range(3)]
+    rows = [
+        {"dataset": "d", "index": n, "query": f"What is {n} plus 6?", "gt": "9", "grader": "numeric"} for n in range(3)
+    ]
     source, results = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "r.jsonl"
     command = ("eval", source, "--live", "-m", "model:ada", "--bank", small_bank, "--config", pool)
     run = jisi(*command, "--concurrency", "1", "--out", results, "--max-cost", "1")

@@ -42,7 +42,9 @@ def test_what_is_left_is_expected_to_cost_what_was_called(found: Collected, expe
 
 def shown_while_collecting(loopback: Loopback, folder: Path, columns: int) -> str:
     """Return what a terminal shows of sixty questions, without colours and movements."""
-    questions = write_lines(folder / "questions.jsonl", [{"query": f"What is {n}?", "gt": "0", "grader": "numeric"} for n in range(60)])
+    questions = write_lines(
+        folder / "questions.jsonl", [{"query": f"What is {n}?", "gt": "0", "grader": "numeric"} for n in range(60)]
+    )
     pool = pool_file(folder / "jisi.toml", loopback, ["ada"], "concurrency = 2\n")
     build = ("bank", "build", questions, "--call", "-o", folder / "bank", "--embedder", "hashing:64")
     shown = on_a_terminal("-m", "jisi_cli", *build, "--config", pool, COLUMNS=str(columns))

@@ -144,6 +144,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = ("bank", "build", source, "-o", folder / "bank", "--embedder", "hashing:64", "--split", "0.7")
     assert jisi(*build).exit_code == 0
     keyless = [{name: value for name, value in line.items() if name != "records"} for line in recorded_answers(SCORES)]
+    for line in keyless:
+        line |= {"grader": "numeric", "raw_output": {m: f"The answer is {n}." for n, m in enumerate(SCORES)}}
     source = write_lines(folder / "keyless.jsonl", keyless)
     assert jisi("bank", "build", source, "-o", folder / "keyless", "--embedder", "hashing:64").exit_code == 0
     assert jisi("eval", folder / "bank", "--method", "best-single", "--out", folder / "results.jsonl").exit_code == 0
@@ -168,9 +170,16 @@ WRITING_ONCE = {
 }
 """What may hold the work of people is not even replaced by what jisi would write again."""
 ANSWERS = {("ask", "--out")}
-"""The same file of lines as `eval --out`, but it takes calls to write it: tests/cli/test_batch.py."""
+"""The same file of lines as `eval --out`, but it takes calls to write it: tests/cli/test_ask_input.py."""
 READING = {
-    *(("ask", "--bank"), ("ask", "--config"), ("ask", "--input"), ("route", "--bank"), ("route", "--config"), ("route", "--input")),
+    *(
+        ("ask", "--bank"),
+        ("ask", "--config"),
+        ("ask", "--input"),
+        ("route", "--bank"),
+        ("route", "--config"),
+        ("route", "--input"),
+    ),
     *(("eval", "--bank"), ("eval", "--config"), ("eval", "--prices"), ("eval", "--grow")),
     *(("report", "results"), ("report", "--bank"), ("cost", "--bank"), ("cost", "--prices"), ("cost", "--config")),
     *(("bank build", "sources"), ("bank build", "--config"), ("bank build", "--vectors")),
