@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -291,7 +292,10 @@ def _cell(task: Task, level: str, seed: int) -> Iterator[Question]:
     """Yield the questions of one task at one level that differ, and whose answers both scorers confirm."""
     # One of its libraries says on stderr that it looks for fonts.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    from reasoning_gym import create_dataset
+    with warnings.catch_warnings():
+        # What Python says of another's source when it first compiles it.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        from reasoning_gym import create_dataset
 
     # Neighbouring seeds would share questions: the library adds a question's number to its seed.
     drawn = hashlib.sha256(f"{seed} {task.generator} {level}".encode()).digest()

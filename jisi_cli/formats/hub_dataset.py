@@ -117,7 +117,10 @@ def hub_table(name: str) -> HubTable:
         # Which client raises, and so what, differs between its releases.
         if not isinstance(error, (HfHubHTTPError, OSError, *http_errors("HTTPError"))):
             raise
-        raise InputError(f"{name}: cannot be fetched from the hub ({hub_reason(error)})") from error
+        raise InputError(
+            f"{name}: cannot be fetched from the hub ({hub_reason(error)}); check the name and the "
+            "network, or download its table and name that file"
+        ) from error
     return HubTable(info.id.rpartition("/")[2], info.sha or "", tuple(map(Path, paths)))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -32,6 +32,8 @@ from jisi_cli.serve.requests import (
     read_settings,
 )
 from jisi_cli.serve.responses import KEEP_ALIVE, Completion, error_parts, event, headers
+
+_Body = TypeVar("_Body")
 
 KEEP_ALIVE_SECONDS = 10.0
 _PATIENCE = 2.0
@@ -126,14 +128,11 @@ class Server:
     async def _chat(self, request: Request) -> Response:
         asked = read_chat_request(parse_json(await request.body()))
         pool = await asyncio.to_thread(self._variant, asked)
-        if self._running >= self._options.places:
-            words = f"{self._options.places} questions are under way; try again in a second"
-            raise RequestError(words, status=429, code="rate_limit_exceeded")
         completion = Completion(asked.model)
         answering = _Answering(self, pool, asked)
         if asked.stream:
             return await answering.stream(completion)
-        outcome = await _unless_gone(request, answering.run())
+        outcome = await _unless_gone(request, answering.begin())
         return JSONResponse(completion.whole(outcome, answering.decision(outcome)), headers=headers(outcome))
 
     async def route(self, request: Request) -> Response:
@@ -149,8 +148,12 @@ class Server:
         conversation = read_question(body)
         asked = ChatRequest(str(body.get("model", "jisi")), conversation, settings=settings, **options)
         pool = await asyncio.to_thread(self._variant, asked)
-        decision = await asyncio.to_thread(pool.route, conversation.routed_text)
-        return JSONResponse(await asyncio.to_thread(pool.explain, conversation.routed_text, decision))
+        self.take_place()
+        try:
+            decision = await asyncio.to_thread(pool.route, conversation.routed_text)
+            return JSONResponse(await asyncio.to_thread(pool.explain, conversation.routed_text, decision))
+        finally:
+            self.leave_place()
 
     async def models(self, request: Request) -> Response:
         """List what can be asked by name."""
@@ -174,18 +177,22 @@ class Server:
     # How they are answered.
 
     async def _counted(self, path: str, work: Awaitable[Response]) -> Response:
-        """Turn errors into responses, and count the request."""
-        started, status = time.perf_counter(), 499
+        """Turn errors into responses, and count the request when its answer has ended."""
+        started = time.perf_counter()
         try:
             response = await work
         except JisiError as error:
             response = _error(error)
         except ClientDisconnect:
             response = Response(status_code=499)
-        finally:
-            if "response" in locals():
-                status = response.status_code
-            self._metrics.request(path, status, time.perf_counter() - started)
+
+        def count() -> None:
+            self._metrics.request(path, response.status_code, time.perf_counter() - started)
+
+        if isinstance(response, StreamingResponse):
+            response.body_iterator = _then(response.body_iterator, count)
+        else:
+            count()
         return response
 
     def _variant(self, asked: ChatRequest) -> Jisi:
@@ -235,17 +242,26 @@ class Server:
     def _names(self) -> list[str]:
         return list(dict.fromkeys(["jisi", *self._methods, *self._pool.models]))
 
-    def begin(self) -> None:
-        """Count a question that is under way."""
+    def take_place(self) -> None:
+        """Count a question that is under way.
+
+        Raises:
+            RequestError: There are too many already.
+        """
+        if self._running >= self._options.places:
+            words = f"{self._options.places} questions are under way; try again in a second"
+            raise RequestError(words, status=429, code="rate_limit_exceeded")
         self._running += 1
         self._metrics.running.set(self._running)
 
-    def end(self, outcome: Outcome | None) -> None:
-        """Count a question that is answered, or not."""
+    def leave_place(self) -> None:
+        """Count a question that is no longer under way."""
         self._running -= 1
         self._metrics.running.set(self._running)
-        if outcome is not None:
-            self._metrics.outcome(outcome)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count an answer and its calls."""
+        self._metrics.outcome(outcome)
 
 
 class _Answering:
@@ -260,17 +276,24 @@ class _Answering:
             return None
         return {**outcome.decision.to_json(0, None), "settings": self._pool.settings}
 
-    async def run(self, pieces: Pieces | None = None) -> Outcome:
-        """Answer the question."""
-        self._server.begin()
-        outcome = None
-        try:
-            outcome = await self._pool.aask(self._asked.conversation, watcher=pieces)
-            if pieces is not None:
-                pieces.finish(outcome.answer)
-            return outcome
-        finally:
-            self._server.end(outcome)
+    def begin(self, pieces: Pieces | None = None) -> asyncio.Task[Outcome]:
+        """Take a place and begin to answer the question.
+
+        Raises:
+            RequestError: There is no place.
+        """
+        self._server.take_place()
+        work = asyncio.create_task(self._run(pieces))
+        # Also of a task that is cancelled before it has begun, in which nothing runs.
+        work.add_done_callback(lambda _: self._server.leave_place())
+        return work
+
+    async def _run(self, pieces: Pieces | None) -> Outcome:
+        outcome = await self._pool.aask(self._asked.conversation, watcher=pieces)
+        if pieces is not None:
+            pieces.finish(outcome.answer)
+        self._server.count(outcome)
+        return outcome
 
     async def stream(self, completion: Completion) -> Response:
         """Answer in pieces; what fails before the first of them is refused with an HTTP status."""
@@ -280,7 +303,7 @@ class _Answering:
             loop.call_soon_threadsafe(queue.put_nowait, piece)
 
         pieces = Pieces(put)
-        work = asyncio.create_task(self.run(pieces))
+        work = self.begin(pieces)
         work.add_done_callback(lambda _: put(None))
         first = None
         with suppress(TimeoutError):
@@ -316,14 +339,22 @@ class _Answering:
             work.cancel()
 
 
-async def _unless_gone(request: Request, work: Awaitable[Outcome]) -> Outcome:
+async def _then(body: AsyncIterable[_Body], ended: Callable[[], None]) -> AsyncIterator[_Body]:
+    """Pass a body on, and tell when it has ended, however that came about."""
+    try:
+        async for piece in body:
+            yield piece
+    finally:
+        ended()
+
+
+async def _unless_gone(request: Request, task: asyncio.Task[Outcome]) -> Outcome:
     """Wait for an answer, and cancel what is out for it when the client goes away."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    task = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(gone())
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -229,6 +229,19 @@ def test_call_asks_every_model_every_question_and_grades(
     assert {(row.command, row.role) for row in rows} == {("bank build", "expert")}
 
 
+def test_an_answer_that_cannot_be_read_is_unscored_and_said_to_be(
+    two_models: Path, bank: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.script("right", text="A")
+    loopback.script("four", text="A or B")
+    rows = [{"query": f"Is it {n}? (A) yes (B) no", "gt": "A", "grader": "choice", "index": n} for n in range(2)]
+    run = build(write_lines(tmp_path / "choices.jsonl", rows), "-o", bank, "--call", "--config", two_models)
+    assert run.exit_code == 0, run
+    assert Bank(bank).answers("right").scores.tolist() == [1, 1]
+    assert Bank(bank).answers("four").status.tolist() == ["unscored"] * 2
+    assert "2 answers could not be graded and are unscored, not wrong" in run.stderr
+
+
 def test_a_build_that_is_run_again_pays_for_nothing_twice(
     questions: Path, two_models: Path, bank: Path, loopback: Loopback
 ) -> None:

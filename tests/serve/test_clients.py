@@ -155,6 +155,26 @@ def test_figures_are_in_headers_and_metrics_too(running: Running) -> None:
     assert "jisi_running 0.0" in metrics
 
 
+def test_a_stream_is_counted_when_it_has_ended(running: Running) -> None:
+    def streams() -> tuple[float, float]:
+        text = httpx.get(f"{running.url}/metrics").text
+        count, total = (
+            re.search(rf"^jisi_request_seconds_{name} (\S+)", text, re.MULTILINE) for name in ("count", "sum")
+        )
+        assert count is not None and total is not None
+        return float(count[1]), float(total[1])
+
+    scripts = dict(running.upstream.scripts)
+    try:
+        running.upstream.script("ada", text="one two three four", piece_delay=0.2)
+        count, total = streams()
+        assert running.chat("What is 17 plus 17?", model="ada", stream=True).status_code == 200
+        assert streams()[0] == count + 1
+        assert streams()[1] - total > 0.5
+    finally:
+        running.upstream.scripts.update(scripts)
+
+
 def test_a_dead_model_costs_its_answer_alone_and_a_dead_pool_says_why(running: Running) -> None:
     scripts = dict(running.upstream.scripts)
     try:

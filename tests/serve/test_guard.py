@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def test_running_requests_end_before_the_server_does(sent: signal.Signals, ends:
             running.upstream.script(model, text="late", delay=2)
         waiting = threads.submit(running.chat, "What is 3 plus 4?")
         while running.upstream.count() == 0:
-            pass
+            time.sleep(0.02)
         running.process.send_signal(sent)
         assert waiting.result().json()["choices"][0]["message"]["content"] == "late"
         assert running.process.wait(60) == ends
