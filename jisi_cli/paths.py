@@ -46,7 +46,7 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Return the folder of the ledger (`JISI_DATA_HOME` moves it)."""
+    """Return the folder of the ledger, conversations and feedback (`JISI_DATA_HOME` moves it)."""
     return _folder("JISI_DATA_HOME", "data")
 
 
@@ -67,7 +67,7 @@ def sample_folder() -> Path:
 
 _SAMPLE = "sample_data"
 _KEPT = frozenset(
-    {"answers", "vectors", "trained", "weights", "ledger", "jisi.toml", "trusted.json", ".DS_Store"},
+    {"answers", "vectors", "trained", "weights", "ledger", "history", "jisi.toml", "trusted.json", ".DS_Store"},
 )
 """Names of what jisi keeps in its folders; a folder with anything else in it may be shared on purpose."""
 DATABASE_ENDINGS = ("", "-wal", "-shm", "-journal")

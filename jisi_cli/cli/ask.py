@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jisi_cli.cli.answers import show_answers
+from jisi_cli.cli.footer import show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.options import (
     BankOption,
     ConcurrencyOption,
     ConfigOption,
+    ContinueOption,
+    ConversationOption,
     EmbedderOption,
     FailedOption,
     JsonOption,
@@ -31,9 +32,9 @@ from jisi_cli.cli.options import (
     method_options,
     split_names,
 )
-from jisi_cli.cli.output import Output, count, paid
+from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import ExitCode, InputError
-from jisi_cli.types import Answer, cut_off_words, whole_sum
+from jisi_cli.types import Answer, whole_sum
 
 if TYPE_CHECKING:
     from jisi_cli.jisi import Jisi
@@ -60,6 +61,8 @@ def ask(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line of --input that cannot be used.")
     ] = False,
+    goes_on: ContinueOption = False,
+    conversation: ConversationOption = None,
     bank: BankOption = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
@@ -120,6 +123,10 @@ def ask(
     to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` behind the
     question, or ask them all with --input.
 
+    -c goes on with the last conversation: its questions and answers so far are sent along. A new --system takes the
+    place of the one before. Conversations are kept in your data folder until `jisi cost --erase`, and not with
+    --no-store; `jisi chat` is for more than one question.
+
     Without a bank, the first --k models of the pool file are asked: if they agree, that is the answer, else the first
     of them combines the answers.
 
@@ -132,6 +139,7 @@ def ask(
     """
     from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
     from jisi_cli.cli.question import checked_text, read_question
+    from jisi_cli.cli.talk import begin_talk, remember
     from jisi_cli.jisi import Jisi
 
     if aggregate not in (None, "auto", "never"):
@@ -142,7 +150,10 @@ def ask(
         refuse_without_input(out=file, strict=strict, jsonl=as_jsonl)
         text = read_question(query, out)
     else:
-        refuse_with_input(query=query, answers=answers, explain=explain, stream=stream, json=as_json and as_jsonl)
+        about_one = {"answers": answers, "explain": explain, "stream": stream}
+        about_one |= {"continue": goes_on, "conversation": conversation}
+        refuse_with_input(query=query, json=as_json and as_jsonl, **about_one)
+    talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
     with Jisi(
         bank,
         config,
@@ -172,31 +183,20 @@ def ask(
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
-            outcome = jisi.ask(text, system, watcher=view)
+            outcome = jisi.ask(talk.messages(text, system), watcher=view)
             view.finish(outcome.answer.text)
         seconds = time.perf_counter() - started
+        remember(talk, text, system, outcome, out)
         if as_json:
-            out.json(_to_json(jisi, text, outcome, seconds, explain=explain))
-        _warn(outcome, out)
+            name = None if no_store else talk.name
+            out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), "conversation": name})
+        warn_of_failures(outcome, out)
         if answers and not as_json:
             show_answers(out, outcome.answers, stderr=True)
         if explain and not as_json:
             _explain(jisi, outcome)
-        strange = None if outcome.decision is None else outcome.decision.strangeness
-        if strange is not None:
-            out.note(strange)
-        out.note(_footer(outcome, seconds))
+        show_footer(outcome, seconds, out)
         raise typer.Exit(int(_exit_code(jisi, outcome, out)))
-
-
-def _warn(outcome: Outcome, out: Output) -> None:
-    for call in outcome.calls:
-        if not call.ok:
-            out.warn(f"{call.model} did not answer: {call.error or 'it returned nothing'}")
-        elif call.cut_off is not None:
-            out.warn(f"the answer of {call.model} was cut off {cut_off_words(call.cut_off)}")
-    for words in outcome.missing:
-        out.warn(words)
 
 
 def _exit_code(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
@@ -208,42 +208,6 @@ def _exit_code(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
         out.warn("the budget was too small for every call that was wanted; raise --max-cost")
         return ExitCode.BUDGET
     return ExitCode.OK
-
-
-def _footer(outcome: Outcome, seconds: float) -> str:
-    """Return one line: how sure, who answered, who aggregated whom, what was promised, and what it took."""
-    answered = [call for call in outcome.calls if call.ok]
-    who = outcome.answer.model
-    if outcome.mode == "aggregate":
-        aggregated = outcome.references if outcome.decision is None else outcome.decision.aggregatees
-        who = f"{who} aggregated {', '.join(aggregated)}"
-    else:
-        who = f"{who} answered ({outcome.mode})"
-    cached = sum(answer.cached for answer in answered)
-    calls = count(len(outcome.calls), "call") + (f" ({cached} cached)" if cached else "")
-    tokens = sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answered)
-    spent = [calls, count(tokens, "token"), _paid_words(outcome.calls), f"{seconds:.1f} s"]
-    return " · ".join([*_trust_words(outcome), who, *_promise_words(outcome), *spent])
-
-
-def _trust_words(outcome: Outcome) -> list[str]:
-    from jisi_cli.methods.answers import in_plain_words
-
-    words = in_plain_words(outcome.confidence, outcome.answers)
-    return [] if words is None else [words]
-
-
-def _promise_words(outcome: Outcome) -> list[str]:
-    """Say what was promised of the model that answered, where nothing better is known of the answer itself."""
-    from jisi_cli.methods.answers import promise_of, promise_words
-
-    promised = None if outcome.confidence is not None else promise_of(outcome)
-    return [] if promised is None else [promise_words(promised)]
-
-
-def _paid_words(calls: Sequence[Answer]) -> str:
-    known = [call.cost_usd for call in calls if call.cost_usd is not None]
-    return paid(math.fsum(known), len(calls) - len(known))
 
 
 def _explain(jisi: Jisi, outcome: Outcome) -> None:

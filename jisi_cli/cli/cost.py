@@ -98,7 +98,8 @@ def cost(
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     erase: Annotated[
-        bool, typer.Option("--erase", help="Erase the ledger and everything that is cached; asks first.")
+        bool,
+        typer.Option("--erase", help="Erase the ledger, conversations and everything that is cached; asks first."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --erase: do not ask.")] = False,
     quiet: QuietOption = False,
@@ -119,9 +120,9 @@ def cost(
     bare question's prompt and of our final answer (in the ledger, which does not record who won a routed
     question, the mean of the responses). saving = 1 - ours / MODEL's.
 
-    --erase permanently deletes the ledger, the cached answers and vectors, and what methods learned: an answer
-    that was paid for will be paid for again. Banks and files that you named stay. Other jisi processes may go on
-    working meanwhile.
+    --erase permanently deletes the ledger, the cached answers and vectors, conversations, remembered answers and
+    feedback, and what methods learned: an answer that was paid for will be paid for again. Banks and files that you
+    named stay. Other jisi processes may go on working meanwhile.
 
     Example: jisi cost --by run --since yesterday
     """
@@ -378,7 +379,7 @@ def _saving_cells(saving: Saving) -> list[str]:
 
 
 def _erase_all(out: Output, *, asks: bool, as_json: bool) -> None:
-    """Erase the ledger and what is cached.
+    """Erase the ledger, what is cached, and what was said.
 
     Raises:
         InputError: The user must be asked first, and there is no terminal.

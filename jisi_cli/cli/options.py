@@ -47,6 +47,10 @@ TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", h
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
 ]
+ContinueOption = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")]
+ConversationOption = Annotated[
+    str | None, typer.Option("--conversation", metavar="ID", help="Go on with this one; --json says its id.")
+]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="What to call this run in `jisi cost --by label`.")
 ]

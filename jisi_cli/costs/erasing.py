@@ -1,4 +1,4 @@
-"""Erasing what jisi keeps by itself: cached answers and vectors, the ledger, what methods learned.
+"""Erasing what jisi keeps by itself: cached answers and vectors, the ledger, what was said, what methods learned.
 
 Rows are deleted and the files stay, so that processes that have them open can go on; deleting a database while it is
 open would break it for the next process. Nothing of what was deleted is left in unused pages.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jisi_cli.errors import JisiError
+from jisi_cli.history.table import COLUMNS, Kind, table_path
 from jisi_cli.models.ledger import LEDGER_COLUMNS, ledger_path
 from jisi_cli.paths import DATABASE_ENDINGS, cache_folder, link_error, refuse_links
 
@@ -27,6 +28,17 @@ _DRAFT = re.compile(r"tmp[a-z0-9_]{8}\.part")
 """How `methods.trained_state` calls its files, and a file that a killed process left half written."""
 _CACHE_SETTINGS = {"disk_min_file_size": sys.maxsize, "cull_limit": 0, "eviction_policy": "none"}
 """What no cache but jisi's has set in diskcache's table `Settings`."""
+
+
+_REMEMBERED: dict[Kind, str] = {
+    "conversations": "turns of conversations",
+    "answers": "remembered answers",
+    "feedback": "pieces of feedback",
+}
+_OUR_COLUMNS: dict[str, frozenset[str]] = {"calls": LEDGER_COLUMNS} | {
+    kind: frozenset({"id", *COLUMNS[kind]}) for kind in _REMEMBERED
+}
+"""Columns of the tables that jisi writes, by name; diskcache's are told by their settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ def kept() -> list[Kept]:
         _database("cached vectors", cache / "vectors" / "cache.db", "Cache"),
         _database("calls of the ledger", ledger_path(), "calls"),
         _files("trained methods", cache / "trained"),
+        *(_database(what, table_path(kind), kind) for kind, what in _REMEMBERED.items()),
     ]
 
 
@@ -171,7 +184,7 @@ def _is_ours(rows: sqlite3.Connection, found: Kept) -> bool:
         is_ours = all(settings.get(key) == value for key, value in _CACHE_SETTINGS.items())
     else:
         columns = {row[1] for row in rows.execute(f"PRAGMA table_info({found.table})")}
-        is_ours = found.table == "calls" and columns >= LEDGER_COLUMNS
+        is_ours = columns >= _OUR_COLUMNS.get(found.table or "", frozenset({""}))
     if not is_ours:
         raise JisiError(f"{found.path} is a database that jisi did not write; move it away, or delete it yourself")
     return True

@@ -9,23 +9,16 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import threading
-import time
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.database import FAULTS, Database
 from jisi_cli.errors import InputError
-from jisi_cli.files import connect_unwritable, is_refused
-from jisi_cli.paths import data_folder, own_file
+from jisi_cli.paths import data_folder
 from jisi_cli.types import CallRecord, is_dollars, is_tokens
-
-_VERSION = 1
-_BUSY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +77,7 @@ class Ledger:
     def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
         self.path = path
         self._warn = warn
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        self._database = Database(path, "a ledger", _CREATE, upgrade=_add_label)
         self._unusable = False
 
     def append(self, entry: LedgerEntry) -> None:
@@ -93,9 +85,9 @@ class Ledger:
         if self._unusable:
             return
         try:
-            with self._lock, self._open() as connection:
+            with self._database.changing() as connection:
                 connection.execute(_INSERT, [getattr(entry, column) for column in _COLUMNS])
-        except (OSError, sqlite3.Error, UnicodeDecodeError, InputError) as error:
+        except (*FAULTS, InputError) as error:
             self._unusable = True
             self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
 
@@ -109,17 +101,10 @@ class Ledger:
         Raises:
             InputError: The file is not a ledger this version can read.
         """
-        if not self.path.exists():
-            return
         wanted = {"run = ?": run, "time >= ?": since}
         given = {condition: value for condition, value in wanted.items() if value is not None}
         where, values = f"WHERE {' AND '.join(given)}" if given else "", tuple(given.values())
-        try:
-            with self._lock:
-                found = self._found(where, values)
-        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-            remedy = "make room or allow it, and try again" if is_refused(error) else "move it away"
-            raise InputError(f"{self.path} cannot be read as a ledger ({error}); {remedy}") from error
+        found: list[Any] = self._database.read(lambda connection: _select(connection, where, values), [])
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
 
@@ -135,28 +120,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _found(self, where: str, values: tuple[str, ...]) -> list[Any]:
-        """Read rows, also where SQLite may not write the index that readers of a ledger share."""
-        try:
-            with self._open() as connection:
-                return _select(connection, where, values)
-        except sqlite3.Error as error:
-            if not is_refused(error):
-                raise
-        with closing(connect_unwritable(self.path)) as connection:
-            self._check_version(connection)
-            return _select(connection, where, values)
-
-    def _check_version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > _VERSION:
-            raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
-        return version
+        self._database.close()
 
     def _entry(self, values: dict[str, Any]) -> LedgerEntry:
         for name, value in values.items():
@@ -165,28 +129,6 @@ class Ledger:
                     f"{self.path} cannot be read as a ledger (a call's `{name}` is {value!r:.40}); move it away"
                 )
         return LedgerEntry(**{**values, "cached": bool(values["cached"])})
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        own_file(self.path)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
-        try:
-            version = self._check_version(connection)
-            _write_ahead(connection)
-            if version == 0:
-                with connection:
-                    connection.execute(_CREATE)
-                    connection.execute(f"PRAGMA user_version = {_VERSION}")
-            else:
-                _add_label(connection)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        # Closed in any case when Python ends: what is left beside the file needs the right to write to be read.
-        weakref.finalize(self, connection.close)
-        return connection
 
 
 def _has_label(connection: sqlite3.Connection) -> bool:
@@ -225,21 +167,3 @@ def _fits(name: str, value: object) -> bool:
             return isinstance(value, int | float) and math.isfinite(value)
         case _:
             return isinstance(value, str)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Let readers not block the writer, and commits not wait for the disk.
-
-    A file system without shared memory keeps its own journal mode, which only is slower.
-    """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as error:
-            # When several processes open a new ledger at once, SQLite does not wait here.
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-    connection.execute("PRAGMA synchronous = NORMAL")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from jisi_cli import paths
+from jisi_cli.history.conversations import Talk
 from jisi_cli.models.json_disk import JsonCache, open_cache
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import ROOT, Run, jisi, says_one_error
@@ -23,6 +24,7 @@ from tests.cli.test_cost import ASK
 
 SECRET = "a-question-nobody-may-read"
 PLACES = ["cached answers", "cached vectors", "calls of the ledger", "trained methods"]
+REMEMBERED = ["turns of conversations", "remembered answers", "pieces of feedback"]
 
 
 def warn(message: str) -> None:
@@ -46,6 +48,9 @@ def answers() -> Iterator[JsonCache]:
     ledger.append(ASK)
     ledger.append(ASK)
     ledger.close()
+    talk = Talk()
+    talk.add(SECRET, SECRET)
+    talk.close()
     trained = paths.cache_folder() / "trained"
     trained.mkdir()
     np.savez(trained / f"{SECRET}-{'0' * 32}.npz", weights=np.zeros(3), training_seconds=np.array(1.0))
@@ -64,11 +69,12 @@ def test_all_of_it_is_erased_and_told(answers: JsonCache) -> None:
     run = jisi("cost", "--erase", "--yes", "--json")
     assert run.exit_code == 0, run
     assert [(found["what"], found["entries"]) for found in run.json["erased"]] == list(
-        zip(PLACES, (50, 1, 2, 1), strict=True)
+        zip([*PLACES, *REMEMBERED], (50, 1, 2, 1, 1, 0, 0), strict=True)
     )
     assert run.json["bytes_freed"] > 0
     assert run.stderr.startswith(
-        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods"
+        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods, 1 turns of "
+        "conversations"
     )
     assert left_of(SECRET) == left_of("aaaa1111") == []
     again = jisi("cost", "--erase", "-y")
@@ -173,7 +179,14 @@ def test_a_folder_that_is_a_link_keeps_what_it_leads_to(answers: JsonCache, tmp_
 
 @pytest.mark.parametrize(
     ("place", "table"),
-    [("cache/answers/cache.db", "Cache"), ("cache/vectors/cache.db", "Cache"), ("data/ledger/calls.sqlite", "calls")],
+    [
+        ("cache/answers/cache.db", "Cache"),
+        ("cache/vectors/cache.db", "Cache"),
+        ("data/ledger/calls.sqlite", "calls"),
+        ("data/history/conversations.sqlite", "conversations"),
+        ("data/history/answers.sqlite", "answers"),
+        ("data/history/feedback.sqlite", "feedback"),
+    ],
 )
 def test_a_database_of_another_program_is_left_with_all_its_rows(tmp_path: Path, place: str, table: str) -> None:
     path = tmp_path / f"jisi_{place}"
