@@ -67,7 +67,18 @@ def sample_folder() -> Path:
 
 _SAMPLE = "sample_data"
 _KEPT = frozenset(
-    {"answers", "vectors", "trained", "weights", "ledger", "history", "jisi.toml", "trusted.json", ".DS_Store"},
+    {
+        "answers",
+        "vectors",
+        "trained",
+        "weights",
+        "ledger",
+        "prices.json",
+        "history",
+        "jisi.toml",
+        "trusted.json",
+        ".DS_Store",
+    },
 )
 """Names of what jisi keeps in its folders; a folder with anything else in it may be shared on purpose."""
 DATABASE_ENDINGS = ("", "-wal", "-shm", "-journal")

@@ -69,6 +69,14 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     return litellm
 
 
+_WAS_THERE = "litellm" in sys.modules
+
+
+def has_usual_prices() -> bool:
+    """Whether LiteLLM's prices are those it ships with: a program that imported it first may have set its own."""
+    return not _WAS_THERE
+
+
 def is_loaded() -> bool:
     """Whether LiteLLM is there, so that nothing has to wait for it."""
     return load_litellm.cache_info().currsize > 0

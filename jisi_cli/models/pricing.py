@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
-from jisi_cli.models.litellm_client import load_litellm
+from jisi_cli.models.litellm_client import has_usual_prices, is_loaded, load_litellm
 from jisi_cli.models.parameters import Extras, read_extras
+from jisi_cli.models.public_prices import Counts, is_covered, keep_rates, kept_rates
 from jisi_cli.models.usage import has_own_tokenizer, most_prompt_tokens
 from jisi_cli.types import Message, PriceSource
 
@@ -139,6 +140,20 @@ def _pool_price(price: Price, prompt_tokens: int, completion_tokens: int, parts:
 def _public_price(model: str, prompt_tokens: int, completion_tokens: int, parts: Parts) -> float | None:
     if model.startswith("local:"):
         return None
+    tokens = Counts(prompt_tokens, completion_tokens, parts.cached, parts.reasoning)
+    is_plain = parts == Parts(cached=parts.cached, reasoning=parts.reasoning) and is_covered(tokens)
+    if is_plain and not is_loaded() and (kept := kept_rates(model)) is not None:
+        return kept.price(tokens)
+    if has_usual_prices():
+        keep_rates(model, lambda tried: _by_litellm(model, tried.prompt, tried.completion, _parts(tried)))
+    return _by_litellm(model, prompt_tokens, completion_tokens, parts)
+
+
+def _parts(tokens: Counts) -> Parts:
+    return Parts(cached=tokens.cached, reasoning=tokens.reasoning)
+
+
+def _by_litellm(model: str, prompt_tokens: int, completion_tokens: int, parts: Parts) -> float | None:
     litellm = load_litellm()
     detailed = {} if parts == PLAIN else _detailed(prompt_tokens, completion_tokens, parts)
     try:
