@@ -334,10 +334,17 @@ class Jisi:
         with self.answering():
             return await self.account.background.arun(self._answer(prepared, watcher))
 
-    def stream(self, text: Asked, system: str | None = None) -> Generator[str, None, None]:
+    def stream(
+        self, text: Asked, system: str | None = None, *, ended: Callable[[Outcome], object] | None = None
+    ) -> Generator[str, None, None]:
         """Yield the answer piece by piece, as it arrives; see `ask`.
 
         Where a model breaks off and another begins anew, an empty line stands between the two.
+
+        Args:
+            text: The question, or a conversation.
+            system: A system message for every model.
+            ended: Called with all that led to the answer, once it is whole.
         """
         pieces: SimpleQueue[str | None] = SimpleQueue()
         prepared = self._prepare(text, system)
@@ -347,12 +354,16 @@ class Jisi:
             while (piece := pieces.get()) is not None:
                 yield piece
             with self.answering():
-                future.result()
+                outcome = future.result()
+            if ended is not None:
+                ended(outcome)
         finally:
             if not sys.is_finalizing():  # then what a cancelled call would be told by is gone
                 future.cancel()
 
-    async def astream(self, text: Asked, system: str | None = None) -> AsyncIterator[str]:
+    async def astream(
+        self, text: Asked, system: str | None = None, *, ended: Callable[[Outcome], object] | None = None
+    ) -> AsyncIterator[str]:
         """Yield the answer piece by piece in the caller's event loop; see `stream`."""
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
@@ -366,7 +377,9 @@ class Jisi:
             while (piece := await pieces.get()) is not None:
                 yield piece
             with self.answering():
-                future.result()
+                outcome = future.result()
+            if ended is not None:
+                ended(outcome)
         finally:
             future.cancel()
 
@@ -692,10 +705,11 @@ class Jisi:
         outcome = await self.made.answer(prepared.query, prepared.plan, pool, listener)
         return replace(outcome, seconds=prepared.seconds | outcome.seconds)
 
-    async def _streamed(self, prepared: _Prepared, put: Callable[[str], None]) -> None:
+    async def _streamed(self, prepared: _Prepared, put: Callable[[str], None]) -> Outcome:
         pieces = Pieces(put)
         outcome = await self._answer(prepared, pieces)
         pieces.finish(outcome.answer)
+        return outcome
 
     async def _probe(self, method: StagedMethod, query: Query, plan: Any, listener: Listener) -> Decision:  # noqa: ANN401
         decision, calls = await method.probe(query, plan, self._live(), listener)

@@ -90,7 +90,9 @@ def run_line(line: str) -> Run:
     return run
 
 
-@pytest.mark.parametrize("command", sorted(HELP.keys() - {"serve"}))  # it runs until it is ended: tests/serve
+@pytest.mark.parametrize(
+    "command", sorted(HELP.keys() - {"mcp", "serve"})
+)  # they run until they are ended: tests/serve
 def test_the_example_in_a_commands_help_runs(command: str, clone: Path) -> None:
     if command == "report":
         run_line("jisi eval sample_data/bank --method best-single,knn --out results.jsonl")

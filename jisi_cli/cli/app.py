@@ -126,6 +126,7 @@ _COMMANDS = {
     "route": ("route", None),
     "eval": ("evaluate", None),
     "serve": ("serve", None),
+    "mcp": ("mcp", None),
     "cost": ("cost", "Add up what past calls cost."),
     "demo": ("demo", "Answer a sample question, without a key."),
     "init": ("init", "Write a first pool file."),

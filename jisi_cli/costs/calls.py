@@ -98,6 +98,9 @@ def _result_calls(files: Sequence[Path], out: Notes) -> list[Charge]:
 def _ledger_calls(
     ledger: Ledger, runs: Sequence[str], since: str | None, until: str | None, out: Notes
 ) -> list[Charge]:
+    at = days.now()
+    first = None if since is None else days.since(since, "--since", at)
+    last = None if until is None else days.until(until, "--until", at)
     entries = list(ledger.rows())
     ledger.close()
     if not entries:
@@ -107,9 +110,6 @@ def _ledger_calls(
         wanted = {_run(name, entries) for name in runs}
         entries = [entry for entry in entries if entry.run in wanted]
     if since is not None or until is not None:
-        at = days.now()
-        first = None if since is None else days.since(since, "--since", at)
-        last = None if until is None else days.until(until, "--until", at)
         entries = [entry for entry in entries if _is_between(entry.time, first, last)]
     if not entries:
         out.note("the ledger has no call in that time")

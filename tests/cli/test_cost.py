@@ -438,6 +438,11 @@ def test_by_run_says_when_each_began_its_command_and_its_label(ledger: None) -> 
     assert set(groups("--by", "label")) == {(None,), ("nightly",)}
 
 
+def test_a_time_that_means_nothing_is_refused_where_no_call_was_made_either() -> None:
+    says_one_error(jisi("cost", "--since", "nonsense"), 2, "--since", "nonsense")
+    says_one_error(jisi("cost", "--until", "nonsense"), 2, "--until", "nonsense")
+
+
 def test_since_takes_days_as_people_say_them(ledger: None) -> None:
     now = days.now()
     for hours, run in ((1, "new"), (26, "older"), (24 * 9, "oldest")):
