@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from jisi_cli.errors import InputError
+from jisi_cli.messages import NOTHING, ToolCall, Wanted, last_calls, text_of
+from jisi_cli.tools import read_call_id, read_tool_calls
 from jisi_cli.types import Message
 
 FRAGMENT = 8
 """Words from which the newest turn means something alone; a shorter one is routed with the human turn before it."""
 
-_ROLES: dict[object, Literal["system", "user", "assistant"]] = {
+Ability = Literal["tools"]
+"""What not every model can: to call tools."""
+
+_ROLES: dict[object, Literal["system", "user", "assistant", "tool"]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
+    "tool": "tool",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation whose last turn is a human's.
+    """A conversation that ends with a person's turn, or with results of the tools that it had a model call.
 
     Attributes:
-        text: The last turn: what is asked now.
+        text: The words of the person's last turn: what is asked now.
         system: The system messages at its beginning, as one; None without any.
         history: What was said between them, in order.
+        turn: The last turn where it is more than words: the person's message, the calls of tools and their results.
+        wanted: What it asks for besides an answer in words.
     """
 
     text: str
     system: str | None = None
     history: tuple[Message, ...] = ()
+    turn: tuple[Message, ...] = ()
+    wanted: Wanted = NOTHING
 
     @property
     def routed_text(self) -> str:
@@ -43,42 +53,64 @@ class Conversation:
         """
         if len(self.text.split()) >= FRAGMENT:
             return self.text
-        earlier = [message["content"] for message in self.history if message["role"] == "user"]
+        earlier = [text_of(message) for message in self.history if message["role"] == "user"]
         return f"{earlier[-1]}\n\n{self.text}" if earlier else self.text
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """What a model has to be able to do to go on with it."""
+        said = (*self.history, *self.turn)
+        calls = bool(self.wanted.tools) or any(message["role"] == "tool" or "tool_calls" in message for message in said)
+        return frozenset(("tools",)) if calls else frozenset()
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether one model answers alone: calls of tools cannot be put together from those of several."""
+        return bool(self.wanted.tools) or len(self.turn) > 1
+
+    @property
+    def called(self) -> list[ToolCall]:
+        """The calls whose results it ends with; none where a person spoke last."""
+        return last_calls(self.turn) if len(self.turn) > 1 else []
 
 
 def read_conversation(messages: object, where: str = "messages") -> Conversation:
-    """Read messages in OpenAI's shape: `role` and `content`, which is text or a list of text parts.
+    """Read messages in OpenAI's shape: `role` and `content`, which is text or a list of parts, and calls of tools.
 
     Args:
         messages: The conversation, oldest first. A `developer` message is a system message.
         where: What the messages are called in an error.
 
     Raises:
-        InputError: There is no message, one has another role or content, or the last is not the user's.
+        InputError: There is no message, one has another role or content, or the last is neither the user's nor a
+            tool's.
     """
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence) or not messages:
         raise InputError(f"{where} must be a list with at least one message")
     read = [_read_message(message, f"{where}[{place}]") for place, message in enumerate(messages)]
-    if read[-1]["role"] != "user":
-        raise InputError(f"{where}[{len(read) - 1}] must be the user's: the last message is the question")
+    asked = max((place for place, message in enumerate(read) if message["role"] == "user"), default=None)
+    if asked is None or read[-1]["role"] not in ("user", "tool"):
+        raise InputError(f"{where}[{len(read) - 1}] must be the user's, or a tool's result: the question comes last")
+    _check_results(read, where)
     leading = next(place for place, message in enumerate(read) if message["role"] != "system")
-    system = "\n\n".join(message["content"] for message in read[:leading] if message["content"].strip())
-    if not read[-1]["content"].strip():
-        raise InputError(f"{where}[{len(read) - 1}].content is empty; ask in words")
-    return Conversation(read[-1]["content"], system or None, tuple(read[leading:-1]))
+    system = "\n\n".join(text for message in read[:leading] if (text := text_of(message)).strip())
+    text, turn = text_of(read[asked]), tuple(read[asked:])
+    if not text.strip():
+        raise InputError(f"{where}[{asked}].content is empty; ask in words")
+    return Conversation(text, system or None, tuple(read[leading:asked]), turn if len(turn) > 1 else ())
 
 
 Asked = str | Sequence[Mapping[str, Any]] | Conversation
 """A question, or a conversation that ends in one."""
 
 
-def as_conversation(question: Asked, system: str | None = None) -> Conversation:
+def as_conversation(question: Asked, system: str | None = None, wanted: Wanted | None = None) -> Conversation:
     """Return a question, or the messages of a conversation, as a conversation.
 
     Args:
         question: The text of a question, or messages; see `read_conversation`.
         system: A system message, before those among the messages.
+        wanted: What it asks for besides an answer in words; None for what the conversation says of that.
 
     Raises:
         InputError: The question is empty, or the messages cannot be used.
@@ -86,7 +118,7 @@ def as_conversation(question: Asked, system: str | None = None) -> Conversation:
     if isinstance(question, str):
         if not question.strip():
             raise InputError("the question is empty; ask in words")
-        return Conversation(question, system)
+        return Conversation(question, system, wanted=wanted or NOTHING)
     if isinstance(question, Conversation):
         found = question
     elif isinstance(question, Sequence):
@@ -94,18 +126,35 @@ def as_conversation(question: Asked, system: str | None = None) -> Conversation:
     else:
         raise InputError("the question is no text; ask in words, or pass a list of messages")
     parts = [part for part in (system, found.system) if part]
-    return Conversation(found.text, "\n\n".join(parts) or None, found.history)
+    return replace(found, system="\n\n".join(parts) or None, wanted=found.wanted if wanted is None else wanted)
+
+
+def _check_results(messages: Sequence[Message], where: str) -> None:
+    """Refuse the result of a tool that no model had called."""
+    called: set[str] = set()
+    for place, message in enumerate(messages):
+        called.update(call["id"] for call in message.get("tool_calls", ()))
+        if message["role"] == "tool" and message["tool_call_id"] not in called:
+            raise InputError(f"{where}[{place}].tool_call_id names no call of a tool before it")
 
 
 def _read_message(message: object, where: str) -> Message:
     if not isinstance(message, Mapping):
         raise InputError(f"{where} must be an object with `role` and `content`")
-    role = message.get("role")
-    if role == "tool" or role == "function" or message.get("tool_calls"):
-        raise InputError(f"{where}: tool calls are not supported yet; send messages of text")
+    role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or role not in _ROLES:
-        raise InputError(f"{where}.role must be system, developer, user or assistant")
-    return Message(role=_ROLES[role], content=_read_content(message.get("content"), f"{where}.content"))
+        raise InputError(f"{where}.role must be system, developer, user, assistant or tool")
+    calls = message.get("tool_calls")
+    if role == "assistant" and calls:
+        read = read_tool_calls(calls, f"{where}.tool_calls")
+        said = None if content is None else _read_content(content, f"{where}.content")
+        return Message(role="assistant", content=said, tool_calls=read)
+    if calls:
+        raise InputError(f"{where}: only a message of the assistant has `tool_calls`")
+    found = Message(role=_ROLES[role], content=_read_content(content, f"{where}.content"))
+    if role == "tool":
+        found["tool_call_id"] = read_call_id(message.get("tool_call_id"), f"{where}.tool_call_id")
+    return found
 
 
 def _read_content(content: object, where: str) -> str:

@@ -14,12 +14,12 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, cast, get_args, overload
 
 import numpy as np
 
@@ -27,11 +27,12 @@ from jisi_cli.background import CLOSED
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.no_bank import NoBank
 from jisi_cli.config import Config, Price, bank_in_force, find_bank, read_prices
-from jisi_cli.conversation import Asked, as_conversation
+from jisi_cli.conversation import Asked, Conversation, as_conversation
 from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import Failed, failed_reading
 from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
+from jisi_cli.methods.calls import Panel
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.familiar import FamiliarCoarse
 from jisi_cli.methods.protocol import (
@@ -45,6 +46,8 @@ from jisi_cli.methods.protocol import (
     settings_json,
 )
 from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.methods.router import Router
+from jisi_cli.methods.tool_calling import Callers, answer_by_one
 from jisi_cli.methods.training import Training
 from jisi_cli.paths import cache_folder
 from jisi_cli.spending import (
@@ -56,12 +59,14 @@ from jisi_cli.spending import (
     require_models,
 )
 from jisi_cli.suggest import did_you_mean
+from jisi_cli.tools import read_tools
 from jisi_cli.types import Answer, whole_characters
 from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consent
 
 if TYPE_CHECKING:
     from jisi_cli.hyperparameters import Hyperparameters
     from jisi_cli.methods.decision import Decision, ExpectedUsage
+    from jisi_cli.methods.rankings import Ranking
     from jisi_cli.models.live import LivePool
     from jisi_cli.models.retry import CallEvent
     from jisi_cli.scoring import BankArrays
@@ -93,8 +98,13 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A question as far as it is decided without a call; without a vector, `failure` says why it has none."""
+    """A question as far as it is decided without a call; without a vector, `failure` says why it has none.
 
+    `by` are those who answer it: a part of the pool where not every model can.
+    """
+
+    by: Jisi
+    asked: Conversation
     query: Query
     plan: object
     seconds: dict[str, float]
@@ -103,9 +113,11 @@ class _Prepared:
 
 @dataclass(slots=True)
 class _Shared:
-    """What is opened once for all that `with_changes` makes of one pool."""
+    """What is opened once for all that `with_changes` makes of one pool, and for the part of it that can call tools."""
 
+    models: tuple[str, ...]
     pool: LivePool | None = None
+    callers: Callers = field(default_factory=Callers)
 
 
 class Jisi:
@@ -222,7 +234,8 @@ class Jisi:
         self._temperature = None if temperature is None else amount(temperature, "--temperature")
         self._prices = read_prices(Path(prices)) if isinstance(prices, Path | str) else dict(prices or {})
         self.seed = seed
-        self._shared = _Shared()
+        self._shared = _Shared(self.models)
+        self._parts: dict[tuple[object, ...], Jisi] = {}
         self._opening = RLock()
 
     def _settle(self, settings: Mapping[str, Any]) -> None:
@@ -279,6 +292,7 @@ class Jisi:
         with self._opening:
             _ = self.arrays, self.prices, has_bank and self.query_embedder  # what both are to share
             found = copy(self)
+        found._parts = {}
         for made in ("_made", "context"):
             found.__dict__.pop(made, None)
         found.method, found._aggregation = chosen, _MODES[mode]
@@ -305,7 +319,14 @@ class Jisi:
 
     # Asking.
 
-    def ask(self, text: Asked, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+    def ask(
+        self,
+        text: Asked,
+        system: str | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        watcher: Watcher | None = None,
+    ) -> Outcome:
         """Answer a question.
 
         Args:
@@ -313,6 +334,9 @@ class Jisi:
                 models get all of it; who is asked is decided by the last turn alone, or with the user's turn before
                 it where it has fewer than eight words.
             system: A system message for every model.
+            tools: Functions, in OpenAI's shape, that the model may ask you to call (`outcome.answer.tool_calls`). One
+                model answers then, the best that can call tools. Ask again with its message and the results behind the
+                others, and the same model goes on.
             watcher: Told what happens meanwhile, on another thread.
 
         Returns:
@@ -324,13 +348,20 @@ class Jisi:
             InputError: The embedder, the method or the pool cannot be used.
             BankError: The bank's embedder is not the one that is here, or the user has no say in it.
         """
-        prepared = self._prepare(text, system)
+        prepared = self._prepare(text, system, tools)
         with self.answering():
             return self.account.background.run(self._answer(prepared, watcher))
 
-    async def aask(self, text: Asked, system: str | None = None, *, watcher: Watcher | None = None) -> Outcome:
+    async def aask(
+        self,
+        text: Asked,
+        system: str | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        watcher: Watcher | None = None,
+    ) -> Outcome:
         """Answer a question without holding up the caller's event loop; see `ask`."""
-        prepared = await asyncio.to_thread(self._prepare, text, system)
+        prepared = await asyncio.to_thread(self._prepare, text, system, tools)
         with self.answering():
             return await self.account.background.arun(self._answer(prepared, watcher))
 
@@ -676,34 +707,90 @@ class Jisi:
 
     # How a question is answered: what needs no call on the caller's thread, calls on the account's.
 
-    def _prepare(self, text: Asked, system: str | None) -> _Prepared:
+    def _prepare(self, text: Asked, system: str | None, tools: Sequence[Mapping[str, Any]] | None = None) -> _Prepared:
         self.account.background.require_own_process()
         self._require_pool()
-        asked = as_conversation(text, system)
-        query = Query(asked.text, np.zeros(0, np.float32), asked.system, history=asked.history)
+        asked = as_conversation(text, system, None if tools is None else read_tools(tools))
+        by = self._able_to(asked)
+        no_vector = np.zeros(0, np.float32)
+        query = Query(asked.text, no_vector, asked.system, history=asked.history, turn=asked.turn, wanted=asked.wanted)
         with self._opening:
-            method = self.made
+            method = by.made
             started = time.perf_counter()
             try:
                 query = replace(query, vector=self.queries([asked.routed_text])[0].vector)
             except NoAnswerError as error:
                 # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
-                return _Prepared(query, None, {}, str(error))
+                return _Prepared(by, asked, query, None, {}, str(error))
             embedded = time.perf_counter()
             (plan,) = method.plan([query])
             seconds = {"embed": embedded - started, "support": time.perf_counter() - embedded}
-        return _Prepared(query, plan, seconds)
+        return _Prepared(by, asked, query, plan, seconds)
+
+    def _able_to(self, asked: Conversation) -> Jisi:
+        """Return those of the pool who can go on with a conversation, as a pool that answers in the same way.
+
+        Where one model is to answer alone, it is the first by stage 1, unless the method asks one model anyway.
+
+        Raises:
+            InputError: No model that may be asked is known to be able to.
+        """
+        if not asked.needs:
+            return self
+        from jisi_cli.models.abilities import able, has, none_able
+
+        only = self.method.removeprefix("model:") if self.method.startswith("model:") else None
+        entries = [entry for entry in self.config.models if entry.name in ((only,) if only else self.models)]
+        if only is not None:
+            # Asked for by name, it may do what nothing is known of.
+            if any(has(entry, ability) is False for entry in entries for ability in asked.needs):
+                raise none_able(entries, asked.needs, self.config.path)
+            return self
+        names = set(able(entries, asked.needs))
+        models = tuple(name for name in self.models if name in names)
+        if not models:
+            raise none_able(entries, asked.needs, self.config.path)
+        return self._part(models, is_for_one=asked.is_for_one)
+
+    def _part(self, models: tuple[str, ...], *, is_for_one: bool) -> Jisi:
+        """Return a part of the pool, which is made once."""
+        with self._opening:
+            if (models, is_for_one) not in self._parts:
+                self._parts[models, is_for_one] = self._made_part(models, is_for_one=is_for_one)
+            return self._parts[models, is_for_one]
+
+    def _made_part(self, models: tuple[str, ...], *, is_for_one: bool) -> Jisi:
+        has_bank = not isinstance(self.bank, NoBank)
+        if not is_for_one or (has_bank and isinstance(self.made, Router)):
+            if models == self.models:
+                return self
+            found = self.with_changes()
+            found._aggregation = self._aggregation
+        else:
+            found = self.with_changes("jisi-query") if has_bank else self.with_changes(None, "route")
+        if models != self.models:
+            found.models = models
+            found.__dict__.pop("arrays", None)
+        return found
 
     async def _answer(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
         _watcher.set(watcher)
-        listener, pool = watcher or Silent(), self._live()
+        outcome = await self._answered(prepared, watcher or Silent(), self._live())
+        self._shared.callers.note(outcome.answer)
+        return replace(outcome, seconds=prepared.seconds | outcome.seconds)
+
+    async def _answered(self, prepared: _Prepared, listener: Listener, pool: LivePool) -> Outcome:
+        by, query = prepared.by, prepared.query
         if prepared.failure is not None:
             from jisi_cli.methods.router import answer_without_vector
 
-            sampling = self.context.sampling()
-            return await answer_without_vector(self.arrays, prepared.query, pool, listener, sampling, prepared.failure)
-        outcome = await self.made.answer(prepared.query, prepared.plan, pool, listener)
-        return replace(outcome, seconds=prepared.seconds | outcome.seconds)
+            sampling = by.context.sampling()
+            return await answer_without_vector(by.arrays, query, pool, listener, sampling, prepared.failure)
+        if not prepared.asked.is_for_one:
+            return await by.made.answer(query, prepared.plan, pool, listener)
+        ranking = prepared.plan.models if isinstance(prepared.plan, Panel) else cast("Ranking", prepared.plan)
+        caller = self._shared.callers.of(prepared.asked.called)
+        return await answer_by_one(ranking, caller, query, pool, listener, by.context.sampling())
 
     async def _streamed(self, prepared: _Prepared, put: Callable[[str], None]) -> Outcome:
         pieces = Pieces(put)
@@ -718,7 +805,7 @@ class Jisi:
     def _live(self) -> LivePool:
         """Return the pool, opened once; only the account's thread comes here."""
         if self._shared.pool is None:
-            self._shared.pool = self.account.pool(self.models, self._called, refused_for=_REFUSED_FOR)
+            self._shared.pool = self.account.pool(self._shared.models, self._called, refused_for=_REFUSED_FOR)
         return self._shared.pool
 
     def _called(self, event: CallEvent) -> None:

@@ -6,7 +6,10 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
+
+from jisi_cli.messages import NOTHING, ToolCall, Wanted
+from jisi_cli.messages import Message as Message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,13 +106,6 @@ TokensSource = Literal["provider", "counted", "recorded"]
 PriceSource = Literal["provider", "pool", "litellm", "recorded"]
 
 
-class Message(TypedDict):
-    """One chat message in OpenAI's shape."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Sampling parameters of one call; the defaults are the paper's (§4.1).
@@ -176,6 +172,7 @@ class Request:
         query: The question that the call serves; None when it is the last message.
         dataset: The data set of that question; None when it has none.
         index: Its name within the data set; None when it has none.
+        wanted: What the question asks for besides an answer in words.
     """
 
     model: str
@@ -187,6 +184,7 @@ class Request:
     query: str | None = None
     dataset: str | None = None
     index: str | None = None
+    wanted: Wanted = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +250,7 @@ class Answer(CallRecord):
         vector: The response's unit vector (d,) where one was recorded; else None.
         finish_reason: Why the response ended, in the provider's word; None when it did not say.
         key_refused: Whether the model is not asked in this run, because its key is missing or was refused at once.
+        tool_calls: The user's tools that the model asks to be called, with or without a text.
     """
 
     text: str
@@ -260,6 +259,7 @@ class Answer(CallRecord):
     vector: NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
     finish_reason: str | None = None
     key_refused: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
 
     @property
     def cut_off(self) -> CutOff | None:
@@ -268,8 +268,8 @@ class Answer(CallRecord):
 
     @property
     def ok(self) -> bool:
-        """Whether there is a response to read."""
-        return self.error is None and bool(self.text.strip())
+        """Whether there is a response to read, or a tool to be called."""
+        return self.error is None and bool(self.text.strip() or self.tool_calls)
 
 
 def whole_characters(text: str) -> str:

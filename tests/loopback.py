@@ -122,6 +122,8 @@ class Script:
         together: An answer waits until so many requests have been worked on at one time.
         width: Components of an embedding.
         raw: Makes the answer to a request's body; None from it for the usual one.
+        calls: Makes the tool calls of an answer from a request's body: pairs of a tool and its arguments as JSON. An
+            answer with calls has no text, and a stream sends their arguments in two pieces.
     """
 
     text: Text = "an answer"
@@ -140,6 +142,7 @@ class Script:
     together: int = 0
     width: int = 8
     raw: Callable[[dict[str, Any]], Raw | None] | None = None
+    calls: Callable[[dict[str, Any]], Sequence[tuple[str, str]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -370,8 +373,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, request: Request, script: Script, number: int) -> None:
         self._begin_stream()
-        text = _text(request, script, number)
-        usage = _usage(request, script, text)
+        calls = _calls(request, script, number)
+        text = "" if calls else _text(request, script, number)
+        usage = _usage(request, script, text or str(calls))
+        for call in calls:
+            self._stream_call(request, call)
         if script.reasoning:
             self._chunk(_delta(request, {"role": "assistant", "reasoning_content": script.reasoning}, None))
         for place, piece in enumerate(_pieces(text)):
@@ -380,11 +386,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk({**chunk, "usage": {**(usage or {}), "completion_tokens": place + 1}} if told else chunk)
             if self._wait(script.piece_delay):
                 return
-        self._chunk({**_delta(request, {}, script.finish_reason), **_tier(script)})
+        self._chunk({**_delta(request, {}, "tool_calls" if calls else script.finish_reason), **_tier(script)})
         wanted = (request.body.get("stream_options") or {}).get("include_usage")
         if usage is not None and wanted and script.usage_when == "end":
             self._chunk({**_delta(request, {}, None), "choices": [], "usage": usage})
         self._end_stream()
+
+    def _stream_call(self, request: Request, call: dict[str, Any]) -> None:
+        """Send one tool call as OpenAI does: its name, then its arguments piece by piece."""
+        arguments = call["function"]["arguments"]
+        half = len(arguments) // 2
+        begun = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
+        rest = [
+            {"index": call["index"], "function": {"arguments": part}} for part in (arguments[:half], arguments[half:])
+        ]
+        for piece in (begun, *rest):
+            self._chunk(_delta(request, {"role": "assistant", "content": None, "tool_calls": [piece]}, None))
 
     def _break_off(self, request: Request, script: Script, number: int, *, reset: bool) -> None:
         text = _text(request, script, number)
@@ -457,7 +474,7 @@ def _text(request: Request, script: Script, number: int) -> str:
     messages = request.body.get("messages") or [{"content": ""}]
     if callable(script.text):
         return script.text(messages)
-    replaced = {"{question}": str(messages[-1]["content"]), "{model}": request.model, "{number}": str(number)}
+    replaced = {"{question}": str(messages[-1].get("content")), "{model}": request.model, "{number}": str(number)}
     text = script.text
     for mark, value in replaced.items():
         text = text.replace(mark, value)
@@ -475,7 +492,7 @@ def _pieces(text: str) -> Iterator[str]:
 def _usage(request: Request, script: Script, text: str) -> Mapping[str, Any] | None:
     if script.usage != "count":
         return script.usage
-    prompt = sum(len(str(message["content"]).split()) for message in request.body.get("messages", []))
+    prompt = sum(len(str(message.get("content")).split()) for message in request.body.get("messages", []))
     completion = len(text.split())
     return {
         "prompt_tokens": prompt,
@@ -507,12 +524,30 @@ def events(*deltas: Any, finish_reason: str = "stop") -> list[dict[str, Any]]:
     return [*({**head, "choices": [choice]} for choice in choices), {**head, "choices": [], "usage": usage}]
 
 
+def _calls(request: Request, script: Script, number: int) -> list[dict[str, Any]]:
+    """Return the tool calls of an answer as a stream numbers them."""
+    made = [] if script.calls is None else script.calls(request.body)
+    return [
+        {
+            "index": place,
+            "id": f"call_{request.model}_{number}_{place}",
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        }
+        for place, (name, arguments) in enumerate(made)
+    ]
+
+
 def _completion(request: Request, script: Script, number: int) -> dict[str, Any]:
     text = _text(request, script, number)
-    message = {"role": "assistant", "content": text}
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    calls = [{name: part for name, part in call.items() if name != "index"} for call in _calls(request, script, number)]
+    if calls:
+        message, text = {"role": "assistant", "content": None, "tool_calls": calls}, str(calls)
     if script.reasoning:
         message["reasoning_content"] = script.reasoning
-    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": script.finish_reason}
+    reason = "tool_calls" if calls else script.finish_reason
+    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": reason}
     if script.logprobs is not None and request.body.get("logprobs"):
         tokens = [{"token": "t", "bytes": None, "logprob": p, "top_logprobs": []} for p in script.logprobs(text)]
         choice["logprobs"] = {"content": tokens}

@@ -25,6 +25,11 @@ TALK = [
 ]
 
 
+CALL = {"id": "call_1", "type": "function", "function": {"name": "divide", "arguments": '{"by": 0}'}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "no number"}
+
+
 def test_the_last_turn_is_the_question_and_the_rest_is_kept_in_order() -> None:
     found = read_conversation(TALK)
     assert found.text == "and for n = 5?"
@@ -48,6 +53,23 @@ def test_text_parts_are_joined() -> None:
     assert read_conversation([message("user", parts)]).text == "Look:\nwhy?"
 
 
+def test_results_of_tools_belong_to_the_turn_that_they_answer() -> None:
+    found = read_conversation([*TALK, CALLING, RESULT])
+    assert found.text == "and for n = 5?"
+    assert found.routed_text.startswith("How many ways")
+    assert [said["role"] for said in found.history] == ["user", "assistant"]
+    assert [said["role"] for said in found.turn] == ["user", "assistant", "tool"]
+    assert [(call.id, call.name, call.arguments) for call in found.called] == [("call_1", "divide", '{"by": 0}')]
+    assert found.is_for_one and found.needs == {"tools"}
+
+
+def test_calls_of_earlier_turns_need_a_model_that_knows_tools_but_not_one_alone() -> None:
+    found = read_conversation([*TALK, CALLING, RESULT, message("assistant", "none"), message("user", "and then?")])
+    assert (found.turn, found.called, found.is_for_one) == ((), [], False)
+    assert found.needs == {"tools"}
+    assert not read_conversation(TALK).needs
+
+
 def test_a_question_is_a_conversation_of_one_turn() -> None:
     found = as_conversation("What is 6 * 7?", "Be brief.")
     assert (found.text, found.system, found.history) == ("What is 6 * 7?", "Be brief.", ())
@@ -67,7 +89,13 @@ def test_a_question_is_a_conversation_of_one_turn() -> None:
         ([message("user", None)], r"messages\[0\]\.content must be text"),
         ([message("user", [{"type": "image_url"}])], r"messages\[0\]\.content\[0\] must be a text part"),
         ([message("user", [{"type": "text", "text": 3}])], r"messages\[0\]\.content\[0\] must be a text part"),
-        ([message("user", "a"), message("tool", "b"), message("user", "c")], r"messages\[1\]: tool calls"),
+        ([message("user", "a"), message("tool", "b"), message("user", "c")], r"messages\[1\]\.tool_call_id"),
+        ([message("user", "a"), RESULT], r"messages\[1\]\.tool_call_id names no call"),
+        ([message("user", "a"), CALLING, {**RESULT, "content": None}], r"messages\[2\]\.content must be text"),
+        ([{**CALLING, "role": "user"}], r"messages\[0\]: only a message of the assistant"),
+        ([message("user", "a"), {**CALLING, "tool_calls": [{"id": "1"}]}], r"messages\[1\]\.tool_calls\[0\] must be"),
+        ([message("user", "a"), CALLING], r"messages\[1\] must be the user's, or a tool's"),
+        ([message("function", "a")], r"messages\[0\]\.role"),
         ([message("user", "a \ud800")], "half a character"),
         ([{"role": ["user"], "content": "a"}], r"messages\[0\]\.role"),
     ],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.messages import NOTHING
 from jisi_cli.methods.protocol import ContextMethod, Listener, Mode, Outcome, Query, S
 from jisi_cli.types import Answer, Message, OnText, Pool, Request, Role, Sampling
 
@@ -75,7 +76,8 @@ class Asker:
         on_text: OnText | None = None,
     ) -> Request:
         query = self._query
-        return Request(model, messages, role, sampling, sample, on_text, query.text, query.dataset, query.index)
+        wanted = NOTHING if role == "judge" else query.wanted
+        return Request(model, messages, role, sampling, sample, on_text, query.text, query.dataset, query.index, wanted)
 
     async def first_that_answers(
         self, models: Sequence[str], messages: Sequence[Message], role: Role, sampling: Sampling

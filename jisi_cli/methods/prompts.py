@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from jisi_cli.messages import text_of
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.protocol import Outcome, Query
 from jisi_cli.types import Answer, Message, Sampling, fence_tag
@@ -103,7 +104,7 @@ def choice_messages(query: Query, responses: Sequence[str], task: str, form: str
 
 def _question(query: Query, responses: Sequence[str]) -> str:
     """Quote a question for who judges responses to it, with all that the responses had to follow."""
-    said = "\n\n".join(f"{message['role']}: {message['content']}" for message in query.history)
+    said = "\n\n".join(f"{message['role']}: {text_of(message)}" for message in query.history)
     tag = fence_tag(query.text, [said, *responses])  # earlier turns of models are material, too
     before = f"The conversation before the question:\n<{tag}>\n{said}\n</{tag}>\n\n" if said else ""
     demanded = f"Instructions that came with it:\n{query.system}\n\n" if query.system else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
+from jisi_cli.messages import NOTHING, Wanted
 from jisi_cli.types import Answer, Message, Pool, Role
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Query:
         grader: The kind of answer that is wanted, where it is known.
         index: Its name within `dataset`; it tells questions with the same text apart.
         history: What was said before, in a conversation.
+        turn: The last turn where it is more than words, as a `Conversation` has it.
+        wanted: What is asked for besides an answer in words.
     """
 
     text: str
@@ -46,11 +49,13 @@ class Query:
     grader: str | None = None
     index: str | None = None
     history: tuple[Message, ...] = ()
+    turn: tuple[Message, ...] = ()
+    wanted: Wanted = NOTHING
 
     def messages(self) -> list[Message]:
         """Return the conversation that puts the question to one model."""
         system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, *self.history, {"role": "user", "content": self.text}]
+        return [*system, *self.history, *(self.turn or (Message(role="user", content=self.text),))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from jisi_cli.config import ModelEntry
+from jisi_cli.messages import NOTHING, ToolCall, Wanted, text_of
 from jisi_cli.models.address import environment_addresses
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.provider import Completion
@@ -30,22 +31,25 @@ def conversation(entry: ModelEntry, messages: Sequence[Message]) -> list[Message
 
     Many chat templates take one system message, so a second one is joined to the entry's.
     """
-    sent: list[Message] = [Message(role=message["role"], content=message["content"]) for message in messages]
+    sent = [cast("Message", dict(message)) for message in messages]
     if entry.system is None:
         return sent
     if sent and sent[0]["role"] == "system":
-        return [Message(role="system", content=f"{entry.system}\n\n{sent[0]['content']}"), *sent[1:]]
+        return [Message(role="system", content=f"{entry.system}\n\n{text_of(sent[0])}"), *sent[1:]]
     return [Message(role="system", content=entry.system), *sent]
 
 
-def effective_parameters(entry: ModelEntry, sampling: Sampling) -> dict[str, Any]:
-    """Return the parameters of a call: what the method asks for, overruled by the pool entry's own."""
+def effective_parameters(entry: ModelEntry, sampling: Sampling, wanted: Wanted = NOTHING) -> dict[str, Any]:
+    """Return the parameters of a call: what the method asks for, overruled by the pool entry's own.
+
+    What the question itself asks for, such as tools, wins over both.
+    """
     asked: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
     if sampling.max_tokens is not None and "max_completion_tokens" not in entry.params:
         asked["max_tokens"] = sampling.max_tokens
     if sampling.logprobs:
         asked["logprobs"] = True
-    return {**asked, **entry.params}
+    return {**asked, **entry.params, **wanted.parameters()}
 
 
 def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], sample: int) -> str:
@@ -79,6 +83,7 @@ def cache_key(entry: ModelEntry, messages: Sequence[Message], parameters: Mappin
 _LATER = {
     **dict.fromkeys(("cached_tokens", "cache_write_tokens", "cache_write_hour_tokens", "reasoning_tokens"), 0),
     **dict.fromkeys(("service_tier", "usage"), None),
+    "tool_calls": (),
 }
 """What fields that came later hold where nothing is told: they are left out then, and other versions read the rest."""
 
@@ -107,7 +112,7 @@ class AnswerCache:
 
     def put(self, key: str, completion: Completion) -> None:
         """Store a response; an empty one is not kept, so that it is asked again."""
-        if self._writes is not None and completion.text.strip():
+        if self._writes is not None and completion.has_answer:
             stored = asdict(replace(completion, usage=None))
             told = {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
             self._writes.set(key, told)
@@ -116,21 +121,24 @@ class AnswerCache:
 def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever lies on disk
     """Return a stored response; None for one that no run of this version would have stored."""
     try:
-        found = Completion(**stored)
-    except TypeError:
+        calls = tuple(ToolCall(**call) for call in stored.get("tool_calls", ()))
+        found = Completion(**{**stored, "tool_calls": calls})
+    except (TypeError, AttributeError):
         # Written by another version, with other fields.
         return None
     if found.usage is not None or not _is_possible(found):
         return None
     # Streamed responses were once stored with the thinking before them.
     text = without_reasoning(found.text)
-    return replace(found, text=text) if text.strip() else None
+    found = replace(found, text=text)
+    return found if found.has_answer else None
 
 
 def _is_possible(found: Completion) -> bool:
     """Whether all of it is of the right kind: the ledger would not be read again with anything else in it."""
     return (
         _is_text(found.text)
+        and all(_is_text(word) for call in found.tool_calls for word in (call.id, call.name, call.arguments))
         and (found.finish_reason is None or _is_text(found.finish_reason))
         and is_count(found.prompt_tokens)
         and is_count(found.completion_tokens)

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jisi_cli.messages import is_plain
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY
 from jisi_cli.models.litellm_client import RefusedError, Rules, is_loaded
 from jisi_cli.models.unpacking import ENCODINGS
@@ -174,6 +175,8 @@ class HeadStarts:
         """
         import httpx
 
+        if not all(map(is_plain, messages)):
+            return None  # LiteLLM may write others in its own way
         url = f"{(target.api_base or '').rstrip('/')}/chat/completions"
         body = {"messages": list(messages), "model": target.model.removeprefix("openai/"), **parameters}
         try:

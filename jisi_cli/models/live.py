@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
+from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
@@ -188,7 +189,7 @@ class LivePool:
             known = ", ".join(self._entries) or "none"
             raise InputError(f"the pool has no model `{request.model}`; its models are: {known}")
         sent = conversation(entry, request.messages)
-        parameters = effective_parameters(entry, request.sampling)
+        parameters = effective_parameters(entry, request.sampling, request.wanted)
         return Call(entry, sent, parameters, request, cache_key(entry, sent, parameters, request.sample))
 
     def _cached(self, call: Call, started: float) -> Answer | None:
@@ -255,7 +256,7 @@ class LivePool:
 def _query(call: Call) -> str:
     if call.request.query is not None:
         return call.request.query
-    return call.messages[-1]["content"] if call.messages else ""
+    return text_of(call.messages[-1]) if call.messages else ""
 
 
 def query_hash(query: str) -> str:
@@ -276,6 +277,7 @@ def _answer(call: Call, completion: Completion) -> Answer:
         price_source=price.source,
         perplexity=completion.perplexity,
         finish_reason=completion.finish_reason,
+        tool_calls=completion.tool_calls,
     )
 
 
@@ -284,10 +286,10 @@ def _from_outcome(call: Call, outcome: Outcome) -> Answer:
     none = Answer(call.entry.name, "", role=call.request.role)
     answer = none if completion is None else _answer(call, completion)
     # Blank text counts as none, and a failed call has none.
-    text = "" if outcome.error is not None else answer.text
+    if outcome.error is not None:
+        answer = replace(answer, text="", tool_calls=())
     return replace(
         answer,
-        text=text,
         error=outcome.error,
         cost_usd=outcome.cost_usd,
         seconds=outcome.seconds,

@@ -21,8 +21,10 @@ from jisi_cli.errors import InputError
 
 STREAM = "stream"
 STREAM_OPTIONS = "stream_options"
-_OWN_CHOICE = ("stream_options", "logprobs", "top_p", "temperature", "stream")
+_OWN_CHOICE = ("stream_options", "logprobs", "top_p", "temperature", "parallel_tool_calls", "stream")
 """Parameters that jisi may leave out; of two that exclude each other the first named here goes."""
+_NEVER_LEFT_OUT = frozenset({"tools", "tool_choice"})
+"""What a question asks for, without which an answer would be an answer to another question."""
 _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The two names of the longest answer; each provider wants one."""
 
@@ -70,11 +72,13 @@ class Accepted:
         left_out: Parameters of jisi's own choice that it refused.
         renamed: The name of the longest answer that it refused.
         by_litellm: Whether LiteLLM leaves out what it believes unknown to the model, the pool file's too.
+        unknown: What it has named so.
     """
 
     left_out: set[str] = field(default_factory=set)
     renamed: set[str] = field(default_factory=set)
     by_litellm: bool = False
+    unknown: set[str] = field(default_factory=set)
 
     def sent(self, entry: ModelEntry, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of a call as they are sent.
@@ -93,7 +97,23 @@ class Accepted:
                 sent[_LIMITS[name]] = sent.pop(name)
         if STREAM not in sent:
             sent.pop(STREAM_OPTIONS, None)
-        return {**sent, "drop_params": True} if self.by_litellm else sent
+        if not self.by_litellm:
+            return sent
+        if _NEVER_LEFT_OUT.isdisjoint(sent):
+            return {**sent, "drop_params": True}
+        return {name: value for name, value in sent.items() if name not in self.unknown}
+
+    def leave_to_litellm(self, refused: frozenset[str]) -> bool:
+        """Let LiteLLM leave out what it believes unknown to the model; return whether that is news, and allowed.
+
+        Args:
+            refused: What it named so.
+        """
+        if refused & _NEVER_LEFT_OUT or (self.by_litellm and refused <= self.unknown):
+            return False
+        self.by_litellm = True
+        self.unknown |= refused
+        return True
 
     def adapt(self, entry: ModelEntry, sent: Iterable[str], refused: frozenset[str]) -> str | None:
         """Learn from a refusal; return what is done about it, in words, or None when there is nothing to do.

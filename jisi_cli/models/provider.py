@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
+from jisi_cli.messages import ToolCall
 from jisi_cli.models.address import NO_KEY, key_for
+from jisi_cli.models.called_tools import CalledTools, words_in
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
 from jisi_cli.models.head_start import HeadStarts, Target, has_head_start
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, load_litellm, own_headers
@@ -95,6 +97,7 @@ class Completion:
         cache_write_hour_tokens: Of these, to be kept for an hour.
         reasoning_tokens: Tokens of the response that are reasoning.
         service_tier: The tier that the provider says it answered in, where that changes the price.
+        tool_calls: The user's tools that the model asks to be called.
         usage: The figures behind all this, with what does not agree in them; None once the response was stored.
     """
 
@@ -110,7 +113,13 @@ class Completion:
     cache_write_hour_tokens: int = 0
     reasoning_tokens: int = 0
     service_tier: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a response to read, or a tool to be called."""
+        return bool(self.text.strip() or self.tool_calls)
 
     @property
     def parts(self) -> Parts:
@@ -171,8 +180,11 @@ class Provider:
                 return await self._once(entry, messages, sent, on_text)
             except ProviderFailure as failure:
                 change = accepted.adapt(entry, sent, failure.refused)
-                if change is None and isinstance(failure, _UnsentFailure) and not accepted.by_litellm:
-                    accepted.by_litellm = True
+                if (
+                    change is None
+                    and isinstance(failure, _UnsentFailure)
+                    and accepted.leave_to_litellm(failure.refused)
+                ):
                     change = f"{failure.reason}; asking without"
                 if change is None:
                     failure.reason += remedy(entry, failure.refused)
@@ -214,7 +226,8 @@ class Provider:
             on_text(rest)
         text = whole_characters(text)
         # All of the response was paid for, its thinking too.
-        usage = await usage_of(entry, messages, text, end.reasoning, end.usage, is_final=end.is_final)
+        written = text + words_in(end.tool_calls)
+        usage = await usage_of(entry, messages, written, end.reasoning, end.usage, is_final=end.is_final)
         finish_reason = _finish_reason(end.finish_reason, request)
         return _completion(answer_in(text), usage, finish_reason, end)
 
@@ -285,8 +298,8 @@ class Provider:
         if not response.choices:
             raise ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
         choice = response.choices[0]
-        text = choice.message.content or ""
-        if len(text) > LONGEST_ANSWER:
+        text, called = choice.message.content or "", CalledTools()
+        if len(text) + called.feed(choice.message) > LONGEST_ANSWER:
             raise _endless()
         usage = getattr(response, "usage", None)
         return text, _End(
@@ -295,6 +308,7 @@ class Provider:
             perplexity_of(getattr(choice, "logprobs", None)),
             reasoning_in(choice.message),
             service_tier=reported_tier(response, usage),
+            tool_calls=called.finish(),
         )
 
     async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
@@ -302,13 +316,15 @@ class Provider:
         withheld = withheld_from(request)
         pieces: list[str] = []
         reasoning: list[str] = []
+        called = CalledTools()
         received = length = 0
         try:
             while (chunk := await _next(stream, withheld)) is not None:
                 received += 1
-                reasoning.append(reasoning_in(chunk.choices[0].delta) if chunk.choices else "")
-                length += len(reasoning[-1])
-                piece = chunk.choices[0].delta.content if chunk.choices else None
+                delta = chunk.choices[0].delta if chunk.choices else None
+                reasoning.append(reasoning_in(delta))
+                length += len(reasoning[-1]) + called.feed(delta)
+                piece = None if delta is None else delta.content
                 if piece:
                     length += len(piece)
                     pieces.append(piece)
@@ -333,7 +349,12 @@ class Provider:
         usage, is_final = streamed_usage(chunks)
         tier = reported_tier(*chunks, usage)
         return "".join(pieces), _End(
-            usage, finish_reason, reasoning="".join(reasoning), is_final=is_final, service_tier=tier
+            usage,
+            finish_reason,
+            reasoning="".join(reasoning),
+            is_final=is_final,
+            service_tier=tier,
+            tool_calls=called.finish(),
         )
 
     async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
@@ -416,6 +437,7 @@ class _End(NamedTuple):
     reasoning: str = ""
     is_final: bool = True
     service_tier: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -> Completion:
@@ -433,6 +455,7 @@ def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -
         cache_write_hour_tokens=tokens.written_for_an_hour,
         reasoning_tokens=tokens.reasoning,
         service_tier=end.service_tier,
+        tool_calls=end.tool_calls,
         usage=usage,
     )
 

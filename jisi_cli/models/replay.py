@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from jisi_cli.errors import InputError
+from jisi_cli.messages import text_of
 from jisi_cli.types import Answer, Request
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class ReplayPool:
     def _find(self, request: Request) -> RecordedAnswer | None:
         if request.sample != 0 or len(request.messages) != 1 or request.messages[0]["role"] != "user":
             return None
-        text = request.messages[0]["content"]
+        text = text_of(request.messages[0])
         if request.query not in (None, text):
             return None
         key = None if request.dataset is None or request.index is None else (request.dataset, request.index)

@@ -162,6 +162,9 @@ def as_stream(body: bytes) -> bytes | None:
     if reply is None or choice is None or not isinstance(choice.get("message"), dict):
         return None
     delta = {"role": "assistant", **choice["message"]}
+    if isinstance(calls := delta.get("tool_calls"), list):
+        # Only pieces of calls have a number.
+        delta["tool_calls"] = [{"index": n, **call} for n, call in enumerate(calls) if isinstance(call, dict)]
     head = {**{k: v for k, v in reply.items() if k not in ("choices", "usage")}, "object": "chat.completion.chunk"}
     rest: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": choice.get("finish_reason") or "stop"}
     events: list[dict[str, Any]] = [

@@ -281,7 +281,7 @@ class _Course:
     def _error(self, completion: Completion | None) -> str | None:
         if completion is None:
             return self.failure.reason if self.failure is not None else "no attempt was made"
-        if completion.text.strip():
+        if completion.has_answer:
             return None
         if completion.finish_reason == "length":
             return "the model returned no text: `max_tokens` was spent before the answer began"

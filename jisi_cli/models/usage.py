@@ -7,6 +7,7 @@ figure that can be true: where the two differ, the user is told.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import re
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
+from jisi_cli.messages import text_of
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Message, TokensSource, whole_characters
 
@@ -259,8 +261,16 @@ def count_text(entry: ModelEntry, text: str) -> int:
 
 def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message]) -> int:
     """Return the most tokens that a conversation can have, with what a chat template and a provider put around it."""
-    texts = sum(most_text_tokens(entry, message["content"]) for message in messages)
+    texts = sum(
+        most_text_tokens(entry, text) for message in messages for text in (text_of(message), _calls_of(message))
+    )
     return texts + _MESSAGE_TOKENS * len(messages) + _CONVERSATION_TOKENS
+
+
+def _calls_of(message: Message) -> str:
+    """Return the calls of tools in a message as JSON, which is longer than what a model is shown of them."""
+    calls = message.get("tool_calls", ())
+    return json.dumps([*calls], ensure_ascii=False) if calls else ""
 
 
 def most_text_tokens(entry: ModelEntry, text: str) -> int:

@@ -332,7 +332,8 @@ class _Answering:
                 except TimeoutError:
                     yield KEEP_ALIVE
             outcome = work.result()
-            yield completion.end(outcome, self.decision(outcome), include_usage=self._asked.include_usage)
+            decision, usage = self.decision(outcome), self._asked.include_usage
+            yield completion.end(outcome, decision, include_usage=usage, first=is_first)
         except JisiError as error:
             yield event(error_parts(error)[1])
         finally:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jisi_cli.conversation import Conversation, read_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import setting_names
+from jisi_cli.tools import read_tools
 
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "jisi"})
+_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 _IGNORED = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
@@ -26,9 +28,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
     "stop": ([],),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
 }
@@ -109,7 +108,7 @@ def read_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     stream = _flag(body.get("stream"), "stream")
     return ChatRequest(
         model=_text(body.get("model", "jisi"), "model"),
-        conversation=_conversation(body.get("messages")),
+        conversation=_wanting(_conversation(body.get("messages")), body),
         stream=stream,
         include_usage=_include_usage(body.get("stream_options"), stream),
         temperature=_temperature(body.get("temperature")),
@@ -165,7 +164,7 @@ def read_settings(given: object) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _check_names(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
-        if name in _OURS or name in _IGNORED or name in _LENGTHS or value is None:
+        if name in _OURS or name in _TOOLS or name in _IGNORED or name in _LENGTHS or value is None:
             continue
         if name not in _NEUTRAL:
             raise RequestError(f"`{name[:80]}` is not supported", name[:80], code="unsupported_parameter")
@@ -178,6 +177,14 @@ def _conversation(messages: object) -> Conversation:
         return read_conversation(messages)
     except InputError as error:
         raise RequestError(str(error), "messages") from None
+
+
+def _wanting(conversation: Conversation, body: Mapping[str, Any]) -> Conversation:
+    """Return a conversation with what the request asks for besides an answer in words."""
+    try:
+        return replace(conversation, wanted=read_tools(*(body.get(name) for name in _TOOLS)))
+    except InputError as error:
+        raise RequestError(str(error), "tools") from None
 
 
 def _include_usage(options: object, stream: bool) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jisi_cli.errors import BankError, BudgetError, InputError, JisiError, NoAnswerError
+from jisi_cli.messages import ToolCall
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.serve.requests import RequestError
 from jisi_cli.types import whole_sum
@@ -40,10 +42,13 @@ class Completion:
             outcome: How the question was answered.
             decision: What was decided, where that was asked for.
         """
-        message = {"role": "assistant", "content": outcome.answer.text, "refusal": None}
+        answer = outcome.answer
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+        if answer.tool_calls:
+            message |= {"content": answer.text or None, "tool_calls": [call.to_json() for call in answer.tool_calls]}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(outcome)}
         return {
-            **self._head("chat.completion", outcome.answer.model),
+            **self._head("chat.completion", answer.model),
             "choices": [choice],
             "usage": usage(outcome),
             "jisi": told(outcome, decision),
@@ -54,12 +59,22 @@ class Completion:
         delta = {"role": "assistant", "content": text} if first else {"content": text}
         return self._event(model, [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
 
-    def end(self, outcome: Outcome, decision: dict[str, Any] | None, *, include_usage: bool) -> bytes:
-        """Return the last events of a stream: why it ended, what is to be told, and what it used."""
+    def end(self, outcome: Outcome, decision: dict[str, Any] | None, *, include_usage: bool, first: bool) -> bytes:
+        """Return the last events of a stream: calls of tools, why it ended, what is to be told, and what it used.
+
+        A call is sent when its model has ended: half of one could not be taken back where the model breaks off.
+        """
         model = outcome.answer.model
+        calls = b"".join(self._calls(model, outcome.answer.tool_calls, first=first))
         choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": _finish_reason(outcome)}
         last = self._event(model, [choice], jisi=told(outcome, decision))
-        return last + (self._event(model, [], usage=usage(outcome)) if include_usage else b"") + DONE
+        return calls + last + (self._event(model, [], usage=usage(outcome)) if include_usage else b"") + DONE
+
+    def _calls(self, model: str, calls: Sequence[ToolCall], *, first: bool) -> Iterator[bytes]:
+        for number, call in enumerate(calls):
+            begun = {"role": "assistant", "content": None} if first and number == 0 else {}
+            delta = {**begun, "tool_calls": [{"index": number, **call.to_json()}]}
+            yield self._event(model, [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
 
     def _event(self, model: str | None, choices: list[dict[str, Any]], **more: object) -> bytes:
         head = self._head("chat.completion.chunk", model or self.asked)
@@ -137,7 +152,7 @@ def _error_kind(error: JisiError) -> tuple[int, str, str | None]:
 
 
 def _finish_reason(outcome: Outcome) -> str:
-    return _FINISHED[outcome.answer.cut_off]
+    return "tool_calls" if outcome.answer.tool_calls else _FINISHED[outcome.answer.cut_off]
 
 
 def _header(value: object) -> str:

@@ -164,17 +164,24 @@ def build_small_bank(folder: Path, models: Mapping[str, int] = SCORES) -> Path:
 
 
 def pool_file(
-    path: Path, server: Loopback, models: Sequence[str] = MODELS, extra: str = "", *, key: str | None = None
+    path: Path,
+    server: Loopback,
+    models: Sequence[str] = MODELS,
+    extra: str = "",
+    *,
+    key: str | None = None,
+    lines: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a pool file whose models are on the loopback server, at 1 and 2 dollars per million tokens.
 
-    `key` is the variable that holds the server's key.
+    `key` is the variable that holds the server's key, `lines` are what the file says of some models besides.
     """
     keyed = "" if key is None else f'api_key_env = "{key}"\n'
     tables = [f"[budget]\nmax_retries = 0\n{extra}"]
     tables += [
         f'[[models]]\nname = "{model}"\nlitellm = "openai/{model}"\napi_base = "{server.api_base}"\n'
         f"{keyed}price = {{ input = 1, output = 2 }}\nparams = {{ max_tokens = 1000 }}\n"
+        f"{(lines or {}).get(model, '')}\n"
         for model in models
     ]
     path.write_text("\n".join(tables), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,13 @@ class Running:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, bank: bool = True, **variables: str) -> Iterator[Running]:
-    """Start the upstream and the server, and end both."""
+def serving(
+    folder: Path, *options: str, bank: bool = True, lines: Mapping[str, str] | None = None, **variables: str
+) -> Iterator[Running]:
+    """Start the upstream and the server, and end both; `lines` are what the pool file says of some models."""
     named = ("--bank", build_small_bank(folder)) if bank else ()
     with Loopback({model: Script(text=f"{model} says so") for model in MODELS}) as upstream:
-        config = pool_file(folder / "jisi.toml", upstream)
+        config = pool_file(folder / "jisi.toml", upstream, lines=lines)
         home = {f"JISI_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "DATA", "CONFIG")}
         arguments = ("serve", *named, "--config", config, "--port", "0", *options)
         process = start(*arguments, env={**home, **variables})
