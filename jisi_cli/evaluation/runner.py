@@ -385,13 +385,16 @@ def _key(run: _Run, row: int) -> str:
 def _reading(run: _Run, row: int) -> tuple[str, ...]:
     """Return how final answers are read that an earlier version read otherwise; the keys of other results stay.
 
-    What a live run will answer is not known yet; a question that shows double square brackets asks for them.
+    What a live run will answer is not known yet: it may be a bare reply, unless a grader has its own reading; and a
+    question that shows double square brackets asks for them.
     """
     if not run.entry.compares_answers:
         return ()
     query = run.tests.queries[row]
     if run.live:
-        return ("reads=[[ ]]",) if "[[" in query.text and reader_of(query.grader) is None else ()
+        if reader_of(query.grader) is not None:
+            return ()
+        return ("reads=[[ ]]", "reads=bare replies") if "[[" in query.text else ("reads=bare replies",)
     recorded = run.tests.pool.recorded(query.text, run.tests.questions[row].key)
     return tuple(f"reads={name}" for name in later_readings((answer.text, query.grader) for _, answer in recorded))
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
+from jisi_cli.grading.bare_reply import bare_answer, words_of
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
 from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
@@ -62,6 +63,7 @@ _SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
 _MOST_READINGS = 10
 _LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100
+_WORD_OR_DATE = re.compile(r"[^\W\d_]{2}|\d[-/.]\d{1,2}[-/.]\d")
 # `[[B]]`, which many prompts ask for; not the list of lists in `x = [[1, 2]]`, `f([[1]])` or `df[["a"]]`.
 _DOUBLE_BRACKETS = re.compile(r"(?<![\w)\]=,(\[])\[\[+(?P<answer>.{1,1000}?)\]\]+", re.DOTALL)
 _LIST_OF_LISTS = re.compile(r"\]\s{0,20},\s{0,20}\[")
@@ -155,8 +157,8 @@ def extract_any(response: str, grader: str | None) -> str | None:
         grader: The question's grader, whose own reading is taken; None, or one that reads no final
             answer (`judge`, `contains`), when the kind is unknown: then a marked answer counts as a
             choice letter, a number, a formula or a short text, text in double square brackets
-            (`[[north]]`) as well, and a response without either only when all of it is a choice letter
-            or a number.
+            (`[[north]]`) as well, and a response without either only when all of it is a choice letter,
+            a number or a short answer (`Paris.`; see `bare_reply`).
 
     Returns:
         The answer, equal to others as a string when they say the same; None for open text and code.
@@ -180,10 +182,26 @@ def _within_brackets(answer: str) -> str:
 
 def _beyond_brackets(response: str, marked: str | None) -> str | None:
     """Return the normalised answer that is marked, or that a response without a mark consists of."""
-    answer = marked if marked is not None else answer_text(response).strip()
+    end = answer_text(response)
+    answer = marked if marked is not None else end.strip()
     short = _letter_or_number(answer)
-    if short is not None or marked is None:
+    if short is not None:
         return short
+    if marked is None:
+        return _bare_text(end)
+    return _short_text(answer)
+
+
+def _bare_text(end: str) -> str | None:
+    """Return the normalised answer that all of a response consists of, given what was left of its end."""
+    answer = bare_answer(end) if len(end) < END_LENGTH else None
+    if answer is None:
+        return None
+    # "2021-05-20" is no subtraction, and "3 November" no 3.
+    return words_of(answer) if _WORD_OR_DATE.search(answer) else _short_text(answer)
+
+
+def _short_text(answer: str) -> str | None:
     folded = " ".join(answer.split()).rstrip(" .").casefold()
     return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
 
@@ -199,11 +217,13 @@ def later_readings(responses: Iterable[tuple[str, str | None]]) -> tuple[str, ..
 
     Returns:
         `[[ ]]` where text in double square brackets is the answer, no grader's own reading is taken, and without the
-        brackets another answer would be read; `escapes` where escape sequences of a terminal are left out.
+        brackets another answer would be read; `bare replies` where a response is nothing but a short answer, and again
+        no grader's own reading is taken; `escapes` where escape sequences of a terminal are left out.
     """
     texts = list(responses)
     found = {
         "[[ ]]": any(_depends_on_brackets(response, grader) for response, grader in texts),
+        "bare replies": any(_depends_on_bare(response, grader) for response, grader in texts),
         "escapes": any(has_escapes(response) for response, _ in texts),
     }
     return tuple(name for name, is_found in found.items() if is_found)
@@ -215,6 +235,17 @@ def _depends_on_brackets(response: str, grader: str | None) -> bool:
     marked = marked_answer(response)
     bracketed = _bracketed(response, marked)
     return bracketed is not None and _within_brackets(bracketed) != _beyond_brackets(response, marked)
+
+
+def _depends_on_bare(response: str, grader: str | None) -> bool:
+    # Most responses end in a line that is longer than any bare reply; they need not be read.
+    if len(response.rstrip().rpartition("\n")[2]) > _LONGEST_TEXT or reader_of(grader) is not None:
+        return False
+    marked = marked_answer(response)
+    if marked is not None or _bracketed(response, marked) is not None:
+        return False
+    end = answer_text(response)
+    return _letter_or_number(end.strip()) is None and _bare_text(end) is not None
 
 
 def _letter_or_number(answer: str) -> str | None:

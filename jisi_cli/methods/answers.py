@@ -104,15 +104,6 @@ def in_plain_words(confidence: float | None, answers: Sequence[GivenAnswer]) -> 
     return ": ".join(filter(None, (f"{percent(confidence)} sure", agreement or alone)))
 
 
-def words_of(text: str) -> str:
-    """Return an answer without case, a last dot, and marks around all of it: `Paris`, `paris.`, `**Paris**` are one."""
-    words = text.strip().removesuffix(".")
-    for mark in ("**", "__", "`", '"'):
-        if words.startswith(mark) and words.endswith(mark) and len(words) > 2 * len(mark):
-            words = words[len(mark) : -len(mark)].strip().removesuffix(".")
-    return words.casefold()
-
-
 def promise_words(score: float) -> str:
     """Say what was promised of a model: the weighted share of similar questions that it solved."""
     return f"promised {100 * score:.0f} %"
@@ -145,6 +136,8 @@ def _compared(
 ) -> tuple[GivenAnswer, ...]:
     promises = {} if decision is None else _promises(decision)
     places = {} if decision is None else {name: place for place, name in enumerate(decision.ranking)}
+    from jisi_cli.grading.bare_reply import words_of
+
     words = None if text is None or reference is not None else words_of(text)
 
     def agrees(call: Answer, final: str | None) -> bool | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jisi_cli.errors import InputError
-from jisi_cli.methods.answers import words_of
 from jisi_cli.methods.calls import Asker, Panel, PanelMethod
 from jisi_cli.methods.consensus import most_frequent
 from jisi_cli.methods.decision import Decision
@@ -98,6 +97,8 @@ class PoolOrder(PanelMethod[PoolOrderSettings]):
     async def settle(self, asker: Asker, query: Query, answers: Sequence[Answer]) -> Outcome:
         """Make one answer of several."""
         always = self.settings.aggregation == "always"
+        from jisi_cli.grading.bare_reply import words_of
+
         if len(answers) == 1 and not always:
             return asker.settle_on(answers[0], "route", "the other models did not answer")
         group = most_frequent(answers, query.grader)

@@ -152,13 +152,13 @@ def test_where_graders_have_scored_all_there_is_nothing_to_label(tmp_path: Path)
 
 
 def test_questions_without_a_readable_answer_are_not_asked(tmp_path: Path) -> None:
-    bank = build(tmp_path, answers=lines([["Once.", "Twice.", "", "Thrice, I say."]]))
+    bank = build(tmp_path, answers=lines([["Hard to say.", "It depends.", "", "Thrice, I say."]]))
     run = label(bank, options=("--json",))
     assert run.json["left"] == 0 and "riddle" not in run.stderr
 
 
 def test_an_unreadable_answer_is_shown_as_such_and_stays_unscored(tmp_path: Path) -> None:
-    bank = build(tmp_path, answers=lines([["Once.", *FOUR[1:]]]))
+    bank = build(tmp_path, answers=lines([["It depends.", *FOUR[1:]]]))
     assert re.search(r"\(none that can be read\) +1", label(bank, "1").stderr)
     assert scores(bank) == [[None, 1, 0, 0]]
 
@@ -336,7 +336,7 @@ def test_a_dash_exports_to_standard_output(bank: Path, tmp_path: Path, monkeypat
 
 
 def test_an_export_of_nothing_makes_no_file(tmp_path: Path) -> None:
-    bank = build(tmp_path, answers=lines([["Once.", "Twice.", "", "Thrice, I say."]]))
+    bank = build(tmp_path, answers=lines([["Hard to say.", "It depends.", "", "Thrice, I say."]]))
     run = jisi("bank", "label", bank, "--export", tmp_path / "labels.jsonl", "--json")
     assert run.json["exported"] == 0 and "nothing was written" in run.stderr
     assert not (tmp_path / "labels.jsonl").exists()

@@ -84,7 +84,8 @@ def test_a_json_field_is_a_stronger_mark_than_a_box_and_a_box_than_a_sentence() 
         ("rows: [[1, 2], [3, 4]]", None),
         ("[[ ]]", None),
         ("[[" * 5000, None),
-        ("Paris", None),
+        ("Paris", "paris"),
+        ("Paris is the capital of France.", None),
         ("def f():\n    return 5", None),
         ("It has 3 legs and 2 arms.", None),
         ("", None),
@@ -233,6 +234,10 @@ def test_marks_within_marks_are_read_without_an_error(grader: str | None) -> Non
         ([("So [[B]].", "choice")], ()),  # its own reading has not changed
         ([("\x1b[1mThe answer is 4\x1b[0m", "numeric")], ("escapes",)),
         ([("\x1b[1m[[B]]\x1b[0m", None)], ("[[ ]]", "escapes")),
+        ([("Paris.", None)], ("bare replies",)),
+        ([("**Paris**", "judge"), ("42", None), ("B", None)], ("bare replies",)),
+        ([("42", None), ("The answer is Paris.", None), ("[[Paris]]", None)], ("[[ ]]",)),
+        ([("Paris.", "exact")], ()),
     ],
 )
 def test_it_is_known_which_responses_an_earlier_version_read_otherwise(

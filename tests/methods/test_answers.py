@@ -46,7 +46,8 @@ def test_equal_final_answers_agree_however_they_are_written():
         ((NINE, OPEN_TOO), None),  # one alone
         ((OPEN, OPEN_TOO), None),
         ((said("ada", "Paris"), said("bob", "**paris.**"), OPEN), "2 of 3 agree"),
-        ((said("ada", "C++"), said("bob", "C")), None),
+        ((said("ada", "C++"), said("bob", "C")), "1 of 2 says so"),
+        ((said("ada", "Paris"), said("bob", "The answer is Paris."), said("cyd", "Lyon")), "2 of 3 agree"),
         ((said("ada", "<"), said("bob", ">")), None),
         ((OPEN, NINE, NINE_TOO), None),  # the answer itself is open
         ((NINE,), None),

@@ -553,8 +553,15 @@ def test_the_vote_takes_the_heaviest_answer_without_a_further_call(given: tuple[
     assert (outcome.mode, outcome.answer.model) == ("consensus", winner)
 
 
+def test_bare_replies_are_counted_as_the_answers_that_they_are() -> None:
+    asked = pool(ann=says("Lyon"), ben=says("**Paris**"), cat=says("The answer is Paris."))
+    outcome = answer(ours("never"), asked)
+    assert called(asked) == PROBES
+    assert (outcome.mode, outcome.answer.model) == ("consensus", "ben")
+
+
 def test_the_vote_routes_where_no_final_answer_can_be_read() -> None:
-    asked = pool()
+    asked = pool(**dict.fromkeys(SOLVED, says("It depends on whom you ask.")))
     outcome = answer(ours("never"), asked)
     assert called(asked) == PROBES
     assert (outcome.mode, outcome.answer.model) == ("route", "cat")

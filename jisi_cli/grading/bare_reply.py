@@ -1,0 +1,66 @@
+"""Replies that are nothing but an answer: `Paris`, `Yes.`, `**42 km**`.
+
+A short reply of one line is its own final answer, although nothing marks it as one. What reads like a sentence, a
+refusal, an exclamation, code, or the beginning of something longer is none: other words may say the same there, and
+the same words no answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from jisi_cli.grading.statements import is_taken_back
+
+_MOST_WORDS = 4
+_MOST_CHARACTERS = 60
+_MARKS = ("**", "__", "`", '"', "*", "_")
+_BEGINS = re.compile(r"[^\W_]|[$€£+−-]\d|['’‘“«¿¡]\w")
+_CODE = re.compile(r"[{}<>=;|\\\[\]#@~]|\w\(")
+_TALK_OR_UNFINISHED = re.compile(r"(?:[,:?!？！：，、(–—-]|\.\.|…)\Z")
+_SENTENCE = re.compile(
+    r"\b(?:is|are|was|were|isn['’]t|aren['’]t|has|have|had|does|did|says?|said|means|depends|seems|would|should|could|"
+    r"it['’]s|that['’]s|there['’]s)\b"
+    r"|\A(?:it|this|that|these|those|there|here|let|as an?|you|they)\s",
+    re.IGNORECASE,
+)
+_NO_ANSWER = re.compile(
+    r"\A(?:i(?:['’]\w+)?\s|we\s|idk\b|dunno\b|sorry|apolog|unfortunately|n/a\b|no (?:idea|answer|clue)|"
+    r"not (?:sure|certain)|unsure|(?:cannot|can['’]t|could not|couldn['’]t|unable)\b|don['’]t know|error\b|"
+    r"ich wei(?:ß|ss)|keine ahnung|je ne |aucune idée|no (?:lo )?sé|non (?:lo )?so|não sei|не знаю|"
+    r"(?:我)?不知道|不确定|抱歉|对不起|わかりません|分かりません|모르겠)",
+    re.IGNORECASE,
+)
+
+
+def bare_answer(reply: str) -> str | None:
+    """Return the answer that a whole reply consists of, without the marks around it; None where it is no such reply.
+
+    Args:
+        reply: All that a model replied, without its reasoning.
+    """
+    line = reply.strip()
+    if len(line) > _MOST_CHARACTERS or "\n" in line:
+        return None
+    answer = " ".join(_unwrapped(line).split())
+    if len(answer.split()) > _MOST_WORDS or _BEGINS.match(answer) is None or is_taken_back(answer):
+        return None
+    if any(pattern.search(answer) for pattern in (_CODE, _TALK_OR_UNFINISHED, _SENTENCE, _NO_ANSWER)):
+        return None
+    return answer
+
+
+def words_of(text: str) -> str:
+    """Return an answer without case, a last dot, and marks around all of it: `Paris`, `paris.`, `**Paris**` are one."""
+    return _unwrapped(text).casefold()
+
+
+def _unwrapped(text: str) -> str:
+    words = _without_dot(text.strip())
+    for mark in _MARKS:
+        if words.startswith(mark) and words.endswith(mark) and len(words) > 2 * len(mark):
+            words = _without_dot(words[len(mark) : -len(mark)].strip())
+    return words
+
+
+def _without_dot(words: str) -> str:
+    return words.removesuffix(".").removesuffix("。")
