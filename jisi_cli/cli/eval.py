@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -94,6 +94,12 @@ def evaluate(
     curve: Annotated[
         bool, typer.Option("--curve", help="Quality against cost: methods with a price weight, at eleven weights.")
     ] = False,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve", help="Also measure what the bank would be worth with fewer questions (takes a while)."
+        ),
+    ] = False,
     splits: Annotated[
         int | None,
         typer.Option(
@@ -145,6 +151,7 @@ def evaluate(
     from jisi_cli.cli.eval_formats import chosen_format
     from jisi_cli.cli.eval_splits import refuse_other_questions, show_run
     from jisi_cli.cli.grading import require_grading
+    from jisi_cli.cli.learning_curve import measure_curve
     from jisi_cli.cli.progress import counted
     from jisi_cli.cli.report import require_page
     from jisi_cli.comparing import evaluate, open_for
@@ -159,6 +166,7 @@ def evaluate(
         show_methods(out, as_json=as_json)
         return
     experiments = {"sweep": sweep, "grow": grow, "ablate": ablate, "curve": curve, "splits": splits}
+    experiments["learning-curve"] = learning_curve
     elsewhere = {"report": report, "out": out_file, "fail_under": fail_under, "versus": versus, "datasets": datasets}
     _refuse_together(experiments, **elsewhere, limit=limit, live=live)
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
@@ -227,6 +235,9 @@ def evaluate(
             on_entries=threshold.rows,
             progress=lambda what: counted(out, what),
         )
+        if learning_curve:
+            voting = jisi.context.for_method("jisi-vote").hyperparameters
+            comparison = replace(comparison, learning=measure_curve(jisi.bank, voting, out, jisi.models))
         _show(comparison, report, jisi, out, shape, threshold)
         jisi.account.check()
     threshold.check(comparison.methods)
@@ -238,6 +249,7 @@ def _show(
     from jisi_cli.cli.comparison_view import note_questions, show_curve, show_report
     from jisi_cli.cli.eval_formats import to_junit, to_markdown
     from jisi_cli.cli.grading import note_grading
+    from jisi_cli.cli.learning_curve import show_curve as show_learning
     from jisi_cli.evaluation.headline import headline
 
     note_grading(comparison.graders, out)
@@ -253,6 +265,8 @@ def _show(
         show_curve(comparison.curve, out)
     else:
         show_report(comparison.methods, out)
+        if comparison.learning is not None:
+            show_learning(comparison.learning, out)
     note_questions(comparison, out)
     if comparison.curve is None:
         out.note(headline(comparison.methods))
@@ -311,7 +325,8 @@ def _write_page(path: Path, comparison: Comparison, jisi: Jisi, out: Output) -> 
     parts = "".join(part.sha256 for model in jisi.models for part in answers[model])
     made["SHA-256 of the bank's questions"] = comparison.made["bank_parts"]
     made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
-    write_page(path, comparison_page(comparison.methods, comparison.results, origin_of(made), data), out)
+    page = comparison_page(comparison.methods, comparison.results, origin_of(made), data, comparison.learning)
+    write_page(path, page, out)
 
 
 # `--fail-under`: an average that is demanded of a method.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,25 +12,23 @@ from jisi_cli.cli.output import Column, Output, count
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
     from jisi_cli.bank.resolution import Resolution
-    from jisi_cli.evaluation.learning_curve import Gain, LearningCurve
+    from jisi_cli.evaluation.learning_curve import LearningCurve
     from jisi_cli.hyperparameters import Hyperparameters
 
 SMALL = 200
 """Train questions below which a build says what more would bring."""
-_OUTLOOK = {
-    "help": "more questions still help",
-    "little": "twice as many would bring less than a point",
-    "unknown": "whether more questions help cannot be told from this",
-}
 
 
-def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> LearningCurve | None:
+def measure_curve(
+    bank: Bank, settings: Hyperparameters, out: Output, models: Sequence[str] | None = None
+) -> LearningCurve | None:
     """Measure a bank's learning curve, with progress; None, with a warning, where its scores do not allow one.
 
     Args:
         bank: The bank.
         settings: Hyperparameters in force; the vote is taken of their candidates.
         out: Where progress goes.
+        models: Which of its models take part; all by default.
     """
     from jisi_cli.bank.score_sources import keyless_problem
     from jisi_cli.cli.progress import counted
@@ -44,11 +43,11 @@ def measure_curve(bank: Bank, settings: Hyperparameters, out: Output) -> Learnin
         out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
         return None
     with counted(out, "reading final answers") as on_progress:
-        finals = answer_codes(bank, bank.models, on_progress)
+        finals = answer_codes(bank, models or bank.models, on_progress)
     datasets = [bank.keys[row][0] for row in rows.tolist()]
     with counted(out, "learning curve") as on_progress:
         voting = replace(settings, switch="consensus")
-        return learning_curve(bank.arrays(), datasets, finals, voting, seed=42, on_progress=on_progress)
+        return learning_curve(bank.arrays(models), datasets, finals, voting, seed=42, on_progress=on_progress)
 
 
 def show_resolution(found: Resolution | None, out: Output) -> None:
@@ -69,7 +68,7 @@ def show_curve(curve: LearningCurve, out: Output) -> None:
             f"{100 * point.average:.2f}",
             f"{100 * point.best_single:.2f}",
             f"{100 * point.gain.average:+.2f}",
-            _interval(point.gain),
+            point.gain.interval(),
         ]
         for point in curve.points
     ]
@@ -79,13 +78,9 @@ def show_curve(curve: LearningCurve, out: Output) -> None:
         f"of each size; n_base={settings['n_base']}, gamma={settings['gamma']:g}, prior={settings['prior']:g}); "
         "best single: the model that is best on the same bank"
     )
-    if curve.last_step is not None:
-        before, last = curve.points[-2].questions, curve.points[-1].questions
-        points = round(100 * curve.last_step.average, 2)
-        out.data(
-            f"from {before:,} to {last:,} questions the vote {'lost' if points < 0 else 'gained'} {abs(points):.2f} "
-            f"points (interval of the gain {_interval(curve.last_step)}): {_OUTLOOK[curve.outlook]}"
-        )
+    said = curve.in_words()
+    if said is not None:
+        out.data(said)
 
 
 def note_curve(bank: Bank, out: Output) -> None:
@@ -136,7 +131,3 @@ def _small(bank: Bank, questions: int) -> str:
         f"the bank is small, with {count(questions, 'train question')}{needed}; add more with --append, and use "
         "--prior 10 until then, which makes choices steadier (jisi bank inspect --curve shows what more would bring)"
     )
-
-
-def _interval(gain: Gain) -> str:
-    return f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"

@@ -18,6 +18,7 @@ from jisi_cli.evaluation.statistics import Averages, Difference, averages, paire
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.experiments import Curve
+    from jisi_cli.evaluation.learning_curve import LearningCurve
     from jisi_cli.evaluation.test_set import TestSet
     from jisi_cli.grading.grader_set import GraderSet
 
@@ -87,6 +88,7 @@ class Comparison:
         graders: What graded live answers, with what it cost and what it could not grade.
         made: What is needed to make the comparison again, as plain data.
         curve: What quality costs, where that was asked for.
+        learning: What fewer questions of the bank would have been worth, where that was asked for.
     """
 
     methods: Sequence[MethodReport]
@@ -96,12 +98,14 @@ class Comparison:
     graders: GraderSet = field(repr=False)
     made: Mapping[str, Any] = field(repr=False)
     curve: Curve | None = field(default=None, repr=False)
+    learning: LearningCurve | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole comparison as plain data."""
         rows = [{**row.to_json(), "settings": self.settings[row.name]} for row in self.methods]
         curve = {} if self.curve is None else {"curve": self.curve.to_json()}
-        return {"methods": rows, **self.made, **curve}
+        learning = {} if self.learning is None else {"learning_curve": self.learning.to_json()}
+        return {"methods": rows, **self.made, **curve, **learning}
 
 
 def build_report(

@@ -31,6 +31,11 @@ _RESAMPLES = 1000
 _BLOCK_NUMBERS = 1 << 22
 
 _LITTLE = 0.01
+_OUTLOOK = {
+    "help": "more questions still help",
+    "little": "twice as many would bring less than a point",
+    "unknown": "whether more questions help cannot be told from this",
+}
 
 OnProgress = Callable[[int, int], None]
 Outlook = Literal["help", "little", "unknown"]
@@ -43,6 +48,10 @@ class Gain:
     average: float
     low: float
     high: float
+
+    def interval(self) -> str:
+        """Return the interval in points, as in `[-0.52, +1.30]`."""
+        return f"[{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,17 @@ class LearningCurve:
         if self.last_step.low > 0:
             return "help"
         return "little" if self.last_step.high < _LITTLE else "unknown"
+
+    def in_words(self) -> str | None:
+        """Say what the last step brought and whether more questions would help; None for a curve of one point."""
+        if self.last_step is None:
+            return None
+        before, last = self.points[-2].questions, self.points[-1].questions
+        points = round(100 * self.last_step.average, 2)
+        return (
+            f"from {before:,} to {last:,} questions the vote {'lost' if points < 0 else 'gained'} {abs(points):.2f} "
+            f"points (interval of the gain {self.last_step.interval()}): {_OUTLOOK[self.outlook]}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as plain data."""

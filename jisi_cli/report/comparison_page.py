@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.experiments import grown
 from jisi_cli.evaluation.headline import BASELINE, BOUND, UNCLEAR, competes, difference_to, headline, leading, verdict
+from jisi_cli.evaluation.learning_curve import LearningCurve
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.statistics import Averages
 from jisi_cli.report.charts import Chart
 from jisi_cli.report.distributions import explained, margins, support_sizes
 from jisi_cli.report.leaderboard import leaderboard
+from jisi_cli.report.learning import learning
 from jisi_cli.report.page import Page, Tile, dollars, listed, percent, render, signed
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
@@ -24,6 +26,7 @@ def comparison_page(
     results: Mapping[str, Sequence[Result]],
     origin: Mapping[str, str],
     page_data: PageData | None = None,
+    curve: LearningCurve | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -32,6 +35,7 @@ def comparison_page(
         results: What they were made of, by method, all in the order of the same questions.
         origin: What made it: command, seed, versions and hashes.
         page_data: The questions and recorded answers; None where only names are known.
+        curve: The bank's learning curve, if it was measured.
     """
     known = explained(reports, results)
     best = leading(reports)
@@ -41,7 +45,7 @@ def comparison_page(
         subtitle=_subtitle(results, page_data),
         headline=headline(reports),
         tiles=tiles(reports, results),
-        charts=_charts(reports, results, known),
+        charts=[*_charts(reports, results, known), *(() if curve is None else (learning(curve),))],
         origin=origin,
         data=data,
         scripts=("question.js", "questions.js"),
