@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ from jisi_cli.methods.router import Router
 from jisi_cli.methods.tool_calling import Callers, answer_by_one
 from jisi_cli.methods.training import Training
 from jisi_cli.paths import cache_folder
+from jisi_cli.spans import question_span
 from jisi_cli.spending import (
     RunAccount,
     amount,
@@ -60,7 +62,7 @@ from jisi_cli.spending import (
 )
 from jisi_cli.suggest import did_you_mean
 from jisi_cli.tools import read_tools
-from jisi_cli.types import Answer, whole_characters
+from jisi_cli.types import Answer, whole_characters, whole_sum
 from jisi_cli.user import EmbedderChoice, Log, User, read_config, require_consent
 
 if TYPE_CHECKING:
@@ -774,6 +776,19 @@ class Jisi:
         return found
 
     async def _answer(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
+        with question_span(self.method, math.fsum(prepared.seconds.values())) as span:
+            outcome = await self._answered(prepared, watcher)
+            span.note(
+                {
+                    "jisi.mode": outcome.mode,
+                    "jisi.calls": len(outcome.calls),
+                    "jisi.cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+                    "jisi.confidence": outcome.confidence,
+                }
+            )
+            return outcome
+
+    async def _answered(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
         _watcher.set(watcher)
         outcome = await self._answered(prepared, watcher or Silent(), self._live())
         self._shared.callers.note(outcome.answer)

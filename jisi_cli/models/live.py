@@ -21,7 +21,8 @@ from jisi_cli.models.parameters import check_costs
 from jisi_cli.models.provider import Completion, LocalServers, Provider
 from jisi_cli.models.retry import Call, Caller, CallEvent, OnEvent, Outcome, RetryPolicy, cost_of
 from jisi_cli.models.single_flight import ProcessLock, SingleFlight
-from jisi_cli.types import Answer, Request, record_fields
+from jisi_cli.spans import call_span
+from jisi_cli.types import Answer, OnText, Request, record_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +148,16 @@ class LivePool:
 
     async def ask(self, request: Request) -> Answer:
         """Ask one model once; see `Pool.ask`."""
-        call, on_text = self._call(request), request.on_text
+        call = self._call(request)
+        with call_span(request.model, call.entry.litellm, request.role) as span:
+            answer = await self._asked(call, request.on_text)
+            span.note(_of_interest(answer))
+            if answer.failed:
+                span.failed("refused_key" if answer.key_refused else "failed_call")
+            return answer
+
+    async def _asked(self, call: Call, on_text: OnText | None) -> Answer:
+        request = call.request
         started = time.perf_counter()
         answer = self._cached(call, started)
         if answer is not None:
@@ -295,6 +305,18 @@ def _from_outcome(call: Call, outcome: Outcome) -> Answer:
         seconds=outcome.seconds,
         attempts=outcome.attempts,
     )
+
+
+def _of_interest(answer: Answer) -> dict[str, object]:
+    """Return what a span says of a call."""
+    return {
+        "gen_ai.usage.input_tokens": answer.prompt_tokens,
+        "gen_ai.usage.output_tokens": answer.completion_tokens,
+        "gen_ai.response.finish_reasons": None if answer.finish_reason is None else [answer.finish_reason],
+        "jisi.cached": answer.cached,
+        "jisi.attempts": answer.attempts,
+        "jisi.cost_usd": answer.cost_usd,
+    }
 
 
 def _check_parameters(entries: Sequence[ModelEntry]) -> None:
