@@ -776,8 +776,9 @@ class Jisi:
         return found
 
     async def _answer(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
-        with question_span(self.method, math.fsum(prepared.seconds.values())) as span:
-            outcome = await self._answered(prepared, watcher)
+        _watcher.set(watcher)
+        with question_span(prepared.by.method, math.fsum(prepared.seconds.values())) as span:
+            outcome = await self._answered(prepared, watcher or Silent(), self._live())
             span.note(
                 {
                     "jisi.mode": outcome.mode,
@@ -786,11 +787,6 @@ class Jisi:
                     "jisi.confidence": outcome.confidence,
                 }
             )
-            return outcome
-
-    async def _answered(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
-        _watcher.set(watcher)
-        outcome = await self._answered(prepared, watcher or Silent(), self._live())
         self._shared.callers.note(outcome.answer)
         return replace(outcome, seconds=prepared.seconds | outcome.seconds)
 
