@@ -100,7 +100,7 @@ def test_every_command_takes_a_methods_own_settings(bank: Path) -> None:
     rows = {row["name"]: row for row in compared["methods"]}
     assert routed["settings"] == rows["jisi-vote (calibrated)"]["settings"]
     assert routed["settings"].items() >= CHOSEN.items()
-    assert rows["jisi-vote (paper settings)"]["settings"]["k"] == rows["jisi"]["settings"]["k"] == 3
+    assert rows["jisi-vote (default settings)"]["settings"]["k"] == rows["jisi"]["settings"]["k"] == 3
     stated = jisi("eval", bank, "--method", "jisi-vote", "--n-base", "9", "--json").json
     (row,) = [row for row in stated["methods"] if row["name"].startswith("jisi-vote")]
     assert (row["name"], row["settings"]["n_base"], row["settings"]["k"]) == ("jisi-vote", 9, 4)
@@ -118,7 +118,31 @@ def test_results_of_a_method_that_the_bank_holds_nothing_for_are_found_again(ban
     assert len({method for method, _ in before}) == 3
     hold(bank, **{"jisi-vote": CHOSEN})
     added = {method for method, _ in keys() - before}
-    assert added == {"jisi-vote (paper settings)", "jisi-vote (calibrated)"}
+    assert added == {"jisi-vote (default settings)", "jisi-vote (calibrated)"}
+
+
+def test_results_of_a_vote_that_were_kept_as_the_papers_are_found_again_as_the_defaults(
+    bank: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    hold(bank, **{"jisi-vote": CHOSEN})
+
+    def rows() -> list[tuple[str, float]]:
+        found = jisi("eval", bank, "--method", "jisi-vote", "--out", results, "--json").json["methods"]
+        return [(row["name"], row["averages"]["average"]) for row in found]
+
+    first = rows()
+    assert [name for name, _ in first] == ["jisi-vote (default settings)", "jisi-vote (calibrated)", "best-single"]
+    earlier = results.read_text().replace("(default settings)", "(paper settings)")
+    results.write_text(earlier)
+    assert rows() == first
+    assert results.read_text() == earlier
+
+
+def test_what_the_paper_has_is_called_its_settings(bank: Path) -> None:
+    hold(bank, n_base=7)
+    rows = jisi("eval", bank, "--method", "jisi-router,jisi-vote", "--json").json["methods"]
+    assert [row["name"] for row in rows][:3:2] == ["jisi-router (paper settings)", "jisi-vote (default settings)"]
 
 
 @pytest.mark.parametrize("chosen", [[1], {"k": 0}, {"u": "high"}, {"tau": 0.5}, {"probe_schedule": "2,2"}])

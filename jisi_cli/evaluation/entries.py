@@ -23,6 +23,7 @@ DEFAULT = ("best-single", "jisi-query", "jisi-router", "jisi-vote", "jisi")
 BOUND = "oracle"
 """It is read off recorded answers, so a live run goes without it."""
 BASELINE = "best-single"
+_BEYOND_THE_PAPER = ("jisi-vote", "jisi-consensus")
 _KEYLESS: tuple[ScoreSource, ...] = ("agreement", "label")
 _READINGS: dict[str, Callable[[Hyperparameters], Hyperparameters]] = {
     "paper": lambda settings: Hyperparameters(),
@@ -87,7 +88,7 @@ def variants(
 
     Args:
         context: What methods are made from.
-        bank: The bank; where it is calibrated, JiSi's methods take part in the paper's settings, too.
+        bank: The bank; where it is calibrated, JiSi's methods take part in their default settings, too.
         methods: Methods by name, or `all`.
         versus: What they are compared with.
         live: Whether models are called.
@@ -171,6 +172,7 @@ def _make(
         among=context.bank.model_names,
         coarse=context.coarse,
         compares_answers=_compares_answers(info, variant),
+        kept_as=variant.kept_as,
     )
 
 
@@ -241,7 +243,7 @@ def _options(info: MethodInfo, context: MethodContext) -> tuple[str, ...]:
 
 
 def _readings(name: str, context: MethodContext, bank: Bank) -> list[Variant]:
-    """Return one method; JiSi in the reading its name asks for, and on a calibrated bank in the paper's, too."""
+    """Return one method; JiSi in the reading its name asks for, and on a calibrated bank with its defaults, too."""
     method, reading = _with_reading(name)
     if not method_info(method).takes_hyperparameters:
         return [Variant(name, method, context)]
@@ -251,9 +253,11 @@ def _readings(name: str, context: MethodContext, bank: Bank) -> list[Variant]:
         return [Variant(name, method, replace(context, hyperparameters=changed))]
     if not bank.chosen(method) or context.hyperparameters != bank.hyperparameters(method):
         return [Variant(name, method, context)]
-    paper = replace(context, hyperparameters=Hyperparameters())
+    kept_as, defaults = f"{name} (paper settings)", replace(context, hyperparameters=Hyperparameters())
+    # The paper has no vote.
+    label = f"{name} (default settings)" if method in _BEYOND_THE_PAPER else kept_as
     return [
-        Variant(f"{name} (paper settings)", method, paper),
+        Variant(label, method, defaults, kept_as=kept_as),
         Variant(f"{name} (calibrated)", method, context),
     ]
 

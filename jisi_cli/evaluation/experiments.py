@@ -26,11 +26,13 @@ class Variant:
         label: What the report calls it.
         method: Name of the method.
         context: What it is made from.
+        kept_as: What results call it that were kept before it had its label; empty where that is the same.
     """
 
     label: str
     method: str
     context: MethodContext
+    kept_as: str = ""
 
 
 def ablations(context: MethodContext) -> list[Variant]:

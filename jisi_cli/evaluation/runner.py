@@ -88,6 +88,7 @@ class Entry:
         among: The models that a bound chooses from; None for all that the test set has.
         coarse: What computes stage 1 for it and for others; None where it is not shared.
         compares_answers: Whether it compares final answers, so that its results depend on how those are read.
+        kept_as: What keys of its results call it, where an earlier version gave it another name.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Entry:
     among: Sequence[str] | None = None
     coarse: SharedCoarse | None = None
     compares_answers: bool = False
+    kept_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ async def run_method(
     else:
         for row in open_rows:
             file.write(_bound(entry, tests, row, keys[row]))
-    results = [file.known[key] for key in keys]
+    results = [replace(file.known[key], method=entry.name) for key in keys]
     for result in results:
         if on_result is not None:
             on_result(result)
@@ -379,7 +381,8 @@ def _key(run: _Run, row: int) -> str:
     asked = (question.dataset, question.index, question.query, question.reference, grader and str(grader))
     # Other train rows make other methods.
     split = () if run.tests.split is None else (f"split={run.tests.split}",)
-    return content_key(*asked, run.entry.name, recorded, *run.entry.identity, *split, *_reading(run, row))
+    name = run.entry.kept_as or run.entry.name
+    return content_key(*asked, name, recorded, *run.entry.identity, *split, *_reading(run, row))
 
 
 def _reading(run: _Run, row: int) -> tuple[str, ...]:
