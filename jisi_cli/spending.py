@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from jisi_cli.embed.account import EmbeddingAccount
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
+    from jisi_cli.models.allowance import Allowance
     from jisi_cli.models.ledger import Ledger
-    from jisi_cli.models.limits import Budget
+    from jisi_cli.models.limits import Budget, Limit
     from jisi_cli.models.live import LivePool, Run
     from jisi_cli.models.retry import CallEvent, OnEvent
 
@@ -97,16 +98,35 @@ class RunAccount:
     def budget(self) -> Budget | None:
         """What the calls may cost together: what the run may, or what is left of a day or a month; None for no limit.
 
+        What is left is found out anew when the day turns, since a server or a long batch goes on.
+
         Raises:
             InputError: A limit makes no sense, or what was spent cannot be read.
         """
-        from jisi_cli.models.allowance import allowances, smallest
+        from jisi_cli.models.allowance import allowances
         from jisi_cli.models.limits import Budget
 
-        least = smallest(allowances(self.config, self.ledger))
-        if least is not None and (self.max_cost is None or least.left_usd < self.max_cost):
-            return Budget(least.left_usd, least.setting, str(least))
-        return None if self.max_cost is None else Budget(self.max_cost)
+        found = allowances(self.config, self.ledger)
+        if self.max_cost is None and not found:
+            return None
+        first = self._limit_beside(found, 0.0)
+        return Budget(first.usd, first.setting, first.about, todays=self._todays_limit if found else None)
+
+    def _todays_limit(self, spent_usd: float) -> Limit:
+        from jisi_cli.models.allowance import allowances
+
+        return self._limit_beside(allowances(self.config, self.ledger), spent_usd)
+
+    def _limit_beside(self, found: Sequence[Allowance], spent_usd: float) -> Limit:
+        """Return what the run may spend in all, after it has spent so much: what it may itself, or a day or a month."""
+        from jisi_cli.models.allowance import smallest
+        from jisi_cli.models.limits import Limit
+
+        own = math.inf if self.max_cost is None else self.max_cost
+        least = smallest(found)
+        if least is not None and spent_usd + least.left_usd < own:
+            return Limit(spent_usd + least.left_usd, least.setting, str(least))
+        return Limit(own)
 
     @property
     def concurrency(self) -> int:

@@ -2,8 +2,8 @@
 
 The smallest limit counts of what the pool file in force and the user's own one (in the configuration folder) say: a
 limit a day is about a person, so that no file in a project's folder can raise it. Days and months begin at midnight in
-the time zone of this machine. What is known of past calls is summed when a run begins; runs at the same time do not
-see each other's calls until they have ended.
+the time zone of this machine. What is known of past calls is summed when a run begins, and when the day turns while it
+goes on; runs at the same time do not see each other's calls meanwhile.
 """
 
 from __future__ import annotations

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
+from jisi_cli import days
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import BudgetError
+from jisi_cli.errors import BudgetError, JisiError
 from jisi_cli.types import format_dollars
 
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a run may spend in all, as things stand today.
+
+    Attributes:
+        usd: The most, in dollars, from the beginning of the run.
+        setting: What asks for it, for messages.
+        about: What to say when it is used up, remedy included; None for a limit of the run alone.
+    """
+
+    usd: float
+    setting: str = "--max-cost"
+    about: str | None = None
+
+
+TodaysLimit = Callable[[float], Limit]
+"""Gives the limit from now on, told what the run has spent so far, in dollars."""
 
 
 class Reservation:
@@ -44,15 +64,22 @@ class Budget:
         limit_usd: The most, in dollars.
         setting: What asks for the limit, for messages.
         about: What to say when it is used up, remedy included; None for a limit of the run alone.
+        todays: Gives the limit anew whenever a day has turned; None where no day changes it.
 
     Attributes:
         spent_usd: Dollars that are spent, calls of unknown cost at their worst case.
         overrun: Which call cost more than its worst case; None as long as none did. No call starts after it.
     """
 
-    def __init__(self, limit_usd: float, setting: str = "--max-cost", about: str | None = None) -> None:
+    def __init__(
+        self,
+        limit_usd: float,
+        setting: str = "--max-cost",
+        about: str | None = None,
+        todays: TodaysLimit | None = None,
+    ) -> None:
         self.limit_usd, self.setting = limit_usd, setting
-        self._about = about
+        self._about, self._todays, self._day = about, todays, days.now().date()
         self.spent_usd = 0.0
         self.overrun: str | None = None
         self._reserved_usd = 0.0
@@ -132,6 +159,7 @@ class Budget:
 
     def _reserve(self, model: str, worst_case_usd: float | None) -> Reservation | Future[None]:
         """Set money aside, or return what is done once another call has been settled."""
+        self._renew()
         if worst_case_usd is None:
             raise BudgetError(
                 f"{self.setting} needs a price for `{model}`, and none is known; "
@@ -151,6 +179,25 @@ class Budget:
             waiting: Future[None] = Future()
             self._waiting.append(waiting)
             return waiting
+
+    def _renew(self) -> None:
+        """Take the limit of today, where the last one was another day's: a server outlives many.
+
+        Calls that are still out count for the new day.
+
+        Raises:
+            BudgetError: What was spent cannot be read, so that no limit would hold.
+        """
+        today = days.now().date()
+        if self._todays is None or today == self._day:
+            return
+        with self._lock:
+            try:
+                limit = self._todays(self.spent_usd)
+            except JisiError as error:
+                raise BudgetError(f"what may be spent today is not known: {error}") from error
+            self.limit_usd, self.setting, self._about = limit.usd, limit.setting, limit.about
+            self._day = today
 
     def _left(self, usd: float) -> str:
         """Say what is left, and what helps."""

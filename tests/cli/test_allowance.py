@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import jisi_cli
 from jisi_cli import days
 from jisi_cli.models.ledger import Ledger, ledger_path
 from jisi_cli.paths import config_folder
@@ -131,3 +132,22 @@ def test_without_such_a_limit_the_ledger_is_not_read(small_bank: Path, pool: Pat
     with_limit = pool.read_text().replace("[budget]", "[budget]\nmax_cost_per_day = 1")
     pool.write_text(with_limit)
     says_one_error(ask(small_bank, pool, "--no-cache"), 2, "cannot be read as a ledger")
+
+
+def test_who_goes_on_past_midnight_has_the_new_days_money(
+    small_bank: Path, tmp_path: Path, loopback: Loopback, booked: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = days.now()
+    book(booked, 1.0, today)
+    pool = limited(tmp_path, loopback, "max_cost_per_day = 1\nmax_cost_per_month = 1000")
+    with jisi_cli.Jisi(small_bank, config=pool) as opened:
+        with pytest.raises(jisi_cli.BudgetError, match="are spent today"):
+            opened.ask(QUESTION)
+        assert loopback.count() == 0
+        tomorrow = days.start_of_day(today) + timedelta(hours=30)
+        monkeypatch.setattr(days, "now", lambda: tomorrow)
+        assert opened.ask(QUESTION).answer.text
+        book(booked, 1.0, tomorrow + timedelta(days=1))
+        monkeypatch.setattr(days, "now", lambda: tomorrow + timedelta(days=1, minutes=1))
+        with pytest.raises(jisi_cli.BudgetError, match=r"\$1.00 of \$1.00 are spent today"):
+            opened.ask("What is 4 plus 6?")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jisi_cli import days
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.errors import BudgetError
-from jisi_cli.models.limits import Budget, Limits
+from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.models.limits import Budget, Limit, Limits
 from jisi_cli.models.pricing import sends_limit
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Fault, Loopback
@@ -178,3 +180,66 @@ def test_spent_and_set_aside_never_pass_the_limit(limit: float, calls: list[tupl
         assert budget.left_usd == pytest.approx(limit - budget.spent_usd)
 
     asyncio.run(spend())
+
+
+def turned(monkeypatch: pytest.MonkeyPatch, day: int) -> None:
+    monkeypatch.setattr(days, "now", lambda: datetime(2026, 5, day, 0, 0, 1).astimezone())
+
+
+async def spend(budget: Budget, usd: float) -> None:
+    (await budget.reserve("a", usd)).settle(usd)
+
+
+def test_the_limit_is_taken_anew_when_the_day_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned(monkeypatch, 1)
+    told: list[float] = []
+
+    def todays(spent: float) -> Limit:
+        told.append(spent)
+        return Limit(spent + 1.0, "max_cost_per_day", "$0 of $1.00 are spent today")
+
+    budget = Budget(0.5, "max_cost_per_day", "$0.50 of $1.00 are spent today", todays)
+    asyncio.run(spend(budget, 0.5))
+    with pytest.raises(BudgetError, match=r"\$0 are left: \$0.50 of \$1.00 are spent today"):
+        asyncio.run(spend(budget, 0.1))
+    assert told == []
+    turned(monkeypatch, 2)
+    asyncio.run(spend(budget, 0.75))
+    asyncio.run(spend(budget, 0.25))
+    assert told == [0.5]
+    with pytest.raises(BudgetError, match="left: "):
+        asyncio.run(spend(budget, 0.01))
+    assert (budget.limit_usd, budget.spent_usd) == (1.5, 1.5)
+
+
+def test_a_call_that_is_out_when_the_day_turns_counts_for_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned(monkeypatch, 1)
+    budget = Budget(1.0, todays=lambda spent: Limit(spent + 1.0))
+
+    async def over_midnight() -> None:
+        out = await budget.reserve("a", 0.4)
+        turned(monkeypatch, 2)
+        (await budget.reserve("a", 0.6)).settle(0.6)
+        assert budget.left_usd == pytest.approx(0.0)
+        out.settle(0.4)
+
+    asyncio.run(over_midnight())
+    assert budget.left_usd == pytest.approx(0.0)
+
+
+def test_where_what_was_spent_cannot_be_read_on_the_new_day_no_call_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned(monkeypatch, 1)
+    readable = False
+
+    def todays(spent: float) -> Limit:
+        if not readable:
+            raise InputError("calls.sqlite cannot be read as a ledger; move it away")
+        return Limit(spent + 1.0)
+
+    budget = Budget(1.0, todays=todays)
+    turned(monkeypatch, 2)
+    with pytest.raises(BudgetError, match=r"what may be spent today is not known: calls\.sqlite cannot be"):
+        asyncio.run(spend(budget, 0.1))
+    readable = True
+    asyncio.run(spend(budget, 0.1))
+    assert budget.spent_usd == 0.1
