@@ -123,6 +123,7 @@ def _version(wanted: bool) -> None:
 
 _COMMANDS = {
     "ask": ("ask", None),
+    "chat": ("chat", None),
     "route": ("route", None),
     "eval": ("evaluate", None),
     "serve": ("serve", None),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jisi_cli.cli.answers import show_answers
-from jisi_cli.cli.footer import show_footer, warn_of_failures
+from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.options import (
     BankOption,
@@ -33,7 +33,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Output, count
-from jisi_cli.errors import ExitCode, InputError
+from jisi_cli.errors import InputError
 from jisi_cli.types import Answer, whole_sum
 
 if TYPE_CHECKING:
@@ -196,18 +196,7 @@ def ask(
         if explain and not as_json:
             _explain(jisi, outcome)
         show_footer(outcome, seconds, out)
-        raise typer.Exit(int(_exit_code(jisi, outcome, out)))
-
-
-def _exit_code(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
-    overrun = jisi.account.overrun
-    if overrun is not None:
-        out.warn(overrun)
-        return ExitCode.BUDGET
-    if outcome.stopped_by_budget:
-        out.warn("the budget was too small for every call that was wanted; raise --max-cost")
-        return ExitCode.BUDGET
-    return ExitCode.OK
+        raise typer.Exit(int(exit_code_of(jisi, outcome, out)))
 
 
 def _explain(jisi: Jisi, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What is said on stderr of an answer: what went wrong on the way, and one line about how it came about."""
+"""What is said on stderr of an answer: what went wrong on the way, one line about how it came about, the exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output, count, paid
+from jisi_cli.errors import ExitCode
 from jisi_cli.types import Answer, cut_off_words
 
 if TYPE_CHECKING:
+    from jisi_cli.jisi import Jisi
     from jisi_cli.methods.protocol import Outcome
 
 
@@ -30,6 +32,18 @@ def warn_of_failures(outcome: Outcome, out: Output) -> None:
             out.warn(f"the answer of {call.model} was cut off {cut_off_words(call.cut_off)}")
     for words in outcome.missing:
         out.warn(words)
+
+
+def exit_code_of(jisi: Jisi, outcome: Outcome, out: Output) -> ExitCode:
+    """Return how an answer ends the command, and say so where a budget stopped something."""
+    overrun = jisi.account.overrun
+    if overrun is not None:
+        out.warn(overrun)
+        return ExitCode.BUDGET
+    if outcome.stopped_by_budget:
+        out.warn("the budget was too small for every call that was wanted; raise --max-cost")
+        return ExitCode.BUDGET
+    return ExitCode.OK
 
 
 def _footer(outcome: Outcome, seconds: float) -> str:

@@ -17,11 +17,12 @@ from jisi_cli.cli.completion import complete_values
 from jisi_cli.errors import InputError
 from jisi_cli.suggest import did_you_mean
 
-FIRST_COMMANDS = ("ask", "route", "eval", "cost", "bank", "build", "inspect")
+FIRST_COMMANDS = ("ask", "chat", "route", "eval", "cost", "bank", "build", "inspect")
 """What most people need; help lists these commands before the others."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Answer": (
+        *("--continue", "--conversation"),
         *("--method", "--mode", "--aggregate", "--system", "--temperature", "--max-tokens", "--k", "--tau", "--probe"),
         *("--live", "--list-methods", "--versus", "--stream", "--explain", "--answers"),
     ),

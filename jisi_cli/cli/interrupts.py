@@ -5,6 +5,7 @@ does that only between two of the main thread's own instructions, and a library 
 computation or a thread that nobody can cancel may hold it up. So a second thread hears of the signal at once, through
 a pipe that Python's own handler writes to, and ends the process if it is still there a moment later. Every answer is
 kept and booked when it comes, and files are whole or absent whenever a process ends, so nothing is lost by that.
+A conversation at a terminal survives it (`surviving`): there Ctrl-C stops the answer.
 
 This is imported before anything else of the command line, so it imports little itself.
 """
@@ -14,7 +15,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from select import select
 from threading import Lock, Thread
 from threading import enumerate as enumerate_threads
@@ -30,6 +32,9 @@ _INTERRUPTED = 130
 
 _told = Lock()
 _is_given_time = False
+_survives = False
+_pressed = _heard = 0
+"""How often Ctrl-C was pressed, and of how many of them the main thread has heard."""
 
 
 def heed_interrupts(instead_of: object = signal.default_int_handler) -> None:
@@ -57,6 +62,28 @@ def give_time() -> None:
     _is_given_time = True
 
 
+@contextmanager
+def surviving() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C raise `KeyboardInterrupt` and not end the process; a second one before that is over ends it.
+
+    Yields:
+        What to call when something begins that the next Ctrl-C is to stop.
+    """
+    global _survives
+    _survives = True
+    try:
+        yield _begin
+    finally:
+        _survives = False
+
+
+def _begin() -> None:
+    global _heard
+    _heard = _pressed
+    if signal.getsignal(signal.SIGINT) is _second:
+        signal.signal(signal.SIGINT, _first)
+
+
 def is_first_to_tell() -> bool:
     """Whether it has not been said yet that the command was interrupted; who asks says it."""
     return _told.acquire(blocking=False)
@@ -75,6 +102,8 @@ def leave_imports() -> None:
 
 
 def _first(number: int, frame: FrameType | None) -> None:
+    global _heard
+    _heard += 1
     signal.signal(signal.SIGINT, _second)
     raise KeyboardInterrupt
 
@@ -85,8 +114,14 @@ def _second(number: int, frame: FrameType | None) -> None:
 
 def _watch(read: int) -> None:
     """Wait for Ctrl-C, then for the end of the process, but not long."""
-    _await_interrupt(read)
-    sleep(_PATIENCE)
+    global _pressed
+    while True:
+        _await_interrupt(read)
+        _pressed += 1
+        is_survived = _survives
+        sleep(_PATIENCE)
+        if not is_survived or _pressed - _heard > 1:
+            break
     if _is_given_time:
         _await_interrupt(read)
     _leave()

@@ -153,6 +153,9 @@ class AnswerView:
         if not self._hidden:
             self._out.data(printable(answer).rstrip("\n"))
 
+    def break_off(self) -> None:
+        """Write what has arrived of an answer that is stopped, where it is not there yet."""
+
 
 class StreamedView(AnswerView):
     """Writes the answer to a pipe line by line, as it arrives."""
@@ -253,6 +256,11 @@ class TerminalView(AnswerView):
         self._stop()
         self._out.console().print(markdown(printable(answer)))
         sys.stdout.flush()
+
+    def break_off(self) -> None:
+        """Leave what has arrived of the answer on the terminal."""
+        if self._text.strip():
+            self.finish(self._text)
 
     def _stop(self) -> None:
         if self._live is not None:

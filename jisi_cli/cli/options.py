@@ -49,7 +49,7 @@ NoStoreOption = Annotated[
 ]
 ContinueOption = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")]
 ConversationOption = Annotated[
-    str | None, typer.Option("--conversation", metavar="ID", help="Go on with this one; --json says its id.")
+    str | None, typer.Option("--conversation", metavar="ID", help="Go on with this one; `jisi chat --list` names them.")
 ]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="What to call this run in `jisi cost --by label`.")

@@ -42,9 +42,7 @@ class Talk:
         if goes_on:
             name = self._last()
         elif name is not None and not self._table.select(["id"], "WHERE name = ? LIMIT 1", (name,)):
-            raise InputError(
-                f"there is no conversation {name[:40]!r}; `jisi ask --json` says the id of its own, -c takes the last"
-            )
+            raise InputError(f"there is no conversation {name[:40]!r}; `jisi chat --list` names those that are kept")
         self._is_new = name is None
         self.name = name or secrets.token_hex(4)
 

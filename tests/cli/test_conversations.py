@@ -65,7 +65,9 @@ def test_a_question_that_no_model_answered_is_not_part_of_it(ask: Any, loopback:
 
 def test_what_cannot_go_on_is_refused_before_a_model_is_called(ask: Any, loopback: Loopback) -> None:
     says_one_error(ask("and?", "-c"), 2, "there is no conversation to go on with")
-    says_one_error(ask("and?", "--conversation", "nowhere"), 2, "there is no conversation 'nowhere'", "--json")
+    says_one_error(
+        ask("and?", "--conversation", "nowhere"), 2, "there is no conversation 'nowhere'", "jisi chat --list"
+    )
     says_one_error(ask("and?", "-c", "--conversation", "nowhere"), 2, "give one of them")
     says_one_error(ask("-c", "--input", "sample_data/questions.jsonl"), 2, "--continue is about one question")
     assert loopback.requests == []

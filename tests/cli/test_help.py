@@ -82,7 +82,7 @@ def test_the_commands_that_most_people_need_come_first() -> None:
     top = jisi("--help").stdout
     first, _, rest = top.partition("More commands:")
     names = re.findall(r"^  ([a-z]+)  ", first.partition("Commands:")[2], flags=re.MULTILINE)
-    assert names == ["ask", "route", "eval", "cost", "bank"]
+    assert names == ["ask", "chat", "route", "eval", "cost", "bank"]
     assert "  report  " in rest
     bank = jisi("bank", "--help").stdout.partition("More commands:")
     assert re.findall(r"^  ([a-z]+)  ", bank[0], flags=re.MULTILINE) == ["build", "inspect"]

@@ -1,0 +1,233 @@
+"""`jisi chat`: a conversation with the pool."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
+from jisi_cli.cli.interrupts import surviving
+from jisi_cli.cli.live import view_for
+from jisi_cli.cli.options import (
+    BankOption,
+    ConcurrencyOption,
+    ConfigOption,
+    ContinueOption,
+    ConversationOption,
+    EmbedderOption,
+    FailedOption,
+    JsonOption,
+    LabelOption,
+    MaxCostOption,
+    ModelsOption,
+    NoStoreOption,
+    QuietOption,
+    TimeoutOption,
+    TrustEmbedderOption,
+    UnlikeOption,
+    VerboseOption,
+    method_options,
+    split_names,
+)
+from jisi_cli.cli.output import Column, Output
+from jisi_cli.cli.turns import FENCE, Turns
+from jisi_cli.errors import BudgetError, ExitCode, InputError, JisiError
+
+if TYPE_CHECKING:
+    from jisi_cli.history.conversations import Talk
+    from jisi_cli.jisi import Jisi
+
+_PAST = 200
+"""Earlier questions that the arrow keys bring back."""
+_LISTED = 50
+"""Conversations that --list shows."""
+_WORDS = 60
+"""Characters of a question in that list."""
+
+
+@method_options
+def chat(
+    goes_on: ContinueOption = False,
+    conversation: ConversationOption = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the conversations that are kept.", rich_help_panel="Output")
+    ] = False,
+    bank: BankOption = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    embedder: EmbedderOption = None,
+    trust_embedder: TrustEmbedderOption = False,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="Who answers, and how; eval --list-methods names all.")
+    ] = "jisi",
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
+    ] = "auto",
+    unlike: UnlikeOption = None,
+    failed: FailedOption = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Write answers as they arrive [on a terminal].")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
+    no_store: NoStoreOption = False,
+    timeout: TimeoutOption = None,
+    max_cost: MaxCostOption = None,
+    label: LabelOption = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")
+    ] = None,
+    concurrency: ConcurrencyOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    *,
+    routing: dict[str, Any],
+) -> None:
+    '''Talk with the pool. Each turn is asked as `jisi ask -c` asks it, and its answer has the same footer.
+
+    A turn is a line. A line that begins with """ begins a turn of several lines, which the next """ ends. The
+    arrow keys edit a line and bring back earlier questions. Ctrl-C stops an answer, of which nothing is kept, or gives
+    up a line; Ctrl-D or /exit ends the conversation.
+
+    -c goes on with the last conversation, of ask or of chat. --list shows those that are kept in your data folder:
+    1,000 at most, until `jisi cost --erase`; with --no-store none is.
+
+    Where standard input is not a terminal, each of its lines is a turn, and stdout is the answers alone. The first turn
+    that cannot be answered ends it, since the next ones would build on it.
+
+    Example: echo "What is 17 * 23?" | jisi chat --config sample_data/jisi.toml
+    '''
+    from jisi_cli.cli.question import checked_text
+
+    out = Output(quiet=quiet, verbose=verbose)
+    if listed:
+        _list(out, as_json=as_json)
+        return
+    if as_json:
+        raise InputError("--json is for chat --list; `jisi ask -c --json` answers in JSON")
+    from jisi_cli.cli.talk import begin_talk
+    from jisi_cli.jisi import Jisi
+
+    talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
+    with Jisi(
+        bank,
+        config,
+        method=method,
+        mode=mode,
+        models=split_names(models),
+        embedder=embedder,
+        trust_embedder=trust_embedder,
+        failed=failed,
+        unlike=unlike,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        calls="required",
+        max_cost=max_cost,
+        timeout=timeout,
+        concurrency=concurrency,
+        use_cache=not no_cache,
+        store=not no_store,
+        user=out,
+        command="chat",
+        label=label,
+        **routing,
+    ) as jisi:
+        chatting = _Chat(jisi, talk, None if system is None else checked_text(system, "--system"), stream, out)
+        raise typer.Exit(int(chatting.run()))
+
+
+class _Chat:
+    """One conversation from its first turn here to its last."""
+
+    def __init__(self, jisi: Jisi, talk: Talk, system: str | None, stream: bool | None, out: Output) -> None:
+        self._jisi, self._talk, self._system, self._stream, self._out = jisi, talk, system, stream, out
+
+    def run(self) -> ExitCode:
+        """Answer turns until there are no more; return how that ended."""
+        self._jisi.made  # noqa: B018 - what cannot be opened is said before a person types
+        turns = Turns(self._out, _past(self._out))
+        if turns.is_person:
+            return self._with_person(turns)
+        while (said := turns.next()) is not None:
+            if self._answer(said) is ExitCode.BUDGET:
+                return ExitCode.BUDGET
+        return ExitCode.OK
+
+    def _with_person(self, turns: Turns) -> ExitCode:
+        """Answer a person, whom neither Ctrl-C nor an error takes the conversation from, unless the budget is spent."""
+        self._out.note(f"Ctrl-C stops an answer, {FENCE} begins and ends several lines, Ctrl-D or /exit ends")
+        with surviving() as begin:
+            while True:
+                begin()
+                try:
+                    said = turns.next()
+                    if said is None:
+                        break
+                    if self._answer(said) is ExitCode.BUDGET:
+                        return ExitCode.BUDGET
+                except KeyboardInterrupt:
+                    self._out.text("", stderr=True)
+                except BudgetError:
+                    raise
+                except JisiError as error:
+                    self._out.error(str(error))
+        if self._jisi.account.store:
+            self._out.note(f"jisi chat --conversation {self._talk.name} goes on")
+        return ExitCode.OK
+
+    def _answer(self, said: str) -> ExitCode:
+        """Answer one turn and keep it."""
+        from jisi_cli.cli.talk import remember
+
+        started = time.perf_counter()
+        with view_for(self._out, stream=self._stream, as_json=False) as view:
+            try:
+                outcome = self._jisi.ask(self._talk.messages(said, self._system), watcher=view)
+            except KeyboardInterrupt:
+                view.break_off()
+                raise
+            view.finish(outcome.answer.text)
+        remember(self._talk, said, self._system, outcome, self._out)
+        self._system = None  # it holds from its first turn on
+        warn_of_failures(outcome, self._out)
+        show_footer(outcome, time.perf_counter() - started, self._out)
+        return exit_code_of(self._jisi, outcome, self._out)
+
+
+def _past(out: Output) -> list[str]:
+    from jisi_cli.history.conversations import past_questions
+
+    try:
+        return past_questions(_PAST)
+    except InputError as error:
+        out.warn(str(error))
+        return []
+
+
+def _list(out: Output, *, as_json: bool) -> None:
+    from jisi_cli.cli.output import one_line
+    from jisi_cli.days import local
+    from jisi_cli.history.conversations import kept_conversations
+
+    found = kept_conversations(_LISTED)
+    if as_json:
+        out.json({"conversations": found})
+        return
+    if not found:
+        out.note("no conversation is kept")
+        return
+    columns = [Column("conversation", names=True), Column("last turn"), Column("turns", right=True), Column("begins")]
+    rows = []
+    for talk in found:
+        moment = local(talk["time"])
+        when = "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+        rows.append([talk["conversation"], when, f"{talk['turns']:,}", one_line(talk["question"], _WORDS)])
+    out.table(columns, rows)
