@@ -19,7 +19,7 @@ from jisi_cli.formats.record import Question
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.answers import in_plain_words
 from jisi_cli.methods.protocol import Outcome, Silent
-from jisi_cli.models.retry import CallEvent
+from jisi_cli.models.call import CallEvent
 from jisi_cli.types import Answer, whole_sum
 
 _GLANCE = 0.2

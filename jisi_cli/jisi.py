@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     from jisi_cli.hyperparameters import Hyperparameters
     from jisi_cli.methods.decision import Decision, ExpectedUsage
     from jisi_cli.methods.rankings import Ranking
+    from jisi_cli.models.call import CallEvent
     from jisi_cli.models.live import LivePool
-    from jisi_cli.models.retry import CallEvent
     from jisi_cli.scoring import BankArrays
 
 Calls = Literal["required", "preferred", "ignored"]

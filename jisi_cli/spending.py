@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
     from jisi_cli.models.allowance import Allowance
+    from jisi_cli.models.call import CallEvent, OnEvent
     from jisi_cli.models.ledger import Ledger
     from jisi_cli.models.limits import Budget, Limit
     from jisi_cli.models.live import LivePool, Run
-    from jisi_cli.models.retry import CallEvent, OnEvent
 
 _CONCURRENCY = 16
 _TIMEOUT = 300.0
@@ -161,7 +161,7 @@ class RunAccount:
         Args:
             names: Models of the pool file.
         """
-        from jisi_cli.models.provider import missing_key
+        from jisi_cli.models.keys import missing_key
 
         entries = (entry for entry in self.config.models if entry.name in names)
         missing = {entry.name: variable for entry in entries if (variable := missing_key(entry)) is not None}
@@ -290,7 +290,7 @@ def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
 
 def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequence[str]) -> NoAnswerError:
     """Return the error of a pool that could not answer; where no model has a key, it names the pool that needs none."""
-    from jisi_cli.models.provider import missing_key
+    from jisi_cli.models.keys import missing_key
 
     if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
         return NoAnswerError(f"{error}; `jisi demo` shows jisi without a key")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    from jisi_cli.models.retry import CallEvent
+    from jisi_cli.models.call import CallEvent
 
 
 # A model's answer as Markdown on a terminal: every link shows where it leads, and nothing of the text is lost.

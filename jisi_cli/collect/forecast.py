@@ -17,8 +17,9 @@ from jisi_cli.grading.judge import JUDGE_SAMPLING, judge_prompts
 from jisi_cli.grading.pairwise import pairwise_prompts
 from jisi_cli.grading.registry import GraderSpec, GradingOptions, Submission
 from jisi_cli.models.cache import cache_key, conversation, effective_parameters
-from jisi_cli.models.pricing import Cost, allowed_tokens, max_output_tokens, price_of_call
+from jisi_cli.models.pricing import Cost, price_of_call
 from jisi_cli.models.usage import count_prompt, count_text
+from jisi_cli.models.worst_case import allowed_tokens, max_output_tokens
 from jisi_cli.types import Message, PriceSource, Role, Sampling, whole_sum
 
 LengthBasis = Literal["bank", "max_tokens", "model limit"]

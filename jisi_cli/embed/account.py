@@ -12,8 +12,9 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Reservation
 from jisi_cli.models.live import Run
-from jisi_cli.models.pricing import UNKNOWN, Cost, price_of_call, worst_case
+from jisi_cli.models.pricing import UNKNOWN, Cost, price_of_call
 from jisi_cli.models.usage import count_text, is_count, most_reported_cost, most_text_tokens, reported_cost
+from jisi_cli.models.worst_case import worst_case
 from jisi_cli.types import TokensSource, whole_sum
 
 # The seam between an endpoint and the account that its requests are charged to.

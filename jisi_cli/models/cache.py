@@ -13,8 +13,8 @@ from typing import Any, cast, get_args
 from jisi_cli.config import ModelEntry
 from jisi_cli.messages import NOTHING, ToolCall, Wanted, text_of
 from jisi_cli.models.address import environment_addresses
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.json_disk import JsonCache
-from jisi_cli.models.provider import Completion
 from jisi_cli.models.reasoning import without_reasoning
 from jisi_cli.models.usage import is_amount, is_count
 from jisi_cli.types import Message, Sampling, TokensSource, whole_characters

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.address import is_own_host
+from jisi_cli.models.keys import missing_key
 from jisi_cli.models.litellm_client import load_litellm
-from jisi_cli.models.provider import missing_key
 from jisi_cli.types import PriceSource
 
 _LOCAL = "local:"

@@ -15,7 +15,7 @@ from jisi_cli.models.parameters import names_refused
 from jisi_cli.models.redaction import NOTHING, Withheld, without_private_parts
 
 if TYPE_CHECKING:
-    from jisi_cli.models.provider import Completion
+    from jisi_cli.models.completion import Completion
 
 _TRANSIENT = frozenset({408, 425, 429})
 

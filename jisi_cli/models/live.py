@@ -8,24 +8,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
+from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Limits, RateLimiter
-from jisi_cli.models.parameters import check_costs
-from jisi_cli.models.provider import Completion, LocalServers, Provider
-from jisi_cli.models.retry import Call, Caller, CallEvent, OnEvent, Outcome, RetryPolicy, cost_of
+from jisi_cli.models.pricing import cost_of
+from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.models.single_flight import ProcessLock, SingleFlight
 from jisi_cli.spans import call_span
 from jisi_cli.types import Answer, OnText, Request, record_fields
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from jisi_cli.models.provider import LocalServers
+    from jisi_cli.models.retry import Caller
 
 _OURS = frozenset(
     {
@@ -110,6 +115,8 @@ class LivePool:
     ) -> None:
         _check_parameters(entries)
         if budget is not None:
+            from jisi_cli.models.parameters import check_costs
+
             check_costs(entries)
         self._entries = {entry.name: entry for entry in entries}
         self._cache = AnswerCache(cache, read=use_cache, write=store)
@@ -117,10 +124,9 @@ class LivePool:
         self._run = run or Run()
         self._store = store
         self._local_models = local_models
-        self._provider = Provider(timeout, local_models)
         turnstile = RateLimiter(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
-        self._caller = Caller(self._provider, turnstile, budget, policy, rng, on_event, warn)
+        self._make_caller = partial(_caller, timeout, local_models, turnstile, budget, policy, rng, on_event, warn)
         self._single_flight: SingleFlight[Answer] = SingleFlight()
         # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
@@ -183,7 +189,8 @@ class LivePool:
         if self._ledger is not None:
             # What waits beside the file gets into it; where there is more to book, it opens again.
             self._ledger.close()
-        await self._provider.close()
+        if "_caller" in self.__dict__:
+            await self._caller.close()
         if self._local_models is not None:
             await self._local_models.close()
 
@@ -192,6 +199,10 @@ class LivePool:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @cached_property
+    def _caller(self) -> Caller:
+        return self._make_caller()
 
     def _call(self, request: Request) -> Call:
         entry = self._entries.get(request.model)
@@ -261,6 +272,14 @@ class LivePool:
                 query_hash=query_hash(_query(call)) if self._store else None,
             )
         )
+
+
+def _caller(timeout: float, local_models: LocalServers | None, *rest: Any) -> Caller:  # noqa: ANN401 - as Caller's
+    """Return what makes calls, which takes long to import: where all answers are cached it is not needed."""
+    from jisi_cli.models.provider import Provider
+    from jisi_cli.models.retry import Caller
+
+    return Caller(Provider(timeout, local_models), *rest)
 
 
 def _query(call: Call) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.config import ModelEntry, unusable_name
@@ -15,11 +13,12 @@ from jisi_cli.errors import JisiError
 from jisi_cli.messages import ToolCall
 from jisi_cli.models.address import NO_KEY, key_for
 from jisi_cli.models.called_tools import CalledTools, words_in
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
 from jisi_cli.models.head_start import HeadStarts, Target, has_head_start
-from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, load_litellm, own_headers
+from jisi_cli.models.keys import missing_key
+from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
-from jisi_cli.models.pricing import Parts
 from jisi_cli.models.reasoning import AnswerStream, answer_in
 from jisi_cli.models.redaction import Withheld, withheld_from
 from jisi_cli.models.replies import Received, received_now, receiving
@@ -32,7 +31,7 @@ from jisi_cli.models.usage import (
     usage_of,
     usage_without_answer,
 )
-from jisi_cli.types import Message, OnText, TokensSource, whole_characters
+from jisi_cli.types import Message, OnText, whole_characters
 
 if TYPE_CHECKING:
     import httpx
@@ -78,54 +77,6 @@ class LocalServers(Protocol):
     async def close(self) -> None:
         """End the servers."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model returned.
-
-    Attributes:
-        text: The response; may be empty.
-        prompt_tokens: Tokens of the prompt.
-        completion_tokens: Tokens of the response, reasoning included.
-        tokens_source: Whether the provider counted them, or jisi with LiteLLM's tokenizer.
-        provider_cost: Dollars the provider says it charged; None when it does not say.
-        finish_reason: Why the response ended, in the provider's word.
-        perplexity: Of the response; None where no log-probabilities were asked for, or came.
-        cached_tokens: Tokens of the prompt that the provider had in its own cache.
-        cache_write_tokens: Tokens of the prompt that it put there.
-        cache_write_hour_tokens: Of these, to be kept for an hour.
-        reasoning_tokens: Tokens of the response that are reasoning.
-        service_tier: The tier that the provider says it answered in, where that changes the price.
-        tool_calls: The user's tools that the model asks to be called.
-        usage: The figures behind all this, with what does not agree in them; None once the response was stored.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    tokens_source: TokensSource
-    provider_cost: float | None = None
-    finish_reason: str | None = None
-    perplexity: float | None = None
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_hour_tokens: int = 0
-    reasoning_tokens: int = 0
-    service_tier: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    usage: Usage | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether there is a response to read, or a tool to be called."""
-        return bool(self.text.strip() or self.tool_calls)
-
-    @property
-    def parts(self) -> Parts:
-        """What of the call has a price of its own."""
-        written = (self.cache_write_tokens, self.cache_write_hour_tokens)
-        return Parts(self.cached_tokens, *written, self.reasoning_tokens, self.service_tier)
 
 
 class Provider:
@@ -471,20 +422,3 @@ async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 
             # The response is complete; what broke is the usage after it.
             return None
         raise failure_from(error, withheld, _good_body()) from error
-
-
-def missing_key(entry: ModelEntry) -> str | None:
-    """Return the environment variable whose key a model needs and lacks; None when nothing is known to lack.
-
-    An entry with an address of its own may need no key. Providers that can be signed in to in other ways
-    (cloud accounts) are left to speak for themselves.
-    """
-    if entry.api_key_env is not None:
-        return None if os.environ.get(entry.api_key_env) else entry.api_key_env
-    if entry.api_base is not None or entry.litellm.startswith(_LOCAL):
-        return None
-    found = load_litellm().validate_environment(entry.litellm)
-    missing: list[str] = found.get("missing_keys") or []
-    if len(missing) == 1 and missing[0].endswith("_API_KEY") and not missing[0].startswith("AZURE"):
-        return missing[0]
-    return None

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,6 +193,15 @@ def _write(path: Path, kept: Mapping[str, Rates]) -> None:
 
 @cache
 def _litellm_version() -> str:
+    """Return the version of the LiteLLM that would be imported.
+
+    It is in the name of a folder beside it; Python's own reader of versions takes longer to import than all else here.
+    """
+    found = find_spec("litellm")
+    place = Path(found.origin).parent.parent if found is not None and found.origin else Path()
+    names = [path.name for path in place.glob("litellm-*.dist-info")]
+    if len(names) == 1:
+        return names[0].removeprefix("litellm-").removesuffix(".dist-info")
     from importlib.metadata import version
 
     return version("litellm")

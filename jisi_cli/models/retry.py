@@ -4,135 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
+from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, RateLimiter
 from jisi_cli.models.litellm_client import litellm_loaded
-from jisi_cli.models.pricing import Cost, most_spent, needs_litellm, price_of_call, worst_case_of
-from jisi_cli.models.provider import Completion, Provider
-from jisi_cli.types import Message, Request, Role, format_dollars, whole_sum
+from jisi_cli.models.pricing import cost_of, price_of_call
+from jisi_cli.models.provider import Provider
+from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_of
+from jisi_cli.types import format_dollars, whole_sum
 
 if TYPE_CHECKING:
     import numpy as np
 
 _AGREEMENT = 3.0
 """A reported cost within this factor of the list price agrees with it: lists are rounded, and change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call as it will be sent.
-
-    Attributes:
-        entry: The model's pool entry.
-        messages: The conversation, the entry's system message included.
-        parameters: Sampling parameters by LiteLLM's names.
-        request: What it was made of.
-        key: Its cache key.
-    """
-
-    entry: ModelEntry
-    messages: Sequence[Message]
-    parameters: Mapping[str, Any]
-    request: Request
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallEvent:
-    """Something a live view may show.
-
-    A `retry` means that the response begins again: pieces streamed so far belong to no answer.
-
-    Attributes:
-        kind: `waiting` when another process makes the same call already, `started` when the first request
-            goes out, `retry` when another will after `wait` seconds, `adapted` when one follows without, or with
-            another name for, a parameter that the model refused, `refused` when the model is asked no more because its
-            key is missing or was refused.
-        model: The pool's name of the model.
-        role: Why the call is made.
-        attempt: Attempts made so far.
-        reason: Why the last attempt failed or the key was refused, or what was adapted; else None.
-        wait: Seconds until the next attempt.
-    """
-
-    kind: Literal["waiting", "started", "retry", "adapted", "refused"]
-    model: str
-    role: Role
-    attempt: int = 0
-    reason: str | None = None
-    wait: float = 0.0
-
-
-OnEvent = Callable[[CallEvent], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a call.
-
-    Attributes:
-        completion: What the model returned last, even if it is empty; None when it never returned.
-        error: Why there is no answer, in one line; None when there is one.
-        attempts: How often it was tried.
-        cost_usd: Dollars of all attempts; None when one of them is unknown.
-        seconds: From the first request to the end.
-        key_refused: Whether it failed because the key is missing or was refused.
-    """
-
-    completion: Completion | None
-    error: str | None
-    attempts: int
-    cost_usd: float | None
-    seconds: float
-    key_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Exponential backoff with full jitter.
-
-    Attributes:
-        max_retries: Attempts after the first.
-        base: Upper bound of the first wait, in seconds; it doubles with every retry.
-        cap: Upper bound of any wait that jisi chooses, in seconds.
-        retry_after_cap: The longest `Retry-After` that is waited for, in seconds.
-    """
-
-    max_retries: int = 3
-    base: float = 0.5
-    cap: float = 30.0
-    retry_after_cap: float = 120.0
-
-    def allows_another(self, attempts: int, failure: ProviderFailure) -> bool:
-        """Whether a call that failed is tried again, after so many attempts."""
-        most = self.max_retries if failure.most_retries is None else min(self.max_retries, failure.most_retries)
-        return failure.retryable and attempts <= most
-
-    def delay(self, retry: int, retry_after: float | None, rng: np.random.Generator) -> float:
-        """Return the seconds to wait before a retry.
-
-        A provider that says when to come back is believed up to `retry_after_cap`; a little jitter keeps
-        the calls it turned away from coming back all at once. Otherwise the wait is uniform in
-        [0, min(cap, base * 2^(retry - 1))).
-
-        Args:
-            retry: Which retry this is, from 1.
-            retry_after: What the provider asked for, in seconds; None when it did not.
-            rng: Source of the jitter.
-        """
-        jitter = float(rng.random())
-        # Beyond a thousand retries the power is no number any more.
-        bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
-        if retry_after is None:
-            return jitter * bound
-        return min(retry_after, self.retry_after_cap) + jitter * min(bound, 1.0)
 
 
 class Caller:
@@ -166,6 +60,10 @@ class Caller:
         self._on_event = on_event or _ignore
         self._warn = warn or _ignore
         self._doubted: set[str] = set()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._provider.close()
 
     async def call(self, call: Call) -> Outcome:
         """Call a model until it answers, fails for good, or has been tried often enough.
@@ -286,17 +184,6 @@ class _Course:
         if completion.finish_reason == "length":
             return "the model returned no text: `max_tokens` was spent before the answer began"
         return f"the model returned no text (finish reason: {completion.finish_reason or 'none'})"
-
-
-def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
-    """Price a completion for the bill: the provider's own figure goes first."""
-    return price_of_call(
-        entry,
-        completion.prompt_tokens,
-        completion.completion_tokens,
-        provider_cost=completion.provider_cost,
-        parts=completion.parts,
-    )
 
 
 def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:

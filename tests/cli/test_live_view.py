@@ -10,7 +10,7 @@ import pytest
 from jisi_cli.cli import live as live_view
 from jisi_cli.cli.live import TerminalView
 from jisi_cli.cli.output import Output
-from jisi_cli.models.retry import CallEvent
+from jisi_cli.models.call import CallEvent
 from tests.cli.commands import on_a_terminal
 
 

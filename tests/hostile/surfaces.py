@@ -40,9 +40,9 @@ from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.registry import read_records
 from jisi_cli.methods.training import read_state as read_trained_state
 from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
-from jisi_cli.models.provider import Completion
 from tests.bank.making import MODELS, build, everything, records
 
 Surface = Callable[[Path, bytes], None]

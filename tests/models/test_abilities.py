@@ -75,7 +75,7 @@ def test_litellm_may_leave_out_what_it_does_not_know_but_never_tools() -> None:
 
 
 def test_a_budget_reserves_for_tools_and_for_what_was_called_before(loopback: Loopback) -> None:
-    from jisi_cli.models.pricing import worst_case_of
+    from jisi_cli.models.worst_case import worst_case_of
 
     model = entry(loopback, params={"max_tokens": 1})
     said: Any = {

@@ -15,7 +15,7 @@ from jisi_cli import days
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.models.limits import Budget, Limit, Limits
-from jisi_cli.models.pricing import sends_limit
+from jisi_cli.models.worst_case import sends_limit
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, ledger_in, pool

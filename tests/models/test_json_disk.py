@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.completion import Completion
 from jisi_cli.models.json_disk import open_cache
-from jisi_cli.models.provider import Completion
 from tests.loopback import Loopback
 from tests.models.asking import ask_once, cache_in, entry, pool
 from tests.tiers import examples

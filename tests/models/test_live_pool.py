@@ -10,9 +10,9 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
+from jisi_cli.models.call import CallEvent
 from jisi_cli.models.limits import Limits, PerMinute
 from jisi_cli.models.live import Run, query_hash
-from jisi_cli.models.retry import CallEvent
 from jisi_cli.types import Message, Request, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool, user

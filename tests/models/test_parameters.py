@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from jisi_cli.models.call import CallEvent
 from jisi_cli.models.parameters import names_refused
-from jisi_cli.models.retry import CallEvent
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Loopback, Raw
 from tests.models.asking import ask, ask_once, entry, pool

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.models.pricing import max_output_tokens, price_of_call, worst_case
+from jisi_cli.models.pricing import price_of_call
+from jisi_cli.models.worst_case import max_output_tokens, worst_case
 
 POOLED = ModelEntry("a", "openai/gpt-4o", price=Price(input=3, output=15))
 PUBLIC = ModelEntry("a", "openai/gpt-4o")

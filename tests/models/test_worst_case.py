@@ -13,8 +13,8 @@ from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.parameters import check_costs
-from jisi_cli.models.pricing import worst_case_of
 from jisi_cli.models.usage import has_own_tokenizer, most_text_tokens
+from jisi_cli.models.worst_case import worst_case_of
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, ledger_in, pool, user

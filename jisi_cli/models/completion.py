@@ -1,0 +1,61 @@
+"""What a model returned, as it is handed on, kept and priced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jisi_cli.messages import ToolCall
+from jisi_cli.models.pricing import Parts
+from jisi_cli.types import TokensSource
+
+if TYPE_CHECKING:
+    from jisi_cli.models.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model returned.
+
+    Attributes:
+        text: The response; may be empty.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of the response, reasoning included.
+        tokens_source: Whether the provider counted them, or jisi with LiteLLM's tokenizer.
+        provider_cost: Dollars the provider says it charged; None when it does not say.
+        finish_reason: Why the response ended, in the provider's word.
+        perplexity: Of the response; None where no log-probabilities were asked for, or came.
+        cached_tokens: Tokens of the prompt that the provider had in its own cache.
+        cache_write_tokens: Tokens of the prompt that it put there.
+        cache_write_hour_tokens: Of these, to be kept for an hour.
+        reasoning_tokens: Tokens of the response that are reasoning.
+        service_tier: The tier that the provider says it answered in, where that changes the price.
+        tool_calls: The user's tools that the model asks to be called.
+        usage: The figures behind all this, with what does not agree in them; None once the response was stored.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_source: TokensSource
+    provider_cost: float | None = None
+    finish_reason: str | None = None
+    perplexity: float | None = None
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0
+    reasoning_tokens: int = 0
+    service_tier: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a response to read, or a tool to be called."""
+        return bool(self.text.strip() or self.tool_calls)
+
+    @property
+    def parts(self) -> Parts:
+        """What of the call has a price of its own."""
+        written = (self.cache_write_tokens, self.cache_write_hour_tokens)
+        return Parts(self.cached_tokens, *written, self.reasoning_tokens, self.service_tier)
