@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.errors import http_errors
+from jisi_cli.models.key_refusal import is_about_key
 from jisi_cli.models.parameters import names_refused
 from jisi_cli.models.redaction import NOTHING, Withheld, without_private_parts
 
@@ -55,13 +56,6 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 _LONGEST = 400
 _NOT_ABOUT_PARAMETERS = (401, 402, 403, 408, 413, 429)
-_ABOUT_CONTENT = re.compile(r"moderation|flagged|content|policy|safety", re.IGNORECASE)
-"""Why a provider may refuse one question, with the same status as a key."""
-_BAD_KEY = re.compile(
-    r"\b(?:invalid|incorrect|wrong|missing|expired) api[ _-]?key|api[ _-]?key (?:is )?(?:not valid|invalid|"
-    r"missing|expired)",
-    re.IGNORECASE,
-)
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _NO_JSON = "the answer is not JSON that can be read"
 _ERROR_FIELDS = ("error", "errors", "detail")
@@ -208,15 +202,8 @@ def _refusal(error: Exception, chain: list[BaseException], status: int, withheld
         retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
         retryable=is_transient(status) and not hopeless,
         refused=frozenset() if status in _NOT_ABOUT_PARAMETERS else refused,
-        key_refused=_is_about_key(status, said),
+        key_refused=is_about_key(status, " ".join((said, *codes_in(body))), page=is_page(body)),
     )
-
-
-def _is_about_key(status: int, said: str) -> bool:
-    """Whether a provider refuses the key, and so every other call of this run: 401, or its words say so."""
-    if status == 403:
-        return not _ABOUT_CONTENT.search(said)
-    return status == 401 or (status == 400 and _BAD_KEY.search(said) is not None)
 
 
 def _body(chain: list[BaseException]) -> str:
@@ -349,9 +336,13 @@ def words_in(body: str) -> str:
 
 def is_spent_quota(body: str) -> bool:
     """Whether an error body says that there is no money left, which waiting does not bring back."""
+    return not _SPENT_CODES.isdisjoint(codes_in(body)) or _SPENT.search(words_in(body)) is not None
+
+
+def codes_in(body: str) -> tuple[str, ...]:
+    """Return the codes, types and reasons that an error body names, in lower case."""
     parsed = _parsed(body[:_LONGEST_READ])
-    codes = () if parsed is None else _codes(parsed, _MOST_LEVELS)
-    return any(code in _SPENT_CODES for code in codes) or _SPENT.search(words_in(body)) is not None
+    return () if parsed is None else tuple(_codes(parsed, _MOST_LEVELS))
 
 
 def is_page(body: str) -> bool:

@@ -58,10 +58,11 @@ def test_a_model_whose_first_call_is_refused_for_its_key_is_asked_once_and_one_l
     assert Bank(tmp_path / "bank").models == ("ada", "bob", "cyd")
 
 
+@pytest.mark.parametrize("message", ["your input was flagged by our moderation", "Request not allowed"])
 def test_a_question_that_is_refused_for_what_it_says_takes_no_model_away(
-    source: Path, pool: Path, loopback: Loopback, tmp_path: Path
+    source: Path, pool: Path, loopback: Loopback, tmp_path: Path, message: str
 ) -> None:
-    flagged = Fault("status", status=403, message="your input was flagged by our moderation")
+    flagged = Fault("status", status=403, message=message)
     loopback.scripts["bob"] = Script(text="Answer: 4", faults=(flagged,))
     assert build(source, pool, tmp_path).exit_code == 0
     assert loopback.count("bob") == 30
