@@ -8,27 +8,21 @@ import re
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from jisi_cli.cli.first_pool import Found, begin_to_look_up, everything, looked_up, named
 from jisi_cli.cli.options import QuietOption, split_names
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
 from jisi_cli.files import OutputKind, written
 from jisi_cli.paths import config_folder, own_folder
-from jisi_cli.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from jisi_cli.models.discovery import KeyedProvider
 
 _POOL_FILE = "jisi.toml"
 _KIND = OutputKind("pool file", re.compile(rb"(?!)"))
 """What it writes; nothing that is there counts as such a file, so nothing is ever replaced."""
-_MOST_LOCAL = 6
-"""Models of one local server in a first pool."""
 _LONGEST_REPLY = 1000
 _LONGEST_ANSWER = 8000
 """Tokens of an answer, where a run's dollars are limited."""
@@ -42,25 +36,6 @@ _HEAD = """\
 #     jisi bank build questions.jsonl --call -o my-bank
 # bank = "my-bank"
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Where models can be asked.
-
-    Attributes:
-        name: The provider's name, as in --providers.
-        title: What a person is told, with the variable of the key or the address.
-        models: LiteLLM's names of its models.
-        api_base: Its address on this machine; None for a provider elsewhere.
-        needs: What must still be done before it answers; None when nothing.
-    """
-
-    name: str
-    title: str
-    models: tuple[str, ...]
-    api_base: str | None = None
-    needs: str | None = None
 
 
 def init(
@@ -85,12 +60,16 @@ def init(
     out = Output(quiet=quiet)
     asks = not yes and sys.stdin is not None and sys.stdin.isatty() and out.stderr_is_terminal
     names = split_names(providers)
-    found = _named(names) if names else _everything()
+    found = named(names) if names else everything()
+    if not names:
+        out.note(f"found {', '.join(one.title for one in found)}")
+    begin_to_look_up(found)
     path = _free_path(output or (_chosen_place(out) if asks else Path(_POOL_FILE)), out, asks=asks)
     if not names and asks and len(found) > 1:
         found = _chosen(found, out)
     costs = any(one.api_base is None for one in found)
     limit = _chosen_limit(out) if asks and costs else None
+    found = looked_up(found, out)
     tables = _tables(found, limited=limit is not None)
     budget = [] if limit is None else [f"[budget]\nmax_cost = {limit:g}  # USD for one run\n"]
     _write(path, "\n".join([_HEAD, *budget, *tables]).encode(), out)
@@ -119,74 +98,7 @@ def _free_path(path: Path, out: Output, *, asks: bool) -> Path:
     return path
 
 
-def _named(names: list[str]) -> list[_Found]:
-    """Return what providers have that the user named.
-
-    Raises:
-        InputError: There is no such provider, or no such server answers.
-    """
-    from jisi_cli.models.discovery import KEYED, LOCAL_NAMES, NAMES
-
-    unknown = next((name for name in names if name not in NAMES), None)
-    if unknown is not None:
-        raise InputError(
-            f"--providers: no provider `{unknown}`{did_you_mean(unknown, NAMES)}; to choose from are {', '.join(NAMES)}"
-        )
-    servers = []
-    for name in LOCAL_NAMES:
-        if name in names:
-            server = _local(name)
-            if server is None:
-                raise InputError(
-                    f"--providers: no {name} with models answers on this machine; start it, or leave it out"
-                )
-            servers.append(server)
-    return servers + [_keyed(provider) for provider in KEYED if provider.name in names]
-
-
-def _everything() -> list[_Found]:
-    """Return what can be asked as things are.
-
-    Raises:
-        InputError: Nothing can.
-    """
-    from jisi_cli.models.discovery import KEYED, LOCAL_NAMES, variable_with_key
-
-    servers = [server for name in LOCAL_NAMES if (server := _local(name)) is not None]
-    found = servers + [_keyed(provider) for provider in KEYED if variable_with_key(provider)]
-    if not found:
-        raise InputError(
-            "no key is in the environment and no Ollama or llama.cpp answers on this machine; set a key such as "
-            "OPENAI_API_KEY, start a server, or say whose key you will set: jisi init --providers openai (to see jisi "
-            "first: jisi demo)"
-        )
-    return found
-
-
-def _local(name: str) -> _Found | None:
-    from jisi_cli.models.discovery import find_server
-
-    server = find_server(name)
-    if server is None:
-        return None
-    models = tuple(f"openai/{model}" for model in server.models[:_MOST_LOCAL])
-    more = len(server.models) - len(models)
-    needs = f"{count(more, 'more model')} left out; add what you want to the file" if more > 0 else None
-    return _Found(name, f"{server.title} at {server.api_base.removesuffix('/v1')}", models, server.api_base, needs)
-
-
-def _keyed(provider: KeyedProvider) -> _Found:
-    from jisi_cli.models.discovery import first_models, variable_with_key
-
-    variable = variable_with_key(provider)
-    needs = None if variable else f"set {provider.variables[0]} in the environment before you ask"
-    if needs is None and not provider.listed:
-        needs = "LiteLLM does not know its prices; write `price` beside its models: a limit on dollars needs it"
-    title = f"{provider.title} ({variable})" if variable else provider.title
-    return _Found(provider.name, title, first_models(provider), needs=needs)
-
-
-def _tables(found: list[_Found], *, limited: bool) -> list[str]:
+def _tables(found: list[Found], *, limited: bool) -> list[str]:
     """Return each model as the pool file writes it; the names hold nothing that TOML would read otherwise.
 
     Args:
@@ -229,10 +141,10 @@ def _own_path() -> Path:
     return config_folder() / _POOL_FILE
 
 
-def _chosen(found: list[_Found], out: Output) -> list[_Found]:
+def _chosen(found: list[Found], out: Output) -> list[Found]:
     """Ask which of the providers to take."""
     for number, one in enumerate(found, start=1):
-        out.show(f"{number}  {one.title}: {count(len(one.models), 'model')}")
+        out.show(f"{number}  {one.title}" + (f": {count(len(one.models), 'model')}" if one.models else ""))
     numbers = _numbers("Which? (numbers separated by commas, Enter for all)", len(found), out)
     return [one for number, one in enumerate(found, start=1) if not numbers or number in numbers]
 

@@ -88,12 +88,12 @@ async def litellm_loaded() -> None:
     The process may end while it is at work, and the event loop go on.
     """
     if not is_loaded():
-        await asyncio.wrap_future(_loading())
+        await asyncio.wrap_future(begin_loading())
 
 
 @cache
-def _loading() -> Future[None]:
-    """Begin to import LiteLLM; return what is done when it is there."""
+def begin_loading() -> Future[None]:
+    """Begin to import LiteLLM in a thread of its own; return what is done when it is there."""
     done: Future[None] = Future()
     done.set_running_or_notify_cancel()  # so that one who no longer waits cannot cancel it for the others
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -179,6 +180,29 @@ def at_a_terminal(folder: Path, *answers: str) -> tuple[int, str]:
                 os.write(master, waiting.pop(0).encode() + b"\n")
     os.close(master)
     return process.wait(timeout=60), shown.decode()
+
+
+def test_what_was_found_is_said_and_asked_about_while_litellm_is_imported(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "modules" / "litellm").mkdir(parents=True)
+    (tmp_path / "modules" / "litellm" / "__init__.py").write_text("import time\nwhile True:\n    time.sleep(1)\n")
+    monkeypatch.setenv("MISTRAL_API_KEY", "a-secret-value")
+    master, slave = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "modules"), str(ROOT)]), "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-m", "jisi_cli", "init"], stdin=slave, stderr=slave, cwd=bare, env=env)
+    os.close(slave)
+    shown, asked = b"", 0
+    while b"LiteLLM's list" not in shown:
+        shown += os.read(master, 65536)
+        if shown.count(b"?") > asked and shown.endswith(b") "):
+            asked += 1
+            os.write(master, b"\n")
+    assert b"found Mistral (MISTRAL_API_KEY)" in shown and asked == 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130  # it hangs for ever where the import is waited for
+    os.close(master)
+    assert not list(bare.iterdir())
 
 
 def test_a_person_is_asked_where_to_which_and_for_how_much(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
