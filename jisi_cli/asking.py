@@ -97,6 +97,7 @@ def ask_all(
     questions: Iterable[str | Question],
     *,
     system: str | None = None,
+    schema: Mapping[str, Any] | None = None,
     jisi: Jisi | None = None,
     out: Path | str | None = None,
     **options: Any,  # noqa: ANN401 - as `Jisi` takes them
@@ -111,6 +112,7 @@ def ask_all(
     Args:
         questions: The questions.
         system: A system message for every model.
+        schema: A JSON schema that every answer must fit; see `Jisi.ask`.
         jisi: What is open already; None opens it with `options`, and closes it.
         out: A file with one line per question, which a later run goes on with: what is answered there, by the same
             method, models and bank, is not asked again and comes first. None keeps nothing.
@@ -133,7 +135,7 @@ def ask_all(
     opening = nullcontext(jisi) if jisi is not None else Jisi(**{"calls": "required", **options})
     with opening as opened, LineFile(_KIND, None if out is None else Path(out)) as file:
         opened.made  # noqa: B018 - a method that trains shows its progress before the questions' begins
-        identity = (system, *opened.identity)
+        identity = (system, *opened.identity, *([] if schema is None else [schema]))
         keys = [content_key(question.dataset, question.index, question.query, *identity) for question in asked]
         waiting = []
         for question, key in zip(asked, keys, strict=True):
@@ -142,18 +144,22 @@ def ask_all(
                 waiting.append((question, key))
             else:
                 yield replace(known, earlier=True)
-        yield from _answered(opened, waiting, system, file)
+        yield from _answered(opened, waiting, system, schema, file)
         opened.account.check()
 
 
 def _answered(
-    jisi: Jisi, waiting: Sequence[tuple[Question, str]], system: str | None, file: LineFile[Answered]
+    jisi: Jisi,
+    waiting: Sequence[tuple[Question, str]],
+    system: str | None,
+    schema: Mapping[str, Any] | None,
+    file: LineFile[Answered],
 ) -> Iterator[Answered]:
     """Yield each answer as it ends and is written."""
     ended: SimpleQueue[Answered | None] = SimpleQueue()
 
     async def one(asked: tuple[Question, str]) -> None:
-        found = await _ask_one(jisi, *asked, system)
+        found = await _ask_one(jisi, *asked, system, schema)
         file.write(found)
         ended.put(found)
 
@@ -193,7 +199,9 @@ class _Heard(Silent):
         """A request has gone out, or will again."""
 
 
-async def _ask_one(jisi: Jisi, question: Question, key: str, system: str | None) -> Answered:
+async def _ask_one(
+    jisi: Jisi, question: Question, key: str, system: str | None, schema: Mapping[str, Any] | None
+) -> Answered:
     """Return what comes of one question.
 
     Raises:
@@ -202,7 +210,7 @@ async def _ask_one(jisi: Jisi, question: Question, key: str, system: str | None)
     heard, started = _Heard(), time.perf_counter()
     asked = Answered(key, question.query, question.dataset, question.index)
     try:
-        outcome = await jisi.aask(question.query, system, watcher=heard)
+        outcome = await jisi.aask(question.query, system, schema=schema, watcher=heard)
     except NoAnswerError as error:
         return replace(asked, error=str(error), **_spent(heard.calls, started))
     if outcome.stopped_by_budget:

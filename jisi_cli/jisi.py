@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, cast, get_args, 
 
 import numpy as np
 
+from jisi_cli.answer_format import format_of
 from jisi_cli.background import CLOSED
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.no_bank import NoBank
@@ -33,6 +34,7 @@ from jisi_cli.embed.protocol import Embedder, LazyEmbedder
 from jisi_cli.errors import BankError, InputError, NoAnswerError
 from jisi_cli.formats.record import Failed, failed_reading
 from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
+from jisi_cli.messages import NOTHING, Wanted
 from jisi_cli.methods.calls import Panel
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.familiar import FamiliarCoarse
@@ -327,6 +329,7 @@ class Jisi:
         system: str | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Mapping[str, Any] | None = None,
         watcher: Watcher | None = None,
     ) -> Outcome:
         """Answer a question.
@@ -339,6 +342,8 @@ class Jisi:
             tools: Functions, in OpenAI's shape, that the model may ask you to call (`outcome.answer.tool_calls`). One
                 model answers then, the best that can call tools. Ask again with its message and the results behind the
                 others, and the same model goes on.
+            schema: A JSON schema that the answer must fit. Every model is asked for it; an answer that does not fit
+                counts as none.
             watcher: Told what happens meanwhile, on another thread.
 
         Returns:
@@ -350,7 +355,7 @@ class Jisi:
             InputError: The embedder, the method or the pool cannot be used.
             BankError: The bank's embedder is not the one that is here, or the user has no say in it.
         """
-        prepared = self._prepare(text, system, tools)
+        prepared = self._prepare(text, system, _wanted(tools, schema))
         with self.answering():
             return self.account.background.run(self._answer(prepared, watcher))
 
@@ -360,10 +365,11 @@ class Jisi:
         system: str | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Mapping[str, Any] | None = None,
         watcher: Watcher | None = None,
     ) -> Outcome:
         """Answer a question without holding up the caller's event loop; see `ask`."""
-        prepared = await asyncio.to_thread(self._prepare, text, system, tools)
+        prepared = await asyncio.to_thread(self._prepare, text, system, _wanted(tools, schema))
         with self.answering():
             return await self.account.background.arun(self._answer(prepared, watcher))
 
@@ -709,10 +715,10 @@ class Jisi:
 
     # How a question is answered: what needs no call on the caller's thread, calls on the account's.
 
-    def _prepare(self, text: Asked, system: str | None, tools: Sequence[Mapping[str, Any]] | None = None) -> _Prepared:
+    def _prepare(self, text: Asked, system: str | None, wanted: Wanted | None = None) -> _Prepared:
         self.account.background.require_own_process()
         self._require_pool()
-        asked = as_conversation(text, system, None if tools is None else read_tools(tools))
+        asked = as_conversation(text, system, wanted)
         by = self._able_to(asked)
         no_vector = np.zeros(0, np.float32)
         query = Query(asked.text, no_vector, asked.system, history=asked.history, turn=asked.turn, wanted=asked.wanted)
@@ -882,6 +888,14 @@ class Pieces(Silent):
         if whole_characters(self._text) != answer.text:
             self.writing(answer.model)
             self.text(answer.text)
+
+
+def _wanted(tools: Sequence[Mapping[str, Any]] | None, schema: Mapping[str, Any] | None) -> Wanted | None:
+    """Return what is asked for besides an answer in words; None where nothing is."""
+    if tools is None and schema is None:
+        return None
+    wanted = NOTHING if tools is None else read_tools(tools)
+    return wanted if schema is None else replace(wanted, format=format_of(schema))
 
 
 def in_force(bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]) -> Hyperparameters:

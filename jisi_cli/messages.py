@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
+from jisi_cli.answer_format import AnswerFormat
+
 Part = Mapping[str, Any]
 """A part of a message: `{"type": "text", "text": …}` or `{"type": "image_url", "image_url": {"url": …}}`."""
 
@@ -31,6 +33,13 @@ def images_of(message: Message) -> list[Part]:
     """Return the images of a message."""
     content = message["content"]
     return [] if content is None or isinstance(content, str) else [part for part in content if part["type"] != "text"]
+
+
+def with_system(messages: Sequence[Message], words: str) -> list[Message]:
+    """Return messages with more words for the model in their system message, as many chat templates take only one."""
+    if messages and messages[0]["role"] == "system":
+        return [Message(role="system", content=f"{text_of(messages[0])}\n\n{words}"), *messages[1:]]
+    return [Message(role="system", content=words), *messages]
 
 
 def is_plain(message: Message) -> bool:
@@ -72,19 +81,22 @@ class Wanted:
         tools: Functions that the model may ask to be called, in OpenAI's shape.
         tool_choice: Whether it must, and which; None leaves it to the model.
         parallel_tool_calls: Whether it may ask for several at once.
+        format: The form that the answer must have; None for any.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     parallel_tool_calls: bool = True
+    format: AnswerFormat | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of a call that ask for it, by LiteLLM's names; none where nothing is asked for."""
+        form = {} if self.format is None else {"response_format": dict(self.format.parameter)}
         if not self.tools:
-            return {}
+            return form
         choice = {} if self.tool_choice is None else {"tool_choice": self.tool_choice}
         one_at_a_time = {} if self.parallel_tool_calls else {"parallel_tool_calls": False}
-        return {"tools": list(self.tools), **choice, **one_at_a_time}
+        return {"tools": list(self.tools), **choice, **one_at_a_time, **form}
 
 
 NOTHING = Wanted()

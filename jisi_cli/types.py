@@ -251,6 +251,7 @@ class Answer(CallRecord):
         finish_reason: Why the response ended, in the provider's word; None when it did not say.
         key_refused: Whether the model is not asked in this run, because its key is missing or was refused at once.
         tool_calls: The user's tools that the model asks to be called, with or without a text.
+        unfit: Whether it failed because its response has not the form that was asked for.
     """
 
     text: str
@@ -260,6 +261,7 @@ class Answer(CallRecord):
     finish_reason: str | None = None
     key_refused: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
+    unfit: bool = False
 
     @property
     def cut_off(self) -> CutOff | None:

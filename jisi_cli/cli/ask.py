@@ -74,6 +74,10 @@ def ask(
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
+    ] = None,
     mode: Annotated[
         str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
     ] = "auto",
@@ -127,6 +131,9 @@ def ask(
     place of the one before. Conversations are kept in your data folder until `jisi cost --erase`, and not with
     --no-store; `jisi chat` is for more than one question.
 
+    --schema asks every model for JSON that fits a schema and checks what comes: an answer that does not fit counts as
+    none, so that one of another model is given instead. The schema is one file, from which nothing is fetched.
+
     Without a bank, the first --k models of the pool file are asked: if they agree, that is the answer, else the first
     of them combines the answers.
 
@@ -138,7 +145,7 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
-    from jisi_cli.cli.question import checked_text, read_question
+    from jisi_cli.cli.question import checked_text, read_question, read_schema
     from jisi_cli.cli.talk import begin_talk, remember
     from jisi_cli.jisi import Jisi
 
@@ -153,6 +160,7 @@ def ask(
         about_one = {"answers": answers, "explain": explain, "stream": stream}
         about_one |= {"continue": goes_on, "conversation": conversation}
         refuse_with_input(query=query, json=as_json and as_jsonl, **about_one)
+    form = None if schema is None else read_schema(schema)
     talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
     with Jisi(
         bank,
@@ -178,12 +186,13 @@ def ask(
         **routing,
     ) as jisi:
         if source is not None:
-            ended = ask_file(jisi, source, file, out, system=system, strict=strict, as_json=as_json, as_jsonl=as_jsonl)
+            how = {"strict": strict, "as_json": as_json, "as_jsonl": as_jsonl}
+            ended = ask_file(jisi, source, file, out, system=system, schema=form, **how)
             raise typer.Exit(int(ended))
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
-            outcome = jisi.ask(talk.messages(text, system), watcher=view)
+            outcome = jisi.ask(talk.messages(text, system), schema=form, watcher=view)
             view.finish(outcome.answer.text)
         seconds = time.perf_counter() - started
         remember(talk, text, system, outcome, out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,7 @@ def ask_file(
     out: Output,
     *,
     system: str | None,
+    schema: Mapping[str, Any] | None,
     strict: bool,
     as_json: bool,
     as_jsonl: bool,
@@ -74,6 +75,7 @@ def ask_file(
         file: Where lines are kept, for a later run to go on with; None for stdout.
         out: The sink.
         system: A system message for every model.
+        schema: A JSON schema that every answer must fit; None for none.
         strict: Stop at the first line that cannot be used.
         as_json: Write one document in the end, and no lines.
         as_jsonl: Write lines to stdout beside the file, too.
@@ -94,7 +96,7 @@ def ask_file(
     is_watched = file is not None or not out.stdout_is_terminal
     try:
         with counted(out, "asking") if is_watched else nullcontext() as on_progress:
-            for found in ask_all(questions, system=system, jisi=jisi, out=file):
+            for found in ask_all(questions, system=system, schema=schema, jisi=jisi, out=file):
                 tally.add(found)
                 lines.add(found)
                 if on_progress is not None:

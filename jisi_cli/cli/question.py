@@ -19,7 +19,7 @@ import re
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jisi_cli.cli.output import Output, count
 from jisi_cli.errors import InputError
@@ -31,6 +31,8 @@ _PATIENCE = 2.0
 """Seconds without a sign of life after which a person is told what is waited for."""
 _MOST = 1 << 26
 """Bytes of a question."""
+_MOST_SCHEMA = 1 << 20
+"""Bytes of a JSON schema."""
 _PIECE = 1 << 16
 _A_QUESTION = re.compile(r"""[?？][\s"'”’)\]]*\Z|\A\{.*"(?:query|question|prompt)"\s*:""")
 
@@ -81,6 +83,27 @@ def read_batch(source: Path, out: Output, *, strict: bool) -> tuple[list[Questio
         where = "standard input" if is_piped else str(source)
         raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
     return questions, issues.skipped
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """Return the JSON schema in a file.
+
+    Raises:
+        InputError: It cannot be read, or holds none.
+    """
+    import json
+
+    from jisi_cli.answer_format import format_of
+    from jisi_cli.files import read_plain
+
+    try:
+        schema = json.loads(read_plain(path, _MOST_SCHEMA).decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"--schema: {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--schema: {path} is no JSON: {error}") from None
+    format_of(schema, f"--schema: {path}")
+    return dict(schema)
 
 
 def checked_text(text: str, what: str) -> str:

@@ -83,12 +83,15 @@ class Asker:
         self, models: Sequence[str], messages: Sequence[Message], role: Role, sampling: Sampling
     ) -> Answer | None:
         """Let one model after another write the final answer until one does; None when none does."""
+        # Pieces of an answer that then has not the form that was asked for could not be taken back.
+        in_pieces = self._listener.streams and self._query.wanted.format is None
         for model in models:
             self._listener.writing(model)
-            on_text = self._listener.text if self._listener.streams else None
-            answer = await self.ask(model, messages, role, sampling, on_text)
+            answer = await self.ask(model, messages, role, sampling, self._listener.text if in_pieces else None)
             if answer is not None or self.stopped is not None:
                 return answer
+            if role == "aggregator" and self.calls[-1].unfit:
+                return None  # the responses that it was given have the form
         return None
 
     def settle_on(self, answer: Answer, mode: Mode, reason: str, references: Sequence[Answer] = ()) -> Outcome:

@@ -17,6 +17,7 @@ from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
 from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
 from jisi_cli.models.completion import Completion
+from jisi_cli.models.fitting import fitted
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Limits, RateLimiter
@@ -156,7 +157,7 @@ class LivePool:
         """Ask one model once; see `Pool.ask`."""
         call = self._call(request)
         with call_span(request.model, call.entry.litellm, request.role) as span:
-            answer = await self._asked(call, request.on_text)
+            answer = await fitted(await self._asked(call, request.on_text), request.wanted.format)
             span.note(_of_interest(answer))
             if answer.failed:
                 span.failed("refused_key" if answer.key_refused else "failed_call")
@@ -165,7 +166,7 @@ class LivePool:
     async def _asked(self, call: Call, on_text: OnText | None) -> Answer:
         request = call.request
         started = time.perf_counter()
-        answer = self._cached(call, started)
+        answer = await self._cached(call, started)
         if answer is not None:
             self._book(call, answer)
         elif (refused := self._refusal(request.model)) is not None:
@@ -213,11 +214,14 @@ class LivePool:
         parameters = effective_parameters(entry, request.sampling, request.wanted)
         return Call(entry, sent, parameters, request, cache_key(entry, sent, parameters, request.sample))
 
-    def _cached(self, call: Call, started: float) -> Answer | None:
+    async def _cached(self, call: Call, started: float) -> Answer | None:
+        """Return a kept answer; None where there is none, or it has not the form that was asked for."""
         completion = self._cache.get(call.key)
         if completion is None:
             return None
         answer = _answer(call, completion)
+        if (await fitted(answer, call.request.wanted.format)).unfit:
+            return None
         return replace(answer, cost_usd=0.0, seconds=time.perf_counter() - started, cached=True)
 
     async def _alone(self, call: Call) -> Answer:
@@ -225,7 +229,7 @@ class LivePool:
         started = time.perf_counter()
         waiting = CallEvent("waiting", call.entry.name, call.request.role)
         async with self._process_lock.hold(call.key, lambda: self._on_event(waiting)):
-            return self._cached(call, started) or await self._paid(call)
+            return await self._cached(call, started) or await self._paid(call)
 
     async def _paid(self, call: Call) -> Answer:
         outcome = await self._caller.call(call)

@@ -21,10 +21,14 @@ from jisi_cli.errors import InputError
 
 STREAM = "stream"
 STREAM_OPTIONS = "stream_options"
-_OWN_CHOICE = ("stream_options", "logprobs", "top_p", "temperature", "parallel_tool_calls", "stream")
-"""Parameters that jisi may leave out; of two that exclude each other the first named here goes."""
+_OWN_CHOICE = ("stream_options", "logprobs", "top_p", "temperature", "parallel_tool_calls", "response_format", "stream")
+"""Parameters that jisi may leave out; of two that exclude each other the first named here goes.
+
+A form that an answer is to have is asked for in words then."""
 _NEVER_LEFT_OUT = frozenset({"tools", "tool_choice"})
-"""What a question asks for, without which an answer would be an answer to another question."""
+"""What a question asks for, without which an answer would be one to another question."""
+_NEVER_UNNOTICED = _NEVER_LEFT_OUT | {"response_format"}
+"""What LiteLLM may not leave out without a word."""
 _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The two names of the longest answer; each provider wants one."""
 
@@ -34,7 +38,7 @@ _REFUSES = re.compile(
     r"|extra (?:inputs?|fields?|parameters?)|additional propert|cannot both|can ?not be (?:used|set|specified|combined)"
     r"|cannot find field|no such (?:field|parameter)|only (?:the default|one of|specify|use|supports?|\d)"
     r"|deprecated|removed|incompatible|mutually exclusive|not (?:available|enabled|compatible|both)|instead|forbidden"
-    r"|must be (?:verified|unset|omitted|set to (?:1|the default))|should be (?:unset|omitted)",
+    r"|type is unavailable|must be (?:verified|unset|omitted|set to (?:1|the default))|should be (?:unset|omitted)",
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<![\w/])[a-z]+(?:_[a-z]+)*(?!\w)")
@@ -99,7 +103,7 @@ class Accepted:
             sent.pop(STREAM_OPTIONS, None)
         if not self.by_litellm:
             return sent
-        if _NEVER_LEFT_OUT.isdisjoint(sent):
+        if _NEVER_UNNOTICED.isdisjoint(sent):
             return {**sent, "drop_params": True}
         return {name: value for name, value in sent.items() if name not in self.unknown}
 
@@ -127,7 +131,7 @@ class Accepted:
         for name in _OWN_CHOICE:
             if name in named and name not in entry.params:
                 self.left_out.add(name)
-                return f"it refuses `{name}`; asking without it"
+                return f"it refuses `{name}`; asking {'in words' if name == 'response_format' else 'without it'}"
         for name, other in _LIMITS.items():
             # One that was renamed while this call was out is no reason to give up.
             if name in named and (not self.renamed or name in self.renamed):
@@ -209,8 +213,8 @@ _NOT_IN_PROMPT = frozenset({"extra_headers", "headers", "extra_query", "metadata
 _FUNCTION_KEYS = frozenset({"function", "input_schema", "parameters", "functionDeclarations", "function_declarations"})
 _TOOL_KEYS = _FUNCTION_KEYS | {"type", "name", "description", "strict", "cache_control"}
 _FUNCTION_TYPES = (None, "function", "custom")
-_TOOL_TOKENS = 1000
-"""What a provider writes around tools into the prompt, at most; Anthropic takes about half of it."""
+_BESIDE = {"tools": 1000, "response_format": 500}
+"""What a provider, or jisi, writes around these into the prompt, at most; for tools Anthropic takes half of it."""
 
 
 @dataclass(slots=True)
@@ -285,8 +289,8 @@ def _add(extras: Extras, entry: ModelEntry, where: str, name: str, value: Any, w
         extras.hour = extras.hour or "h" in str(value).lower()
     elif name == "service_tier":
         _tier(extras, entry, where, value)
-    elif name == "tools":
-        extras.prompt += _TOOL_TOKENS
+    elif name in _BESIDE:
+        extras.prompt += _BESIDE[name]
     reason = _unknowable(name, value)
     if reason is not None:
         raise InputError(_refusal(entry, f"`{where}`", reason))

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from jisi_cli.answer_format import in_words
 from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
-from jisi_cli.messages import ToolCall
+from jisi_cli.messages import ToolCall, with_system
 from jisi_cli.models.address import NO_KEY, key_for
 from jisi_cli.models.called_tools import CalledTools, words_in
 from jisi_cli.models.completion import Completion
@@ -127,8 +128,10 @@ class Provider:
         accepted = self._accepted.setdefault(entry.name, Accepted())
         while True:
             sent = accepted.sent(entry, asked)
+            form = asked.get("response_format") if "response_format" not in sent else None
+            said = messages if form is None else with_system(messages, in_words(form))
             try:
-                return await self._once(entry, messages, sent, on_text)
+                return await self._once(entry, said, sent, on_text)
             except ProviderFailure as failure:
                 change = accepted.adapt(entry, sent, failure.refused)
                 if (

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jisi_cli.answer_format import read_format
 from jisi_cli.conversation import Conversation, read_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import setting_names
 from jisi_cli.tools import read_tools
 
-_OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "jisi"})
+_OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "response_format", "jisi"})
 _TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 _IGNORED = frozenset(
@@ -28,7 +29,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
     "stop": ([],),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
 }
 """Parameters that are not passed on, with the values that ask for nothing."""
@@ -181,10 +181,13 @@ def _conversation(messages: object) -> Conversation:
 
 def _wanting(conversation: Conversation, body: Mapping[str, Any]) -> Conversation:
     """Return a conversation with what the request asks for besides an answer in words."""
+    at_fault = "tools"
     try:
-        return replace(conversation, wanted=read_tools(*(body.get(name) for name in _TOOLS)))
+        wanted = read_tools(*(body.get(name) for name in _TOOLS))
+        at_fault = "response_format"
+        return replace(conversation, wanted=replace(wanted, format=read_format(body.get(at_fault))))
     except InputError as error:
-        raise RequestError(str(error), "tools") from None
+        raise RequestError(str(error), at_fault) from None
 
 
 def _include_usage(options: object, stream: bool) -> bool:

@@ -69,7 +69,8 @@ def test_a_page_in_a_browser_cannot_ask(running: Running) -> None:
         {"stream": "yes"},
         {"stream_options": {"include_usage": True}},
         {"tools": [{"type": "function"}]},
-        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "grammar"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"$ref": "http://a/b"}}}},
         {
             "messages": [
                 {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}
