@@ -330,6 +330,7 @@ class Jisi:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Mapping[str, Any] | None = None,
+        max_cost: float | None = None,
         watcher: Watcher | None = None,
     ) -> Outcome:
         """Answer a question.
@@ -344,6 +345,7 @@ class Jisi:
                 others, and the same model goes on.
             schema: A JSON schema that the answer must fit. Every model is asked for it; an answer that does not fit
                 counts as none.
+            max_cost: Dollars that the models may cost at most for this question, within what all may cost together.
             watcher: Told what happens meanwhile, on another thread.
 
         Returns:
@@ -357,7 +359,7 @@ class Jisi:
         """
         prepared = self._prepare(text, system, _wanted(tools, schema))
         with self.answering():
-            return self.account.background.run(self._answer(prepared, watcher))
+            return self.account.background.run(self._answer(prepared, watcher, max_cost))
 
     async def aask(
         self,
@@ -366,12 +368,13 @@ class Jisi:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Mapping[str, Any] | None = None,
+        max_cost: float | None = None,
         watcher: Watcher | None = None,
     ) -> Outcome:
         """Answer a question without holding up the caller's event loop; see `ask`."""
         prepared = await asyncio.to_thread(self._prepare, text, system, _wanted(tools, schema))
         with self.answering():
-            return await self.account.background.arun(self._answer(prepared, watcher))
+            return await self.account.background.arun(self._answer(prepared, watcher, max_cost))
 
     def stream(
         self, text: Asked, system: str | None = None, *, ended: Callable[[Outcome], object] | None = None
@@ -781,8 +784,10 @@ class Jisi:
             found.__dict__.pop("arrays", None)
         return found
 
-    async def _answer(self, prepared: _Prepared, watcher: Watcher | None) -> Outcome:
+    async def _answer(self, prepared: _Prepared, watcher: Watcher | None, max_cost: float | None = None) -> Outcome:
         _watcher.set(watcher)
+        if max_cost is not None:
+            self.account.limit_question(max_cost, self.models)
         with question_span(prepared.by.method, math.fsum(prepared.seconds.values())) as span:
             outcome = await self._answered(prepared, watcher or Silent(), self._live())
             span.note(

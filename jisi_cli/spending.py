@@ -128,6 +128,22 @@ class RunAccount:
             return Limit(spent_usd + least.left_usd, least.setting, str(least))
         return Limit(own)
 
+    def limit_question(self, max_cost: float, names: Sequence[str]) -> None:
+        """Limit what the question that is being answered may cost, within what the run may.
+
+        Args:
+            max_cost: Dollars.
+            names: Models of the pool file that may be called for it.
+
+        Raises:
+            InputError: It is no number from 0, or a model has a parameter with which no limit can hold.
+        """
+        from jisi_cli.models.limits import Budget, question_budget
+        from jisi_cli.models.parameters import check_costs
+
+        check_costs([entry for entry in self.config.models if entry.name in names])
+        question_budget.set(Budget(amount(max_cost, "max_cost"), "max_cost", above=self.budget))
+
     @property
     def concurrency(self) -> int:
         """How many calls may be out at one time."""

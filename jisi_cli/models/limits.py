@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from jisi_cli import days
@@ -43,6 +44,8 @@ class Reservation:
         self._budget = budget
         self._model = model
         self._usd: float | None = usd
+        self.above: Reservation | None = None
+        """The same money set aside in the budget above."""
 
     def settle(self, actual_usd: float | None) -> None:
         """Replace the reservation by what the call cost.
@@ -53,6 +56,8 @@ class Reservation:
         """
         if self._usd is None:
             return
+        if self.above is not None:
+            self.above.settle(actual_usd)
         self._budget.settle(self._model, self._usd, self._usd if actual_usd is None else actual_usd)
         self._usd = None
 
@@ -65,6 +70,7 @@ class Budget:
         setting: What asks for the limit, for messages.
         about: What to say when it is used up, remedy included; None for a limit of the run alone.
         todays: Gives the limit anew whenever a day has turned; None where no day changes it.
+        above: A budget that this one is a part of: what is spent here is spent there.
 
     Attributes:
         spent_usd: Dollars that are spent, calls of unknown cost at their worst case.
@@ -77,9 +83,11 @@ class Budget:
         setting: str = "--max-cost",
         about: str | None = None,
         todays: TodaysLimit | None = None,
+        above: Budget | None = None,
     ) -> None:
         self.limit_usd, self.setting = limit_usd, setting
         self._about, self._todays, self._day = about, todays, days.now().date()
+        self._above = above
         self.spent_usd = 0.0
         self.overrun: str | None = None
         self._reserved_usd = 0.0
@@ -109,10 +117,16 @@ class Budget:
         """
         while isinstance(found := self._reserve(model, worst_case_usd), Future):
             await asyncio.wrap_future(found)
+        if self._above is not None:
+            try:
+                found.above = await self._above.reserve(model, worst_case_usd)
+            except BaseException:
+                found.settle(0.0)
+                raise
         return found
 
     def reserve_in_thread(self, model: str, worst_case_usd: float | None) -> Reservation:
-        """Do the same from a thread other than the one that settles the calls that are out.
+        """Do the same from a thread other than the one that settles the calls that are out; for the run's own budget.
 
         Raises:
             BudgetError: As `reserve` says.
@@ -138,6 +152,8 @@ class Budget:
         Raises:
             BudgetError: A call cost more than its worst case.
         """
+        if self._above is not None:
+            self._above.check()
         if self.overrun is not None:
             raise BudgetError(self.overrun)
 
@@ -212,6 +228,10 @@ class Budget:
             if waiting.set_running_or_notify_cancel():
                 waiting.set_result(None)
         self._waiting.clear()
+
+
+question_budget: ContextVar[Budget | None] = ContextVar("question_budget", default=None)
+"""What the question that a call belongs to may cost; None for what the run may. A pool is shared by many questions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from jisi_cli.errors import BudgetError
 from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.limits import Budget, RateLimiter
+from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.litellm_client import litellm_loaded
 from jisi_cli.models.pricing import cost_of, price_of_call
 from jisi_cli.models.provider import Provider
@@ -72,21 +72,23 @@ class Caller:
             BudgetError: The first attempt does not fit what is left of the budget.
             InputError: A parameter makes it unknowable what the call can cost.
         """
+        budget = question_budget.get() or self._budget
         await self._provider.prepare(call.entry, call.parameters)
         worst = None
-        if self._budget is not None:
+        if budget is not None:
             if needs_litellm(call.entry, call.parameters):
                 await litellm_loaded()
             worst = await worst_case_of(call.entry, call.messages, call.parameters)
         course = _Course()
         while True:
             try:
-                result = await self._attempt(call, worst, course)
+                result = await self._attempt(call, budget, worst, course)
             except BudgetError:
                 if course.failure is None:
                     raise
                 # The failure before says more than that another attempt is too dear, but not why none was made.
-                course.failure.reason += "; --max-cost leaves too little for another attempt"
+                setting = "--max-cost" if budget is None else budget.setting
+                course.failure.reason += f"; {setting} leaves too little for another attempt"
                 return course.outcome(None)
             if isinstance(result, Completion):
                 return course.outcome(result)
@@ -95,15 +97,17 @@ class Caller:
                 return course.outcome(None)
             await self._pause(call, result, len(course.costs))
 
-    async def _attempt(self, call: Call, worst_usd: float | None, course: _Course) -> Completion | ProviderFailure:
+    async def _attempt(
+        self, call: Call, budget: Budget | None, worst_usd: float | None, course: _Course
+    ) -> Completion | ProviderFailure:
         name = call.entry.name
-        reservation = None if self._budget is None else await self._budget.reserve(name, worst_usd)
+        reservation = None if budget is None else await budget.reserve(name, worst_usd)
         cost: float | None = 0.0
         try:
             async with self._limiter.turn(name):
-                if self._budget is not None:
+                if budget is not None:
                     # Another call may have ended the run while this one waited for its turn.
-                    self._budget.check()
+                    budget.check()
                 if not course.costs:
                     course.started = time.perf_counter()
                     self._on_event(CallEvent("started", name, call.request.role))

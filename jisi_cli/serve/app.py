@@ -289,7 +289,7 @@ class _Answering:
         return work
 
     async def _run(self, pieces: Pieces | None) -> Outcome:
-        outcome = await self._pool.aask(self._asked.conversation, watcher=pieces)
+        outcome = await self._pool.aask(self._asked.conversation, max_cost=self._asked.max_cost, watcher=pieces)
         if pieces is not None:
             pieces.finish(outcome.answer)
         self._server.count(outcome)

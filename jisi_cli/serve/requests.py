@@ -12,6 +12,7 @@ from jisi_cli.conversation import Conversation, read_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import setting_names
 from jisi_cli.tools import read_tools
+from jisi_cli.types import is_dollars
 
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "response_format", "jisi"})
 _TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
@@ -34,6 +35,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 """Parameters that are not passed on, with the values that ask for nothing."""
 _FLAGS = ("explain",)
 _CHOICES = ("mode",)
+_DOLLARS = ("max_cost",)
 
 
 class RequestError(InputError):
@@ -66,6 +68,7 @@ class ChatRequest:
         max_tokens: Length of an answer at most.
         mode: `auto`, `route` or `aggregate`; see `Jisi`.
         explain: Whether the decision comes with the answer.
+        max_cost: Dollars at most for this request; None for what the server may spend.
         settings: Hyperparameters by name.
     """
 
@@ -77,6 +80,7 @@ class ChatRequest:
     max_tokens: int | None = None
     mode: str = "auto"
     explain: bool = False
+    max_cost: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -115,6 +119,7 @@ def read_chat_request(body: Mapping[str, Any]) -> ChatRequest:
         max_tokens=_max_tokens(body),
         mode=options.get("mode", "auto"),
         explain=options.get("explain", False),
+        max_cost=options.get("max_cost"),
         settings=settings,
     )
 
@@ -154,10 +159,12 @@ def read_settings(given: object) -> tuple[dict[str, Any], dict[str, Any]]:
             options[name] = _flag(value, f"jisi.{name}")
         elif name in _CHOICES:
             options[name] = _text(value, f"jisi.{name}")
+        elif name in _DOLLARS:
+            options[name] = _dollars(value, f"jisi.{name}")
         elif name in known:
             settings[name] = value
         else:
-            allowed = ", ".join(sorted({*_FLAGS, *_CHOICES, *known}))
+            allowed = ", ".join(sorted({*_FLAGS, *_CHOICES, *_DOLLARS, *known}))
             raise RequestError(f"`jisi.{name[:80]}` is unknown; known are {allowed}", f"jisi.{name[:80]}")
     return settings, options
 
@@ -198,6 +205,12 @@ def _include_usage(options: object, stream: bool) -> bool:
     if not isinstance(options, dict):
         raise RequestError("`stream_options` must be an object", "stream_options")
     return _flag(options.get("include_usage"), "stream_options.include_usage")
+
+
+def _dollars(value: object, name: str) -> float:
+    if not is_dollars(value):
+        raise RequestError(f"`{name}` must be a number of dollars from 0", name)
+    return float(value)
 
 
 def _temperature(value: object) -> float | None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jisi_cli import days
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
-from jisi_cli.models.limits import Budget, Limit, Limits
+from jisi_cli.models.limits import Budget, Limit, Limits, question_budget
 from jisi_cli.models.worst_case import sends_limit
 from jisi_cli.types import Answer, Sampling
 from tests.loopback import Fault, Loopback
@@ -154,6 +154,46 @@ def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback) -> None:
     assert loopback.count() == 1
     assert budget.spent_usd == pytest.approx(0.02)
     assert budget.left_usd == pytest.approx(0.08)
+
+
+def test_what_a_question_may_cost_holds_within_what_the_run_may(loopback: Loopback) -> None:
+    loopback.script("a", text="five words and no more")
+    run = Budget(0.10)
+    asked = pool(entry(loopback, price=DEAR), budget=run)
+
+    async def one(limit: float, texts: list[str]) -> Budget:
+        question = Budget(limit, "max_cost", above=run)
+        question_budget.set(question)  # in a task of its own, as each question is
+        for text in texts:
+            await ask(asked, text, sampling=Sampling(max_tokens=20))
+        return question
+
+    async def both() -> None:
+        async with asked:
+            with pytest.raises(BudgetError, match=r"\$0\.0150 of \$0\.0200 are left; raise max_cost"):
+                await asyncio.create_task(one(0.02, ["first", "second"]))
+            unlimited = await asyncio.create_task(one(5.0, ["third", "fourth"]))
+            assert unlimited.spent_usd == pytest.approx(0.01)
+            with pytest.raises(BudgetError, match=r"of \$0\.100 are left; raise --max-cost"):
+                await asyncio.create_task(one(5.0, [str(number) for number in range(50)]))
+
+    asyncio.run(both())
+    assert run.spent_usd == pytest.approx(0.005 * loopback.count()) and run.spent_usd <= 0.10
+    assert run.left_usd == pytest.approx(0.10 - run.spent_usd)  # nothing is set aside for calls that were not made
+
+
+def test_a_question_may_be_limited_where_the_run_is_not(loopback: Loopback) -> None:
+    loopback.script("a", text="five words and no more")
+    asked = pool(entry(loopback, price=DEAR))
+
+    async def one() -> None:
+        async with asked:
+            question_budget.set(Budget(0.01, "max_cost"))
+            await ask(asked, "a question", sampling=Sampling(max_tokens=20))
+
+    with pytest.raises(BudgetError, match=r"`a` may cost \$0\.0200"):
+        asyncio.run(one())
+    assert loopback.count() == 0
 
 
 @given(

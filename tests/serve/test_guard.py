@@ -57,7 +57,7 @@ def test_a_page_in_a_browser_cannot_ask(running: Running) -> None:
         {"model": "routerdc:finetune=yes"},
         {"jisi": {"api_base": "http://evil.example"}},
         {"jisi": {"bank": "/tmp/other"}},
-        {"jisi": {"max_cost": 100}},
+        {"jisi": {"max_cost": "all"}},
         {"jisi": {"k": "3"}},
         {"jisi": []},
         {"jisi": {"mode": "sideways"}},
@@ -111,6 +111,19 @@ def test_other_paths_and_ways_are_errors_in_openais_shape(running: Running) -> N
     assert httpx.get(f"{running.api}/nothing", headers=headers).json()["error"]["code"] == "not_found"
     assert httpx.get(f"{running.api}/chat/completions", headers=headers).status_code == 405
     assert httpx.get(f"{running.api}/models/nobody", headers=headers).status_code == 404
+
+
+def test_a_request_may_limit_what_it_costs(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        dear = running.chat("What is 1 plus 1?", jisi={"max_cost": 1e-9})
+        assert (dear.status_code, dear.json()["error"]["code"]) == (429, "budget_exceeded")
+        assert "raise max_cost" in dear.json()["error"]["message"] and not running.upstream.requests
+        assert running.chat("What is 1 plus 1?").status_code == 200  # the next is not limited by it
+        enough = running.chat("What is 1 plus 2?", jisi={"max_cost": 0.5})
+        assert 0 < enough.json()["jisi"]["cost_usd"] <= 0.5
+        for wrong in (-1, "much", True, 1e99):
+            refused = running.chat("What is 1 plus 3?", jisi={"max_cost": wrong}).json()["error"]
+            assert refused["param"] == "jisi.max_cost"
 
 
 def test_a_budget_that_is_used_up_is_said_so(tmp_path: Path) -> None:
