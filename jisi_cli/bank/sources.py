@@ -22,6 +22,7 @@ from jisi_cli.bank.staging import Positions, RowFile, StagedAnswers, StagedQuest
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
 from jisi_cli.formats.column_map import ColumnMap
+from jisi_cli.formats.hub_dataset import hub_table, is_hub_dataset
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.jisi_release import has_vectors
 from jisi_cli.formats.record import STATUSES, Key, Record, Split, has_response
@@ -137,13 +138,16 @@ def release_with_vectors(paths: Sequence[Path], format: str | None = None) -> Pa
 
 
 def describe(path: Path, format: str, records: int) -> Source:
-    """Return how a manifest records a source: its name and the hash of its contents.
+    """Return how a manifest records a source: its name and the hash of its contents, on the hub also the commit.
 
     Args:
-        path: A file, or a folder of files.
+        path: A file, a folder of files, or `hf:DATASET…`.
         format: Its format.
         records: How many records came from it.
     """
+    if is_hub_dataset(path):
+        table = hub_table(str(path))
+        return Source(f"{path}@{table.commit[:12]}", format, table.sha256, records)
     if path.is_file():
         return Source(path.name, format, file_sha256(path), records)
     digest = hashlib.sha256()

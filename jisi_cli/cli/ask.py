@@ -21,6 +21,7 @@ from jisi_cli.cli.options import (
     FailedOption,
     JsonOption,
     LabelOption,
+    MapOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -61,6 +62,7 @@ def ask(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line of --input that cannot be used.")
     ] = False,
+    map_: MapOption = None,
     goes_on: ContinueOption = False,
     conversation: ConversationOption = None,
     bank: BankOption = None,
@@ -154,7 +156,7 @@ def ask(
     out = Output(quiet=quiet, verbose=verbose)
     system = None if system is None else checked_text(system, "--system")
     if source is None:
-        refuse_without_input(out=file, strict=strict, jsonl=as_jsonl)
+        refuse_without_input(out=file, strict=strict, map=map_, jsonl=as_jsonl)
         text = read_question(query, out)
     else:
         about_one = {"answers": answers, "explain": explain, "stream": stream}
@@ -187,7 +189,7 @@ def ask(
     ) as jisi:
         if source is not None:
             how = {"strict": strict, "as_json": as_json, "as_jsonl": as_jsonl}
-            ended = ask_file(jisi, source, file, out, system=system, schema=form, **how)
+            ended = ask_file(jisi, source, file, out, system=system, schema=form, columns=map_ or (), **how)
             raise typer.Exit(int(ended))
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide

@@ -64,6 +64,7 @@ def ask_file(
     system: str | None,
     schema: Mapping[str, Any] | None,
     strict: bool,
+    columns: Sequence[str],
     as_json: bool,
     as_jsonl: bool,
 ) -> ExitCode:
@@ -77,6 +78,7 @@ def ask_file(
         system: A system message for every model.
         schema: A JSON schema that every answer must fit; None for none.
         strict: Stop at the first line that cannot be used.
+        columns: Which columns of the source hold what, as `--map` says it.
         as_json: Write one document in the end, and no lines.
         as_jsonl: Write lines to stdout beside the file, too.
 
@@ -89,7 +91,7 @@ def ask_file(
     """
     from jisi_cli.asking import ask_all
 
-    questions, skipped = read_batch(source, out, strict=strict)
+    questions, skipped = read_batch(source, out, strict=strict, columns=columns)
     started = time.perf_counter()
     tally = _Tally(out)
     lines = _InOrder(out, questions, is_written=(file is None or as_jsonl) and not as_json)

@@ -160,7 +160,8 @@ def build(
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
-    Questions may also come from the Hugging Face hub, as hf:DATASET[/CONFIG[/SPLIT]]; no code from there is run.
+    Questions and recorded answers may also come from the Hugging Face hub, as hf:DATASET[/CONFIG[/SPLIT]]; no code from
+    there is run.
     Columns are found by common names (question, prompt, input; answer, target, expected, reference; correct, label), or
     named with --map.
 
@@ -239,14 +240,10 @@ def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool
     Raises:
         InputError: It is such a build.
     """
-    from jisi_cli.formats.hub_dataset import is_hub_dataset
-
     if starter is not None and not call:
         raise InputError(
             "--starter makes questions; add --call to ask your models, and --dry-run to see the cost first"
         )
-    if not call and (hub := next(filter(is_hub_dataset, sources), None)):
-        raise InputError(f"{hub} holds questions; add --call to ask your models, and --dry-run to see the cost first")
     if not sources and starter is None:
         raise InputError("nothing to build from: name a SOURCE, or make questions with --starter --call")
 

@@ -48,7 +48,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Advanced": (
         *("--n-base", "--gamma", "--beta", "--epsilon", "--sigma", "--delta", "--t", "--max-aggregate-tokens"),
         *("--compat", "--switch", "--u", "--prior", "--probe-schedule", "--unlike"),
-        *("--sweep", "--grow", "--grow-from", "--ablate", "--curve"),
+        *("--sweep", "--grow", "--grow-from", "--ablate", "--curve", "--learning-curve"),
         *("--truncation", "--prompt", "--vectors", "--vector-dtype", "--device", "--batch-size", "--failed"),
     ),
 }

@@ -18,6 +18,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -60,24 +61,27 @@ def read_question(argument: str | None, out: Output) -> str:
     return question
 
 
-def read_batch(source: Path, out: Output, *, strict: bool) -> tuple[list[Question], int]:
+def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str] = ()) -> tuple[list[Question], int]:
     """Return the questions of a file, and how many of its lines cannot be used.
 
     Args:
         source: The file; `-` for JSON lines on standard input.
         out: Told of lines that cannot be used.
         strict: Stop at the first of them.
+        columns: Which columns hold what, as `--map` says it.
 
     Raises:
         InputError: The file cannot be read, or has no question in it.
     """
     from jisi_cli.files import read_lines
+    from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.questions import read_questions
     from jisi_cli.user import ImportIssues
 
     issues = ImportIssues(out, strict=strict)
     is_piped = str(source) == "-"
-    questions = list(read_questions(read_lines(source) if is_piped else source, issues))
+    mapped = ColumnMap.parse(columns)
+    questions = list(read_questions(read_lines(source) if is_piped else source, issues, columns=mapped))
     issues.summarise()
     if not questions:
         where = "standard input" if is_piped else str(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from jisi_cli.cli.options import (
     FailedOption,
     JsonOption,
     LabelOption,
+    MapOption,
     MaxCostOption,
     ModelsOption,
     NoStoreOption,
@@ -58,9 +60,10 @@ def route(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="Route every question of a JSONL file, one JSON document a line; `-` is stdin.",
+            help="Route every question of a file (JSONL, CSV, Parquet), one JSON document a line; `-` is stdin.",
         ),
     ] = None,
+    map_: MapOption = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
@@ -92,7 +95,7 @@ def route(
     from jisi_cli.cli.question import read_question
     from jisi_cli.jisi import Jisi
 
-    _check_options(query, source, html, answers=answers, probe=probe)
+    _check_options(query, source, html, map_, answers=answers, probe=probe)
     out = Output(quiet=quiet, verbose=verbose)
     text = None if source is not None else read_question(query, out)
     with Jisi(
@@ -115,7 +118,7 @@ def route(
         **routing,
     ) as jisi:
         if source is not None:
-            _route_all(jisi, source, out, probe=probe, explain=explain)
+            _route_all(jisi, source, map_ or (), out, probe=probe, explain=explain)
         elif text is not None:
             if html is not None and not jisi.bank.rows:
                 raise InputError("--html draws what a bank says of a question, and there is no bank; leave it out")
@@ -134,7 +137,15 @@ def route(
         jisi.account.check()
 
 
-def _check_options(query: str | None, source: Path | None, html: Path | None, *, answers: bool, probe: bool) -> None:
+def _check_options(
+    query: str | None,
+    source: Path | None,
+    html: Path | None,
+    map_: list[str] | None,
+    *,
+    answers: bool,
+    probe: bool,
+) -> None:
     """Refuse options that do not go together, before anything is opened.
 
     Raises:
@@ -148,18 +159,26 @@ def _check_options(query: str | None, source: Path | None, html: Path | None, *,
         require_page(html)
     if source is not None and query is not None:
         raise InputError("give a question or --input, not both")
+    if map_ and source is None:
+        raise InputError("--map is about the questions of a file; name it with --input")
     if answers and not probe:
         raise InputError("--answers shows what the candidates answered; add --probe to ask them")
 
 
-def _route_all(jisi: Jisi, source: Path, out: Output, *, probe: bool, explain: bool) -> None:
-    """Route every question of a JSONL file, one JSON document a line, in the file's order."""
+def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *, probe: bool, explain: bool) -> None:
+    """Route every question of a file, one JSON document a line, in the file's order."""
     from jisi_cli.files import read_lines
+    from jisi_cli.formats.column_map import ColumnMap
+    from jisi_cli.formats.files import kind_of
+    from jisi_cli.formats.hub_dataset import is_hub_dataset
     from jisi_cli.formats.questions import read_questions
     from jisi_cli.user import ImportIssues
 
     problems = ImportIssues(out, strict=False)
-    questions: list[Question] = list(read_questions(read_lines(source), problems))
+    # JSON lines that name no data set have always been of `questions` here, wherever they stand.
+    is_lines = str(source) == "-" or (not is_hub_dataset(source) and kind_of(source) == "json")
+    rows = read_lines(source) if is_lines else source
+    questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:
         raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
     decisions = jisi.decisions([question.query for question in questions], probe=probe)

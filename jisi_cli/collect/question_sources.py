@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from jisi_cli.bank.manifest import Source
 from jisi_cli.bank.sources import describe
 from jisi_cli.formats.column_map import ColumnMap
-from jisi_cli.formats.hub_dataset import hub_table, is_hub_dataset
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question
@@ -56,16 +55,9 @@ class QuestionSources:
         Args:
             answers: Answers that were collected.
         """
-        found = [_described(path, answers) for path in self.paths]
+        found = [describe(path, "questions", answers) for path in self.paths]
         if self._generated is not None:
             from jisi_cli.collect.starter import STARTER
 
             found.append(Source(self._generated.origin, STARTER, self._generated.sha256, answers))
         return found
-
-
-def _described(path: Path, answers: int) -> Source:
-    if not is_hub_dataset(path):
-        return describe(path, "questions", answers)
-    table = hub_table(str(path))
-    return Source(f"{path}@{table.commit[:12]}", "questions", table.sha256, answers)

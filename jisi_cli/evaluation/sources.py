@@ -19,7 +19,6 @@ from jisi_cli.errors import BankError, InputError
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
 from jisi_cli.files import read_lines
 from jisi_cli.formats.column_map import ColumnMap
-from jisi_cli.formats.hub_dataset import is_hub_dataset
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.registry import MAPPED, QUESTIONS, detect, read_records
@@ -79,8 +78,6 @@ class TestReader:
         return tests
 
     def _format(self, test: Path, format: str | None) -> str:
-        if is_hub_dataset(test):
-            return QUESTIONS
         if format is None and self.columns:
             return MAPPED if self.columns.names_answers else QUESTIONS
         return format or detect(test)

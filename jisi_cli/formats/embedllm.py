@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import read_rows
+
+TABLE = True
 
 
 def matches(preview: Preview) -> bool:
@@ -31,7 +34,7 @@ def _record(row: Row, location: Location) -> Record:
     index = fields.required(row.get("prompt_id"), "prompt_id")
     score = fields.score(row.get("label"))
     return Record(
-        dataset=fields.name(row.get("category"), "category", Path(location.source).stem),
+        dataset=fields.name(row.get("category"), "category", dataset_name(Path(location.source))),
         index=index,
         query=fields.question(row, ("prompt",)),
         model=fields.required(fields.first(row, ("model_name", "model_id")), "model_name"),

@@ -1,4 +1,4 @@
-"""Questions of a data set on the Hugging Face hub: `hf:DATASET[/CONFIG[/SPLIT]]`.
+"""Questions and recorded answers of a data set on the Hugging Face hub: `hf:DATASET[/CONFIG[/SPLIT]]`.
 
 Only its tables are fetched (Parquet, JSONL, CSV), and read like files of one's own: no code from there is run, and what
 the hub says decides no path outside huggingface_hub's own cache.
@@ -84,11 +84,29 @@ def hub_rows(name: str, on_issue: OnIssue) -> tuple[str, Iterator[Numbered]]:
     def rows() -> Iterator[Numbered]:
         number = 0
         for file in table.files:
-            for _, row in read_rows(file.resolve(), on_issue):
+            for _, row in read_rows(file, on_issue):
                 number += 1
                 yield Location(name, number), row
 
     return table.dataset, rows()
+
+
+def first_file(source: Path) -> Path:
+    """Return the first table of a data set on the hub; any other source as it is.
+
+    Raises:
+        InputError: It cannot be fetched, or it cannot be told which part of it is meant.
+    """
+    return hub_table(str(source)).files[0] if is_hub_dataset(source) else source
+
+
+def dataset_name(source: Path) -> str:
+    """Return the data set of rows that name none: the name of their file, or of the data set on the hub.
+
+    Raises:
+        InputError: As `first_file` says.
+    """
+    return hub_table(str(source)).dataset if is_hub_dataset(source) else source.stem
 
 
 @cache

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, Numbered, OnIssue, Row, UnusableError
 from jisi_cli.formats.long import COLUMNS as LONG
 from jisi_cli.formats.preview import Preview
@@ -25,6 +26,8 @@ _LONGEST_WORD = 100
 RANK = 2
 """Asked late: one key tells it."""
 
+TABLE = True
+
 
 def matches(preview: Preview) -> bool:
     """Whether a row has `records`, or, where nothing is graded yet, a question and the models' answers alone."""
@@ -35,7 +38,7 @@ def matches(preview: Preview) -> bool:
 
 def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
     """Yield a record per question and model; see `Format`."""
-    return records_of(read_rows(source, on_issue), source.stem, on_issue)
+    return records_of(read_rows(source, on_issue), dataset_name(source), on_issue)
 
 
 def records_of(rows: Iterable[Numbered], dataset: str, on_issue: OnIssue) -> Iterator[Located]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import FirstRows, posed
@@ -17,6 +18,8 @@ from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import read_rows
 
 _FAILED = "ERROR:"
+
+TABLE = True
 
 
 def matches(preview: Preview) -> bool:
@@ -29,7 +32,7 @@ def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
     first_rows, numbers = FirstRows(), fields.Numbers()
 
     def make(row: Row, location: Location) -> Record:
-        dataset = fields.name(row.get("task_name"), "task_name", source.stem)
+        dataset = fields.name(row.get("task_name"), "task_name", dataset_name(source))
         question = posed(row, ("query",), ("ground_truth",), asked=False)
         # Most tasks have no task_id; embedding_id numbers the questions, and without both the first row does.
         index = fields.name(fields.first(row, ("task_id", "embedding_id")), "task_id", "")

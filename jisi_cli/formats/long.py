@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.column_map import REFERENCE, SCORE, TEXT, ColumnMap, require_one
+from jisi_cli.formats.hub_dataset import dataset_name, first_file
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import FirstRows, note_unread, posed, poses_question
@@ -34,6 +35,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 RANK = 9
 """Asked last: a question and a model say little."""
 
+TABLE = True
+
 
 def matches(preview: Preview) -> bool:
     """Whether a row has a question and names a model."""
@@ -51,7 +54,7 @@ def read(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Ite
     Raises:
         InputError: The file cannot be read, or it cannot be told which column holds what.
     """
-    is_csv = source.suffix.lower() in (".csv", ".tsv")
+    is_csv = first_file(source).suffix.lower() in (".csv", ".tsv")
     first_rows, numbers = FirstRows(), fields.Numbers()
     columns: dict[str, None] = {}
     known = {name for names in COLUMNS.values() for name in names}
@@ -63,7 +66,7 @@ def read(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Ite
         known.update(read_from)
         if found["score"] is None:
             found["score"] = _verdict(row, location, known)
-        dataset = fields.name(found["dataset"], "dataset", source.stem)
+        dataset = fields.name(found["dataset"], "dataset", dataset_name(source))
         index = fields.name(found["index"], "index", "") or first_rows.index(dataset, query, location)
         score = numbers.score(found["score"], location)
         response = fields.text(found["response"])

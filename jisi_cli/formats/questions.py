@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
 from jisi_cli.formats.column_map import REFERENCE, TEXT, ColumnMap, require_one
-from jisi_cli.formats.hub_dataset import hub_rows, is_hub_dataset
+from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Question
 from jisi_cli.formats.rows import json_rows, read_rows
@@ -46,10 +46,8 @@ def read_questions(
     Raises:
         InputError: The file cannot be read, or it cannot be told which column holds what.
     """
-    if is_hub_dataset(source):
-        dataset, rows = hub_rows(str(source), on_issue)
-    elif isinstance(source, Path):
-        dataset, rows = source.stem, read_rows(source, on_issue)
+    if isinstance(source, Path):
+        dataset, rows = dataset_name(source), read_rows(source, on_issue)
     else:
         rows = json_rows(source, "-", on_issue)
     rows = (columns or ColumnMap()).renamed(rows, str(source) if isinstance(source, Path) else "-")

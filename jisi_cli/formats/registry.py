@@ -18,6 +18,7 @@ from jisi_cli import formats, plugins
 from jisi_cli.errors import InputError
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.files import kind_of, open_text
+from jisi_cli.formats.hub_dataset import first_file, is_hub_dataset
 from jisi_cli.formats.issues import Located, OnIssue, UnusableError, deduplicated
 from jisi_cli.formats.parquet import parquet_columns
 from jisi_cli.formats.preview import Preview
@@ -40,7 +41,8 @@ class Format(Protocol):
     """A format of recorded answers: a module with these two functions, named after the format (`lm_eval`: `lm-eval`).
 
     An optional constant `RANK` says when it is asked whether a source is its own: formats whose signs are less telling
-    have a higher one, and 0 goes without saying. Other packages' formats are asked before `GENERAL`.
+    have a higher one, and 0 goes without saying. Other packages' formats are asked before `GENERAL`. An optional
+    constant `TABLE` says that a source is one table, which `read_rows` reads, so that it may lie on the hub.
     """
 
     def matches(self, preview: Preview) -> bool:
@@ -121,7 +123,8 @@ def read_records(
 def _mapped(source: Path, format: str | None, columns: ColumnMap, on_issue: OnIssue) -> Iterator[Record]:
     if format not in (None, MAPPED):
         raise InputError(f"--map is for tables, and the format {format} has columns of its own; leave out one of them")
-    require_file(source)
+    if not is_hub_dataset(source):
+        require_file(source)
     located = import_module(f"{formats.__name__}.{MAPPED}").read(source, on_issue, columns)
     return _require_answers(deduplicated(located, on_issue), source, MAPPED)
 
@@ -169,6 +172,8 @@ def detect(source: Path) -> str:
         InputError: It does not exist, cannot be read, is a pickle, or is of no known format.
     """
     refuse_pickle(source)
+    if is_hub_dataset(source):
+        return _hub_format(source)
     require_file(source)
     detector = _Detector()
     found = detector.format_of(Preview(source))
@@ -178,6 +183,20 @@ def detect(source: Path) -> str:
         names = ", ".join(sorted(detector.names))
         raise InputError(f"{source}: not a format that jisi recognises; --format names one of {names}")
     return found
+
+
+def _hub_format(source: Path) -> str:
+    """Return the format of a data set on the hub, by its first table.
+
+    Raises:
+        InputError: It is of no known format, or of one that is more than a table.
+    """
+    found = _Detector().file(first_file(source))
+    if found == QUESTIONS or (found is not None and getattr(find_format(found), "TABLE", False)):
+        return found
+    remedy = "--map says which columns hold what" if found is None else "download it and name the file or folder"
+    what = "not a format that jisi recognises" if found is None else f"the format {found} is not read from the hub"
+    raise InputError(f"{source}: {what}; {remedy}")
 
 
 class _Detector:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
+from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Question, Record
@@ -24,6 +25,8 @@ from jisi_cli.formats.rows import read_rows
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
 _LONGEST_LIST = 2**20
+
+TABLE = True
 
 
 def matches(preview: Preview) -> bool:
@@ -41,7 +44,7 @@ def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
         try:
             query = fields.required(_turns(row.get("prompt")), "prompt")
             index = fields.required(row.get("sample_id"), "sample_id")
-            dataset = fields.name(row.get("eval_name"), "eval_name", source.stem)
+            dataset = fields.name(row.get("eval_name"), "eval_name", dataset_name(source))
         except UnusableError as why:
             on_issue(location.issue(why))
             continue

@@ -217,11 +217,15 @@ def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: 
 
 
 def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not.
+    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not; or of `hf:…`.
 
     Raises:
         InputError: The file cannot be opened, or is no such file.
     """
+    from jisi_cli.formats.hub_dataset import hub_rows, is_hub_dataset
+
+    if is_hub_dataset(source):
+        return hub_rows(str(source), on_issue)[1]
     match kind_of(source):
         case "parquet":
             return parquet_rows(source, on_issue)

@@ -239,3 +239,17 @@ def test_who_stops_listening_stops_the_asking(small_bank: Path, pool: Path, loop
         next(found)
         found.close()  # type: ignore[attr-defined]
     assert loopback.count() < 50
+
+
+def test_a_map_says_which_columns_hold_the_questions(ask: Any, loopback: Loopback, tmp_path: Path) -> None:
+    loopback.script("ada", text="The answer is 9.")
+    table = tmp_path / "table.csv"
+    table.write_text("nr,frage\nx,What is 3 plus 6?\ny,What is 4 plus 6?\n")
+    run = ask("--map", "query=frage,index=nr", source=table)
+    assert run.exit_code == 0
+    assert [(line["dataset"], line["index"], line["query"]) for line in map(json.loads, run.stdout.splitlines())] == [
+        ("table", "x", "What is 3 plus 6?"),
+        ("table", "y", "What is 4 plus 6?"),
+    ]
+    says_one_error(ask("--map", "query=fragen", source=table), 2, "fragen")
+    says_one_error(jisi("ask", "Why?", "--map", "query=frage"), 2, "--map is about the questions of a file")

@@ -10,7 +10,7 @@ import pytest
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.models.ledger import Ledger, ledger_path
-from tests.cli.commands import MODELS, Run, finish, interrupt, jisi, start, wait_for, write_lines
+from tests.cli.commands import MODELS, Run, finish, interrupt, jisi, says_one_error, start, wait_for, write_lines
 from tests.loopback import Fault, Loopback
 
 QUESTION = "What is 3 plus 6?"
@@ -233,3 +233,14 @@ def test_the_decision_does_not_depend_on_how_a_question_is_handed_over(
     assert route("-", "--json", stdin=f"{QUESTION}\n").json == alone
     assert route("--json", stdin=QUESTION).json == alone
     assert finish(start("route", QUESTION, "--json", "--bank", small_bank, "--config", pool)).json == alone
+
+
+def test_a_map_says_which_columns_of_a_table_hold_the_questions(route: Any, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("nr,frage\nx,What is 3 plus 6?\n")
+    (line,) = route("--input", table, "--map", "query=frage,index=nr").stdout.splitlines()
+    assert (json.loads(line)["dataset"], json.loads(line)["index"]) == ("table", "x")
+    lines = write_lines(tmp_path / "lines.jsonl", [{"frage": "What is 3 plus 6?"}])
+    (line,) = route("--input", lines, "--map", "query=frage").stdout.splitlines()
+    assert (json.loads(line)["dataset"], json.loads(line)["index"]) == ("questions", "1")
+    says_one_error(route(QUESTION, "--map", "query=frage"), 2, "--map is about the questions of a file")

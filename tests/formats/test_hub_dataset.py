@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jisi_cli.bank.bank import Bank
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz0123"
 SCRIPT = """
@@ -114,6 +116,12 @@ def serving(hub: Hub) -> Iterator[Hub]:
         thread.join()
 
 
+def answered(number: int) -> list[dict[str, object]]:
+    """What two models answered to one question, one a row, without a number of its own."""
+    question = {"question": f"What is {number}?", "gt": str(number)}
+    return [{**question, "model": name, "response": f"It is {number}.", "score": 1.0} for name in ("ada", "bob")]
+
+
 def parquet(path: Path, *numbers: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist([{"question": f"What is {n}?", "answer": f"#### {n}"} for n in numbers]), path)
@@ -132,6 +140,33 @@ def datasets(tmp_path: Path) -> Path:
     lines = folder / "old" / "main"
     lines.mkdir(parents=True)
     (lines / "test.jsonl").write_text('{"problem": "What is 7?", "solution": "7"}\n')
+    answers = folder / "lab" / "answers"
+    for shard, numbers in enumerate(((0, 1, 2), (3, 4))):
+        path = answers / "converted" / "default" / "train" / f"{shard:04}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist([row for n in numbers for row in answered(n)]), path)
+    (answers / "main").mkdir()
+    table = folder / "lab" / "table" / "main"
+    table.mkdir(parents=True)
+    (table / "test.csv").write_text(
+        "frage,wer,antwort,ok\n" + "".join(f"What is {n}?,{m},It is {n}.,1\n" for n in range(3) for m in ("ada", "bob"))
+    )
+    logs = folder / "lab" / "logs" / "main"
+    logs.mkdir(parents=True)
+    (logs / "samples_gsm8k_2024-01-01T00-00-00.000000.jsonl").write_text(
+        json.dumps(
+            {
+                "doc_id": 0,
+                "doc": {"question": "What is 1?"},
+                "target": "1",
+                "arguments": [],
+                "resps": [["1"]],
+                "filtered_resps": ["1"],
+                "exact_match": 1.0,
+            }
+        )
+        + "\n"
+    )
     (folder / "lab" / "code" / "main").mkdir(parents=True)
     (folder / "lab" / "code" / "main" / "code.py").write_text("")
     return folder
@@ -178,6 +213,51 @@ def test_a_name_without_an_owner_and_a_map_are_understood(hub: Hub, tmp_path: Pa
 )
 def test_what_is_not_there_or_may_be_several_is_told(hub: Hub, tmp_path: Path, name: str, words: str) -> None:
     assert words in str(read(name, hub, tmp_path / "home")["error"])
+
+
+def jisi_online(hub: Hub, home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.address, "HF_HOME": str(home / "hf")}
+    env |= {f"JISI_{kind}_HOME": str(home / kind) for kind in ("CACHE", "DATA", "CONFIG")}
+    env["HF_HUB_DISABLE_XET"] = "1"
+    command = [sys.executable, "-m", "jisi_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def test_recorded_answers_on_the_hub_become_a_bank_and_are_replayed(hub: Hub, tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    built = jisi_online(hub, tmp_path, "bank", "build", "hf:lab/answers", "-o", bank, "--embedder", "hashing:64")
+    assert built.returncode == 0, built.stderr
+    opened = Bank(bank)
+    # Numbered through both files, by the first row of each question.
+    assert [question.key for question in opened.questions] == [("answers", str(n)) for n in (1, 3, 5, 7, 9)]
+    assert opened.models == ("ada", "bob")
+    (source,) = opened.manifest.sources
+    assert (source.name, source.format, source.records) == (f"hf:lab/answers@{COMMIT[:12]}", "long", 10)
+    again = jisi_online(hub, tmp_path, "eval", "hf:lab/answers", "--bank", bank, "--method", "best-single", "--json")
+    assert json.loads(again.stdout)["methods"][0]["averages"]["average"] == 1.0, again.stderr
+
+
+def test_a_csv_on_the_hub_is_read_by_a_map(hub: Hub, tmp_path: Path) -> None:
+    names = "query=frage,model=wer,response=antwort,score=ok"
+    common = ("-o", tmp_path / "bank", "--embedder", "hashing:64")
+    built = jisi_online(hub, tmp_path, "bank", "build", "hf:lab/table", "--map", names, *common)
+    assert built.returncode == 0, built.stderr
+    assert [question.dataset for question in Bank(tmp_path / "bank").questions] == ["table"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hf:lab/sums/hard", "questions without recorded answers; `jisi bank build --call` asks the pool"),
+        ("hf:lab/table", "not a format that jisi recognises; --map says which columns hold what"),
+        ("hf:lab/logs", "the format lm-eval is not read from the hub; download it and name the file or folder"),
+        ("hf:lab/nothing", "the hub has no such data set"),
+    ],
+)
+def test_what_is_no_table_of_answers_is_refused_in_a_line(hub: Hub, tmp_path: Path, name: str, words: str) -> None:
+    built = jisi_online(hub, tmp_path, "bank", "build", name, "-o", tmp_path / "bank", "--embedder", "hashing:64")
+    assert built.returncode == 2 and built.stderr.startswith("error: ") and words in built.stderr
+    assert built.stderr.count("\n") == 1
 
 
 def test_a_token_goes_to_the_hub_and_not_where_it_sends_a_download(datasets: Path, tmp_path: Path) -> None:
