@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from jisi_cli.errors import InputError
-from jisi_cli.messages import NOTHING, ToolCall, Wanted, last_calls, text_of
+from jisi_cli.messages import NOTHING, Part, ToolCall, Wanted, images_of, last_calls, text_of
+from jisi_cli.pictures import read_picture
 from jisi_cli.tools import read_call_id, read_tool_calls
 from jisi_cli.types import Message
 
 FRAGMENT = 8
 """Words from which the newest turn means something alone; a shorter one is routed with the human turn before it."""
 
-Ability = Literal["tools"]
-"""What not every model can: to call tools."""
+Ability = Literal["tools", "vision"]
+"""What not every model can: to call tools, and to take pictures."""
 
 _ROLES: dict[object, Literal["system", "user", "assistant", "tool"]] = {
     "system": "system",
@@ -34,7 +35,8 @@ class Conversation:
         text: The words of the person's last turn: what is asked now.
         system: The system messages at its beginning, as one; None without any.
         history: What was said between them, in order.
-        turn: The last turn where it is more than words: the person's message, the calls of tools and their results.
+        turn: The last turn where it is more than words: the person's message with its pictures, the calls of tools and
+            their results.
         wanted: What it asks for besides an answer in words.
     """
 
@@ -49,11 +51,13 @@ class Conversation:
         """The words that choose the models.
 
         The last turn alone: earlier turns would drown it. One of fewer than `FRAGMENT` words ("and for n = 5?") is put
-        behind the human turn before it.
+        behind the human turn before it. Of pictures alone, they are that turn's; without one, there are none.
         """
         if len(self.text.split()) >= FRAGMENT:
             return self.text
         earlier = [text_of(message) for message in self.history if message["role"] == "user"]
+        if not self.text:
+            return earlier[-1] if earlier else ""
         return f"{earlier[-1]}\n\n{self.text}" if earlier else self.text
 
     @property
@@ -61,7 +65,9 @@ class Conversation:
         """What a model has to be able to do to go on with it."""
         said = (*self.history, *self.turn)
         calls = bool(self.wanted.tools) or any(message["role"] == "tool" or "tool_calls" in message for message in said)
-        return frozenset(("tools",)) if calls else frozenset()
+        sees = any(map(images_of, said))
+        found: list[tuple[Ability, bool]] = [("tools", calls), ("vision", sees)]
+        return frozenset(ability for ability, is_needed in found if is_needed)
 
     @property
     def is_for_one(self) -> bool:
@@ -95,9 +101,11 @@ def read_conversation(messages: object, where: str = "messages") -> Conversation
     leading = next(place for place, message in enumerate(read) if message["role"] != "system")
     system = "\n\n".join(text for message in read[:leading] if (text := text_of(message)).strip())
     text, turn = text_of(read[asked]), tuple(read[asked:])
-    if not text.strip():
+    pictures = bool(images_of(turn[0]))
+    if not text.strip() and not pictures:
         raise InputError(f"{where}[{asked}].content is empty; ask in words")
-    return Conversation(text, system or None, tuple(read[leading:asked]), turn if len(turn) > 1 else ())
+    is_more = len(turn) > 1 or pictures
+    return Conversation(text.strip() and text, system or None, tuple(read[leading:asked]), turn if is_more else ())
 
 
 Asked = str | Sequence[Mapping[str, Any]] | Conversation
@@ -151,6 +159,8 @@ def _read_message(message: object, where: str) -> Message:
         return Message(role="assistant", content=said, tool_calls=read)
     if calls:
         raise InputError(f"{where}: only a message of the assistant has `tool_calls`")
+    if role == "user" and isinstance(content, list):
+        return Message(role="user", content=_read_parts(content, f"{where}.content"))
     found = Message(role=_ROLES[role], content=_read_content(content, f"{where}.content"))
     if role == "tool":
         found["tool_call_id"] = read_call_id(message.get("tool_call_id"), f"{where}.tool_call_id")
@@ -165,11 +175,26 @@ def _read_content(content: object, where: str) -> str:
     return "\n".join(_read_part(part, f"{where}[{place}]") for place, part in enumerate(content))
 
 
+def _read_parts(content: list[object], where: str) -> str | list[Part]:
+    """Read what a person says in parts; where all are text, it is one text."""
+    pictures = {
+        place: read_picture(part, f"{where}[{place}]")
+        for place, part in enumerate(content)
+        if isinstance(part, Mapping) and part.get("type") == "image_url"
+    }
+    if not pictures:
+        return _read_content(content, where)
+    return [
+        pictures.get(place) or {"type": "text", "text": _read_part(part, f"{where}[{place}]")}
+        for place, part in enumerate(content)
+    ]
+
+
 def _read_part(part: object, where: str) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else None
     text = cast("Mapping[str, object]", part).get("text") if kind == "text" else None
     if not isinstance(text, str):
-        raise InputError(f"{where} must be a text part; pictures, sound and files are not supported yet")
+        raise InputError(f"{where} must be a text part, or a picture of the user's; sound and files are not supported")
     return _checked(text, where)
 
 

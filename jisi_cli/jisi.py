@@ -82,6 +82,7 @@ decides if it shares a model with the bank; `ignored` for replays."""
 _MODES: dict[str, Aggregation | None] = {"auto": None, "route": "never", "aggregate": "always"}
 _WITHOUT_BANK = "pool-order"
 """What the method is called where there is no bank."""
+_NO_WORDS = "a picture without words cannot be compared with the bank's questions"
 _BLOCK = 256
 """Questions that are routed at once."""
 _REFUSED_FOR = 300.0
@@ -728,6 +729,8 @@ class Jisi:
         with self._opening:
             method = by.made
             started = time.perf_counter()
+            if not asked.routed_text and not isinstance(self.bank, NoBank):
+                return _Prepared(by, asked, query, None, {}, _NO_WORDS)
             try:
                 query = replace(query, vector=self.queries([asked.routed_text])[0].vector)
             except NoAnswerError as error:

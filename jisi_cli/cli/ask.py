@@ -76,6 +76,10 @@ def ask(
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option("--attach", "-a", metavar="FILE", help="A picture that belongs to the question; several: -a -a."),
+    ] = None,
     schema: Annotated[
         Path | None,
         typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
@@ -133,6 +137,10 @@ def ask(
     place of the one before. Conversations are kept in your data folder until `jisi cost --erase`, and not with
     --no-store; `jisi chat` is for more than one question.
 
+    -a adds a picture (PNG, JPEG, GIF, WebP) to the question. Only models that can see are asked: those of which the
+    pool file says `vision = true`, or LiteLLM that they can. The words choose among them; without words it is the whole
+    bank.
+
     --schema asks every model for JSON that fits a schema and checks what comes: an answer that does not fit counts as
     none, so that one of another model is given instead. The schema is one file, from which nothing is fetched.
 
@@ -147,7 +155,7 @@ def ask(
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """
     from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
-    from jisi_cli.cli.question import checked_text, read_question, read_schema
+    from jisi_cli.cli.question import checked_text, read_question, read_schema, with_pictures
     from jisi_cli.cli.talk import begin_talk, remember
     from jisi_cli.jisi import Jisi
 
@@ -157,10 +165,11 @@ def ask(
     system = None if system is None else checked_text(system, "--system")
     if source is None:
         refuse_without_input(out=file, strict=strict, map=map_, jsonl=as_jsonl)
-        text = read_question(query, out)
+        text = read_question(query, out, may_be_empty=bool(attach))
+        content = with_pictures(text, attach) if attach else text
     else:
         about_one = {"answers": answers, "explain": explain, "stream": stream}
-        about_one |= {"continue": goes_on, "conversation": conversation}
+        about_one |= {"continue": goes_on, "conversation": conversation, "attach": attach}
         refuse_with_input(query=query, json=as_json and as_jsonl, **about_one)
     form = None if schema is None else read_schema(schema)
     talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
@@ -194,10 +203,10 @@ def ask(
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
-            outcome = jisi.ask(talk.messages(text, system), schema=form, watcher=view)
+            outcome = jisi.ask(talk.messages(content, system), schema=form, watcher=view)
             view.finish(outcome.answer.text)
         seconds = time.perf_counter() - started
-        remember(talk, text, system, outcome, out)
+        remember(talk, content, system, outcome, out)
         if as_json:
             name = None if no_store else talk.name
             out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), "conversation": name})

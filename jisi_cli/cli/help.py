@@ -22,7 +22,7 @@ FIRST_COMMANDS = ("ask", "chat", "route", "eval", "cost", "bank", "build", "insp
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Answer": (
-        *("--continue", "--conversation", "--schema"),
+        *("--continue", "--conversation", "--attach", "--schema"),
         *("--method", "--mode", "--aggregate", "--system", "--temperature", "--max-tokens", "--k", "--tau", "--probe"),
         *("--live", "--list-methods", "--versus", "--stream", "--explain", "--answers"),
     ),

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,12 +38,13 @@ _PIECE = 1 << 16
 _A_QUESTION = re.compile(r"""[?？][\s"'”’)\]]*\Z|\A\{.*"(?:query|question|prompt)"\s*:""")
 
 
-def read_question(argument: str | None, out: Output) -> str:
+def read_question(argument: str | None, out: Output, *, may_be_empty: bool = False) -> str:
     """Return the question: the argument with standard input behind it; `-` or no argument takes standard input alone.
 
     Args:
         argument: The question on the command line.
         out: Told what is waited for, what is left alone, and what was hardly meant for this question.
+        may_be_empty: Whether something else than words can be the question.
 
     Raises:
         InputError: There is no question, or standard input is not text.
@@ -56,7 +57,7 @@ def read_question(argument: str | None, out: Output) -> str:
         context = _decoded(_context(sys.stdin, out)).strip() if question else ""
         _warn_of_questions(question, context, out)
         question = "\n\n".join(part for part in (question, context) if part)
-    if not question:
+    if not question and not may_be_empty:
         raise InputError('the question is empty; write it in quotes (jisi ask "...") or pipe it in')
     return question
 
@@ -87,6 +88,24 @@ def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str
         where = "standard input" if is_piped else str(source)
         raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
     return questions, issues.skipped
+
+
+def with_pictures(text: str, paths: Sequence[Path]) -> list[Mapping[str, Any]]:
+    """Return a question with pictures, as the parts of a message.
+
+    Raises:
+        InputError: One of them cannot be read, or is no picture.
+    """
+    from jisi_cli.files import read_plain
+    from jisi_cli.pictures import MOST_BYTES, picture_part
+
+    parts: list[Mapping[str, Any]] = [{"type": "text", "text": text}] if text else []
+    for path in paths:
+        try:
+            parts.append(picture_part(read_plain(path, MOST_BYTES), f"--attach: {path}"))
+        except OSError as error:
+            raise InputError(f"--attach: {path}: {error.strerror or error}") from None
+    return parts
 
 
 def read_schema(path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def aggregation_messages(query: Query, responses: Sequence[str]) -> list[Message
     if query.system:
         instructions = f"{query.system}\n\n{instructions}"
     task = f"Question:\n{question}\n\nCandidate responses:\n\n{fenced}\n\nThe question again:\n{question}"
-    return [{"role": "system", "content": instructions}, *query.history, {"role": "user", "content": task}]
+    return [{"role": "system", "content": instructions}, *query.history, query.with_pictures(task)]
 
 
 _REFERENCE_INSTRUCTIONS = """\
@@ -66,7 +66,7 @@ def reference_messages(query: Query, references: Sequence[str]) -> list[Message]
     instructions = _REFERENCE_INSTRUCTIONS.format(count=len(references), fences=fences)
     parts = [query.system] if query.system else []
     content = "\n\n".join([*parts, instructions, listed])
-    return [{"role": "system", "content": content}, *query.history, {"role": "user", "content": query.text}]
+    return [{"role": "system", "content": content}, *query.history, query.with_pictures(query.text)]
 
 
 def numbered(question: str, responses: Sequence[str]) -> tuple[str, str]:
@@ -99,7 +99,7 @@ def choice_messages(query: Query, responses: Sequence[str], task: str, form: str
     fences, listed = numbered(query.text, responses)
     instructions = _CHOICE_INSTRUCTIONS.format(count=len(responses), fences=fences, task=task, form=form)
     content = f"{_question(query, responses)}Responses:\n\n{listed}"
-    return [{"role": "system", "content": instructions}, {"role": "user", "content": content}]
+    return [{"role": "system", "content": instructions}, query.with_pictures(content)]
 
 
 def _question(query: Query, responses: Sequence[str]) -> str:
@@ -209,7 +209,7 @@ def verification_messages(query: Query, response: str) -> list[Message]:
     """Return the conversation in which a model checks a response."""
     fences, listed = numbered(query.text, [response])
     content = f"{_question(query, [response])}Response:\n\n{listed}"
-    return [{"role": "system", "content": _VERIFICATION.format(fences=fences)}, {"role": "user", "content": content}]
+    return [{"role": "system", "content": _VERIFICATION.format(fences=fences)}, query.with_pictures(content)]
 
 
 def keyword_messages(question: str, count: int) -> list[Message]:

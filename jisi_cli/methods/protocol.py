@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from jisi_cli.messages import NOTHING, Wanted
+from jisi_cli.messages import NOTHING, Wanted, images_of
 from jisi_cli.types import Answer, Message, Pool, Role
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class Query:
         """Return the conversation that puts the question to one model."""
         system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, *self.history, *(self.turn or (Message(role="user", content=self.text),))]
+
+    def with_pictures(self, text: str) -> Message:
+        """Return a message about the question, with the pictures that came with it."""
+        pictures = images_of(self.turn[0]) if self.turn else []
+        return Message(role="user", content=[{"type": "text", "text": text}, *pictures] if pictures else text)
 
 
 @dataclass(frozen=True, slots=True)

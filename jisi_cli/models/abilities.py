@@ -11,17 +11,18 @@ from jisi_cli.models.facts import facts_of
 
 _WORDS: dict[Ability, tuple[str, str]] = {
     "tools": ("call tools", "tools = true"),
+    "vision": ("take pictures", "vision = true"),
 }
 """What an ability is called, and what the pool file says of a model that has it."""
 
 
 def has(entry: ModelEntry, ability: Ability) -> bool | None:
     """Return whether a model can do something; None where nothing is known of that."""
-    stated = {"tools": entry.tools}[ability]
+    stated = {"tools": entry.tools, "vision": entry.vision}[ability]
     if stated is not None:
         return stated  # before LiteLLM is imported
     facts = facts_of(entry)
-    return {"tools": facts.calls_tools}[ability]
+    return {"tools": facts.calls_tools, "vision": facts.sees}[ability]
 
 
 def able(entries: Iterable[ModelEntry], needs: Iterable[Ability]) -> tuple[str, ...]:

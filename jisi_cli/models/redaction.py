@@ -203,9 +203,9 @@ def _unescaped(text: str) -> str:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield all text within a value."""
+    """Yield all text within a value; of a picture its beginning, as long as anybody's words are looked at."""
     if isinstance(value, str):
-        yield value
+        yield value[:_LONGEST_READ] if value.startswith("data:") else value
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from _texts(part)

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.messages import text_of
+from jisi_cli.messages import images_of, text_of
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Message, TokensSource, whole_characters
 
@@ -46,6 +46,10 @@ _LONGEST_EXACT = 1_000_000
 """Characters; LiteLLM only estimates the tokens of much longer texts."""
 _MESSAGE_TOKENS = 8
 """What a chat template puts around one message, at most."""
+_PICTURE_TOKENS = 16_384
+"""What a picture takes of a prompt, at most: the default limit of Qwen-VL; most models take a tenth of it."""
+_DEAR_PICTURES, _DEAR_PICTURE = "gpt-4o-mini", 50_000
+"""The one model that counts 33 times as many tokens for a picture, so that it costs what it costs with gpt-4o."""
 _CONVERSATION_TOKENS = 16
 """What it puts around a conversation, such as the date or a system message of the model's own."""
 
@@ -251,7 +255,10 @@ def perplexity_of(logprobs: Any) -> float | None:  # noqa: ANN401 - LiteLLM's Ch
 
 def count_prompt(entry: ModelEntry, messages: Sequence[Message]) -> int:
     """Count a conversation's tokens with LiteLLM's tokenizer for the model (an estimate for most)."""
-    return int(load_litellm().token_counter(model=entry.litellm, messages=[dict(m) for m in messages]))
+    sent = [dict(message) for message in messages]
+    # Otherwise LiteLLM would look at each picture, and fetch one that is named by its address.
+    counter = load_litellm().token_counter
+    return int(counter(model=entry.litellm, messages=sent, use_default_image_token_count=True))
 
 
 def count_text(entry: ModelEntry, text: str) -> int:
@@ -264,7 +271,9 @@ def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message]) -> int:
     texts = sum(
         most_text_tokens(entry, text) for message in messages for text in (text_of(message), _calls_of(message))
     )
-    return texts + _MESSAGE_TOKENS * len(messages) + _CONVERSATION_TOKENS
+    is_dear = _DEAR_PICTURES in entry.litellm
+    pictures = sum(len(images_of(message)) for message in messages) * (_DEAR_PICTURE if is_dear else _PICTURE_TOKENS)
+    return texts + pictures + _MESSAGE_TOKENS * len(messages) + _CONVERSATION_TOKENS
 
 
 def _calls_of(message: Message) -> str:

@@ -146,6 +146,8 @@ class Server:
             raise RequestError(f"`{unknown[0][:80]}` is unknown", unknown[0][:80])
         settings, options = read_settings(body.get("jisi"))
         conversation = read_question(body)
+        if not conversation.routed_text:
+            raise RequestError("pictures without words are not routed by what they show; add words", "messages")
         asked = ChatRequest(str(body.get("model", "jisi")), conversation, settings=settings, **options)
         pool = await asyncio.to_thread(self._variant, asked)
         self.take_place()
