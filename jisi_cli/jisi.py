@@ -156,6 +156,7 @@ class Jisi:
             without a support set, and comparisons by `evaluate`, take all questions alike.
         calls: Whether models must be in the pool file.
         max_cost: Dollars at most for everything that is asked through this object.
+        max_cost_per_day: Dollars at most for everything that is asked in a day, by this and by other programs.
         timeout: Seconds per call.
         concurrency: Calls at one time.
         use_cache: Whether cached answers may be used.
@@ -192,6 +193,7 @@ class Jisi:
         unlike: str | None = None,
         calls: Calls = "preferred",
         max_cost: float | None = None,
+        max_cost_per_day: float | None = None,
         timeout: float | None = None,
         concurrency: int | None = None,
         use_cache: bool = True,
@@ -226,6 +228,7 @@ class Jisi:
             self.user,
             timeout=timeout,
             max_cost=max_cost,
+            max_cost_per_day=max_cost_per_day,
             concurrency=concurrency,
             use_cache=use_cache,
             store=store,

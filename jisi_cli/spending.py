@@ -44,6 +44,7 @@ class RunAccount:
         user: Told what goes wrong, and asked about a pool file that lies in the current folder.
         timeout: Seconds per attempt.
         max_cost: Dollars for the whole run.
+        max_cost_per_day: Dollars for all runs of a day.
         concurrency: Calls out at one time.
         use_cache: Whether cached answers may be used.
         store: False keeps questions and answers out of cache and ledger.
@@ -64,6 +65,7 @@ class RunAccount:
         *,
         timeout: float | None = None,
         max_cost: float | None = None,
+        max_cost_per_day: float | None = None,
         concurrency: int | None = None,
         use_cache: bool = True,
         store: bool = True,
@@ -73,6 +75,7 @@ class RunAccount:
         self.label = None if label is None else _checked_label(label)
         self.use_cache, self.store = use_cache, store
         self.max_cost = limit(max_cost, config, "max_cost")
+        self._per_day = None if max_cost_per_day is None else amount(max_cost_per_day, "--max-cost-per-day")
         self._timeout, self._concurrency = timeout, concurrency
         self.background = Background()
 
@@ -106,7 +109,7 @@ class RunAccount:
         from jisi_cli.models.allowance import allowances
         from jisi_cli.models.limits import Budget
 
-        found = allowances(self.config, self.ledger)
+        found = allowances(self.config, self.ledger, self._per_day)
         if self.max_cost is None and not found:
             return None
         first = self._limit_beside(found, 0.0)
@@ -115,7 +118,7 @@ class RunAccount:
     def _todays_limit(self, spent_usd: float) -> Limit:
         from jisi_cli.models.allowance import allowances
 
-        return self._limit_beside(allowances(self.config, self.ledger), spent_usd)
+        return self._limit_beside(allowances(self.config, self.ledger, self._per_day), spent_usd)
 
     def _limit_beside(self, found: Sequence[Allowance], spent_usd: float) -> Limit:
         """Return what the run may spend in all, after it has spent so much: what it may itself, or a day or a month."""

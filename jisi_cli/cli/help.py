@@ -37,7 +37,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Server": ("--host", "--port", "--key-env", "--places"),
     "Money": (
-        *("--label", "--max-cost", "--max-calls", "--mean-calls", "--price-weight", "--dry-run", "--no-cache"),
+        *(
+            "--label",
+            "--max-cost",
+            "--max-cost-per-day",
+            "--max-calls",
+            "--mean-calls",
+            "--price-weight",
+            "--dry-run",
+            "--no-cache",
+        ),
         *("--no-store", "--prices", "--by", "--run", "--since", "--until", "--against"),
     ),
     "Output": (

@@ -57,6 +57,10 @@ LabelOption = Annotated[
 MaxCostOption = Annotated[
     float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most for the whole run.")
 ]
+MaxCostPerDayOption = Annotated[
+    float | None,
+    typer.Option("--max-cost-per-day", metavar="USD", help="Dollars at most for all that jisi calls in a day."),
+]
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]

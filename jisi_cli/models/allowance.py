@@ -30,14 +30,14 @@ class Allowance:
     Attributes:
         key: Its key in [budget].
         limit_usd: The most, in dollars.
-        where: The file that says so.
+        where: The file that says so; None for an option of the command.
         spent_usd: Dollars that calls are known to have cost so far.
         unknown: Calls whose cost is unknown.
     """
 
     key: str
     limit_usd: float
-    where: str
+    where: str | None
     spent_usd: float
     unknown: int
 
@@ -49,7 +49,7 @@ class Allowance:
     @property
     def setting(self) -> str:
         """What asks for it, for messages."""
-        return f"{self.key} in {self.where}"
+        return f"{self.key} in {self.where}" if self.where else f"--{self.key.replace('_', '-')}"
 
     def __str__(self) -> str:
         """Say what was spent, of what, and what to do."""
@@ -61,25 +61,28 @@ class Allowance:
         )
 
 
-def allowances(config: Config, ledger: Ledger) -> list[Allowance]:
+def allowances(config: Config, ledger: Ledger, per_day: float | None = None) -> list[Allowance]:
     """Return the limits a day and a month that are in force, with what was spent of them.
 
     Args:
         config: The pool file in force.
         ledger: The calls that were made.
+        per_day: What the command was told of a day, in dollars; None for nothing. It raises no file's limit.
 
     Raises:
         InputError: A limit is no number from 0, or the ledger or the user's own file cannot be read.
     """
     found = []
     now = days.now()
+    told = {} if per_day is None else {"max_cost_per_day": per_day}
     files = [config, *_own(config)]
     for key in PERIODS:
         limits = [(_limit(file, key), str(file.path)) for file in files if key in file.budget]
+        limits += [(told[key], "")] if key in told else []
         if limits:
             smallest, where = min(limits)
             start = days.start_of_day(now) if key == "max_cost_per_day" else days.start_of_month(now)
-            found.append(Allowance(key, smallest, where, *ledger.spent_since(start)))
+            found.append(Allowance(key, smallest, where or None, *ledger.spent_since(start)))
     return found
 
 

@@ -126,6 +126,18 @@ def test_a_request_may_limit_what_it_costs(tmp_path: Path) -> None:
             assert refused["param"] == "jisi.max_cost"
 
 
+def test_a_day_has_a_budget_over_all_runs(tmp_path: Path) -> None:
+    with serving(tmp_path, "--max-cost-per-day", "0.5") as running:
+        assert running.chat("What is 1 plus 1?").status_code == 200
+        spent = running.chat("What is 1 plus 2?").json()["jisi"]["cost_usd"]
+        assert spent > 0
+    with serving(tmp_path, "--max-cost-per-day", str(spent), bank=False) as running:  # less than was spent before
+        found = running.chat("What is 1 plus 3?")
+        assert (found.status_code, found.json()["error"]["code"]) == (429, "budget_exceeded")
+        assert "are spent today" in found.json()["error"]["message"]
+        assert "raise --max-cost-per-day" in found.json()["error"]["message"]
+
+
 def test_a_budget_that_is_used_up_is_said_so(tmp_path: Path) -> None:
     with serving(tmp_path, "--max-cost", "0") as running:
         found = running.chat("What is 2 plus 2?")
