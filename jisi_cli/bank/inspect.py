@@ -101,8 +101,10 @@ class Inspection:
         leaks: Test questions whose text is also a train question.
         support: Distribution of support-set sizes.
         resolution: How many questions tell models apart; None where no two models differ.
-        score_source: Share of the scored answers that graders, agreement and labels scored; None where nothing was.
+        score_source: Share of the scored answers that graders, agreement, labels and feedback scored; None where
+            nothing was.
         labels: Questions that people have labelled, for want of an answer key.
+        feedback: Questions that came by feedback.
         warnings: What a user should know before relying on the bank, as sentences.
     """
 
@@ -121,6 +123,7 @@ class Inspection:
     resolution: Resolution | None
     score_source: dict[ScoreSource, float] | None
     labels: int
+    feedback: int
     warnings: tuple[str, ...]
 
     @property
@@ -167,6 +170,7 @@ def inspect_bank(bank: Bank, settings: Hyperparameters) -> Inspection:
         resolution=resolution(bank),
         score_source=scoring.shares,
         labels=scoring.labels,
+        feedback=scoring.feedback,
         warnings=(*_warnings(bank, settings, support, summaries, duplicates, leaks), *scoring.warnings),
     )
 

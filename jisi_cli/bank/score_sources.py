@@ -1,4 +1,4 @@
-"""Where the scores of a bank come from: graders, the agreement of its models, or labels that people gave."""
+"""Where the scores of a bank come from: graders, the agreement of its models, or what people say of answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from jisi_cli.scoring.exact_sums import Rows
 
 
 def rows_without_key(bank: Bank) -> Rows:
-    """Return the rows on which no grader has scored an answer."""
+    """Return the rows on which neither a grader nor feedback has scored an answer."""
     graded = np.zeros(bank.rows, dtype=bool)
     for model in bank.models:
-        graded |= bank.answers(model).scored_by("grader")
+        answers = bank.answers(model)
+        graded |= answers.scored_by("grader") | answers.scored_by("feedback")
     return np.flatnonzero(~graded)
 
 
@@ -64,11 +65,13 @@ class Scoring:
     Attributes:
         shares: Share of the scored answers, by source; None where no answer is scored.
         labels: Questions that people have labelled and no grader has scored.
+        feedback: Questions with an answer that somebody said the worth of.
         warnings: What a user should know about it, as sentences.
     """
 
     shares: dict[ScoreSource, float] | None
     labels: int
+    feedback: int
     warnings: tuple[str, ...]
 
 
@@ -84,7 +87,8 @@ def score_sources(bank: Bank) -> Scoring:
     keyless[rows_without_key(bank)] = True
     shares = {source: number / scored for source, number in counts.items()} if scored else None
     warnings = tuple(_warnings(bank, counts, labelled & keyless))
-    return Scoring(shares, int((labelled & keyless).sum()), warnings)
+    rated = np.logical_or.reduce([bank.answers(model).scored_by("feedback") for model in bank.models])
+    return Scoring(shares, int((labelled & keyless).sum()), int(rated.sum()), warnings)
 
 
 def _warnings(bank: Bank, counts: dict[ScoreSource, int], labelled: NDArray[np.bool_]) -> Iterator[str]:

@@ -194,6 +194,7 @@ class _Answers:
                 record.score,
                 record.error,
                 record.finish_reason,
+                record.scored_by,
             )
         )
         self.numbers.append(number)

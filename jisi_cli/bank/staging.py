@@ -148,7 +148,8 @@ class StagedAnswers(Mapping[Key, Record]):
 
     Args:
         model: Its name.
-        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason]` of each.
+        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason,
+            scored_by]` of each.
         questions: The questions that were answered, among others.
         positions: Positions of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
@@ -180,7 +181,7 @@ class StagedAnswers(Mapping[Key, Record]):
     def bare_record(self, which: int) -> Record:
         """Return the answer at that position without the texts that belong to its question."""
         row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
-        response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason = row
+        response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason, scored_by = row
         position = int(self.positions[which])
         dataset, index = self._questions.keys[position]
         return Record(
@@ -198,6 +199,7 @@ class StagedAnswers(Mapping[Key, Record]):
             error=error,
             order=self._questions.orders[position],
             finish_reason=finish_reason,
+            scored_by=scored_by,
         )
 
     def response(self, which: int) -> str:

@@ -129,6 +129,7 @@ _COMMANDS = {
     "serve": ("serve", None),
     "mcp": ("mcp", None),
     "cost": ("cost", "Add up what past calls cost."),
+    "feedback": ("feedback", None),
     "demo": ("demo", "Answer a sample question, without a key."),
     "init": ("init", "Write a first pool file."),
     "models": ("models", "List the models of the pool."),

@@ -203,13 +203,14 @@ def ask(
         started = time.perf_counter()
         jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
-            outcome = jisi.ask(talk.messages(content, system), schema=form, watcher=view)
+            asked = talk.messages(content, system)
+            outcome = jisi.ask(asked, schema=form, watcher=view)
             view.finish(outcome.answer.text)
         seconds = time.perf_counter() - started
-        remember(talk, content, system, outcome, out)
+        name = remember(talk, asked, outcome, jisi, out, system)
         if as_json:
-            name = None if no_store else talk.name
-            out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), "conversation": name})
+            kept = {"id": name, "conversation": None if no_store else talk.name}
+            out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), **kept})
         warn_of_failures(outcome, out)
         if answers and not as_json:
             show_answers(out, outcome.answers, stderr=True)

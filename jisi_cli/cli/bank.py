@@ -131,6 +131,10 @@ def build(
             help="With --call: generate N questions of many kinds and three levels, with checkable answers [200].",
         ),
     ] = None,
+    feedback: Annotated[
+        bool,
+        typer.Option("--feedback", help="With --append: take in what `jisi feedback` and clients said of answers."),
+    ] = False,
     save_answers: Annotated[
         Path | None, typer.Option("--save-answers", metavar="FILE", help="Also write the answers as JSONL.")
     ] = None,
@@ -160,6 +164,9 @@ def build(
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
+    --append --feedback takes in what people said of answers (`jisi feedback`, and clients of a server): each question
+    becomes a train row, with scores for the models whose answer it was and gaps for the others.
+
     Questions and recorded answers may also come from the Hugging Face hub, as hf:DATASET[/CONFIG[/SPLIT]]; no code from
     there is run.
     Columns are found by common names (question, prompt, input; answer, target, expected, reference; correct, label), or
@@ -185,7 +192,12 @@ def build(
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
     sources = sources or []
-    _require_sources(sources, starter, call=call)
+    if feedback:
+        others = {"--call": call, "--starter": starter, "--save-answers": save_answers, "--format": format}
+        others |= {"--map": map_, "--models": models, "--datasets": datasets, "--limit": limit, "--split": split}
+        _require_feedback_alone(append=append, SOURCE=sources, **others)
+    else:
+        _require_sources(sources, starter, call=call)
     dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     settings = read_config(config, out)
@@ -213,6 +225,7 @@ def build(
         ),
         problems=ImportIssues(out, strict=strict),
         out=out,
+        feedback=feedback,
     )
     if dry_run:
         expected = work.forecast()
@@ -232,6 +245,19 @@ def build(
         # A pool file names a bank from its own folder.
         shown = json.dumps(os.path.relpath(output.resolve(), settings.path.resolve().parent), ensure_ascii=False)
         out.note(f'next: jisi ask --bank {output} "..."; bank = {shown} at the top of {settings.path} saves --bank')
+
+
+def _require_feedback_alone(*, append: bool, **others: object) -> None:
+    """Refuse --feedback without a bank to extend, or beside other sources.
+
+    Raises:
+        InputError: It is so.
+    """
+    if not append:
+        raise InputError("--feedback adds to a bank what people said of answers; add --append")
+    for name, value in others.items():
+        if value:
+            raise InputError(f"--feedback takes in the inbox alone; leave out {name}, or build twice")
 
 
 def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool) -> None:

@@ -140,6 +140,7 @@ class Build:
         account: How models are called, and what that may cost.
         problems: Told of lines that cannot be used.
         out: Where notes go.
+        feedback: Whether what people said of answers is taken in, instead of sources.
     """
 
     sources: Sequence[Path]
@@ -156,6 +157,7 @@ class Build:
     account: RunAccount
     problems: ImportIssues
     out: Output
+    feedback: bool = False
 
     @property
     def config(self) -> Config:
@@ -185,6 +187,8 @@ class Build:
         with reserved(self.bank, self.options):
             # An embedder that is missing, or is not the bank's, must show before calls are paid for.
             vectors, account = self._vectors()
+            if self.feedback:
+                return self._take_feedback(vectors)
             found, stopped = self._collected(account) if self.call else (self._read(vectors), None)
             self.problems.summarise()
             if self.save_answers is not None:
@@ -298,6 +302,39 @@ class Build:
                 "(test_query_embed.tar); `jisi eval …/test.jsonl --bank` embeds them when it tests with them"
             )
         return found
+
+    def _take_feedback(self, vectors: VectorSource) -> BuildReport:
+        """Move what people said of answers from the inbox into the bank.
+
+        Raises:
+            InputError: Nothing is waiting that the bank could learn from.
+        """
+        from jisi_cli.history.feedback import Inbox
+        from jisi_cli.history.to_bank import take
+
+        inbox = Inbox()
+        try:
+            waiting, models = inbox.waiting(), read_manifest(self.bank).models
+            taken = run_calls(take(waiting, models))
+            if not taken.pieces:
+                about = f", and {len(waiting):,} are about models that {self.bank} lacks" if waiting else ""
+                raise InputError(
+                    f"no feedback is waiting{about}; `jisi feedback last good` says what an answer was worth"
+                )
+            report = self._write(taken.sources, vectors)
+            # Only now: after a kill in between, the same rows are known already, and nothing is there twice.
+            inbox.remove(taken.pieces)
+        finally:
+            inbox.close()
+        if taken.left:
+            self.out.note(f"{taken.left:,} about models that {self.bank} lacks stay in the inbox")
+        unscored = sum(record.score is None for record in taken.records)
+        if unscored:
+            self.out.note(
+                f"{count(unscored, 'answer')} could not be graded by their reference; jisi bank grade --grader"
+            )
+        self._tell(report)
+        return report
 
     def _questions(self) -> list[Question]:
         """Return the questions of all sources, filtered, in the order of the sources.

@@ -188,14 +188,15 @@ class _Chat:
         from jisi_cli.cli.talk import remember
 
         started = time.perf_counter()
+        asked = self._talk.messages(said, self._system)
         with view_for(self._out, stream=self._stream, as_json=False) as view:
             try:
-                outcome = self._jisi.ask(self._talk.messages(said, self._system), watcher=view)
+                outcome = self._jisi.ask(asked, watcher=view)
             except KeyboardInterrupt:
                 view.break_off()
                 raise
             view.finish(outcome.answer.text)
-        remember(self._talk, said, self._system, outcome, self._out)
+        remember(self._talk, asked, outcome, self._jisi, self._out, self._system)
         self._system = None  # it holds from its first turn on
         warn_of_failures(outcome, self._out)
         show_footer(outcome, time.perf_counter() - started, self._out)

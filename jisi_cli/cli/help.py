@@ -28,7 +28,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Questions": (
         *("--input", "--format", "--map", "--datasets", "--limit", "--split", "--splits", "--seed", "--starter"),
-        *("--call", "--append", "--retry-failed", "--strict", "--n", "--import"),
+        *("--call", "--append", "--retry-failed", "--strict", "--n", "--import", "--feedback", "--reference", "--note"),
     ),
     "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
     "Pool": (

@@ -26,7 +26,8 @@ def show_inspection(found: Inspection, out: Output) -> None:
     if found.score_source is not None:
         shares = ", ".join(f"{source} {100 * share:.1f} %" for source, share in found.score_source.items() if share)
         labels = f"; {count(found.labels, 'question')} labelled" if found.labels else ""
-        out.data(f"scores by: {shares}{labels}")
+        said = f"; {count(found.feedback, 'question')} from feedback" if found.feedback else ""
+        out.data(f"scores by: {shares}{labels}{said}")
     out.separate()
     _show_models(found, out)
     low, _, middle, _, high = found.support.quantiles

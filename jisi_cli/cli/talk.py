@@ -1,14 +1,17 @@
-"""What `ask` and `chat` share of conversations: which one goes on, and keeping what was said."""
+"""What `ask` and `chat` share of conversations: which one goes on, and remembering what was said."""
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
+from jisi_cli.conversation import as_conversation
 from jisi_cli.errors import InputError
-from jisi_cli.history.conversations import Talk
+from jisi_cli.history.conversations import Messages, Talk
 
 if TYPE_CHECKING:
+    from jisi_cli.jisi import Jisi
     from jisi_cli.methods.protocol import Outcome
 
 
@@ -23,9 +26,34 @@ def begin_talk(name: str | None, *, goes_on: bool, store: bool) -> Talk:
     return Talk(name, goes_on=goes_on, store=store)
 
 
-def remember(talk: Talk, content: object, system: str | None, outcome: Outcome, out: Output) -> None:
-    """Keep a question and its answer; where that fails, the answer is there all the same."""
+def remember(
+    talk: Talk, asked: Messages, outcome: Outcome, jisi: Jisi, out: Output, system: str | None = None
+) -> str | None:
+    """Keep a question and its answer, for later turns and for feedback; where that fails, the answer is there anyway.
+
+    Args:
+        talk: The conversation that it is a turn of.
+        asked: All messages that were sent.
+        outcome: How it was answered.
+        jisi: Who answered.
+        out: Told what cannot be kept.
+        system: The system message of this turn, where one was given.
+
+    Returns:
+        The answer's name; None where it is not remembered.
+    """
+    from jisi_cli.history.answers import Answers
+
     try:
-        talk.add(content, outcome.answer.text, system)
+        talk.add(asked[-1]["content"], outcome.answer.text, system)
+        if not jisi.account.store:
+            return None
+        answers, name = Answers(), secrets.token_hex(6)
+        try:
+            answers.add(name, as_conversation(asked).routed_text, outcome, jisi.account.run.id)
+        finally:
+            answers.close()
+        return name
     except InputError as error:
         out.warn(f"this turn is not kept: {error}")
+        return None

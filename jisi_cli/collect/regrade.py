@@ -195,7 +195,7 @@ def _responses(
 ) -> Iterator[_Response]:
     """Yield one model's responses that can be graded; count the others."""
     columns, texts, cut_off = bank.answers(model), bank.responses(model), bank.cut_off_responses(model)
-    others = columns.scored_by("agreement") | columns.scored_by("label")
+    others = columns.scored_by("agreement") | columns.scored_by("label") | columns.scored_by("feedback")
     for row, question in questions.items():
         text = texts[row]
         if columns.status[row] not in ("ok", "unscored") or text is None or not text.strip():

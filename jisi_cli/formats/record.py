@@ -11,8 +11,9 @@ from jisi_cli.suggest import did_you_mean
 Status = Literal["ok", "missing", "failed", "unscored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 Split = Literal["train", "test"]
-ScoreSource = Literal["grader", "agreement", "label"]
-"""Where a score comes from: a grader, ours or the source's; the agreement of the models; a person who labelled it."""
+ScoreSource = Literal["grader", "agreement", "label", "feedback"]
+"""Where a score comes from: a grader, ours or the source's; the agreement of the models; a person who labelled it, or
+who said what an answer was worth."""
 SCORE_SOURCES: tuple[ScoreSource, ...] = get_args(ScoreSource)
 Failed = Literal["wrong", "unscored"]
 """How a failed or empty answer to a graded question counts: as wrong (0), or not at all."""
@@ -96,11 +97,13 @@ class Record:
     """Position within the dataset where the source records one as a number (the paper's "recorded index")."""
     finish_reason: str | None = None
     """Why the response ended, in the provider's word."""
+    scored_by: ScoreSource = "grader"
+    """Where a score comes from, if there is one: recorded answers were graded before they came here."""
 
     @property
     def score_source(self) -> ScoreSource | None:
-        """Where the score comes from: recorded answers were graded before they came here."""
-        return None if self.score is None else "grader"
+        """Where the score comes from; None where there is none."""
+        return None if self.score is None else self.scored_by
 
 
 def has_response(record: Record) -> bool:

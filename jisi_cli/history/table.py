@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jisi_cli.database import FAULTS, Database
 from jisi_cli.errors import InputError
 from jisi_cli.paths import data_folder
+from jisi_cli.types import whole_characters
 
 Kind = Literal["conversations", "answers", "feedback"]
 
@@ -102,7 +103,9 @@ class Table:
             InputError: The file is damaged, or cannot be read.
         """
         sql = f"SELECT {', '.join(names)} FROM {self.kind} {rest}"
-        rows = self._database.read(lambda connection: connection.execute(sql, tuple(values)).fetchall(), [])
+        # What was typed may hold halves of characters, which no row has.
+        wanted = [whole_characters(value) if isinstance(value, str) else value for value in values]
+        rows = self._database.read(lambda connection: connection.execute(sql, wanted).fetchall(), [])
         for row in rows:
             for name, value in zip(names, row, strict=True):
                 if name in ("id", *COLUMNS[self.kind]) and not _fits(name, value):
@@ -139,5 +142,5 @@ def _fits(name: str, value: object) -> bool:
     if name in ("id", "size"):
         return isinstance(value, int)
     if name == "score":
-        return isinstance(value, float) and 0 <= value <= 1
+        return value is None or (isinstance(value, float) and 0 <= value <= 1)
     return value is None or isinstance(value, str)

@@ -21,6 +21,7 @@ from jisi_cli.errors import InputError, JisiError
 from jisi_cli.jisi import Jisi, Pieces
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.methods.registry import all_methods
+from jisi_cli.serve.feedback import Desk
 from jisi_cli.serve.guard import App, Guard
 from jisi_cli.serve.metrics import CONTENT_TYPE, Metrics
 from jisi_cli.serve.requests import (
@@ -75,6 +76,7 @@ def make_app(pool: Jisi, options: ServerOptions | None = None) -> App:
         Route("/v1/models", server.models, methods=["GET"]),
         Route("/v1/models/{name:path}", server.model, methods=["GET"]),
         Route("/v1/route", server.route, methods=["POST"]),
+        Route("/v1/feedback", server.feedback, methods=["POST"]),
         Route("/health", server.health, methods=["GET"]),
         Route("/metrics", server.prometheus, methods=["GET"]),
     ]
@@ -94,6 +96,7 @@ class Server:
     def __init__(self, pool: Jisi, options: ServerOptions) -> None:
         self._pool, self._options = pool, options
         self._metrics = Metrics()
+        self._desk = Desk(pool.user, store=pool.account.store)
         self._variants: OrderedDict[tuple[Any, ...], Jisi] = OrderedDict()
         self._keeping = Lock()
         self._running = 0
@@ -109,6 +112,7 @@ class Server:
             with suppress(JisiError):
                 await opening
             await asyncio.to_thread(self._pool.close)
+            await asyncio.to_thread(self._desk.close)
 
     def _open(self) -> None:
         try:
@@ -129,7 +133,7 @@ class Server:
         asked = read_chat_request(parse_json(await request.body()))
         pool = await asyncio.to_thread(self._variant, asked)
         completion = Completion(asked.model)
-        answering = _Answering(self, pool, asked)
+        answering = _Answering(self, pool, asked, completion.id)
         if asked.stream:
             return await answering.stream(completion)
         outcome = await _unless_gone(request, answering.begin())
@@ -156,6 +160,13 @@ class Server:
             return JSONResponse(await asyncio.to_thread(pool.explain, conversation.routed_text, decision))
         finally:
             self.leave_place()
+
+    async def feedback(self, request: Request) -> Response:
+        """Take what a client says of an answer."""
+        return await self._counted("/v1/feedback", self._feedback(request))
+
+    async def _feedback(self, request: Request) -> Response:
+        return JSONResponse(await self._desk.take(parse_json(await request.body())))
 
     async def models(self, request: Request) -> Response:
         """List what can be asked by name."""
@@ -261,16 +272,17 @@ class Server:
         self._running -= 1
         self._metrics.running.set(self._running)
 
-    def count(self, outcome: Outcome) -> None:
-        """Count an answer and its calls."""
+    def note(self, name: str, asked: ChatRequest, outcome: Outcome) -> None:
+        """Count an answer and its calls, and remember it."""
         self._metrics.outcome(outcome)
+        self._desk.remember(name, asked.conversation, outcome)
 
 
 class _Answering:
     """One question that is being answered."""
 
-    def __init__(self, server: Server, pool: Jisi, asked: ChatRequest) -> None:
-        self._server, self._pool, self._asked = server, pool, asked
+    def __init__(self, server: Server, pool: Jisi, asked: ChatRequest, name: str) -> None:
+        self._server, self._pool, self._asked, self._name = server, pool, asked, name
 
     def decision(self, outcome: Outcome) -> dict[str, Any] | None:
         """Return what was decided, where that was asked for."""
@@ -294,7 +306,7 @@ class _Answering:
         outcome = await self._pool.aask(self._asked.conversation, max_cost=self._asked.max_cost, watcher=pieces)
         if pieces is not None:
             pieces.finish(outcome.answer)
-        self._server.count(outcome)
+        self._server.note(self._name, self._asked, outcome)
         return outcome
 
     async def stream(self, completion: Completion) -> Response:

@@ -185,7 +185,7 @@ READING = {
     *(("bank build", "sources"), ("bank build", "--config"), ("bank build", "--vectors")),
     *((f"bank {name}", option) for name in ("grade", "inspect", "calibrate") for option in ("bank", "--config")),
     *(("bank label", "bank"), ("bank label", "--config"), ("bank label", "--import"), ("models", "--config")),
-    *(("serve", "--bank"), ("serve", "--config")),
+    *(("serve", "--bank"), ("serve", "--config"), ("chat", "--bank"), ("chat", "--config")),
 }
 A_BANK = {("bank build", "--output")}
 """Checked by `bank.build.check_target`."""

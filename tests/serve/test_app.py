@@ -25,7 +25,8 @@ def test_a_stranger_is_not_told_why_a_pool_cannot_be_opened() -> None:
     def broken() -> None:
         raise BankError("/home/ann/secret/bank: it is broken")
 
-    pool: Any = SimpleNamespace(user=SimpleNamespace(warn=told.append), warm_up=broken, close=lambda: None)
+    user, account = SimpleNamespace(warn=told.append), SimpleNamespace(store=False)
+    pool: Any = SimpleNamespace(user=user, account=account, warm_up=broken, close=lambda: None)
     app: Any = make_app(pool, ServerOptions("0.0.0.0", "a key"))
 
     async def health() -> httpx.Response:
