@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
@@ -155,13 +156,17 @@ def _answered(
     schema: Mapping[str, Any] | None,
     file: LineFile[Answered],
 ) -> Iterator[Answered]:
-    """Yield each answer as it ends and is written."""
+    """Yield each answer as it ends and is written; a caller who wants no more of them ends what is under way."""
     ended: SimpleQueue[Answered | None] = SimpleQueue()
+    writing, is_over = Lock(), False
 
     async def one(asked: tuple[Question, str]) -> None:
         found = await _ask_one(jisi, *asked, system, schema)
-        file.write(found)
-        ended.put(found)
+        with writing:
+            # The file may be closed by now; the answer is in the cache.
+            if not is_over:
+                file.write(found)
+                ended.put(found)
 
     future = jisi.account.background.submit(for_each(waiting, one, jisi.account.concurrency))
     future.add_done_callback(lambda _: ended.put(None))
@@ -174,6 +179,8 @@ def _answered(
             jisi.account.check()
             raise
     finally:
+        with writing:
+            is_over = True
         future.cancel()
 
 

@@ -90,7 +90,9 @@ class Log:
 
 
 def read_config(path: Path | None, user: User) -> Config:
-    """Return the configuration in force, and say which it is where it is not the user's own.
+    """Return the configuration in force, and warn of one that merely lies here and that the user has not allowed.
+
+    What was allowed is a content: a file that has changed since is warned of again.
 
     Raises:
         InputError: A file was named and is not there, or the file cannot be used.
@@ -99,7 +101,7 @@ def read_config(path: Path | None, user: User) -> Config:
     if config.found_here:
         words = f"the pool file in force is {_where(config)}"
         if config.trusted:
-            user.note(f"note: {words}")
+            user.detail(words)
         else:
             user.warn(f"{words}, which may be somebody else's; read it, then `{_trust_command(config)}` allows it")
     return config

@@ -36,7 +36,8 @@ def change_labels(
             question, nothing is changed; None replaces whatever is there.
 
     Returns:
-        The manifest as it is now, and the labels that are others than the known ones.
+        The manifest as it is now, and the labels that say something else than the new ones: others than the known ones,
+        which stay, or without known ones those that were replaced.
 
     Raises:
         InputError: Together the labels are too long, or the folder cannot be written.
@@ -45,8 +46,8 @@ def change_labels(
     with exclusive(bank, on_wait):
         manifest = read_manifest(bank)
         labels = {label.key: label for label in manifest.labels}
-        others = {} if known is None else _others(changes, known, labels)
-        if others:
+        others = _others(changes, known or {}, labels)
+        if others and known is not None:
             return manifest, others
         for key, label in changes.items():
             if label is None:
@@ -55,12 +56,12 @@ def change_labels(
                 labels[key] = label
         found = tuple(labels[key] for key in sorted(labels))
         if found == manifest.labels:
-            return manifest, {}
+            return manifest, others
         if len(json.dumps([asdict(label) for label in found])) > _MOST_BYTES:
             raise InputError(f"the labels of {bank} would take more than {_MOST_BYTES >> 20} MiB; give shorter answers")
         changed = replace(manifest, labels=found)
         write_manifest(bank, changed)
-        return changed, {}
+        return changed, others
 
 
 def _others(

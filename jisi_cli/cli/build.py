@@ -358,9 +358,9 @@ class Build:
         models = self._callable(models)
         reserve = EmbeddingReserve(self.account.budget, None if account is None else account.worst_case)
         pairs = pairs_of(questions, models, known)
-        collected = run_calls(self._ask(pairs, callees, grading, reserve))
+        collected, told = run_calls(self._ask(pairs, callees, grading, reserve))
         compared = any(compares_models(grading.spec_for(question)) for question in questions)
-        _tell_collected(collected, self.out, compared=compared)
+        _tell_collected(collected, self.out, unscored=0 if compared else _unscored(collected) - told)
         if collected.stopped is not None and not collected.records:
             raise BudgetError(collected.stopped)
         if collected.refused and not collected.records and not known:
@@ -389,7 +389,8 @@ class Build:
         callees: Sequence[str],
         grading: GradingOptions,
         reserve: EmbeddingReserve,
-    ) -> Collected:
+    ) -> tuple[Collected, int]:
+        """Ask, and say how grading went; also returns how many answers it said have no score, and why."""
         reserve.hold_back(question.query for question, _ in pairs)
         with collection_bar(self.out, len(pairs)) as show:
 
@@ -403,7 +404,7 @@ class Build:
                     limit = self.account.concurrency
                     collected = await collect(pairs, pool, concurrency=limit, graders=graders, on_record=on_record)
         note_grading(graders, self.out)
-        return collected
+        return collected, graders.unscored.total()
 
     def _write(self, found: ReadSources, vectors: VectorSource) -> BuildReport:
         try:
@@ -465,8 +466,18 @@ def _recall(account: RunAccount) -> Recall:
     return recall
 
 
-def _tell_collected(collected: Collected, out: Output, *, compared: bool) -> None:
-    """Say how a collection went; where answers are compared later, not yet which of them have a score."""
+def _unscored(collected: Collected) -> int:
+    return sum(record.status == "unscored" for record in collected.records)
+
+
+def _tell_collected(collected: Collected, out: Output, *, unscored: int) -> None:
+    """Say how a collection went.
+
+    Args:
+        collected: What came of it.
+        out: Told.
+        unscored: Answers without a score of which nothing was said yet.
+    """
     failures = sorted(collected.failures.items(), key=lambda item: -item[1])
     for reason, number in failures[:_SHOWN_FAILURES]:
         out.warn(f"{count(number, 'answer')} failed: {one_line(reason, 200)}")
@@ -475,8 +486,7 @@ def _tell_collected(collected: Collected, out: Output, *, compared: bool) -> Non
         out.warn(f"{count(rest, 'answer')} failed for {len(failures) - _SHOWN_FAILURES:,} other reasons; see the bank")
     for (model, how), number in sorted(collected.cut_off.items()):
         out.warn(f"{count(number, 'answer')} of {model} cut off {cut_off_words(how)}")
-    unscored = sum(record.status == "unscored" for record in collected.records)
-    if unscored and not compared:
+    if unscored > 0:
         out.note(f"{count(unscored, 'answer')} could not be graded and are unscored, not wrong")
     cost = paid(collected.spending.known_usd, collected.spending.unknown_costs)
     out.note(f"{count(len(collected.records), 'answer')} ({collected.cached:,} cached) for {cost}")

@@ -68,7 +68,7 @@ def _show_models(found: Inspection, out: Output) -> None:
     rows.append(["oracle", *oracle, *empty])
     rows.append(["questions", *sizes, "", *empty])
     averages = [*(summary.average for summary in found.models), mean, found.oracle["average"], None]
-    out.table(columns, rows, picture=Picture("Avg", lambda width: bars(averages, width)))
+    out.table(columns, rows, picture=Picture("Avg, of 100 %", lambda width: bars(averages, width, full=1.0)))
     _explain_means(found, out)
 
 

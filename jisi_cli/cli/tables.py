@@ -36,14 +36,15 @@ class Picture:
     draw: Callable[[int], Sequence[str]]
 
 
-def bars(values: Sequence[float | None], width: int) -> list[str]:
-    """Return one bar per value, the largest as long as the width; nothing for a value that is unknown.
+def bars(values: Sequence[float | None], width: int, full: float | None = None) -> list[str]:
+    """Return one bar per value; nothing for a value that is unknown.
 
     Args:
         values: Not negative; a bar starts at 0, so that lengths compare as the values do.
         width: Characters of the longest bar.
+        full: The value of a bar as long as the width; None for the largest.
     """
-    largest = max((value for value in values if value is not None), default=0.0)
+    largest = full or max((value for value in values if value is not None), default=0.0)
     if largest <= 0:
         return [""] * len(values)
     return [_bar(0.0 if value is None else value / largest, width) for value in values]

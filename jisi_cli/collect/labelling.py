@@ -320,9 +320,7 @@ class Labelling:
         given = read_labels(source, {question.key: question.query for question in self.bank.questions})
         kept = {key: label for key, label in given.items() if key in self._places}
         alone = self._unmatched(kept.values(), source)
-        manifest, others = change_labels(self.bank.path, kept, self._on_wait, {})
-        if others:
-            manifest, _ = change_labels(self.bank.path, kept, self._on_wait)
+        manifest, others = change_labels(self.bank.path, kept, self._on_wait)
         self._said = {label.key: label for label in manifest.labels}
         return Imported(len(kept), len(given) - len(kept), alone, tuple(others.values()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -126,10 +126,9 @@ def hub_table(name: str) -> HubTable:
     disable_progress_bars()
     try:
         info, rest, converted = _found(name)
-        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
+        sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or ()}
         files = _chosen(name, _splits(sizes, converted=converted), rest)
-        if sum(sizes[file] for file in files) > _MOST_BYTES:
-            raise InputError(f"{name}: more than {_MOST_BYTES >> 30} GiB; download a part of it and name the file")
+        _require_room(name, [sizes[file] for file in files])
         paths = [hf_hub_download(info.id, file, repo_type="dataset", revision=info.sha) for file in files]
     except Exception as error:
         # Which client raises, and so what, differs between its releases.
@@ -140,6 +139,19 @@ def hub_table(name: str) -> HubTable:
             "network, or download its table and name that file"
         ) from error
     return HubTable(info.id.rpartition("/")[2], info.sha or "", tuple(map(Path, paths)))
+
+
+def _require_room(name: str, sizes: Sequence[int | None]) -> None:
+    """Refuse to fetch files that are too large together, or of which that is not known.
+
+    Raises:
+        InputError: They are.
+    """
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        raise InputError(f"{name}: the hub does not say how large it is; download it and name the file")
+    if sum(known) > _MOST_BYTES:
+        raise InputError(f"{name}: more than {_MOST_BYTES >> 30} GiB; download a part of it and name the file")
 
 
 def _found(name: str) -> tuple[DatasetInfo, list[str], bool]:
@@ -168,7 +180,7 @@ def _found(name: str) -> tuple[DatasetInfo, list[str], bool]:
     raise InputError(f"{name}: the hub has no such data set, or it is private; it is written {_SPELLING}")
 
 
-def _splits(files: Mapping[str, int], *, converted: bool) -> _Splits:
+def _splits(files: Iterable[str], *, converted: bool) -> _Splits:
     """Return the tables among the files of a data set by configuration and split, as their paths tell."""
     found: dict[str, dict[str, list[str]]] = {}
     for file in sorted(name for name in files if _FILE.fullmatch(name) and ".." not in name):

@@ -25,6 +25,7 @@ _SENTENCE = re.compile(
 )
 _NO_ANSWER = re.compile(
     r"\A(?:i(?:['’]\w+)?\s|we\s|idk\b|dunno\b|sorry|apolog|unfortunately|n/a\b|no (?:idea|answer|clue)|"
+    r"h+u?m+\b|u[hm]+\b|well\b|"
     r"not (?:sure|certain)|unsure|(?:cannot|can['’]t|could not|couldn['’]t|unable)\b|don['’]t know|error\b|"
     r"ich wei(?:ß|ss)|keine ahnung|je ne |aucune idée|no (?:lo )?sé|non (?:lo )?so|não sei|не знаю|"
     r"(?:我)?不知道|不确定|抱歉|对不起|わかりません|分かりません|모르겠)",

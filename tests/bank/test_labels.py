@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,15 @@ def test_groups_are_the_different_answers_the_most_frequent_first(tmp_path: Path
 )
 def test_a_label_is_read_as_an_answer_to_its_question_is(grader: str | None, typed: str, read: str | None) -> None:
     assert normalised(typed, Question("d", "1", "q", grader=grader)) == read
+
+
+def test_labels_that_replace_others_say_which(tmp_path: Path) -> None:
+    path = tmp_path / "bank"
+    build(path, [record(0)])
+    change_labels(path, {ONE.key: ONE, TWO.key: TWO})
+    other = replace(ONE, answer="another")
+    manifest, replaced = change_labels(path, {ONE.key: other, TWO.key: TWO})
+    assert replaced == {ONE.key: ONE}
+    assert set(manifest.labels) == {other, TWO}
+    manifest, others = change_labels(path, {ONE.key: ONE}, known={})
+    assert others == {ONE.key: other} and set(manifest.labels) == {other, TWO}

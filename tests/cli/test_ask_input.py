@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import jisi_cli as library
 from jisi_cli.asking import Answered, ask_all
 from jisi_cli.errors import BudgetError, InputError
+from jisi_cli.formats.record import Question
 from tests.cli.commands import Run, interrupt, jisi, says_one_error, start, wait_for, write_lines
 from tests.loopback import Fault, Loopback
 
@@ -239,6 +242,39 @@ def test_who_stops_listening_stops_the_asking(small_bank: Path, pool: Path, loop
         next(found)
         found.close()  # type: ignore[attr-defined]
     assert loopback.count() < 50
+
+
+def test_what_ends_after_nobody_listens_any_more_is_not_written(
+    small_bank: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, ended = threading.Event(), threading.Event()
+    lost: list[str] = []
+
+    async def stubborn(jisi: object, question: Question, key: str, *more: object) -> Answered:
+        """Answer the first question at once, and the others only after they were cancelled."""
+        if question.index != "1":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.to_thread(late.wait, 60)
+                ended.set()
+        return Answered(key, question.query, question.dataset, question.index, answer="9")
+
+    monkeypatch.setattr("jisi_cli.asking._ask_one", stubborn)
+    out = tmp_path / "out.jsonl"
+    with library.open(small_bank, pool, models=["ada"], concurrency=2) as opened:
+        found = ask_all(["What?", "Why?"], jisi=opened, out=out)
+        next(found)
+        opened.account.background.run(_told_of(lost))
+        found.close()  # type: ignore[attr-defined]
+        late.set()
+        assert ended.wait(60)
+    assert (len(lines(out)), lost) == (1, [])
+
+
+async def _told_of(lost: list[str]) -> None:
+    """Collect what goes wrong in tasks that nobody waits for."""
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(str(context)))
 
 
 def test_a_map_says_which_columns_hold_the_questions(ask: Any, loopback: Loopback, tmp_path: Path) -> None:

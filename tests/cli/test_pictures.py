@@ -148,3 +148,8 @@ def test_tables_below_each_other_are_no_further_apart_than_their_own_room():
     assert lines[lines.index("1") + 1 : lines.index("b")] == ["", ""]
     piped = subprocess.run([sys.executable, "-c", TWO_TABLES], capture_output=True, text=True, check=True).stdout
     assert piped == "a\n1\n\nb\n2\n"
+
+
+def test_bars_of_shares_may_be_drawn_of_a_hundred_percent() -> None:
+    assert bars([0.5, 0.25, None], 8) == ["████████", "████", ""]
+    assert bars([0.5, 0.25, None], 8, full=1.0) == ["████", "██", ""]

@@ -183,7 +183,8 @@ def test_a_pool_file_that_is_allowed_works_until_it_changes(
     run = jisi("ask", QUESTION, "--bank", small_bank)
     assert run.exit_code == 0
     assert run.stdout == "It is 15.\n"
-    assert any("the pool file in force is jisi.toml" in line for line in run.stderr.splitlines())
+    assert "pool file in force" not in run.stderr
+    assert "the pool file in force is jisi.toml in " in jisi("ask", QUESTION, "--bank", small_bank, "-v").stderr
     assert loopback.requests[0].headers["authorization"] == "Bearer gsk-planted-0123456789"
 
     planted.write_text(planted.read_text() + "# changed\n")

@@ -47,7 +47,17 @@ def test_a_bare_reply_is_compared_as_its_words(reply: str, answer: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        *("I don't know.", "I’m not sure", "Sorry, no.", "N/A", "Not sure.", "No idea", "Unable to answer", "我不知道"),
+        *(
+            "I don't know.",
+            "I’m not sure",
+            "Sorry, no.",
+            "N/A",
+            "Not sure.",
+            "No idea",
+            "Unable to answer",
+            "Hm.",
+            "我不知道",
+        ),
         *("Let me think", "Here you go", "Paris or London?", "The answer:", "Paris,", "Paris...", "Paris –"),
         *("It is Paris.", "It's Paris", "Paris was the capital", "They have none"),
         *("f(x)", "x = 5", "{}", "# Paris", "- Paris", "> Paris", "print 'x'; y", "a | b", "<b>Paris</b>", "...", "?"),
