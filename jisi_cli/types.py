@@ -252,6 +252,8 @@ class Answer(CallRecord):
         key_refused: Whether the model is not asked in this run, because its key is missing or was refused at once.
         tool_calls: The user's tools that the model asks to be called, with or without a text.
         unfit: Whether it failed because its response has not the form that was asked for.
+        cached_prompt_tokens: Tokens of the prompt that the provider had in its own cache, at a price of their own; 0
+            where it reports none.
     """
 
     text: str
@@ -262,6 +264,7 @@ class Answer(CallRecord):
     key_refused: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     unfit: bool = False
+    cached_prompt_tokens: int = 0
 
     @property
     def cut_off(self) -> CutOff | None:

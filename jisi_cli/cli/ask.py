@@ -283,6 +283,7 @@ def _call_to_json(answer: Answer) -> dict[str, Any]:
         "cut_off": answer.cut_off,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
+        "cached_prompt_tokens": answer.cached_prompt_tokens,
         "tokens_source": answer.tokens_source,
         "cost_usd": answer.cost_usd,
         "list_cost_usd": answer.list_cost_usd,

@@ -311,6 +311,7 @@ def _answer(call: Call, completion: Completion) -> Answer:
         perplexity=completion.perplexity,
         finish_reason=completion.finish_reason,
         tool_calls=completion.tool_calls,
+        cached_prompt_tokens=completion.cached_tokens,
     )
 
 

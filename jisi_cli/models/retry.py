@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -118,6 +118,9 @@ class Caller:
                     completion = await self._provider.complete(
                         call.entry, call.messages, call.parameters, call.request.on_text, adapted
                     )
+                    if not call.request.wanted.tools:
+                        # Some models call tools that they were never told of; it is no answer.
+                        completion = replace(completion, tool_calls=())
                 except ProviderFailure as failure:
                     if failure.spent is not None:
                         cost = self._book(call.entry, failure.spent, worst_usd, course)

@@ -89,11 +89,13 @@ def event(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
-def usage(outcome: Outcome) -> dict[str, int]:
+def usage(outcome: Outcome) -> dict[str, Any]:
     """Return the tokens of all calls together, those from the cache included: what an answer took, and mostly costs."""
     prompt = sum(call.prompt_tokens or 0 for call in outcome.calls)
     completion = sum(call.completion_tokens or 0 for call in outcome.calls)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    cached = sum(call.cached_prompt_tokens for call in outcome.calls)
+    details = {"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion, **details}
 
 
 def told(outcome: Outcome, decision: dict[str, Any] | None = None) -> dict[str, Any]:

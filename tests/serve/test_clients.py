@@ -240,3 +240,15 @@ def test_a_pool_without_a_bank_is_served_in_its_order(tmp_path: Path) -> None:
         assert found["jisi"]["candidates"] == ["ada", "bob", "cyd"]
         assert running.chat("What is 16 plus 16?", model="dee").json()["model"] == "dee"
         assert running.chat("What is 16 plus 16?", model="jisi-vote").status_code == 404
+
+
+def test_tokens_that_a_provider_had_in_its_cache_are_told(running: Running, client: openai.OpenAI) -> None:
+    scripts = dict(running.upstream.scripts)
+    try:
+        usage = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 64}}
+        running.upstream.script("ada", usage={**usage, "total_tokens": 105})
+        found = client.chat.completions.create(model="ada", messages=asked("What is 18 plus 18?"))
+        assert found.usage is not None and found.usage.prompt_tokens_details is not None
+        assert found.usage.prompt_tokens_details.cached_tokens == 64
+    finally:
+        running.upstream.scripts.update(scripts)
