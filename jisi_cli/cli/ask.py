@@ -168,7 +168,7 @@ def ask(
         text = read_question(query, out, may_be_empty=bool(attach))
         content = with_pictures(text, attach) if attach else text
     else:
-        about_one = {"answers": answers, "explain": explain, "stream": stream}
+        about_one: dict[str, object] = {"answers": answers, "explain": explain, "stream": stream}
         about_one |= {"continue": goes_on, "conversation": conversation, "attach": attach}
         refuse_with_input(query=query, json=as_json and as_jsonl, **about_one)
     form = None if schema is None else read_schema(schema)
