@@ -1,9 +1,10 @@
 """Requests that leave before LiteLLM is there: importing it takes seconds, and it is not needed to ask.
 
 To a server that speaks OpenAI's protocol LiteLLM passes common parameters on as they are, so jisi can write such a
-request itself. It leaves over a connection of its own while LiteLLM is imported. Then LiteLLM makes the call as it
-always does, and its connection (`transport`) hands it the answer to the request that has left instead of sending
-another. Whatever reads, checks and prices an answer is therefore the same with and without a head start.
+request itself, which leaves over a connection of its own. A plain answer is read as it arrives (`early_answer`), and
+LiteLLM may not be needed at all. Any other is LiteLLM's: it makes the call as it always does, and its connection
+(`transport`) hands it the answer to the request that has left instead of sending another. Whatever has to be
+understood of an answer is therefore understood in the same way with and without a head start.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jisi_cli.messages import is_plain
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY
-from jisi_cli.models.litellm_client import RefusedError, Rules, is_loaded
+from jisi_cli.models.early_answer import plain_answer
+from jisi_cli.models.litellm_client import RefusedError, Rules, begin_loading, is_loaded
+from jisi_cli.models.plain_reply import PlainAnswer
 from jisi_cli.models.unpacking import ENCODINGS
-from jisi_cli.types import Message
+from jisi_cli.types import Message, OnText
 
 if TYPE_CHECKING:
     import ssl
@@ -116,6 +119,23 @@ class EarlyRequest:
             return timeout
         return max(0.0, timeout - (asyncio.get_running_loop().time() - self._began))
 
+    async def plain_answer(self, on_text: OnText | None) -> PlainAnswer | None:
+        """Read the answer as it arrives; None where it is not plain, so that it is still to be asked for.
+
+        Args:
+            on_text: Receives its text piece by piece, also of an answer that turns out not to be plain; None where it
+                was asked for whole.
+        """
+        if self._sending is None:
+            return None
+        await asyncio.wait([self._sending])
+        if self._sending.cancelled() or self._sending.exception() is not None:
+            return None
+        answer = await plain_answer(self._sending.result(), on_text)
+        if answer is not None:
+            self._sending = None
+        return answer
+
     def answer_to(self, request: httpx.Request) -> asyncio.Task[httpx.Response] | None:
         """Return what becomes of the request that has left, the first time that one like it is to be sent."""
         sending = self._sending
@@ -158,6 +178,7 @@ class HeadStarts:
         self._timeout = timeout
         self._transports: dict[bool, httpx.AsyncHTTPTransport] = {}
         self._under_way: set[EarlyRequest] = set()
+        self._loading: asyncio.Task[None] | None = None
 
     def begin(
         self, target: Target, messages: Sequence[Message], parameters: Mapping[str, Any], rules: Rules
@@ -202,6 +223,15 @@ class HeadStarts:
                 for early in list(self._under_way):
                     await early.left.wait()
 
+    def load_soon(self) -> None:
+        """Have LiteLLM imported as soon as the requests have left, for what will need it."""
+        if self._loading is None and not is_loaded():
+            self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        await self.all_left()
+        begin_loading()
+
     async def end(self, early: EarlyRequest) -> None:
         """Forget a request whose call has ended."""
         _early.set(None)
@@ -210,6 +240,9 @@ class HeadStarts:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
         for transport in self._transports.values():
             await transport.aclose()
         self._transports.clear()

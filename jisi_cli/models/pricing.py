@@ -88,6 +88,24 @@ def cost_of(entry: ModelEntry, completion: Completion) -> Cost:
     )
 
 
+def prices_without_litellm(entry: ModelEntry) -> bool:
+    """Whether a plain call of a model can be priced before LiteLLM is there."""
+    return (
+        entry.price is not None
+        or entry.litellm.startswith("local:")
+        or is_loaded()
+        or kept_rates(entry.litellm) is not None
+    )
+
+
+def needs_litellm_to_price(entry: ModelEntry, completion: Completion) -> bool:
+    """Whether the price of an answer is LiteLLM's to say, and it is not there yet."""
+    tokens = (completion.prompt_tokens, completion.completion_tokens)
+    return not prices_without_litellm(entry) or (
+        entry.price is None and not is_loaded() and _plain_counts(*tokens, completion.parts) is None
+    )
+
+
 def _pool_price(price: Price, prompt_tokens: int, completion_tokens: int, parts: Parts) -> float:
     cached_price = price.input if price.cached_input is None else price.cached_input
     write_price = price.input if price.cache_write is None else price.cache_write
@@ -99,13 +117,18 @@ def _pool_price(price: Price, prompt_tokens: int, completion_tokens: int, parts:
 def _public_price(model: str, prompt_tokens: int, completion_tokens: int, parts: Parts) -> float | None:
     if model.startswith("local:"):
         return None
-    tokens = Counts(prompt_tokens, completion_tokens, parts.cached, parts.reasoning)
-    is_plain = parts == Parts(cached=parts.cached, reasoning=parts.reasoning) and is_covered(tokens)
-    if is_plain and not is_loaded() and (kept := kept_rates(model)) is not None:
+    tokens = _plain_counts(prompt_tokens, completion_tokens, parts)
+    if tokens is not None and not is_loaded() and (kept := kept_rates(model)) is not None:
         return kept.price(tokens)
     if has_usual_prices():
         keep_rates(model, lambda tried: _by_litellm(model, tried.prompt, tried.completion, _parts(tried)))
     return _by_litellm(model, prompt_tokens, completion_tokens, parts)
+
+
+def _plain_counts(prompt_tokens: int, completion_tokens: int, parts: Parts) -> Counts | None:
+    """Return a call's tokens where the prices that are kept are good for it."""
+    tokens = Counts(prompt_tokens, completion_tokens, parts.cached, parts.reasoning)
+    return tokens if parts == _parts(tokens) and is_covered(tokens) else None
 
 
 def _parts(tokens: Counts) -> Parts:

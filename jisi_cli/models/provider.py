@@ -16,10 +16,11 @@ from jisi_cli.models.address import NO_KEY, key_for
 from jisi_cli.models.called_tools import CalledTools, words_in
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
-from jisi_cli.models.head_start import HeadStarts, Target, has_head_start
+from jisi_cli.models.head_start import EarlyRequest, HeadStarts, Target, has_head_start
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
+from jisi_cli.models.pricing import prices_without_litellm
 from jisi_cli.models.reasoning import AnswerStream, answer_in
 from jisi_cli.models.redaction import Withheld, withheld_from
 from jisi_cli.models.replies import Received, received_now, receiving
@@ -160,15 +161,11 @@ class Provider:
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
             with keeping(rules), receiving() as received:
-                async with self._under_way(target, messages, parameters, rules) as seconds:
-                    request = {**self._arguments(target), **parameters, "messages": list(messages)}
-                    async with asyncio.timeout(seconds):
-                        if on_text is None or STREAM not in parameters:
-                            text, end = await self._whole(request)
-                            rest = answer.feed(text) + answer.finish()
-                        else:
-                            text, end = await self._streamed(request, _answers_to(on_text, answer))
-                            rest = answer.finish()
+                take = None if on_text is None or STREAM not in parameters else _Taking(on_text, answer)
+                async with self._under_way(entry, target, messages, parameters, rules) as early:
+                    found = None if early is None else await self._plain(early, take)
+                    text, end = found or await self._by_litellm(early, target, messages, parameters, take)
+                rest = (answer.feed(text) if take is None else "") + answer.finish()
         except ProviderFailure as failure:
             failure.spent = _spent(received)
             raise _explained(failure, entry, rules) from failure
@@ -181,9 +178,10 @@ class Provider:
         text = whole_characters(text)
         # All of the response was paid for, its thinking too.
         written = text + words_in(end.tool_calls)
+        if end.usage is None:
+            await litellm_loaded()  # which counts
         usage = await usage_of(entry, messages, written, end.reasoning, end.usage, is_final=end.is_final)
-        finish_reason = _finish_reason(end.finish_reason, request)
-        return _completion(answer_in(text), usage, finish_reason, end)
+        return _completion(answer_in(text), usage, end)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
@@ -212,19 +210,55 @@ class Provider:
 
     @asynccontextmanager
     async def _under_way(
-        self, target: Target, messages: Sequence[Message], parameters: Mapping[str, Any], rules: Rules
-    ) -> AsyncIterator[float]:
-        """Have LiteLLM there, and the request under way meanwhile where it can be; yield the seconds left to answer."""
+        self,
+        entry: ModelEntry,
+        target: Target,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        rules: Rules,
+    ) -> AsyncIterator[EarlyRequest | None]:
+        """Have the request of a call under way where it can be before LiteLLM is there; yield it."""
         early = None
         if has_head_start(target.model, target.api_base, parameters):
             early = self._head_starts.begin(target, messages, parameters, rules)
+        if early is None:
+            yield None
+            return
         try:
-            await self._head_starts.all_left()
-            await litellm_loaded()
-            yield self._timeout if early is None else early.seconds_left(self._timeout)
+            if not prices_without_litellm(entry):
+                self._head_starts.load_soon()
+            yield early
         finally:
-            if early is not None:
-                await self._head_starts.end(early)
+            await self._head_starts.end(early)
+
+    async def _plain(self, early: EarlyRequest, take: _Taking | None) -> tuple[str, _End] | None:
+        """Read the answer to a request that has left, without LiteLLM; None where it is for LiteLLM to read."""
+        async with asyncio.timeout(self._timeout):
+            found = await early.plain_answer(take)
+        if found is None:
+            return None
+        end = _End(found.usage, found.finish_reason, is_final=found.is_final, service_tier=found.service_tier)
+        return found.text, end
+
+    async def _by_litellm(
+        self,
+        early: EarlyRequest | None,
+        target: Target,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        take: _Taking | None,
+    ) -> tuple[str, _End]:
+        """Make the call through LiteLLM, which gets the answer to a request that has left already."""
+        await self._head_starts.all_left()
+        await litellm_loaded()
+        request = {**self._arguments(target), **parameters, "messages": list(messages)}
+        async with asyncio.timeout(self._timeout if early is None else early.seconds_left(self._timeout)):
+            if take is None:
+                text, end = await self._whole(request)
+            else:
+                take.begin_again()
+                text, end = await self._streamed(request, take)
+        return text, end._replace(finish_reason=_finish_reason(end.finish_reason, request))
 
     def _arguments(self, target: Target) -> dict[str, Any]:
         """Return the arguments of LiteLLM that say where a call goes."""
@@ -345,17 +379,31 @@ def _spent(received: Received) -> Completion | None:
     usage = None if reported is None else usage_without_answer(reported)
     if usage is None:
         return None
-    return _completion("", usage, None, _End(reported, None, service_tier=reported_tier(reported)))
+    return _completion("", usage, _End(reported, None, service_tier=reported_tier(reported)))
 
 
-def _answers_to(on_text: OnText, answer: AnswerStream) -> OnText:
-    """Return what takes the pieces of a response and passes those of its answer on."""
+class _Taking:
+    """Takes the pieces of a response and passes those of its answer on.
 
-    def take(piece: str) -> None:
-        if shown := answer.feed(piece):
-            on_text(shown)
+    Args:
+        on_text: Receives the answer.
+        answer: Finds it in the response.
+    """
 
-    return take
+    def __init__(self, on_text: OnText, answer: AnswerStream) -> None:
+        self._on_text, self._answer = on_text, answer
+        self._taken = self._known = 0
+
+    def __call__(self, piece: str) -> None:
+        new = piece[self._known :]
+        self._known = max(0, self._known - len(piece))
+        self._taken += len(new)
+        if new and (shown := self._answer.feed(new)):
+            self._on_text(shown)
+
+    def begin_again(self) -> None:
+        """Take what comes next from the beginning of the response, and nothing of it twice."""
+        self._known = self._taken
 
 
 def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> ProviderFailure:
@@ -394,7 +442,7 @@ class _End(NamedTuple):
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -> Completion:
+def _completion(text: str, usage: Usage, end: _End) -> Completion:
     tokens = usage.tokens
     return Completion(
         text=text,
@@ -402,7 +450,7 @@ def _completion(text: str, usage: Usage, finish_reason: str | None, end: _End) -
         completion_tokens=tokens.completion,
         tokens_source=tokens.source,
         provider_cost=usage.cost,
-        finish_reason=finish_reason,
+        finish_reason=end.finish_reason,
         perplexity=end.perplexity,
         cached_tokens=tokens.cached,
         cache_write_tokens=tokens.written,

@@ -67,12 +67,17 @@ class Received:
         if not self.has_ended:
             return None
         reply = _parsed(self.body or b"") or _parsed(self._line.strip().removeprefix(b"data:"))
-        usage = None if reply is None else _whole_numbers(reply.get("usage"))
-        if usage is None:
-            return None
-        parts = {name: part for name, part in usage.items() if name.endswith("_details") and isinstance(part, dict)}
-        details = {name: SimpleNamespace(**part) for name, part in parts.items() if name != "cost_details"}
-        return SimpleNamespace(**{**usage, **details})
+        return None if reply is None else usage_in(reply)
+
+
+def usage_in(reply: dict[str, Any]) -> SimpleNamespace | None:
+    """Return the usage in an answer, or in an event of one, in LiteLLM's shape; None where it has none."""
+    usage = _whole_numbers(reply.get("usage"))
+    if usage is None:
+        return None
+    parts = {name: part for name, part in usage.items() if name.endswith("_details") and isinstance(part, dict)}
+    details = {name: SimpleNamespace(**part) for name, part in parts.items() if name != "cost_details"}
+    return SimpleNamespace(**{**usage, **details})
 
 
 _received: ContextVar[Received | None] = ContextVar("jisi_received", default=None)
@@ -139,13 +144,18 @@ def normalised(body: bytes) -> bytes:
     return json.dumps(reply).encode() if reply is not None and _normalise(reply) else body
 
 
+def is_odd_event(line: bytes) -> bool:
+    """Whether a line of a stream may hold something that has to be brought into shape."""
+    return _ODD_EVENT.search(line) is not None
+
+
 def normalised_line(line: bytes) -> bytes:
     """Return a line of a stream of server-sent events, its JSON in OpenAI's shape.
 
     Raises:
         ProviderFailure: As above.
     """
-    if not line.startswith(b"data:") or not _ODD_EVENT.search(line):
+    if not line.startswith(b"data:") or not is_odd_event(line):
         return line
     reply = _parsed(line.removeprefix(b"data:"))
     return b"data: " + json.dumps(reply).encode() if reply is not None and _normalise(reply) else line

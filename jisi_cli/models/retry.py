@@ -16,7 +16,7 @@ from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.litellm_client import litellm_loaded
-from jisi_cli.models.pricing import cost_of, price_of_call
+from jisi_cli.models.pricing import cost_of, needs_litellm_to_price, price_of_call
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_of
@@ -128,6 +128,9 @@ class Caller:
                         cost = None if failure.billable else 0.0
                         course.costs.append(cost)
                     return failure
+                course.ended = time.perf_counter()
+                if needs_litellm_to_price(call.entry, completion):
+                    await litellm_loaded()
                 cost = self._book(call.entry, completion, worst_usd, course)
                 return completion
         finally:
@@ -169,6 +172,7 @@ class _Course:
     """What has happened to a call so far."""
 
     started: float = 0.0
+    ended: float | None = None
     costs: list[float | None] = field(default_factory=list)
     failure: ProviderFailure | None = None
 
@@ -179,7 +183,7 @@ class _Course:
             attempts=len(self.costs),
             # An attempt that may have cost anything leaves the call's cost unknown.
             cost_usd=whole_sum(self.costs),
-            seconds=time.perf_counter() - self.started,
+            seconds=(self.ended or time.perf_counter()) - self.started,
             key_refused=completion is None and self.failure is not None and self.failure.key_refused,
         )
 

@@ -214,6 +214,18 @@ def test_what_litellm_may_change_waits_for_it(
     assert not has_head_start(model, api_base, parameters)
 
 
+def test_what_was_shown_of_an_odd_stream_is_not_shown_again(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback.script("a", text="The answer is 4, as everybody knows.", faults=[Fault("truncated")])
+    forced(monkeypatch)
+    pieces: list[str] = []
+    answer = ask_once(pool(entry(loopback), max_retries=0), on_text=pieces.append)
+    assert not answer.ok
+    shown = "".join(pieces)
+    assert shown and "The answer is 4, as everybody knows.".startswith(shown)
+
+
 @pytest.fixture
 def without_litellm(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which the import of LiteLLM never ends."""
@@ -253,3 +265,41 @@ def test_the_request_is_out_while_litellm_is_imported_and_ctrl_c_waits_for_neith
     out, err = process.communicate(timeout=20)  # tenths of a second, where the machine is not busy
     assert (process.returncode, out) == (130, "")
     assert err in ("", "interrupted\n")
+
+
+@STREAMED
+def test_a_plain_answer_comes_and_is_priced_though_litellm_never_does(
+    streamed: bool, loopback: Loopback, without_litellm: dict[str, str]
+) -> None:
+    loopback.script("a", text="It is 4.")
+    script = (
+        "from jisi_cli.config import ModelEntry, Price\n"
+        "from jisi_cli.models.public_prices import Counts, Rates, keep_rates\n"
+        "from tests.models.asking import ask_once, pool\n"
+        "keep_rates('openai/a', Rates(1e-6, 2e-6, 1e-6, 2e-6).price)\n"
+        "for price in (Price(1, 2), None):\n"
+        f"    entry = ModelEntry('a', 'openai/a', api_base={loopback.api_base!r}, price=price)\n"
+        "    pieces = []\n"
+        f"    answer = ask_once(pool(entry), **({{'on_text': pieces.append}} if {streamed} else {{}}))\n"
+        "    print(answer.text, ''.join(pieces), answer.cost_usd, answer.price_source, answer.finish_reason, sep='|')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], env=without_litellm, cwd=ROOT, text=True, capture_output=True)
+    shown = "It is 4." if streamed else ""
+    lines = [line.split("|") for line in run.stdout.splitlines()]
+    assert [(line[0], line[1], line[3], line[4]) for line in lines] == [
+        ("It is 4.", shown, "pool", "stop"),
+        ("It is 4.", shown, "litellm", "stop"),
+    ], run.stderr
+    assert float(lines[0][2]) == pytest.approx(float(lines[1][2]))
+
+
+def test_the_seconds_are_those_of_the_call(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback.script("a")
+    forced(monkeypatch)
+
+    async def late() -> None:
+        await asyncio.sleep(0.5)
+
+    monkeypatch.setattr("jisi_cli.models.retry.needs_litellm_to_price", lambda *_: True)
+    monkeypatch.setattr("jisi_cli.models.retry.litellm_loaded", late)
+    assert ask_once(pool(entry(loopback))).seconds < 0.5

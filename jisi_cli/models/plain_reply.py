@@ -1,0 +1,185 @@
+"""Replies that are OpenAI's protocol to the letter, read without LiteLLM; whatever is odd is left to it.
+
+A reply counts as plain only where LiteLLM would change nothing of it: one choice with text and nothing else, that
+ended of itself or at its limit. Errors, tool calls, thinking, content in parts, streams that break off: all of that
+is LiteLLM's to read, from the first byte on.
+"""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Protocol
+
+from jisi_cli.models.replies import is_odd_event, normalised, usage_in
+from jisi_cli.models.usage import reported_tier, streamed_usage
+
+_ENDS = ("stop", "length")
+_SAID = frozenset({"role", "content"})
+"""What a message may have; all else must be empty."""
+_MOST_ALIKE = 50
+"""Equal pieces in a row: at twice as many LiteLLM takes it that a model runs in circles."""
+
+
+class PlainAnswer(NamedTuple):
+    """An answer as LiteLLM would have read it.
+
+    Attributes:
+        text: The response.
+        finish_reason: Why it ended.
+        usage: What the provider reports; None where it reports nothing.
+        is_final: Whether it reports that after the last of the text.
+        service_tier: The tier that it says it answered in, where that changes the price.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Any
+    is_final: bool
+    service_tier: str | None
+
+
+class Reader(Protocol):
+    """Reads the body of a reply piece by piece.
+
+    Attributes:
+        is_odd: Whether it has turned out not to be plain.
+        has_ended: Whether nothing more is to come.
+    """
+
+    is_odd: bool
+    has_ended: bool
+
+    def feed(self, piece: bytes) -> str:
+        """Take more of the body; return the text in it that is certain."""
+        ...
+
+    def finish(self) -> PlainAnswer | None:
+        """Return the answer when all has come; None where it is not plain."""
+        ...
+
+
+class WholeReader:
+    """Reads an answer in one piece of JSON."""
+
+    def __init__(self) -> None:
+        self.is_odd = self.has_ended = False
+        self._body = bytearray()
+
+    def feed(self, piece: bytes) -> str:
+        """Take more of the body; its text is certain at the end alone."""
+        self._body += piece
+        return ""
+
+    def finish(self) -> PlainAnswer | None:
+        """Return the answer; None where it is not plain."""
+        body = bytes(self._body)
+        reply = _plain_reply(body)
+        if reply is None or len(reply["choices"]) != 1 or _is_changed(body):
+            return None
+        choice = reply["choices"][0]
+        text = _plain_text(choice, "message")
+        # LiteLLM takes thinking out of a text that begins with a tag of it.
+        if not text or text.lstrip().startswith("<") or (end := choice.get("finish_reason")) not in _ENDS:
+            return None
+        usage = usage_in(reply)
+        return PlainAnswer(text, end, usage, True, reported_tier(SimpleNamespace(**_tier(reply)), usage))
+
+
+class StreamReader:
+    """Reads an answer that comes as server-sent events."""
+
+    def __init__(self) -> None:
+        self.is_odd = self.has_ended = False
+        self._line = b""
+        self._pieces: list[str] = []
+        self._chunks: list[SimpleNamespace] = []
+        self._end: str | None = None
+        self._alike = 0
+
+    def feed(self, piece: bytes) -> str:
+        """Take more of the body; return the text of the events that are whole."""
+        *lines, self._line = (self._line + piece).split(b"\n")
+        before = len(self._pieces)
+        for line in lines:
+            if not (self.is_odd or self.has_ended):
+                self._take(line.strip())
+        return "".join(self._pieces[before:])
+
+    def finish(self) -> PlainAnswer | None:
+        """Return the answer; None where it is not plain, or broke off."""
+        self.feed(b"\n")
+        text = "".join(self._pieces)
+        if self.is_odd or self._end is None or not text:
+            return None
+        usage, is_final = streamed_usage(self._chunks)
+        return PlainAnswer(text, self._end, usage, is_final, reported_tier(*self._chunks, usage))
+
+    def _take(self, line: bytes) -> None:
+        if not line or line.startswith(b":"):
+            return  # the end of an event, or a comment that keeps the connection
+        if line == b"data: [DONE]":
+            self.has_ended = True
+            return
+        event = _plain_reply(line.removeprefix(b"data:")) if line.startswith(b"data:") else None
+        if event is None or is_odd_event(line) or len(event["choices"]) > 1:
+            self.is_odd = True
+            return
+        text = self._of_choice(event["choices"][0]) if event["choices"] else ""
+        if text is None or (event.get("usage") is not None and usage_in(event) is None):
+            self.is_odd = True
+            return
+        self._chunks.append(_chunk(event, text))
+        if text:
+            self._alike = self._alike + 1 if self._pieces[-1:] == [text] else 0
+            self.is_odd = self._alike > _MOST_ALIKE
+            self._pieces.append(text)
+
+    def _of_choice(self, choice: Any) -> str | None:  # noqa: ANN401 - whatever a server sent
+        """Return the text of a choice; None where it is not plain."""
+        text = _plain_text(choice, "delta")
+        if text is None or self._end is not None:
+            return None if text is None or text else text
+        self._end = choice.get("finish_reason")
+        return text if self._end is None or self._end in _ENDS else None
+
+
+def _plain_reply(body: bytes) -> dict[str, Any] | None:
+    """Return a chat completion, or an event of one; None where it is anything else, or says that something failed."""
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list) or reply.get("error"):
+        return None
+    return reply
+
+
+def _is_changed(body: bytes) -> bool:
+    try:
+        return normalised(body) is not body
+    except Exception:  # It says that the provider failed in the middle, which LiteLLM is to find as ever.
+        return True
+
+
+def _plain_text(choice: Any, part: str) -> str | None:  # noqa: ANN401 - as above
+    """Return the text in a choice, empty where there is none; None where there is anything else in it."""
+    if not isinstance(choice, dict) or choice.get("index") not in (None, 0):
+        return None
+    if choice.get("logprobs") or choice.get("error"):
+        return None
+    said = choice.get(part)
+    if not isinstance(said, dict) or any(said[name] for name in said.keys() - _SAID):
+        return None
+    text = said.get("content")
+    return "" if text is None else text if isinstance(text, str) else None
+
+
+def _chunk(event: dict[str, Any], text: str) -> SimpleNamespace:
+    """Return what is read of an event once all have come, in LiteLLM's shape."""
+    delta = SimpleNamespace(delta=SimpleNamespace(content=text))
+    return SimpleNamespace(usage=usage_in(event), choices=[delta] if text else [], **_tier(event))
+
+
+def _tier(reply: dict[str, Any]) -> dict[str, Any]:
+    return {"service_tier": reply.get("service_tier")}
