@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 from jisi_cli.errors import InputError
 from jisi_cli.suggest import did_you_mean
 
+_MOST = 1_000_000_000
+"""No setting means anything beyond it."""
 _ROUND = re.compile(r" *[1-9][0-9]{0,5} *")
 
 Compat = Literal["paper", "openjisi"]
@@ -66,12 +68,14 @@ class Hyperparameters:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1, not {value!r}")
+            _require_possible(name, value)
         for name in ("gamma", "beta", "epsilon", "sigma", "delta", "t", "u", "price_weight"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}")
         if isinstance(self.prior, bool) or not isinstance(self.prior, int | float) or not 0 <= self.prior < math.inf:
             raise InputError(f"prior must be a number from 0, not {self.prior!r}")
+        _require_possible("prior", self.prior)
         total = self.epsilon + self.sigma + self.delta
         if abs(total - 1) > 1e-9:
             raise InputError(f"epsilon + sigma + delta must be 1, not {total:g}; set all three")
@@ -145,6 +149,16 @@ class Hyperparameters:
         return settings
 
 
+def _require_possible(name: str, value: float) -> None:
+    """Refuse a number so large that it is a slip, and that arrays and sums cannot hold.
+
+    Raises:
+        InputError: It is.
+    """
+    if value > _MOST:
+        raise InputError(f"{name} must be at most {_MOST:,}, not {value!r}")
+
+
 # The calibrated cascade has settings of its own: it wants a wider support set than the paper's stages.
 
 
@@ -181,13 +195,14 @@ class CascadeSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1, not {value!r}")
+            _require_possible(name, value)
         for name, most in (("gamma", 1.0), ("tau", 1.0), ("prior", math.inf), ("mean_calls", math.inf)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
                 shown = "--calls (mean_calls)" if name == "mean_calls" else name
                 raise InputError(f"{shown} must be a number from 0{' to 1' if most == 1 else ''}, not {value!r}")
-        if math.isinf(self.prior):
-            raise InputError("prior must be finite")
+        _require_possible("prior", self.prior)
+        _require_possible("--calls (mean_calls)", self.mean_calls)
         if 0 < self.mean_calls < 1:
             raise InputError(
                 f"--calls (mean_calls) must be a number from 1, not {self.mean_calls!r}; every question takes a call"

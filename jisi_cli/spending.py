@@ -31,6 +31,8 @@ _TIMEOUT = 300.0
 _RETRIES = 3
 _ENDPOINT = "litellm:"
 _LONGEST_LABEL = 100
+_MOST = {"timeout": 1_000_000.0, "concurrency": 10_000.0, "max_retries": 1_000.0}
+"""What clocks and memory can hold of a limit that is no dollars."""
 _LARGEST = sys.float_info.max
 """A whole number in a pool file may be larger than any that can be computed with."""
 
@@ -338,13 +340,18 @@ def limit(given: float | None, config: Config, key: str) -> float | None:
     """Return a limit that the user gave, else of the configuration's [budget]; None where neither names one.
 
     Raises:
-        InputError: It is not a number from 0.
+        InputError: It is not a number from 0, or larger than anything can hold.
     """
     if given is not None:
-        return amount(given, f"--{key.replace('_', '-')}")
-    if key in config.budget:
-        return amount(config.budget[key], f"{config.path}: [budget] {key}")
-    return None
+        found, what = given, f"--{key.replace('_', '-')}"
+    elif key in config.budget:
+        found, what = config.budget[key], f"{config.path}: [budget] {key}"
+    else:
+        return None
+    most = _MOST.get(key, _LARGEST)
+    if amount(found, what) > most:
+        raise InputError(f"{what} must be at most {most:,.0f}, not {found!r}")
+    return float(found)
 
 
 def amount(value: object, what: str) -> float:

@@ -103,7 +103,11 @@ def evaluate(
     splits: Annotated[
         int | None,
         typer.Option(
-            "--splits", metavar="N", min=2, help="Split the bank anew N times, fit and test on each, compare over all."
+            "--splits",
+            metavar="N",
+            min=2,
+            max=1000,
+            help="Split the bank anew N times, fit and test on each, compare over all.",
         ),
     ] = None,
     report: Annotated[

@@ -17,13 +17,14 @@ async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], concu
     Args:
         items: The items, begun in this order.
         do: What is done with one.
-        concurrency: How many are under way at one time.
+        concurrency: How many are under way at one time, at most.
 
     Raises:
         BudgetError: The budget is used up; what was under way then was finished, since it is paid for.
         JisiError: The first that `do` raised; what was under way is cancelled.
     """
-    work, stopped = iter(items), list[BudgetError]()
+    known = list(items)
+    work, stopped = iter(known), list[BudgetError]()
 
     async def worker() -> None:
         for item in work:
@@ -36,7 +37,7 @@ async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], concu
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
+            for _ in range(min(concurrency, len(known))):
                 group.create_task(worker())
     except* JisiError as failed:
         raise failed.exceptions[0] from None

@@ -308,7 +308,7 @@ async def _run_block(
         file.write(await _run_one(run, method, row, plan, keys[row]))
         run.on_done()
 
-    await for_each(zip(rows, plans, strict=True), one, min(concurrency, len(rows)))
+    await for_each(zip(rows, plans, strict=True), one, concurrency)
     spent[1] += time.perf_counter() - started
 
 

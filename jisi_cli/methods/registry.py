@@ -19,6 +19,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters, option_name, with_later
 from jisi_cli.plugins import installed, load
 from jisi_cli.suggest import did_you_mean
+from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -310,6 +311,10 @@ def stated_behind(name: str, defaults: DataclassInstance) -> dict[str, Any]:
     return changes
 
 
+_MOST_SETTING = 1_000_000
+"""The largest setting of a method: beyond it lie arrays that no memory holds."""
+
+
 def _read(name: str, setting: str, value: str, kind: Any) -> object:  # noqa: ANN401 - one of int, float, str
     try:
         found = kind(value)
@@ -319,6 +324,9 @@ def _read(name: str, setting: str, value: str, kind: Any) -> object:  # noqa: AN
         raise InputError(f"`{name}`: {setting} is a whole number from 1, not {value!r}")
     if kind is float and (found is None or not 0 <= found < math.inf):
         raise InputError(f"`{name}`: {setting} is a number from 0, not {value!r}")
+    most = LARGEST_SEED if setting == "seed" else _MOST_SETTING
+    if kind in (int, float) and found is not None and found > most:
+        raise InputError(f"`{name}`: {setting} is at most {most:,}, not {value}")
     return found
 
 

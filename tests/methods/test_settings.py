@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.errors import InputError
+from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters
 from jisi_cli.methods.protocol import Silent, settings_json
 from jisi_cli.methods.registry import all_methods, make_method, method_info
 from tests.cli.commands import MODELS, jisi, says_one_error
@@ -110,3 +111,17 @@ def test_results_of_the_switch_that_was_not_run_before_are_not_taken_for_it(bank
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     keys = [line["key"] for line in lines if line["method"] == "jisi"]
     assert len(keys) == len(set(keys)) == 24
+
+
+@pytest.mark.parametrize("name", ["k", "n_base", "max_aggregate_tokens", "prior"])
+def test_a_number_that_can_only_be_a_slip_is_refused(name: str) -> None:
+    kind = float if name == "prior" else int
+    assert getattr(Hyperparameters(**{name: kind(10**9)}), name) == 10**9
+    with pytest.raises(InputError, match=f"{name} must be at most 1,000,000,000, not 1"):
+        Hyperparameters(**{name: kind(10**10)})
+
+
+@pytest.mark.parametrize("name", ["n_base", "max_calls", "prior", "mean_calls"])
+def test_a_number_of_the_cascade_that_can_only_be_a_slip_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="must be at most 1,000,000,000"):
+        CascadeSettings(**{name: 10**10})

@@ -32,6 +32,8 @@ def test_settings_are_replaced_by_name_and_the_others_stay() -> None:
         ("m:weight=-1", "weight is a number from 0, not '-1'"),
         ("m:weight=nan", "weight is a number from 0"),
         ("m:weight=inf", "weight is a number from 0"),
+        ("m:size=999999999999999999999999", "size is at most 1,000,000, not 9"),
+        ("m:weight=1e300", "weight is at most 1,000,000, not 1e300"),
         ("m:weight=heavy", "weight is a number from 0"),
         ("m:depth=2", "no setting `depth=2`; settings are size=3, weight=0.5, kind=round"),
         ("m:size", "no setting `size`"),
