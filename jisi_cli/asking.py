@@ -137,7 +137,10 @@ def ask_all(
     with opening as opened, LineFile(_KIND, None if out is None else Path(out)) as file:
         opened.made  # noqa: B018 - a method that trains shows its progress before the questions' begins
         identity = (system, *opened.identity, *([] if schema is None else [schema]))
-        keys = [content_key(question.dataset, question.index, question.query, *identity) for question in asked]
+        keys = [
+            content_key(question.dataset, question.index, question.query, *identity, *question.said_before())
+            for question in asked
+        ]
         waiting = []
         for question, key in zip(asked, keys, strict=True):
             known = file.known.get(key)
@@ -217,7 +220,7 @@ async def _ask_one(
     heard, started = _Heard(), time.perf_counter()
     asked = Answered(key, question.query, question.dataset, question.index)
     try:
-        outcome = await jisi.aask(question.query, system, schema=schema, watcher=heard)
+        outcome = await jisi.aask(question.conversation or question.query, system, schema=schema, watcher=heard)
     except NoAnswerError as error:
         return replace(asked, error=str(error), **_spent(heard.calls, started))
     if outcome.stopped_by_budget:

@@ -60,6 +60,11 @@ class Conversation:
             return earlier[-1] if earlier else ""
         return f"{earlier[-1]}\n\n{self.text}" if earlier else self.text
 
+    def messages(self) -> list[Message]:
+        """Return it as the messages that a model gets."""
+        system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *self.history, *(self.turn or (Message(role="user", content=self.text),))]
+
     @property
     def needs(self) -> frozenset[Ability]:
         """What a model has to be able to do to go on with it."""

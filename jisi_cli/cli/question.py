@@ -86,7 +86,7 @@ def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str
     issues.summarise()
     if not questions:
         where = "standard input" if is_piped else str(source)
-        raise InputError(f"{where}: no question in it; it needs one JSON object with `query` a line")
+        raise InputError(f"{where}: no question in it; it needs one JSON object with `query` or `messages` a line")
     return questions, issues.skipped
 
 

@@ -180,7 +180,7 @@ def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *,
     rows = read_lines(source) if is_lines else source
     questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:
-        raise InputError(f"{source}: no question in it; it needs one JSON object with `query` a line")
+        raise InputError(f"{source}: no question in it; it needs one JSON object with `query` or `messages` a line")
     decisions = jisi.decisions([question.query for question in questions], probe=probe)
     for question, decision in zip(questions, decisions, strict=True):
         data = jisi.explain(question.query, decision, neighbours=_NEIGHBOURS if explain else 0)

@@ -20,7 +20,7 @@ from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import compares_models, reader_of
 from jisi_cli.models.limits import Budget
 from jisi_cli.suggest import did_you_mean
-from jisi_cli.types import Answer, CutOff, Message, Pool, Request, Sampling, Spending, whole_characters
+from jisi_cli.types import Answer, CutOff, Pool, Request, Sampling, Spending, whole_characters
 
 OnRecord = Callable[["Collected"], None]
 """Called after every answer with what has been collected so far."""
@@ -157,9 +157,8 @@ async def collect(
 
 
 def _request(question: Question, model: str, sampling: Sampling) -> Request:
-    bare: Message = {"role": "user", "content": question.query}
     identity = (question.query, question.dataset, question.index)
-    return Request(model, [bare], "expert", sampling, 0, None, *identity)
+    return Request(model, question.messages(), "expert", sampling, 0, None, *identity)
 
 
 async def _graded(question: Question, answer: Answer, graders: GraderSet, collected: Collected) -> Record:

@@ -182,7 +182,7 @@ def forecast(
     asked: dict[str, list[Message]] = {}
     expected = []
     for question in wanted:
-        sent = conversation(entry, [{"role": "user", "content": question.query}])
+        sent = conversation(entry, question.messages())
         key = cache_key(entry, sent, parameters, 0)
         text = recall(key)
         expected.append(ExpectedAnswer(question, text, length))

@@ -382,7 +382,9 @@ def _key(run: _Run, row: int) -> str:
     # Other train rows make other methods.
     split = () if run.tests.split is None else (f"split={run.tests.split}",)
     name = run.entry.kept_as or run.entry.name
-    return content_key(*asked, name, recorded, *run.entry.identity, *split, *_reading(run, row))
+    return content_key(
+        *asked, name, recorded, *run.entry.identity, *split, *_reading(run, row), *question.said_before()
+    )
 
 
 def _reading(run: _Run, row: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank, graded_questions
 from jisi_cli.bank.staging import Staging
 from jisi_cli.config import Price
+from jisi_cli.conversation import Conversation
 from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.results import content_key
@@ -190,17 +191,21 @@ def _replay(questions: Sequence[Question], recorded: _Recorded, models: Sequence
 
 
 def _queries(questions: Sequence[Question], vectors: NDArray[np.floating]) -> list[Query]:
-    return [
+    return [_query(question, vector) for question, vector in zip(questions, vectors, strict=True)]
+
+
+def _query(question: Question, vector: NDArray[np.floating]) -> Query:
+    said = question.conversation or Conversation(question.query)
+    return Query(
+        said.text,
+        vector,
+        said.system,
+        dataset=question.dataset,
         # A grader of another program's says nothing here.
-        Query(
-            q.query,
-            vector,
-            dataset=q.dataset,
-            grader=q.grader if reads_texts_alone(q.grader) else None,
-            index=q.index,
-        )
-        for q, vector in zip(questions, vectors, strict=True)
-    ]
+        grader=question.grader if reads_texts_alone(question.grader) else None,
+        index=question.index,
+        history=said.history,
+    )
 
 
 def _dollars(recorded: float | None, prompt: int | None, completion: int | None, price: Price | None) -> float | None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from sys import intern
 from typing import NamedTuple
 
+from jisi_cli.conversation import Conversation, read_conversation
+from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import CHOICES, LETTERS, POSITIONS, Choices, choices_of, is_position
 from jisi_cli.formats.column_map import REFERENCE, TEXT, ColumnMap, require_one
 from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Question
-from jisi_cli.formats.rows import json_rows, read_rows
+from jisi_cli.formats.rows import json_rows, json_value, read_rows
 
 STEMS = ("question_stem", "ctx", "goal", "sentence")
 """The keys of what comes before the choices, where a row has choices and no question."""
@@ -23,6 +25,9 @@ _CHOSEN = ("answerKey", "answer_key", "correct_option", "correct_answer", "corre
 
 _ANSWERS = frozenset({"records", "usages", "raw_output", "errors"})
 """What the format `jisi` keeps beside its questions."""
+
+MESSAGES = "messages"
+"""The key of a whole conversation, beside or instead of a question."""
 
 _NAMED = 12
 """Unread columns that a note names."""
@@ -36,6 +41,9 @@ def read_questions(
     columns: ColumnMap | None = None,
 ) -> Iterator[Question]:
     """Yield the questions of a file, or of JSON lines such as standard input; lines may hold answers too.
+
+    A line may hold `messages`, a conversation in OpenAI's shape whose last turn is the question: models get all of it,
+    and `query` is what it is routed by.
 
     Args:
         source: A JSONL, CSV or Parquet file, `hf:DATASET[/CONFIG[/SPLIT]]`, or lines of JSON.
@@ -53,7 +61,7 @@ def read_questions(
     rows = (columns or ColumnMap()).renamed(rows, str(source) if isinstance(source, Path) else "-")
     seen: set[tuple[str, str]] = set()
     found_columns: dict[str, None] = {}
-    read = {"index", "dataset", "grader", *TEXT, *REFERENCE, *CHOICES, *_ANSWERS}
+    read = {"index", "dataset", "grader", MESSAGES, *TEXT, *REFERENCE, *CHOICES, *_ANSWERS}
     for location, row in rows:
         found_columns.update(dict.fromkeys(row))
         try:
@@ -80,6 +88,9 @@ def question_of(row: Row, dataset: str, location: Location) -> Question:
 
 def _question_of(row: Row, dataset: str, location: Location, *, asked: bool) -> tuple[Question, tuple[str, ...]]:
     """Return the question of one line, and the columns in which it was found."""
+    said = _conversation_of(row) if asked else None
+    if said is not None:
+        row = {**row, "query": said.routed_text}
     if asked:
         require_one(row, "query", location)
         if choices_of(row) is None:
@@ -94,8 +105,29 @@ def _question_of(row: Row, dataset: str, location: Location, *, asked: bool) -> 
         grader=found.grader,
         order=fields.order(index),
         place=str(location),
+        conversation=said if said is not None and (said.system or said.history) else None,
     )
     return question, found.read
+
+
+def _conversation_of(row: Row) -> Conversation | None:
+    """Return the conversation that `messages` hold, as a list or as JSON in a table's cell; None where there is none.
+
+    Raises:
+        UnusableError: It cannot be used, or is more than words: pictures and tools are for one question at a time.
+    """
+    messages = row.get(MESSAGES)
+    if messages in (None, ""):
+        return None
+    try:
+        said = read_conversation(json_value(messages.encode()) if isinstance(messages, str) else messages)
+    except InputError as why:
+        raise UnusableError(str(why)) from None
+    if said.needs:
+        raise UnusableError("messages: pictures and calls of tools cannot be read from a file; send text")
+    if choices_of(row) is not None:
+        raise UnusableError("messages: its choices belong into the last message; leave the column of choices out")
+    return said
 
 
 class FirstRows:

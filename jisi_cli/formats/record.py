@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
+from jisi_cli.conversation import Conversation
 from jisi_cli.errors import InputError
 from jisi_cli.suggest import did_you_mean
+from jisi_cli.types import Message
 
 Status = Literal["ok", "missing", "failed", "unscored"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -48,6 +50,8 @@ class Question:
         order: Its position within the dataset, where the source records one as a number.
         split: Whether it is a train or a test row; None when the source does not say.
         place: The file and line it was read from; empty where it comes from elsewhere.
+        conversation: What models get, where that is more than the text of one turn; `query` then has the words by which
+            it is routed.
     """
 
     dataset: str
@@ -58,11 +62,20 @@ class Question:
     order: int | None = None
     split: Split | None = None
     place: str = field(default="", compare=False)
+    conversation: Conversation | None = field(default=None, hash=False)
 
     @property
     def key(self) -> Key:
         """What identifies it."""
         return (self.dataset, self.index)
+
+    def messages(self) -> list[Message]:
+        """Return what a model is sent."""
+        return (self.conversation or Conversation(self.query)).messages()
+
+    def said_before(self) -> tuple[object, ...]:
+        """Return what tells a conversation from others with the same words at its end, for keys; nothing of a text."""
+        return () if self.conversation is None else (("messages", self.messages()),)
 
     @property
     def where(self) -> str:

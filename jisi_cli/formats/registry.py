@@ -22,7 +22,7 @@ from jisi_cli.formats.hub_dataset import first_file, is_hub_dataset
 from jisi_cli.formats.issues import Located, OnIssue, UnusableError, deduplicated
 from jisi_cli.formats.parquet import parquet_columns
 from jisi_cli.formats.preview import Preview
-from jisi_cli.formats.questions import poses_question
+from jisi_cli.formats.questions import MESSAGES, poses_question
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import begins_a_list, bounded_lines, csv_header, json_file, json_object
 from jisi_cli.suggest import did_you_mean
@@ -217,7 +217,7 @@ class _Detector:
     def format_of(self, preview: Preview) -> str | None:
         """Return the format of a path, a row or a document."""
         found = next((name for name, format in self._asked() if format.matches(preview)), None)
-        if found is None and poses_question(preview.columns):
+        if found is None and (poses_question(preview.columns) or MESSAGES in preview.columns):
             return QUESTIONS
         return found
 

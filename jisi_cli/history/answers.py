@@ -66,7 +66,7 @@ class Answers:
         self._table = Table("answers", MOST)
 
     def add(self, name: str, query: str, outcome: Outcome, run: str | None = None) -> None:
-        """Remember an answer, unless it has no words.
+        """Remember an answer, unless it or its question has no words.
 
         Args:
             name: Its own name.
@@ -78,7 +78,7 @@ class Answers:
             InputError: It cannot be kept.
         """
         responses = _responses(outcome)
-        if any(response.is_answer for response in responses):
+        if query.strip() and any(response.is_answer for response in responses):
             self._table.add({"name": name, "run": run, "said": Said(query, responses).to_text()})
 
     def find(self, name: str) -> tuple[str, str]:

@@ -27,7 +27,7 @@ _KIND_WORDS: dict[Kind, str] = {
     "answers": "remembered answers",
     "feedback": "feedback",
 }
-LARGEST = 4 << 20
+LARGEST = 16 << 20
 """Bytes of one row; what is longer is not remembered."""
 _ALL = 256 << 20
 """Bytes of all rows of a table, about."""

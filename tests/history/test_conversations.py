@@ -95,7 +95,7 @@ def test_bytes_are_bounded_but_the_conversation_under_way_stays(monkeypatch: pyt
         new.add("x" * 500, "yes")
     assert [found["turns"] for found in kept_conversations(10)] == [3]
     with pytest.raises(InputError, match="too long to be remembered"):
-        new.add("x" * (5 << 20), "yes")
+        new.add("x" * (17 << 20), "yes")
 
 
 def test_past_questions_are_single_lines_the_latest_last() -> None:

@@ -111,8 +111,9 @@ def test_the_last_answer_is_never_one_of_a_server() -> None:
         answers.find("nowhere")
 
 
-def test_an_answer_without_words_is_not_remembered() -> None:
+def test_an_answer_without_words_and_one_to_a_picture_alone_are_not_remembered() -> None:
     answers = remembered(outcome("route", call("ada", " ")))
+    answers.add("two", "", outcome("route", CALLS[0]), "run")
     with pytest.raises(InputError, match="no answer is remembered"):
         answers.find("last")
 
