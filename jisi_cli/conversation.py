@@ -15,6 +15,9 @@ from jisi_cli.types import Message
 FRAGMENT = 8
 """Words from which the newest turn means something alone; a shorter one is routed with the human turn before it."""
 
+BEHIND = f"a turn of fewer than {FRAGMENT} words, or of a picture alone, is routed with the turn before it"
+"""What `--explain` says of such a turn."""
+
 Ability = Literal["tools", "vision"]
 """What not every model can: to call tools, and to take pictures."""
 
@@ -59,6 +62,11 @@ class Conversation:
         if not self.text:
             return earlier[-1] if earlier else ""
         return f"{earlier[-1]}\n\n{self.text}" if earlier else self.text
+
+    @property
+    def is_put_behind(self) -> bool:
+        """Whether the last turn means too little alone, so that the human turn before it chooses the models, too."""
+        return self.routed_text != self.text
 
     def messages(self) -> list[Message]:
         """Return it as the messages that a model gets."""

@@ -33,7 +33,8 @@ from jisi_cli.cli.options import (
     method_options,
     split_names,
 )
-from jisi_cli.cli.output import Output, count
+from jisi_cli.cli.output import Output, count, one_line
+from jisi_cli.conversation import BEHIND, Conversation, as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.types import Answer, whole_sum
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from jisi_cli.methods.protocol import Outcome
 
 _NEIGHBOURS = 5
+_SHOWN_WORDS = 200
+"""Characters of the words that a question is routed by."""
 
 
 @method_options
@@ -210,20 +213,23 @@ def ask(
         name = remember(talk, asked, outcome, jisi, out, system)
         if as_json:
             kept = {"id": name, "conversation": None if no_store else talk.name}
+            kept["routed_by"] = as_conversation(asked).routed_text
             out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), **kept})
         warn_of_failures(outcome, out)
         if answers and not as_json:
             show_answers(out, outcome.answers, stderr=True)
         if explain and not as_json:
-            _explain(jisi, outcome)
+            _explain(jisi, as_conversation(asked), outcome)
         show_footer(outcome, seconds, out)
         raise typer.Exit(int(exit_code_of(jisi, outcome, out)))
 
 
-def _explain(jisi: Jisi, outcome: Outcome) -> None:
+def _explain(jisi: Jisi, asked: Conversation, outcome: Outcome) -> None:
     from jisi_cli.cli.route import belief_words, show_neighbours
 
     out = Output(quiet=False)
+    if asked.is_put_behind:
+        out.note(f"{BEHIND}: {one_line(asked.routed_text, _SHOWN_WORDS)}")
     decision = outcome.decision
     if decision is None:
         out.note(f"{outcome.mode}: {outcome.reason}")

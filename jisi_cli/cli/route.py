@@ -31,6 +31,7 @@ from jisi_cli.cli.options import (
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
+from jisi_cli.conversation import BEHIND
 from jisi_cli.errors import InputError
 from jisi_cli.printable import printable
 
@@ -181,10 +182,17 @@ def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *,
     questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:
         raise InputError(f"{source}: no question in it; it needs one JSON object with `query` or `messages` a line")
+    talks = [question.conversation for question in questions]
+    if probe and any(talks):
+        raise InputError("--probe asks bare questions, and some lines hold messages; leave it out, or use ask --input")
+    behind = sum(talk is not None and talk.is_put_behind for talk in talks)
+    if explain and behind:
+        out.note(f"{BEHIND}: {count(behind, 'question')}")
     decisions = jisi.decisions([question.query for question in questions], probe=probe)
     for question, decision in zip(questions, decisions, strict=True):
         data = jisi.explain(question.query, decision, neighbours=_NEIGHBOURS if explain else 0)
-        out.json_line({"dataset": question.dataset, "index": question.index, **data})
+        turn = {"turn": question.conversation.text} if explain and question.conversation is not None else {}
+        out.json_line({"dataset": question.dataset, "index": question.index, **data, **turn})
     problems.summarise()
 
 

@@ -288,7 +288,8 @@ class _Answering:
         """Return what was decided, where that was asked for."""
         if not self._asked.explain or outcome.decision is None:
             return None
-        return {**outcome.decision.to_json(0, None), "settings": self._pool.settings}
+        routed_by = {"routed_by": self._asked.conversation.routed_text}
+        return {**outcome.decision.to_json(0, None), **routed_by, "settings": self._pool.settings}
 
     def begin(self, pieces: Pieces | None = None) -> asyncio.Task[Outcome]:
         """Take a place and begin to answer the question.

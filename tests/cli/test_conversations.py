@@ -81,3 +81,14 @@ def test_an_answer_is_given_where_it_cannot_be_kept(ask: Any) -> None:
     assert (run.exit_code, run.stdout) == (0, "ada says so\n")
     assert any("this turn is not kept" in line for line in run.warnings)
     says_one_error(ask(FIRST, "-c"), 2, str(path), "move it away")
+
+
+def test_explain_says_when_a_short_turn_is_routed_with_the_one_before(ask: Any) -> None:
+    first = ask(FIRST, "--explain")
+    assert "is routed with the turn before it" not in first.stderr
+    assert (
+        f"is routed with the turn before it: {FIRST} and plus one?\n" in ask("and plus one?", "-c", "--explain").stderr
+    )
+    assert ask("and plus two?", "-c", "--json").json["routed_by"] == "and plus one?\n\nand plus two?"
+    long = "And what would it be with four instead of six?"
+    assert ask(long, "-c", "--json").json["routed_by"] == long

@@ -13,7 +13,7 @@ from jisi_cli.evaluation.results import content_key
 from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question
-from tests.cli.commands import MODELS, Run, jisi, write_lines
+from tests.cli.commands import MODELS, Run, jisi, says_one_error, write_lines
 from tests.loopback import Loopback
 
 TALK = [
@@ -64,8 +64,11 @@ def test_models_get_the_whole_conversation_and_it_is_routed_by_its_last_turn(
     assert run.exit_code == 0, run
     assert sent(loopback) == [BARE, WHOLE]
     assert [json.loads(line)["query"] for line in run.stdout.splitlines()] == [ROUTED, "What is 3 plus 6?"]
-    routed = jisi("route", "--input", talks, *options).stdout.splitlines()
-    assert json.loads(routed[0])["query"] == ROUTED
+    routed = jisi("route", "--input", talks, "--explain", *options)
+    (talk, bare) = map(json.loads, routed.stdout.splitlines())
+    assert (talk["query"], talk["turn"], "turn" in bare) == (ROUTED, "and for n = 5?", False)
+    assert "is routed with the turn before it: 1 question\n" in routed.stderr
+    says_one_error(jisi("route", "--input", talks, "--probe", *options), 2, "leave it out")
 
 
 def test_answers_to_conversations_are_kept_apart_and_resumed(
