@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from jisi_cli.cli.last_frame import LastFrame
 from jisi_cli.cli.output import Output, one_line
 from jisi_cli.printable import printable
 from jisi_cli.types import Answer, Role, whole_characters
@@ -201,8 +201,7 @@ class TerminalView(AnswerView):
         self._console: Console = out.console(stderr=True)
         self._lines: dict[tuple[Role, str], str | float | None] = {}
         self._text, self._conclusion = "", ""
-        self._drawn: list[int] = []
-        self._width = self._console.width
+        self._last = LastFrame(self._console)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -286,8 +285,7 @@ class TerminalView(AnswerView):
         room = max(3, self._console.height - len(lines) - 2)
         tail = printable(self._text).splitlines()[-room:]
         lines += [Text(line, no_wrap=True, overflow="ellipsis") for line in tail]
-        self._clear_broken_lines()
-        self._drawn = [min(line.cell_len, self._width) for line in lines]
+        self._last.replace(line.cell_len for line in lines)
         return Group(*lines)
 
     def _under_way(self, model: str, role: Role, started: float | None) -> Text:
@@ -299,17 +297,6 @@ class TerminalView(AnswerView):
         return Text.assemble(
             (f"{_SPINNER[int(now * 10) % len(_SPINNER)]} ", "cyan"), one_line(model), (f" {doing}", "dim")
         )
-
-    def _clear_broken_lines(self) -> None:
-        """Clear the rows that a terminal which has become narrower has made of the last frame, beyond its lines."""
-        from rich.control import Control
-        from rich.segment import ControlType
-
-        before, self._width = self._width, self._console.width
-        broken = sum(max(0, math.ceil(length / self._width) - 1) for length in self._drawn)
-        if self._width < before and broken:
-            up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
-            self._console.control(Control(ControlType.CARRIAGE_RETURN, *up * broken))
 
 
 def view_for(out: Output, *, stream: bool | None, as_json: bool) -> AnswerView:

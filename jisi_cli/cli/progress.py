@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from jisi_cli.cli.last_frame import LastFrame
 from jisi_cli.cli.output import Output, dollars, one_line, paid
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.progress import TextColumn
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn, TextColumn
 
     from jisi_cli.collect.collect import Collected, OnRecord
 
@@ -33,19 +34,41 @@ def _words(form: str) -> TextColumn:
     return TextColumn(form, markup=False)
 
 
+def _bar(console: Console, *columns: ProgressColumn, below: Callable[[], Iterable[RenderableType]] = tuple) -> Progress:
+    """Return a bar that goes without a trace in the end, also where the terminal has become narrower meanwhile.
+
+    Args:
+        console: Where it is drawn.
+        *columns: What it shows.
+        below: Yields lines to show below it.
+    """
+    from rich.progress import Progress
+    from rich.segment import Segment
+
+    last = LastFrame(console)
+
+    class Bar(Progress):
+        """Rich's, with lines below it, and an eye on the width."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            yield from below()
+
+        def get_renderable(self) -> RenderableType:
+            found = super().get_renderable()
+            last.replace(Segment.get_line_length(line) for line in console.render_lines(found, pad=False))
+            return found
+
+    return Bar(*columns, console=console, transient=True)
+
+
 @contextmanager
 def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
     """Show how far embedding is, in characters, with rate and time left."""
     if not out.moves:
         yield None
         return
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TaskProgressColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = out.console(stderr=True)
     extent = (BarColumn(),) if console.width >= _WIDE else ()
@@ -59,7 +82,7 @@ def embedding_bar(out: Output) -> Iterator[OnProgress | None]:
         TimeRemainingColumn(elapsed_when_finished=True),
         _words("left"),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with _bar(console, *columns) as bar:
         task = bar.add_task("embedding", total=None, rate="")
 
         def advance(done: int, total: int) -> None:
@@ -75,11 +98,11 @@ def training_bar(out: Output, name: str) -> Iterator[OnProgress | None]:
     if not out.moves:
         yield None
         return
-    from rich.progress import BarColumn, Progress, TimeElapsedColumn
+    from rich.progress import BarColumn, TimeElapsedColumn
 
     # Not every training counts its steps; then the time alone shows that it goes on.
     columns = (_words("training {task.description}"), BarColumn(), _words("{task.fields[steps]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=out.console(stderr=True), transient=True) as bar:
+    with _bar(out.console(stderr=True), *columns, TimeElapsedColumn()) as bar:
         task = bar.add_task(one_line(name), total=None, steps="")
         yield lambda done, total: bar.update(task, completed=done, total=total, steps=f"{done:,}/{total:,}")
 
@@ -113,10 +136,10 @@ def counted(out: Output, what: str) -> Iterator[OnProgress | None]:
     if not out.moves:
         yield a_line_a_minute(out, what)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
     columns = (_words(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), _words("left"))
-    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+    with _bar(out.console(stderr=True), *columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -128,21 +151,17 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
         tell = a_line_a_minute(out, "asking")
         yield None if tell is None else lambda collected: tell(len(collected.records), total)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
     latest: list[Collected] = []
     console = out.console(stderr=True)
     # Rich would cut the numbers before the bar; what a narrow terminal has no room for goes a line below, or goes.
     is_wide = console.width >= _WIDE
 
-    class WithCauses(Progress):
-        """A bar, and below it why answers failed."""
-
-        def get_renderables(self) -> Iterable[RenderableType]:
-            yield self.make_tasks_table(self.tasks)
-            if latest and not is_wide:
-                yield f"  {_money(latest[0])}"
-            yield from (_causes(latest[0]) if latest else ())
+    def below() -> Iterator[RenderableType]:
+        if latest and not is_wide:
+            yield f"  {_money(latest[0])}"
+        yield from (_causes(latest[0]) if latest else ())
 
     columns = (
         _words("asking"),
@@ -152,7 +171,7 @@ def collection_bar(out: Output, total: int) -> Iterator[OnRecord | None]:
         TimeRemainingColumn(),
         _words("left{task.fields[money]}"),
     )
-    with WithCauses(*columns, console=console, transient=True) as bar:
+    with _bar(console, *columns, below=below) as bar:
         task = bar.add_task("asking", total=total, rate="", money="")
 
         def advance(collected: Collected) -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from jisi_cli.cli import live as live_view
+from jisi_cli.cli.last_frame import LastFrame
 from jisi_cli.cli.live import TerminalView
 from jisi_cli.cli.output import Output
 from jisi_cli.models.call import CallEvent
@@ -63,6 +64,7 @@ def test_a_narrower_terminal_is_cleared_of_the_rows_it_has_broken_the_last_frame
 
     view, file = TerminalView(Output()), io.StringIO()
     view._console = Console(file=file, width=60, height=20, force_terminal=True, legacy_windows=False)
+    view._last = LastFrame(view._console)
     view.asked("a-model-with-a-long-name", "probe")
     view.asked("ada", "probe")
     view._frame()

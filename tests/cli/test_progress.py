@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 
+from jisi_cli.cli.progress import _bar
 from jisi_cli.collect.collect import Collected
 from jisi_cli.formats.record import Record
 from jisi_cli.types import Answer
@@ -69,3 +71,22 @@ def test_a_narrow_terminal_loses_the_bar_and_no_number(loopback: Loopback, tmp_p
     assert re.search(rf"asking +{RATE}", shown), shown
     assert re.search(rf"\n  {MONEY}", shown), shown
     assert "…" not in shown
+
+
+def test_a_bar_clears_the_rows_into_which_a_narrower_terminal_has_broken_it() -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn
+
+    file = io.StringIO()
+    console = Console(file=file, width=60, height=20, force_terminal=True, legacy_windows=False, color_system=None)
+    shown = _bar(console, BarColumn(bar_width=35), below=lambda: ["two failed: " + "x" * 30])
+    shown.add_task("asking", total=3)
+    shown.get_renderable()
+    assert file.getvalue() == ""
+    console.width = 20
+    shown.get_renderable()
+    # The bar's 35 columns are two rows now, the line of 42 below it three.
+    assert file.getvalue() == "\r" + 3 * "\x1b[2K\x1b[1A"
+    console.width = 60
+    shown.get_renderable()
+    assert file.getvalue() == "\r" + 3 * "\x1b[2K\x1b[1A"
