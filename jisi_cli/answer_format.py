@@ -69,12 +69,12 @@ class AnswerFormat:
             if not isinstance(value, dict):
                 raise UnfitError("it is no JSON object")
             return found
-        from referencing.exceptions import Unresolvable
-
         _until.set(time.monotonic() + _MOST_SECONDS)
         try:
             error = next(self._validator.iter_errors(value), None)
-        except (RecursionError, ArithmeticError, TimeoutError, Unresolvable) as reason:
+        except (
+            Exception
+        ) as reason:  # A schema can refer to itself, or to what is none: jsonschema meets that variously.
             raise UnfitError(f"the schema cannot be checked ({type(reason).__name__.lstrip('_')})") from None
         if error is not None:
             raise UnfitError(f"{error.json_path[:_MOST_WORDS]}: {_short(error.message)}")
@@ -150,7 +150,8 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
     if not isinstance(schema, Mapping):
         raise InputError(f"{where} must be a JSON object")
     own: dict[str, Any] = own_json(dict(schema), where)
-    _check_references(own, where)
+    if not isinstance(own.get("$schema", ""), str):
+        raise InputError(f"{where} is no JSON schema: `$schema` must be a text")
     kind = jsonschema.validators.validator_for(own, default=jsonschema.Draft202012Validator)
     try:
         # What is a pattern is found out when it is used: other languages have others.
@@ -159,12 +160,12 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is no JSON schema: {error.json_path}: {_short(error.message)}") from None
     except RecursionError:
         raise InputError(f"{where} is nested too deeply") from None
+    _check_references(own, where)
     return own
 
 
 def _check_references(schema: dict[str, Any], where: str) -> None:
     from referencing import Registry
-    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
@@ -172,9 +173,11 @@ def _check_references(schema: dict[str, Any], where: str) -> None:
         if not ref.startswith("#"):
             raise InputError(f"{where} refers to {ref[:80]!r}; nothing is fetched, so write it out under `$defs`")
         try:
-            resolver.lookup(ref)
-        except Unresolvable:
-            raise InputError(f"{where} refers to {ref[:80]!r}, which is not in it") from None
+            found = resolver.lookup(ref).contents
+        except Exception:  # What stands where a pointer leads may be anything.
+            found = None
+        if not isinstance(found, dict | bool):
+            raise InputError(f"{where} refers to {ref[:80]!r}, and has no schema there")
 
 
 def _references(value: object) -> Iterator[str]:

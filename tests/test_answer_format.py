@@ -108,14 +108,17 @@ def test_a_schema_holds_nothing_up(schema: Any, answer: str) -> None:
     ("schema", "words"),
     [
         ([], "must be a JSON object"),
+        ({"$schema": []}, "`.schema` must be a text"),
         ({"type": "strange"}, r"is no JSON schema: \$\.type"),
         ({"properties": {"a": 3}}, r"is no JSON schema: \$\.properties\.a"),
         (
             {"$ref": "https://example.org/schema.json"},
             "refers to 'https://example.org/schema.json'; nothing",
         ),
-        ({"items": [{"$ref": "other.json"}]}, "refers to 'other.json'"),
-        ({"items": {"$ref": "#/$defs/missing"}}, "refers to '#/\\$defs/missing', which is not in it"),
+        ({"prefixItems": [{"$ref": "other.json"}]}, "refers to 'other.json'"),
+        ({"items": {"$ref": "#/$defs/missing"}}, "refers to '#/\\$defs/missing', and has no schema there"),
+        ({"$ref": "#/const", "const": 5}, "refers to '#/const', and has no schema there"),
+        ({"$ref": "#/required/first", "required": ["a"]}, "has no schema there"),
         ({"const": float("nan")}, "must be plain JSON"),
         ({"enum": ["x" * 1_100_000]}, "longer than 1,000 kB"),
     ],
@@ -154,6 +157,12 @@ def test_a_format_of_another_shape_is_refused(given: Any) -> None:
 def test_a_reference_that_was_not_found_out_before_fetches_nothing() -> None:
     form = AnswerFormat({"json_schema": {"schema": {"$ref": "http://127.0.0.1:9/schema.json"}}})
     with pytest.raises(UnfitError, match="cannot be checked"):
+        form.fit("{}")
+
+
+def test_a_schema_in_a_place_of_none_may_be_anything() -> None:
+    form = format_of({"$ref": "#/default", "default": {"required": 5, "properties": [1]}})
+    with pytest.raises(UnfitError, match="the schema cannot be checked"):
         form.fit("{}")
 
 

@@ -31,7 +31,7 @@ def pool(tmp_path: Path, loopback: Loopback) -> Iterator[jisi.Jisi]:
         yield opened
 
 
-def test_readmes_loop_of_calls_and_results(pool: jisi.Jisi, loopback: Loopback) -> None:
+def test_calls_and_their_results_go_to_and_fro(pool: jisi.Jisi, loopback: Loopback) -> None:
     messages: list[Any] = [{"role": "user", "content": "What is 2 plus 2?"}]
     answer = pool.ask(messages, tools=[ADD]).answer
     assert (answer.model, answer.text, answer.cut_off) == ("bob", "", None)

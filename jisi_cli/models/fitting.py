@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from jisi_cli.answer_format import AnswerFormat, UnfitError
-from jisi_cli.types import Answer
+from jisi_cli.types import Answer, cut_off_words
 
 
 async def fitted(answer: Answer, wanted: AnswerFormat | None) -> Answer:
@@ -22,4 +22,7 @@ async def fitted(answer: Answer, wanted: AnswerFormat | None) -> Answer:
         # In a thread: a long answer to an intricate schema takes a while.
         return replace(answer, text=await asyncio.to_thread(wanted.fit, answer.text))
     except UnfitError as reason:
-        return replace(answer, text="", error=f"its answer has not the form that was asked for: {reason}", unfit=True)
+        why = f"its answer has not the form that was asked for: {reason}"
+        if answer.cut_off is not None:
+            why += f" (it was cut off {cut_off_words(answer.cut_off)})"
+        return replace(answer, text="", error=why, unfit=True)

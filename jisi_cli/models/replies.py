@@ -197,14 +197,31 @@ def as_whole(body: bytes) -> bytes | None:
     if not reasons:
         raise ProviderFailure("the stream broke off before its end", retryable=True, billable=True)
     deltas = [delta for choice in choices if isinstance(delta := choice.get("delta"), dict)]
-    message = {"role": "assistant"} | {
+    message: dict[str, Any] = {"role": "assistant"} | {
         name: "".join(text for delta in deltas if isinstance(text := delta.get(name), str))
         for name in ("content", "reasoning_content")
     }
+    calls = _joined_calls(deltas)
+    if calls:
+        message["tool_calls"] = calls
     usage = [event["usage"] for event in events if event.get("usage")]
     whole = {**events[0], "object": "chat.completion", "usage": usage[-1] if usage else None}
     whole["choices"] = [{"index": 0, "message": message, "finish_reason": reasons[-1]}]
     return json.dumps(whole).encode()
+
+
+def _joined_calls(deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tool calls in the pieces of a stream, each as a whole."""
+    found: dict[object, dict[str, Any]] = {}
+    for delta in deltas:
+        calls = delta.get("tool_calls")
+        for piece in calls if isinstance(calls, list) else ():
+            function = piece.get("function") if isinstance(piece, dict) else None
+            if not isinstance(function, dict):
+                continue
+            whole = found.setdefault(str(piece.get("index")), {**piece, "function": {**function, "arguments": ""}})
+            whole["function"]["arguments"] += str(function.get("arguments") or "")
+    return [{name: part for name, part in whole.items() if name != "index"} for whole in found.values()]
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

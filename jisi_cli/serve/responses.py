@@ -154,7 +154,9 @@ def _error_kind(error: JisiError) -> tuple[int, str, str | None]:
 
 
 def _finish_reason(outcome: Outcome) -> str:
-    return "tool_calls" if outcome.answer.tool_calls else _FINISHED[outcome.answer.cut_off]
+    answer = outcome.answer
+    # Calls of an answer that was cut off may lack the end of their arguments, as with OpenAI.
+    return "tool_calls" if answer.tool_calls and answer.cut_off is None else _FINISHED[answer.cut_off]
 
 
 def _header(value: object) -> str:

@@ -37,6 +37,12 @@ def test_no_answer_that_fits_is_exit_4_with_the_reason(given: list[str | Path], 
     assert "dee" in line
 
 
+def test_json_that_was_cut_off_is_said_to_be(given: list[str | Path], loopback: Loopback) -> None:
+    for model in ("ada", "bob", "cyd", "dee"):
+        loopback.script(model, text='{"n": ', finish_reason="length")
+    says_one_error(jisi("ask", "What is 2 + 2?", *given), 4, "it is no JSON (it was cut off at its longest length")
+
+
 def test_the_questions_of_a_file_are_asked_for_it_and_another_schema_asks_anew(
     given: list[str | Path], tmp_path: Path, loopback: Loopback
 ) -> None:

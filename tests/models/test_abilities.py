@@ -57,6 +57,17 @@ def test_a_stream_was_asked_for_and_a_whole_answer_with_calls_comes(loopback: Lo
     assert [made.name for made in answer.tool_calls] == ["look"]
 
 
+def test_a_whole_answer_was_asked_for_and_a_stream_with_calls_comes(loopback: Loopback) -> None:
+    from tests.loopback import events
+
+    call = {"index": 0, "id": "x", "type": "function", "function": {"name": "look", "arguments": '{"at"'}}
+    rest = {"index": 0, "function": {"arguments": ": 1}"}}
+    pieces = events({"tool_calls": [call]}, {"tool_calls": [rest]}, finish_reason="tool_calls")
+    loopback.script("a", raw=lambda body: Raw(pieces, events=True))
+    (made,) = ask_once(pool(entry(loopback)), wanted=read_tools(TOOLS)).tool_calls
+    assert (made.id, made.name, made.arguments) == ("x", "look", '{"at": 1}')
+
+
 def test_a_provider_that_refuses_tools_fails_instead_of_answering_without(loopback: Loopback) -> None:
     refusal = Fault("status", status=400, message="Unsupported parameter: 'tools' is not supported with this model")
     loopback.script("a", faults=[refusal, None])

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.loopback import Fault
+from tests.loopback import Fault, Raw, completion
 from tests.serve.running import Running, serving
 
 WEATHER: Any = {
@@ -184,3 +184,14 @@ def test_tools_of_another_shape_are_refused_and_named(running: Running, more: di
     found = running.chat("What is the weather?", **more)
     assert found.status_code == 400
     assert words in found.json()["error"]["message"]
+
+
+def test_calls_that_were_cut_off_say_so(running: Running) -> None:
+    def cut_off(body: dict[str, Any]) -> Raw:
+        call = {"id": "x", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Ly'}}
+        return Raw(completion(None, "length", tool_calls=[call]))
+
+    running.upstream.script("dee", raw=cut_off)
+    (choice,) = running.chat("What is the weather in Lille?", model="dee", tools=[WEATHER]).json()["choices"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"town": "Ly'
