@@ -72,6 +72,11 @@ def serve(
 ) -> None:
     """Serve the pool as one model over OpenAI's API, until Ctrl-C or SIGTERM.
 
+    A request with tools is answered by one model, the best that can call them (`tools = true` in the pool file, or
+    LiteLLM knows it), and the model that made a call goes on with its result. Pictures are for models that can see
+    (`vision = true`, likewise); they are sent as data URLs, since nothing is fetched. An answer for which
+    `response_format` asks comes when it is checked, in one piece also of a stream.
+
     Example: jisi serve --config sample_data/jisi.toml
     """
     from jisi_cli.jisi import Jisi
