@@ -130,10 +130,13 @@ def _key(variable: str | None, host: str) -> str | None:
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
+        found = socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
     except OSError as error:
         words = error.strerror or str(error)
         raise InputError(f"cannot listen on {host} port {port}: {words}; choose another --host or --port") from None
+    # asyncio sends at once (TCP_NODELAY) on sockets that say that they are TCP's; on others a response that comes in
+    # two pieces waits 40 ms for the client to acknowledge the first.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=found.detach())
 
 
 def _run(app: App, listener: socket.socket, out: Output) -> None:

@@ -113,6 +113,13 @@ def test_other_paths_and_ways_are_errors_in_openais_shape(running: Running) -> N
     assert httpx.get(f"{running.api}/models/nobody", headers=headers).status_code == 404
 
 
+def test_a_response_is_not_held_back_until_the_client_acknowledges_its_first_piece() -> None:
+    with _listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # by which asyncio decides
+
+
 def test_a_request_may_limit_what_it_costs(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         dear = running.chat("What is 1 plus 1?", jisi={"max_cost": 1e-9})
