@@ -320,7 +320,7 @@ class Jisi:
         """
         self._require_pool()
         with self._opening:
-            _ = self.made, isinstance(self.bank, NoBank) or self.query_embedder
+            _ = self.made, isinstance(self.bank, NoBank) or self._is_one_model or self.query_embedder
         from jisi_cli.models.litellm_client import load_litellm
 
         load_litellm()
@@ -645,11 +645,15 @@ class Jisi:
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
     def queries(self, texts: Sequence[str]) -> list[Query]:
-        """Embed new questions; without a bank there is nothing that their vectors could be compared with."""
-        if isinstance(self.bank, NoBank):
+        """Embed new questions, unless there is nothing to compare their vectors with: no bank, or one model by name."""
+        if isinstance(self.bank, NoBank) or self._is_one_model:
             return [Query(text, np.zeros(0, np.float32)) for text in texts]
         vectors = self.query_embedder.embed(list(texts))
         return [Query(text, vector) for text, vector in zip(texts, vectors, strict=True)]
+
+    @property
+    def _is_one_model(self) -> bool:
+        return self.method.startswith("model:")
 
     def _cached(self, embedder: Embedder, address: Mapping[str, str] | None = None) -> Embedder:
         from jisi_cli.embed.vector_cache import cache_vectors
@@ -732,10 +736,10 @@ class Jisi:
         with self._opening:
             method = by.made
             started = time.perf_counter()
-            if not asked.routed_text and not isinstance(self.bank, NoBank):
+            if not asked.routed_text and not isinstance(self.bank, NoBank) and not by._is_one_model:
                 return _Prepared(by, asked, query, None, {}, _NO_WORDS)
             try:
-                query = replace(query, vector=self.queries([asked.routed_text])[0].vector)
+                query = replace(query, vector=by.queries([asked.routed_text])[0].vector)
             except NoAnswerError as error:
                 # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
                 return _Prepared(by, asked, query, None, {}, str(error))
@@ -756,7 +760,7 @@ class Jisi:
             return self
         from jisi_cli.models.abilities import able, has, none_able
 
-        only = self.method.removeprefix("model:") if self.method.startswith("model:") else None
+        only = self.method.removeprefix("model:") if self._is_one_model else None
         entries = [entry for entry in self.config.models if entry.name in ((only,) if only else self.models)]
         if only is not None:
             # Asked for by name, it may do what nothing is known of.

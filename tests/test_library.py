@@ -145,6 +145,12 @@ def test_calls_are_made_once_however_many_threads_want_them(pool: jisi.Jisi, loo
     assert {model: loopback.count(model) for model in ("ada", "bob", "cyd")} == {"ada": 2, "bob": 1, "cyd": 1}
 
 
+def test_a_model_that_is_asked_by_its_name_needs_no_vector(bank: Path, config: Path) -> None:
+    with jisi.open(bank, config, method="model:bob") as pool:
+        assert pool.ask(QUESTION).answer.model == "bob"
+        assert "embedder" not in vars(pool)  # it was never opened
+
+
 def test_an_answer_is_streamed_in_pieces(bank: Path, config: Path, loopback: Loopback) -> None:
     loopback.script("ada", text="one two three")
     with jisi.open(bank, config, method="model:ada") as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jisi_cli.cli.serve import _listening
 from tests.cli.commands import jisi, says_one_error, start
 from tests.serve.running import KEY, Running, serving
 

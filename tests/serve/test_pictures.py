@@ -84,6 +84,11 @@ def test_a_picture_without_words_is_asked_of_the_best_that_sees_and_says_so(runn
     assert running.post("/v1/route", {"messages": asked()}).status_code == 400
 
 
+def test_a_model_that_is_asked_by_name_answers_a_picture_without_words_itself(running: Running) -> None:
+    found = running.post("/v1/chat/completions", {"model": "cyd", "messages": asked()}).json()
+    assert (found["model"], found["jisi"]["missing"]) == ("cyd", [])
+
+
 def test_a_follow_up_to_a_picture_still_needs_a_model_that_sees(running: Running) -> None:
     talk = [
         *asked("What is the capital of that land there?"),
