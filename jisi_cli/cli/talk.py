@@ -53,6 +53,7 @@ def remember(
             answers.add(name, as_conversation(asked).routed_text, outcome, jisi.account.run.id)
         finally:
             answers.close()
+        out.detail(f"conversation {talk.name}, answer {name}")
         return name
     except InputError as error:
         out.warn(f"this turn is not kept: {error}")

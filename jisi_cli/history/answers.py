@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jisi_cli.errors import InputError
 from jisi_cli.history.table import Table, from_json
 from jisi_cli.methods.protocol import Outcome
-from jisi_cli.types import Answer, is_dollars, is_tokens
+from jisi_cli.types import Answer, is_dollars, is_tokens, whole_characters
 
 MOST = 1000
 """Answers that are remembered."""
@@ -95,7 +95,10 @@ class Answers:
         if not found:
             which = "no answer" if name == "last" else f"no answer {name[:60]!r}"
             raise InputError(f"{which} is remembered: the last {MOST:,} are, and none with --no-store; ask first")
-        return str(found[0][0]), str(found[0][1])
+        own, said = found[0]
+        if own is None or read_said(said) is None:
+            raise self._table.damaged("an answer says nothing")
+        return str(own), str(said)
 
     def close(self) -> None:
         """Close the file."""
@@ -110,7 +113,7 @@ def read_said(text: object) -> Said | None:
     rows = data.get("responses")
     responses = [_read_response(row) for row in rows] if isinstance(rows, list) else []
     kept = tuple(response for response in responses if response is not None)
-    return Said(data["query"], kept) if kept and len(kept) == len(responses) else None
+    return Said(whole_characters(data["query"]), kept) if kept and len(kept) == len(responses) else None
 
 
 def _responses(outcome: Outcome) -> tuple[Response, ...]:
@@ -152,5 +155,6 @@ def _read_response(data: object) -> Response | None:
     flags = isinstance(found.is_answer, bool) and isinstance(found.is_own, bool)
     counts = all(value is None or is_tokens(value) for value in (found.prompt_tokens, found.completion_tokens))
     money = found.cost_usd is None or is_dollars(found.cost_usd)
+    found = replace(found, text=whole_characters(found.text)) if is_whole else found
     ended = found.finish_reason is None or isinstance(found.finish_reason, str)
     return found if is_whole and flags and counts and money and ended else None

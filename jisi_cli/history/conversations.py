@@ -101,7 +101,7 @@ class Talk:
 
     def _last(self) -> str:
         found = self._table.select(["name"], "ORDER BY id DESC LIMIT 1")
-        if not found:
+        if not found or found[0][0] is None:
             raise InputError("there is no conversation to go on with; ask without -c first (--no-store keeps none)")
         return str(found[0][0])
 
@@ -125,6 +125,8 @@ def kept_conversations(most: int) -> list[dict[str, Any]]:
         )
     finally:
         table.close()
+    if not all(isinstance(value, str) for name, time, *_ in rows for value in (name, time)):
+        raise table.damaged("a turn has no name or no time")
     return [
         {"conversation": name, "time": time, "turns": turns, "question": first_words(from_json(text or ""))}
         for name, time, turns, text in rows
@@ -143,7 +145,7 @@ def past_questions(most: int) -> list[str]:
     finally:
         table.close()
     questions = [first_words(from_json(text or "")) for (text,) in reversed(rows)]
-    return [question for question in questions if question and "\n" not in question]
+    return [question for question in questions if question and question.isprintable()]
 
 
 def first_words(turn: object) -> str:

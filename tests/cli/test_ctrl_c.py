@@ -146,3 +146,43 @@ def test_a_command_that_is_starting_ends_at_once(seconds: float, small_bank: Pat
     if exit_code != 0:  # a machine that is quick has answered by then
         assert (exit_code, out) == (130, "")
         assert err in ("", "interrupted\n")
+
+
+SURVIVING = (
+    "import hashlib\nfrom jisi_cli.cli.interrupts import surviving\n"
+    "with surviving() as begin:\n"
+    "    for work in (lambda: time.sleep(60), lambda: time.sleep(60), {work}):\n"
+    "        begin()\n"
+    "        try:\n"
+    f"            {READY}\n"
+    "            work()\n"
+    "        except KeyboardInterrupt:\n"
+    "            print('stopped', flush=True)\n"
+)
+
+
+def pressed(process: subprocess.Popen[str], times: int) -> None:
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # a person presses again when nothing seems to happen; presses at once would be one
+
+
+def test_what_survives_an_interrupt_is_stopped_by_each_in_turn() -> None:
+    process = started(SURVIVING.format(work="lambda: None"))
+    assert process.stdout is not None
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        assert [process.stdout.readline() for _ in range(2)] == ["stopped\n", "ready\n"]
+    assert (process.wait(timeout=IN_GOOD_TIME), process.communicate()[1]) == (0, "")
+
+
+def test_a_second_interrupt_ends_what_does_not_react_to_the_first() -> None:
+    process = started(
+        SURVIVING.format(work="None").replace("time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)")
+    )
+    pressed(process, 2)
+    try:
+        _, err = process.communicate(timeout=IN_GOOD_TIME)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "interrupted\n")

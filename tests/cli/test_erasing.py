@@ -16,9 +16,13 @@ import numpy as np
 import pytest
 
 from jisi_cli import paths
+from jisi_cli.history.answers import Answers
 from jisi_cli.history.conversations import Talk
+from jisi_cli.history.feedback import Inbox
+from jisi_cli.methods.protocol import Outcome
 from jisi_cli.models.json_disk import JsonCache, open_cache
 from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.types import Answer
 from tests.cli.commands import ROOT, Run, jisi, says_one_error
 from tests.cli.test_cost import ASK
 
@@ -51,6 +55,12 @@ def answers() -> Iterator[JsonCache]:
     talk = Talk()
     talk.add(SECRET, SECRET)
     talk.close()
+    said, inbox = Answers(), Inbox()
+    call = Answer("ada", text=SECRET)
+    said.add(SECRET, SECRET, Outcome(call, "route", SECRET, (call,)), "run")
+    inbox.add(said, "last", 1.0, note=SECRET)
+    said.close()
+    inbox.close()
     trained = paths.cache_folder() / "trained"
     trained.mkdir()
     np.savez(trained / f"{SECRET}-{'0' * 32}.npz", weights=np.zeros(3), training_seconds=np.array(1.0))
@@ -69,12 +79,12 @@ def test_all_of_it_is_erased_and_told(answers: JsonCache) -> None:
     run = jisi("cost", "--erase", "--yes", "--json")
     assert run.exit_code == 0, run
     assert [(found["what"], found["entries"]) for found in run.json["erased"]] == list(
-        zip([*PLACES, *REMEMBERED], (50, 1, 2, 1, 1, 0, 0), strict=True)
+        zip([*PLACES, *REMEMBERED], (50, 1, 2, 1, 1, 1, 1), strict=True)
     )
     assert run.json["bytes_freed"] > 0
     assert run.stderr.startswith(
-        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods, 1 turns of "
-        "conversations"
+        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods, "
+        "1 turns of conversations, 1 remembered answers, 1 pieces of feedback"
     )
     assert left_of(SECRET) == left_of("aaaa1111") == []
     again = jisi("cost", "--erase", "-y")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from jisi_cli.errors import InputError
 from jisi_cli.history import table
 from jisi_cli.history.conversations import Talk, kept_conversations, past_questions
 from jisi_cli.history.table import table_path
+
+ROOT = Path(__file__).parents[2]
 
 
 def said(talk: Talk) -> list[str]:
@@ -123,3 +127,25 @@ def test_a_damaged_file_is_said_in_one_line(tmp_path: Path) -> None:
         Talk(goes_on=True)
     with pytest.raises(InputError, match="cannot be written"):
         Talk().add("one?", "1")
+
+
+ADDS = """
+import sys
+from jisi_cli.history.conversations import Talk
+talk = Talk("shared-1")
+for turn in range(20):
+    talk.messages("more?")
+    talk.add(f"{sys.argv[1]} {turn}", "yes")
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_go_on_with_one_conversation_at_once_lose_no_turn() -> None:
+    first = Talk()
+    first.name = "shared-1"
+    first.add("first?", "yes")
+    processes = [subprocess.Popen([sys.executable, "-c", ADDS, str(number)], cwd=ROOT) for number in range(4)]
+    assert [process.wait(timeout=120) for process in processes] == [0] * 4
+    asked = [message["content"] for message in Talk("shared-1").messages("and now?") if message["role"] == "user"]
+    assert sorted(asked[1:-1]) == sorted(f"{number} {turn}" for number in range(4) for turn in range(20))
+    assert [text for text in asked if text.startswith("2 ")] == [f"2 {turn}" for turn in range(20)]

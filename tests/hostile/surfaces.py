@@ -7,6 +7,7 @@ written outside the folder, nothing run.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import json
 import os
@@ -32,17 +33,25 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.vector_journal import VectorJournal
 from jisi_cli.bank.vectors import read_given_vectors
 from jisi_cli.config import load_config
+from jisi_cli.conversation import as_conversation
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import JisiError
 from jisi_cli.evaluation.results import ResultFile, read_results
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.registry import read_records
+from jisi_cli.history.answers import Answers
+from jisi_cli.history.conversations import Talk, kept_conversations, past_questions
+from jisi_cli.history.feedback import Inbox
+from jisi_cli.history.table import COLUMNS, Kind
+from jisi_cli.history.to_bank import take
+from jisi_cli.methods.protocol import Outcome
 from jisi_cli.methods.training import read_state as read_trained_state
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
+from jisi_cli.types import Answer
 from tests.bank.making import MODELS, build, everything, records
 
 Surface = Callable[[Path, bytes], None]
@@ -189,6 +198,30 @@ def ledger_row(folder: Path, data: bytes) -> None:
     _read_ledger(path)
 
 
+def history(folder: Path, data: bytes) -> None:
+    """Conversations, answers and feedback; the first byte says which of their files is damaged."""
+    kinds: tuple[Kind, ...] = ("conversations", "answers", "feedback")
+    damaged = kinds[(data[:1] or b"\0")[0] % 3]
+    for kind in kinds:
+        whole = _whole(f"data/history/{kind}.sqlite")
+        _put(folder, kind, _patched(whole, data[1:]) if kind == damaged else whole)
+    _read_history(folder)
+
+
+def history_row(folder: Path, data: bytes) -> None:
+    """The same, whose columns hold values of any kind."""
+    kinds: tuple[Kind, ...] = ("conversations", "answers", "feedback")
+    odd = (None, -1, 2**62, float("inf"), "text", b"\xff\x00", "", '{"query": "q"}', '[{"role": "user"}]', "[" * 2000)
+    for kind in kinds:
+        _put(folder, kind, _whole(f"data/history/{kind}.sqlite"))
+    for which, place, byte in zip(data[::3], data[1::3], data[2::3], strict=False):
+        kind = kinds[which % 3]
+        column = COLUMNS[kind][place % len(COLUMNS[kind])]
+        with closing(sqlite3.connect(folder / "data" / "history" / f"{kind}.sqlite")) as rows, rows:
+            rows.execute(f"UPDATE {kind} SET {column} = ?", (odd[byte % len(odd)],))
+    _read_history(folder)
+
+
 def results(folder: Path, data: bytes) -> None:
     path = folder / "results.jsonl"
     path.write_bytes(data)
@@ -239,6 +272,7 @@ SURFACES: dict[str, Surface] = {
     for surface in (
         *(json_lines, questions, csv_table, documents, parquet_table, parquet_of_odd_types),
         *(manifest, bank_parts, bank_of_odd_types, config, cache_row, cache_file, ledger, ledger_row),
+        *(history, history_row),
         *(results, given_vectors, given_arrays, journal, trained_state),
     )
 }
@@ -414,6 +448,8 @@ def _whole_files() -> Path:
     with closing(Ledger(home / "calls.sqlite", warn=_ignore)) as book:
         for cost in (0.5, None):
             book.append(_entry(cost))
+    with _data_home(home / "data"):
+        _remember()
     columns = ("dataset", "index", "query", "model", "response", "score", "prompt_tokens")
     rows_of_it = [{name: getattr(answer, name) for name in columns} for answer in records(6)]
     pq.write_table(pa.Table.from_pylist(rows_of_it), home / "answers.parquet")
@@ -489,6 +525,69 @@ def _read_ledger(path: Path) -> None:
             sum((entry.prompt_tokens or 0, entry.completion_tokens or 0, entry.attempts))
             "".join((entry.model, entry.command, entry.time))
         book.append(_entry(None))
+
+
+@contextmanager
+def _data_home(folder: Path) -> Iterator[None]:
+    """Let jisi's data lie in a folder."""
+    before = os.environ.get("JISI_DATA_HOME")
+    os.environ["JISI_DATA_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("JISI_DATA_HOME")
+        os.environ |= {} if before is None else {"JISI_DATA_HOME": before}
+
+
+def _remember() -> None:
+    """Keep a conversation, an answer and what is said of it."""
+    answer = Answer("ada", text="five", role="probe", prompt_tokens=3)
+    with closing(Talk()) as talk, closing(Answers()) as answers, closing(Inbox()) as inbox:
+        talk.add("two and three?", "five", "Be brief.")
+        answers.add("one", "two and three?", Outcome(answer, "route", "best", (answer,)), "run")
+        inbox.add(answers, "last", 1.0, note="just so")
+
+
+def _put(folder: Path, kind: Kind, content: bytes) -> None:
+    (folder / "data" / "history").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "history" / f"{kind}.sqlite").write_bytes(content)
+
+
+def _read_history(folder: Path) -> None:
+    """Go on with what was said, list it, say something of the last answer, and make rows of a bank of it."""
+    with _data_home(folder / "data"):
+        tries = (_talk_on, lambda: past_questions(10), lambda: kept_conversations(10), _say, _take)
+        refused = [_refusal(attempt) for attempt in tries]
+        refusal = next((error for error in refused if error is not None), None)
+        if refusal is not None:
+            raise refusal
+
+
+def _refusal(attempt: Callable[[], object]) -> JisiError | None:
+    try:
+        attempt()
+    except JisiError as error:
+        return error
+    return None
+
+
+def _talk_on() -> None:
+    with closing(Talk(goes_on=True)) as talk:
+        as_conversation(talk.messages("and now?"))
+        talk.add("and now?", "six")
+
+
+def _say() -> None:
+    with closing(Answers()) as answers, closing(Inbox()) as inbox:
+        inbox.add(answers, "last", 0.5)
+
+
+def _take() -> None:
+    with closing(Inbox()) as inbox:
+        waiting = inbox.waiting()
+        for record in asyncio.run(take(waiting, ["ada"])).records:
+            f"{record.query}{record.response}".encode()
+        inbox.remove(waiting)
 
 
 def _read_vectors(path: Path) -> None:
