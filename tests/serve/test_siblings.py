@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import version as llm_version
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,7 @@ def test_llm_continues_a_conversation_and_every_model_hears_all_of_it(place: Pla
     [
         (("-o", "method", "no-such-method"), "no-such-method"),
         (("-o", "max_cost", "0"), "--max-cost"),
-        (("-a", str(ROOT / "tests" / "screenshots" / "phone.png")), "attachments"),
+        (("-a", str(ROOT / "README.md")), "attachment"),
     ],
 )
 def test_what_llm_cannot_have_is_one_line(place: Place, options: tuple[str, ...], words: str) -> None:
@@ -126,6 +128,48 @@ def test_llms_python_api_asks_it_with_and_without_an_event_loop(place: Place, mo
     for pool in llm_plugin._open.values():
         pool.close()
     llm_plugin._open.clear()
+
+
+@pytest.fixture
+def able(place: Place) -> Place:
+    """The same, with models that are said to see and to call tools."""
+    pool = place.folder / "jisi.toml"
+    pool.write_text(pool.read_text().replace("[[models]]", "[[models]]\ntools = true\nvision = true"))
+    return place
+
+
+def test_llm_gets_an_answer_in_the_form_of_a_schema(able: Place) -> None:
+    for model in MODELS:
+        able.upstream.script(model, '{"age": 3}')
+    run = run_llm(able, "-m", "jisi", "--schema", "age int", QUESTION)
+    assert (run.returncode, run.stdout) == (0, '{"age": 3}\n'), run.stderr
+    assert able.upstream.requests[0].body["response_format"]["type"] == "json_schema"
+
+
+def test_llm_shows_a_picture_to_models_that_see(able: Place) -> None:
+    picture = ROOT / "tests" / "screenshots" / "phone.png"
+    run = run_llm(able, "-m", "jisi", QUESTION, "-a", str(picture))
+    assert (run.returncode, run.stdout) == (0, "ada says so\n"), run.stderr
+    text, image = able.upstream.requests[0].body["messages"][-1]["content"]
+    assert text == {"type": "text", "text": QUESTION}
+    assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def test_llm_runs_the_tools_that_a_model_calls_and_the_same_model_goes_on(able: Place) -> None:
+    def calls(body: dict[str, Any]) -> list[tuple[str, str]]:
+        return [] if body["messages"][-1]["role"] == "tool" else [("llm_version", "{}")]
+
+    for model in MODELS:
+        able.upstream.script(model, f"{model} says so", calls=calls)
+    run = run_llm(able, "-m", "jisi", "-T", "llm_version", "Which version of llm is installed here?")
+    assert (run.returncode, run.stdout.strip()) == (0, "ada says so"), run.stderr
+    first, second = able.upstream.requests
+    assert (first.model, second.model) == ("ada", "ada")
+    assert first.body["tools"][0]["function"]["name"] == "llm_version"
+    *_, made, result = second.body["messages"]
+    assert made["tool_calls"][0]["function"]["name"] == "llm_version"
+    assert (result["role"], result["tool_call_id"]) == ("tool", made["tool_calls"][0]["id"])
+    assert result["content"] == llm_version("llm")
 
 
 def test_llm_without_a_use_for_jisi_imports_nothing_of_it(place: Place) -> None:
