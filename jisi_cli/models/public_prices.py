@@ -4,30 +4,22 @@ Importing LiteLLM takes seconds, and most prices are a sum of tokens times dolla
 the dollars are kept in a small file of the user's cache folder: what is said of an answer from the cache is then the
 same to the last bit, at once. Whether a model is priced so is asked of LiteLLM itself, with counts from one token to
 the most that the file is used for; what is priced otherwise (by the length of the prompt, by the hour, by
-the search) is never kept. The file is of one release of LiteLLM; one that is damaged, or of another release, counts as
-none and is made anew.
+the search) is never kept.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jisi_cli.files import read_plain
-from jisi_cli.paths import cache_folder, own_folder
+from jisi_cli.models.kept_file import kept_path, read_kept, write_kept
 
 _FILE = "prices.json"
-_MOST_BYTES = 2**20
 _MOST_MODELS = 1000
 _MOST_TOKENS = 100_000
 """Tokens of the longest prompt, and of the longest response, that are priced by the file: beyond, some models are
@@ -93,7 +85,7 @@ def kept_rates(model: str) -> Rates | None:
     Args:
         model: LiteLLM's name of it.
     """
-    return _kept(cache_folder() / _FILE).get(model)
+    return _kept(kept_path(_FILE)).get(model)
 
 
 def keep_rates(model: str, pricing: Pricing) -> None:
@@ -103,7 +95,7 @@ def keep_rates(model: str, pricing: Pricing) -> None:
         model: LiteLLM's name of it.
         pricing: LiteLLM's prices of it.
     """
-    path = cache_folder() / _FILE
+    path = kept_path(_FILE)
     kept, refused = _kept(path), _refused(path)
     if model in kept or model in refused or model.startswith(_ADDED_UP_OTHERWISE):
         return
@@ -114,8 +106,7 @@ def keep_rates(model: str, pricing: Pricing) -> None:
     kept[model] = rates
     for oldest in list(kept)[:-_MOST_MODELS]:
         del kept[oldest]
-    with contextlib.suppress(OSError):  # a folder that cannot be written; the next run asks LiteLLM again
-        _write(path, dict(kept))
+    write_kept(path, dict(kept))
 
 
 def _rates(pricing: Pricing) -> Rates | None:
@@ -147,13 +138,7 @@ def _tried() -> Iterator[Counts]:
 
 @cache
 def _kept(path: Path) -> dict[str, Rates]:
-    try:
-        found = json.loads(read_plain(path, _MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict) or found.get("litellm") != _litellm_version():
-        return {}
-    return dict(_believed(found.get("dollars_per_token")))
+    return dict(_believed(read_kept(path)))
 
 
 @cache
@@ -162,9 +147,7 @@ def _refused(path: Path) -> set[str]:
     return set()
 
 
-def _believed(prices: Any) -> Iterator[tuple[str, Rates]]:  # noqa: ANN401 - whatever lies on disk
-    if not isinstance(prices, dict):
-        return
+def _believed(prices: Mapping[str, Any]) -> Iterator[tuple[str, Rates]]:
     for model, row in prices.items():
         if isinstance(row, list) and len(row) == len(Rates._fields) and _is_possible(rates := Rates(*row)):
             yield model, rates
@@ -175,33 +158,3 @@ def _is_possible(rates: Rates) -> bool:
     if all(rate is None for rate in rates):
         return True
     return all(isinstance(rate, float) and math.isfinite(rate) and 0 <= rate <= _MOST_DOLLARS for rate in rates)
-
-
-def _write(path: Path, kept: Mapping[str, Rates]) -> None:
-    """Replace the file as a whole, so that another process reads the old one or the new one."""
-    own_folder(path.parent)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"litellm": _litellm_version(), "dollars_per_token": kept}, file, indent=1)
-        Path(draft).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(draft).unlink()
-        raise
-
-
-@cache
-def _litellm_version() -> str:
-    """Return the version of the LiteLLM that would be imported.
-
-    It is in the name of a folder beside it; Python's own reader of versions takes longer to import than all else here.
-    """
-    found = find_spec("litellm")
-    place = Path(found.origin).parent.parent if found is not None and found.origin else Path()
-    names = [path.name for path in place.glob("litellm-*.dist-info")]
-    if len(names) == 1:
-        return names[0].removeprefix("litellm-").removesuffix(".dist-info")
-    from importlib.metadata import version
-
-    return version("litellm")

@@ -11,6 +11,7 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.models import pricing, public_prices
+from jisi_cli.models.kept_file import litellm_version
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.pricing import Parts, price_of_call
 from jisi_cli.models.public_prices import Counts, Rates, is_covered, keep_rates, kept_rates
@@ -81,13 +82,13 @@ DAMAGED: dict[str, str] = {
     "cut short": '{"litellm": "',
     "no table": "[1, 2]",
     "no prices": '{"litellm": "VERSION"}',
-    "another release": '{"litellm": "0.0.0", "dollars_per_token": {"openai/a": [0.1, 0.1, 0.1, 0.1]}}',
-    "a price that is text": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": ["1", 0.1, 0.1, 0.1]}}',
-    "no number": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": [NaN, 0.1, 0.1, 0.1]}}',
-    "below nothing": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": [-0.1, 0.1, 0.1, 0.1]}}',
-    "beyond belief": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": [1e9, 0.1, 0.1, 0.1]}}',
-    "half known": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": [null, 0.1, 0.1, 0.1]}}',
-    "too few": '{"litellm": "VERSION", "dollars_per_token": {"openai/a": [0.1]}}',
+    "another release": '{"litellm": "0.0.0", "kept": {"openai/a": [0.1, 0.1, 0.1, 0.1]}}',
+    "a price that is text": '{"litellm": "VERSION", "kept": {"openai/a": ["1", 0.1, 0.1, 0.1]}}',
+    "no number": '{"litellm": "VERSION", "kept": {"openai/a": [NaN, 0.1, 0.1, 0.1]}}',
+    "below nothing": '{"litellm": "VERSION", "kept": {"openai/a": [-0.1, 0.1, 0.1, 0.1]}}',
+    "beyond belief": '{"litellm": "VERSION", "kept": {"openai/a": [1e9, 0.1, 0.1, 0.1]}}',
+    "half known": '{"litellm": "VERSION", "kept": {"openai/a": [null, 0.1, 0.1, 0.1]}}',
+    "too few": '{"litellm": "VERSION", "kept": {"openai/a": [0.1]}}',
     "too deep": "[" * 100_000,
 }
 
@@ -95,7 +96,7 @@ DAMAGED: dict[str, str] = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_or_foreign_file_counts_as_none_and_is_made_anew(name: str) -> None:
     file().parent.mkdir(parents=True, exist_ok=True)
-    file().write_text(DAMAGED[name].replace("VERSION", public_prices._litellm_version()))
+    file().write_text(DAMAGED[name].replace("VERSION", litellm_version()))
     in_a_new_process()
     assert kept_rates("openai/a") is None
     keep_rates("openai/a", RATES.price)
@@ -114,7 +115,7 @@ def test_the_file_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(public_prices, "_MOST_MODELS", 3)
     for number in range(5):
         keep_rates(f"openai/{number}", RATES.price)
-    assert list(json.loads(file().read_text())["dollars_per_token"]) == ["openai/2", "openai/3", "openai/4"]
+    assert list(json.loads(file().read_text())["kept"]) == ["openai/2", "openai/3", "openai/4"]
 
 
 MODELS = (
