@@ -74,6 +74,7 @@ _KEPT = frozenset(
         "weights",
         "ledger",
         "prices.json",
+        "requests.json",
         "history",
         "jisi.toml",
         "trusted.json",

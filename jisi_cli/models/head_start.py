@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.messages import is_plain
-from jisi_cli.models.address import NO_KEY, OPENAI_KEY
 from jisi_cli.models.early_answer import plain_answer
+from jisi_cli.models.early_rules import Target, address_of
+from jisi_cli.models.known_requests import KnownRequest
 from jisi_cli.models.litellm_client import RefusedError, Rules, begin_loading, is_loaded
 from jisi_cli.models.plain_reply import PlainAnswer
 from jisi_cli.models.unpacking import ENCODINGS
@@ -32,67 +32,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-_PASSED_ON = frozenset(
-    {
-        *("temperature", "top_p", "max_tokens", "seed", "stop", "frequency_penalty", "presence_penalty"),
-        *("stream", "stream_options"),
-    }
-)
-"""Parameters that LiteLLM sends to such a server as they are."""
-_OF_ITS_OWN = re.compile(
-    r"(?<![a-z0-9])o\d|gpt-(?:[5-9]|\d\d)|audio|search|research|codex|computer|realtime|responses|image|instruct",
-    re.IGNORECASE,
-)
-"""Models whose parameters, or address, LiteLLM changes by what stands anywhere in their names."""
-_PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w.~%-]+)*/?", re.IGNORECASE)
-"""Addresses that OpenAI's client puts a path behind as is done here; for another it would send the request again."""
-_DECIDES = re.compile(
-    r"^(?:https?|all)_proxy$|^SSL_(?:VERIFY|CERTIFICATE|SECURITY_LEVEL|ECDH_CURVE)$|LITELLM_PROXY"
-    r"|^OPENAI_(?:ORG|PROJECT|CUSTOM)",
-    re.IGNORECASE,
-)
-"""Variables that change how LiteLLM connects, or what OpenAI's client sends beside a request. Those that name other
-certificates, such as `SSL_CERT_FILE`, httpx heeds as well."""
 _PATIENCE = 1.0
 """Seconds in which requests may leave before LiteLLM is imported all the same."""
-
-
-def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[str, Any]) -> bool:
-    """Whether a call's request can leave before LiteLLM is there, and LiteLLM is not.
-
-    Args:
-        litellm_name: LiteLLM's name of the model; one that jisi serves itself has a server of this kind.
-        api_base: The address that the pool file names; None for none.
-        parameters: The call's parameters by LiteLLM's names, the pool file's own among them.
-    """
-    is_local = litellm_name.startswith("local:")
-    has_server = litellm_name.startswith("openai/") and _PLAIN_ADDRESS.fullmatch(api_base or "") is not None
-    return (
-        (is_local or has_server)
-        and not is_loaded()
-        and _PASSED_ON.issuperset(parameters)
-        and not _OF_ITS_OWN.search(litellm_name)
-        and not any(value and _DECIDES.search(name) for name, value in os.environ.items())
-    )
-
-
-class Target(NamedTuple):
-    """Where a call goes.
-
-    Attributes:
-        model: LiteLLM's name of the model.
-        api_base: The server's address; None leaves it to LiteLLM.
-        key: The one key that goes there; None leaves it to LiteLLM.
-    """
-
-    model: str
-    api_base: str | None
-    key: str | None
-
-    @property
-    def own_key(self) -> str:
-        """The key for a server that speaks OpenAI's protocol, which looks for one in every request."""
-        return self.key or os.environ.get(OPENAI_KEY) or NO_KEY
 
 
 class EarlyRequest:
@@ -181,7 +122,12 @@ class HeadStarts:
         self._loading: asyncio.Task[None] | None = None
 
     def begin(
-        self, target: Target, messages: Sequence[Message], parameters: Mapping[str, Any], rules: Rules
+        self,
+        target: Target,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        rules: Rules,
+        known: KnownRequest | None = None,
     ) -> EarlyRequest | None:
         """Send the request of a call; its answer is handed over to whatever asks for it in this context.
 
@@ -190,6 +136,7 @@ class HeadStarts:
             messages: The conversation.
             parameters: The call's parameters.
             rules: What it may send.
+            known: How it is written, where that is known from LiteLLM.
 
         Returns:
             The request; None where it cannot be written or may not be sent, which the call is then to find out.
@@ -198,11 +145,16 @@ class HeadStarts:
 
         if not all(map(is_plain, messages)):
             return None  # LiteLLM may write others in its own way
-        url = f"{(target.api_base or '').rstrip('/')}/chat/completions"
-        body = {"messages": list(messages), "model": target.model.removeprefix("openai/"), **parameters}
+        address = address_of(target.model, target.api_base) or ""
+        url, name = f"{address.rstrip('/')}/chat/completions", target.model.removeprefix("openai/")
+        headers = _headers(target.own_key)
+        if known is not None:
+            url, name, parameters = known.url, known.name, known.body
+            headers = {**headers, **known.headers, "authorization": f"Bearer {os.environ[known.variable]}"}
+        body = {"messages": list(messages), "model": name, **parameters}
         try:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-            request = httpx.Request("POST", url, headers=_headers(target.own_key), content=content)
+            request = httpx.Request("POST", url, headers=headers, content=content)
             rules.check(request)
         except (ValueError, TypeError, httpx.InvalidURL, RefusedError):
             return None

@@ -15,9 +15,11 @@ from jisi_cli.messages import ToolCall, with_system
 from jisi_cli.models.address import NO_KEY, key_for
 from jisi_cli.models.called_tools import CalledTools, words_in
 from jisi_cli.models.completion import Completion
+from jisi_cli.models.early_rules import Target, has_head_start, known_head_start
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
-from jisi_cli.models.head_start import EarlyRequest, HeadStarts, Target, has_head_start
+from jisi_cli.models.head_start import EarlyRequest, HeadStarts
 from jisi_cli.models.keys import missing_key
+from jisi_cli.models.known_requests import KnownRequest, keep_request
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
 from jisi_cli.models.pricing import prices_without_litellm
@@ -97,12 +99,15 @@ class Provider:
         self._head_starts = HeadStarts(timeout)
         self._accepted: dict[str, Accepted] = {}
 
-    async def prepare(self, entry: ModelEntry, parameters: Mapping[str, Any]) -> None:
+    async def prepare(
+        self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
+    ) -> None:
         """Import LiteLLM, unless the request of a call can leave before, and start a local model."""
         if entry.litellm.startswith(_LOCAL) and self._local_models is not None:
             with suppress(JisiError):  # which the call itself will meet
                 await self._local_models.endpoint(entry.litellm.removeprefix(_LOCAL))
-        if not has_head_start(entry.litellm, entry.api_base, parameters):
+        asked = _asked(parameters, on_text)
+        if not has_head_start(entry.litellm, entry.api_base, asked) and not known_head_start(entry, messages, asked):
             await litellm_loaded()
 
     async def complete(
@@ -125,15 +130,19 @@ class Provider:
         Raises:
             ProviderFailure: No response came, or only a part of one.
         """
-        asked = {**parameters, **({} if on_text is None else _STREAMED)}
+        asked = _asked(parameters, on_text)
         accepted = self._accepted.setdefault(entry.name, Accepted())
+        known = known_head_start(entry, messages, asked) if accepted == Accepted() else None
+        # What of the user's own was left out is to be told each time, so that this is no way of asking to keep.
+        kept_as: Mapping[str, Any] | None = asked
         while True:
-            sent = accepted.sent(entry, asked)
+            sent = accepted.sent(entry, asked) if known is None else known.given
             form = asked.get("response_format") if "response_format" not in sent else None
             said = messages if form is None else with_system(messages, in_words(form))
             try:
-                return await self._once(entry, said, sent, on_text)
+                return await self._once(entry, said, sent, on_text, known, kept_as)
             except ProviderFailure as failure:
+                known = None
                 change = accepted.adapt(entry, sent, failure.refused)
                 if (
                     change is None
@@ -144,16 +153,24 @@ class Provider:
                 if change is None:
                     failure.reason += remedy(entry, failure.refused)
                     raise
+                is_the_users = accepted.by_litellm and bool(failure.refused & set(entry.params))
+                kept_as = None if is_the_users else kept_as
                 if on_adapted is not None:
-                    on_adapted(change, accepted.by_litellm and bool(failure.refused & set(entry.params)))
+                    on_adapted(change, is_the_users)
                 if failure.billable:
                     # Another attempt is for the pool to make, which books this one.
                     raise
 
     async def _once(
-        self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
+        self,
+        entry: ModelEntry,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        on_text: OnText | None,
+        known: KnownRequest | None,
+        kept_as: Mapping[str, Any] | None,
     ) -> Completion:
-        missing = missing_key(entry)
+        missing = missing_key(entry) if known is None else None
         if missing is not None:
             raise ProviderFailure(f"no key for {entry.litellm}: set {missing} in the environment", key_refused=True)
         target, key = await self._target(entry)
@@ -162,7 +179,7 @@ class Provider:
         try:
             with keeping(rules), receiving() as received:
                 take = None if on_text is None or STREAM not in parameters else _Taking(on_text, answer)
-                async with self._under_way(entry, target, messages, parameters, rules) as early:
+                async with self._under_way(entry, target, messages, parameters, rules, known) as early:
                     found = None if early is None else await self._plain(early, take)
                     text, end = found or await self._by_litellm(early, target, messages, parameters, take)
                 rest = (answer.feed(text) if take is None else "") + answer.finish()
@@ -173,6 +190,8 @@ class Provider:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
+        if kept_as is not None and received.request is not None and early is None:
+            keep_request(entry, messages, kept_as, parameters, received.request)
         if on_text is not None and rest:
             on_text(rest)
         text = whole_characters(text)
@@ -216,11 +235,12 @@ class Provider:
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
         rules: Rules,
+        known: KnownRequest | None,
     ) -> AsyncIterator[EarlyRequest | None]:
         """Have the request of a call under way where it can be before LiteLLM is there; yield it."""
         early = None
-        if has_head_start(target.model, target.api_base, parameters):
-            early = self._head_starts.begin(target, messages, parameters, rules)
+        if known is not None or has_head_start(target.model, target.api_base, parameters):
+            early = self._head_starts.begin(target, messages, parameters, rules, known)
         if early is None:
             yield None
             return
@@ -361,6 +381,10 @@ class Provider:
             raise _UnsentFailure(f"LiteLLM does not pass {told} on to this model", refused=names) from error
         except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
             raise failure_from(error, withheld_from(request), _good_body()) from error
+
+
+def _asked(parameters: Mapping[str, Any], on_text: OnText | None) -> dict[str, Any]:
+    return {**parameters, **({} if on_text is None else _STREAMED)}
 
 
 class _UnsentFailure(ProviderFailure):

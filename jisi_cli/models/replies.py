@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.models.failure import ProviderFailure, one_line
+
+if TYPE_CHECKING:
+    import httpx
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _MOST_LEVELS = 8
@@ -39,11 +42,13 @@ class Received:
         status: The HTTP status of the last answer; None before one came.
         body: All of an answer that was read as a whole; None of a stream.
         has_ended: Whether the last of it came.
+        request: The request to which a good answer came over LiteLLM's connections; None before.
     """
 
     status: int | None = None
     body: bytes | None = None
     has_ended: bool = False
+    request: httpx.Request | None = None
     _line: bytes = b""
 
     def begin(self, status: int) -> None:

@@ -73,7 +73,7 @@ class Caller:
             InputError: A parameter makes it unknowable what the call can cost.
         """
         budget = question_budget.get() or self._budget
-        await self._provider.prepare(call.entry, call.parameters)
+        await self._provider.prepare(call.entry, call.messages, call.parameters, call.request.on_text)
         worst = None
         if budget is not None:
             if needs_litellm(call.entry, call.parameters):

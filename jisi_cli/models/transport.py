@@ -82,6 +82,7 @@ async def _readable(request: httpx.Request, response: httpx.Response) -> httpx.R
     kind = response.headers.get("content-type", "").partition(";")[0].strip()
     received_now().begin(response.status_code)
     is_refused = response.status_code >= httpx.codes.BAD_REQUEST
+    received_now().request = request if response.status_code == httpx.codes.OK else None
     wants_stream = not is_refused and await _asks_for_stream(request)
     if not isinstance(response.stream, httpx.AsyncByteStream):
         return response

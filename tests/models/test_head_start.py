@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models import head_start
-from jisi_cli.models.head_start import has_head_start
+from jisi_cli.models import early_rules, head_start
+from jisi_cli.models.early_rules import has_head_start
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Answer, Request, Sampling
 from tests.cli.commands import ROOT
@@ -37,7 +37,7 @@ def litellm_is_there() -> None:
 
 def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every request that can have one a head start, though LiteLLM is there already."""
-    monkeypatch.setattr(head_start, "is_loaded", lambda: False)
+    monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
 
 
 def sent(request: Received) -> tuple[str, dict[str, Any], dict[str, str]]:
@@ -181,7 +181,8 @@ def test_a_call_that_is_cancelled_leaves_no_request_behind(
 @pytest.mark.parametrize(
     ("model", "api_base", "parameters", "environment"),
     [
-        ("openai/a", None, {}, {}),
+        ("a", None, {}, {}),
+        ("openai/a", None, {}, {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1?version=1"}),
         ("ollama/a", "http://127.0.0.1:1", {}, {}),
         ("openai/o3-mini", "http://127.0.0.1:1/v1", {}, {}),
         ("openai/gpt-5-mini", "http://127.0.0.1:1/v1", {}, {}),
