@@ -193,7 +193,12 @@ def build(
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
     sources = sources or []
     if feedback:
-        others = {"--call": call, "--starter": starter, "--save-answers": save_answers, "--format": format}
+        others: dict[str, object] = {
+            "--call": call,
+            "--starter": starter,
+            "--save-answers": save_answers,
+            "--format": format,
+        }
         others |= {"--map": map_, "--models": models, "--datasets": datasets, "--limit": limit, "--split": split}
         _require_feedback_alone(append=append, SOURCE=sources, **others)
     else:

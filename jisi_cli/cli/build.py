@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -54,7 +55,7 @@ from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
 from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 from jisi_cli.files import ANSWERS, require_output
-from jisi_cli.formats.record import Question
+from jisi_cli.formats.record import Question, Record, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
 from jisi_cli.models.cache import AnswerCache
@@ -322,6 +323,7 @@ class Build:
                     f"no feedback is waiting{about}; `jisi feedback last good` says what an answer was worth"
                 )
             report = self._write(taken.sources, vectors)
+            self._correct(taken.records)
             # Only now: after a kill in between, the same rows are known already, and nothing is there twice.
             inbox.remove(taken.pieces)
         finally:
@@ -335,6 +337,20 @@ class Build:
             )
         self._tell(report)
         return report
+
+    def _correct(self, said: Sequence[Record]) -> None:
+        """Give rows that the bank had already what was said last of their answers."""
+        with exclusive(self.bank, self._wait):
+            bank = Bank(self.bank)
+            rows = {key: row for row, key in enumerate(bank.keys)}
+            changed: dict[str, dict[int, float | None]] = defaultdict(dict)
+            sources: dict[int, ScoreSource] = {}
+            for record in said:
+                row = rows.get((record.dataset, record.index))
+                if row is not None and record.score not in (None, bank.answers(record.model).scores[row]):
+                    changed[record.model][row], sources[row] = record.score, record.scored_by
+            if changed:
+                update_scores(bank, changed, {}, sources)
 
     def _questions(self) -> list[Question]:
         """Return the questions of all sources, filtered, in the order of the sources.

@@ -72,7 +72,7 @@ class Talk:
         Raises:
             InputError: It cannot be kept.
         """
-        turn = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+        turn: list[Mapping[str, Any]] = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         if not self._store:
             self._said += turn
             self._system = system if system is not None else self._system

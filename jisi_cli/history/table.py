@@ -105,7 +105,8 @@ class Table:
         sql = f"SELECT {', '.join(names)} FROM {self.kind} {rest}"
         # What was typed may hold halves of characters, which no row has.
         wanted = [whole_characters(value) if isinstance(value, str) else value for value in values]
-        rows = self._database.read(lambda connection: connection.execute(sql, wanted).fetchall(), [])
+        none: list[tuple[Any, ...]] = []
+        rows = self._database.read(lambda connection: connection.execute(sql, wanted).fetchall(), none)
         for row in rows:
             for name, value in zip(names, row, strict=True):
                 if name in ("id", *COLUMNS[self.kind]) and not _fits(name, value):

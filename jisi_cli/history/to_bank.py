@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from jisi_cli.bank.manifest import Source
 from jisi_cli.bank.sources import ReadSources, stage_records
-from jisi_cli.formats.record import Question, Record
+from jisi_cli.formats.record import Question, Record, Status
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.history.feedback import DATASET, Feedback, fingerprint
 
@@ -57,7 +57,7 @@ async def _graded(record: Record, graders: GraderSet) -> Record:
     grader = grader_for(record.reference)
     question = Question(record.dataset, record.index, record.query, record.reference, grader)
     score = await graders.grade(question, record.response)
-    status = "unscored" if score is None else "ok"
+    status: Status = "unscored" if score is None else "ok"
     return replace(record, grader=grader, score=score, status=status, scored_by="grader")
 
 

@@ -104,6 +104,16 @@ def test_a_build_that_is_run_again_adds_nothing_twice(ask: Any, bank: Path) -> N
     assert Bank(bank).rows == 13
 
 
+def test_the_last_word_counts_after_the_bank_took_the_first(ask: Any, bank: Path) -> None:
+    asked = ask(QUESTION, "--mode", "route", "--json").json
+    jisi("feedback", "last", "good")
+    build(bank)
+    jisi("feedback", asked["id"], "0.25")
+    build(bank)
+    assert rated(bank) == {"ada": 0.25}
+    assert jisi("bank", "inspect", bank, "--json").json["feedback"] == 1
+
+
 def test_models_that_the_bank_lacks_wait(bank: Path, tmp_path: Path, loopback: Loopback) -> None:
     for model in ("zoe", "yan"):
         loopback.script(model, text=f"{model} says so")
