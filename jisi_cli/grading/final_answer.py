@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from jisi_cli.grading.bare_reply import bare_answer, words_of
+from jisi_cli.grading.dates import is_date, mentions_date
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
 from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
@@ -63,7 +64,7 @@ _SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
 _MOST_READINGS = 10
 _LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100
-_WORD_OR_DATE = re.compile(r"[^\W\d_]{2}|\d[-/.]\d{1,2}[-/.]\d")
+_WORD = re.compile(r"[^\W\d_]{2}")
 # `[[B]]`, which many prompts ask for; not the list of lists in `x = [[1, 2]]`, `f([[1]])` or `df[["a"]]`.
 _DOUBLE_BRACKETS = re.compile(r"(?<![\w)\]=,(\[])\[\[+(?P<answer>.{1,1000}?)\]\]+", re.DOTALL)
 _LIST_OF_LISTS = re.compile(r"\]\s{0,20},\s{0,20}\[")
@@ -197,12 +198,13 @@ def _bare_text(end: str) -> str | None:
     answer = bare_answer(end) if len(end) < END_LENGTH else None
     if answer is None:
         return None
-    # "2021-05-20" is no subtraction, and "3 November" no 3.
-    return words_of(answer) if _WORD_OR_DATE.search(answer) else _short_text(answer)
+    return words_of(answer) if _WORD.search(answer) else _short_text(answer)
 
 
 def _short_text(answer: str) -> str | None:
     folded = " ".join(answer.split()).rstrip(" .").casefold()
+    if is_date(answer):
+        return words_of(folded)
     return canonical_math(answer) or (folded if 0 < len(folded) <= _LONGEST_TEXT else None)
 
 
@@ -216,14 +218,15 @@ def later_readings(responses: Iterable[tuple[str, str | None]]) -> tuple[str, ..
         responses: Each with its question's grader; see `extract_any`.
 
     Returns:
-        `[[ ]]` where text in double square brackets is the answer, no grader's own reading is taken, and without the
-        brackets another answer would be read; `bare replies` where a response is nothing but a short answer, and again
-        no grader's own reading is taken; `escapes` where escape sequences of a terminal are left out.
+        `[[ ]]` where text in double square brackets is the answer and another would be read without the brackets, `bare
+        replies` where a response is nothing but a short answer, `dates` where the answer is a date, all where no
+        grader's own reading is taken; `escapes` where escape sequences of a terminal are left out.
     """
     texts = list(responses)
     found = {
         "[[ ]]": any(_depends_on_brackets(response, grader) for response, grader in texts),
         "bare replies": any(_depends_on_bare(response, grader) for response, grader in texts),
+        "dates": any(_depends_on_date(response, grader) for response, grader in texts),
         "escapes": any(has_escapes(response) for response, _ in texts),
     }
     return tuple(name for name, is_found in found.items() if is_found)
@@ -237,21 +240,30 @@ def _depends_on_brackets(response: str, grader: str | None) -> bool:
     return bracketed is not None and _within_brackets(bracketed) != _beyond_brackets(response, marked)
 
 
+def _depends_on_date(response: str, grader: str | None) -> bool:
+    if not mentions_date(response[-END_LENGTH:]) or reader_of(grader) is not None:
+        return False
+    marked = marked_answer(response)
+    bracketed = _bracketed(response, marked)
+    return is_date(next((text for text in (bracketed, marked) if text is not None), answer_text(response)))
+
+
 def _depends_on_bare(response: str, grader: str | None) -> bool:
     # Most responses end in a line that is longer than any bare reply; they need not be read.
     if len(response.rstrip().rpartition("\n")[2]) > _LONGEST_TEXT or reader_of(grader) is not None:
         return False
-    marked = marked_answer(response)
-    if marked is not None or _bracketed(response, marked) is not None:
-        return False
     end = answer_text(response)
-    return _letter_or_number(end.strip()) is None and _bare_text(end) is not None
+    if _bare_text(end) is None or _letter_or_number(end.strip()) is not None:
+        return False
+    return marked_answer(response) is None and _bracketed(response, None) is None
 
 
 def _letter_or_number(answer: str) -> str | None:
     letter = _LETTER.fullmatch(answer.strip("*_` "))
     if letter is not None:
         return (letter[1] or letter[2]).upper()
+    if is_date(answer):
+        return None
     number = parse_number(answer)
     return None if number is None else canonical_number(number)
 

@@ -238,6 +238,9 @@ def test_marks_within_marks_are_read_without_an_error(grader: str | None) -> Non
         ([("**Paris**", "judge"), ("42", None), ("B", None)], ("bare replies",)),
         ([("42", None), ("The answer is Paris.", None), ("[[Paris]]", None)], ("[[ ]]",)),
         ([("Paris.", "exact")], ()),
+        ([("The answer is 2021-05-20.", None), ("It was on 20 May.", None)], ("dates",)),
+        ([("[[6 May]]", "judge")], ("[[ ]]", "dates")),
+        ([("The answer is 6 May.", "numeric"), ("It was on 6 May that the answer is 7.", None)], ()),
     ],
 )
 def test_it_is_known_which_responses_an_earlier_version_read_otherwise(
