@@ -20,24 +20,17 @@ _BEGINNINGS = {
 }
 
 
-def picture_part(content: bytes, where: str, detail: str | None = None) -> Part:
+def picture_part(content: bytes, where: str) -> Part:
     """Return a picture as a part of a message.
 
     Args:
         content: Its bytes.
         where: What it is called in an error.
-        detail: How closely a model is to look: `auto`, `low` or `high`; None says nothing of it.
 
     Raises:
         InputError: It is too large, or no PNG, JPEG, GIF or WebP.
     """
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{where} is larger than {MOST_BYTES >> 20} MiB; send a smaller picture")
-    kind = _kind(content)
-    if kind is None:
-        raise InputError(f"{where} is no PNG, JPEG, GIF or WebP picture")
-    url = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return {"type": "image_url", "image_url": {"url": url} if detail is None else {"url": url, "detail": detail}}
+    return _part(content, base64.b64encode(content).decode(), where)
 
 
 def read_picture(part: Mapping[str, Any], where: str) -> Part:
@@ -69,7 +62,17 @@ def read_picture(part: Mapping[str, Any], where: str) -> Part:
         content = base64.b64decode(code, validate=True)
     except (binascii.Error, ValueError):
         raise InputError(f"{where}.image_url.url is no base64") from None
-    return picture_part(content, f"{where}.image_url.url", detail)
+    return _part(content, code, f"{where}.image_url.url", detail)
+
+
+def _part(content: bytes, code: str, where: str, detail: str | None = None) -> Part:
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{where} is larger than {MOST_BYTES >> 20} MiB; send a smaller picture")
+    kind = _kind(content)
+    if kind is None:
+        raise InputError(f"{where} is no PNG, JPEG, GIF or WebP picture")
+    url = f"data:{kind};base64,{code}"
+    return {"type": "image_url", "image_url": {"url": url} if detail is None else {"url": url, "detail": detail}}
 
 
 def _kind(content: bytes) -> str | None:

@@ -14,6 +14,8 @@ _MOST_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _ID = re.compile(r"[!-~]{1,256}")
 _CHOICES = ("none", "auto", "required")
+_TOOL_KEYS = frozenset({"type", "function", "cache_control"})
+"""What a tool may say; where a provider is to keep its prompt changes no answer, and is not passed on."""
 _FUNCTION_KEYS = frozenset({"name", "description", "parameters", "strict"})
 
 
@@ -69,7 +71,7 @@ def read_call_id(value: object, where: str) -> str:
 
 def _tool(tool: object, where: str) -> Mapping[str, Any]:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
-    if not isinstance(function, dict) or not isinstance(tool, dict) or tool.keys() != {"type", "function"}:
+    if not isinstance(function, dict) or not isinstance(tool, dict) or not tool.keys() <= _TOOL_KEYS:
         raise InputError(f'{where} must be {{"type": "function", "function": {{…}}}}; other tools are not supported')
     unknown = sorted(function.keys() - _FUNCTION_KEYS)
     if unknown:
@@ -81,7 +83,7 @@ def _tool(tool: object, where: str) -> Mapping[str, Any]:
         raise InputError(f"{where}.function.parameters must be a JSON schema")
     if function.get("strict") not in (None, True, False):
         raise InputError(f"{where}.function.strict must be true or false")
-    return tool
+    return {"type": "function", "function": function}
 
 
 def _choice(choice: object, names: Sequence[str]) -> str | Mapping[str, Any] | None:

@@ -44,9 +44,15 @@ def test_calls_and_their_results_go_to_and_fro(pool: jisi.Jisi, loopback: Loopba
     assert loopback.count() == 2
 
 
+def test_where_a_prompt_is_to_be_kept_is_no_part_of_a_tool(pool: jisi.Jisi, loopback: Loopback) -> None:
+    pool.ask("What is 2 plus 2?", tools=[{**ADD, "cache_control": {"type": "ephemeral"}}])
+    assert loopback.requests[-1].body["tools"] == [ADD]
+
+
 def test_a_method_that_asks_one_model_anyway_ranks_those_that_can(pool: jisi.Jisi) -> None:
     assert pool.with_changes("best-single").ask("What is 2 plus 2?", tools=[ADD]).answer.model == "bob"
-    assert pool.with_changes("model:dee").ask("What is 2 plus 2?", tools=[ADD]).answer.model == "dee"
+    named = pool.with_changes("model:dee").ask("What is 2 plus 2?", tools=[ADD])
+    assert (named.answer.model, named.reason) == ("dee", "it is the only one that may be asked")
     with pytest.raises(InputError, match="must be a name"):
         pool.ask("What?", tools=[{"type": "function", "function": {}}])
 

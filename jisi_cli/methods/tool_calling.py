@@ -64,4 +64,5 @@ async def answer_by_one(
         return asker.outcome(answer, "fallback", f"{order[0]} did not answer")
     if goes_on:
         return asker.outcome(answer, "route", "it made the tool calls whose results came")
-    return asker.outcome(answer, "route", "it ranks first of the models that can call tools")
+    first = "it ranks first of the models that can call tools"
+    return asker.outcome(answer, "route", first if len(order) > 1 else "it is the only one that may be asked")

@@ -178,6 +178,7 @@ def test_json_is_one_document_with_all_that_a_decision_can_say(ask: Any, loopbac
         "error": None,
         "prompt_tokens": 5,
         "completion_tokens": 3,
+        "cached_prompt_tokens": 0,
         "tokens_source": "provider",
         "cost_usd": pytest.approx(11e-6),
         "list_cost_usd": pytest.approx(11e-6),
