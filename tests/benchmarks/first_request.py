@@ -3,9 +3,10 @@
     python -m tests.benchmarks.first_request [--rounds 7] [--llm PATH] [--only REGEX]
 
 Every command asks the same loopback server, in turns, each time another question from a cold start: seconds from its
-start until the server has the request, seconds until it ends, and processor seconds. `llm` (`pip install llm`, perhaps
-in an environment of its own) reaches the server through its `extra-openai-models.yaml`. The hashing embedder's bank is
-made for the run; the sample bank stands for one of MiniLM.
+start until the server has the request, seconds until it ends, and processor seconds. `llm` must be a clean one (`pip
+install llm` in an environment of its own: plug-ins, jisi's among them, are imported at its every start); it reaches the
+server through its `extra-openai-models.yaml`. The hashing embedder's bank is made for the run; the sample bank stands
+for one of MiniLM. The newcomer has OpenAI's models without an address, a price or a bank.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ENTRY = (
     '[[models]]\nname = "{name}"\nlitellm = "openai/{name}"\napi_base = "{base}"\napi_key_env = "OPENAI_API_KEY"\n'
     "price = {{ input = 1, output = 2 }}\nparams = {{ max_tokens = 1000 }}\n"
 )
+NEWCOMER = '[[models]]\nname = "{name}"\nlitellm = "openai/{name}"\n'
 OPENAI = """
 import openai, sys
 client = openai.OpenAI(api_key="none", base_url="{base}")
@@ -78,14 +80,19 @@ def commands(folder: Path, server: Server, llm: str | None) -> dict[str, list[st
         pool = folder / f"{embedder}.toml"
         pool.write_text("".join(ENTRY.format(name=name, base=base) for name in models))
         asks[embedder] = [sys.executable, "-m", "jisi_cli", "ask", "--bank", str(bank), "--config", str(pool)]
+    pool = folder / "newcomer.toml"
+    pool.write_text("".join(NEWCOMER.format(name=name) for name in ("gpt-4.1", "gpt-4.1-mini")))
+    newcomer = [sys.executable, "-m", "jisi_cli", "ask", "--config", str(pool)]
     opponents = {} if llm is None else {"llm": [llm, "-m", "ada", "--key", "none"]}
     return {
         **opponents,
         "openai's client alone": [*python, OPENAI.format(base=base)],
         "LiteLLM alone": [*python, LITELLM.format(base=base)],
         **{f"jisi ask, {embedder}": ask for embedder, ask in asks.items()},
+        "jisi ask, a newcomer's": newcomer,
         **{f"jisi ask, {embedder}, --max-cost": [*ask, "--max-cost", "1"] for embedder, ask in asks.items()},
         **{f"jisi ask, {embedder}, cached": ask for embedder, ask in asks.items()},
+        "jisi ask, a newcomer's, cached": newcomer,
     }
 
 
@@ -108,7 +115,7 @@ def report(found: Mapping[str, Sequence[Times]], reference: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--llm", default=shutil.which("llm"), help="the command `llm` [the one on the path]")
+    parser.add_argument("--llm", default=shutil.which("llm"), help="the command `llm`, clean [on the path]")
     parser.add_argument("--only", default="", help="a regular expression for the names of the commands")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
@@ -119,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
             (folder / "llm" / "extra-openai-models.yaml").write_text(LLM_MODEL.format(base=server.api_base))
             homes = {f"JISI_{kind}_HOME": temporary for kind in ("CACHE", "DATA", "CONFIG")}
             environment = {**os.environ, **homes, "LLM_USER_PATH": str(folder / "llm"), "OPENAI_API_KEY": "none"}
+            environment["OPENAI_BASE_URL"] = server.api_base
             environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
             found: dict[str, list[Times]] = {}
             wanted = commands(folder, server, chosen.llm)
