@@ -22,6 +22,7 @@ from jisi_cli.models.keys import missing_key
 from jisi_cli.models.known_requests import KnownRequest, keep_request
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
+from jisi_cli.models.passing_on import PassingOn
 from jisi_cli.models.pricing import prices_without_litellm
 from jisi_cli.models.reasoning import AnswerStream, answer_in
 from jisi_cli.models.redaction import Withheld, withheld_from
@@ -178,7 +179,7 @@ class Provider:
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
             with keeping(rules), receiving() as received:
-                take = None if on_text is None or STREAM not in parameters else _Taking(on_text, answer)
+                take = None if on_text is None or STREAM not in parameters else PassingOn(on_text, answer)
                 async with self._under_way(entry, target, messages, parameters, rules, known) as early:
                     found = None if early is None else await self._plain(early, take)
                     text, end = found or await self._by_litellm(early, target, messages, parameters, take)
@@ -251,7 +252,7 @@ class Provider:
         finally:
             await self._head_starts.end(early)
 
-    async def _plain(self, early: EarlyRequest, take: _Taking | None) -> tuple[str, _End] | None:
+    async def _plain(self, early: EarlyRequest, take: PassingOn | None) -> tuple[str, _End] | None:
         """Read the answer to a request that has left, without LiteLLM; None where it is for LiteLLM to read."""
         async with asyncio.timeout(self._timeout):
             found = await early.plain_answer(take)
@@ -266,7 +267,7 @@ class Provider:
         target: Target,
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
-        take: _Taking | None,
+        take: PassingOn | None,
     ) -> tuple[str, _End]:
         """Make the call through LiteLLM, which gets the answer to a request that has left already."""
         await self._head_starts.all_left()
@@ -404,30 +405,6 @@ def _spent(received: Received) -> Completion | None:
     if usage is None:
         return None
     return _completion("", usage, _End(reported, None, service_tier=reported_tier(reported)))
-
-
-class _Taking:
-    """Takes the pieces of a response and passes those of its answer on.
-
-    Args:
-        on_text: Receives the answer.
-        answer: Finds it in the response.
-    """
-
-    def __init__(self, on_text: OnText, answer: AnswerStream) -> None:
-        self._on_text, self._answer = on_text, answer
-        self._taken = self._known = 0
-
-    def __call__(self, piece: str) -> None:
-        new = piece[self._known :]
-        self._known = max(0, self._known - len(piece))
-        self._taken += len(new)
-        if new and (shown := self._answer.feed(new)):
-            self._on_text(shown)
-
-    def begin_again(self) -> None:
-        """Take what comes next from the beginning of the response, and nothing of it twice."""
-        self._known = self._taken
 
 
 def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> ProviderFailure:
