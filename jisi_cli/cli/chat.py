@@ -163,6 +163,9 @@ class _Chat:
 
     def _with_person(self, turns: Turns) -> ExitCode:
         """Answer a person, whom neither Ctrl-C nor an error takes the conversation from, unless the budget is spent."""
+        from jisi_cli.models.litellm_client import begin_loading
+
+        begin_loading()  # takes seconds, in which a person types
         self._out.note(f"Ctrl-C stops an answer, {FENCE} begins and ends several lines, Ctrl-D or /exit ends")
         with surviving() as begin:
             while True:
