@@ -96,6 +96,8 @@ def run_line(line: str) -> Run:
 def test_the_example_in_a_commands_help_runs(command: str, clone: Path) -> None:
     if command == "report":
         run_line("jisi eval sample_data/bank --method best-single,knn --out results.jsonl")
+    if command == "feedback":
+        run_line(example("ask"))
     line = example(command)
     assert f"jisi {command}" in line
     run_line(line)

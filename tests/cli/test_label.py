@@ -66,7 +66,7 @@ def test_a_number_a_text_and_none_decide_every_models_score(bank: Path) -> None:
     assert run.json["labels"] == 3 and run.json["left"] == 0
     assert run.json["agreement"] == {"agreement": 0, "label": 3, "unscored": 0, "labels": 3, "graded": 0}
     found = jisi("bank", "inspect", bank, "--json").json
-    assert found["score_source"] == {"grader": 0, "agreement": 0, "label": 1} and found["labels"] == 3
+    assert found["score_source"] == {"grader": 0, "agreement": 0, "label": 1, "feedback": 0} and found["labels"] == 3
 
 
 def test_an_answer_that_no_model_gave_makes_all_of_them_wrong_and_is_said(bank: Path) -> None:
