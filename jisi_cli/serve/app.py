@@ -24,6 +24,7 @@ from jisi_cli.methods.registry import all_methods
 from jisi_cli.serve.feedback import Desk
 from jisi_cli.serve.guard import App, Guard
 from jisi_cli.serve.metrics import CONTENT_TYPE, Metrics
+from jisi_cli.serve.openapi import description
 from jisi_cli.serve.requests import (
     ChatRequest,
     RequestError,
@@ -77,6 +78,7 @@ def make_app(pool: Jisi, options: ServerOptions | None = None) -> App:
         Route("/v1/models/{name:path}", server.model, methods=["GET"]),
         Route("/v1/route", server.route, methods=["POST"]),
         Route("/v1/feedback", server.feedback, methods=["POST"]),
+        Route("/openapi.json", server.described, methods=["GET"]),
         Route("/health", server.health, methods=["GET"]),
         Route("/metrics", server.prometheus, methods=["GET"]),
     ]
@@ -182,6 +184,10 @@ class Server:
         if self._ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "failed" if self._has_failed else "starting"}, status_code=503)
+
+    async def described(self, request: Request) -> Response:
+        """Describe all of this by OpenAPI."""
+        return JSONResponse(description())
 
     async def prometheus(self, request: Request) -> Response:
         """Return the counters."""
@@ -404,4 +410,6 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
     words = f"{request.url.path[:200]} does not take {request.method}"
-    return _error(RequestError(words, status=405, code="method_not_allowed"))
+    response = _error(RequestError(words, status=405, code="method_not_allowed"))
+    response.headers.update(getattr(error, "headers", None) or {})  # `Allow`
+    return response
