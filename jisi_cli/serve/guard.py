@@ -44,21 +44,22 @@ class Guard:
             return
         found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            self._check(scope["path"], scope["method"], found)
+            self._check(scope["path"], found)
             counted = self._counted(receive, found)
         except RequestError as error:
             await _refuse(error, send)
             return
         await self._app(scope, counted, send)
 
-    def _check(self, path: str, method: str, found: dict[str, str]) -> None:
+    def _check(self, path: str, found: dict[str, str]) -> None:
         if self._local and not is_loopback(_name(found.get("host", ""))):
             raise RequestError("this server answers to localhost alone", status=421, code="misdirected_request")
         if self._key is not None and path not in _OPEN:
             given = found.get("authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):
                 raise RequestError("wrong or missing bearer token", status=401, code="invalid_api_key")
-        if method == "POST" and found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        has_body = found.get("content-length", "0") != "0" or "transfer-encoding" in found
+        if has_body and found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RequestError("send JSON as `Content-Type: application/json`", status=415, code="unsupported_media")
         if found.get("content-encoding", "identity").lower() != "identity":
             raise RequestError("send the body as it is, not compressed", status=415, code="unsupported_media")
