@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from jisi_cli.errors import InputError
-from jisi_cli.messages import NOTHING, Part, ToolCall, Wanted, images_of, last_calls, text_of
+from jisi_cli.messages import NOTHING, Part, ToolCall, Wanted, last_calls, pictures_of, text_of
 from jisi_cli.pictures import read_picture
 from jisi_cli.tools import read_call_id, read_tool_calls
 from jisi_cli.types import Message
@@ -78,7 +78,7 @@ class Conversation:
         """What a model has to be able to do to go on with it."""
         said = (*self.history, *self.turn)
         calls = bool(self.wanted.tools) or any(message["role"] == "tool" or "tool_calls" in message for message in said)
-        sees = any(map(images_of, said))
+        sees = any(map(pictures_of, said))
         found: list[tuple[Ability, bool]] = [("tools", calls), ("vision", sees)]
         return frozenset(ability for ability, is_needed in found if is_needed)
 
@@ -114,7 +114,7 @@ def read_conversation(messages: object, where: str = "messages") -> Conversation
     leading = next(place for place, message in enumerate(read) if message["role"] != "system")
     system = "\n\n".join(text for message in read[:leading] if (text := text_of(message)).strip())
     text, turn = text_of(read[asked]), tuple(read[asked:])
-    pictures = bool(images_of(turn[0]))
+    pictures = bool(pictures_of(turn[0]))
     if not text.strip() and not pictures:
         raise InputError(f"{where}[{asked}].content is empty; ask in words")
     is_more = len(turn) > 1 or pictures

@@ -13,7 +13,7 @@ Part = Mapping[str, Any]
 
 
 class Message(TypedDict):
-    """One chat message: the content is a text, parts where there are images, None where there are tool calls alone."""
+    """One chat message: the content is a text, parts where there are pictures, None where there are tool calls alone."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | Sequence[Part] | None
@@ -29,8 +29,8 @@ def text_of(message: Message) -> str:
     return "\n".join(part["text"] for part in content if part["type"] == "text")
 
 
-def images_of(message: Message) -> list[Part]:
-    """Return the images of a message."""
+def pictures_of(message: Message) -> list[Part]:
+    """Return the pictures of a message."""
     content = message["content"]
     return [] if content is None or isinstance(content, str) else [part for part in content if part["type"] != "text"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from jisi_cli.messages import NOTHING, Wanted, images_of
+from jisi_cli.messages import NOTHING, Wanted, pictures_of
 from jisi_cli.types import Answer, Message, Pool, Role
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Query:
 
     def with_pictures(self, text: str) -> Message:
         """Return a message about the question, with the pictures that came with it."""
-        pictures = images_of(self.turn[0]) if self.turn else []
+        pictures = pictures_of(self.turn[0]) if self.turn else []
         return Message(role="user", content=[{"type": "text", "text": text}, *pictures] if pictures else text)
 
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeGuard
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.messages import images_of, text_of
+from jisi_cli.messages import pictures_of, text_of
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Message, TokensSource, whole_characters
 
@@ -272,7 +272,7 @@ def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message]) -> int:
         most_text_tokens(entry, text) for message in messages for text in (text_of(message), _calls_of(message))
     )
     is_dear = _DEAR_PICTURES in entry.litellm
-    pictures = sum(len(images_of(message)) for message in messages) * (_DEAR_PICTURE if is_dear else _PICTURE_TOKENS)
+    pictures = sum(len(pictures_of(message)) for message in messages) * (_DEAR_PICTURE if is_dear else _PICTURE_TOKENS)
     return texts + pictures + _MESSAGE_TOKENS * len(messages) + _CONVERSATION_TOKENS
 
 
