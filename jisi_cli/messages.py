@@ -13,7 +13,7 @@ Part = Mapping[str, Any]
 
 
 class Message(TypedDict):
-    """One chat message: the content is a text, parts where there are pictures, None where there are tool calls alone."""
+    """One chat message: its content is a text, parts where there are pictures, None where there are only tool calls."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | Sequence[Part] | None
