@@ -70,7 +70,7 @@ def test_recorded_answers_without_a_key_are_scored_by_what_the_models_agree_on(t
     assert scores(tmp_path / "bank") == AGREED
     assert sources(tmp_path / "bank") == {(1.0, "agreement"), (0.0, "agreement"), (None, None)}
     found = jisi("bank", "inspect", tmp_path / "bank", "--json")
-    assert found.json["score_source"] == {"grader": 0.0, "agreement": 1.0, "label": 0.0}
+    assert found.json["score_source"] == {"grader": 0.0, "agreement": 1.0, "label": 0.0, "feedback": 0.0}
     assert any("cannot see a model that is right alone" in warning for warning in found.json["warnings"])
     assert "scores by: agreement 100.0 %" in jisi("bank", "inspect", tmp_path / "bank").stdout
 
@@ -101,7 +101,7 @@ def test_agreement_never_touches_what_a_grader_has_scored(tmp_path: Path) -> Non
     assert "2 questions left as graders scored them" in run.stderr
     assert scores(bank) == [*before[:2], *AGREED[2:]]
     shares = jisi("bank", "inspect", bank, "--json").json["score_source"]
-    assert shares == {"grader": 0.8, "agreement": 0.2, "label": 0.0}
+    assert shares == {"grader": 0.8, "agreement": 0.2, "label": 0.0, "feedback": 0.0}
 
 
 def test_a_grader_takes_over_from_agreement_even_where_the_score_stays_the_same(tmp_path: Path) -> None:
@@ -177,7 +177,12 @@ def test_a_bank_from_before_there_were_sources_is_graded_by_graders(tmp_path: Pa
     part = next(old.glob("responses/*/*.parquet"))
     assert "score_source" not in pq.ParquetFile(part).schema_arrow.names
     before = [Bank(old).answers(model).scores.tolist() for model in Bank(old).models]
-    assert jisi("bank", "inspect", old, "--json").json["score_source"] == {"grader": 1.0, "agreement": 0, "label": 0}
+    assert jisi("bank", "inspect", old, "--json").json["score_source"] == {
+        "grader": 1.0,
+        "agreement": 0,
+        "label": 0,
+        "feedback": 0,
+    }
     run = jisi("bank", "grade", old, "--grader", "agreement", "--json")
     assert run.json["agreement"]["graded"] > 200
     after = Bank(old)
