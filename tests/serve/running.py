@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,16 @@ class Running:
         upstream: The server that its models are on.
         process: The process.
         home: Where it keeps cache, ledger and settings.
+        arguments: Of the command.
+        env: Its variables.
     """
 
     url: str
     upstream: Loopback
     process: subprocess.Popen[bytes]
     home: Path
+    arguments: Sequence[str | Path]
+    env: Mapping[str, str]
 
     @property
     def api(self) -> str:
@@ -44,6 +48,12 @@ class Running:
         messages = [{"role": "user", "content": question}]
         return self.post("/v1/chat/completions", {"model": "jisi", "messages": messages, **more})
 
+    @contextmanager
+    def again(self) -> Iterator[Running]:
+        """Start another server as this one was started, with the same models and the same files."""
+        with _started(self.arguments, self.env, self.upstream, self.home) as found:
+            yield found
+
 
 @contextmanager
 def serving(
@@ -55,13 +65,21 @@ def serving(
         config = pool_file(folder / "jisi.toml", upstream, lines=lines)
         home = {f"JISI_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "DATA", "CONFIG")}
         arguments = ("serve", *named, "--config", config, "--port", "0", *options)
-        process = start(*arguments, env={**home, **variables})
-        try:
-            yield Running(_address(process), upstream, process, folder)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+        with _started(arguments, {**home, **variables}, upstream, folder) as found:
+            yield found
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str | Path], env: Mapping[str, str], upstream: Loopback, home: Path
+) -> Iterator[Running]:
+    process = start(*arguments, env=env)
+    try:
+        yield Running(_address(process), upstream, process, home, arguments, env)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
 
 
 def _address(process: subprocess.Popen[bytes]) -> str:
