@@ -16,6 +16,10 @@ MOST = 1000
 """Answers that are remembered."""
 
 
+class NotRememberedError(InputError):
+    """An answer that is not among those that are remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What one model answered. Unknown is None, never 0.
@@ -88,13 +92,16 @@ class Answers:
             name: Its name, or that of its run; `last` for the last one of this machine's user.
 
         Raises:
-            InputError: There is none, or what is kept cannot be read.
+            NotRememberedError: There is none.
+            InputError: What is kept cannot be read.
         """
         where, values = ("run IS NOT NULL", ()) if name == "last" else ("name = ? OR run = ?", (name, name))
         found = self._table.select(["name", "said"], f"WHERE {where} ORDER BY id DESC LIMIT 1", values)
         if not found:
             which = "no answer" if name == "last" else f"no answer {name[:60]!r}"
-            raise InputError(f"{which} is remembered: the last {MOST:,} are, and none with --no-store; ask first")
+            raise NotRememberedError(
+                f"{which} is remembered: the last {MOST:,} are, and none with --no-store; ask first"
+            )
         own, said = found[0]
         if own is None or read_said(said) is None:
             raise self._table.damaged("an answer says nothing")

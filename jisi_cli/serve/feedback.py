@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from jisi_cli.conversation import Conversation
-from jisi_cli.errors import InputError
-from jisi_cli.history.answers import Answers
+from jisi_cli.errors import InputError, JisiError
+from jisi_cli.history.answers import Answers, NotRememberedError
 from jisi_cli.history.feedback import LONGEST, Inbox, read_score
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.serve.requests import RequestError
@@ -50,6 +50,7 @@ class Desk:
 
         Raises:
             RequestError: The answer is not remembered, or something is missing, unknown or out of bounds.
+            JisiError: The inbox cannot be used.
         """
         name, score, texts = _read(body)
         if not self._store:
@@ -57,8 +58,12 @@ class Desk:
         work = self._thread.submit(self._inbox.add, self._answers, name, score, **texts)
         try:
             await asyncio.wrap_future(work)
-        except InputError as error:
+        except NotRememberedError as error:
             raise RequestError(str(error), "id", status=404, code="not_found") from None
+        except InputError as error:
+            # Where it lies is nothing for a client.
+            self._user.warn(f"feedback is not kept: {error}")
+            raise JisiError("feedback cannot be kept; the server has said why where it runs") from None
         return {"object": "feedback", "id": name, "score": score, "reference": texts["reference"]}
 
     def close(self) -> None:

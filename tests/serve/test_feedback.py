@@ -77,3 +77,15 @@ def test_without_store_nothing_is_remembered(tmp_path: Path) -> None:
         response = said(running, id=name, score="good")
         assert (response.status_code, "--no-store" in response.json()["error"]["message"]) == (404, True)
         assert not (tmp_path / "data" / "history").exists()
+
+
+def test_an_inbox_that_is_damaged_is_the_servers_fault_and_its_place_is_not_told(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "history"
+    folder.mkdir(parents=True)
+    (folder / "feedback.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 1000)
+    with serving(tmp_path) as running:
+        name = running.chat(QUESTION).json()["id"]
+        response = said(running, id=name, score="good")
+        assert (response.status_code, str(tmp_path) in response.text) == (500, False)
+        assert "cannot be kept" in response.json()["error"]["message"]
+        assert running.chat(f"{QUESTION} Again.").status_code == 200
