@@ -3,10 +3,11 @@
 import gc
 import os
 import signal
+from time import process_time
 from types import FrameType
 
-_SELDOM = 100_000
-"""New objects between two collections of garbage, of which a command makes little: a twentieth of its start."""
+_START = 3.0
+"""Seconds of processor time in which a command imports what it needs, which stays until it ends."""
 
 _SOON = "20"
 """How long NumPy's threads look for work before they sleep: 2^20 cycles, less than a thousandth of a second. By default
@@ -17,9 +18,18 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
+def _keep(phase: str, info: dict[str, int]) -> None:
+    """Spare the collector of garbage what is made at the start: a twentieth of it, and Ctrl-C would wait meanwhile."""
+    if phase == "start":
+        if process_time() < _START:
+            gc.freeze()
+        else:
+            gc.callbacks.remove(_keep)
+
+
 def main() -> None:
     """Run the command line; Ctrl-C is heeded while it is still being imported, when nothing is under way yet."""
-    gc.set_threshold(_SELDOM)
+    gc.callbacks.append(_keep)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _SOON)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
@@ -30,10 +40,7 @@ def main() -> None:
         from jisi_cli.cli.app import main as run
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    try:
-        run()
-    finally:
-        gc.freeze()  # Python's own ending would look through all that was imported once more
+    run()
 
 
 if __name__ == "__main__":
