@@ -13,7 +13,7 @@ from jisi_cli.errors import BankError, BudgetError, InputError, JisiError, NoAns
 from jisi_cli.messages import ToolCall
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.serve.requests import RequestError
-from jisi_cli.types import whole_sum
+from jisi_cli.types import whole_characters, whole_sum
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": waiting for the models\n\n"
@@ -136,7 +136,9 @@ def error_parts(error: JisiError) -> tuple[int, dict[str, Any]]:
     """Return the HTTP status and the body of an error, in OpenAI's shape."""
     status, kind, code = _error_kind(error)
     param = error.param if isinstance(error, RequestError) else None
-    return status, {"error": {"message": str(error), "type": kind, "param": param, "code": code}}
+    param = None if param is None else whole_characters(param)
+    # What a client called something may hold half a character, which no response can.
+    return status, {"error": {"message": whole_characters(str(error)), "type": kind, "param": param, "code": code}}
 
 
 def _error_kind(error: JisiError) -> tuple[int, str, str | None]:

@@ -12,6 +12,7 @@ import pytest
 
 from jisi_cli.answer_format import UnfitError
 from jisi_cli.serve.requests import RequestError, read_chat_request
+from jisi_cli.serve.responses import error_parts
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
@@ -44,6 +45,7 @@ VALUES = [
 NAMES = [
     *("role", "content", "type", "text", "url", "id", "function", "name", "arguments", "schema", "properties", "$ref"),
     *("$defs", "$id", "$schema", "$anchor", "pattern", "items", "enum", "const", "allOf", "uniqueItems", "detail"),
+    "\ud800",
 ]
 
 
@@ -67,7 +69,9 @@ def changed(rng: random.Random) -> dict[str, Any]:
     for _ in range(rng.randrange(1, 4)):
         found = list(places(request))
         container, name = rng.choice(found)
-        if isinstance(container, dict) and rng.random() < 0.3:
+        if rng.random() < 0.1:
+            request[rng.choice(NAMES)] = anything(rng, 1)
+        elif isinstance(container, dict) and rng.random() < 0.3:
             container[rng.choice(NAMES)] = anything(rng, 3)
         else:
             container[name] = anything(rng, 3)
@@ -84,6 +88,7 @@ def test_whatever_stands_in_a_request_it_is_read_or_refused_in_words(seed: int) 
             asked = read_chat_request(request).conversation
         except RequestError as error:
             assert error.param is not None and len(str(error)) < 1000
+            json.dumps(error_parts(error)[1], ensure_ascii=False).encode()  # as it is sent
             continue
         read += 1
         assert asked.routed_text is not None and asked.needs is not None and asked.called is not None
