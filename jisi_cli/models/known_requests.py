@@ -33,10 +33,14 @@ _LARGEST = 2000
 _TABLES = ("stop", "stream_options")
 """Parameters that may have more than one word or number."""
 _PATH = "/chat/completions"
+_OPENAI = "openai"
+"""Whose a model is that names no provider."""
 _HEADERS = frozenset({"accept", "user-agent", "http-referer", "x-title"})
 """Headers that are sent again as they are; they tell who asks."""
 _OF_THE_CONNECTION = re.compile(r"host|connection|content-(?:length|type)|accept-encoding|authorization|x-stainless-.*")
 _VARIABLE = re.compile(r"[A-Z0-9_]{1,40}_API_KEY")
+_SECRET = re.compile(r"key|secret|password|credential|auth|cookie|token$", re.IGNORECASE)
+"""Names of parameters that may hold what no file may."""
 
 
 class KnownRequest(NamedTuple):
@@ -96,7 +100,7 @@ def keep_request(
     kept, key = _kept(path), _key(entry, messages, asked)
     if key in kept:
         return
-    known = _written(messages, given, request)
+    known = _written(entry, messages, given, request)
     if known is None or not _may_go(entry.litellm, known):
         return
     kept[key] = known._asdict()
@@ -105,7 +109,9 @@ def keep_request(
     write_kept(path, dict(kept))
 
 
-def _written(messages: Sequence[Message], given: Mapping[str, Any], request: httpx.Request) -> KnownRequest | None:
+def _written(
+    entry: ModelEntry, messages: Sequence[Message], given: Mapping[str, Any], request: httpx.Request
+) -> KnownRequest | None:
     """Return how a request was written; None where it is not the conversation, the name and parameters alone."""
     try:
         body = json.loads(request.content)
@@ -120,7 +126,8 @@ def _written(messages: Sequence[Message], given: Mapping[str, Any], request: htt
         elif not _OF_THE_CONNECTION.fullmatch(header.lower()):
             return None
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    variable = next((name for name, value in os.environ.items() if _VARIABLE.fullmatch(name) and value == sent), None)
+    variables = (name for name, value in os.environ.items() if value == sent and _is_of_provider(name, entry.litellm))
+    variable = next(variables, None)
     if scheme != "Bearer" or not sent or variable is None:
         return None
     return _believed(KnownRequest(str(request.url), variable, headers, name, body, dict(given))._asdict())
@@ -142,21 +149,29 @@ def _believed(row: Any) -> KnownRequest | None:  # noqa: ANN401 - whatever lies 
 
 def _may_go(litellm_name: str, known: KnownRequest) -> bool:
     """Whether a request goes where the provider's key may go, with a key of that provider."""
-    provider = provider_of(litellm_name) or "openai"
+    provider = provider_of(litellm_name) or _OPENAI
     places = [f"{place.rstrip('/')}{_PATH}" for place in environment_addresses(litellm_name, None).values()]
-    begins = provider.replace("_", "").replace("-", "").upper()
     return (
         (known.url in places or is_own_host(f"{provider}/", known.url))
         and known.url.endswith(_PATH)
-        and _VARIABLE.fullmatch(known.variable) is not None
-        and known.variable.replace("_", "").startswith(begins)
+        and _is_of_provider(known.variable, litellm_name)
         and bool(os.environ.get(known.variable))
     )
 
 
+def _is_of_provider(variable: str, litellm_name: str) -> bool:
+    """Whether a variable is the provider's own: another that holds the same key today may hold any tomorrow."""
+    begins = re.sub("[_-]", "", provider_of(litellm_name) or _OPENAI).upper()
+    is_variable = _VARIABLE.fullmatch(variable) is not None
+    return is_variable and variable.replace("_", "") in (f"{begins}APIKEY", f"{begins}AIAPIKEY")
+
+
 def _is_small(asked: Mapping[str, Any]) -> bool:
-    """Whether the parameters are few and plain, so that they may be kept."""
-    are_plain = all(isinstance(value, str | int | float) or name in _TABLES for name, value in asked.items())
+    """Whether the parameters are few, plain and no secret, so that they may be kept."""
+    are_plain = all(
+        (isinstance(value, str | int | float) and not _SECRET.search(name)) or name in _TABLES
+        for name, value in asked.items()
+    )
     return are_plain and len(json.dumps(asked, default=str)) <= _LARGEST
 
 

@@ -265,3 +265,25 @@ def test_a_parameter_of_the_users_that_litellm_leaves_out_is_told_of_each_time(
         ask_once(pool(entry, max_retries=0, warn=warned.append))
         monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
     assert len(warned) == 2
+
+
+@pytest.mark.parametrize("own_comes_first", [True, False])
+def test_a_variable_that_held_the_same_key_by_chance_is_never_sent_to_the_provider(
+    own_comes_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["OPENROUTER_API_KEY", "OPENROUTER_OF_MY_LAB_API_KEY"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name in names if own_comes_first else reversed(names):
+        monkeypatch.setenv(name, KEY)
+    keep_request(ENTRY, QUESTION, ASKED, ASKED, request())
+    in_a_new_process()
+    known = known_request(ENTRY, QUESTION, ASKED)
+    assert known is not None and known.variable == "OPENROUTER_API_KEY"
+
+
+def test_a_key_among_the_parameters_of_a_pool_entry_is_not_kept() -> None:
+    asked = {**ASKED, "api_key": KEY}
+    keep_request(ENTRY, QUESTION, asked, asked, request())
+    path = cache_folder() / "requests.json"
+    assert not path.exists() or KEY not in path.read_text()
