@@ -72,6 +72,7 @@ class Outcome:
         cost_usd: Dollars of all attempts; None when one of them is unknown.
         seconds: From the first request to the end.
         key_refused: Whether it failed because the key is missing or was refused.
+        is_cut_short: Whether another attempt was due, which its own question's limit forbade.
     """
 
     completion: Completion | None
@@ -80,3 +81,4 @@ class Outcome:
     cost_usd: float | None
     seconds: float
     key_refused: bool = False
+    is_cut_short: bool = False

@@ -172,7 +172,10 @@ class LivePool:
         elif (refused := self._refusal(request.model)) is not None:
             return replace(refused, role=request.role, cost_usd=0.0, seconds=0.0, attempts=0)
         else:
-            answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
+            try:
+                answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
+            except _CutShort as end:
+                return end.answer
             if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
@@ -238,6 +241,8 @@ class LivePool:
             self._cache.put(call.key, outcome.completion)
         answer = self._with_key_noted(_from_outcome(call, outcome), outcome)
         self._book(call, answer)
+        if outcome.is_cut_short:
+            raise _CutShort(answer)
         return answer
 
     def _with_key_noted(self, answer: Answer, outcome: Outcome) -> Answer:
@@ -276,6 +281,14 @@ class LivePool:
                 query_hash=query_hash(_query(call)) if self._store else None,
             )
         )
+
+
+class _CutShort(Exception):
+    """A call that failed because its question may spend no more, which is no answer to others that wait for it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def _caller(timeout: float, local_models: LocalServers | None, *rest: Any) -> Caller:  # noqa: ANN401 - as Caller's

@@ -89,7 +89,7 @@ class Caller:
                 # The failure before says more than that another attempt is too dear, but not why none was made.
                 setting = "--max-cost" if budget is None else budget.setting
                 course.failure.reason += f"; {setting} leaves too little for another attempt"
-                return course.outcome(None)
+                return replace(course.outcome(None), is_cut_short=question_budget.get() is not None)
             if isinstance(result, Completion):
                 return course.outcome(result)
             course.failure = result

@@ -196,6 +196,31 @@ def test_a_question_may_be_limited_where_the_run_is_not(loopback: Loopback) -> N
     assert loopback.count() == 0
 
 
+def test_a_question_that_may_spend_little_does_not_fail_another_that_waits_for_the_same_call(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.script("a", text="five words and no more", delay=0.2, faults=[Fault("malformed")])
+    run = Budget(1.0)
+    asked = pool(entry(loopback, price=DEAR), budget=run, ledger=ledger_in(tmp_path))
+
+    async def one(limit: float | None) -> Answer:
+        if limit is not None:
+            question_budget.set(Budget(limit, "max_cost", above=run))
+        return await ask(asked, "the same", sampling=Sampling(max_tokens=20))
+
+    async def both() -> list[Answer]:
+        async with asked:
+            poor = asyncio.create_task(one(0.03))
+            await asyncio.sleep(0.05)
+            return await asyncio.gather(poor, asyncio.create_task(one(None)))
+
+    poor, other = asyncio.run(both())
+    assert "max_cost leaves too little for another attempt" in (poor.error or "")
+    assert other.ok and other.text == "five words and no more"
+    assert loopback.count() == 2 and other.cost_usd == pytest.approx(0.005)
+    assert [row.cost_usd for row in ledger_in(tmp_path).rows()] == [None, pytest.approx(0.005)]
+
+
 @given(
     limit=st.floats(0.1, 5),
     calls=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30),
