@@ -244,7 +244,11 @@ class Jisi:
         self.seed = seed
         self._shared = _Shared(self.models)
         self._parts: dict[tuple[object, ...], Jisi] = {}
+        self._made: Method[Any] | None = None
         self._opening = RLock()
+        """Held while the method is made, or plans."""
+        self._sharing = RLock()
+        """Held while something is opened that all that `with_changes` makes share."""
 
     def _settle(self, settings: Mapping[str, Any]) -> None:
         """Decide what the method runs with: options win over the pool file, and that over the bank."""
@@ -297,12 +301,12 @@ class Jisi:
         elif chosen != self.method or mode not in _MODES:
             raise InputError(f"`{chosen}` with mode `{mode}` needs a bank, and none was named")
         _check_whole("max_tokens", max_tokens)
-        with self._opening:
+        with self._sharing:
             _ = self.arrays, self.prices, has_bank and self.query_embedder  # what both are to share
             found = copy(self)
-        found._parts = {}
-        for made in ("_made", "context"):
-            found.__dict__.pop(made, None)
+        # Its method is made anew, which may take long, and nobody who asks in another way is to wait for it.
+        found._parts, found._made, found._opening = {}, None, RLock()
+        found.__dict__.pop("context", None)
         found.method, found._aggregation = chosen, _MODES[mode]
         found._settle({**self.stated, **settings})
         if temperature is not None:
@@ -319,8 +323,9 @@ class Jisi:
             BankError: The bank cannot be read, or its embedder is not the one that is here.
         """
         self._require_pool()
-        with self._opening:
-            _ = self.made, isinstance(self.bank, NoBank) or self._is_one_model or self.query_embedder
+        with self._sharing:
+            _ = isinstance(self.bank, NoBank) or self._is_one_model or self.query_embedder
+        _ = self.made
         from jisi_cli.models.litellm_client import load_litellm
 
         load_litellm()
@@ -490,8 +495,8 @@ class Jisi:
         if probe:
             self._require_pool()
         for start in range(0, len(texts), _BLOCK):
+            queries = self.queries(texts[start : start + _BLOCK])
             with self._opening:
-                queries = self.queries(texts[start : start + _BLOCK])
                 plans = list(method.plan(queries))
             for query, plan in zip(queries, plans, strict=True):
                 if probe:
@@ -548,14 +553,13 @@ class Jisi:
         Raises:
             InputError: It cannot be made from this bank.
         """
-        made: Method[Any] | None = self.__dict__.get("_made")
-        if made is not None:
-            return made  # without the lock: the thread of calls comes here, too, and must not wait for one that opens
-        with self._opening:
-            return self._made
+        if self._made is None:  # without the lock: the thread of calls, which comes here, too, must not wait
+            with self._opening:
+                if self._made is None:
+                    self._made = self._make()
+        return self._made
 
-    @cached_property
-    def _made(self) -> Method[Any]:
+    def _make(self) -> Method[Any]:
         if self.method == _WITHOUT_BANK:
             from jisi_cli.methods.pool_order import PoolOrder
 
@@ -648,7 +652,9 @@ class Jisi:
         """Embed new questions, unless there is nothing to compare their vectors with: no bank, or one model by name."""
         if isinstance(self.bank, NoBank) or self._is_one_model:
             return [Query(text, np.zeros(0, np.float32)) for text in texts]
-        vectors = self.query_embedder.embed(list(texts))
+        with self._sharing:
+            embedder = self.query_embedder
+        vectors = embedder.embed(list(texts))
         return [Query(text, vector) for text, vector in zip(texts, vectors, strict=True)]
 
     @property
@@ -733,19 +739,19 @@ class Jisi:
         by = self._able_to(asked)
         no_vector = np.zeros(0, np.float32)
         query = Query(asked.text, no_vector, asked.system, history=asked.history, turn=asked.turn, wanted=asked.wanted)
-        with self._opening:
-            method = by.made
-            started = time.perf_counter()
-            if not asked.routed_text and not isinstance(self.bank, NoBank) and not by._is_one_model:
-                return _Prepared(by, asked, query, None, {}, _NO_WORDS)
-            try:
-                query = replace(query, vector=by.queries([asked.routed_text])[0].vector)
-            except NoAnswerError as error:
-                # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
-                return _Prepared(by, asked, query, None, {}, str(error))
-            embedded = time.perf_counter()
+        method = by.made
+        started = time.perf_counter()
+        if not asked.routed_text and not isinstance(self.bank, NoBank) and not by._is_one_model:
+            return _Prepared(by, asked, query, None, {}, _NO_WORDS)
+        try:
+            query = replace(query, vector=by.queries([asked.routed_text])[0].vector)
+        except NoAnswerError as error:
+            # An endpoint that gives no vectors for now; one that refuses is for the user to set right.
+            return _Prepared(by, asked, query, None, {}, str(error))
+        embedded = time.perf_counter()
+        with by._opening:
             (plan,) = method.plan([query])
-            seconds = {"embed": embedded - started, "support": time.perf_counter() - embedded}
+        seconds = {"embed": embedded - started, "support": time.perf_counter() - embedded}
         return _Prepared(by, asked, query, plan, seconds)
 
     def _able_to(self, asked: Conversation) -> Jisi:

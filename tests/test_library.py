@@ -7,13 +7,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import jisi_cli as jisi
+from jisi_cli.methods import registry
+from jisi_cli.methods.context import MethodContext
+from jisi_cli.methods.protocol import Query
+from jisi_cli.methods.router import Router
 from jisi_cli.user import Log
 from tests.cli import evaluation_data
 from tests.cli.commands import MODELS, ROOT, build_small_bank, pool_file, write_lines
@@ -66,6 +70,37 @@ def test_calls_do_not_wait_for_a_thread_that_opens_or_trains(pool: jisi.Jisi) ->
     with pool._opening:  # as of another question, whose method is trained or whose embedder is slow
         outcome = pool.account.background.submit(pool._answer(prepared, None)).result(timeout=30)
     assert outcome.answer.ok
+
+
+def test_nobody_waits_for_a_method_of_somebody_elses_that_is_being_trained(
+    pool: jisi.Jisi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.all_methods()  # all others are there before, and stay
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    training, trained = threading.Event(), threading.Event()
+
+    @jisi.register_method("slow-learner", "learns as long as it is told", "recorded", "a test")
+    class SlowLearner(Router):
+        reason = "it learnt long"
+
+        def __init__(self, context: MethodContext, settings: object) -> None:
+            super().__init__(context, settings)
+            self.names = tuple(context.bank.model_names)
+            training.set()
+            assert trained.wait(60)
+
+        def rank(self, queries: Sequence[Query]) -> Iterator[tuple[str, ...]]:
+            return (self.names for _ in queries)
+
+    slow = pool.with_changes("slow-learner")
+    with ThreadPoolExecutor(1) as another:
+        answer = another.submit(slow.ask, QUESTION)
+        assert training.wait(60)
+        assert pool.ask(QUESTION).answer.ok
+        assert pool.with_changes("knn").ask(QUESTION).answer.ok
+        assert not answer.done()
+        trained.set()
+        assert answer.result(60).answer.ok
 
 
 @pytest.mark.parametrize(("seconds", "is_asked_again"), [(300.0, False), (0.0, True)])

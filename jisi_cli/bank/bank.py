@@ -67,8 +67,8 @@ class Bank:
         BankError: There is no bank, or it cannot be read by this version.
     """
 
-    def __init__(self, path: Path, failed: Failed | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path | str, failed: Failed | None = None) -> None:
+        self.path = path = Path(path)
         self.manifest: Manifest = read_manifest(path)
         self.failed: Failed = failed or self.manifest.failed
         if not self.manifest.queries or not self.manifest.responses:
