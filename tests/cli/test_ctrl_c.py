@@ -144,8 +144,10 @@ def test_a_command_that_is_starting_ends_at_once(seconds: float, small_bank: Pat
     time.sleep(seconds)
     exit_code, out, err = interrupted(process)
     if exit_code != 0:  # a machine that is quick has answered by then
-        assert (exit_code, out) == (130, "")
-        assert err in ("", "interrupted\n")
+        assert exit_code == 130
+        assert "Traceback" not in err
+        if not out:  # else it was ending already, its answer said
+            assert err in ("", "interrupted\n")
 
 
 SURVIVING = (
