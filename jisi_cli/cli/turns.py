@@ -64,24 +64,29 @@ class Turns:
 
 def _typed(prompt: str) -> str | None:
     try:
-        return _whole(input(prompt))
+        return _checked(input(prompt))
     except EOFError:
         return None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise InputError("what was typed is not UTF-8 text; check the terminal's character set") from None
 
 
 def _piped(prompt: str) -> str | None:
     try:
-        line = "" if sys.stdin is None else sys.stdin.readline(_MOST)
-    except UnicodeDecodeError:
+        line = "" if sys.stdin is None else _checked(sys.stdin.readline(_MOST))
+    except UnicodeError:
         raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None
-    return _whole(line.removesuffix("\n")) if line else None
+    return line.removesuffix("\n") if line else None
 
 
-def _whole(line: str) -> str:
-    """Return a line without halves of characters, as Python makes of bytes that are no text."""
-    return line.encode("utf-8", "replace").decode("utf-8")
+def _checked(line: str) -> str:
+    """Return a line, which costs money to ask.
+
+    Raises:
+        UnicodeError: It holds halves of characters, which Python makes of bytes that are no text in some locales.
+    """
+    line.encode()
+    return line
 
 
 def _offer(past: Sequence[str]) -> None:

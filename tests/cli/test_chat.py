@@ -17,7 +17,7 @@ import pytest
 
 from jisi_cli.history.conversations import kept_conversations
 from jisi_cli.history.table import table_path
-from tests.cli.commands import MODELS, ROOT, Run, jisi, says_one_error
+from tests.cli.commands import MODELS, ROOT, Run, finish, jisi, says_one_error, start
 from tests.loopback import Loopback
 
 FIRST = "What is 3 plus 6, and why is it that much?"
@@ -168,6 +168,17 @@ def test_a_turn_of_a_pipe_that_fails_ends_it(small_bank: Path, pool: Path, loopb
     run = chat(small_bank, pool, stdin=f"{FIRST}\nanother?\n")
     says_one_error(run, 4)
     assert {request.body["messages"][-1]["content"] for request in loopback.requests} == {FIRST}
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_what_is_no_text_is_refused_before_it_costs_anything(
+    locale: str, small_bank: Path, pool: Path, loopback: Loopback
+) -> None:
+    # In the locale C, Python makes halves of characters of such bytes, and no error.
+    env = {"LC_ALL": locale}
+    process = start("chat", "--bank", small_bank, "--config", pool, env=env, stdin=subprocess.PIPE)
+    says_one_error(finish(process, b"gr\xfc\xdfe aus M\xfcnchen\n"), 2)
+    assert loopback.requests == []
 
 
 def test_without_store_it_goes_on_in_memory_alone(small_bank: Path, pool: Path, loopback: Loopback) -> None:
