@@ -410,10 +410,11 @@ def test_votes_on_answers_with_escape_sequences_are_counted_anew_whatever_the_gr
     assert len(path.read_bytes().splitlines()) == 25
 
 
-def test_live_votes_are_counted_anew_where_the_question_asks_for_double_brackets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["Which way? Put it into [[ ]].", "Which way?"])
+def test_live_votes_are_counted_anew_where_no_grader_says_how_answers_are_read(tmp_path: Path, text: str) -> None:
     path, given = tmp_path / "r.jsonl", setting(tests=4)
-    queries = [replace(query, grader=None) for query in given.tests.queries]
-    queries[2] = replace(queries[2], text="Which way? Put it into [[ ]].")
+    queries = [replace(query, grader="numeric") for query in given.tests.queries]
+    queries[2] = replace(queries[2], text=text, grader=None)
     given = with_tests(given, queries=queries)
     run("majority-voting", given, live(given), path)
     pool = live(given)
