@@ -1,14 +1,26 @@
-"""Data from elsewhere that goes into a request: JSON within bounds, and a copy of one's own."""
+"""Plain JSON: what goes out has no NaN; what comes from elsewhere is within bounds, and a copy of one's own."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from jisi_cli.errors import InputError
 
 _MOST_LEVELS = 64
 _MOST_BYTES = 1_000_000
+
+
+def plain_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value with NaN and infinities as null, so that every reader accepts it."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return value
 
 
 def own_json(value: object, where: str) -> Any:  # noqa: ANN401 - any JSON

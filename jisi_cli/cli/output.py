@@ -6,14 +6,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
 from jisi_cli.cli.wrapping import columns_of, wrapped
 from jisi_cli.errors import InputError
+from jisi_cli.plain_json import plain_json
 from jisi_cli.printable import STEERING, printable
 from jisi_cli.types import format_dollars, whole_characters
 
@@ -29,17 +30,6 @@ def one_line(text: str, limit: int | None = None) -> str:
     """Return printable text on one line, shortened with an ellipsis to at most `limit` characters."""
     line = " ".join(printable(text).split())
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
-
-
-def plain_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value with NaN and infinities as null, so that every reader accepts it."""
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(item) for item in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)

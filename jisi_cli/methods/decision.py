@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.config import Price
+from jisi_cli.plain_json import plain_json
 from jisi_cli.scoring import Coarse, Fine
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Decision:
         return [float(share) for share in np.clip(shares, 0.0, 1.0)]
 
     def to_json(self, neighbours: int = 0, describe: Describe | None = None) -> dict[str, Any]:
-        """Return everything as plain data.
+        """Return everything as plain data, with None for what is no number, as without a bank.
 
         Args:
             neighbours: How many support queries to list, the nearest first.
@@ -199,7 +200,8 @@ class Decision:
             data["filtered_size"] = len(self.fine.kept)
         if neighbours:
             data["neighbours"] = self._neighbours(neighbours, describe)
-        return data
+        found: dict[str, Any] = plain_json(data)
+        return found
 
     def _scores(self) -> list[dict[str, Any]]:
         fine = self.fine

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.cli.output import Column, Output, count, dollars, one_line, plain_json, printable
+from jisi_cli.cli.output import Column, Output, count, dollars, one_line, printable
+from jisi_cli.plain_json import plain_json
 from tests.cli.commands import ROOT, on_a_terminal
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206f\ud800-\udfff]")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jisi_cli.cli.output import plain_json
 from jisi_cli.evaluation.comparison import MethodReport, build_report
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.runner import Timing
+from jisi_cli.plain_json import plain_json
 
 
 def scored(index: int, score: float, **fields: object) -> Result:

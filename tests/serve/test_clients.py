@@ -240,6 +240,12 @@ def test_a_pool_without_a_bank_is_served_in_its_order(tmp_path: Path) -> None:
         assert found["jisi"]["candidates"] == ["ada", "bob", "cyd"]
         assert running.chat("What is 16 plus 16?", model="dee").json()["model"] == "dee"
         assert running.chat("What is 16 plus 16?", model="jisi-vote").status_code == 404
+        # Nothing is known of the models there, which is null in JSON and not NaN.
+        routed = running.post("/v1/route", {"query": "What is 15 plus 15?"}).json()
+        assert routed["threshold"] is None and routed["models"][0]["coarse_score"] is None
+        explained = running.chat("What is 15 plus 15?", jisi={"explain": True}).json()
+        assert explained["jisi"]["decision"]["threshold"] is None
+        assert "NaN" not in running.chat("What is 15 plus 15?", jisi={"explain": True}, stream=True).text
 
 
 def test_tokens_that_a_provider_had_in_its_cache_are_told(running: Running, client: openai.OpenAI) -> None:
