@@ -479,7 +479,8 @@ class Jisi:
             listener: Told of the candidates' calls, on another thread.
 
         Raises:
-            InputError: The method does not decide by JiSi's stages, or the embedder or the pool cannot be used.
+            InputError: A question is empty, the method does not decide by JiSi's stages, or the embedder or the pool
+                cannot be used.
             NoAnswerError: The question cannot be embedded, or no candidate answered.
             BudgetError: The budget stopped every candidate.
         """
@@ -491,6 +492,8 @@ class Jisi:
         self, texts: Sequence[str], *, probe: bool = False, listener: Listener | None = None
     ) -> Iterator[Decision]:
         """Yield the decision on each of many questions, in their order; see `route`."""
+        if not all(text.strip() for text in texts):
+            raise InputError("a question is empty; ask in words")
         method = self.staged
         if probe:
             self._require_pool()

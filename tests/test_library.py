@@ -210,6 +210,11 @@ def test_a_stream_that_is_left_early_ends_its_calls(bank: Path, config: Path, lo
     assert loopback.count("ada") == 1
 
 
+def test_nothing_is_routed_where_nothing_is_asked(pool: jisi.Jisi) -> None:
+    with pytest.raises(jisi.InputError, match="is empty; ask in words"):
+        pool.route(" ")
+
+
 def test_many_questions_are_routed_in_their_order(pool: jisi.Jisi, loopback: Loopback) -> None:
     decisions = pool.route([QUESTION, "What is the capital of land number 3?"])
     assert [decision.candidates for decision in decisions] == [("ada", "bob", "cyd")] * 2
