@@ -20,6 +20,8 @@ from jisi_cli.plain_json import own_json
 _MOST_SECONDS = 2.0
 """What checking one answer may take; what takes longer does not fit."""
 _PATTERN_SECONDS = 0.2
+_LONGEST_PATTERN = 10_000
+"""Characters."""
 _MOST_WORDS = 200
 """Characters of what is said about a value that does not fit."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -161,6 +163,7 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{where} is nested too deeply") from None
     _check_references(own, where)
+    _check_patterns(own, where)
     return own
 
 
@@ -180,14 +183,32 @@ def _check_references(schema: dict[str, Any], where: str) -> None:
             raise InputError(f"{where} refers to {ref[:80]!r}, and has no schema there")
 
 
-def _references(value: object) -> Iterator[str]:
+def _references(schema: dict[str, Any]) -> Iterator[str]:
     """Yield all that a schema refers to, at any depth: a property may be called so, too, but seldom holds a text."""
-    for name, part in value.items() if isinstance(value, dict) else ():
+    for name, part in _keywords(schema):
         if name in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(part, str):
             yield part
-        yield from _references(part)
+
+
+def _check_patterns(schema: dict[str, Any], where: str) -> None:
+    """Refuse patterns that would hold everybody up: Python's own `re`, or one that is long to read, heeds no time."""
+    keywords = list(_keywords(schema))
+    by_name = [part for name, part in keywords if name == "patternProperties" and isinstance(part, dict)]
+    if by_name and any(name == "unevaluatedProperties" for name, _ in keywords):
+        # jsonschema looks for those with `re`.
+        raise InputError(f"{where} has patternProperties and unevaluatedProperties; write additionalProperties instead")
+    patterns = [part for name, part in keywords if name == "pattern"] + [name for part in by_name for name in part]
+    if any(isinstance(pattern, str) and len(pattern) > _LONGEST_PATTERN for pattern in patterns):
+        raise InputError(f"{where} has a pattern of more than {_LONGEST_PATTERN:,} characters; shorten it")
+
+
+def _keywords(value: object) -> Iterator[tuple[str, Any]]:
+    """Yield every name in a schema with what it holds, at any depth."""
+    for name, part in value.items() if isinstance(value, dict) else ():
+        yield name, part
+        yield from _keywords(part)
     for part in value if isinstance(value, list) else ():
-        yield from _references(part)
+        yield from _keywords(part)
 
 
 def _short(words: str) -> str:

@@ -121,6 +121,13 @@ def test_a_schema_holds_nothing_up(schema: Any, answer: str) -> None:
         ({"$ref": "#/required/first", "required": ["a"]}, "has no schema there"),
         ({"const": float("nan")}, "must be plain JSON"),
         ({"enum": ["x" * 1_100_000]}, "longer than 1,000 kB"),
+        # jsonschema would look for the name with Python's `re`, which stops for nothing, and the whole server with it.
+        (
+            {"allOf": [{"patternProperties": {"^(a+)+$": True}}], "unevaluatedProperties": False},
+            "write additionalProperties instead",
+        ),
+        ({"items": {"pattern": "a|" * 6000}}, "a pattern of more than 10,000 characters"),
+        ({"patternProperties": {"a|" * 6000: True}}, "a pattern of more than 10,000 characters"),
     ],
 )
 def test_what_is_no_schema_is_refused_in_words(schema: Any, words: str) -> None:
