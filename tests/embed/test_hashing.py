@@ -96,7 +96,17 @@ def test_vectors_are_those_of_scikit_learns_vectorizers_to_the_last_bit(texts: l
     ],
 )
 def test_the_hash_is_murmurhash3(key: bytes, expected: int) -> None:
-    assert int(murmur3([key]).astype(np.uint32)[0]) == expected
+    data = np.frombuffer(b"before" + key + b"behind", dtype=np.uint8)
+    start, end = np.array([6]), np.array([6 + len(key)])
+    assert int(murmur3(data, start, end).view(np.uint32)[0]) == expected
+
+
+def test_keys_of_any_lengths_are_hashed_as_each_alone() -> None:
+    data = np.random.default_rng(0).integers(0, 256, 60).astype(np.uint8)
+    starts, ends = np.array([(start, end) for start in range(0, 60, 7) for end in range(start, 61)]).T
+    alone = [murmur3(data, starts[key : key + 1], ends[key : key + 1])[0] for key in range(len(starts))]
+    assert murmur3(data, starts, ends).tolist() == alone
+    assert murmur3(data, starts[:0], ends[:0]).tolist() == []
 
 
 def test_a_width_of_a_million_is_computed_a_few_texts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

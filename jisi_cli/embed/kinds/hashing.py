@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.murmur import murmur3
-from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading, batches
+from jisi_cli.embed.grams import Grams, letter_grams, word_grams
+from jisi_cli.embed.protocol import EmbedderSpec, EncoderOptions, Reading
 from jisi_cli.errors import InputError
 
 DEFAULT_DIMENSION = 1024
@@ -20,9 +18,9 @@ _RECIPE = "words 1-2, letters 3-5"
 _TEXTS = 512
 _NUMBERS = 2**24
 """Components in memory at a time; a bank may name a width of a million."""
+_CHARACTERS = 2**19
+"""Characters of a batch of several texts."""
 _WORD = re.compile(r"\S+")
-_TOKEN = re.compile(r"\w+")
-_GROUPS = (3, 4, 5)
 
 
 def open_encoder(spec: EmbedderSpec, argument: str, options: EncoderOptions) -> HashingEncoder:
@@ -67,51 +65,39 @@ class HashingEncoder:
 
     def encode(self, readings: Sequence[Reading]) -> Iterator[NDArray[np.floating]]:
         """Yield raw row vectors, a batch at a time."""
-        for batch in batches(readings, most=max(1, min(_TEXTS, _NUMBERS // self._dimension)), volume=None):
-            texts = [reading.text for reading in batch]
-            lowered = [text.lower() for text in texts]
-            words = self._counted([Counter(_words(text)) for text in lowered], lambda words: [words])
-            yield words + self._counted([Counter(text.split()) for text in lowered], _letters)
+        for batch in _batches([reading.text for reading in readings], max(1, min(_TEXTS, _NUMBERS // self._dimension))):
+            lowered = [text.lower() for text in batch]
+            words, letters = word_grams(lowered, self._dimension), letter_grams(lowered, self._dimension)
+            yield self._damped(words, len(batch)) + self._damped(letters, len(batch))
 
     def _reading(self, text: str) -> Reading:
-        words, most = list(_WORD.finditer(text)), self._spec.max_tokens
-        truncated = most is not None and len(words) > most
+        length, most = len(text.split()), self._spec.max_tokens
+        truncated = most is not None and length > most
         if most is not None and truncated:
+            words = list(_WORD.finditer(text))
             tail = self._spec.truncation == "tail"
             text = text[words[-most].start() :] if tail else text[: words[most - 1].end()]
-        return Reading(length=len(words), truncated=truncated, text=(self._spec.prompt or "") + text)
+        return Reading(length=length, truncated=truncated, text=(self._spec.prompt or "") + text)
 
-    def _counted(self, texts: list[Counter[str]], split: Callable[[str], list[str]]) -> NDArray[np.float64]:
+    def _damped(self, grams: Grams, count: int) -> NDArray[np.float64]:
         """Return the damped counts (n, d) of the n-grams of n texts.
 
-        Args:
-            texts: How often each part of a text is in it.
-            split: Returns the n-grams of a part; each different part is split and hashed once.
+        Sums of whole numbers are exact, so neither the order of the n-grams nor the batch shows in them.
         """
-        parts = {part: place for place, part in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        grams = [split(part) for part in parts]
-        lengths = np.fromiter(map(len, grams), dtype=np.intp, count=len(grams))
-        starts = np.cumsum(lengths) - lengths
-        hashes = murmur3([gram.encode() for gram in chain.from_iterable(grams)]).astype(np.int64)
-        columns, signs = np.abs(hashes) % self._dimension, np.where(hashes >= 0, 1.0, -1.0)
-        sums = np.zeros((len(texts), self._dimension))
-        for row, text in zip(sums, texts, strict=True):
-            those = np.fromiter(map(parts.__getitem__, text), dtype=np.intp, count=len(text))
-            numbers = np.fromiter(text.values(), dtype=np.float64, count=len(text))
-            each = lengths[those]
-            within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
-            found = np.repeat(starts[those], each) + within
-            row += np.bincount(columns[found], signs[found] * np.repeat(numbers, each), self._dimension)
-        return np.sign(sums) * np.log1p(np.abs(sums))
+        sums = np.bincount(grams.places, grams.counts, count * self._dimension).astype(np.intp)
+        most = int(np.abs(sums).max())
+        counts = np.arange(-most, most + 1, dtype=np.float64)
+        damped = np.sign(counts) * np.log1p(np.abs(counts))  # few different counts fill all rows
+        return damped[sums + most].reshape(count, self._dimension)
 
 
-def _words(text: str) -> list[str]:
-    """Return the words of a text, those of one letter too, and each two that follow each other."""
-    words = _TOKEN.findall(text)
-    return words + [f"{first} {second}" for first, second in pairwise(words)]
-
-
-def _letters(word: str) -> list[str]:
-    """Return the groups of 3 to 5 letters of a word with a blank on either side."""
-    word = f" {word} "
-    return [word[start : start + size] for size in _GROUPS for start in range(len(word) - size + 1)]
+def _batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """Cut texts into batches of bounded characters, as each has several n-grams; a single text may have more."""
+    start = characters = 0
+    for end, text in enumerate(texts):
+        if end > start and (end - start == most or characters + len(text) > _CHARACTERS):
+            yield texts[start:end]
+            start, characters = end, 0
+        characters += len(text)
+    if start < len(texts):
+        yield texts[start:]
