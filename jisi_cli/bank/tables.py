@@ -233,7 +233,7 @@ def read_rows(bank: Path, part: PartFile, rows: NDArray[np.intp], columns: list[
         ends = np.cumsum(sizes)
         groups = np.searchsorted(ends, rows, side="right")
         found = []
-        for group in np.unique(groups).tolist():
+        for group in sorted(set(groups.tolist())):  # np.unique imports numpy.ma, which takes longer than all of this
             with bounded_memory(_size(bank, part)):
                 read = file.read_row_group(group, columns=columns)
             table = _checked(bank, part, read, columns, required)
