@@ -405,7 +405,11 @@ def _error(error: JisiError) -> Response:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return _error(RequestError(f"there is no {request.url.path[:200]}", status=404, code="not_found"))
+    path = request.url.path
+    instead = (
+        "; ask by POST /v1/chat/completions" if path in ("/v1/responses", "/v1/completions", "/v1/messages") else ""
+    )
+    return _error(RequestError(f"there is no {path[:200]}{instead}", status=404, code="not_found"))
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:

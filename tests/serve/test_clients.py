@@ -47,6 +47,11 @@ def test_openais_client_gets_an_answer_with_all_that_led_to_it(client: openai.Op
     assert found.usage is not None and found.usage.total_tokens > 0
 
 
+def test_openais_newer_api_is_refused_with_what_to_ask_instead(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match=r"there is no /v1/responses; ask by POST /v1/chat/completions"):
+        client.responses.create(model="jisi", input="What is 1 plus 1?")
+
+
 def test_the_answer_is_that_of_ask_bit_for_bit(running: Running, client: openai.OpenAI) -> None:
     question = "What is 2 plus 5, and why?"
     served = client.chat.completions.create(model="jisi", messages=asked(question))
