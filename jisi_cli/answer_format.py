@@ -19,6 +19,8 @@ from jisi_cli.plain_json import own_json
 
 _MOST_SECONDS = 2.0
 """What checking one answer may take; what takes longer does not fit."""
+_MOST_PARTS = 5000
+"""Values in a schema, at any depth; a thousand properties have about four thousand."""
 _PATTERN_SECONDS = 0.2
 _LONGEST_PATTERN = 10_000
 """Characters."""
@@ -89,8 +91,10 @@ class AnswerFormat:
 
         usual = jsonschema.validators.validator_for(self.schema, default=jsonschema.Draft202012Validator)
         keywords = {name: _within_time(check) for name, check in {**usual.VALIDATORS, **_OWN}.items()}
+        # A reference back to a part that names its dialect would be checked by that dialect's own keywords.
+        schema = {name: part for name, part in (self.schema or {}).items() if name != "$schema"}
         # A registry of its own is never asked for what lies elsewhere.
-        return jsonschema.validators.extend(usual, keywords)(self.schema, registry=Registry())
+        return jsonschema.validators.extend(usual, keywords)(schema, registry=Registry())
 
 
 def read_format(value: object, where: str = "response_format") -> AnswerFormat | None:
@@ -154,6 +158,7 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
     own: dict[str, Any] = own_json(dict(schema), where)
     if not isinstance(own.get("$schema", ""), str):
         raise InputError(f"{where} is no JSON schema: `$schema` must be a text")
+    _check_size(own, where)
     kind = jsonschema.validators.validator_for(own, default=jsonschema.Draft202012Validator)
     try:
         # What is a pattern is found out when it is used: other languages have others.
@@ -165,6 +170,24 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
     _check_references(own, where)
     _check_patterns(own, where)
     return own
+
+
+def _check_size(schema: dict[str, Any], where: str) -> None:
+    """Refuse a schema that takes long to be checked itself (a minute for a megabyte), or by rules of another dialect.
+
+    jsonschema checks a part that names a dialect by that dialect as it stands, with patterns that heed no time.
+    """
+    if sum(1 for _ in _parts(schema)) > _MOST_PARTS:
+        raise InputError(f"{where} has more than {_MOST_PARTS:,} parts; make it smaller")
+    if any(name == "$schema" and isinstance(part, str) for name, part in _keywords(list(schema.values()))):
+        raise InputError(f"{where} names another `$schema` within itself; name one at its beginning")
+
+
+def _parts(value: object) -> Iterator[object]:
+    """Yield every value in a schema, at any depth."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield part
+        yield from _parts(part)
 
 
 def _check_references(schema: dict[str, Any], where: str) -> None:

@@ -82,17 +82,25 @@ LAUGHS = {
 }
 
 
+BACK_TO_ITSELF = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "pattern": "^(a+)+$",
+    "properties": {"a": {"$ref": "#"}},
+}
+
+
 @pytest.mark.parametrize(
     ("schema", "answer"),
     [
         ({"pattern": "^(a+)+$"}, '"' + "a" * 60 + '!"'),
         ({"patternProperties": {"^(a+)+$": True}}, '{"' + "a" * 60 + '!": 1}'),
+        (BACK_TO_ITSELF, '{"a": "' + "a" * 60 + '!"}'),
         (LAUGHS, "{}"),
         ({"$ref": "#"}, "{}"),
         ({"multipleOf": 0.1}, "1e999"),
         ({"uniqueItems": True}, "[" + ",".join(f'{{"n": {n}}}' for n in range(20_000)) + "]"),
     ],
-    ids=["pattern", "pattern of a name", "laughs", "itself", "infinity", "many items"],
+    ids=["pattern", "pattern of a name", "back to a part with a dialect", "laughs", "itself", "infinity", "many items"],
 )
 @pytest.mark.slow
 def test_a_schema_holds_nothing_up(schema: Any, answer: str) -> None:
@@ -126,6 +134,10 @@ def test_a_schema_holds_nothing_up(schema: Any, answer: str) -> None:
             {"allOf": [{"patternProperties": {"^(a+)+$": True}}], "unevaluatedProperties": False},
             "write additionalProperties instead",
         ),
+        # A minute, or hours, of comparing each with each.
+        ({"allOf": [{"not": {}}] * 6000}, "has more than 5,000 parts"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "enum": [*range(6000), "a"]}, "more than 5,000 parts"),
+        ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "names another `\\$schema` within itself"),
         ({"items": {"pattern": "a|" * 6000}}, "a pattern of more than 10,000 characters"),
         ({"patternProperties": {"a|" * 6000: True}}, "a pattern of more than 10,000 characters"),
     ],

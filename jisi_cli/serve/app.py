@@ -132,7 +132,9 @@ class Server:
         return await self._counted("/v1/chat/completions", self._chat(request))
 
     async def _chat(self, request: Request) -> Response:
-        asked = read_chat_request(parse_json(await request.body()))
+        body = await request.body()
+        # In a thread: reading a large body, its pictures and its schema takes a while.
+        asked = await asyncio.to_thread(lambda: read_chat_request(parse_json(body)))
         pool = await asyncio.to_thread(self._variant, asked)
         completion = Completion(asked.model)
         answering = _Answering(self, pool, asked, completion.id)
