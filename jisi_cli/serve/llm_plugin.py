@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import llm
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _open: dict[str, Jisi] = {}
 """What is open, by its options: a chat asks the same pool again."""
+_opening = Lock()
 
 
 class PoolOptions(llm.Model.Options):
@@ -100,12 +102,13 @@ def _pool(prompt: llm.Prompt) -> Jisi:
     """Return the pool with a prompt's options, opened once for as long as the program runs."""
     options = {name: value for name, value in prompt.options.model_dump().items() if value is not None}
     key = repr(sorted(options.items()))
-    if key not in _open:
-        from jisi_cli.jisi import Jisi
+    with _opening:  # two pools would have a budget each
+        if key not in _open:
+            from jisi_cli.jisi import Jisi
 
-        _open[key] = Jisi(**options, calls="required", command="llm")
-        atexit.register(_open[key].close)
-    return _open[key]
+            _open[key] = Jisi(**options, calls="required", command="llm")
+            atexit.register(_open[key].close)
+        return _open[key]
 
 
 def _messages(prompt: llm.Prompt) -> list[dict[str, Any]]:

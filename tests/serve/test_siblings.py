@@ -11,8 +11,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as llm_version
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +78,21 @@ def test_llm_asks_the_pool_and_logs_who_answered_and_what_it_cost(place: Place) 
     assert line["response_json"]["candidates"] == ["ada", "bob", "cyd"]
     assert line["response_json"]["cost_usd"] == pytest.approx(place.dollars()) and place.dollars() > 0
     assert line["input_tokens"] > 0 and line["output_tokens"] > 0
+
+
+def test_threads_of_a_program_that_uses_llm_share_one_pool_and_so_one_budget(place: Place) -> None:
+    from jisi_cli.serve import llm_plugin
+
+    options = llm_plugin.PoolOptions(**{"bank": place.options[1], "config": str(place.options[3]), "max_cost": 0.5})
+    prompt: Any = SimpleNamespace(options=options)
+    together = Barrier(8)
+
+    def opened(_: int) -> object:
+        together.wait()
+        return llm_plugin._pool(prompt)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(map(id, threads.map(opened, range(8))))) == 1
 
 
 def test_llm_continues_a_conversation_and_every_model_hears_all_of_it(place: Place) -> None:
