@@ -98,4 +98,5 @@ def _letters(words: Sequence[str]) -> tuple[Places, NDArray[np.int32]]:
 def _ranges(starts: Places, lengths: Places) -> Places:
     """Return the whole numbers from each start on, as many as its length, one range after another."""
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    found: Places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    return found
