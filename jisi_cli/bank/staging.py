@@ -19,6 +19,7 @@ from jisi_cli.formats.record import STATUSES, Key, Question, Record, Split
 
 Positions = NDArray[np.int64]
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _IN_MEMORY = 1 << 22
 """Bytes held in memory before they are written; less than that never becomes a file."""
 
@@ -43,7 +44,7 @@ class RowFile:
             OSError: The file cannot be made or written.
         """
         # A lone surrogate, which JSON can hold, must come back as it was.
-        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        line = _ENCODE(row).encode("utf-8", "surrogatepass")
         start = self._written + len(self._pending)
         self._pending += line
         if len(self._pending) > _IN_MEMORY:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from string import ascii_uppercase
 
 from jisi_cli.formats import fields
@@ -180,8 +181,21 @@ def _written(text: str) -> object:
 
 
 def _in_columns(row: Row) -> Choices | None:
-    """Return the choices of columns that are called alike, but for a letter or number at the end."""
+    for labels, columns in _alike(tuple(row)):
+        if isinstance(row[columns[0]], str):
+            return _offered(list(labels), _words([row[column] for column in columns]), columns)
+    return None
+
+
+@lru_cache(8)  # few: the names of a hostile file may be as long as its lines
+def _alike(row: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """Return labels and columns of choices that are called alike, but for a letter or number at the end.
+
+    Args:
+        row: The names of all columns, which are the same in most rows.
+    """
     alike: dict[str, dict[str, str]] = {}
+    found = []
     for column in row:
         named = _COLUMN.fullmatch(re.sub(r"[^a-z0-9]", "", column.lower()))
         if named is not None:
@@ -189,11 +203,10 @@ def _in_columns(row: Row) -> Choices | None:
     for stem, columns in alike.items():
         for first in ("a", "0", "1") if stem else ("a",):
             names = _run(columns, first)
-            if len(names) >= _LEAST and isinstance(row[columns[names[0]]], str):
-                texts = _words([row[columns[name]] for name in names])
-                labels = [*names] if first != "a" else [name.upper() for name in names]
-                return _offered(labels, texts, tuple(columns[name] for name in names))
-    return None
+            if len(names) >= _LEAST:
+                labels = tuple(names if first != "a" else [name.upper() for name in names])
+                found.append((labels, tuple(columns[name] for name in names)))
+    return tuple(found)
 
 
 def _run(columns: Mapping[str, str], first: str) -> list[str]:

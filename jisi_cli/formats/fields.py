@@ -22,7 +22,11 @@ Number = TypeVar("Number", int, float)
 
 def first(row: Row, names: tuple[str, ...]) -> object:
     """Return the value of the first of `names` that is in the row and not None; None when there is none."""
-    return next((row[name] for name in names if row.get(name) is not None), None)
+    for name in names:
+        value = row.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def text(value: object) -> str | None:
@@ -31,6 +35,13 @@ def text(value: object) -> str | None:
     Bytes are read as UTF-8: a Parquet column that is not marked as text usually holds it. Half of a surrogate pair,
     which models do emit and which UTF-8 cannot hold, becomes U+FFFD.
     """
+    found = value if isinstance(value, str) else _written(value)
+    if found is None or found.isascii() or not _HALF_PAIR.search(found):
+        return found
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _written(value: object) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     # No division here: a decimal of more than 28 digits refuses it.
@@ -39,14 +50,10 @@ def text(value: object) -> str | None:
     ):
         value = int(value)
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    elif isinstance(value, bool | int | float | list | Mapping):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    elif not isinstance(value, str):
-        value = str(value)  # JSON has no dates and no decimals, and would put quotes around them
-    if not _HALF_PAIR.search(value):
-        return value
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value.decode("utf-8", "replace")
+    if isinstance(value, bool | int | float | list | Mapping):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)  # JSON has no dates and no decimals, and would put quotes around them
 
 
 def required(value: object, what: str) -> str:
@@ -55,7 +62,7 @@ def required(value: object, what: str) -> str:
     Raises:
         UnusableError: It is missing, blank, or not a single value.
     """
-    if isinstance(value, Mapping | list):
+    if not isinstance(value, str) and isinstance(value, Mapping | list):
         raise UnusableError(f"{what} must be text, not a list or an object")
     found = text(value)
     if found is None or not found.strip():
@@ -81,7 +88,7 @@ def name(value: object, what: str, default: str) -> str:
     Raises:
         UnusableError: It is a list, an object or a truth value.
     """
-    if isinstance(value, Mapping | list | bool):
+    if not isinstance(value, str) and isinstance(value, Mapping | list | bool):
         raise UnusableError(f"{what} must be text or a number, not {shown(value)}")
     found = text(value)
     return found if found and found.strip() else default
