@@ -32,6 +32,7 @@ from jisi_cli.serve.requests import (
     read_chat_request,
     read_question,
     read_settings,
+    refused_setting,
 )
 from jisi_cli.serve.responses import KEEP_ALIVE, Completion, error_parts, event, headers
 
@@ -234,7 +235,7 @@ class Server:
                 )
                 found.made  # noqa: B018 - a method that cannot be made is refused here
             except InputError as error:
-                raise RequestError(str(error), "jisi" if asked.settings else "model") from None
+                raise refused_setting(error, asked) from None
         with self._keeping:
             self._variants[key] = found
             self._variants.move_to_end(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -167,6 +168,25 @@ def read_settings(given: object) -> tuple[dict[str, Any], dict[str, Any]]:
             allowed = ", ".join(sorted({*_FLAGS, *_CHOICES, *_DOLLARS, *known}))
             raise RequestError(f"`jisi.{name[:80]}` is unknown; known are {allowed}", f"jisi.{name[:80]}")
     return settings, options
+
+
+def refused_setting(error: InputError, asked: ChatRequest) -> RequestError:
+    """Return what a pool says of a way of answering in the words of a request, whose keys are no options of a command.
+
+    Args:
+        error: What it says.
+        asked: What was asked for.
+    """
+    given = {*asked.settings, *(("mode",) if asked.mode != "auto" else ())}
+    words = re.sub(r"--([a-z][a-z-]*)", lambda found: f"`{_key(found[1].replace('-', '_'))}`", str(error))
+    words = words.removeprefix("options: ")
+    at_fault = next((name for name in sorted(given) if re.search(rf"\b{name}\b", words)), None)
+    param = f"jisi.{at_fault}" if at_fault else "jisi" if given else "model"
+    return RequestError(words, param)
+
+
+def _key(option: str) -> str:
+    return "model" if option == "method" else f"jisi.{option}"
 
 
 def _check_names(body: Mapping[str, Any]) -> None:

@@ -135,6 +135,21 @@ def test_a_request_may_limit_what_it_costs(tmp_path: Path) -> None:
             assert refused["param"] == "jisi.max_cost"
 
 
+@pytest.mark.parametrize(
+    ("settings", "param", "words"),
+    [
+        ({"mode": "sideways"}, "jisi.mode", "`jisi.mode` must be auto, route or aggregate, not 'sideways'"),
+        ({"tau": 0.5}, "jisi.tau", "`jisi.tau` is a setting of jisi-cascade; leave it out with `model` jisi"),
+        ({"k": -1}, "jisi.k", "k must be a whole number from 1, not -1"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_a_request_names_it(
+    running: Running, settings: dict[str, object], param: str, words: str
+) -> None:
+    found = chat(running, {"messages": QUESTION, "jisi": settings}).json()["error"]
+    assert (found["param"], found["message"]) == (param, words)
+
+
 def test_a_day_has_a_budget_over_all_runs(tmp_path: Path) -> None:
     with serving(tmp_path, "--max-cost-per-day", "0.5") as running:
         assert running.chat("What is 1 plus 1?").status_code == 200
