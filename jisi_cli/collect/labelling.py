@@ -252,7 +252,7 @@ class Labelling:
         known = None if replace else self._said
         manifest, others = change_labels(self.bank.path, {key: label}, self._on_wait, known)
         self._said = {found.key: found for found in manifest.labels}
-        if key in others:
+        if key in others and not replace:
             raise LabelConflictError(others[key])
 
     def score(self) -> Scored:

@@ -114,7 +114,7 @@ def test_what_is_exported_and_filled_in_is_taken_in_and_what_it_replaces_is_name
 
 
 def test_nothing_to_label_makes_no_file(bank: Path, tmp_path: Path) -> None:
-    empty = keyless(tmp_path / "unread", [["Once.", "Twice."]]).path
+    empty = keyless(tmp_path / "unread", [["It was done once.", "They say that it was twice."]]).path
     assert Labelling(empty).export(tmp_path / "none.jsonl") == 0
     assert not (tmp_path / "none.jsonl").exists()
 
@@ -128,8 +128,8 @@ def test_colours_in_answers_are_no_answers(tmp_path: Path) -> None:
     ]
     labelling = Labelling(keyless(tmp_path / "bank", [answers]).path)
     (question,) = labelling.questions()
-    assert [(group.answer, group.models) for group in question.answers] == [("paris", 2), ("4", 1)]
-    assert question.unread == 1  # a bare word might be anything
+    assert [(group.answer, group.models) for group in question.answers] == [("paris", 3), ("4", 1)]
+    assert question.unread == 0
 
 
 def test_labels_beside_agreement_teach_the_cascade_nothing_and_a_whole_key_of_them_does(bank: Path) -> None:
