@@ -47,19 +47,26 @@ def open_plain(path: Path) -> BinaryIO:
         OSError: It cannot be opened, or is not a regular file.
     """
     found = path.stat()
-    is_stream = _STREAM.fullmatch(str(path)) is not None
-    if not (is_stream and stat.S_ISFIFO(found.st_mode)):
+    is_shells = _STREAM.fullmatch(str(path)) is not None
+    if not (is_shells and stat.S_ISFIFO(found.st_mode)):
         _require_plain(path, found)
         if not found.st_size:
             return io.BytesIO()
-    place = os.open(path, _FLAGS | (0 if is_stream else _NO_WAITING))
+    place = os.open(path, _FLAGS | (0 if is_shells else _NO_WAITING))
     try:
-        if not is_stream:
+        if not is_shells:
             _require_plain(path, os.fstat(place))
         return os.fdopen(place, "rb")
     except BaseException:
         os.close(place)
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether it is standard input (`-`) or a pipe of the shell (`<(…)`), which can be read only once."""
+    if str(path) == "-":
+        return True
+    return _STREAM.fullmatch(str(path)) is not None and path.exists() and stat.S_ISFIFO(path.stat().st_mode)
 
 
 def read_plain(path: Path, most: int) -> bytes:

@@ -74,18 +74,17 @@ def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str
     Raises:
         InputError: The file cannot be read, or has no question in it.
     """
-    from jisi_cli.files import read_lines
+    from jisi_cli.files import is_stream, read_lines
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.questions import read_questions
     from jisi_cli.user import ImportIssues
 
     issues = ImportIssues(out, strict=strict)
-    is_piped = str(source) == "-"
-    mapped = ColumnMap.parse(columns)
-    questions = list(read_questions(read_lines(source) if is_piped else source, issues, columns=mapped))
+    rows = read_lines(source) if is_stream(source) else source
+    questions = list(read_questions(rows, issues, columns=ColumnMap.parse(columns)))
     issues.summarise()
     if not questions:
-        where = "standard input" if is_piped else str(source)
+        where = "standard input" if str(source) == "-" else str(source)
         raise InputError(f"{where}: no question in it; it needs one JSON object with `query` or `messages` a line")
     return questions, issues.skipped
 

@@ -168,7 +168,7 @@ def _check_options(
 
 def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *, probe: bool, explain: bool) -> None:
     """Route every question of a file, one JSON document a line, in the file's order."""
-    from jisi_cli.files import read_lines
+    from jisi_cli.files import is_stream, read_lines
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.files import kind_of
     from jisi_cli.formats.hub_dataset import is_hub_dataset
@@ -177,7 +177,7 @@ def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *,
 
     problems = ImportIssues(out, strict=False)
     # JSON lines that name no data set have always been of `questions` here, wherever they stand.
-    is_lines = str(source) == "-" or (not is_hub_dataset(source) and kind_of(source) == "json")
+    is_lines = is_stream(source) or (not is_hub_dataset(source) and kind_of(source) == "json")
     rows = read_lines(source) if is_lines else source
     questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:

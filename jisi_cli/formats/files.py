@@ -109,6 +109,9 @@ def open_text(source: Path) -> BinaryIO:
         InputError: It cannot be read, or is something else.
     """
     stream = open_file(source)
+    if not stream.seekable():
+        stream.close()
+        raise InputError(f"{source} is a pipe, and this is read more than once; write it into a file first")
     begins = stream.read(_BEGINNING)
     stream.seek(0)
     if begins.startswith(_GZIP):

@@ -145,6 +145,16 @@ def test_questions_may_come_from_a_pipe_of_the_shell(bank: Path) -> None:
     assert len(run.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("bank", "build"), ("eval",)])
+def test_what_must_be_read_twice_may_not_come_from_one(bank: Path, words: tuple[str, ...], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"query": "What is 3 plus 6?"}\n')
+    os.close(writing)
+    more = ("-o", tmp_path / "new") if words[0] == "bank" else ("--bank", bank)
+    says_one_error(jisi(*words, f"/dev/fd/{reading}", *more), 2, "is a pipe", "write it into a file first")
+    os.close(reading)
+
+
 # What unfolds.
 
 
