@@ -273,7 +273,7 @@ def test_a_prior_ranks_from_the_support_set_to_the_whole_bank(case: Case, params
     seen = positive.present[none.rows].any(axis=0)
     assert least.scores[seen] == pytest.approx(none.scores[seen], rel=1e-6, abs=1e-6)
     # All there is: the means over the bank.
-    most = coarse(positive, query, replace(params, prior=1e15))
+    most = coarse(positive, query, replace(params, prior=1e9))
     weight = 1.0 if params.compat == "openjisi" else math.fsum(most.similarities.tolist())
     assert most.scores / weight == pytest.approx(positive.mean_scores, rel=1e-6, abs=1e-6)
     # In between, no model is expected to do better than in its best row, or worse than in its worst.

@@ -53,6 +53,17 @@ def place(tmp_path: Path) -> Iterator[Place]:
 # `llm`
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_open() -> Iterator[None]:
+    """Close what a test has opened in this process, as its end would."""
+    from jisi_cli.serve import llm_plugin
+
+    yield
+    for pool in llm_plugin._open.values():
+        pool.close()
+    llm_plugin._open.clear()
+
+
 def run_llm(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
     options = [
         part
@@ -143,9 +154,6 @@ def test_llms_python_api_asks_it_with_and_without_an_event_loop(place: Place, mo
 
     assert asyncio.run(both()) == ("ada says so", "ada says so")
     assert len(llm_plugin._open) == 1  # the same pool for all of them
-    for pool in llm_plugin._open.values():
-        pool.close()
-    llm_plugin._open.clear()
 
 
 @pytest.fixture
