@@ -194,7 +194,7 @@ class SharedCoarse:
 
     def __init__(self, room: int = _ROOM) -> None:
         self.saved = 0.0
-        self._room = room
+        self._room, self._taken = room, 0
         self._bank: BankArrays | None = None
         self._kept: dict[tuple[object, ...], _Found] = {}
 
@@ -203,13 +203,14 @@ class SharedCoarse:
     ) -> Iterator[Coarse]:
         """Yield exactly what `scoring.coarse_block` does."""
         if bank is not self._bank:
-            self._bank = bank
+            self._bank, self._taken = bank, 0
             self._kept.clear()
         key = _key(query_vectors, settings)
         found = self._kept.pop(key, None)
         if found is None:
             found = _compute(bank, query_vectors, settings)
         else:
+            self._taken -= found.size
             self.saved += found.seconds
         self._keep(key, found)
         return (replace(result, k=settings.k) for result in found.results)
@@ -218,8 +219,9 @@ class SharedCoarse:
         if found.size > self._room:
             return
         self._kept[key] = found
-        while sum(kept.size for kept in self._kept.values()) > self._room:
-            del self._kept[next(iter(self._kept))]
+        self._taken += found.size
+        while self._taken > self._room:
+            self._taken -= self._kept.pop(next(iter(self._kept))).size
 
 
 def _key(query_vectors: NDArray[np.floating], settings: Hyperparameters) -> tuple[object, ...]:

@@ -22,6 +22,8 @@ from jisi_cli.scoring.resemblance import by_whole_bank, usual_similarity
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
 
+_ROOM = 1 << 21
+"""Bytes of results that are kept: methods of one question share them, and a server has many ways of answering."""
 _VERSION = 1
 """Raised whenever what is usual is found in another way."""
 
@@ -35,7 +37,7 @@ class FamiliarCoarse(SharedCoarse):
     """
 
     def __init__(self, bank: Bank, arrays: BankArrays) -> None:
-        super().__init__()
+        super().__init__(_ROOM)
         self._of, self._arrays = bank, arrays
 
     def __call__(
