@@ -20,6 +20,7 @@ from tests.benchmarks import (
     replay_at_scale,
     report_size,
     scale,
+    serving,
 )
 from tests.cli.commands import ROOT
 
@@ -134,3 +135,14 @@ def test_the_script_about_banks_without_a_key(capsys: pytest.CaptureFixture[str]
     found = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1].strip() for line in found[1:]] == ["full key", "agreement", "20 labels"]
     assert "scores wrong, % +0.00" in found[1] and "jisi-vote" in found[3]
+
+
+def test_the_script_about_serving(capsys: pytest.CaptureFixture[str]) -> None:
+    serving.main(["--rounds", "1", "--each", "2", "--at-once", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:36].strip() for line in lines[2:]] == [
+        "LiteLLM, one call",
+        "jisi serve, one call",
+        "LiteLLM, three calls",
+        "jisi serve, three calls",
+    ]
