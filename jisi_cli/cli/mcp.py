@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
@@ -55,10 +56,12 @@ def mcp(
 
     Example: jisi mcp --config sample_data/jisi.toml
     """
-    if find_spec("mcp") is None:
-        raise InputError("`mcp` is not installed; `pip install 'jisi[mcp]'` installs what an agent needs")
+    _require_extra()
     from jisi_cli.jisi import Jisi
 
+    out = Output(quiet=quiet, verbose=verbose)
+    if sys.stdin is not None and sys.stdin.isatty():
+        out.note("an agent starts this and talks with it on stdin and stdout; Ctrl-D or Ctrl-C ends it")
     pool = Jisi(
         bank,
         config,
@@ -73,10 +76,24 @@ def mcp(
         timeout=timeout,
         concurrency=concurrency,
         store=not no_store,
-        user=Output(quiet=quiet, verbose=verbose),
+        user=out,
         command="mcp",
         **routing,
     )
     from jisi_cli.serve.mcp_server import make_server
 
     make_server(pool).run()
+
+
+def _require_extra() -> None:
+    """Refuse to begin without the protocol's package, or with its first release, which has no such server.
+
+    Raises:
+        InputError: It is so.
+    """
+    try:
+        found = version("mcp")
+    except PackageNotFoundError:
+        raise InputError("`mcp` is not installed; `pip install 'jisi[mcp]'` installs what an agent needs") from None
+    if found.startswith(("0.", "1.")):
+        raise InputError(f"mcp {found} is too old; `pip install 'jisi[mcp]'` installs what an agent needs")

@@ -44,6 +44,6 @@ def none_able(entries: Iterable[ModelEntry], needs: Iterable[Ability], pool: obj
     write = ", ".join(_WORDS[ability][1] for ability in wanted)
     names = ", ".join(entry.name for entry in entries)
     return InputError(
-        f"no model that may be asked ({names}) is known to {can}; where one is, write {write} for it in {pool}, or add "
-        "one that is"
+        f"no model that may be asked ({names}) is known to {can}; where one does, write {write} for it in {pool}, or "
+        "add one that does"
     )

@@ -23,7 +23,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from jisi_cli.models.ledger import Ledger
-from tests.cli.commands import MODELS, ROOT, build_small_bank, pool_file, start
+from tests.cli.commands import MODELS, ROOT, build_small_bank, jisi, pool_file, says_one_error, start
 from tests.loopback import Fault, Loopback, Script
 
 QUESTION = "What is 4 plus 7, and why?"
@@ -267,6 +267,21 @@ def test_many_questions_of_an_agent_at_once_are_all_answered_and_booked(place: P
         assert sum(costs) == pytest.approx(place.dollars())
 
     with_agent(place, work)
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"), [("1.28.0", "mcp 1.28.0 is too old"), (None, "`mcp` is not installed")]
+)
+def test_an_old_or_missing_package_is_one_line(
+    installed: str | None, words: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if installed is not None:  # found before the one that is there
+        (tmp_path / f"mcp-{installed}.dist-info").mkdir()
+        (tmp_path / f"mcp-{installed}.dist-info" / "METADATA").write_text(f"Name: mcp\nVersion: {installed}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+    else:
+        monkeypatch.setattr(sys, "path", [str(ROOT)])
+    says_one_error(jisi("mcp", *place.options), 2, words, "pip install 'jisi[mcp]'")
 
 
 def test_an_agent_that_ends_and_ctrl_c_end_the_process_quietly(place: Place) -> None:
