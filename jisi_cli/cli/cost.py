@@ -309,7 +309,7 @@ def _cells(totals: Totals) -> list[str]:
         f"{totals.failed_calls:,}" if totals.failed_calls else "",
         f"{totals.prompt_tokens:,}",
         f"{totals.completion_tokens:,}",
-        paid(totals.known_cost_usd, totals.unknown_price_calls + totals.unknown_failure_calls),
+        paid(totals.known_cost_usd, totals.unknown_price_calls + totals.unknown_failure_calls, totals.most_cost_usd),
         paid(totals.cached_list_cost_usd, totals.cached_unknown_price_calls) if totals.cached_calls else "",
         _sources(totals),
     ]
@@ -336,7 +336,15 @@ def _explain_totals(bill: Bill, out: Output) -> None:
             "pool file, and later calls will have one"
         )
     if total.unknown_failure_calls:
-        out.note(f"{count(total.unknown_failure_calls, 'failed call')} may have cost more; the provider did not say")
+        out.note(
+            f"{count(total.unknown_failure_calls, 'call')} may have cost more than is known (failed or cut off; the "
+            "provider did not say)"
+        )
+    if total.most_cost_usd is not None and total.most_cost_usd > total.known_cost_usd:
+        out.note(
+            f"limits a day and a month count {dollars(total.most_cost_usd)}: the most that it can be, where a cost is "
+            "not known or figures do not agree"
+        )
     if total.uncounted_calls:
         out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are unknown and not in the sums")
 

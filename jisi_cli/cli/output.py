@@ -287,10 +287,18 @@ def dollars(value: float | None) -> str:
     return "unknown" if value is None else format_dollars(value)
 
 
-def paid(known: float, unknown: int) -> str:
-    """Return what was paid, for people; calls of unknown cost are named beside the rest, never counted as nothing."""
+def paid(known: float, unknown: int, most: float | None = None) -> str:
+    """Return what was paid, for people; calls of unknown cost are named beside the rest, never counted as nothing.
+
+    Args:
+        known: Dollars that are known.
+        unknown: Calls of unknown cost.
+        most: Dollars that all can have cost at most; None where that is unknown, too.
+    """
     if not unknown:
         return dollars(known)
+    if most is not None:
+        return f"{dollars(known)} to {dollars(most)}"
     return f"unknown ({unknown:,})" if known == 0 else f"{dollars(known)} + {unknown:,} unknown"
 
 

@@ -34,6 +34,7 @@ class Charge(CallRecord):
         work: Names the question that this call helped to answer; None for a call that answers none (a bank's),
             or of which that is not known.
         is_answer: Whether this call wrote the final answer; None where that was not recorded.
+        most_cost_usd: Dollars that it can have cost at most, where more is possible than is known; else None.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Charge(CallRecord):
     question: str | None = None
     work: str | None = None
     is_answer: bool | None = None
+    most_cost_usd: float | None = None
 
     @property
     def day(self) -> str | None:
@@ -71,6 +73,7 @@ def from_ledger(entries: Iterable[LedgerEntry]) -> Iterator[Charge]:
             # Methods that are compared share their calls, so that of a live evaluation only the result file
             # knows which call served which method.
             work=entry.run if entry.command == _ANSWERING else None,
+            most_cost_usd=entry.most_cost_usd,
         )
 
 
@@ -117,9 +120,11 @@ class Totals:
         uncounted_calls: Answered calls whose tokens are not known.
         cost_usd: Dollars paid; None when what a call cost is unknown.
         known_cost_usd: Dollars paid, as far as they are known.
+        most_cost_usd: Dollars paid at most, as limits of a day and a month count them; None where a call may have cost
+            anything.
         unknown_price_calls: Answers that were paid for at an unknown price.
         unknown_failure_calls: Calls that may have cost something beyond what is known: they failed, or an attempt
-            before their answer did, as by a timeout.
+            before their answer did, as by a timeout, or they were cut off.
         list_cost_usd: Dollars of all answers when nothing is cached; None when one is unknown.
         cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
         cached_unknown_price_calls: Cached calls at an unknown price.
@@ -134,6 +139,7 @@ class Totals:
     uncounted_calls: int
     cost_usd: float | None
     known_cost_usd: float
+    most_cost_usd: float | None
     unknown_price_calls: int
     unknown_failure_calls: int
     list_cost_usd: float | None
@@ -199,6 +205,7 @@ def add_up(charges: Sequence[Charge]) -> Totals:
         uncounted_calls=sum(charge.prompt_tokens is None or charge.completion_tokens is None for charge in answered),
         cost_usd=None if unknown else known_cost,
         known_cost_usd=known_cost,
+        most_cost_usd=whole_sum(_most_cost(charge) for charge in paid),
         unknown_price_calls=unpriced,
         unknown_failure_calls=len(unknown) - unpriced,
         list_cost_usd=whole_sum(charge.list_cost_usd for charge in answered),
@@ -211,6 +218,10 @@ def add_up(charges: Sequence[Charge]) -> Totals:
 def _known_cost(charge: Charge) -> float | None:
     """Return what is known of a call's dollars: of an answer after failures of unknown cost, its own."""
     return charge.list_cost_usd if charge.cost_usd is None and not charge.failed else charge.cost_usd
+
+
+def _most_cost(charge: Charge) -> float | None:
+    return charge.cost_usd if charge.most_cost_usd is None else charge.most_cost_usd
 
 
 def _sum(amounts: Iterable[float | None]) -> float:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jisi_cli.config import ModelEntry
+from jisi_cli.models.course import CUT_OFF
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Reservation
 from jisi_cli.models.live import Run
@@ -123,6 +124,8 @@ class EmbeddingRequest:
         self._worst: float | None = None
         self._reservation: Reservation | None = None
         self._costs: list[float | None] = []
+        self._counted: list[float | None] = []
+        self._is_out = False
         self._tokens: tuple[int, TokensSource] | None = None
         self._price: Cost = UNKNOWN
         self._error: str | None = None
@@ -134,11 +137,11 @@ class EmbeddingRequest:
             BudgetError: It does not fit what is left, or the budget needs a price and none is known.
         """
         account = self._account
-        if account.budget is None:
-            return
-        if not self._costs:
-            self._worst = account.worst_case(self._texts)
-        self._reservation = account.budget.reserve_in_thread(account.entry.name, self._worst)
+        if account.budget is not None:
+            if not self._costs:
+                self._worst = account.worst_case(self._texts)
+            self._reservation = account.budget.reserve_in_thread(account.entry.name, self._worst)
+        self._is_out = True
 
     def failed(self, reason: str, *, billable: bool) -> None:
         """Note that the attempt brought nothing."""
@@ -174,16 +177,20 @@ class EmbeddingRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reservation is not None:
-            # Cut off while the request was out: it may have cost anything.
-            self._reservation.settle(None)
+        if self._is_out:
+            # It may have cost anything.
+            self._error = CUT_OFF
+            self._ended(None)
         if self._costs and self._account.ledger is not None:
             self._account.ledger.append(self._row())
 
     def _ended(self, cost: float | None, most: float | None = None) -> None:
+        self._is_out = False
         self._costs.append(cost)
         if self._reservation is not None:
-            self._reservation.settle(cost if most is None else most)
+            counted = cost if most is None else most
+            self._reservation.settle(counted)
+            self._counted.append(self._worst if counted is None else counted)
             self._reservation = None
 
     def _row(self) -> LedgerEntry:
@@ -211,6 +218,7 @@ class EmbeddingRequest:
             # A request holds texts of many questions.
             dataset=None,
             query_hash=None,
+            most_cost_usd=whole_sum(self._counted) if self._counted else None,
         )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from jisi_cli import days
 from jisi_cli.config import Config, load_config
 from jisi_cli.errors import InputError
-from jisi_cli.models.ledger import Ledger
+from jisi_cli.models.ledger import Ledger, Spent
 from jisi_cli.paths import config_folder
 from jisi_cli.types import format_dollars, is_dollars
 
@@ -31,20 +31,18 @@ class Allowance:
         key: Its key in [budget].
         limit_usd: The most, in dollars.
         where: The file that says so; None for an option of the command.
-        spent_usd: Dollars that calls are known to have cost so far.
-        unknown: Calls whose cost is unknown.
+        spent: What calls have cost so far.
     """
 
     key: str
     limit_usd: float
     where: str | None
-    spent_usd: float
-    unknown: int
+    spent: Spent
 
     @property
     def left_usd(self) -> float:
         """Dollars that are left."""
-        return max(0.0, self.limit_usd - self.spent_usd)
+        return max(0.0, self.limit_usd - self.spent.usd)
 
     @property
     def setting(self) -> str:
@@ -53,10 +51,13 @@ class Allowance:
 
     def __str__(self) -> str:
         """Say what was spent, of what, and what to do."""
-        more = f", and {self.unknown:,} calls of unknown cost" if self.unknown else ""
+        spent, number = self.spent, self.spent.unknown
+        unsure = f", up to {format_dollars(spent.unsure_usd)} of it by calls of which only the most is known"
+        more = unsure if spent.unsure_usd else ""
+        more += f", and {number:,} call{'' if number == 1 else 's'} of unknown cost" if number else ""
         end = "tomorrow" if self.key == "max_cost_per_day" else "next month"
         return (
-            f"{format_dollars(self.spent_usd)} of {format_dollars(self.limit_usd)} are spent {PERIODS[self.key]}{more} "
+            f"{format_dollars(spent.usd)} of {format_dollars(self.limit_usd)} are spent {PERIODS[self.key]}{more} "
             f"(jisi cost --since {_since(self.key)}); raise {self.setting}, or go on {end}"
         )
 
@@ -82,7 +83,7 @@ def allowances(config: Config, ledger: Ledger, per_day: float | None = None) -> 
         if limits:
             smallest, where = min(limits)
             start = days.start_of_day(now) if key == "max_cost_per_day" else days.start_of_month(now)
-            found.append(Allowance(key, smallest, where or None, *ledger.spent_since(start)))
+            found.append(Allowance(key, smallest, where or None, ledger.spent_since(start)))
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jisi_cli.database import FAULTS, Database
 from jisi_cli.errors import InputError
@@ -33,6 +33,8 @@ class LedgerEntry(CallRecord):
         dataset: The data set the question belongs to; None when it belongs to none.
         query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
         label: What the user called the run (`--label`); None where they did not.
+        most_cost_usd: Dollars that it can have cost at most, as the run's own limit counted it: an attempt that was cut
+            off, or of which the provider says nothing, at its worst case. None where no limit was in force.
     """
 
     run: str
@@ -42,16 +44,38 @@ class LedgerEntry(CallRecord):
     dataset: str | None
     query_hash: str | None
     label: str | None = None
+    most_cost_usd: float | None = None
+
+    @property
+    def counted_usd(self) -> float | None:
+        """What counts against a limit of a day or a month, in dollars; None where even the most is not known."""
+        return self.cost_usd if self.most_cost_usd is None else self.most_cost_usd
+
+
+class Spent(NamedTuple):
+    """What calls have cost together.
+
+    Attributes:
+        usd: Dollars, as limits count them: calls of unknown cost at their worst case.
+        unsure_usd: How much of it is not known to have been spent, but may have been.
+        unknown: Further calls of unknown cost, of which no worst case is known.
+    """
+
+    usd: float
+    unsure_usd: float
+    unknown: int
 
 
 _FIRST_COLUMNS = (
     *("run", "time", "command", "role", "model", "litellm", "prompt_tokens", "completion_tokens", "tokens_source"),
     *("cost_usd", "list_cost_usd", "price_source", "seconds", "cached", "attempts", "error", "dataset", "query_hash"),
 )
-_COLUMNS = (*_FIRST_COLUMNS, "label")
+_LATER_COLUMNS = ("label", "most_cost_usd")
+"""Columns that versions after 0.2 added, which a ledger may still lack."""
+_COLUMNS = (*_FIRST_COLUMNS, *_LATER_COLUMNS)
 LEDGER_COLUMNS = frozenset({"id", *_FIRST_COLUMNS})
 """Columns of every ledger since the first version."""
-_TYPES = {"seconds": "REAL", "cost_usd": "REAL", "list_cost_usd": "REAL"} | dict.fromkeys(
+_TYPES = dict.fromkeys(("seconds", "cost_usd", "list_cost_usd", "most_cost_usd"), "REAL") | dict.fromkeys(
     ("prompt_tokens", "completion_tokens", "cached", "attempts"), "INTEGER"
 )
 _ALWAYS = frozenset({"run", "time", "command", "role", "model", "litellm", "seconds", "cached", "attempts"})
@@ -77,7 +101,7 @@ class Ledger:
     def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
         self.path = path
         self._warn = warn
-        self._database = Database(path, "a ledger", _CREATE, upgrade=_add_label)
+        self._database = Database(path, "a ledger", _CREATE, upgrade=_add_columns)
         self._unusable = False
 
     def append(self, entry: LedgerEntry) -> None:
@@ -108,15 +132,18 @@ class Ledger:
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
 
-    def spent_since(self, start: datetime) -> tuple[float, int]:
-        """Return the dollars that calls are known to have cost since a moment, and how many cost an unknown sum.
+    def spent_since(self, start: datetime) -> Spent:
+        """Return what the calls since a moment have cost.
 
         Raises:
             InputError: The file is not a ledger this version can read.
         """
         first = start.astimezone(UTC).isoformat(timespec="milliseconds")
-        costs = [entry.cost_usd for entry in self.rows(since=first)]
-        return math.fsum(cost for cost in costs if cost is not None), sum(cost is None for cost in costs)
+        entries = list(self.rows(since=first))
+        pairs = [(entry.counted_usd, entry.cost_usd or 0.0) for entry in entries]
+        counted = [(most, known) for most, known in pairs if most is not None]
+        usd, unsure = math.fsum(most for most, _ in counted), math.fsum(most - known for most, known in counted)
+        return Spent(usd, unsure, len(pairs) - len(counted))
 
     def close(self) -> None:
         """Close the file."""
@@ -131,26 +158,27 @@ class Ledger:
         return LedgerEntry(**{**values, "cached": bool(values["cached"])})
 
 
-def _has_label(connection: sqlite3.Connection) -> bool:
-    return any(row[1] == "label" for row in connection.execute("PRAGMA table_info(calls)"))
+def _columns_of(connection: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
 
 
-def _add_label(connection: sqlite3.Connection) -> None:
-    """Give a ledger of jisi 0.2 or older the column that it lacks; older versions pass over it."""
-    if _has_label(connection):
-        return
-    try:
-        with connection:
-            connection.execute("ALTER TABLE calls ADD COLUMN label TEXT")
-    except sqlite3.Error:
-        # Another process was first.
-        if not _has_label(connection):
-            raise
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give a ledger of an older version the columns that it lacks; older versions pass over them."""
+    there = _columns_of(connection)
+    for name in (name for name in _LATER_COLUMNS if name not in there):
+        try:
+            with connection:
+                connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {_TYPES.get(name, 'TEXT')}")
+        except sqlite3.Error:
+            # Another process was first.
+            if name not in _columns_of(connection):
+                raise
 
 
 def _select(connection: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Any]:
-    """Return the rows of a ledger, one without labels included, which may be one that cannot be changed."""
-    columns = _COLUMNS if _has_label(connection) else (*_FIRST_COLUMNS, "NULL")
+    """Return the rows of a ledger, one that lacks columns and cannot be changed included."""
+    there = _columns_of(connection)
+    columns = [name if name in there or name in _FIRST_COLUMNS else "NULL" for name in _COLUMNS]
     return connection.execute(f"SELECT {', '.join(columns)} FROM calls {where} ORDER BY id", values).fetchall()
 
 

@@ -17,6 +17,7 @@ from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
 from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
 from jisi_cli.models.completion import Completion
+from jisi_cli.models.course import CUT_OFF, Course
 from jisi_cli.models.fitting import fitted
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
@@ -235,12 +236,18 @@ class LivePool:
             return await self._cached(call, started) or await self._paid(call)
 
     async def _paid(self, call: Call) -> Answer:
-        outcome = await self._caller.call(call)
+        course = Course()
+        try:
+            outcome = await self._caller.call(call, course)
+        except BaseException:
+            # A provider bills what has reached it, whoever still waits for it.
+            if course.may_have_cost:
+                self._book_outcome(call, course.cut_off())
+            raise
         # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
-        answer = self._with_key_noted(_from_outcome(call, outcome), outcome)
-        self._book(call, answer)
+        answer = self._with_key_noted(self._book_outcome(call, outcome), outcome)
         if outcome.is_cut_short:
             raise _CutShort(answer)
         return answer
@@ -264,11 +271,17 @@ class LivePool:
         answer, moment = self._refused.get(model, (None, 0.0))
         return answer if time.monotonic() - moment < self._refused_for else None
 
-    def _book(self, call: Call, answer: Answer) -> None:
+    def _book_outcome(self, call: Call, outcome: Outcome) -> Answer:
+        """Book what became of a call, and return it."""
+        answer = _from_outcome(call, outcome)
+        self._book(call, answer, outcome.most_cost_usd)
+        return answer
+
+    def _book(self, call: Call, answer: Answer, most_cost_usd: float | None = None) -> None:
         if self._ledger is None:
             return
         # A provider's words may quote the question.
-        error = answer.error if self._store or answer.error is None else "failed (words not stored)"
+        error = answer.error if self._store or answer.error in (None, CUT_OFF) else "failed (words not stored)"
         self._ledger.append(
             LedgerEntry(
                 **record_fields(answer) | {"error": error},
@@ -279,6 +292,7 @@ class LivePool:
                 litellm=call.entry.litellm,
                 dataset=call.request.dataset,
                 query_hash=query_hash(_query(call)) if self._store else None,
+                most_cost_usd=most_cost_usd,
             )
         )
 

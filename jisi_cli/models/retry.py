@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
 from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
 from jisi_cli.models.completion import Completion
+from jisi_cli.models.course import Course
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.litellm_client import litellm_loaded
@@ -20,7 +21,7 @@ from jisi_cli.models.pricing import cost_of, needs_litellm_to_price, price_of_ca
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_of
-from jisi_cli.types import format_dollars, whole_sum
+from jisi_cli.types import format_dollars
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +66,12 @@ class Caller:
         """Close the connections."""
         await self._provider.close()
 
-    async def call(self, call: Call) -> Outcome:
+    async def call(self, call: Call, course: Course) -> Outcome:
         """Call a model until it answers, fails for good, or has been tried often enough.
+
+        Args:
+            call: What is sent, and to whom.
+            course: A new one, which tells what has happened also where this is cancelled.
 
         Raises:
             BudgetError: The first attempt does not fit what is left of the budget.
@@ -79,7 +84,6 @@ class Caller:
             if needs_litellm(call.entry, call.parameters):
                 await litellm_loaded()
             worst = await worst_case_of(call.entry, call.messages, call.parameters)
-        course = _Course()
         while True:
             try:
                 result = await self._attempt(call, budget, worst, course)
@@ -89,7 +93,7 @@ class Caller:
                 # The failure before says more than that another attempt is too dear, but not why none was made.
                 setting = "--max-cost" if budget is None else budget.setting
                 course.failure.reason += f"; {setting} leaves too little for another attempt"
-                return replace(course.outcome(None), is_cut_short=question_budget.get() is not None)
+                return course.outcome(None, is_cut_short=question_budget.get() is not None)
             if isinstance(result, Completion):
                 return course.outcome(result)
             course.failure = result
@@ -98,7 +102,7 @@ class Caller:
             await self._pause(call, result, len(course.costs))
 
     async def _attempt(
-        self, call: Call, budget: Budget | None, worst_usd: float | None, course: _Course
+        self, call: Call, budget: Budget | None, worst_usd: float | None, course: Course
     ) -> Completion | ProviderFailure:
         name = call.entry.name
         reservation = None if budget is None else await budget.reserve(name, worst_usd)
@@ -109,9 +113,9 @@ class Caller:
                     # Another call may have ended the run while this one waited for its turn.
                     budget.check()
                 if not course.costs:
-                    course.started = time.perf_counter()
                     self._on_event(CallEvent("started", name, call.request.role))
                 # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
+                course.begin_attempt()
                 cost = None
                 try:
                     adapted = partial(self._tell_adapted, call)
@@ -125,8 +129,7 @@ class Caller:
                     if failure.spent is not None:
                         cost = self._book(call.entry, failure.spent, worst_usd, course)
                     else:
-                        cost = None if failure.billable else 0.0
-                        course.costs.append(cost)
+                        cost = course.costs[-1] = None if failure.billable else 0.0
                     return failure
                 course.ended = time.perf_counter()
                 if needs_litellm_to_price(call.entry, completion):
@@ -136,14 +139,13 @@ class Caller:
         finally:
             if reservation is not None:
                 reservation.settle(cost)
+                course.counted.append(worst_usd if cost is None else cost)
 
-    def _book(
-        self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: _Course
-    ) -> float | None:
+    def _book(self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: Course) -> float | None:
         """Note what an attempt took; return the dollars that the budget counts for it."""
         self._limiter.count_tokens(entry.name, completion.prompt_tokens + completion.completion_tokens)
         bill = cost_of(entry, completion).usd
-        course.costs.append(bill)
+        course.costs[-1] = bill
         self._tell_doubts(entry, completion)
         return bill if worst_usd is None else most_spent(entry, completion, bill, worst_usd)
 
@@ -165,36 +167,6 @@ class Caller:
         if failure.retry_after is not None:
             self._limiter.close_for(call.entry.name, min(wait, failure.retry_after))
         await asyncio.sleep(wait)
-
-
-@dataclass(slots=True)
-class _Course:
-    """What has happened to a call so far."""
-
-    started: float = 0.0
-    ended: float | None = None
-    costs: list[float | None] = field(default_factory=list)
-    failure: ProviderFailure | None = None
-
-    def outcome(self, completion: Completion | None) -> Outcome:
-        return Outcome(
-            completion=completion,
-            error=self._error(completion),
-            attempts=len(self.costs),
-            # An attempt that may have cost anything leaves the call's cost unknown.
-            cost_usd=whole_sum(self.costs),
-            seconds=(self.ended or time.perf_counter()) - self.started,
-            key_refused=completion is None and self.failure is not None and self.failure.key_refused,
-        )
-
-    def _error(self, completion: Completion | None) -> str | None:
-        if completion is None:
-            return self.failure.reason if self.failure is not None else "no attempt was made"
-        if completion.has_answer:
-            return None
-        if completion.finish_reason == "length":
-            return "the model returned no text: `max_tokens` was spent before the answer began"
-        return f"the model returned no text (finish reason: {completion.finish_reason or 'none'})"
 
 
 def doubt_about(entry: ModelEntry, completion: Completion) -> str | None:

@@ -52,7 +52,7 @@ def test_a_day_whose_money_is_spent_ends_a_run_and_says_what_was_spent(
     pool = limited(tmp_path, loopback, "max_cost_per_day = 1")
     run = ask(small_bank, pool)
     line = says_one_error(
-        run, 5, "$1.00 of $1.00 are spent today", "1 calls of unknown cost", "jisi cost --since today"
+        run, 5, "$1.00 of $1.00 are spent today", "and 1 call of unknown cost", "jisi cost --since today"
     )
     assert f"raise max_cost_per_day in {pool}, or go on tomorrow" in line
     assert loopback.count() == 0

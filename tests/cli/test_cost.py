@@ -74,6 +74,7 @@ TOTAL = {
     "uncounted_calls": 0,
     "cost_usd": None,
     "known_cost_usd": 3.3125,
+    "most_cost_usd": None,
     "unknown_price_calls": 1,
     "unknown_failure_calls": 0,
     "list_cost_usd": None,
@@ -468,12 +469,29 @@ def test_a_label_is_booked_by_every_command_that_calls_and_changes_no_cached_ans
         assert jisi(*ask, "--label", label).exit_code == 2
 
 
-def test_a_ledger_of_an_older_version_is_read_and_goes_on(ledger: None) -> None:
+@pytest.mark.parametrize("added", [("most_cost_usd",), ("label", "most_cost_usd")], ids=["0.3", "0.2"])
+def test_a_ledger_of_an_older_version_is_read_and_goes_on(ledger: None, added: tuple[str, ...]) -> None:
     with closing(sqlite3.connect(ledger_path())) as old, old:
-        old.execute("ALTER TABLE calls DROP COLUMN label")
+        for column in added:
+            old.execute(f"ALTER TABLE calls DROP COLUMN {column}")
     ledger_path().chmod(0o400)
     assert len(groups("--by", "run")) == 2
     ledger_path().chmod(0o600)
-    write(replace(ASK, run="cccc3333", label="new"))
+    write(replace(ASK, run="cccc3333", label="new", cost_usd=None, most_cost_usd=0.75))
     found = groups("--by", "run")
     assert found["cccc3333",]["label"] == "new" and found["bbbb2222",]["label"] is None
+    assert (found["cccc3333",]["most_cost_usd"], found["bbbb2222",]["most_cost_usd"]) == (0.75, None)
+
+
+def test_what_a_call_that_was_cut_off_can_have_cost_is_shown_as_the_most() -> None:
+    write(ASK, replace(ASK, cost_usd=None, list_cost_usd=None, error="cut off", most_cost_usd=0.25))
+    run = jisi("cost")
+    assert "$0.500 to $0.750" in run.stdout
+    assert "1 call may have cost more than is known (failed or cut off" in run.stderr
+    assert "limits a day and a month count $0.750" in run.stderr
+    total = jisi("cost", "--json").json["total"]
+    assert (total["cost_usd"], total["known_cost_usd"], total["most_cost_usd"]) == (None, 0.5, 0.75)
+    # Of one more nothing at all is known.
+    write(replace(ASK, cost_usd=None, list_cost_usd=None, error="HTTP 500"))
+    assert "$0.500 + 2 unknown" in jisi("cost").stdout
+    assert jisi("cost", "--json").json["total"]["most_cost_usd"] is None

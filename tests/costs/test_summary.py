@@ -41,7 +41,7 @@ UNCOUNTED = replace(ASK, prompt_tokens=None, completion_tokens=None)
 
 
 def test_nothing_adds_up_to_nothing_that_is_known() -> None:
-    assert add_up([]) == Totals(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0, {})
+    assert add_up([]) == Totals(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0, {})
 
 
 def test_every_sum_of_a_mixed_bill() -> None:
@@ -55,6 +55,7 @@ def test_every_sum_of_a_mixed_bill() -> None:
         uncounted_calls=1,
         cost_usd=None,
         known_cost_usd=1.25,  # ASK and UNCOUNTED at 0.5, EMPTY at 0.25
+        most_cost_usd=None,
         unknown_price_calls=1,
         unknown_failure_calls=1,
         list_cost_usd=None,

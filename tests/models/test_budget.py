@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -123,22 +124,24 @@ def test_a_refused_call_costs_nothing_and_its_money_can_be_spent(loopback: Loopb
     assert answer.cost_usd == budget.spent_usd == pytest.approx(0.005)
 
 
-def test_a_call_cut_off_in_mid_answer_counts_as_the_worst_case(loopback: Loopback) -> None:
+def test_a_call_cut_off_in_mid_answer_counts_as_the_worst_case(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", faults=[Fault("reset")] * 9)
     budget = Budget(0.05)
-    asked = pool(entry(loopback, price=DEAR), budget=budget, max_retries=9)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, max_retries=9, ledger=ledger_in(tmp_path))
     answer = ask_once(asked, sampling=Sampling(max_tokens=20))
     assert answer.error is not None
     assert answer.cost_usd is None
     # Two may have cost two cents each; a third would not fit in five.
     assert loopback.count() == 2
     assert budget.spent_usd == pytest.approx(0.04)
+    assert booked_as(budget, tmp_path) == [None]
 
 
-def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback) -> None:
+def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", faults=[Fault("hang")] * 2)
     budget = Budget(0.10)
-    asked = pool(entry(loopback, price=DEAR), budget=budget, limits=Limits(concurrency=1))
+    limits = Limits(concurrency=1)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, limits=limits, ledger=ledger_in(tmp_path))
 
     async def cut_off() -> None:
         async with asked:
@@ -154,6 +157,41 @@ def test_cancelled_calls_leave_nothing_set_aside(loopback: Loopback) -> None:
     assert loopback.count() == 1
     assert budget.spent_usd == pytest.approx(0.02)
     assert budget.left_usd == pytest.approx(0.08)
+    assert booked_as(budget, tmp_path) == [None]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"usage": None},
+        {"usage": {"prompt_tokens": 3, "completion_tokens": 5, "cost": 0.001}},
+        {"faults": [Fault("reset"), None, Fault("malformed")]},
+        {"faults": [Fault("status", status=503), Fault("malformed")]},
+    ],
+    ids=["no usage", "another price", "lost, then answered", "refused, then malformed"],
+)
+def test_a_day_counts_what_the_run_counted(loopback: Loopback, tmp_path: Path, how: dict[str, Any]) -> None:
+    loopback.script("a", text="five words and no more", **how)
+    budget = Budget(1.0)
+    asked = pool(entry(loopback, price=DEAR), budget=budget, ledger=ledger_in(tmp_path), max_retries=1)
+
+    async def two() -> None:
+        async with asked:
+            for question in ("first", "second"):
+                await ask(asked, question, sampling=Sampling(max_tokens=20))
+
+    asyncio.run(two())
+    booked_as(budget, tmp_path)
+
+
+def booked_as(budget: Budget, folder: Path) -> list[float | None]:
+    """Check that the next run of the day takes as much for spent as this one did; return what is known of the calls."""
+    ledger = ledger_in(folder)
+    spent = ledger.spent_since(datetime.now(UTC) - timedelta(hours=1))
+    assert (spent.usd, spent.unknown) == (pytest.approx(budget.spent_usd), 0)
+    costs = [row.cost_usd for row in ledger.rows()]
+    assert spent.unsure_usd == pytest.approx(spent.usd - sum(cost or 0.0 for cost in costs))
+    return costs
 
 
 def test_what_a_question_may_cost_holds_within_what_the_run_may(loopback: Loopback) -> None:

@@ -15,8 +15,10 @@ from jisi_cli.embed.protocol import EmbedderSpec, embed_async
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.models.course import CUT_OFF
 from jisi_cli.models.ledger import LedgerEntry
 from jisi_cli.models.limits import Budget
+from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.live import Run
 from jisi_cli.types import Sampling
 from tests.loopback import Fault, Loopback
@@ -135,6 +137,28 @@ def test_a_request_that_broke_off_counts_as_its_worst_case(loopback: Loopback, t
     # Three bytes and eight special tokens: 1.1 cents, twice; a third time is too dear.
     assert loopback.count() == 2
     assert budget.spent_usd == pytest.approx(0.022)
+    (row,) = booked(tmp_path)
+    assert (row.cost_usd, row.most_cost_usd) == (None, pytest.approx(0.022))
+
+
+@pytest.mark.parametrize("limit", [None, 1.0], ids=["without a limit", "with one"])
+def test_a_request_that_is_cut_off_is_booked_at_its_worst_case(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None
+) -> None:
+    loopback.script("vectors")
+    budget = None if limit is None else Budget(limit)
+    embedder = endpoint(loopback, tmp_path, budget=budget)
+
+    def interrupted(**request: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load_litellm(), "embedding", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embedder.embed(["one"])
+    (row,) = booked(tmp_path)
+    assert (row.error, row.cost_usd, row.attempts) == (CUT_OFF, None, 1)
+    assert row.most_cost_usd == (None if budget is None else pytest.approx(0.011))
+    assert budget is None or budget.spent_usd == row.most_cost_usd
 
 
 def test_money_that_is_held_back_is_spent_only_when_its_time_has_come(loopback: Loopback, tmp_path: Path) -> None:

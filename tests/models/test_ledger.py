@@ -45,6 +45,7 @@ def test_rows_come_back_as_they_were_written_and_in_that_order(tmp_path: Path) -
     unknown = replace(
         ROW, run="r2", cost_usd=None, prompt_tokens=None, error="HTTP 500: no", cached=True, dataset="gsm"
     )
+    unknown = replace(unknown, most_cost_usd=0.75)
     ledger = ledger_in(tmp_path)
     for row in (ROW, unknown, ROW):
         ledger.append(row)

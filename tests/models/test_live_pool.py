@@ -11,6 +11,7 @@ import pytest
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.models.call import CallEvent
+from jisi_cli.models.course import CUT_OFF
 from jisi_cli.models.limits import Limits, PerMinute
 from jisi_cli.models.live import Run, query_hash
 from jisi_cli.types import Message, Request, Sampling
@@ -182,24 +183,51 @@ def test_who_waits_for_a_call_that_is_cancelled_makes_it(loopback: Loopback) -> 
     assert asyncio.run(race()) == "answer 2"
 
 
-def test_a_cancelled_call_is_neither_booked_nor_kept(loopback: Loopback, tmp_path: Path) -> None:
+def test_a_call_that_is_cut_off_is_booked_and_not_kept(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", faults=[Fault("hang")])
     cache, ledger = cache_in(tmp_path), ledger_in(tmp_path)
     asked = pool(entry(loopback), cache=cache, ledger=ledger, limits=Limits(concurrency=1))
 
     async def cut_off() -> str:
         async with asked:
-            call = asyncio.create_task(ask(asked))
+            calls = [asyncio.create_task(ask(asked, question)) for question in ("what is 2 + 2?", "never sent")]
             while loopback.count() == 0:
                 await asyncio.sleep(0.01)
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-            assert list(ledger.rows()) == []
+            for call in calls:
+                call.cancel()
+            for call in calls:
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            # Of the one that waited for its turn the provider knows nothing.
+            (row,) = ledger.rows()
+            assert (row.error, row.attempts, row.query_hash) == (CUT_OFF, 1, query_hash("what is 2 + 2?"))
+            assert (row.cost_usd, row.prompt_tokens, row.completion_tokens, row.cached) == (None, None, None, False)
             return (await ask(asked)).text
 
     assert asyncio.run(cut_off()) == "an answer"
     assert loopback.count() == 2
+
+
+def test_a_call_that_is_cut_off_between_two_attempts_says_what_the_first_met(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.script("a", faults=[Fault("status", status=503, retry_after=60, message="busy")])
+    ledger, waiting = ledger_in(tmp_path), asyncio.Event()
+    told = lambda event: waiting.set() if event.kind == "retry" else None  # noqa: E731
+    asked = pool(entry(loopback), ledger=ledger, on_event=told)
+
+    async def cut_off() -> None:
+        async with asked:
+            call = asyncio.create_task(ask(asked))
+            await waiting.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(cut_off())
+    (row,) = ledger.rows()
+    # A refusal costs nothing, and that is known.
+    assert (row.error, row.attempts, row.cost_usd) == (f"HTTP 503: busy; {CUT_OFF}", 1, 0.0)
 
 
 def test_no_more_calls_are_out_than_the_limits_allow(loopback: Loopback) -> None:

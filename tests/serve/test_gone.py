@@ -1,0 +1,55 @@
+"""Clients that go away: what was out for them is cut off, booked, and counted by the limits that outlive the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.ledger import Ledger, LedgerEntry
+from tests.serve.running import Running, serving
+
+
+def body(question: str) -> dict[str, object]:
+    return {"model": "jisi", "messages": [{"role": "user", "content": question}]}
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    while not happened():
+        await asyncio.sleep(0.01)
+
+
+def booked(running: Running) -> list[LedgerEntry]:
+    return list(Ledger(running.home / "data" / "ledger" / "calls.sqlite", warn=pytest.fail).rows())
+
+
+def is_idle(running: Running) -> bool:
+    return "jisi_running 0.0" in httpx.get(f"{running.url}/metrics").text
+
+
+def test_what_was_cut_off_is_booked_and_counts_for_the_day_of_the_next_server(tmp_path: Path) -> None:
+    async def leave(running: Running) -> None:
+        async with httpx.AsyncClient(timeout=300) as client:
+            url = f"{running.api}/chat/completions"
+            leaving = asyncio.create_task(client.post(url, json=body("What is 1 plus 1?")))
+            await until(lambda: running.upstream.count() == 3)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        await until(lambda: is_idle(running))
+
+    with serving(tmp_path, "--max-cost-per-day", "0.5") as running:
+        running.upstream.hold_after = 0
+        asyncio.run(leave(running))
+        rows = booked(running)
+        assert [(row.error, row.cost_usd, row.attempts) for row in rows] == [(CUT_OFF, None, 1)] * 3
+        most = sum(row.most_cost_usd or 0.0 for row in rows)
+        assert most > 0
+    with serving(tmp_path, "--max-cost-per-day", str(most), bank=False) as running:
+        found = running.chat("What is 1 plus 2?").json()["error"]
+        assert found["code"] == "budget_exceeded"
+        assert "of it by calls of which only the most is known" in found["message"]
+        assert running.upstream.count() == 0
