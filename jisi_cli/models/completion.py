@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jisi_cli.messages import ToolCall
 from jisi_cli.models.pricing import Parts
@@ -59,3 +59,36 @@ class Completion:
         """What of the call has a price of its own."""
         written = (self.cache_write_tokens, self.cache_write_hour_tokens)
         return Parts(self.cached_tokens, *written, self.reasoning_tokens, self.service_tier)
+
+
+class End(NamedTuple):
+    """What came with a response: the provider's usage, why it ended, and how sure the model was of it."""
+
+    usage: Any
+    finish_reason: Any
+    perplexity: float | None = None
+    reasoning: str = ""
+    is_final: bool = True
+    service_tier: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+def completed(text: str, usage: Usage, end: End) -> Completion:
+    """Return a response with what it took."""
+    tokens = usage.tokens
+    return Completion(
+        text=text,
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        tokens_source=tokens.source,
+        provider_cost=usage.cost,
+        finish_reason=end.finish_reason,
+        perplexity=end.perplexity,
+        cached_tokens=tokens.cached,
+        cache_write_tokens=tokens.written,
+        cache_write_hour_tokens=tokens.written_for_an_hour,
+        reasoning_tokens=tokens.reasoning,
+        service_tier=end.service_tier,
+        tool_calls=end.tool_calls,
+        usage=usage,
+    )

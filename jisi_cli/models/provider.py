@@ -1,57 +1,35 @@
-"""One call to one model through LiteLLM: what came back, or why nothing did."""
+"""One call to one model, directly or through LiteLLM: what came back, or why nothing did."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from jisi_cli.answer_format import in_words
 from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
-from jisi_cli.messages import ToolCall, with_system
+from jisi_cli.messages import with_system
 from jisi_cli.models.address import NO_KEY, key_for
-from jisi_cli.models.called_tools import CalledTools, words_in
-from jisi_cli.models.completion import Completion
+from jisi_cli.models.called_tools import words_in
+from jisi_cli.models.completion import Completion, End, completed
 from jisi_cli.models.early_rules import Target, has_head_start, known_head_start
-from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
+from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.head_start import EarlyRequest, HeadStarts
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.known_requests import KnownRequest, keep_request
+from jisi_cli.models.litellm_call import LiteLLMCalls, UnsentFailure
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
-from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, names_refused, remedy
+from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, remedy
 from jisi_cli.models.passing_on import PassingOn
 from jisi_cli.models.pricing import prices_without_litellm
 from jisi_cli.models.reasoning import AnswerStream, answer_in
-from jisi_cli.models.redaction import Withheld, withheld_from
-from jisi_cli.models.replies import Received, received_now, receiving
-from jisi_cli.models.usage import (
-    Usage,
-    perplexity_of,
-    reasoning_in,
-    reported_tier,
-    streamed_usage,
-    usage_of,
-    usage_without_answer,
-)
+from jisi_cli.models.replies import Received, receiving
+from jisi_cli.models.usage import reported_tier, usage_of, usage_without_answer
 from jisi_cli.types import Message, OnText, whole_characters
 
-if TYPE_CHECKING:
-    import httpx
-    import openai
-
 _LOCAL = "local:"
-
-_PLAIN_REASON = re.compile(r"[a-z_]{1,24}")
-
-LONGEST_ANSWER = 64 * 2**20
-"""Characters; what goes on beyond them is no answer."""
-_MOST_PIECES = 2**18
-"""Pieces of a stream, about a token each: LiteLLM keeps every one until the end."""
-
-
 _STREAMED: dict[str, Any] = {STREAM: True, STREAM_OPTIONS: {"include_usage": True}}
 
 OnAdapted = Callable[[str, bool], None]
@@ -85,7 +63,7 @@ class LocalServers(Protocol):
 
 
 class Provider:
-    """Calls models through LiteLLM, once per call: repeating is left to the pool.
+    """Calls models, once per call: repeating is left to the pool.
 
     Args:
         timeout: Seconds one call may take, from the request to the end of the response.
@@ -95,8 +73,7 @@ class Provider:
     def __init__(self, timeout: float, local_models: LocalServers | None = None) -> None:
         self._timeout = timeout
         self._local_models = local_models
-        self._http: httpx.AsyncClient | None = None
-        self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        self._litellm = LiteLLMCalls(timeout)
         self._head_starts = HeadStarts(timeout)
         self._accepted: dict[str, Accepted] = {}
 
@@ -145,11 +122,7 @@ class Provider:
             except ProviderFailure as failure:
                 known = None
                 change = accepted.adapt(entry, sent, failure.refused)
-                if (
-                    change is None
-                    and isinstance(failure, _UnsentFailure)
-                    and accepted.leave_to_litellm(failure.refused)
-                ):
+                if change is None and isinstance(failure, UnsentFailure) and accepted.leave_to_litellm(failure.refused):
                     change = f"{failure.reason}; asking without"
                 if change is None:
                     failure.reason += remedy(entry, failure.refused)
@@ -201,15 +174,12 @@ class Provider:
         if end.usage is None:
             await litellm_loaded()  # which counts
         usage = await usage_of(entry, messages, written, end.reasoning, end.usage, is_final=end.is_final)
-        return _completion(answer_in(text), usage, end)
+        return completed(answer_in(text), usage, end)
 
     async def close(self) -> None:
         """Close the connections this object opened."""
         await self._head_starts.close()
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
-            self._clients.clear()
+        await self._litellm.close()
 
     async def _target(self, entry: ModelEntry) -> tuple[Target, str | None]:
         """Return where a call goes, and the one key that goes there, if only one may."""
@@ -252,13 +222,13 @@ class Provider:
         finally:
             await self._head_starts.end(early)
 
-    async def _plain(self, early: EarlyRequest, take: PassingOn | None) -> tuple[str, _End] | None:
+    async def _plain(self, early: EarlyRequest, take: PassingOn | None) -> tuple[str, End] | None:
         """Read the answer to a request that has left, without LiteLLM; None where it is for LiteLLM to read."""
         async with asyncio.timeout(self._timeout):
             found = await early.plain_answer(take)
         if found is None:
             return None
-        end = _End(found.usage, found.finish_reason, is_final=found.is_final, service_tier=found.service_tier)
+        end = End(found.usage, found.finish_reason, is_final=found.is_final, service_tier=found.service_tier)
         return found.text, end
 
     async def _by_litellm(
@@ -268,134 +238,16 @@ class Provider:
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
         take: PassingOn | None,
-    ) -> tuple[str, _End]:
+    ) -> tuple[str, End]:
         """Make the call through LiteLLM, which gets the answer to a request that has left already."""
         await self._head_starts.all_left()
         await litellm_loaded()
-        request = {**self._arguments(target), **parameters, "messages": list(messages)}
-        async with asyncio.timeout(self._timeout if early is None else early.seconds_left(self._timeout)):
-            if take is None:
-                text, end = await self._whole(request)
-            else:
-                take.begin_again()
-                text, end = await self._streamed(request, take)
-        return text, end._replace(finish_reason=_finish_reason(end.finish_reason, request))
-
-    def _arguments(self, target: Target) -> dict[str, Any]:
-        """Return the arguments of LiteLLM that say where a call goes."""
-        model, api_base, key = target
-        if api_base is None or not model.startswith("openai/"):
-            return {"model": model, "api_base": api_base, **({} if key is None else {"api_key": key})}
-        return {"model": model, "api_base": api_base, "client": self._client(api_base, target.own_key)}
-
-    def _client(self, api_base: str, api_key: str) -> openai.AsyncOpenAI:
-        import openai
-
-        from jisi_cli.models.transport import lenient_client
-
-        client = self._clients.get((api_base, api_key))
-        if client is None:
-            self._http = self._http or lenient_client()
-            # From its release 3 on, openai is typed for httpx2 alone and takes clients of httpx as before.
-            http: Any = self._http
-            client = openai.AsyncOpenAI(api_key=api_key, base_url=api_base, max_retries=0, http_client=http)
-            self._clients[api_base, api_key] = client
-        return client
-
-    async def _whole(self, request: dict[str, Any]) -> tuple[str, _End]:
-        response = await self._send(request)
-        if not response.choices:
-            raise ProviderFailure("the answer has no choices", retryable=True, billable=True, most_retries=1)
-        choice = response.choices[0]
-        text, called = choice.message.content or "", CalledTools()
-        if len(text) + called.feed(choice.message) > LONGEST_ANSWER:
-            raise _endless()
-        usage = getattr(response, "usage", None)
-        return text, _End(
-            usage,
-            choice.finish_reason,
-            perplexity_of(getattr(choice, "logprobs", None)),
-            reasoning_in(choice.message),
-            service_tier=reported_tier(response, usage),
-            tool_calls=called.finish(),
-        )
-
-    async def _streamed(self, request: dict[str, Any], on_text: OnText) -> tuple[str, _End]:
-        stream = await self._send(request)
-        withheld = withheld_from(request)
-        pieces: list[str] = []
-        reasoning: list[str] = []
-        called = CalledTools()
-        received = length = 0
-        try:
-            while (chunk := await _next(stream, withheld)) is not None:
-                received += 1
-                delta = chunk.choices[0].delta if chunk.choices else None
-                reasoning.append(reasoning_in(delta))
-                length += len(reasoning[-1]) + called.feed(delta)
-                piece = None if delta is None else delta.content
-                if piece:
-                    length += len(piece)
-                    pieces.append(piece)
-                    on_text(piece)
-                if received > _MOST_PIECES or length > LONGEST_ANSWER:
-                    raise _endless()
-        finally:
-            # A stream left in the middle holds its connection, and says so on stderr when it is collected.
-            if hasattr(stream, "aclose"):
-                await stream.aclose()
-        # LiteLLM ends every stream with a "stop" of its own; only this tells whether the provider did.
-        finish_reason = getattr(stream, "received_finish_reason", "unknown")
-        if finish_reason is None:
-            failed = failure_in(body, withheld) if (body := _good_body()) is not None else None
-            if failed is not None:
-                raise failed
-            # Of a server that does not stream, nothing arrives that can be read.
-            refused = frozenset() if pieces or any(reasoning) else frozenset({STREAM})
-            reason = "the stream broke off before its end"
-            raise ProviderFailure(reason, retryable=True, billable=True, refused=refused)
-        chunks = getattr(stream, "chunks", ())
-        usage, is_final = streamed_usage(chunks)
-        tier = reported_tier(*chunks, usage)
-        return "".join(pieces), _End(
-            usage,
-            finish_reason,
-            reasoning="".join(reasoning),
-            is_final=is_final,
-            service_tier=tier,
-            tool_calls=called.finish(),
-        )
-
-    async def _send(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - LiteLLM's response
-        """Call LiteLLM, which refuses parameters that it believes unknown to the model before anything is sent."""
-        from jisi_cli.models.transport import connected_litellm
-
-        litellm = connected_litellm()
-        # With `drop_params` an HTTP 422 makes LiteLLM call twice. The limit of `complete` comes before LiteLLM's
-        # own, which only keeps it from falling back to ten minutes.
-        settings = {"drop_params": False, "timeout": self._timeout + 1, "max_retries": 0, "num_retries": 0}
-        try:
-            return await litellm.acompletion(**{**settings, **request})
-        except litellm.UnsupportedParamsError as error:
-            names = names_refused(str(error), "parameter") & request.keys()
-            told = " and ".join(f"`{name}`" for name in sorted(names)) or "some of the parameters"
-            raise _UnsentFailure(f"LiteLLM does not pass {told} on to this model", refused=names) from error
-        except Exception as error:  # LiteLLM's adapters raise many kinds; each becomes a failure with its words.
-            raise failure_from(error, withheld_from(request), _good_body()) from error
+        seconds = self._timeout if early is None else early.seconds_left(self._timeout)
+        return await self._litellm.make(target, messages, parameters, take, seconds)
 
 
 def _asked(parameters: Mapping[str, Any], on_text: OnText | None) -> dict[str, Any]:
     return {**parameters, **({} if on_text is None else _STREAMED)}
-
-
-class _UnsentFailure(ProviderFailure):
-    """LiteLLM refused a parameter before it sent anything."""
-
-
-def _good_body() -> bytes | None:
-    """Return the body of an answer that came whole and with a good status; None of any other."""
-    received = received_now()
-    return received.body if received.status is not None and received.status < 300 else None
 
 
 def _spent(received: Received) -> Completion | None:
@@ -404,7 +256,7 @@ def _spent(received: Received) -> Completion | None:
     usage = None if reported is None else usage_without_answer(reported)
     if usage is None:
         return None
-    return _completion("", usage, _End(reported, None, service_tier=reported_tier(reported)))
+    return completed("", usage, End(reported, None, service_tier=reported_tier(reported)))
 
 
 def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> ProviderFailure:
@@ -416,61 +268,3 @@ def _explained(failure: ProviderFailure, entry: ModelEntry, rules: Rules) -> Pro
             f'; no key was sent there: if it wants one, write api_key_env = "…" for `{entry.name}` in the pool file'
         )
     return failure
-
-
-def _finish_reason(said: Any, request: Mapping[str, Any]) -> str | None:  # noqa: ANN401 - a provider's word
-    """Return why a response ended; in a stream LiteLLM passes on whatever the provider sends."""
-    if said is None:
-        return None
-    # Most are one plain word; reading all of the request for each would take longer than all else here.
-    return str(said) if _PLAIN_REASON.fullmatch(str(said)) else one_line(str(said), withheld_from(request))
-
-
-def _endless() -> ProviderFailure:
-    reason = f"the answer went on beyond {LONGEST_ANSWER >> 20} Mi characters or {_MOST_PIECES:,} pieces"
-    return ProviderFailure(reason, billable=True)
-
-
-class _End(NamedTuple):
-    """What came with a response: the provider's usage, why it ended, and how sure the model was of it."""
-
-    usage: Any
-    finish_reason: Any
-    perplexity: float | None = None
-    reasoning: str = ""
-    is_final: bool = True
-    service_tier: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-
-
-def _completion(text: str, usage: Usage, end: _End) -> Completion:
-    tokens = usage.tokens
-    return Completion(
-        text=text,
-        prompt_tokens=tokens.prompt,
-        completion_tokens=tokens.completion,
-        tokens_source=tokens.source,
-        provider_cost=usage.cost,
-        finish_reason=end.finish_reason,
-        perplexity=end.perplexity,
-        cached_tokens=tokens.cached,
-        cache_write_tokens=tokens.written,
-        cache_write_hour_tokens=tokens.written_for_an_hour,
-        reasoning_tokens=tokens.reasoning,
-        service_tier=end.service_tier,
-        tool_calls=end.tool_calls,
-        usage=usage,
-    )
-
-
-async def _next(stream: Any, withheld: Withheld) -> Any | None:  # noqa: ANN401 - LiteLLM's stream
-    """Return the next piece of a stream; None at its end."""
-    try:
-        return await anext(stream)
-    except StopAsyncIteration:
-        return None
-    except Exception as error:  # As in `_send`.
-        if getattr(stream, "received_finish_reason", None) is not None:
-            # The response is complete; what broke is the usage after it.
-            return None
-        raise failure_from(error, withheld, _good_body()) from error
