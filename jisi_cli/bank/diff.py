@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.columns import vector_column
 from jisi_cli.bank.manifest import SplitSpec, VectorDtype
+from jisi_cli.bank.row_file import AnswerColumns
 from jisi_cli.bank.split import assign_split
 from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import query_schema, response_schema, row_groups
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.errors import InputError
-from jisi_cli.formats.record import STATUSES, Question, Record, Split
+from jisi_cli.formats.record import STATUSES, Question, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,9 +49,11 @@ class NewAnswers:
     def tables(self, model: str, vectors: VectorSource, dtype: VectorDtype) -> Iterator[pa.Table]:
         """Yield them as tables of the bank, a row group at a time."""
         for part in row_groups(self.staged.sizes[self.which]):
-            records = [self.staged.bare_record(which) for which in self.which[part].tolist()]
-            found = vectors.responses(model, records)
-            yield _table(self.rows[part], records, found, response_schema(found.shape[1], dtype), dtype)
+            which = self.which[part]
+            answers = self.staged.columns(which)
+            found = vectors.responses(model, self.staged.responses(which, answers))
+            status = self.staged.status[which]
+            yield _answer_table(self.rows[part], status, answers, found, response_schema(found.shape[1], dtype), dtype)
 
 
 @dataclass(slots=True)
@@ -85,25 +88,47 @@ class Diff:
             questions = [self._question(position) for position in range(part.start, part.stop)]
             found = vectors.queries(questions)
             rows = np.arange(first_row + part.start, first_row + part.stop)
-            yield _table(rows, questions, found, query_schema(found.shape[1], dtype), dtype)
+            yield _question_table(rows, questions, found, query_schema(found.shape[1], dtype), dtype)
 
     def _question(self, position: int) -> Question:
         return replace(self.staging.questions[int(self.new[position])], split=self.splits[position])
 
 
-def _table(
+def _question_table(
+    rows: Positions, questions: Sequence[Question], vectors: NDArray[np.floating], schema: pa.Schema, dtype: VectorDtype
+) -> pa.Table:
+    """Return questions as a table of the bank; its columns are named as their attributes."""
+    import pyarrow as pa
+
+    names = [name for name in schema.names if name not in ("row", "vector")]
+    columns = {name: [getattr(question, name) for question in questions] for name in names}
+    return pa.table({"row": rows, **columns, "vector": vector_column(vectors, dtype)}, schema=schema)
+
+
+def _answer_table(
     rows: Positions,
-    items: Sequence[Question] | Sequence[Record],
+    status: NDArray[np.int8],
+    answers: AnswerColumns,
     vectors: NDArray[np.floating],
     schema: pa.Schema,
     dtype: VectorDtype,
 ) -> pa.Table:
-    """Return questions or answers as a table of the bank; its columns are named as their attributes."""
+    """Return answers as a table of the bank, from the file to its columns without an object per answer."""
     import pyarrow as pa
 
-    names = [name for name in schema.names if name not in ("row", "vector")]
-    columns = {name: [getattr(item, name) for item in items] for name in names}
-    return pa.table({"row": rows, **columns, "vector": vector_column(vectors, dtype)}, schema=schema)
+    score, is_unscored = answers.number("score")
+    numbers = {name: answers.number(name) for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
+    sources = zip(answers.text("scored_by"), is_unscored.tolist(), strict=True)
+    columns: dict[str, Any] = {
+        "row": rows,
+        "status": [STATUSES[place] for place in status.tolist()],
+        "score": pa.array(score, mask=is_unscored),
+        "score_source": [None if unscored else source for source, unscored in sources],
+        **{name: pa.array(values, mask=is_unknown) for name, (values, is_unknown) in numbers.items()},
+        **{name: answers.text(name) for name in ("error", "finish_reason", "response")},
+        "vector": vector_column(vectors, dtype),
+    }
+    return pa.table([pa.array(columns[name], schema.field(name).type) for name in schema.names], schema=schema)
 
 
 class MissingTexts(Sequence[str]):

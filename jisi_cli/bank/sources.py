@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jisi_cli.bank.manifest import Source
+from jisi_cli.bank.row_file import RowFile, pack_answer, pack_question, unpack_question
 from jisi_cli.bank.split import ordered_by_dataset
-from jisi_cli.bank.staging import Positions, RowFile, StagedAnswers, StagedQuestions, Staging
+from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
 from jisi_cli.formats.column_map import ColumnMap
@@ -176,6 +177,10 @@ def stage_records(records: Iterable[Record], selection: Selection | None = None,
     return stage.ordered(selection.limit)
 
 
+_REFERENCE, _GRADER, _BLANK = 1, 2, 4
+"""Bits for what a question lacks: a reference, a grader, and whether that is an empty text rather than none."""
+
+
 class _Answers:
     """One model's answers as they come: numbers of their questions, and where they lie in the file."""
 
@@ -185,21 +190,10 @@ class _Answers:
         self.status, self.has_text = array("b"), array("b")
 
     def add(self, number: int, record: Record, file: RowFile) -> None:
-        start, size = file.append(
-            (
-                record.response,
-                record.prompt_tokens,
-                record.completion_tokens,
-                record.cost_usd,
-                record.score,
-                record.error,
-                record.finish_reason,
-                record.scored_by,
-            )
-        )
+        row = pack_answer(record)
         self.numbers.append(number)
-        self.starts.append(start)
-        self.sizes.append(size)
+        self.starts.append(file.append(row))
+        self.sizes.append(len(row))
         self.status.append(STATUSES.index(record.status))
         self.has_text.append(has_response(record))
 
@@ -221,7 +215,7 @@ class _Stage:
         self._numbers: dict[Key, int] = {}
         self._text_hashes = array("q")
         self._starts, self._sizes = array("q"), array("q")
-        self._complete: list[bool] = []
+        self._lacks = array("b")
         self._orders: list[int | None] = []
         self._splits: list[Split | None] = []
         self._answered: list[int] = []
@@ -271,10 +265,10 @@ class _Stage:
         number = len(self._numbers)
         self._numbers[intern(record.dataset), record.index] = number
         self._text_hashes.append(hash(record.query))
-        start, size = self._file.append((record.query, record.reference, record.grader))
-        self._starts.append(start)
-        self._sizes.append(size)
-        self._complete.append(record.reference is not None and bool(record.grader))
+        row = pack_question(record.query, record.reference, record.grader)
+        self._starts.append(self._file.append(row))
+        self._sizes.append(len(row))
+        self._lacks.append(_lacking(record.reference, record.grader))
         self._orders.append(record.order)
         self._splits.append(record.split)
         self._answered.append(0)
@@ -285,11 +279,18 @@ class _Stage:
         self._splits[number] = self._splits[number] or record.split
         if self._orders[number] is None:
             self._orders[number] = record.order
-        if self._complete[number] or (record.reference is None and not record.grader):
+        if record.reference is None and not record.grader:
             return
-        before = self._file.read(self._starts[number], self._sizes[number])
-        query, reference, grader = before
-        now = [query, reference if reference is not None else record.reference, grader or record.grader]
-        self._complete[number] = now[1] is not None and bool(now[2])
-        if now != before:
-            self._starts[number], self._sizes[number] = self._file.append(now)
+        lacked, lacking = self._lacks[number], _lacking(record.reference, record.grader)
+        is_blank_otherwise = lacked & lacking & _GRADER and (lacked ^ lacking) & _BLANK
+        if not (lacked & ~lacking & (_REFERENCE | _GRADER) or is_blank_otherwise):
+            return
+        query, reference, grader = unpack_question(self._file.read(self._starts[number], self._sizes[number]))
+        reference, grader = reference if reference is not None else record.reference, grader or record.grader
+        self._lacks[number] = _lacking(reference, grader)
+        row = pack_question(query or "", reference, grader)
+        self._starts[number], self._sizes[number] = self._file.append(row), len(row)
+
+
+def _lacking(reference: str | None, grader: str | None) -> int:
+    return _REFERENCE * (reference is None) | _GRADER * (not grader) | _BLANK * (grader == "")

@@ -2,99 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.bank.row_file import AnswerColumns, RowFile, response_of, unpack_answer, unpack_question
 from jisi_cli.files import ANSWERS, ANSWERS_MARK, written
-from jisi_cli.formats.record import STATUSES, Key, Question, Record, Split
+from jisi_cli.formats.record import STATUSES, Key, Question, Record, Response, Split
 
 Positions = NDArray[np.int64]
-
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
-_IN_MEMORY = 1 << 22
-"""Bytes held in memory before they are written; less than that never becomes a file."""
-
-
-class RowFile:
-    """Rows of plain values, in a file that disappears with the process, however the process ends.
-
-    Args:
-        folder: Where the file is created, once it is needed; the system's temporary folder by default.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-        self._written = 0
-        self._pending = bytearray()
-
-    def append(self, row: Sequence[Any]) -> tuple[int, int]:
-        """Keep a row; return where it begins and how many bytes it takes.
-
-        Raises:
-            OSError: The file cannot be made or written.
-        """
-        # A lone surrogate, which JSON can hold, must come back as it was.
-        line = _ENCODE(row).encode("utf-8", "surrogatepass")
-        start = self._written + len(self._pending)
-        self._pending += line
-        if len(self._pending) > _IN_MEMORY:
-            self._flush()
-        return start, len(line)
-
-    def read(self, start: int, length: int) -> list[Any]:
-        """Return the row that `append` kept there."""
-        if start >= self._written:
-            line = bytes(self._pending[start - self._written : start - self._written + length])
-        elif self._file is None:
-            raise ValueError("nothing was written there")
-        else:
-            self._file.seek(start)
-            line = self._file.read(length)
-        row: list[Any] = json.loads(line.decode("utf-8", "surrogatepass"))
-        return row
-
-    def _flush(self) -> None:
-        if self._file is None:
-            self._file = _unnamed_file(self._folder)
-        self._file.seek(self._written)
-        rest = memoryview(bytes(self._pending))
-        while rest:
-            # Unbuffered, a disk that is nearly full accepts a part silently; only the next write fails.
-            rest = rest[self._file.write(rest) :]
-        self._written += len(self._pending)
-        self._pending.clear()
-
-
-def _unnamed_file(folder: Path | None) -> IO[bytes]:
-    # Unbuffered: a read takes the bytes of one row, and a mapped file would count as memory.
-    if folder is None:
-        return tempfile.TemporaryFile(buffering=0)
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
-        except FileNotFoundError:
-            continue  # a build that has just ended removed the folder
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # the file has no name in it
-        return file
 
 
 class StagedQuestions(Sequence[Question]):
     """Questions in bank order (n), each read from the file when it is asked for.
 
     Args:
-        file: Holds `[query, reference, grader]` of each.
+        file: Holds each, as `pack_question` makes it.
         keys: What identifies each.
         orders: Recorded position within its dataset, where there is one.
         splits: Train, test, or None where nothing says so.
@@ -129,14 +58,16 @@ class StagedQuestions(Sequence[Question]):
     def __getitem__(self, position: int | slice) -> Question | list[Question]:
         if isinstance(position, slice):
             return [self[index] for index in range(*position.indices(len(self)))]
-        query, reference, grader = self._file.read(int(self._starts[position]), int(self.sizes[position]))
+        query, reference, grader = self._unpacked(position)
         dataset, index = self.keys[position]
-        return Question(dataset, index, query, reference, grader, self.orders[position], self.splits[position])
+        return Question(dataset, index, query or "", reference, grader, self.orders[position], self.splits[position])
 
     def text(self, position: int) -> str:
         """Return the text of one question."""
-        found: str = self._file.read(int(self._starts[position]), int(self.sizes[position]))[0]
-        return found
+        return self._unpacked(position)[0] or ""
+
+    def _unpacked(self, position: int) -> list[str | None]:
+        return unpack_question(self._file.read(int(self._starts[position]), int(self.sizes[position])))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -149,8 +80,7 @@ class StagedAnswers(Mapping[Key, Record]):
 
     Args:
         model: Its name.
-        file: Holds `[response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason,
-            scored_by]` of each.
+        file: Holds each, as `pack_answer` makes it.
         questions: The questions that were answered, among others.
         positions: Positions of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
@@ -175,37 +105,45 @@ class StagedAnswers(Mapping[Key, Record]):
 
     def record(self, which: int) -> Record:
         """Return the answer at that position among this model's."""
+        answer = unpack_answer(self._row(which))
         question = self._questions[int(self.positions[which])]
-        answer = self.bare_record(which)
-        return replace(answer, query=question.query, reference=question.reference, grader=question.grader)
-
-    def bare_record(self, which: int) -> Record:
-        """Return the answer at that position without the texts that belong to its question."""
-        row = self._file.read(int(self._starts[which]), int(self.sizes[which]))
-        response, prompt_tokens, completion_tokens, cost_usd, score, error, finish_reason, scored_by = row
-        position = int(self.positions[which])
-        dataset, index = self._questions.keys[position]
         return Record(
-            dataset=dataset,
-            index=index,
-            query="",
+            dataset=question.dataset,
+            index=question.index,
+            query=question.query,
             model=self._model,
-            response=response,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            cost_usd=cost_usd,
-            score=score,
+            reference=question.reference,
             status=STATUSES[self.status[which]],
-            split=self._questions.splits[position],
-            error=error,
-            order=self._questions.orders[position],
-            finish_reason=finish_reason,
-            scored_by=scored_by,
+            split=question.split,
+            grader=question.grader,
+            order=question.order,
+            **answer._asdict(),
         )
+
+    def columns(self, which: Positions) -> AnswerColumns:
+        """Return the answers at some positions (k,) among this model's, by column."""
+        return AnswerColumns([self._row(number) for number in which.tolist()])
+
+    def responses(self, which: Positions, answers: AnswerColumns) -> list[Response]:
+        """Return what vectors are found or made of.
+
+        Args:
+            which: Positions among this model's (k,).
+            answers: Their columns.
+        """
+        texts = [None if text is None else text.decode("utf-8", "surrogatepass") for text in answers.text("response")]
+        keys, orders = self._questions.keys, self._questions.orders
+        positions = self.positions[which].tolist()
+        return [
+            Response(*keys[position], orders[position], text) for position, text in zip(positions, texts, strict=True)
+        ]
 
     def response(self, which: int) -> str:
         """Return the text of the answer at that position; empty where there is none."""
-        return self._file.read(int(self._starts[which]), int(self.sizes[which]))[0] or ""
+        return response_of(self._row(which))
+
+    def _row(self, which: int) -> bytes:
+        return self._file.read(int(self._starts[which]), int(self.sizes[which]))
 
     def __getitem__(self, key: Key) -> Record:
         position = self._questions.positions[key]

@@ -20,7 +20,7 @@ from jisi_cli.embed.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain
 from jisi_cli.formats.jisi_release import ReleaseVectors, release_vectors
-from jisi_cli.formats.record import Question, Record, Split, has_response
+from jisi_cli.formats.record import Question, Record, Response, Split, has_response
 
 OnProgress = Callable[[int, int], None]
 """Called with (characters embedded, characters in all): time goes with length, not with count."""
@@ -69,7 +69,7 @@ class VectorSource(Protocol):
         """Return unit rows (n, d)."""
         ...
 
-    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
         ...
 
@@ -123,11 +123,11 @@ class EmbeddedVectors:
         """Return unit rows (n, d)."""
         return self._vectors([question.query for question in questions])
 
-    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
-        vectors = np.zeros((len(records), self._dimension), dtype=np.float32)
-        known = [position for position, record in enumerate(records) if has_response(record)]
-        vectors[known] = self._vectors([records[position].response or "" for position in known])
+        vectors = np.zeros((len(responses), self._dimension), dtype=np.float32)
+        known = [position for position, found in enumerate(responses) if has_response(found)]
+        vectors[known] = self._vectors([responses[position].response or "" for position in known])
         return vectors
 
     @property
@@ -209,25 +209,25 @@ class PrecomputedVectors:
             self._fill(vectors, positions, table.queries, rows, questions, f"{table.where} of the questions")
         return vectors
 
-    def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
-        vectors = self._zeros(len(records))
-        for table, positions, rows in self._located(records):
-            known = np.array([has_response(records[position]) for position in positions], dtype=bool)
+        vectors = self._zeros(len(responses))
+        for table, positions, rows in self._located(responses):
+            known = np.array([has_response(responses[position]) for position in positions], dtype=bool)
             if not known.any():
                 continue
             if model not in table.models:
                 raise InputError(f"{table.where} have no model `{model}`; leave it out with --models or embed anew")
             rows = rows[known] * len(table.models) + table.models.index(model)
             what = f"{table.where} of the responses of {model}"
-            self._fill(vectors, positions[known], table.responses, rows, records, what)
+            self._fill(vectors, positions[known], table.responses, rows, responses, what)
         return vectors
 
     def _zeros(self, count: int) -> NDArray[np.floating]:
         return np.zeros((count, self.spec.dimension or 0), dtype=self._dtype)
 
     def _located(
-        self, wanted: Sequence[Question] | Sequence[Record]
+        self, wanted: Sequence[Question] | Sequence[Response | Record]
     ) -> Iterator[tuple[VectorTable, NDArray[np.intp], NDArray[np.intp]]]:
         """Yield each table with the positions of what is wanted of it, and the rows where it is."""
         found = [self._find(item) for item in wanted]
@@ -237,7 +237,7 @@ class PrecomputedVectors:
                 rows = [found[position][1] for position in positions]
                 yield table, np.array(positions, dtype=np.intp), np.array(rows, dtype=np.intp)
 
-    def _find(self, item: Question | Record) -> tuple[int, int]:
+    def _find(self, item: Question | Response | Record) -> tuple[int, int]:
         for number, table in enumerate(self._tables):
             row = table.rows.get((item.dataset, item.index))
             if row is None and item.order is not None:
@@ -252,7 +252,7 @@ class PrecomputedVectors:
         positions: NDArray[np.intp],
         read: ReadRows,
         rows: NDArray[np.intp],
-        items: Sequence[Question] | Sequence[Record],
+        items: Sequence[Question] | Sequence[Response | Record],
         what: str,
     ) -> None:
         """Write rows of length 1 to their positions; those that have it but for rounding stay bit for bit."""

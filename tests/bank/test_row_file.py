@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.bank import staging as row_file
+from jisi_cli.bank import row_file
+from jisi_cli.bank.row_file import (
+    AnswerColumns,
+    RowFile,
+    pack_answer,
+    pack_question,
+    response_of,
+    unpack_answer,
+    unpack_question,
+)
 from jisi_cli.bank.sources import stage_records
-from jisi_cli.bank.staging import RowFile
+from jisi_cli.formats.record import Record
 from tests.bank.making import records
 
-VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=[]))
+TEXTS = st.text(st.characters(exclude_categories=[]))
+COUNTS = st.none() | st.integers(0, 2**53)
+AMOUNTS = st.none() | st.floats(0, 1) | st.just(-0.0)
 
 
-@given(st.lists(st.lists(VALUES, max_size=4), max_size=12), st.sampled_from([0, 50, 10_000]), st.randoms())
-def test_rows_come_back_as_they_were_in_any_order(rows: list[list[object]], kept: int, chance: object) -> None:
+@given(st.lists(st.binary(max_size=40), max_size=12), st.sampled_from([0, 50, 10_000]), st.randoms())
+def test_rows_come_back_as_they_were_in_any_order(rows: list[bytes], kept: int, chance: random.Random) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_file, "_IN_MEMORY", kept)
         file = RowFile()
         places = [(file.append(row), row) for row in rows]
-        chance.shuffle(places)  # type: ignore[attr-defined]
-        for (start, size), row in places:
-            assert file.read(start, size) == row
+        chance.shuffle(places)
+        for start, row in places:
+            assert file.read(start, len(row)) == row
+
+
+@given(TEXTS, st.none() | TEXTS, st.none() | TEXTS)
+def test_a_question_comes_back_as_it_was(query: str, reference: str | None, grader: str | None) -> None:
+    """Half of a surrogate pair, which UTF-8 cannot hold, too."""
+    assert unpack_question(pack_question(query, reference, grader)) == [query, reference, grader]
+
+
+@given(st.lists(st.tuples(COUNTS, COUNTS, AMOUNTS, AMOUNTS, *[st.none() | TEXTS] * 3), max_size=5))
+def test_answers_come_back_as_they_were_alone_and_by_column(answers: list[tuple[Any, ...]]) -> None:
+    names = ("prompt_tokens", "completion_tokens", "cost_usd", "score", "response", "error", "finish_reason")
+    told = [Record("d", "1", "q", "ada", **dict(zip(names, answer, strict=True))) for answer in answers]
+    rows = [pack_answer(record) for record in told]
+    assert [repr(unpack_answer(row)[:-1]) for row in rows] == [repr(answer) for answer in answers]
+    assert [response_of(row) for row in rows] == [record.response or "" for record in told]
+    columns = AnswerColumns(rows)
+    for place, name in enumerate(names):
+        if name in ("response", "error", "finish_reason"):
+            found = [text if text is None else text.decode("utf-8", "surrogatepass") for text in columns.text(name)]
+            assert found == [answer[place] for answer in answers]
+        else:
+            values, is_unknown = columns.number(name)
+            pairs = zip(values.tolist(), is_unknown.tolist(), strict=True)
+            assert [repr(None if unknown else value) for value, unknown in pairs] == [
+                repr(answer[place]) for answer in answers
+            ]
 
 
 def test_the_file_has_no_name_and_its_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +89,11 @@ def test_a_disk_that_takes_only_a_part_is_an_error_and_no_row_is_lost_in_silence
     """The limit falls into the middle of a write, of which the system takes the first half without a word."""
     script = (
         "import resource\n"
-        "from jisi_cli.bank import staging\n"
-        "staging._IN_MEMORY = 10_000\n"
+        "from jisi_cli.bank import row_file\n"
+        "row_file._IN_MEMORY = 10_000\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000))\n"
-        "file = staging.RowFile()\n"
-        "places = [file.append(['x' * 1000]) for _ in range(20)]\n"
+        "file = row_file.RowFile()\n"
+        "places = [file.append(b'x' * 1000) for _ in range(20)]\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "OSError: [Errno 27]" in done.stderr
