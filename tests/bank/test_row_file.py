@@ -93,7 +93,7 @@ def test_a_disk_that_takes_only_a_part_is_an_error_and_no_row_is_lost_in_silence
         "row_file._IN_MEMORY = 10_000\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000))\n"
         "file = row_file.RowFile()\n"
-        "places = [file.append(b'x' * 1000) for _ in range(20)]\n"
+        "places = [file.append(b'x' * 1000) for _ in range(30)]\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "OSError: [Errno 27]" in done.stderr
