@@ -135,8 +135,8 @@ def ask_all(
             raise InputError(f"the question {question.dataset} {question.index} is empty; ask in words")
     opening = nullcontext(jisi) if jisi is not None else Jisi(**{"calls": "required", **options})
     with opening as opened, LineFile(_KIND, None if out is None else Path(out)) as file:
-        opened.made  # noqa: B018 - a method that trains shows its progress before the questions' begins
-        identity = (system, *opened.identity, *([] if schema is None else [schema]))
+        opened.make_method()  # a method that trains shows its progress before the questions' begins
+        identity = (system, *opened.configured.identity, *([] if schema is None else [schema]))
         keys = [
             content_key(question.dataset, question.index, question.query, *identity, *question.said_before())
             for question in asked

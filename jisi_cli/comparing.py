@@ -14,6 +14,7 @@ import numpy as np
 import jisi_cli
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.collect.collect import check_graders
+from jisi_cli.configured_method import with_failed
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.evaluation.comparison import Comparison, build_report
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
@@ -99,7 +100,7 @@ def evaluate(
     chosen = usual if methods is None else (methods,) if isinstance(methods, str) else methods
     with nullcontext(jisi) if jisi is not None else open_for(path, live=live, **options) as opened:
         compared = variants(
-            opened.context,
+            opened.configured.context,
             opened.bank,
             chosen,
             versus,
@@ -109,9 +110,9 @@ def evaluate(
             ablate=ablate,
             curve=curve,
         )
-        refuse_unheeded(opened.stated, [variant.method for variant in compared])
+        refuse_unheeded(opened.configured.stated, [variant.method for variant in compared])
         if curve:
-            _refuse_varied(opened.stated, [variant.method for variant in compared])
+            _refuse_varied(opened.configured.stated, [variant.method for variant in compared])
         mapped = ColumnMap(columns or {})
         tests = _read_tests(opened, path, format, datasets, limit, mapped, live=live, strict=strict)
         named = {*chosen, *versus}
@@ -119,7 +120,7 @@ def evaluate(
             compared,
             opened.bank,
             opened.models,
-            opened.asked if live else "replay",
+            opened.configured.asked if live else "replay",
             live=live,
             required=lambda name: "all" not in chosen or name in named,
             training=opened.user.training,
@@ -197,8 +198,8 @@ def _read_tests(
     live: bool,
     strict: bool,
 ) -> TestSet:
-    embedder = lambda: jisi.query_embedder  # noqa: E731 - loaded only where a question has no vector
-    reader = TestReader(jisi.bank, jisi.models, embedder, jisi.prices, jisi.user.warn, datasets, limit, columns)
+    embedder = lambda: jisi.opened.query_embedder  # noqa: E731 - loaded only where a question has no vector
+    reader = TestReader(jisi.bank, jisi.models, embedder, jisi.opened.prices, jisi.user.warn, datasets, limit, columns)
     problems = ImportIssues(jisi.user, strict=strict)
     try:
         return reader.read(test, format, problems, live=live)
@@ -250,7 +251,7 @@ def _run(
 
 def settings_of(jisi: Jisi, entry: Entry) -> dict[str, Any] | None:
     """Return what a method ran with as plain data; None where it has no settings."""
-    return None if entry.method is None else jisi.with_failed(settings_json(entry.method))
+    return None if entry.method is None else with_failed(jisi.bank, settings_json(entry.method))
 
 
 def made_of(jisi: Jisi, questions: int, source: str, *, live: bool = False) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def made_of(jisi: Jisi, questions: int, source: str, *, live: bool = False) -> d
         "models": list(jisi.models),
         "embedder": manifest.embedder.to_json(),
         "split": {"fraction": manifest.split.fraction, "seed": manifest.split.seed} if manifest.split else None,
-        "settings": jisi.with_failed(jisi.hyperparameters.to_json()),
+        "settings": with_failed(jisi.bank, jisi.configured.hyperparameters.to_json()),
         "failed_answers": jisi.bank.failed,
         "seed": jisi.seed,
         "live": live,
@@ -305,7 +306,7 @@ def sweep(
     method = next((name for name in methods or DEFAULT if name in _SWEPT), None)
     if method is None:
         raise InputError(f"--sweep needs one of the methods {', '.join(_SWEPT)}; name it with --method")
-    context, tried = jisi.context.for_method(method), parse_sweep(texts)
+    context, tried = jisi.configured.context.for_method(method), parse_sweep(texts)
     for name, values in tried.items():
         for value in values:
             method_info(method).check_options({name: value})

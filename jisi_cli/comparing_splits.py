@@ -164,10 +164,10 @@ class SplitRun:
         self._require_train(bank)
         self._require_answers(bank)
         jisi, tests = self.jisi, self._tests(bank, number)
-        rows = BankRows(bank, jisi.models, jisi.prices)
-        context = replace(jisi.context, bank=bank.arrays(jisi.models), rows=rows)
+        rows = BankRows(bank, jisi.models, jisi.opened.prices)
+        context = replace(jisi.configured.context, bank=bank.arrays(jisi.models), rows=rows)
         compared = variants(context, bank, self.methods, self.versus)
-        refuse_unheeded(jisi.stated, [variant.method for variant in compared])
+        refuse_unheeded(jisi.configured.stated, [variant.method for variant in compared])
         entries = make_entries(
             compared,
             bank,
@@ -187,9 +187,9 @@ class SplitRun:
 
     def _tests(self, bank: ResplitBank, number: int) -> TestSet:
         jisi = self.jisi
-        embedder = lambda: jisi.query_embedder  # noqa: E731 - never loaded: all questions have vectors
+        embedder = lambda: jisi.opened.query_embedder  # noqa: E731 - never loaded: all questions have vectors
         warn = _first_time(jisi.user.warn, number)
-        reader = TestReader(bank, jisi.models, embedder, jisi.prices, warn, self.datasets, self.limit)
+        reader = TestReader(bank, jisi.models, embedder, jisi.opened.prices, warn, self.datasets, self.limit)
         tests = reader.read(None, None, ImportIssues(jisi.user, strict=False), live=False)
         return replace(tests, split=bank.seed)
 

@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import jisi_cli as jisi
+from jisi_cli.answering import answer, prepare
+from jisi_cli.embed.protocol import Embedder
 from jisi_cli.methods import registry
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.protocol import Query
@@ -66,9 +69,9 @@ def test_a_script_of_its_own_prints_what_it_prints_and_nothing_else(bank: Path, 
 
 
 def test_calls_do_not_wait_for_a_thread_that_opens_or_trains(pool: jisi.Jisi) -> None:
-    prepared = pool._prepare(QUESTION, None)
-    with pool._opening:  # as of another question, whose method is trained or whose embedder is slow
-        outcome = pool.account.background.submit(pool._answer(prepared, None)).result(timeout=30)
+    prepared = prepare(pool.configured, QUESTION, None)
+    with pool.configured.opening:  # as of another question, whose method is trained or whose embedder is slow
+        outcome = pool.account.background.submit(answer(prepared)).result(timeout=30)
     assert outcome.answer.ok
 
 
@@ -103,11 +106,29 @@ def test_nobody_waits_for_a_method_of_somebody_elses_that_is_being_trained(
         assert answer.result(60).answer.ok
 
 
+def test_ways_of_asking_that_begin_at_once_open_one_embedder(pool: jisi.Jisi, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jisi_cli.embed import registry as embedders
+
+    loaded, load = [], embedders.load_embedder
+
+    def slowly(*given: Any, **more: Any) -> Embedder:
+        loaded.append(given)
+        time.sleep(0.05)
+        return load(*given, **more)
+
+    monkeypatch.setattr(embedders, "load_embedder", slowly)
+    ways = [pool, pool.with_changes("jisi-vote"), pool.with_changes(k=2), pool.with_changes("knn")]
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = list(threads.map(lambda way: way.ask(QUESTION), ways))
+    assert all(outcome.answer.ok for outcome in outcomes)
+    assert len(loaded) == 1
+
+
 @pytest.mark.parametrize(("seconds", "is_asked_again"), [(300.0, False), (0.0, True)])
 def test_a_model_that_refused_its_key_is_asked_again_after_a_while(
     seconds: float, is_asked_again: bool, pool: jisi.Jisi, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jisi_cli.jisi._REFUSED_FOR", seconds)
+    monkeypatch.setattr("jisi_cli.opened._REFUSED_FOR", seconds)
     loopback.script("ada", text="4", faults=[Fault("status", status=403, message="blocked for now")])
     answers = [call for _ in range(2) for call in pool.ask(QUESTION).calls if call.model == "ada"]
     assert any(call.ok for call in answers) == is_asked_again
@@ -168,8 +189,8 @@ def test_eight_threads_ask_at_once_and_each_gets_its_own_answer(pool: jisi.Jisi,
 
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(ask, range(8)))
-    for number, answer in enumerate(answers):
-        assert f"{number} plus {number + 3}" in answer
+    for number, said in enumerate(answers):
+        assert f"{number} plus {number + 3}" in said
 
 
 def test_calls_are_made_once_however_many_threads_want_them(pool: jisi.Jisi, loopback: Loopback) -> None:

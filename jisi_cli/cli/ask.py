@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,7 +205,7 @@ def ask(
             ended = ask_file(jisi, source, file, out, system=system, schema=form, columns=map_ or (), **how)
             raise typer.Exit(int(ended))
         started = time.perf_counter()
-        jisi.made  # noqa: B018 - a method that trains shows its progress, which the view of the answer would hide
+        jisi.make_method()  # a method that trains shows its progress, which the view of the answer would hide
         with view_for(out, stream=stream, as_json=as_json) as view:
             asked = talk.messages(content, system)
             outcome = jisi.ask(asked, schema=form, watcher=view)
@@ -226,6 +227,7 @@ def ask(
 
 def _explain(jisi: Jisi, asked: Conversation, outcome: Outcome) -> None:
     from jisi_cli.cli.route import belief_words, show_neighbours
+    from jisi_cli.routing import described
 
     out = Output(quiet=False)
     if asked.is_put_behind:
@@ -235,7 +237,7 @@ def _explain(jisi: Jisi, asked: Conversation, outcome: Outcome) -> None:
         out.note(f"{outcome.mode}: {outcome.reason}")
         out.note(_steps(outcome))
         return
-    data = decision.to_json(_NEIGHBOURS, jisi.describe)
+    data = decision.to_json(_NEIGHBOURS, partial(described, jisi.configured))
     if data["support_size"] and decision.strangeness is None:
         out.note(f"support set: {count(data['support_size'], 'question')} with similarity from {data['threshold']:.3f}")
     out.note(f"candidates: {', '.join(decision.candidates)}; answered: {', '.join(decision.answered) or 'none'}")
@@ -255,8 +257,10 @@ def _steps(outcome: Outcome) -> str:
 
 
 def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain: bool) -> dict[str, Any]:
+    from jisi_cli.routing import described
+
     answer, decision = outcome.answer, outcome.decision
-    neighbours, describe = (_NEIGHBOURS, jisi.describe) if explain else (0, None)
+    neighbours, describe = (_NEIGHBOURS, partial(described, jisi.configured)) if explain else (0, None)
     return {
         "query": text,
         "method": jisi.method,

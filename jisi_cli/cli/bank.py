@@ -410,8 +410,8 @@ def inspect(
     from jisi_cli.cli.inspection import show_inspection
     from jisi_cli.cli.learning_curve import measure_curve, note_curve, show_curve
     from jisi_cli.config import bank_in_force
+    from jisi_cli.configured_method import in_force
     from jisi_cli.formats.record import failed_reading
-    from jisi_cli.jisi import in_force
     from jisi_cli.user import read_config
 
     out = Output(quiet=quiet, verbose=verbose)

@@ -78,7 +78,7 @@ def _cross_validate(jisi: Jisi, method: str, out: Output) -> Calibration:
             finals = without_reading(jisi.bank, jisi.models)
         else:
             finals = answer_codes(jisi.bank, jisi.models, on_progress)
-    train = Train(jisi.context.bank, jisi.context.datasets, finals, jisi.seed, jisi.bank.failed)
+    train = Train(jisi.configured.context.bank, jisi.configured.context.datasets, finals, jisi.seed, jisi.bank.failed)
     with counted(out, "cross-validating") as on_progress:
         return calibrate(method, train, seed=jisi.seed, on_progress=on_progress)
 

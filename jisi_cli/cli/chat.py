@@ -152,7 +152,7 @@ class _Chat:
 
     def run(self) -> ExitCode:
         """Answer turns until there are no more; return how that ended."""
-        self._jisi.made  # noqa: B018 - what cannot be opened is said before a person types
+        self._jisi.make_method()  # what cannot be opened is said before a person types
         turns = Turns(self._out, _past(self._out))
         if turns.is_person:
             return self._with_person(turns)

@@ -47,7 +47,7 @@ def demo(
 
     sample = sample_folder()
     with Jisi(sample / "bank", sample / "jisi.toml", method=_METHOD, calls="ignored", user=out, command="demo") as jisi:
-        tests = from_bank(jisi.bank, jisi.models, jisi.bank.test_rows, jisi.prices)
+        tests = from_bank(jisi.bank, jisi.models, jisi.bank.test_rows, jisi.opened.prices)
         if number is not None and number > len(tests):
             raise InputError(f"the sample has {len(tests)} test questions; {number} is none of them")
         outcomes = _replay(jisi, tests, _METHOD)
@@ -70,7 +70,7 @@ def _replay(jisi: Jisi, tests: TestSet, method: str) -> list[Outcome]:
     from jisi_cli.methods.protocol import Silent
     from jisi_cli.methods.registry import make_method
 
-    made = make_method(method, jisi.context)
+    made = make_method(method, jisi.configured.context)
 
     async def answer_all() -> list[Outcome]:
         plans = list(made.plan(tests.queries))

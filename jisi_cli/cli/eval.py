@@ -240,7 +240,7 @@ def evaluate(
             progress=lambda what: counted(out, what),
         )
         if learning_curve:
-            voting = jisi.context.for_method("jisi-vote").hyperparameters
+            voting = jisi.configured.context.for_method("jisi-vote").hyperparameters
             comparison = replace(comparison, learning=measure_curve(jisi.bank, voting, out, jisi.models))
         _show(comparison, report, jisi, out, shape, threshold)
         jisi.account.check()

@@ -221,7 +221,7 @@ def _show(jisi: Jisi, decision: Decision, data: dict[str, Any], out: Output) -> 
         out.note(f"{decision.strangeness}; {expected}")
     elif data["support_size"]:  # else there is no bank, which was said
         out.note(
-            f"support set: {count(data['support_size'], 'question')} of {len(jisi.arrays.query_vectors):,} "
+            f"support set: {count(data['support_size'], 'question')} of {len(jisi.configured.arrays.query_vectors):,} "
             f"with similarity from {data['threshold']:.3f}; {expected}"
         )
     tau = (data["settings"] or {}).get("tau")
@@ -271,15 +271,16 @@ def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Outp
     """Draw a decision."""
     from jisi_cli.cli.report import origin_of, write_page
     from jisi_cli.report.decision_page import NEIGHBOURS, Neighbour, decision_page
+    from jisi_cli.routing import expected_usage
 
-    questions, train, arrays = jisi.bank.questions, jisi.bank.train_rows.tolist(), jisi.arrays
+    questions, train, arrays = jisi.bank.questions, jisi.bank.train_rows.tolist(), jisi.configured.arrays
     near = []
     for row, similarity, kept in decision.nearest(NEIGHBOURS):
         question = questions[train[row]]
         scores = zip(arrays.scores[row].tolist(), arrays.present[row].tolist(), strict=True)
         outcomes = tuple(score if known else None for score, known in scores)
         near.append(Neighbour(question.dataset, one_line(question.query, 240), similarity, kept, outcomes))
-    usage = [jisi.expected_usage(model, decision) for model in decision.models]
+    usage = [expected_usage(jisi.configured, model, decision) for model in decision.models]
     expected = [(found.completion_tokens, found.cost_usd) for found in usage]
     manifest = jisi.bank.manifest
     made = {
@@ -291,5 +292,5 @@ def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Outp
     }
     size = len(arrays.query_vectors)
     shown = replace(decision, calls=tuple(replace(call, text=printable(call.text)) for call in decision.calls))
-    page = decision_page(text, shown, near, jisi.staged.hyperparameters, expected, size, origin_of(made))
+    page = decision_page(text, shown, near, jisi.configured.staged.hyperparameters, expected, size, origin_of(made))
     write_page(path, page, out)

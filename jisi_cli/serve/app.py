@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from jisi_cli.errors import InputError, JisiError
-from jisi_cli.jisi import Jisi, Pieces
+from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.methods.registry import all_methods
 from jisi_cli.serve.feedback import Desk
@@ -35,6 +35,7 @@ from jisi_cli.serve.requests import (
     refused_setting,
 )
 from jisi_cli.serve.responses import KEEP_ALIVE, Completion, error_parts, event, headers
+from jisi_cli.watching import Pieces
 
 _Body = TypeVar("_Body")
 
@@ -233,7 +234,7 @@ class Server:
                     max_tokens=asked.max_tokens,
                     **asked.settings,
                 )
-                found.made  # noqa: B018 - a method that cannot be made is refused here
+                found.make_method()  # a method that cannot be made is refused here
             except InputError as error:
                 raise refused_setting(error, asked) from None
         with self._keeping:

@@ -86,8 +86,8 @@ def test_what_is_usual_is_kept_in_the_cache_and_not_in_the_bank(
 
 def test_a_replay_takes_all_questions_alike(small_bank: Path, loopback: Loopback, pool: Path) -> None:
     with library.open(small_bank, pool) as opened:
-        coarse = type(opened.context.coarse).__name__
-        assert (coarse, type(opened.made.coarse).__name__) == ("SharedCoarse", "FamiliarCoarse")  # type: ignore[attr-defined]
+        coarse = type(opened.configured.context.coarse).__name__
+        assert (coarse, type(opened.configured.made.coarse).__name__) == ("SharedCoarse", "FamiliarCoarse")  # type: ignore[attr-defined]
 
 
 def test_other_words_are_refused(small_bank: Path) -> None:
