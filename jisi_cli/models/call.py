@@ -7,29 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.types import Message, Request, Role
+from jisi_cli.types import Message, OnText, Request, Role
 
 if TYPE_CHECKING:
     from jisi_cli.models.completion import Completion
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call as it will be sent.
-
-    Attributes:
-        entry: The model's pool entry.
-        messages: The conversation, the entry's system message included.
-        parameters: Sampling parameters by LiteLLM's names.
-        request: What it was made of.
-        key: Its cache key.
-    """
-
-    entry: ModelEntry
-    messages: Sequence[Message]
-    parameters: Mapping[str, Any]
-    request: Request
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +40,57 @@ class CallEvent:
 
 
 OnEvent = Callable[[CallEvent], None]
+
+
+class Asker:
+    """Who asked for a call, and hears of it while they wait; others may go on to wait for the same call.
+
+    Args:
+        on_event: Receives what happens.
+        on_text: Receives the response piece by piece; None to get it whole.
+
+    Attributes:
+        has_gone: Whether they have stopped waiting, after which they hear nothing.
+    """
+
+    def __init__(self, on_event: OnEvent, on_text: OnText | None) -> None:
+        self._on_event, self._on_text = on_event, on_text
+        self.has_gone = False
+
+    def tell(self, event: CallEvent) -> None:
+        """Tell what happens."""
+        if not self.has_gone:
+            self._on_event(event)
+
+    @property
+    def on_text(self) -> OnText | None:
+        """What receives the response piece by piece; None where it is to come whole."""
+        return None if self._on_text is None else self._pass_on
+
+    def _pass_on(self, piece: str) -> None:
+        if not self.has_gone and self._on_text is not None:
+            self._on_text(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it will be sent.
+
+    Attributes:
+        entry: The model's pool entry.
+        messages: The conversation, the entry's system message included.
+        parameters: Sampling parameters by LiteLLM's names.
+        request: What it was made of.
+        key: Its cache key.
+        asker: Who hears of it.
+    """
+
+    entry: ModelEntry
+    messages: Sequence[Message]
+    parameters: Mapping[str, Any]
+    request: Request
+    key: str
+    asker: Asker
 
 
 @dataclass(frozen=True, slots=True)

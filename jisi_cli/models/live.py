@@ -12,10 +12,10 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, JisiError
 from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
-from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
+from jisi_cli.models.call import Asker, Call, CallEvent, OnEvent, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.course import CUT_OFF, Course
 from jisi_cli.models.fitting import fitted
@@ -128,8 +128,8 @@ class LivePool:
         self._local_models = local_models
         turnstile = RateLimiter(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
-        self._make_caller = partial(_caller, timeout, local_models, turnstile, budget, policy, rng, on_event, warn)
-        self._single_flight: SingleFlight[Answer] = SingleFlight()
+        self._make_caller = partial(_caller, timeout, local_models, turnstile, budget, policy, rng, warn)
+        self._single_flight: SingleFlight[Answer] = SingleFlight(own=(_CutShort, JisiError))
         # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
         self._process_lock = ProcessLock(self._cache.shared_folder, patience)
@@ -177,6 +177,8 @@ class LivePool:
                 answer, called = await self._single_flight.join(call.key, lambda: self._alone(call))
             except _CutShort as end:
                 return end.answer
+            finally:
+                call.asker.has_gone = True
             if called and not answer.cached:
                 return answer
             # Somebody else's call brought it: as from the cache, at no further cost.
@@ -216,7 +218,8 @@ class LivePool:
             raise InputError(f"the pool has no model `{request.model}`; its models are: {known}")
         sent = conversation(entry, request.messages)
         parameters = effective_parameters(entry, request.sampling, request.wanted)
-        return Call(entry, sent, parameters, request, cache_key(entry, sent, parameters, request.sample))
+        key = cache_key(entry, sent, parameters, request.sample)
+        return Call(entry, sent, parameters, request, key, Asker(self._on_event, request.on_text))
 
     async def _cached(self, call: Call, started: float) -> Answer | None:
         """Return a kept answer; None where there is none, or it has not the form that was asked for."""
@@ -232,7 +235,7 @@ class LivePool:
         """Make a call that no other process is making, or take what the other one brought."""
         started = time.perf_counter()
         waiting = CallEvent("waiting", call.entry.name, call.request.role)
-        async with self._process_lock.hold(call.key, lambda: self._on_event(waiting)):
+        async with self._process_lock.hold(call.key, lambda: call.asker.tell(waiting)):
             return await self._cached(call, started) or await self._paid(call)
 
     async def _paid(self, call: Call) -> Answer:
@@ -247,12 +250,12 @@ class LivePool:
         # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
-        answer = self._with_key_noted(self._book_outcome(call, outcome), outcome)
+        answer = self._with_key_noted(call, self._book_outcome(call, outcome), outcome)
         if outcome.is_cut_short:
             raise _CutShort(answer)
         return answer
 
-    def _with_key_noted(self, answer: Answer, outcome: Outcome) -> Answer:
+    def _with_key_noted(self, call: Call, answer: Answer, outcome: Outcome) -> Answer:
         """Remember whether a model's key is good; one whose first call it spoils is not asked again."""
         model = answer.model
         if answer.ok:
@@ -263,7 +266,7 @@ class LivePool:
         is_news = self._refusal(model) is None
         self._refused[model] = answer, time.monotonic()
         if is_news:
-            self._on_event(CallEvent("refused", model, answer.role, reason=answer.error))
+            call.asker.tell(CallEvent("refused", model, answer.role, reason=answer.error))
         return answer
 
     def _refusal(self, model: str) -> Answer | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.call import Call, CallEvent, OnEvent, Outcome
+from jisi_cli.models.call import Call, CallEvent, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.course import Course
 from jisi_cli.models.failure import ProviderFailure
@@ -39,7 +39,6 @@ class Caller:
         budget: Limits what they may cost; None for no limit.
         policy: When to try again.
         rng: Source of the jitter between attempts.
-        on_event: Receives what happens.
         warn: Told, once for each model, what does not agree in a provider's figures; None to ignore it.
     """
 
@@ -50,7 +49,6 @@ class Caller:
         budget: Budget | None,
         policy: RetryPolicy,
         rng: np.random.Generator,
-        on_event: OnEvent | None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._provider = provider
@@ -58,7 +56,6 @@ class Caller:
         self._budget = budget
         self._policy = policy
         self._rng = rng
-        self._on_event = on_event or _ignore
         self._warn = warn or _ignore
         self._doubted: set[str] = set()
 
@@ -78,7 +75,7 @@ class Caller:
             InputError: A parameter makes it unknowable what the call can cost.
         """
         budget = question_budget.get() or self._budget
-        await self._provider.prepare(call.entry, call.messages, call.parameters, call.request.on_text)
+        await self._provider.prepare(call.entry, call.messages, call.parameters, call.asker.on_text)
         worst = None
         if budget is not None:
             if needs_litellm(call.entry, call.parameters):
@@ -113,14 +110,14 @@ class Caller:
                     # Another call may have ended the run while this one waited for its turn.
                     budget.check()
                 if not course.costs:
-                    self._on_event(CallEvent("started", name, call.request.role))
+                    call.asker.tell(CallEvent("started", name, call.request.role))
                 # From here on the request is out; cut off by Ctrl-C, it may have cost anything.
                 course.begin_attempt()
                 cost = None
                 try:
                     adapted = partial(self._tell_adapted, call)
                     completion = await self._provider.complete(
-                        call.entry, call.messages, call.parameters, call.request.on_text, adapted
+                        call.entry, call.messages, call.parameters, call.asker.on_text, adapted
                     )
                     if not call.request.wanted.tools:
                         # Some models call tools that they were never told of; it is no answer.
@@ -157,13 +154,13 @@ class Caller:
 
     def _tell_adapted(self, call: Call, words: str, of_the_pool_file: bool) -> None:
         name = call.entry.name
-        self._on_event(CallEvent("adapted", name, call.request.role, reason=words))
+        call.asker.tell(CallEvent("adapted", name, call.request.role, reason=words))
         if of_the_pool_file:
             self._warn(f"{name}: {words}")
 
     async def _pause(self, call: Call, failure: ProviderFailure, attempts: int) -> None:
         wait = self._policy.delay(attempts, failure.retry_after, self._rng)
-        self._on_event(CallEvent("retry", call.entry.name, call.request.role, attempts, failure.reason, wait))
+        call.asker.tell(CallEvent("retry", call.entry.name, call.request.role, attempts, failure.reason, wait))
         if failure.retry_after is not None:
             self._limiter.close_for(call.entry.name, min(wait, failure.retry_after))
         await asyncio.sleep(wait)

@@ -5,42 +5,84 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Calls that are under way, by key, for one event loop: an equal call waits for the answer of the first."""
+    """Calls that are under way, by key, for one event loop: an equal call waits for the answer of the first.
 
-    def __init__(self) -> None:
-        self._running: dict[str, asyncio.Future[T]] = {}
+    Each is a task of its own, so that it outlives the one who began it while others wait for it. It runs in that one's
+    context, whose limits it is held to, also after that one has gone.
 
-    async def join(self, key: str, call: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+    Args:
+        own: Errors that concern nobody but the one who began the call; others that wait then make it themselves.
+    """
+
+    def __init__(self, own: tuple[type[Exception], ...] = ()) -> None:
+        self._own = own
+        self._flights: dict[str, _Flight[T]] = {}
+
+    async def join(self, key: str, call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """Make a call, or wait for the same one that is already under way.
 
-        If that one is cancelled or raises, one of those waiting makes the call itself.
+        The call is cancelled when the last one that waits for it is, who goes only after it has ended.
 
         Returns:
-            The result, and whether this was the one that made the call.
+            The result, and whether this was the one that began the call.
         """
-        while (running := self._running.get(key)) is not None:
-            # Unlike `await running`, this does not cancel the call when the one waiting is cancelled.
-            await asyncio.wait([running])
-            if not running.cancelled():
-                return running.result(), False
-        running = asyncio.get_running_loop().create_future()
-        self._running[key] = running
+        while True:
+            flight = self._flights.get(key)
+            begins = flight is None
+            if flight is None:
+                flight = self._begin(key, call)
+            if flight.is_given_up:
+                await asyncio.wait([flight.task])
+                continue
+            await flight.end()
+            if begins or flight.task.cancelled() or not isinstance(flight.task.exception(), self._own):
+                return flight.task.result(), begins
+
+    def _begin(self, key: str, call: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
+        def ended(task: asyncio.Task[T]) -> None:
+            del self._flights[key]
+            if not task.cancelled():
+                task.exception()  # looked at: nobody may be left whom it concerns
+
+        task = asyncio.create_task(call())
+        # Before whoever waits goes on, so that none of them finds a call that has ended.
+        task.add_done_callback(ended)
+        flight = self._flights[key] = _Flight(task)
+        return flight
+
+
+class _Flight(Generic[T]):
+    """One call, and how many wait for it."""
+
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        self.task = task
+        self._waiting = 0
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was cancelled, and only has to end."""
+        return self.task.cancelling() > 0
+
+    async def end(self) -> None:
+        """Wait until it has ended; if this is cancelled and nobody else waits, cancel it, too."""
+        self._waiting += 1
         try:
-            result = await call()
-            running.set_result(result)
+            # Unlike `await task`, this does not cancel the call when the one waiting is cancelled.
+            await asyncio.wait([self.task])
         finally:
-            del self._running[key]
-            running.cancel()  # no effect once it has its result.
-        return result, True
+            self._waiting -= 1
+            if not self._waiting and not self.task.done():
+                self.task.cancel()
+                await asyncio.wait([self.task])
 
 
 _FILE = "flights.lock"  # the name in every version

@@ -12,11 +12,13 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.models.call import CallEvent
 from jisi_cli.models.course import CUT_OFF
-from jisi_cli.models.limits import Limits, PerMinute
+from jisi_cli.models.limits import Budget, Limits, PerMinute, question_budget
 from jisi_cli.models.live import Run, query_hash
-from jisi_cli.types import Message, Request, Sampling
+from jisi_cli.types import Answer, Message, Request, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool, user
+
+SHORT = Sampling(max_tokens=20)
 
 
 def test_an_answer_carries_its_text_tokens_and_price(loopback: Loopback) -> None:
@@ -164,23 +166,61 @@ def test_the_same_question_asked_at_once_is_one_call(loopback: Loopback, tmp_pat
     assert sorted(row.attempts for row in ledger_in(tmp_path).rows()) == [0, 0, 0, 0, 1]
 
 
-def test_who_waits_for_a_call_that_is_cancelled_makes_it(loopback: Loopback) -> None:
-    loopback.script("a", text="answer {number}", faults=[Fault("hang")])
+def test_a_call_goes_on_for_those_who_wait_when_the_one_who_began_it_goes_away(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.script("a", text="answer {number}")
+    loopback.hold_after = 0
+    run = Budget(1.0)
+    asked = pool(entry(loopback), ledger=ledger_in(tmp_path), budget=run)
+    own = Budget(0.5, "max_cost", above=run)
+
+    async def limited() -> Answer:
+        question_budget.set(own)
+        return await ask(asked, sampling=SHORT)
+
+    async def race() -> Answer:
+        async with asked:
+            first = asyncio.create_task(limited())
+            while loopback.count() == 0:
+                await asyncio.sleep(0.01)
+            second = asyncio.create_task(ask(asked, sampling=SHORT))
+            await asyncio.sleep(0)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            loopback.hold_after = None
+            return await second
+
+    answer = asyncio.run(race())
+    assert (answer.text, answer.cached, answer.cost_usd) == ("answer 1", True, 0.0)
+    assert loopback.count() == 1
+    # The question that began the call pays for it, within its own limit.
+    paid, waited = ledger_in(tmp_path).rows()
+    assert (paid.attempts, waited.attempts, waited.cost_usd) == (1, 0, 0.0)
+    assert own.spent_usd == run.spent_usd == paid.cost_usd == pytest.approx(9e-6)
+
+
+def test_who_goes_away_from_a_stream_hears_no_more_of_it_though_others_wait(loopback: Loopback) -> None:
+    loopback.script("a", text="it is four", piece_delay=0.05)
     asked = pool(entry(loopback))
+    others: list[str] = []
 
     async def race() -> str:
         async with asked:
-            first = asyncio.create_task(ask(asked))
-            while loopback.count() == 0:
-                await asyncio.sleep(0.01)
-            second = asyncio.create_task(ask(asked))
-            await asyncio.sleep(0.01)
-            first.cancel()
+
+            def hear(piece: str) -> None:
+                assert not first.done(), "its event loop may have been closed"
+                first.cancel()
+
+            first = asyncio.create_task(ask(asked, on_text=hear))
+            second = asyncio.create_task(ask(asked, on_text=others.append))
             with pytest.raises(asyncio.CancelledError):
                 await first
             return (await second).text
 
-    assert asyncio.run(race()) == "answer 2"
+    assert asyncio.run(race()) == "it is four"
+    assert (loopback.count(), others) == (1, ["it is four"])
 
 
 def test_a_call_that_is_cut_off_is_booked_and_not_kept(loopback: Loopback, tmp_path: Path) -> None:

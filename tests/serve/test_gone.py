@@ -53,3 +53,27 @@ def test_what_was_cut_off_is_booked_and_counts_for_the_day_of_the_next_server(tm
         assert found["code"] == "budget_exceeded"
         assert "of it by calls of which only the most is known" in found["message"]
         assert running.upstream.count() == 0
+
+
+def test_a_call_that_another_client_waits_for_goes_on_and_is_paid_once(tmp_path: Path) -> None:
+    async def both(running: Running) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=300) as client:
+            url = f"{running.api}/chat/completions"
+            leaving = asyncio.create_task(client.post(url, json=body("What is 2 plus 2?")))
+            await until(lambda: running.upstream.count() == 3)
+            staying = asyncio.create_task(client.post(url, json=body("What is 2 plus 2?")))
+            await until(lambda: "jisi_running 2.0" in httpx.get(f"{running.url}/metrics").text)
+            # What a request does before it waits for the other's calls takes a moment.
+            await asyncio.sleep(0.5)
+            leaving.cancel()
+            await until(lambda: "jisi_running 1.0" in httpx.get(f"{running.url}/metrics").text)
+            running.upstream.hold_after = None
+            return await staying
+
+    with serving(tmp_path) as running:
+        running.upstream.hold_after = 0
+        answer = asyncio.run(both(running)).json()
+        assert answer["choices"][0]["message"]["content"] == "ada says so"
+        paid = [row for row in booked(running) if not row.cached]
+        assert len(paid) == running.upstream.count() == 3 + answer["jisi"]["mode"].count("aggregate")
+        assert all(row.error is None for row in paid)
