@@ -232,7 +232,7 @@ def _run(
             on_progress=on_progress,
         )
         if not live:
-            return await run_on(pool=tests.pool)
+            return await run_on(pool=tests.pool, elsewhere=account.replays)
         if not tests.models:
             # Questions alone: without a score nothing is learned from what they cost.
             # A judge need not be among the models that take part.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
 from jisi_cli.answering import answer, answer_in_pieces, prepare, saying_more, wanted
 from jisi_cli.bank.bank import Bank
+from jisi_cli.cluster.engine import read_engine
 from jisi_cli.config import Price, read_prices
 from jisi_cli.configured_method import MODES, WITHOUT_BANK, ConfiguredMethod, check_method, check_whole
 from jisi_cli.conversation import Asked
@@ -69,6 +70,7 @@ class Jisi:
         user: Told and asked in the course of a run.
         command: What the ledger calls the run.
         label: What you call the run, in the ledger and in `jisi cost --by label`.
+        engine: For `evaluate`: `ray` or `ray:ADDRESS` to share the work with a Ray cluster.
         **settings: Hyperparameters of JiSi, as `k=5` or `switch="consensus"`, and settings of `jisi-cascade`, as
             `tau=0.9`; they win over the pool file's [routing], and that over the bank's.
 
@@ -114,6 +116,7 @@ class Jisi:
         user: User | None = None,
         command: str = "library",
         label: str | None = None,
+        engine: str | None = None,
         **settings: Any,  # noqa: ANN401 - each is checked by its name
     ) -> None:
         if method is not None:
@@ -142,6 +145,7 @@ class Jisi:
             use_cache=use_cache,
             store=store,
             label=label,
+            engine=read_engine(engine),
         )
         named = (models,) if isinstance(models, str) else models
         opened = Opened(

@@ -17,6 +17,9 @@ from jisi_cli.suggest import did_you_mean
 from jisi_cli.user import User, require_consent
 
 if TYPE_CHECKING:
+    from jisi_cli.cluster.engine import RayEngine
+    from jisi_cli.cluster.replay import ClusterReplay
+    from jisi_cli.cluster.session import Session
     from jisi_cli.embed.account import EmbeddingAccount
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
@@ -51,6 +54,7 @@ class RunAccount:
         use_cache: Whether cached answers may be used.
         store: False keeps questions and answers out of cache and ledger.
         label: What the user calls the run, for the ledger.
+        engine: A cluster that takes part in the work; None for this process alone.
 
     Attributes:
         background: The thread that calls are made on.
@@ -72,7 +76,9 @@ class RunAccount:
         use_cache: bool = True,
         store: bool = True,
         label: str | None = None,
+        engine: RayEngine | None = None,
     ) -> None:
+        self.engine = engine
         self.config, self.command, self.user = config, command, user
         self.label = None if label is None else _checked_label(label)
         self.use_cache, self.store = use_cache, store
@@ -82,8 +88,33 @@ class RunAccount:
         self.background = Background()
 
     def close(self) -> None:
-        """End the thread that calls are made on."""
+        """End the thread that calls are made on, and leave the cluster."""
         self.background.close()
+        if "cluster" in self.__dict__ and self.cluster is not None:
+            self.cluster.close()
+
+    @cached_property
+    def cluster(self) -> Session | None:
+        """The cluster that takes part in the work, joined now; None for this process alone.
+
+        Raises:
+            InputError: Ray is not installed.
+            JisiError: It cannot be joined.
+        """
+        if self.engine is None:
+            return None
+        from jisi_cli.cluster.session import Session
+
+        return Session(self.engine)
+
+    @property
+    def replays(self) -> ClusterReplay | None:
+        """What answers a replay on the cluster; None for this process alone."""
+        if self.cluster is None:
+            return None
+        from jisi_cli.cluster.replay import ClusterReplay
+
+        return ClusterReplay(self.cluster)
 
     @cached_property
     def run(self) -> Run:

@@ -58,7 +58,7 @@ sys.addaudithook(_refuse_network)
 # marked `slow` or `big`; every other test is in `unit`. tests/README.md says what that means.
 SLOW = frozenset(
     {
-        *("benchmarks", "cli", "faults", "hostile", "report", "screenshots", "serve"),
+        *("benchmarks", "cli", "cluster", "faults", "hostile", "report", "screenshots", "serve"),
         *("bank/test_killed_builds.py", "bank/test_lock.py", "bank/test_unreadable_banks.py"),
         *(
             "embed/test_bert.py",

@@ -16,6 +16,7 @@ from jisi_cli.cli.options import (
     ConfigOption,
     DatasetsOption,
     EmbedderOption,
+    EngineOption,
     FailedOption,
     JsonOption,
     LabelOption,
@@ -135,6 +136,7 @@ def evaluate(
     max_cost: MaxCostOption = None,
     label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
+    engine: EngineOption = None,
     no_store: NoStoreOption = False,
     output_format: Annotated[
         str | None,
@@ -177,6 +179,8 @@ def evaluate(
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
+    if engine is not None and (sweep or splits is not None or learning_curve):
+        raise InputError("--engine deals out one comparison; leave out --sweep, --splits and --learning-curve")
     if report is not None:
         require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
@@ -200,6 +204,7 @@ def evaluate(
         user=out,
         command="eval",
         label=label,
+        engine=engine,
         **routing,
     ) as jisi:
         if sweep:

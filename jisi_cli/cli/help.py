@@ -32,7 +32,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
     "Pool": (
-        *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency"),
+        *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency", "--engine"),
         *("--providers", "--check", "--known", "--list", "--forget"),
     ),
     "Server": ("--host", "--port", "--key-env", "--places"),

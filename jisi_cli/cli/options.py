@@ -64,6 +64,10 @@ MaxCostPerDayOption = Annotated[
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="NAME", help="asyncio (this process), ray, or ray:HOST:PORT for a Ray cluster."),
+]
 
 UnlikeOption = Annotated[
     str | None,

@@ -13,6 +13,7 @@ import numpy as np
 from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.evaluation.at_once import for_each
+from jisi_cli.evaluation.elsewhere import Block, Dealt, Elsewhere, Replayed
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
@@ -147,6 +148,7 @@ async def run_method(
     on_result: OnResult | None = None,
     train: Sequence[tuple[str, str]] = (),
     on_done: Callable[[], None] = lambda: None,
+    dealt: Dealt | None = None,
 ) -> tuple[list[Result], Timing]:
     """Answer every question with one method, except those that an earlier run settled.
 
@@ -160,6 +162,7 @@ async def run_method(
         on_result: Told of every result, old ones included.
         train: Dataset and index of each bank row that the method decides by, to name neighbours in the results.
         on_done: Told of each question that is answered now or was before.
+        dealt: What other processes answer of a replay; None where this one answers all.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
@@ -177,20 +180,20 @@ async def run_method(
                 on_result=on_result,
                 train=train,
                 on_done=on_done,
+                dealt=dealt,
             )
     run = _Run(entry, tests, pool, graders, train, on_done)
     if run.live:
         graders.check(tests.questions)
-    keys = [_key(run, row) for row in range(len(tests))]
+    keys, open_rows = _open(run, file) if dealt is None else dealt.opened[entry.name]
     if entry.needs_live and not run.live:
         return _untried(entry.name, tests, keys), Timing(0.0, 0.0)
-    open_rows = [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
     spent = [0.0, 0.0]
     if entry.method is not None:
         for _ in range(len(keys) - len(open_rows)):
             on_done()
-        for part in blocks(len(open_rows), _BLOCK):
-            await _run_block(run, entry.method, file, open_rows[part], keys, concurrency, spent)
+        for part in blocks(len(open_rows), _BLOCK if dealt is None else dealt.size):
+            await _block(run, entry.method, file, open_rows[part], keys, concurrency, spent, dealt)
     else:
         for row in open_rows:
             file.write(_bound(entry, tests, row, keys[row]))
@@ -229,6 +232,7 @@ async def run_entries(
     train: Sequence[tuple[str, str]] = (),
     on_ran: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Ran:
     """Run one method after another.
 
@@ -242,6 +246,7 @@ async def run_entries(
         train: Dataset and index of each bank row that methods decide by.
         on_ran: Told, in words, what each method took.
         on_progress: Told of (questions done, in all), each method's own counted.
+        elsewhere: Other processes that answer a replay; None where this one does.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
@@ -257,9 +262,18 @@ async def run_entries(
             on_progress(done, total)
 
     with ResultFile(out) as file, GraderSet(grading or GradingOptions(), pool) as graders:
+        dealt = None
+        if elsewhere is not None and not pool.live:
+            opened = {entry.name: _open(_Run(entry, tests, pool, graders, train, count), file) for entry in entries}
+            dealt = Dealt(elsewhere, entries, tests, train, opened, count)
         for entry in entries:
             results[entry.name], timing = await run_method(
-                entry, tests, pool, file, concurrency=concurrency, graders=graders, train=train, on_done=count
+                *(entry, tests, pool, file),
+                concurrency=concurrency,
+                graders=graders,
+                train=train,
+                on_done=count,
+                dealt=dealt,
             )
             if entry.needs_live:
                 continue
@@ -285,6 +299,49 @@ class _Run:
     def live(self) -> bool:
         """Whether models are called: a replay knows its scores."""
         return self.pool.live
+
+
+def _open(run: _Run, file: ResultFile) -> tuple[list[str], list[int]]:
+    """Return the keys of all results of a method, and the questions that no earlier run settled."""
+    keys = [_key(run, row) for row in range(len(run.tests))]
+    return keys, [row for row, key in enumerate(keys) if not _settled(file.known.get(key))]
+
+
+async def _block(
+    run: _Run,
+    method: Method[Any],
+    file: ResultFile,
+    rows: Sequence[int],
+    keys: Sequence[str],
+    concurrency: int,
+    spent: list[float],
+    dealt: Dealt | None,
+) -> None:
+    """Answer a block here, or take what was answered elsewhere."""
+    if dealt is None:
+        await _run_block(run, method, file, rows, keys, concurrency, spent)
+        return
+    found = await dealt.take(run.entry.name, rows)
+    for result in found.results:
+        file.write(result)
+    spent[0] += found.plan
+    spent[1] += found.answer
+
+
+async def replay_block(entry: Entry, block: Block, train: Sequence[tuple[str, str]]) -> Replayed:
+    """Answer a block for one method; what another process of a replay does (see `Elsewhere`).
+
+    Args:
+        entry: The method.
+        block: The questions.
+        train: Dataset and index of each bank row that the method decides by.
+    """
+    assert entry.method is not None
+    tests, keys, spent = block.tests, block.keys[entry.name], [0.0, 0.0]
+    with ResultFile(None) as file, GraderSet() as graders:
+        run = _Run(entry, tests, tests.pool, graders, train, lambda: None)
+        await _run_block(run, entry.method, file, range(len(tests)), keys, 1, spent)
+        return Replayed([file.known[key] for key in keys], *spent)
 
 
 async def _run_block(

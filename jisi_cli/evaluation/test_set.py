@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -59,6 +59,17 @@ class TestSet:
             content_key(self.pool.recorded(question.query, question.key), scores)
             for question, scores in zip(self.questions, self.scores.tolist(), strict=True)
         ]
+
+    def part(self, rows: Sequence[int]) -> TestSet:
+        """Return some of the questions with what was recorded about them.
+
+        Args:
+            rows: Which of them, in the order in which they are to stand.
+        """
+        questions = [self.questions[row] for row in rows]
+        pool = self.pool.part((question.query, question.key) for question in questions)
+        queries = [self.queries[row] for row in rows]
+        return replace(self, questions=questions, queries=queries, scores=self.scores[list(rows)], pool=pool)
 
     def label(self, row: int, model: str) -> float | None:
         """Return the recorded score of a model's answer; None where there is none."""

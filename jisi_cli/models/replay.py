@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -80,6 +80,21 @@ class ReplayPool:
         """
         found = ((model, self._lookup(question, key, model)) for model in self._models)
         return [(model, answer) for model, answer in found if answer is not None]
+
+    def part(self, questions: Iterable[tuple[str, tuple[str, str]]]) -> ReplayPool:
+        """Return what replays the answers to some of the questions alone.
+
+        Args:
+            questions: Text and key of each.
+        """
+        recorded, own = {}, {}
+        for text, key in questions:
+            for model in self._models:
+                if (text, model) in self._recorded:
+                    recorded[text, model] = self._recorded[text, model]
+                if (key, model) in self._own:
+                    own[key, model] = self._own[key, model]
+        return ReplayPool(recorded, self._models, own)
 
     def can_answer(self, request: Request) -> bool:
         """Whether a response to this request was recorded."""

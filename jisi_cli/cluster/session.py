@@ -1,0 +1,150 @@
+"""The connection to a Ray cluster: opened once for a run, and closed with it.
+
+Workers run the driver's own version of jisi or none: each is asked for a hash of its source before it gets any work.
+Keys are never sent. Workers read them from the environment of their own node; those of a cluster that the run starts
+itself inherit the run's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import platform
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jisi_cli
+from jisi_cli.cluster.engine import RayEngine
+from jisi_cli.errors import InputError, JisiError
+
+_REACH_SECONDS = 5.0
+_STORE_BYTES = 256 * 2**20
+"""Memory of the object store of a cluster that the run starts itself: what is dealt out is small, and Ray writes what
+does not fit to disk."""
+
+
+class Session:
+    """A Ray cluster that this process is connected to.
+
+    Attributes:
+        ray: The module.
+        is_own: Whether it was started by this run, and ends with it.
+    """
+
+    def __init__(self, engine: RayEngine) -> None:
+        address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+        self.is_own = address == "local"
+        if self.is_own:
+            _lock_others_out()
+        self.ray = _imported()
+        self._was_there = self.ray.is_initialized()
+        if self._was_there:
+            # A program that uses Ray itself has its cluster open already.
+            return
+        if not self.is_own:
+            _require_reachable(address)
+        with _ray_errors(address):
+            self.ray.init(address=address, **_OPTIONS, **(_own_cluster() if self.is_own else {}))
+
+    @property
+    def cpus(self) -> int:
+        """Processor cores of the cluster, as Ray counts them; at least 1."""
+        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the cluster, as Ray counts them."""
+        return int(self.ray.cluster_resources().get("GPU", 0))
+
+    def close(self) -> None:
+        """Leave the cluster; one that the run started ends."""
+        if not self._was_there:
+            self.ray.shutdown()
+
+
+_OPTIONS: dict[str, Any] = {
+    "log_to_driver": False,  # workers' warnings come as messages
+    "logging_level": logging.ERROR,
+    "ignore_reinit_error": False,
+}
+
+
+def _own_cluster() -> dict[str, Any]:
+    return {"num_cpus": os.cpu_count() or 1, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+
+
+def _lock_others_out() -> None:
+    """Give the run's own cluster a password of its own: whoever may command a cluster may run code on it.
+
+    Ray reads it once, when it is imported, and would otherwise leave one in the user's home.
+    """
+    if "ray" not in sys.modules and not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+
+
+def _imported() -> Any:  # noqa: ANN401 - Ray without its types
+    # Ray tells its makers of each use unless it is told not to, and jisi speaks to no host that is not asked for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise InputError("--engine ray needs Ray on every machine; install it with `pip install 'jisi[ray]'`") from None
+    return ray
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse a cluster that does not answer, which Ray would try for a minute.
+
+    Raises:
+        JisiError: Nothing listens there.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise JisiError(
+            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or leave the address "
+            "out for a cluster of this machine's own"
+        ) from None
+
+
+@contextlib.contextmanager
+def _ray_errors(address: str) -> Iterator[None]:
+    """Say in a line why a cluster cannot be joined.
+
+    Raises:
+        JisiError: It cannot.
+    """
+    try:
+        yield
+    except Exception as error:
+        words = str(error)
+        if "ersion mismatch" in words:
+            raise JisiError(
+                f"the cluster at {address} runs another Ray or Python than this ({platform.python_version()}, Ray "
+                f"{_imported().__version__}); install the same versions on every machine"
+            ) from None
+        if isinstance(error, ConnectionError) and address == "auto":
+            raise JisiError("no Ray cluster runs on this machine; start one with `ray start --head`") from None
+        first = next(iter(words.strip().splitlines()), type(error).__name__)
+        raise JisiError(f"the Ray cluster at {address} cannot be joined: {first[:300]}") from None
+
+
+@lru_cache
+def source_hash() -> str:
+    """Return a hash of jisi's own source, which must be the same on all machines."""
+    root = Path(jisi_cli.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\x00" + path.read_bytes() + b"\x00")
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+"""`--engine`: what it may say, and what is said when there is no such cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jisi_cli.cluster.engine import RayEngine, read_engine
+from jisi_cli.errors import InputError
+from tests.cli.commands import jisi, says_one_error
+
+
+def test_the_engine_is_this_process_unless_a_cluster_is_named() -> None:
+    assert read_engine(None) is None and read_engine("asyncio") is None
+    assert read_engine("ray") == RayEngine(None)
+    assert read_engine("ray:head.local:6379") == RayEngine("head.local:6379")
+    assert read_engine("ray:[::1]:6379") == RayEngine("[::1]:6379")
+    assert read_engine("ray:auto") == RayEngine("auto")
+
+
+@pytest.mark.parametrize("text", ["roy", "asyncio:1", "ray:no port", "ray:ray://head:10001", "ray://head:10001"])
+def test_another_engine_is_refused_with_what_there_is(text: str) -> None:
+    with pytest.raises(InputError, match="--engine"):
+        read_engine(text)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_with_the_remedy() -> None:
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    run = jisi("eval", "sample_data/bank", "--method", "best-single", "--engine", "ray:127.0.0.1:1", "-q")
+    says_one_error(run, 1, "127.0.0.1:1", "ray start --head")
+
+
+def test_without_ray_the_engine_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')\n")
+    code = "from jisi_cli.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "eval", "sample_data/bank", "-m", "knn", "--engine", "ray"]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and "pip install 'jisi[ray]'" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_one_experiment_at_a_time_is_not_dealt_out() -> None:
+    says_one_error(jisi("eval", "sample_data/bank", "--splits", "2", "--engine", "ray"), 2, "--engine", "--splits")
+
+
+def test_nothing_of_ray_is_imported_without_it() -> None:
+    code = (
+        "import sys; from jisi_cli.cli.app import build_app; from typer.testing import CliRunner;"
+        "import jisi_cli.cluster.replay, jisi_cli.cluster.session, jisi_cli.spending;"
+        "words = ['eval', 'sample_data/bank', '-m', 'best-single', '--engine', 'asyncio'];"
+        "run = CliRunner().invoke(build_app(), words);"
+        "assert run.exit_code == 0; assert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
