@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 import jisi_cli
+from jisi_cli.bank.bank import local_folder
 from jisi_cli.bank.manifest import MANIFEST_NAME
 from jisi_cli.collect.collect import check_graders
 from jisi_cli.configured_method import with_failed
+from jisi_cli.copies import as_named
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.evaluation.comparison import Comparison, build_report
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
@@ -93,7 +95,7 @@ def evaluate(
         BankError: The bank cannot be used, or the test set is a bank of another embedder.
         BudgetError: The budget stopped a live run; what was answered is in `out`.
     """
-    path = None if test is None else Path(test)
+    path = None if test is None else local_folder(test)
     out = None if out is None else Path(out)
     versus = (versus,) if isinstance(versus, str) else versus
     usual = DEFAULT if live else (*DEFAULT, BOUND)
@@ -156,6 +158,7 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
         InputError: See `Jisi`.
         BankError: See `Jisi`.
     """
+    test = None if test is None else local_folder(test)
     if bank is None and test is not None and (test / MANIFEST_NAME).exists():
         bank = test
     return Jisi(bank, method=None, calls="required" if live else "ignored", **options)
@@ -267,7 +270,7 @@ def made_of(jisi: Jisi, questions: int, source: str, *, live: bool = False) -> d
     return {
         "questions": questions,
         "test": source,
-        "bank": str(jisi.bank.path),
+        "bank": as_named(str(jisi.bank.path)),
         "bank_parts": [part.sha256 for part in manifest.queries],
         "models": list(jisi.models),
         "embedder": manifest.embedder.to_json(),

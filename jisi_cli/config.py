@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jisi_cli.addresses import read_address
 from jisi_cli.errors import InputError
 from jisi_cli.files import read_plain
 from jisi_cli.paths import config_folder, expanded
@@ -205,7 +206,10 @@ def config_in_force(explicit: Path | None = None) -> Config:
 
 
 def find_bank(named: Path | None, config: Config) -> Path | None:
-    """Return the bank in force: the one that was named, `JISI_BANK`, the configuration's; None where none was named."""
+    """Return the bank in force: the one that was named, `JISI_BANK`, the configuration's; None where none was named.
+
+    It may be an address; `jisi_cli.user.bank_folder` returns a folder.
+    """
     return named or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None) or config.bank
 
 
@@ -247,7 +251,7 @@ def _parse(path: Path, file: TableReader, identity: str) -> Config:
     embedder = _section(file, "embedder", _EMBEDDER_KEYS | _ENDPOINT_KEYS)
     return Config(
         path=path,
-        bank=path.parent / expanded(bank, f"{path}: `bank`") if bank else None,
+        bank=_bank(path, bank) if bank else None,
         models=_models(file),
         embedder=_embedder(embedder),
         endpoint=_endpoint(embedder),
@@ -255,6 +259,15 @@ def _parse(path: Path, file: TableReader, identity: str) -> Config:
         budget=_section(file, "budget", _BUDGET_KEYS).data,
         identity=identity,
     )
+
+
+def _bank(path: Path, bank: str) -> Path:
+    """Return the bank that a file names: a path is taken from the file's own folder, an address is left as it is."""
+    try:
+        is_path = read_address(bank) is None
+    except InputError as error:
+        raise InputError(f"{path}: `bank`: {error}") from None
+    return path.parent / expanded(bank, f"{path}: `bank`") if is_path else Path(bank)
 
 
 def _section(file: TableReader, name: str, known: set[str] | None = None) -> TableReader:

@@ -18,6 +18,8 @@ import os
 import sys
 from enum import IntEnum
 
+from jisi_cli.copies import as_named
+
 
 class ExitCode(IntEnum):
     """What the process tells the shell."""
@@ -36,6 +38,9 @@ class JisiError(Exception):
     """A problem whose message is meant for the user."""
 
     exit_code = ExitCode.FAILED
+
+    def __str__(self) -> str:
+        return as_named(super().__str__())
 
 
 class InputError(JisiError):

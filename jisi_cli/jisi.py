@@ -44,8 +44,9 @@ class Jisi:
         ...     print(pool.ask("What is 17 * 23?").answer.text)
 
     Args:
-        bank: The bank or its folder; else `JISI_BANK`, else `bank` in the pool file. Without any, the pool file's order
-            stands in for a ranking, and `jisi` asks the first K models (see `methods.pool_order`).
+        bank: The bank, its folder or address (`s3://…`); else `JISI_BANK`, else `bank` in the pool file. Without any,
+            the pool file's order stands in for a ranking, and `jisi` asks the first K models (see
+            `methods.pool_order`).
         config: The pool file; else `JISI_CONFIG`, `./jisi.toml`, one in a folder above, the user's own.
         method: Who answers, and how; see `jisi eval --list-methods`. None where several are compared, by `evaluate`.
         mode: Of `jisi` and `jisi-cascade`: `auto` decides; `route` never aggregates, and `aggregate` always (`jisi`).

@@ -69,6 +69,7 @@ _SAMPLE = "sample_data"
 _KEPT = frozenset(
     {
         "answers",
+        "banks",
         "vectors",
         "trained",
         "weights",

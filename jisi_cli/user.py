@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from jisi_cli.config import Config, config_in_force
+from jisi_cli.addresses import is_address, read_address
+from jisi_cli.config import Config, bank_in_force, config_in_force
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.trust import beyond_the_provider, trusted
 
@@ -189,10 +190,12 @@ def require_consent(config: Config, entries: Sequence[ModelEntry], user: User) -
     Raises:
         InputError: It may not.
     """
-    if config.trusted or config.identity in _allowed:
-        return
-    wants = list(dict.fromkeys(what for entry in entries for what in what_it_names(entry)))
-    if not wants:
+    _require_consent(config, list(dict.fromkeys(what for entry in entries for what in what_it_names(entry))), user)
+
+
+def _require_consent(config: Config, wants: Sequence[str], user: User) -> None:
+    """Ask whether a pool file that the user never named may do some things; refuse where no one can be asked."""
+    if not wants or config.trusted or config.identity in _allowed:
         return
     words, command = f"{_where(config)}, which you have not allowed, {_listed(wants)}", _trust_command(config)
     answer = user.confirmed(f"{words}. Go on this once? (`{command}` allows it for good)")
@@ -201,6 +204,24 @@ def require_consent(config: Config, entries: Sequence[ModelEntry], user: User) -
     if not answer:
         raise InputError(f"{config.path} was not allowed; nothing was sent")
     _allowed.add(config.identity)
+
+
+def bank_folder(named: Path | None, config: Config, user: User) -> Path:
+    """Return the folder of the bank in force; of one in an object store its local copy, with no parts yet.
+
+    A pool file that the user never named leads to no store without being allowed: the store would be asked in the
+    user's name.
+
+    Raises:
+        InputError: No bank was named, or the pool file may not lead there.
+        BankError: The store cannot be reached.
+    """
+    from jisi_cli.bank.bank import local_folder
+
+    found = bank_in_force(named, config)
+    if found is config.bank and is_address(found):
+        _require_consent(config, [f"reads the bank {read_address(found)}"], user)
+    return local_folder(found)
 
 
 def what_it_names(entry: ModelEntry) -> Iterator[str]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.loopback import Loopback
+from tests.object_store import ObjectStore
 
 # Read once, when LiteLLM and the hub's client are imported: no price map and no weights from the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -84,7 +85,7 @@ SLOW = frozenset(
         *("test_recorded_answers.py", "test_security.py"),
     }
 )
-_SLOW_FIXTURES = frozenset({"loopback"})
+_SLOW_FIXTURES = frozenset({"loopback", "object_store"})
 _STARTS_A_PROCESS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"})
 _SLOW_IMPORTS = frozenset({"litellm", "torch", "sentence_transformers", "ray"})
 _running_unit_test = False
@@ -167,6 +168,23 @@ def loopback() -> Iterator[Loopback]:
     """Give a scriptable OpenAI-compatible server; `loopback.script("name", text=…)` adds a model."""
     with Loopback() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    """An S3 server on loopback, started once."""
+    from tests.object_store import serving
+
+    yield from serving()
+
+
+@pytest.fixture
+def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An S3 server on loopback with an empty bucket, and the environment that leads to it."""
+    _object_store.clear()
+    for name, value in _object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return _object_store
 
 
 @pytest.fixture

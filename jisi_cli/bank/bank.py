@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jisi_cli.addresses import is_address
 from jisi_cli.bank.answer_table import AnswerColumns, AnswerTable
 from jisi_cli.bank.columns import coded, column_vectors
 from jisi_cli.bank.manifest import Manifest, read_manifest
 from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import LazyVectors, RowsOf, VectorMap, map_vectors
+from jisi_cli.copies import is_copy
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import STATUSES, Failed, Key, Question
 from jisi_cli.hyperparameters import CASCADE, OWN_DEFAULTS, OWN_SETTINGS, Hyperparameters, stated_options
@@ -54,10 +56,10 @@ def graded_questions(scored: Truth, waiting: Truth, referenced: Truth, datasets:
 
 
 class Bank:
-    """A bank on disk. Nothing but the manifest is read before it is asked for.
+    """A bank on disk. Nothing but the manifest is read before it is asked for; one in an object store is fetched first.
 
     Args:
-        path: The bank's folder.
+        path: The bank's folder, or its address.
         failed: How a failed or empty answer to a graded question counts; None for what the bank itself says.
 
     Attributes:
@@ -68,11 +70,10 @@ class Bank:
     """
 
     def __init__(self, path: Path | str, failed: Failed | None = None) -> None:
-        self.path = path = Path(path)
-        self.manifest: Manifest = read_manifest(path)
+        self.path, self.manifest = _opened(path)
         self.failed: Failed = failed or self.manifest.failed
         if not self.manifest.queries or not self.manifest.responses:
-            raise BankError(f"{path} holds no answers; build it again with --force")
+            raise BankError(f"{self.path} holds no answers; build it again with --force")
         self.dimension: int = self.manifest.embedder.dimension or 0
         self._vectors: dict[str, NDArray[np.floating]] = {}
         self._answers: dict[str, AnswerColumns] = {}
@@ -388,6 +389,30 @@ class Bank:
             )
         parts, dtype = self.manifest.responses[model], self.manifest.vector_dtype
         return AnswerTable(self.path, model, parts, (self.rows, self.dimension), dtype)
+
+
+def local_folder(bank: Path | str) -> Path:
+    """Return the folder of a bank that a user named; of one in an object store its local copy, with no parts yet.
+
+    Raises:
+        InputError: It is an address that cannot be used.
+        BankError: The store cannot be reached.
+    """
+    if not is_address(bank):
+        return Path(bank)
+    from jisi_cli.bank.remote import local_bank
+
+    return local_bank(bank)
+
+
+def _opened(bank: Path | str) -> tuple[Path, Manifest]:
+    """Return a bank's folder and what it is made of, after what is lacking was fetched."""
+    path = local_folder(bank)
+    if not is_copy(path):
+        return path, read_manifest(path)
+    from jisi_cli.bank.remote import complete
+
+    return path, complete(path)
 
 
 def _questions(table: pa.Table) -> list[Question]:

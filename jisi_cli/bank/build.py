@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import jisi_cli
-from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.bank import Bank, local_folder
 from jisi_cli.bank.diff import Diff, MissingTexts, compute_diff
 from jisi_cli.bank.lock import LOCK_NAME, exclusive
 from jisi_cli.bank.manifest import (
@@ -141,7 +141,7 @@ def build_bank(
 
     Args:
         sources: Files and folders of recorded answers.
-        path: The bank's folder.
+        path: The bank's folder or address.
         embedder: Its name, or the embedder itself; by default that of an extended bank, or `minilm`.
         format: The format of all sources; None detects the format of each.
         selection: Which records to take; all by default.
@@ -153,7 +153,7 @@ def build_bank(
         InputError: A source, the embedder or an option cannot be used, or another file or folder is in the way.
         BankError: The bank to extend is missing, broken or of another embedder, or another build is at work.
     """
-    path, options = Path(path), options or BuildOptions()
+    path, options = local_folder(path), options or BuildOptions()
     paths = [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     check_target(path, options, paths)
     if embedder is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from jisi_cli.copies import is_copy
 from jisi_cli.errors import BankError, InputError
 
 LOCK_NAME = ".lock"
@@ -21,7 +22,8 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
     """Hold the bank's lock, which the system releases even when the process is killed.
 
     The lock is one of the whole file `.lock` (`flock` on POSIX, `LockFileEx` on Windows), as jisi 0.1 takes it too.
-    The folder is removed afterwards if it is still empty.
+    The folder is removed afterwards if it is still empty. The copy of a bank in an object store is brought up to date
+    first; who else writes that bank, on other machines, is seen when it is committed.
 
     Args:
         path: The bank's folder, created if it does not exist.
@@ -33,12 +35,21 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
     """
     with _locked(path, on_wait):
         try:
-            yield
+            with _sole_writer(path):
+                yield
         finally:
             with contextlib.suppress(OSError):
                 if [entry.name for entry in path.iterdir()] == [LOCK_NAME]:
                     (path / LOCK_NAME).unlink()
                     path.rmdir()
+
+
+def _sole_writer(path: Path) -> contextlib.AbstractContextManager[None]:
+    if not is_copy(path):
+        return contextlib.nullcontext()
+    from jisi_cli.bank.remote import sole_writer
+
+    return sole_writer(path)
 
 
 def _locked(path: Path, on_wait: Callable[[], None] | None) -> TextIO:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 from urllib.parse import quote
 
+from jisi_cli.copies import is_copy
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec, Truncation, name_problem
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.files import read_plain
@@ -28,7 +29,8 @@ REPLACED = ".replaced"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_FOLDER_NAME = 200
-_MAX_BYTES = 16 * 2**20
+MOST_BYTES = 16 * 2**20
+"""Of a manifest."""
 _MAX_REPEATS = 100
 _WIDEST = 2**20
 _LONGEST_REVISION = 256
@@ -180,11 +182,28 @@ def part_path(bank: Path, part: PartFile) -> Path:
 
 
 def write_manifest(bank: Path, manifest: Manifest) -> None:
-    """Commit a build: replace `bank.json` in one step, after everything it names is on disk."""
+    """Commit a build: replace `bank.json` in one step, after everything it names is on disk.
+
+    Where the folder is the copy of a bank in an object store, it is replaced there first.
+
+    Raises:
+        BankError: Another writer has changed the bank in the store, or the store cannot be written.
+    """
+    text = json.dumps(_written(manifest), indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    content = text.encode("utf-8")
+    if is_copy(bank):
+        from jisi_cli.bank.remote import publish
+
+        publish(bank, manifest, content)
+    replace_manifest(bank, content)
+
+
+def replace_manifest(bank: Path, content: bytes) -> None:
+    """Replace `bank.json` in one step by what is to stand there."""
     temporary = bank / f".{MANIFEST_NAME}.{os.getpid()}"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(_written(manifest), file, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(bank / MANIFEST_NAME)
@@ -211,19 +230,37 @@ def read_manifest(bank: Path) -> Manifest:
     """
     path = bank / MANIFEST_NAME
     try:
-        data = json.loads(read_plain(path, _MAX_BYTES).decode("utf-8"))
-        # Python reads lone surrogates and NaN as JSON, but neither can be written again.
-        json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        content = read_plain(path, MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BankError(f"no bank at {bank}; build one with `jisi bank build SOURCE -o {bank}`") from None
     except PermissionError as error:
         raise forbidden(path) from error
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+    except OSError as error:
+        if error.errno == errno.EFBIG:
             raise BankError(
-                f"{path} is larger than any manifest ({_MAX_BYTES >> 20} MiB); is it the right file?"
+                f"{path} is larger than any manifest ({MOST_BYTES >> 20} MiB); is it the right file?"
             ) from error
-        raise BankError(f"{path} cannot be read ({error}); build the bank again with --force") from error
+        raise _unreadable(path, error) from error
+    return parse_manifest(content, bank)
+
+
+def parse_manifest(content: bytes, bank: Path) -> Manifest:
+    """Read and check what `bank.json` holds, which may come from anywhere.
+
+    Args:
+        content: Its bytes.
+        bank: The bank's folder, for errors.
+
+    Raises:
+        BankError: It is broken, or a newer jisi wrote it.
+    """
+    path = bank / MANIFEST_NAME
+    try:
+        data = json.loads(content.decode("utf-8"))
+        # Python reads lone surrogates and NaN as JSON, but neither can be written again.
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
     version = data.get("format_version") if isinstance(data, dict) else None
     if type(version) is int and version > FORMAT_VERSION:
         raise BankError(
@@ -234,6 +271,10 @@ def read_manifest(bank: Path) -> Manifest:
         return _parse(TableReader(data, "the manifest"))
     except ValueError as error:
         raise BankError(f"{path} is not a bank manifest ({error}); build the bank again with --force") from error
+
+
+def _unreadable(path: Path, error: Exception) -> BankError:
+    return BankError(f"{path} cannot be read ({error}); build the bank again with --force")
 
 
 def forbidden(path: Path) -> BankError:

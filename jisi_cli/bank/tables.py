@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import MANIFEST_NAME, PartFile, VectorDtype, forbidden, part_path
+from jisi_cli.copies import is_copy
 from jisi_cli.errors import BankError, JisiError
 from jisi_cli.files import open_plain
 from jisi_cli.formats.parquet import UnfoldedError, bounded_memory, check_claims
@@ -140,8 +141,9 @@ def stage_part(bank: Path, folder: str, stem: str, schema: pa.Schema, tables: It
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     # Only a bank's first table of questions has the plain name: under a name that comes again with other
-    # contents, a reader of the bank before would find the rows of the bank after.
-    plain = stem == "queries" and not (bank / MANIFEST_NAME).exists()
+    # contents, a reader of the bank before would find the rows of the bank after. In an object store, where several
+    # may write one bank at a time, that name could come again, too.
+    plain = stem == "queries" and not (bank / MANIFEST_NAME).exists() and not is_copy(bank)
     target = target_folder / (f"{stem}.parquet" if plain else f"{stem}-{digest[:12]}.parquet")
     return StagedPart(PartFile(target.relative_to(bank).as_posix(), rows, digest), temporary)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _QUERIES = re.compile(r"queries(-[0-9a-f]{12})?\.parquet")
 """How `stage_part` names tables of questions; files with similar names belong to somebody else."""
 _RESPONSES = re.compile(r"part-[0-9a-f]{12}\.parquet")
+_MODEL = re.compile(r"responses/model=[^/]+")
 _DRAFT = re.compile(r"\.(queries|part)\.\d+\.part|\.bank\.json\.\d+")
 
 
@@ -68,13 +69,18 @@ class Transaction:
             part.publish(self._bank)
         write_manifest(self._bank, after)
         named = {part.path for part in after.parts()}
-        replaced = [part for part in self._before.parts() if part.path not in named] if self._before else []
-        if replaced:
-            folder = self._bank / REPLACED
-            folder.mkdir(exist_ok=True)
-            for old in replaced:
-                with contextlib.suppress(FileNotFoundError):
-                    (self._bank / old.path).replace(folder / old.sha256)
+        put_aside(self._bank, [part for part in self._before.parts() if part.path not in named] if self._before else [])
+
+
+def put_aside(bank: Path, replaced: Collection[PartFile]) -> None:
+    """Move parts that a bank no longer names to where only jisi looks for them, and only until the next change."""
+    if not replaced:
+        return
+    folder = bank / REPLACED
+    folder.mkdir(exist_ok=True)
+    for old in replaced:
+        with contextlib.suppress(FileNotFoundError):
+            (bank / old.path).replace(folder / old.sha256)
 
 
 def has_repeated_rows(bank: Path, parts: Sequence[PartFile], schema: pa.Schema, more: Sequence[int] = ()) -> bool:
@@ -146,6 +152,12 @@ def remove_leftovers(path: Path, manifest: Manifest | None) -> None:
 def is_question_table(name: str) -> bool:
     """Whether a file is named like a bank's table of questions."""
     return _QUERIES.fullmatch(name) is not None
+
+
+def is_part(path: str) -> bool:
+    """Whether a path inside a bank is one that a build gives to a part."""
+    folder, _, name = path.rpartition("/")
+    return _RESPONSES.fullmatch(name) is not None if _MODEL.fullmatch(folder) else is_question_table(path)
 
 
 def _rows(bank: Path, part: PartFile, schema: pa.Schema) -> NDArray[np.int64]:

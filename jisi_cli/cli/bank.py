@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from jisi_cli.addresses import read_address
 from jisi_cli.cli.completion import completion
 from jisi_cli.cli.help import ADVANCED, Command, CommandLine
 from jisi_cli.cli.options import (
@@ -32,6 +33,7 @@ from jisi_cli.cli.options import (
     with_number,
 )
 from jisi_cli.cli.output import Output, count
+from jisi_cli.copies import as_named, is_copy
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import OWN_SETTINGS
@@ -40,6 +42,7 @@ from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.bank.manifest import VectorDtype
+    from jisi_cli.config import Config
 
 app = CommandLine(help="Build a bank of recorded answers, or inspect one.")
 
@@ -66,7 +69,7 @@ BankArgument = Annotated[
 @app.command("build", cls=_Build, short_help="Build a bank from recorded answers or questions.")
 @grading_options
 def build(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder or address.")],
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="[SOURCE…]", help="Files or folders of recorded answers.")
     ] = None,
@@ -174,6 +177,7 @@ def build(
 
     Example: jisi bank build sample_data/answers.jsonl -o my-bank --embedder hashing
     """
+    from jisi_cli.bank.bank import local_folder
     from jisi_cli.bank.build import BuildOptions
     from jisi_cli.bank.manifest import split_rule
     from jisi_cli.bank.sources import Selection
@@ -181,7 +185,6 @@ def build(
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.collect.question_sources import QuestionSources
-    from jisi_cli.config import find_bank
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.spending import RunAccount
@@ -206,6 +209,7 @@ def build(
     dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     settings = read_config(config, out)
+    output = local_folder(output)
     work = Build(
         sources=sources,
         asked=QuestionSources(sources, starter, seed, ColumnMap.parse(map_ or ())),
@@ -245,11 +249,20 @@ def build(
     cut = f", {count(report.truncated, 'text')} truncated" if report.truncated else ""
     out.note(f"{output}: {count(report.questions, 'question')} and {count(added, 'answer')} added{known}{cut}")
     note_small_bank(output, out)
-    used = find_bank(None, settings)
-    if settings.models and settings.path is not None and (used is None or used.resolve() != output.resolve()):
-        # A pool file names a bank from its own folder.
-        shown = json.dumps(os.path.relpath(output.resolve(), settings.path.resolve().parent), ensure_ascii=False)
-        out.note(f'next: jisi ask --bank {output} "..."; bank = {shown} at the top of {settings.path} saves --bank')
+    _note_next(output, settings, out)
+
+
+def _note_next(bank: Path, settings: Config, out: Output) -> None:
+    """Say how the bank is asked, and how a pool file names it, unless it does."""
+    from jisi_cli.config import find_bank
+
+    used, shown = find_bank(None, settings), as_named(str(bank))
+    is_used = used is not None and (str(read_address(used)) == shown or used.resolve() == bank.resolve())
+    if settings.models and settings.path is not None and not is_used:
+        if not is_copy(bank):  # a pool file names a bank from its own folder
+            shown = os.path.relpath(bank.resolve(), settings.path.resolve().parent)
+        words = json.dumps(shown, ensure_ascii=False)
+        out.note(f'next: jisi ask --bank {bank} "..."; bank = {words} at the top of {settings.path} saves --bank')
 
 
 def _require_feedback_alone(*, append: bool, **others: object) -> None:
@@ -307,14 +320,13 @@ def grade(
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
     from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
-    from jisi_cli.config import bank_in_force
     from jisi_cli.spending import RunAccount
-    from jisi_cli.user import read_config
+    from jisi_cli.user import bank_folder, read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
     data = grade_bank(
-        bank_in_force(bank, settings),
+        bank_folder(bank, settings, out),
         grading,
         RunAccount(
             settings,
@@ -365,15 +377,14 @@ def label(
     Example: jisi bank label sample_data/bank --n 30
     """
     from jisi_cli.cli.label import export_from, import_into, label_bank
-    from jisi_cli.config import bank_in_force
-    from jisi_cli.user import read_config
+    from jisi_cli.user import bank_folder, read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     if export is not None and import_ is not None:
         raise InputError("--export writes a file and --import reads one; give one of them")
     if str(export) == "-" and as_json:
         raise InputError("--export - and --json both write to standard output; leave one of them out")
-    path = bank_in_force(bank, read_config(config, out))
+    path = bank_folder(bank, read_config(config, out), out)
     if import_ is not None:
         data = import_into(path, import_, out)
     elif export is not None:
@@ -409,14 +420,13 @@ def inspect(
     from jisi_cli.bank.inspect import inspect_bank
     from jisi_cli.cli.inspection import show_inspection
     from jisi_cli.cli.learning_curve import measure_curve, note_curve, show_curve
-    from jisi_cli.config import bank_in_force
     from jisi_cli.configured_method import in_force
     from jisi_cli.formats.record import failed_reading
-    from jisi_cli.user import read_config
+    from jisi_cli.user import bank_folder, read_config
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
-    opened = Bank(bank_in_force(bank, settings), failed_reading(failed))
+    opened = Bank(bank_folder(bank, settings, out), failed_reading(failed))
     stated = ((settings.routing, f"{settings.path} [routing]"), (routing, "command line"))
     found = inspect_bank(opened, in_force(opened, "jisi", *stated))
     measured = measure_curve(opened, in_force(opened, "jisi-vote", *stated), out) if curve else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -149,7 +148,7 @@ def cost(
         )
     comparison = None
     if against is not None:
-        comparison = _compare(found, against, prices, bank, read_config(config, out))
+        comparison = _compare(found, against, prices, bank, read_config(config, out), out)
     bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison)
     if as_json:
         out.json(_to_json(bill))
@@ -159,27 +158,32 @@ def cost(
         _show(bill, out)
 
 
-def _compare(found: Found, model: str, prices: Path | None, bank: Path | None, config: Config) -> Comparison:
+def _compare(
+    found: Found, model: str, prices: Path | None, bank: Path | None, config: Config, out: Output
+) -> Comparison:
     """Compare what the calls cost with one answer of a model to each question."""
     from jisi_cli.bank.bank import Bank
     from jisi_cli.config import read_prices
     from jisi_cli.costs.savings import compare, read_reference
 
-    path = _bank_in_force(bank, config)
+    path = _bank_in_force(bank, config, out)
     given = read_prices(prices) if prices is not None else {}
     opened = Bank(path) if path is not None else None
     reference = read_reference(model, config.models, given, opened, config.path)
     return compare(found.calls, reference, found.by)
 
 
-def _bank_in_force(flag: Path | None, config: Config) -> Path | None:
+def _bank_in_force(flag: Path | None, config: Config, out: Output) -> Path | None:
     """Return the bank that was named; one that only the pool file names need not be there."""
     from jisi_cli.bank.manifest import MANIFEST_NAME
+    from jisi_cli.config import find_bank
+    from jisi_cli.user import bank_folder
 
-    named = flag or (Path(os.environ["JISI_BANK"]) if os.environ.get("JISI_BANK") else None)
-    if named is None and config.bank is not None and (config.bank / MANIFEST_NAME).exists():
-        return config.bank
-    return named
+    found = find_bank(flag, config)
+    if found is None:
+        return None
+    folder = bank_folder(flag, config, out)
+    return None if found is config.bank and not (folder / MANIFEST_NAME).exists() else folder
 
 
 def _to_json(bill: Bill) -> dict[str, Any]:

@@ -153,6 +153,7 @@ def evaluate(
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """
+    from jisi_cli.bank.bank import local_folder
     from jisi_cli.cli.comparison_view import show_methods
     from jisi_cli.cli.eval_formats import chosen_format
     from jisi_cli.cli.eval_splits import refuse_other_questions, show_run
@@ -177,6 +178,8 @@ def evaluate(
     _refuse_together(experiments, **elsewhere, limit=limit, live=live)
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
+    test = None if test is None else str(local_folder(test))
+    bank = None if bank is None else local_folder(bank)
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
     if engine is not None and (sweep or splits is not None or learning_curve):

@@ -18,7 +18,7 @@ from jisi_cli.hyperparameters import CascadeSettings, Hyperparameters, option_na
 
 BankOption = Annotated[
     Path | None,
-    typer.Option("--bank", metavar="PATH", help="The bank; else JISI_BANK, else `bank` in the pool file."),
+    typer.Option("--bank", metavar="PATH", help="The bank: a folder or s3://…; else JISI_BANK, else the pool file's."),
 ]
 ConfigOption = Annotated[
     Path | None,

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
 from jisi_cli.cli.wrapping import columns_of, wrapped
+from jisi_cli.copies import as_named
 from jisi_cli.errors import InputError
 from jisi_cli.plain_json import plain_json
 from jisi_cli.printable import STEERING, printable
@@ -91,7 +92,7 @@ class Output:
 
     def data(self, text: str) -> None:
         """Write text and a line's end, without what steers a terminal; what stdout's character set lacks is `?`."""
-        line = printable(text) + "\n"
+        line = printable(as_named(text)) + "\n"
         encoding = _encoding(sys.stdout)
         sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
@@ -234,7 +235,7 @@ class Output:
         self.data(STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def _err(self, text: str, style: str | None = None) -> None:
-        line = self._wrapped(one_line(text, _LONGEST_NOTE))
+        line = self._wrapped(one_line(as_named(text), _LONGEST_NOTE))
         if style and self.stderr_is_terminal and not _is_without_escapes():
             head, _, rest = line.partition(":")
             line = f"\x1b[1;{style}m{head}:\x1b[0m{rest}"

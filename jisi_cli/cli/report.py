@@ -126,7 +126,9 @@ def _page_data(bank: Path, path: Path, rows: list[Result]) -> PageData:
     places = {question.key: place for place, question in enumerate(opened.questions)}
     missing = next((row for row in rows if (row.dataset, row.index) not in places), None)
     if missing is not None:
-        raise InputError(f"{path}: the question {missing.dataset}/{missing.index} is not in {bank}; name its own bank")
+        raise InputError(
+            f"{path}: the question {missing.dataset}/{missing.index} is not in {opened.path}; name its own bank"
+        )
     wanted = np.array([places[row.dataset, row.index] for row in rows], dtype=np.intp)
     known = {question.key: question for question in opened.questions}
     return PageData(from_bank(opened, opened.models, wanted, {}), known)

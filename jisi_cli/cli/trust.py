@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jisi_cli import trust as record
+from jisi_cli.addresses import read_address
 from jisi_cli.cli.options import QuietOption
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.config import Config, load_config
@@ -72,7 +73,7 @@ def _what_is_allowed(config: Config) -> list[str]:
         wants = [] if endpoint is None else list(what_it_names(endpoint))
         lines.append(", ".join([f"the embedder is {name}", *wants]))
     if config.bank is not None:
-        lines.append(f"the bank is {config.bank}")
+        lines.append(f"the bank is {read_address(config.bank) or config.bank}")
     return lines
 
 

@@ -1,0 +1,413 @@
+"""Banks in an object store, against a real S3 server on loopback: built, killed, extended, read, and by several."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from jisi_cli import trust
+from jisi_cli.bank.bank import Bank, local_folder
+from jisi_cli.bank.labels import change_labels
+from jisi_cli.bank.manifest import Label, read_manifest
+from jisi_cli.config import config_in_force
+from jisi_cli.copies import as_named
+from jisi_cli.errors import BankError
+from jisi_cli.paths import cache_folder, data_folder
+from tests.bank.making import build, data_of, everything, failed, files_of, record, records
+from tests.cli.commands import (
+    MODELS,
+    ROOT,
+    finish,
+    jisi,
+    pool_file,
+    recorded_answers,
+    says_one_error,
+    start,
+    write_lines,
+)
+from tests.loopback import Loopback, Script
+from tests.object_store import BUCKET, KEYS, ObjectStore, refused
+from tests.serve.running import serving
+
+BANK = f"s3://{BUCKET}/lab/bank"
+MANIFEST = "lab/bank/bank.json"
+EMBEDDER = ("--embedder", "hashing:64")
+
+Machine = Callable[[str], None]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Go on as on another machine: with a cache of its own."""
+    return lambda name: monkeypatch.setenv("JISI_CACHE_HOME", str(tmp_path / f"cache of {name}"))
+
+
+def answers(path: Path, **fields: int) -> Path:
+    return write_lines(path, recorded_answers(**fields))
+
+
+def parts_of(store: ObjectStore) -> set[str]:
+    return {name for name in store.names() if name.endswith(".parquet")}
+
+
+def named_by(store: ObjectStore) -> set[str]:
+    """Return the names of the parts that the store's manifest names."""
+    data = json.loads(store.get(MANIFEST))
+    return {f"lab/bank/{part['path']}" for parts in (data["queries"], *data["responses"].values()) for part in parts}
+
+
+def keeps_nowhere(secret: str) -> bool:
+    """Whether none of jisi's own files holds a secret: cache, copies of banks, ledger."""
+    kept = [path for folder in (cache_folder(), data_folder()) for path in folder.rglob("*") if path.is_file()]
+    return not any(secret.encode() in path.read_bytes() for path in kept)
+
+
+def test_a_bank_on_disk_costs_no_import_of_what_a_store_needs() -> None:
+    code = (
+        "import sys; from jisi_cli.bank.bank import Bank; Bank('sample_data/bank').keys; "
+        "print({'obstore', 'boto3', 'jisi_cli.bank.remote', 'jisi_cli.bank.store'} & sys.modules.keys())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout == b"set()\n"
+
+
+def test_a_bank_is_built_extended_and_read_in_a_store_as_on_a_disk(
+    tmp_path: Path, object_store: ObjectStore, machine: Machine
+) -> None:
+    first, more = answers(tmp_path / "a.jsonl"), answers(tmp_path / "b.jsonl", questions=15)
+    asked = ("--jsonl", "What is 4 plus 7?")
+    for bank in (BANK, tmp_path / "bank"):
+        built = jisi("bank", "build", first, "-o", bank, *EMBEDDER, "--json")
+        assert built.exit_code == 0 and built.json["bank"] == str(bank)
+        again = jisi("bank", "build", first, "-o", bank, *EMBEDDER)
+        says_one_error(again, 2, f"{bank} is a bank already")
+        assert jisi("bank", "build", more, "-o", bank, "--append", "-q").exit_code == 0
+    assert parts_of(object_store) == named_by(object_store)
+
+    machine("a reader")
+    here, there = jisi("route", "--bank", tmp_path / "bank", *asked), jisi("route", "--bank", BANK, *asked)
+    assert there.exit_code == 0 and there.stdout == here.stdout.replace(str(tmp_path / "bank"), BANK)
+    bank = local_folder(BANK)
+    assert data_of(bank) == data_of(tmp_path / "bank")
+    # Only a first table of questions has another name, which tells its contents.
+    assert sorted(files_of(bank).values()) == sorted(files_of(tmp_path / "bank").values())
+
+    object_store.requests.clear()
+    assert jisi("bank", "inspect", BANK, "--json").exit_code == 0
+    (request,) = object_store.requests
+    assert (request.path, request.sent) == (f"/{BUCKET}/{MANIFEST}", 0)
+
+
+def test_duckdb_reads_each_answer_of_a_bank_in_a_store_once(tmp_path: Path, object_store: ObjectStore) -> None:
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import S3FileSystem
+
+    class ArrowS3(ArrowFSWrapper):  # another client than jisi's; DuckDB's own is an extension to be downloaded
+        protocol = "s3"
+
+    build(local_folder(BANK), [*records(), failed(record(99, "ada"))])
+    build(local_folder(BANK), [record(99, "ada"), record(100, "ada")], append=True)
+    place = object_store.url.removeprefix("http://")
+    connection = duckdb.connect()
+    connection.register_filesystem(ArrowS3(fs=S3FileSystem(endpoint_override=place, scheme="http")))
+    query = (
+        f"select model, count(*) from read_parquet('{BANK}/responses/*/*.parquet', hive_partitioning=true) group by 1"
+    )
+    found = dict(connection.execute(query).fetchall())
+    assert found == {"ada": 14, "bob/7b": 12, "cyd@home": 12}
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "is_there"),
+    [
+        (("PUT", "queries"), False),
+        (("PUT", "model=cyd"), False),
+        (("PUT", "bank.json"), False),
+        (("HEAD", "bank.json"), True),
+    ],
+    ids=["the first part", "a later part", "the commit", "the answer to the commit"],
+)
+def test_a_build_that_is_killed_while_it_uploads_goes_on(
+    killed_at: tuple[str, str], is_there: bool, tmp_path: Path, object_store: ObjectStore
+) -> None:
+    command = ("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER, "--json")
+    method, name = killed_at
+
+    def kill(asked: str, path: str) -> tuple[str, bytes] | None:
+        if asked != method or name not in path.removeprefix(f"/{BUCKET}/lab/bank/"):
+            return None
+        if not is_there and asked == "HEAD":
+            return None
+        process.kill()
+        process.wait()
+        return refused("Killed")
+
+    object_store.fault = kill
+    process = start(*command)
+    assert finish(process).exit_code == -9
+    object_store.fault = None
+    assert (MANIFEST in object_store.names()) == is_there
+    uploaded = Counter(request.path for request in object_store.requests if request.method == "PUT")
+
+    again = jisi(*command)
+    if is_there:
+        says_one_error(again, 2, f"{BANK} is a bank already")
+    else:
+        assert again.exit_code == 0 and again.json["texts_embedded"] == 0, again
+        put = Counter(request.path for request in object_store.requests if request.method == "PUT")
+        assert all(put[path] == 1 for path in uploaded)
+    assert parts_of(object_store) == named_by(object_store)
+    build_here = jisi("bank", "build", command[2], "-o", tmp_path / "bank", *EMBEDDER)
+    assert build_here.exit_code == 0
+    bank = Bank(BANK)
+    assert everything(bank) == everything(Bank(tmp_path / "bank"))
+    assert sorted(files_of(bank.path).values()) == sorted(files_of(tmp_path / "bank").values())
+
+
+def test_a_commit_is_refused_where_another_writer_came_in_between_and_nothing_of_his_is_lost(
+    object_store: ObjectStore, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("one")
+    mine = local_folder(BANK)
+    build(mine, records(4))
+    machine("another")
+    theirs = local_folder(BANK)
+    assert theirs != mine
+    label = Label("words", "1", "x")
+
+    def write(method: str, path: str) -> None:
+        if method == "PUT" and "part-" in path:
+            object_store.fault = None
+            change_labels(theirs, {label.key: label})
+
+    object_store.fault = write
+    with pytest.raises(BankError, match="changed by another writer") as caught:
+        build(mine, records(6), append=True)
+    assert str(caught.value).startswith(BANK) and str(caught.value).endswith("run the same command again")
+    found = Bank(BANK)
+    assert found.manifest.labels == (label,) and found.rows == 4
+
+    report = build(mine, records(6), append=True)
+    assert (report.embedded, report.manifest.labels, Bank(BANK).rows) == (0, (label,), 6)
+    assert parts_of(object_store) == named_by(object_store)
+
+
+def test_of_two_writers_of_a_new_bank_one_makes_it(object_store: ObjectStore, machine: Machine) -> None:
+    machine("one")
+    mine = local_folder(BANK)
+    machine("another")
+    theirs = local_folder(BANK)
+
+    def write(method: str, path: str) -> None:
+        if method == "PUT" and "part-" in path:
+            object_store.fault = None
+            build(theirs, records(5))
+
+    object_store.fault = write
+    with pytest.raises(BankError, match=r"changed by another writer meanwhile.*--append"):
+        build(mine, records(4))
+    machine("a reader")
+    assert Bank(BANK).rows == 5
+
+
+def test_a_reader_that_fetches_while_a_commit_replaces_parts_gets_the_new_bank_whole(
+    object_store: ObjectStore, machine: Machine
+) -> None:
+    machine("writer")
+    bank = local_folder(BANK)
+    build(bank, [*records(6), failed(record(7, "ada"))])
+    machine("reader")
+
+    def commit(method: str, path: str) -> None:
+        if method == "GET" and "model=ada" in path:
+            object_store.fault = None
+            build(bank, [record(7, "ada")], append=True)  # in place of the failed one, so in place of its part
+
+    object_store.fault = commit
+    found = Bank(BANK)
+    assert found.path != bank and everything(found) == everything(Bank(bank)) and found.answers("ada").present.all()
+
+
+def test_a_process_that_opened_a_bank_before_it_changed_still_reads_the_bank_of_then(
+    object_store: ObjectStore, machine: Machine
+) -> None:
+    machine("writer")
+    bank = local_folder(BANK)
+    build(bank, [*records(6), failed(record(7, "ada"))])
+    machine("server")
+    before, opened = everything(Bank(BANK)), Bank(BANK)
+    build(bank, [record(7, "ada")], append=True)  # replaces a part
+    now = Bank(BANK)
+    assert everything(opened) == before != everything(now)
+
+
+def test_a_damaged_or_missing_object_is_one_error_and_no_part_of_the_copy(
+    object_store: ObjectStore, machine: Machine
+) -> None:
+    build(local_folder(BANK), records(6))
+    part = next(name for name in parts_of(object_store) if "model=ada" in name)
+    whole = object_store.get(part)
+    machine("a reader")
+    for content in (whole[:-100], whole[:1000] + b"!" + whole[1001:], b""):
+        object_store.put(part, content)
+        says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"s3://{BUCKET}/{part} is damaged", "--force")
+    object_store.fault = lambda method, path: refused("NoSuchKey", "404 Not Found") if "model=ada" in path else None
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"s3://{BUCKET}/{part} is missing in the store")
+    object_store.fault = None
+    object_store.put(part, whole)
+    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+    object_store.put(MANIFEST, b"{")
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}/bank.json cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (refused("AccessDenied"), "access was refused (AccessDenied)"),
+        (refused("InvalidAccessKeyId"), "access was refused (InvalidAccessKeyId)"),
+        (refused("NoSuchBucket", "404 Not Found"), f"there is no bucket {BUCKET}; make it"),
+        (
+            refused("PermanentRedirect", "301 Moved Permanently"),
+            "is in another region; set AWS_REGION",
+        ),
+        (refused("InvalidRequest", "400 Bad Request"), "the store failed (InvalidRequest)"),
+    ],
+    ids=["access", "key", "bucket", "region", "other"],
+)
+def test_what_a_store_refuses_is_one_line_with_the_remedy_whoever_asks(
+    fault: tuple[str, bytes], words: str, tmp_path: Path, object_store: ObjectStore
+) -> None:
+    object_store.fault = lambda method, path: fault
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, BANK, words, secrets=("secret-of-tests",))
+    built = jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER)
+    says_one_error(built, 3, BANK, words, secrets=("secret-of-tests",))
+
+
+def test_without_a_bank_a_network_or_credentials_it_is_said_which(
+    tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"no bank at {BANK}; build one")
+    object_store.put("lab/bank/photo.jpg", b"somebody's")
+    built = jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER)
+    says_one_error(built, 2, f"{BANK} holds other files (photo.jpg)")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}: the store cannot be reached")
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    says_one_error(jisi("route", "--bank", f"{BANK}2", "x"), 3, "no credentials were found; set AWS_ACCESS_KEY_ID")
+    profiles = tmp_path / "credentials"
+    profiles.write_text("[lab]\naws_access_key_id = tests\naws_secret_access_key = of-a-profile\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profiles))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store.url)
+    says_one_error(jisi("route", "--bank", f"{BANK}2", "x"), 3, f"no bank at {BANK}2")
+
+
+def test_a_key_in_an_address_is_refused_everywhere_and_kept_nowhere(
+    tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"s3://AKIATESTS:hidden@{BUCKET}/bank"
+    config = tmp_path / "jisi.toml"
+    config.write_text(f'bank = "{address}"\n')
+    source = answers(tmp_path / "a.jsonl")
+    for command in (
+        ("route", "--bank", address, "x"),
+        ("route", "--config", config, "x"),
+        ("eval", address),
+        ("bank", "build", source, "-o", address, *EMBEDDER),
+        ("bank", "label", address),
+        ("serve", "--bank", address),
+    ):
+        says_one_error(jisi(*command), 2, "holds a key", secrets=("hidden", "AKIATESTS"))
+    monkeypatch.setenv("JISI_BANK", address)
+    says_one_error(jisi("route", "x"), 2, "holds a key", secrets=("hidden", "AKIATESTS"))
+    assert not object_store.requests
+    assert keeps_nowhere("hidden")
+
+
+def test_a_pool_file_that_merely_lies_here_leads_to_no_store_before_it_is_allowed(
+    tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(local_folder(BANK), records(6))
+    object_store.requests.clear()
+    monkeypatch.chdir(tmp_path)
+    Path("jisi.toml").write_text(f'bank = "{BANK}"\n')
+    says_one_error(jisi("route", "x"), 2, f"reads the bank {BANK}; read it, then run `jisi trust`")
+    says_one_error(jisi("bank", "inspect"), 2, f"reads the bank {BANK}")
+    assert not object_store.requests
+    trust.trust("pool_files", config_in_force().identity, "here")
+    assert jisi("route", "x").exit_code == 0
+
+
+def test_ask_books_an_answer_and_labels_and_grades_are_written_into_a_bank_in_a_store(
+    tmp_path: Path, object_store: ObjectStore, machine: Machine, loopback: Loopback
+) -> None:
+    loopback.scripts = {model: Script(text="11") for model in MODELS}
+    config = pool_file(tmp_path / "jisi.toml", loopback)
+    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER).exit_code == 0
+    asked = jisi("ask", "--bank", BANK, "--config", config, "--mode", "route", "--json", "What is 4 plus 7?")
+    assert asked.exit_code == 0 and asked.json["model"] in MODELS
+    assert keeps_nowhere(KEYS["AWS_SECRET_ACCESS_KEY"])
+
+    graded = jisi("bank", "grade", BANK, "--grader", "contains", "--json")
+    assert graded.exit_code == 0 and graded.json["bank"] == BANK and graded.json["written"]
+    label = Label("sums", "0", "3")
+    change_labels(local_folder(BANK), {label.key: label})
+    machine("a reader")
+    found = Bank(BANK)
+    assert found.manifest.labels == (label,)
+    assert as_named(str(found.path)) == BANK and parts_of(object_store) == named_by(object_store)
+
+
+def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: ObjectStore, machine: Machine) -> None:
+    build(local_folder(BANK), records(6))
+    young = "lab/bank/responses/model=ada/part-000000000000.parquet"
+    object_store.put(young, b"of a build under way elsewhere")
+    object_store.put("lab/bank/notes.txt", b"somebody's")
+    build(local_folder(BANK), records(5), force=True)
+    assert parts_of(object_store) == named_by(object_store) | {young}
+    assert "lab/bank/notes.txt" in object_store.names()
+    machine("a reader")
+    assert Bank(BANK).rows == 5 and read_manifest(local_folder(BANK)).rows == 5
+
+
+def test_a_lost_confirmation_of_a_commit_is_no_other_writer(object_store: ObjectStore) -> None:
+    bank = local_folder(BANK)
+    build(bank, records(4))
+    changed = replace(read_manifest(bank), created_by="jisi, a moment ago")
+
+    from jisi_cli.bank.lock import exclusive
+    from jisi_cli.bank.manifest import write_manifest
+
+    with exclusive(bank):
+        write_manifest(bank, changed)
+        content = object_store.get(MANIFEST)
+        object_store.put(MANIFEST, content + b" ")  # another version, with other words
+        with pytest.raises(BankError, match="another writer"):
+            write_manifest(bank, replace(changed, created_by="jisi, now"))
+        object_store.put(MANIFEST, (bank / "bank.json").read_bytes().replace(b"a moment ago", b"at last"))
+        write_manifest(bank, replace(changed, created_by="jisi, at last"))
+    assert read_manifest(local_folder(BANK)).created_by == "jisi, at last"
+
+
+def test_a_server_starts_on_a_bank_in_a_store_and_answers(tmp_path: Path, object_store: ObjectStore) -> None:
+    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER).exit_code == 0
+    with serving(tmp_path, "--bank", BANK, bank=False) as running:
+        body = {
+            "model": "jisi",
+            "messages": [{"role": "user", "content": "What is 4 plus 7?"}],
+            "jisi": {"mode": "route"},
+        }
+        answer = httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=120)
+        assert answer.status_code == 200 and "says so" in answer.text
