@@ -30,12 +30,15 @@ class Price:
         output: Of the response.
         cached_input: Of what the provider has of the prompt in its own cache; None for the price of the prompt.
         cache_write: Of what it puts there; None likewise.
+        batch: What a call through the provider's batch endpoint costs of all this: 0.5 for half; None where the file
+            does not say.
     """
 
     input: float
     output: float
     cached_input: float | None = None
     cache_write: float | None = None
+    batch: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ _BUDGET_KEYS = {
     *("max_cost", "max_cost_per_day", "max_cost_per_month", "timeout", "concurrency", "max_retries"),
 }
 _MAX_PRICE_BYTES = 64 * 2**20
-_PRICES = {"input", "output", "cached_input", "cache_write"}
+_PRICES = {"input", "output", "cached_input", "cache_write", "batch"}
 _MAX_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
 _ADDRESS_WITHIN = re.compile(r"//|\bhttps?:|[\s\\#?]", re.IGNORECASE)
@@ -391,10 +394,14 @@ def _price(table: TableReader, **defaults: float) -> Price | None:
     if not isinstance(given, dict) or not {"input", "output"} <= {*defaults, *given} <= _PRICES:
         raise ValueError(
             f"{table.where}: a price is {{ input = …, output = … }} in USD per million tokens, "
-            "with `cached_input` and `cache_write` where they are known"
+            "with `cached_input` and `cache_write` where they are known; `batch = 0.5` where a batch costs half"
         )
     if not all(map(is_price, given.values())):
         raise ValueError(f"{table.where}: prices must be numbers from 0, in USD per million tokens")
+    if given.get("batch", 0) > 1:
+        raise ValueError(
+            f"{table.where}: `batch` is what a batch costs of the price, from 0 to 1, not {given['batch']!r}"
+        )
     return Price(**{name: float(value) for name, value in {**defaults, **given}.items()})
 
 

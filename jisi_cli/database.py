@@ -28,7 +28,7 @@ class Database:
     Args:
         path: The file; what is new of it can be read by its owner alone.
         what: What it is, for messages.
-        create: SQL that makes its table, if there is none.
+        create: SQL that makes its tables, if there are none.
         version: Of what is in it; a file of a later version is refused.
         upgrade: Brings a file of an earlier version up to date.
     """
@@ -111,7 +111,7 @@ class Database:
             _write_ahead(connection)
             if version == 0:
                 with connection:
-                    connection.execute(self._create)
+                    connection.executescript(self._create)
                     connection.execute(f"PRAGMA user_version = {self._version}")
             elif self._upgrade is not None:
                 self._upgrade(connection)

@@ -74,6 +74,7 @@ _KEPT = frozenset(
         "trained",
         "weights",
         "ledger",
+        "batches",
         "prices.json",
         "requests.json",
         "history",

@@ -17,6 +17,8 @@ from jisi_cli.suggest import did_you_mean
 from jisi_cli.user import User, require_consent
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from jisi_cli.cluster.engine import RayEngine
     from jisi_cli.cluster.replay import ClusterReplay
     from jisi_cli.cluster.session import Session
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
     from jisi_cli.models.allowance import Allowance
+    from jisi_cli.models.batch.batches import Batches, OnProgress
     from jisi_cli.models.call import CallEvent, OnEvent
     from jisi_cli.models.ledger import Ledger
     from jisi_cli.models.limits import Budget, Limit
@@ -85,6 +88,8 @@ class RunAccount:
         self.max_cost = limit(max_cost, config, "max_cost")
         self._per_day = None if max_cost_per_day is None else amount(max_cost_per_day, "--max-cost-per-day")
         self._timeout, self._concurrency = timeout, concurrency
+        self._batches: set[str] = set()
+        """Tags of the batches that this run's own budget counts."""
         self.background = Background()
 
     def close(self) -> None:
@@ -139,19 +144,31 @@ class RunAccount:
         Raises:
             InputError: A limit makes no sense, or what was spent cannot be read.
         """
-        from jisi_cli.models.allowance import allowances
         from jisi_cli.models.limits import Budget
 
-        found = allowances(self.config, self.ledger, self._per_day)
+        found = self._allowances()
         if self.max_cost is None and not found:
             return None
         first = self._limit_beside(found, 0.0)
         return Budget(first.usd, first.setting, first.about, todays=self._todays_limit if found else None)
 
     def _todays_limit(self, spent_usd: float) -> Limit:
+        return self._limit_beside(self._allowances(), spent_usd)
+
+    def _allowances(self) -> Sequence[Allowance]:
+        """Return the limits a day and a month; what other runs' batches may still cost counts as well."""
         from jisi_cli.models.allowance import allowances
 
-        return self._limit_beside(allowances(self.config, self.ledger, self._per_day), spent_usd)
+        return allowances(self.config, self.ledger, self._per_day, self._promised)
+
+    def _promised(self, start: datetime) -> float:
+        from jisi_cli.models.batch.journal import BatchJournal, journal_folder
+
+        journal = BatchJournal(journal_folder())
+        try:
+            return journal.promised_usd(start, self._batches)
+        finally:
+            journal.close()
 
     def _limit_beside(self, found: Sequence[Allowance], spent_usd: float) -> Limit:
         """Return what the run may spend in all, after it has spent so much: what it may itself, or a day or a month."""
@@ -280,6 +297,38 @@ class RunAccount:
             on_event=on_event or partial(_tell, self.user),
             warn=self.user.warn,
             refused_for=refused_for,
+        )
+
+    def batches(self, pool: LivePool, on_progress: OnProgress | None) -> Batches:
+        """Return what asks by batch.
+
+        Args:
+            pool: The live pool of the models that are asked.
+            on_progress: Told how far it is.
+
+        Raises:
+            InputError: Answers are not to be kept, or a limit makes no sense.
+        """
+        from jisi_cli.models.batch.batches import Batches
+        from jisi_cli.models.batch.journal import BatchJournal, journal_folder
+        from jisi_cli.models.batch.rows import Rows
+        from jisi_cli.models.provider import Provider
+        from jisi_cli.models.retry_policy import RetryPolicy
+
+        if not (self.store and self.use_cache):
+            raise InputError("--batch brings answers into the cache; leave --no-store and --no-cache out, or --batch")
+        timeout = self._limit(self._timeout, "timeout", _TIMEOUT)
+        return Batches(
+            pool,
+            Rows(Provider(timeout)),
+            BatchJournal(journal_folder()),
+            held=self._batches,
+            budget=self.budget,
+            policy=RetryPolicy(max_retries=int(self._limit(None, "max_retries", _RETRIES))),
+            timeout=timeout,
+            tell=self.user.note,
+            warn=self.user.warn,
+            on_progress=on_progress,
         )
 
     def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:

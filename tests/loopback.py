@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on loopback that answers, and fails, as a script says.
 
-It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/embeddings` and `/v1/models`,
-and remembers every request. In a test:
+It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/embeddings`, `/v1/models`, and `/v1/files` and
+`/v1/batches` (`tests/batch_desk.py`), and remembers every request. In a test:
 
     with Loopback({"a": Script(text="4", faults=(Fault("status", status=429, retry_after=1),))}) as server:
         entry = ModelEntry(name="a", litellm="openai/a", api_base=server.api_base)
@@ -34,6 +34,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from tests.batch_desk import BatchDesk
 
 FaultKind = Literal[
     "status",
@@ -178,6 +180,7 @@ class Loopback:
         self.most_at_once = 0
         self.hold_after: int | None = None
         self.stopping = threading.Event()
+        self.batches = BatchDesk(self._answer_row)
         self._journal = journal
         self._calls: Counter[str] = Counter()
         self._at_once = 0
@@ -202,6 +205,21 @@ class Loopback:
     def count(self, model: str | None = None) -> int:
         """Return how many requests came for a model, or in all."""
         return sum(1 for request in list(self.requests) if model in (None, request.model))
+
+    def _answer_row(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answer a row of a batch as a call of its own would be."""
+        request = Request(time.time(), "/v1/chat/completions", str(body.get("model")), body, {})
+        with self._lock:
+            self._calls[request.model] += 1
+            number = self._calls[request.model]
+        script = self.scripts.get(request.model, self.scripts.get("*"))
+        if script is None:
+            return 404, {"error": {"message": f"the model `{request.model}` does not exist"}}
+        fault = _fault(request, script, number)
+        if fault is not None and fault.kind == "status":
+            return fault.status, {"error": {"message": fault.message, "type": "error", "code": fault.status}}
+        raw = script.raw(body) if script.raw is not None else None
+        return (200, _completion(request, script, number)) if raw is None else (raw.status, raw.body)
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
@@ -279,14 +297,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        if self.path.rstrip("/") == "/v1/models":
+        if self._is_about_batches():
+            self._answer_about_batches("GET", b"")
+        elif self.path.rstrip("/") == "/v1/models":
             names = list(self.server.loopback.scripts)
             self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
         else:
             self._error(404, f"no such path: {self.path}")
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        raw = self._body()
+        if self._is_about_batches():
+            self._answer_about_batches("POST", raw)
+            return
+        if self.headers.get("content-type", "").startswith("multipart/"):
+            self._error(404, f"no such path: {self.path}")
+            return
         body = json.loads(raw or b"{}")
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
@@ -296,6 +322,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(request, script, number)
         finally:
             self._leave()
+
+    def _body(self) -> bytes:
+        """Read the body of a request; a file comes in chunks."""
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _is_about_batches(self) -> bool:
+        return self.path.startswith(("/v1/files", "/v1/batches"))
+
+    def _answer_about_batches(self, method: str, body: bytes) -> None:
+        found = self.server.loopback.batches.handle(method, self.path, self.headers.get("content-type", ""), body)
+        if found is None:
+            self.close_connection = True
+            self.connection.close()
+        else:
+            self._send(*found)
 
     def _leave(self) -> None:
         if self._at_work:

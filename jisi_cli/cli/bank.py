@@ -14,6 +14,7 @@ from jisi_cli.addresses import read_address
 from jisi_cli.cli.completion import completion
 from jisi_cli.cli.help import ADVANCED, Command, CommandLine
 from jisi_cli.cli.options import (
+    BatchOption,
     ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
@@ -148,6 +149,7 @@ def build(
         bool,
         typer.Option("--dry-run", help="With --call: show the expected calls, tokens and dollars, and call no model."),
     ] = False,
+    batch: BatchOption = False,
     max_cost: MaxCostOption = None,
     label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
@@ -166,6 +168,9 @@ def build(
 
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
+
+    --call --batch asks through OpenAI's batch endpoint, or that of a server with the same one, at about half of list
+    price and within a day. It can be left at any time: the same command goes on, and hands nothing in twice.
 
     --append --feedback takes in what people said of answers (`jisi feedback`, and clients of a server): each question
     becomes a train row, with scores for the models whose answer it was and gaps for the others.
@@ -194,6 +199,8 @@ def build(
     require_grading("--call (agreement alone does without)", grading, present=call, without=grading.only_comparing())
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
+    if batch and not call:
+        raise InputError("--batch asks the pool's models by batch; add --call, or leave it out")
     sources = sources or []
     if feedback:
         others: dict[str, object] = {
@@ -235,6 +242,7 @@ def build(
         problems=ImportIssues(out, strict=strict),
         out=out,
         feedback=feedback,
+        by_batch=batch,
     )
     if dry_run:
         expected = work.forecast()

@@ -34,7 +34,8 @@ from jisi_cli.bank.update import update_scores
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
 from jisi_cli.cli.grading import agreed, note_agreement, note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
-from jisi_cli.cli.progress import collection_bar, embedding_bar
+from jisi_cli.cli.progress import collection_bar, counted, embedding_bar
+from jisi_cli.collect.batched import Batched, ask_by_batch
 from jisi_cli.collect.collect import (
     Collected,
     EmbeddingReserve,
@@ -58,6 +59,8 @@ from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.record import Question, Record, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
+from jisi_cli.models.batch.prices import batch_share
+from jisi_cli.models.batch.rows import require_batch
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.keys import missing_key
@@ -69,6 +72,7 @@ from jisi_cli.user import EmbedderChoice, ImportIssues, require_consent
 
 if TYPE_CHECKING:
     from jisi_cli.embed.account import EmbeddingAccount
+    from jisi_cli.models.live import LivePool
 
 _SHOWN_CONFLICTS = 10
 _SHOWN_FAILURES = 5
@@ -142,6 +146,7 @@ class Build:
         problems: Told of lines that cannot be used.
         out: Where notes go.
         feedback: Whether what people said of answers is taken in, instead of sources.
+        by_batch: Whether models are asked through their providers' batch endpoints.
     """
 
     sources: Sequence[Path]
@@ -159,6 +164,7 @@ class Build:
     problems: ImportIssues
     out: Output
     feedback: bool = False
+    by_batch: bool = False
 
     @property
     def config(self) -> Config:
@@ -215,6 +221,7 @@ class Build:
             raise InputError("--dry-run tells what --call would ask; give both, or leave it out")
         require_models(self.config)
         self.check()
+        models = self._chosen_models()
         questions = self._questions()
         self.problems.summarise()
         # No grader is run; a judge only has to be in the pool.
@@ -223,7 +230,6 @@ class Build:
         judges_of(self.grading, self.config)
         bank = Bank(self.bank) if self.options.append else None
         spec = self.embedder.allowed(self.config, self.bank, None if bank is None else bank.manifest.embedder)
-        models = chosen_models(self.selection.models, self.config.models)
         found = forecast_collection(
             questions,
             self.config.models,
@@ -234,6 +240,7 @@ class Build:
             recall=_recall(self.account),
             embedder=None if self.embedder.vectors is not None else endpoint_entry(spec, self.config),
             per_request=self.embedder.batch_size or TEXTS_PER_REQUEST,
+            share=batch_share if self.by_batch else None,
         )
         return replace(found, missing_keys=self.account.missing_keys([*models, *self.grading.judges()]))
 
@@ -366,8 +373,8 @@ class Build:
 
     def _collected(self, account: EmbeddingAccount | None) -> tuple[ReadSources, str | None]:
         """Ask the pool what the bank does not know yet; return it, and why a budget stopped the collection."""
+        models = self._chosen_models()
         grading, questions = self.grading, self._questions()
-        models = chosen_models(self.selection.models, self.config.models)
         known = known_answers(Bank(self.bank), retry_failed=self.retry_failed) if self.options.append else set()
         callees = [*models, *judges_of(grading, self.config)]
         self.account.require_consent(callees)
@@ -386,6 +393,17 @@ class Build:
             raise offer_the_offline_pool(error, self.config, sorted({record.model for record in collected.records}))
         sources = self.asked.described(len(collected.records))
         return ReadSources(stage_records(collected.records), sources, 0), collected.stopped
+
+    def _chosen_models(self) -> list[str]:
+        """Return the models to ask.
+
+        Raises:
+            InputError: The pool lacks one, or one cannot be asked by batch.
+        """
+        models = chosen_models(self.selection.models, self.config.models)
+        if self.by_batch:
+            require_batch([entry for entry in self.config.models if entry.name in models])
+        return models
 
     def _callable(self, models: Sequence[str]) -> list[str]:
         """Return the models that have a key, before any is paid.
@@ -408,19 +426,34 @@ class Build:
     ) -> tuple[Collected, int]:
         """Ask, and say how grading went; also returns how many answers it said have no score, and why."""
         reserve.hold_back(question.query for question, _ in pairs)
-        with collection_bar(self.out, len(pairs)) as show:
+        async with self.account.pool(callees) as pool:
+            with GraderSet(grading, pool) as graders:
+                work = await self._batched(pairs, pool, graders) if self.by_batch else Batched(pool, pairs)
+                with collection_bar(self.out, len(work.pairs)) as show:
 
-            def on_record(collected: Collected) -> None:
-                reserve.hold_back([collected.records[-1].response or ""])
-                if show is not None:
-                    show(collected)
+                    def on_record(collected: Collected) -> None:
+                        reserve.hold_back([collected.records[-1].response or ""])
+                        if show is not None:
+                            show(collected)
 
-            async with self.account.pool(callees) as pool:
-                with GraderSet(grading, pool) as graders:
                     limit = self.account.concurrency
-                    collected = await collect(pairs, pool, concurrency=limit, graders=graders, on_record=on_record)
+                    collected = await collect(
+                        work.pairs, work.pool, concurrency=limit, graders=graders, on_record=on_record
+                    )
+        collected.stopped = collected.stopped or work.stopped
+        collected.refused |= work.refused
         note_grading(graders, self.out)
         return collected, graders.unscored.total()
+
+    async def _batched(self, pairs: Sequence[Pair], pool: LivePool, graders: GraderSet) -> Batched:
+        """Ask by batch, and wait for it, once it is sure that the answers can be graded."""
+        check_graders({question.key: question for question, _ in pairs}.values(), graders)
+        with counted(self.out, "waiting for batches") as on_progress:
+            batches = self.account.batches(pool, on_progress)
+            try:
+                return await ask_by_batch(pairs, pool, batches)
+            finally:
+                await batches.close()
 
     def _write(self, found: ReadSources, vectors: VectorSource) -> BuildReport:
         try:
@@ -516,17 +549,22 @@ _ROLES = {"expert": "answers", "judge": "grading", "embedding": "embedding"}
 
 def show_forecast(found: CollectionForecast, max_cost: float | None, out: Output) -> None:
     """Show the calls, tokens and dollars to expect."""
-    titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost")
+    by_batch = any(model.batch_cost_usd is not None for model in found.models)
+    titles = ("calls", "in bank", "in cache", "prompt", "completion", "cost", *(("by batch",) if by_batch else ()))
     columns = [Column("model"), Column("for"), *(Column(title, right=True) for title in titles)]
     columns.append(Column("length of an answer"))
-    rows = [[model.model, _ROLES[model.role], *_cells(asdict(model)), _basis(model)] for model in found.models]
+    rows = [
+        [model.model, _ROLES[model.role], *_cells(asdict(model), by_batch=by_batch), _basis(model)]
+        for model in found.models
+    ]
     total = found.total()
     if len(found.models) > 1:
-        rows.append(["total", "", *_cells(total), ""])
+        rows.append(["total", "", *_cells(total, by_batch=by_batch), ""])
     out.table(columns, rows)
     asked = count(found.questions, "question")
     out.note(f"{asked}, no model was called; prompt, completion: tokens expected, without retries")
-    if max_cost is not None and total["cost_usd"] is not None and total["cost_usd"] > max_cost:
+    expected = total["batch_cost_usd"] if by_batch else total["cost_usd"]
+    if max_cost is not None and expected is not None and expected > max_cost:
         out.note(f"--max-cost {max_cost:g} would stop it before the end")
 
 
@@ -534,9 +572,10 @@ def _basis(model: Forecast) -> str:
     return "" if model.role == "embedding" else _BASES.get(model.length_basis or "", "unknown")
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any], *, by_batch: bool) -> list[str]:
     counts = [f"{row[name]:,}" for name in ("calls", "in_bank", "in_cache")]
     tokens = [
         "unknown" if row[name] is None else f"{row[name]:,.0f}" for name in ("prompt_tokens", "completion_tokens")
     ]
-    return [*counts, *tokens, dollars(row["cost_usd"])]
+    costs = ("cost_usd", *(("batch_cost_usd",) if by_batch else ()))
+    return [*counts, *tokens, *(dollars(row[name]) for name in costs)]

@@ -61,6 +61,10 @@ MaxCostPerDayOption = Annotated[
     float | None,
     typer.Option("--max-cost-per-day", metavar="USD", help="Dollars at most for all that jisi calls in a day."),
 ]
+BatchOption = Annotated[
+    bool,
+    typer.Option("--batch", help="With --call: ask through the provider's batch endpoint, at about half the price."),
+]
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]

@@ -135,7 +135,7 @@ async def collect(
             if collected.stopped is not None:
                 return
             try:
-                answer = await first_calls.ask(_request(question, model, sampling or Sampling()))
+                answer = await first_calls.ask(request_for(question, model, sampling or Sampling()))
             except BudgetError as error:
                 collected.stopped = str(error)
                 return
@@ -156,7 +156,8 @@ async def collect(
     return collected
 
 
-def _request(question: Question, model: str, sampling: Sampling) -> Request:
+def request_for(question: Question, model: str, sampling: Sampling) -> Request:
+    """Return what is asked for a pair of a question and a model."""
     identity = (question.query, question.dataset, question.index)
     return Request(model, question.messages(), "expert", sampling, 0, None, *identity)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from jisi_cli.bank.bank import Bank
@@ -30,6 +30,10 @@ Recall = Callable[[str], str | None]
 """Returns the response that the cache has under a key; None when it has none."""
 
 
+Share = Callable[[ModelEntry], float | None]
+"""Returns what a call by batch costs of its list price; None where that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What asking one model for one reason would take. Unknown is None, never 0.
@@ -45,6 +49,7 @@ class Forecast:
         length_basis: Where the expected length comes from.
         cost_usd: Dollars of all calls.
         price_source: Who named the price.
+        batch_cost_usd: Dollars where those calls that can be are made by batch; None where that was not asked for.
     """
 
     model: str
@@ -57,6 +62,7 @@ class Forecast:
     length_basis: LengthBasis | None
     cost_usd: float | None
     price_source: PriceSource | None
+    batch_cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,12 @@ class CollectionForecast:
 
     def total(self) -> dict[str, Any]:
         """Return the sums over all models; one is None where a part is unknown."""
-        costs = [model.cost_usd for model in self.models]
         return {
             **{name: sum(getattr(model, name) for model in self.models) for name in ("calls", "in_bank", "in_cache")},
             "prompt_tokens": _sum([model.prompt_tokens for model in self.models]),
             "completion_tokens": _sum([model.completion_tokens for model in self.models]),
-            "cost_usd": None if None in costs else math.fsum(cost for cost in costs if cost is not None),
+            "cost_usd": whole_sum(model.cost_usd for model in self.models),
+            "batch_cost_usd": whole_sum(model.batch_cost_usd for model in self.models),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +121,7 @@ def forecast_collection(
     recall: Recall,
     embedder: ModelEntry | None,
     per_request: int,
+    share: Share | None = None,
 ) -> CollectionForecast:
     """Work out what asking, grading and embedding would take.
 
@@ -128,6 +135,7 @@ def forecast_collection(
         recall: What the cache has.
         embedder: The endpoint that would embed, as a pool would name it; None for an embedder on this machine.
         per_request: Short texts that fit into one request of it.
+        share: Returns what a batch costs of the list price of a model; None where nothing is asked by batch.
     """
     known = known_answers(bank, retry_failed=retry_failed) if bank is not None else set()
     pairs = pairs_of(questions, models, known)
@@ -146,7 +154,17 @@ def forecast_collection(
         embedded = set(bank.keys) if bank is not None else set()
         new = [question.query for question in questions if question.key not in embedded]
         found.append(forecast_embedding(embedder, new, answers, per_request=per_request))
+    if share is not None:
+        entries = {entry.name: entry for entry in pool}
+        found = [_by_batch(asked, entries.get(asked.model), share) for asked in found]
     return CollectionForecast(len(questions), found)
+
+
+def _by_batch(asked: Forecast, entry: ModelEntry | None, share: Share) -> Forecast:
+    """Add what a model costs by batch: judges and embedders are called one by one; what is not known is list price."""
+    part = share(entry) if entry is not None and asked.role == "expert" else None
+    cost = asked.cost_usd if part is None or asked.cost_usd is None else part * asked.cost_usd
+    return replace(asked, batch_cost_usd=cost)
 
 
 def _mean_length(bank: Bank | None, model: str) -> float | None:

@@ -8,7 +8,7 @@ goes on; runs at the same time do not see each other's calls meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,17 +32,19 @@ class Allowance:
         limit_usd: The most, in dollars.
         where: The file that says so; None for an option of the command.
         spent: What calls have cost so far.
+        promised_usd: Dollars that batches under way may still cost.
     """
 
     key: str
     limit_usd: float
     where: str | None
     spent: Spent
+    promised_usd: float = 0.0
 
     @property
     def left_usd(self) -> float:
         """Dollars that are left."""
-        return max(0.0, self.limit_usd - self.spent.usd)
+        return max(0.0, self.limit_usd - self.spent.usd - self.promised_usd)
 
     @property
     def setting(self) -> str:
@@ -55,6 +57,8 @@ class Allowance:
         unsure = f", up to {format_dollars(spent.unsure_usd)} of it by calls of which only the most is known"
         more = unsure if spent.unsure_usd else ""
         more += f", and {number:,} call{'' if number == 1 else 's'} of unknown cost" if number else ""
+        if self.promised_usd:
+            more += f", and batches under way may cost {format_dollars(self.promised_usd)}"
         end = "tomorrow" if self.key == "max_cost_per_day" else "next month"
         return (
             f"{format_dollars(spent.usd)} of {format_dollars(self.limit_usd)} are spent {PERIODS[self.key]}{more} "
@@ -62,13 +66,19 @@ class Allowance:
         )
 
 
-def allowances(config: Config, ledger: Ledger, per_day: float | None = None) -> list[Allowance]:
+def allowances(
+    config: Config,
+    ledger: Ledger,
+    per_day: float | None = None,
+    promised: Callable[[datetime], float] = lambda start: 0.0,
+) -> list[Allowance]:
     """Return the limits a day and a month that are in force, with what was spent of them.
 
     Args:
         config: The pool file in force.
         ledger: The calls that were made.
         per_day: What the command was told of a day, in dollars; None for nothing. It raises no file's limit.
+        promised: Returns the dollars that batches which began since a moment may still cost.
 
     Raises:
         InputError: A limit is no number from 0, or the ledger or the user's own file cannot be read.
@@ -83,7 +93,7 @@ def allowances(config: Config, ledger: Ledger, per_day: float | None = None) -> 
         if limits:
             smallest, where = min(limits)
             start = days.start_of_day(now) if key == "max_cost_per_day" else days.start_of_month(now)
-            found.append(Allowance(key, smallest, where or None, ledger.spent_since(start)))
+            found.append(Allowance(key, smallest, where or None, ledger.spent_since(start), promised(start)))
     return found
 
 

@@ -55,6 +55,15 @@ class Completion:
         return bool(self.text.strip() or self.tool_calls)
 
     @property
+    def lack(self) -> str | None:
+        """Why there is no response to read; None where there is one."""
+        if self.has_answer:
+            return None
+        if self.finish_reason == "length":
+            return "the model returned no text: `max_tokens` was spent before the answer began"
+        return f"the model returned no text (finish reason: {self.finish_reason or 'none'})"
+
+    @property
     def parts(self) -> Parts:
         """What of the call has a price of its own."""
         written = (self.cache_write_tokens, self.cache_write_hour_tokens)

@@ -73,8 +73,4 @@ class Course:
     def _error(self, completion: Completion | None) -> str | None:
         if completion is None:
             return self.failure.reason if self.failure is not None else "no attempt was made"
-        if completion.has_answer:
-            return None
-        if completion.finish_reason == "length":
-            return "the model returned no text: `max_tokens` was spent before the answer began"
-        return f"the model returned no text (finish reason: {completion.finish_reason or 'none'})"
+        return completion.lack

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jisi_cli.messages import is_plain
 from jisi_cli.models.early_answer import plain_answer
@@ -99,13 +99,31 @@ class EarlyRequest:
             self.left.set()
 
 
-_early: ContextVar[EarlyRequest | None] = ContextVar("jisi_early_request", default=None)
+class Answering(Protocol):
+    """What has the answer to a request that LiteLLM is about to send."""
+
+    def answer_to(self, request: httpx.Request) -> Awaitable[httpx.Response] | None:
+        """Return what becomes of a request; None where it is still to be sent."""
+        ...
 
 
-def early_answer(request: httpx.Request) -> asyncio.Task[httpx.Response] | None:
+_early: ContextVar[Answering | None] = ContextVar("jisi_early_request", default=None)
+
+
+def early_answer(request: httpx.Request) -> Awaitable[httpx.Response] | None:
     """Return what becomes of a request that has left already in this call; None where it is still to be sent."""
     early = _early.get()
     return None if early is None else early.answer_to(request)
+
+
+@contextmanager
+def answering(answers: Answering) -> Iterator[None]:
+    """Have what LiteLLM sends in this context answered without a connection, as far as there is an answer."""
+    token = _early.set(answers)
+    try:
+        yield
+    finally:
+        _early.reset(token)
 
 
 class HeadStarts:

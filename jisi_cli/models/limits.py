@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import date
 
 from jisi_cli import days
 from jisi_cli.config import ModelEntry
@@ -86,7 +87,8 @@ class Budget:
         above: Budget | None = None,
     ) -> None:
         self.limit_usd, self.setting = limit_usd, setting
-        self._about, self._todays, self._day = about, todays, days.now().date()
+        self._about, self._todays = about, todays
+        self._day: date | None = days.now().date()
         self._above = above
         self.spent_usd = 0.0
         self.overrun: str | None = None
@@ -134,6 +136,17 @@ class Budget:
         while isinstance(found := self._reserve(model, worst_case_usd), Future):
             found.result()
         return found
+
+    def take_over(self, model: str, usd: float) -> Reservation:
+        """Set aside what an earlier run has promised to a provider already, whatever is left.
+
+        A limit of the day, which counted that as another run's, is found anew.
+        """
+        with self._lock:
+            self._reserved_usd += usd
+            self._reservations += 1
+            self._day = None
+        return Reservation(self, model, usd)
 
     def hold_back(self, usd: float) -> None:
         """Keep money for a later part of the run; calls before that part cannot use it."""

@@ -156,7 +156,7 @@ class LivePool:
 
     async def ask(self, request: Request) -> Answer:
         """Ask one model once; see `Pool.ask`."""
-        call = self._call(request)
+        call = self.call_of(request)
         with call_span(request.model, call.entry.litellm, request.role) as span:
             answer = await fitted(await self._asked(call, request.on_text), request.wanted.format)
             span.note(_of_interest(answer))
@@ -211,7 +211,12 @@ class LivePool:
     def _caller(self) -> Caller:
         return self._make_caller()
 
-    def _call(self, request: Request) -> Call:
+    def call_of(self, request: Request) -> Call:
+        """Return the call that a request comes to.
+
+        Raises:
+            InputError: The pool has no such model.
+        """
         entry = self._entries.get(request.model)
         if entry is None:
             known = ", ".join(self._entries) or "none"
@@ -238,6 +243,17 @@ class LivePool:
         async with self._process_lock.hold(call.key, lambda: call.asker.tell(waiting)):
             return await self._cached(call, started) or await self._paid(call)
 
+    async def is_kept(self, call: Call) -> bool:
+        """Whether a call has its answer in the cache, so that it would not be made."""
+        return await self._cached(call, time.perf_counter()) is not None
+
+    def keep(self, call: Call, outcome: Outcome) -> Answer:
+        """Keep and book what became of a call, here or in a batch; return its answer."""
+        # Nothing here waits, so that Ctrl-C finds an answer kept and booked, or neither.
+        if outcome.completion is not None and outcome.error is None:
+            self._cache.put(call.key, outcome.completion)
+        return self._with_key_noted(call, self._book_outcome(call, outcome), outcome)
+
     async def _paid(self, call: Call) -> Answer:
         course = Course()
         try:
@@ -247,10 +263,7 @@ class LivePool:
             if course.may_have_cost:
                 self._book_outcome(call, course.cut_off())
             raise
-        # Nothing below waits, so that Ctrl-C finds an answer kept and booked, or neither.
-        if outcome.completion is not None and outcome.error is None:
-            self._cache.put(call.key, outcome.completion)
-        answer = self._with_key_noted(call, self._book_outcome(call, outcome), outcome)
+        answer = self.keep(call, outcome)
         if outcome.is_cut_short:
             raise _CutShort(answer)
         return answer

@@ -32,10 +32,14 @@ class EndlessError(Exception):
     """An answer that is too large, or coded in a way that was not asked for."""
 
 
-def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either httpx
+def bound_body(response: Any, most: int | None = None) -> None:  # noqa: ANN401 - a response of either httpx
     """Have a response that was not read yet unpack its body in pieces, no more than an answer can have.
 
     Reading it raises httpx's `ReadError` where it is too much. The response no longer says how it was packed.
+
+    Args:
+        response: What came.
+        most: Bytes of a body that holds many answers, a line each; None for one answer.
     """
     if _BOUND in response.extensions:
         return
@@ -47,7 +51,7 @@ def bound_body(response: Any) -> None:  # noqa: ANN401 - a response of either ht
     is_error = response.status_code >= 400
     body = _Body(
         [name for name in names if name not in ("", "identity")],
-        _MOST_OF_AN_ERROR if is_error else _MOST_OF_A_STREAM if is_stream else _MOST_BYTES,
+        _MOST_OF_AN_ERROR if is_error else most or (_MOST_OF_A_STREAM if is_stream else _MOST_BYTES),
         _LONGEST_LINE if is_stream else _MOST_BYTES,
         is_error=is_error,
         error=httpx.ReadError,

@@ -1,0 +1,396 @@
+"""Answers by batch: handed in once, waited for by whichever process, kept and booked as answers of live calls are.
+
+What came back lies in the answer cache under the keys of live calls, so neither path asks what the other has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.models.batch.desk import Desk, RefusedError
+from jisi_cli.models.batch.intake import Intake, Taken
+from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
+from jisi_cli.models.batch.outcome import GONE, without_result
+from jisi_cli.models.batch.prices import batch_share
+from jisi_cli.models.batch.request_file import RequestFile
+from jisi_cli.models.batch.rows import Place, Rows, Sent
+from jisi_cli.models.batch.service import Service, State
+from jisi_cli.models.call import Call, Outcome
+from jisi_cli.models.failure import ProviderFailure
+from jisi_cli.models.limits import Budget, Reservation
+from jisi_cli.models.live import LivePool
+from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.worst_case import worst_case_of
+from jisi_cli.types import Answer, Request
+
+OnProgress = Callable[[int, int], None]
+"""Told how many requests have ended, and how many there are."""
+_NOT_FOUND = 404
+_ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
+"""How a batch ended, in our words."""
+
+
+class Polling(NamedTuple):
+    """How often a provider is asked how far a batch is, in seconds: less and less often, up to a limit."""
+
+    first: float = 2.0
+    growth: float = 1.5
+    longest: float = 120.0
+
+    def pause(self, number: int) -> float:
+        """Return the seconds before the look of a number, from 1."""
+        return min(self.longest, self.first * self.growth ** min(number - 1, 64))
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What batches brought.
+
+    Attributes:
+        answers: By cache key, what came in this run, failures included; other answers lie in the cache.
+        unasked: By cache key, why there is no answer and none should be recorded as failed.
+        stopped: Why a budget ended it; None where none did.
+    """
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    unasked: dict[str, str] = field(default_factory=dict)
+    stopped: str | None = None
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A batch at a provider, as this run sees it."""
+
+    batch: OpenBatch
+    service: Service
+    reservation: Reservation | None
+    state: State = field(default_factory=lambda: State(""))
+    taken: Taken = field(default_factory=Taken)
+    is_lost: bool = False
+
+
+class Batches:
+    """Asks by batch; for one event loop, and one list of requests.
+
+    Args:
+        pool: The live pool: it says what a call is, keeps and books.
+        rows: Writes requests and reads results.
+        journal: What was handed in.
+        held: Receives the tags of the batches whose cost this run's own budget counts.
+        budget: What the calls may cost; None for no limit.
+        policy: When what failed is handed in again.
+        timeout: Seconds without a byte from a provider.
+        tell: Told what was handed in, and what came back.
+        warn: Told what goes wrong.
+        on_progress: Told how far it is.
+        polling: How often providers are asked.
+    """
+
+    def __init__(
+        self,
+        pool: LivePool,
+        rows: Rows,
+        journal: BatchJournal,
+        *,
+        held: set[str],
+        budget: Budget | None,
+        policy: RetryPolicy,
+        timeout: float,
+        tell: Callable[[str], None],
+        warn: Callable[[str], None],
+        on_progress: OnProgress | None = None,
+        polling: Polling | None = None,
+    ) -> None:
+        self._pool, self._rows, self._journal, self._held = pool, rows, journal, held
+        self._budget, self._polling = budget, polling or Polling()
+        self._tell, self._warn, self._on_progress = tell, warn, on_progress
+        self._desk = Desk(journal, timeout, policy, self._polling.pause)
+        self._intake = Intake(pool, rows, journal, policy, self._share)
+        self._shares: dict[str, float] = {}
+        self._worst: dict[str, float] = {}
+        self._wanted: dict[str, Call] = {}
+        self._queue: list[tuple[Call, int]] = []
+        """Calls that are to be handed in, and how often they will have been then."""
+        self._under_way: list[_UnderWay] = []
+        self._fetched = Fetched()
+
+    async def fetch(self, requests: Iterable[Request]) -> Fetched:
+        """Bring the answers to requests that the cache lacks.
+
+        Args:
+            requests: What is to be asked; what is cached, or under way already, is not handed in.
+
+        Raises:
+            InputError: The journal cannot be used, or a parameter makes it unknowable what a call can cost.
+            NoAnswerError: A provider does not say what it has; it goes on there, and a later run asks again.
+        """
+        calls = (self._pool.call_of(request) for request in requests)
+        self._wanted = {call.key: call for call in calls}
+        self._queue = [(call, 1) for call in self._wanted.values()]
+        async with self._journal.alone(self._wait):
+            await self._hand_in()
+        await self._finish()
+        return self._fetched
+
+    async def close(self) -> None:
+        """Close the connections; what was handed in goes on at the providers."""
+        await self._desk.close()
+        await self._rows.close()
+        self._journal.close()
+
+    async def _finish(self) -> None:
+        """Wait for what is under way, hand in again what failed, until nothing is left."""
+        number = 0
+        while self._under_way:
+            self._show()
+            number += 1
+            await asyncio.sleep(self._polling.pause(number))
+            for item in self._under_way:
+                await self._look(item)
+            ended = [item for item in self._under_way if item.state.has_ended]
+            if not ended:
+                continue
+            async with self._journal.alone(self._wait):
+                for item in ended:
+                    if await self._take_in(item):
+                        self._under_way.remove(item)
+                        number = 0
+                await self._hand_in()
+
+    async def _join(self, keys: Iterable[str]) -> set[str]:
+        """Take over what an earlier run, or another one, handed in; return which requests that is."""
+        joined: set[str] = set()
+        for batch in self._journal.open_with(frozenset(keys)):
+            call = self._wanted[next(iter(batch.worst))]
+            service = self._desk.service((await self._rows.sent(call)).place)
+            try:
+                found = await self._desk.identified(service, batch)
+            except RefusedError:
+                continue  # which handing it in again will tell
+            if found is None:
+                continue
+            self._held.add(batch.tag)
+            promised = math.fsum(usd or 0.0 for usd in batch.worst.values())
+            reservation = None if self._budget is None else self._budget.take_over(call.entry.name, promised)
+            self._under_way.append(_UnderWay(found, service, reservation))
+            joined |= batch.worst.keys()
+            since = f"{batch.began:%Y-%m-%d %H:%M} UTC"
+            self._tell(f"{_requests(batch.worst)} under way at {service.host} since {since} ({found.batch_id})")
+        return joined
+
+    async def _hand_in(self) -> None:
+        """Hand in what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
+        # Another run may have asked it since, or be asking it.
+        queue = [(call, attempt) for call, attempt in self._queue if not await self._pool.is_kept(call)]
+        joined = await self._join([call.key for call, _ in queue])
+        self._queue = []
+        alike: dict[tuple[str, int], list[Call]] = {}
+        for call, attempt in queue:
+            if call.key not in joined:
+                alike.setdefault((call.entry.name, attempt), []).append(call)
+        for (_, attempt), calls in alike.items():
+            await self._hand_in_alike(await self._affordable(calls, attempt), attempt)
+        if self._queue and not self._under_way:
+            await self._stop()
+
+    async def _affordable(self, calls: Sequence[Call], attempt: int) -> list[Call]:
+        """Return the calls of one model that fit what is left of the budget; the others wait."""
+        if self._budget is None:
+            return list(calls)
+        room, found = self._budget.left_usd, []
+        for call in calls:
+            try:
+                worst = await self._worst_case(call, self._budget)
+            except BudgetError as error:
+                self._fetched.stopped = self._fetched.unasked[call.key] = str(error)
+                continue
+            if worst <= room:
+                room -= worst
+                found.append(call)
+            else:
+                self._queue.append((call, attempt))
+        return found
+
+    async def _worst_case(self, call: Call, budget: Budget) -> float:
+        """Return the most that a call can cost by batch, in dollars.
+
+        Raises:
+            BudgetError: It is not known.
+        """
+        if call.key not in self._worst:
+            listed = await worst_case_of(call.entry, call.messages, call.parameters)
+            if listed is None:
+                await budget.reserve(call.entry.name, None)  # which says what is missing
+            self._worst[call.key] = (listed or 0.0) * self._share(call.entry)
+        return self._worst[call.key]
+
+    async def _hand_in_alike(self, calls: Sequence[Call], attempt: int) -> None:
+        """Hand in calls of one model, in as many files as they take."""
+        file, place = RequestFile(), None
+        try:
+            for call in calls:
+                sent = self._written(call, await self._sent(call))
+                if sent is None:
+                    continue
+                if not file.add(call.key, sent.body, self._worst.get(call.key)):
+                    await self._submit(call.entry, sent.place, file, attempt)
+                    file.close()
+                    file = RequestFile()
+                    file.add(call.key, sent.body, self._worst.get(call.key))
+                place = sent.place
+            if file.worst and place is not None:
+                await self._submit(calls[0].entry, place, file, attempt)
+        finally:
+            file.close()
+
+    async def _sent(self, call: Call) -> Sent | ProviderFailure:
+        try:
+            return await self._rows.sent(call)
+        except ProviderFailure as failure:
+            return failure
+
+    def _written(self, call: Call, sent: Sent | ProviderFailure) -> Sent | None:
+        """Return what is sent for a call; where nothing can be, that is its answer."""
+        if isinstance(sent, Sent):
+            return sent
+        outcome = Outcome(None, sent.reason, 0, 0.0, 0.0, 0.0, key_refused=sent.key_refused)
+        self._fetched.answers[call.key] = self._pool.keep(call, outcome)
+        return None
+
+    async def _submit(self, entry: ModelEntry, place: Place, file: RequestFile, attempt: int) -> None:
+        service, tag = self._desk.service(place), self._desk.tag()
+        promised = math.fsum(usd or 0.0 for usd in file.worst.values())
+        reservation = None if self._budget is None else await self._budget.reserve(entry.name, promised)
+        self._held.add(tag)
+        try:
+            batch = await self._desk.submit(service, tag, entry.litellm, attempt, file)
+        except RefusedError as refusal:
+            if reservation is not None:
+                reservation.settle(0.0)
+            self._refuse(file.worst, f"{service.host} takes no batch of {entry.name}: {refusal}")
+            return
+        self._under_way.append(_UnderWay(batch, service, reservation))
+        self._tell(
+            f"{_requests(file.worst)} to {entry.name} handed in at {service.host} ({batch.batch_id}); Ctrl-C leaves "
+            "them to the provider, and the same command goes on"
+        )
+
+    async def _stop(self) -> None:
+        """Say why a budget leaves something unasked."""
+        call = self._queue[0][0]
+        try:
+            if self._budget is not None:
+                (await self._budget.reserve(call.entry.name, self._worst[call.key])).settle(0.0)
+        except BudgetError as error:
+            self._fetched.stopped = str(error)
+        self._fetched.unasked |= {call.key: self._fetched.stopped or "" for call, _ in self._queue}
+        self._queue = []
+
+    def _refuse(self, keys: Iterable[str], why: str) -> None:
+        self._warn(why)
+        self._fetched.unasked |= dict.fromkeys(keys, why)
+
+    async def _look(self, item: _UnderWay) -> None:
+        """Find out how far a batch is; a provider that cannot be reached is asked again later.
+
+        Raises:
+            NoAnswerError: It refuses to say.
+        """
+        batch_id = item.batch.batch_id or ""
+        try:
+            item.state, item.is_lost = await item.service.look(batch_id), False
+        except ProviderFailure as failure:
+            silent = f"{item.service.host} does not say how {batch_id} is: {failure.reason}"
+            if failure.status == _NOT_FOUND:
+                item.state = State(GONE)
+            elif not failure.retryable:
+                raise NoAnswerError(
+                    f"{silent}; run the same command again later: nothing is handed in twice"
+                ) from failure
+            elif not item.is_lost:
+                self._warn(f"{silent}; asking again")
+                item.is_lost = True
+
+    async def _take_in(self, item: _UnderWay) -> bool:
+        """Take in the results of a batch that has ended; return whether all could be read."""
+        batch, taken = item.batch, item.taken
+        ended = self._journal.requests_of(batch.tag)
+        left = {key: self._wanted[key] for key in batch.worst if not ended.get(key, True)}
+        await self._take_from_others(batch.worst.keys() - left.keys() - taken.keys)
+        files = [item.service.lines(id) for id in (item.state.output_id, item.state.errors_id) if id is not None]
+        try:
+            await self._intake.take(batch, left, files, taken)
+        except ProviderFailure as failure:
+            self._warn(f"the results of {batch.batch_id} cannot be read: {failure.reason}; asking again")
+            return False
+        finally:
+            self._fetched.answers |= taken.answers
+        self._without_result(item, [call for key, call in left.items() if key not in taken.keys])
+        self._fetched.answers |= taken.answers
+        self._queue += [(call, batch.attempt + 1) for call in taken.again]
+        if item.reservation is not None:
+            item.reservation.settle(taken.spent_usd)
+        self._tell_end(item)
+        return True
+
+    def _without_result(self, item: _UnderWay, calls: Sequence[Call]) -> None:
+        """See to requests of which the results say nothing."""
+        status, batch = item.state.status, item.batch
+        if calls and status in ("failed", "cancelled"):
+            why = f": {item.state.reason}" if item.state.reason else ""
+            self._journal.settle(batch.tag, [call.key for call in calls])
+            self._refuse(
+                [call.key for call in calls],
+                f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {_requests(calls)} not asked",
+            )
+            return
+        for call in calls:
+            self._intake.settle(batch, call, without_result(status), item.taken)
+
+    async def _take_from_others(self, keys: Collection[str]) -> None:
+        """See to requests whose results another run has taken in meanwhile."""
+        lost = {key for key in keys if not await self._pool.is_kept(self._wanted[key])}
+        # It may have handed in again what failed.
+        lost -= await self._join(lost)
+        self._fetched.unasked |= dict.fromkeys(lost, "another run of jisi was told that it failed")
+
+    def _tell_end(self, item: _UnderWay) -> None:
+        taken, ended = item.taken, item.state.status
+        for doubt in taken.doubts():
+            self._warn(f"{item.batch.batch_id}: {doubt}")
+        again = f", {len(taken.again):,} to be handed in again" if taken.again else ""
+        how = "" if ended == "completed" else f" ({_ENDS.get(ended, ended)})"
+        self._tell(
+            f"{item.batch.batch_id} has ended{how}: {taken.good:,} of {_requests(item.batch.worst)} answered{again}"
+        )
+
+    def _show(self) -> None:
+        if self._on_progress is not None:
+            at_work = sum(min(item.state.done, len(item.batch.worst)) for item in self._under_way)
+            ended, left = len(self._fetched.answers), sum(len(item.batch.worst) for item in self._under_way)
+            self._on_progress(ended + at_work, ended + left + len(self._queue))
+
+    def _wait(self) -> None:
+        self._tell("another run of jisi is handing in a batch, or taking results in; waiting for it")
+
+    def _share(self, entry: ModelEntry) -> float:
+        """Return what a batch costs of a model's list price; where that is not known, as much."""
+        if entry.name not in self._shares:
+            share = batch_share(entry)
+            if share is None:
+                self._warn(
+                    f"{entry.name}: what a batch costs there is not known, so list price counts; "
+                    "`price = { …, batch = 0.5 }` in the pool file says that it is half"
+                )
+            self._shares[entry.name] = 1.0 if share is None else share
+        return self._shares[entry.name]
+
+
+def _requests(of: Sized) -> str:
+    return f"{len(of):,} request{'' if len(of) == 1 else 's'}"

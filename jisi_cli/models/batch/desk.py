@@ -1,0 +1,158 @@
+"""Handing a file in so that it is worked on once, though the line may break, or this process end, at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from jisi_cli.errors import NoAnswerError
+from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
+from jisi_cli.models.batch.request_file import RequestFile
+from jisi_cli.models.batch.rows import Place
+from jisi_cli.models.batch.service import Service
+from jisi_cli.models.failure import ProviderFailure
+from jisi_cli.models.retry_policy import RetryPolicy
+
+T = TypeVar("T")
+
+_LOOKS = 3
+"""How often a provider is asked whether it has a batch, before another is created: its list may lag behind."""
+
+
+class RefusedError(Exception):
+    """A provider took no batch; the message says why."""
+
+
+class Desk:
+    """Hands files in at providers, and finds again what was handed in.
+
+    Args:
+        journal: Where each step is written down before the next.
+        timeout: Seconds without a byte from a provider.
+        policy: How often, and how soon, a provider that fails is asked again.
+        pause: Seconds between such attempts, by their number.
+    """
+
+    def __init__(
+        self, journal: BatchJournal, timeout: float, policy: RetryPolicy, pause: Callable[[int], float]
+    ) -> None:
+        self._journal, self._timeout, self._policy, self._pause = journal, timeout, policy, pause
+        self._services: dict[tuple[str, str], Service] = {}
+
+    def service(self, place: Place) -> Service:
+        """Return the batch endpoints beside where a model's calls go."""
+        key = place.address, place.key
+        if key not in self._services:
+            self._services[key] = Service(place.address, place.key, place.headers, self._timeout)
+        return self._services[key]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for service in self._services.values():
+            await service.close()
+
+    def tag(self) -> str:
+        """Return a name for a batch that no other has."""
+        return secrets.token_hex(16)
+
+    async def submit(self, service: Service, tag: str, model: str, attempt: int, file: RequestFile) -> OpenBatch:
+        """Hand a file in.
+
+        Raises:
+            RefusedError: The provider does not take it; then it has none of it.
+            NoAnswerError: Whether it took it is not known, and cannot be found out now; a later run looks for it.
+        """
+        batch = self._journal.about_to_submit(tag, model, file.content, attempt, file.worst)
+
+        async def upload() -> str:
+            file.file.seek(0)
+            return await service.upload(file.file, f"jisi-{tag}.jsonl")
+
+        try:
+            # A file that arrived without our hearing of it costs nothing, so it may be sent again.
+            file_id = await self._insisting(upload)
+        except ProviderFailure as failure:
+            self._journal.drop(tag)
+            raise RefusedError(failure.reason) from failure
+        self._journal.uploaded(tag, file_id)
+        return await self._created(service, replace(batch, file_id=file_id))
+
+    async def identified(self, service: Service, batch: OpenBatch) -> OpenBatch | None:
+        """Return a batch with the provider's name of it; None where the provider never had it, which is forgotten.
+
+        Raises:
+            RefusedError: The provider has its file, and takes no batch of it.
+            NoAnswerError: The provider cannot be asked now.
+        """
+        if batch.batch_id is not None:
+            return batch
+        found = await self._found(service, batch)
+        if found is not None:
+            return found
+        if batch.file_id is not None:
+            return await self._created(service, batch)
+        self._journal.drop(batch.tag)
+        return None
+
+    async def _created(self, service: Service, batch: OpenBatch) -> OpenBatch:
+        """Have a file worked on, once."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                batch_id = await service.create(batch.file_id or "", batch.tag, batch.content)
+            except ProviderFailure as failure:
+                if _is_refusal(failure):
+                    self._journal.drop(batch.tag)
+                    raise RefusedError(failure.reason) from failure
+                # It may have been created all the same.
+                found = await self._found(service, batch)
+                if found is not None:
+                    return found
+                if not self._policy.allows_another(attempt, failure):
+                    raise _unknown(service, failure) from failure
+                await asyncio.sleep(self._pause(attempt))
+            else:
+                self._journal.created(batch.tag, batch_id)
+                return replace(batch, batch_id=batch_id)
+
+    async def _found(self, service: Service, batch: OpenBatch) -> OpenBatch | None:
+        """Look for a batch among those of the provider."""
+        for look in range(1, _LOOKS + 1):
+            try:
+                batch_id = await self._insisting(lambda: service.find(batch.tag))
+            except ProviderFailure as failure:
+                raise _unknown(service, failure) from failure
+            if batch_id is not None:
+                self._journal.created(batch.tag, batch_id)
+                return replace(batch, batch_id=batch_id)
+            if look < _LOOKS:
+                await asyncio.sleep(self._pause(look))
+        return None
+
+    async def _insisting(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what does no harm when it is done twice, until it goes well or has been tried often enough."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await act()
+            except ProviderFailure as failure:
+                if not self._policy.allows_another(attempt, failure):
+                    raise
+                await asyncio.sleep(self._pause(attempt))
+
+
+def _is_refusal(failure: ProviderFailure) -> bool:
+    """Whether a provider has said that it did nothing."""
+    return failure.status is not None and 400 <= failure.status < 500 and failure.status not in (408, 409)
+
+
+def _unknown(service: Service, failure: ProviderFailure) -> NoAnswerError:
+    return NoAnswerError(
+        f"whether {service.host} has the batch that was handed in is not known: {failure.reason}; run the same command "
+        "again, which looks for it and hands nothing in twice"
+    )

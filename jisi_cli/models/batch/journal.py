@@ -1,0 +1,244 @@
+"""What was handed in to providers, written down before anything else happens, so that nothing is handed in twice.
+
+A row about a batch is there before its file is uploaded; the provider's ids are added as they come. A process that
+was killed in between leaves a row without an id, and the next one asks the provider whether it has a batch of that
+tag. The journal holds hashes, ids and dollars: no question, no answer, no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jisi_cli.database import FAULTS, Database
+from jisi_cli.errors import InputError
+from jisi_cli.paths import data_folder, own_folder
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE, model TEXT NOT NULL, content TEXT NOT NULL,
+    attempt INTEGER NOT NULL, began TEXT NOT NULL, file_id TEXT, batch_id TEXT, ended TEXT
+);
+CREATE TABLE IF NOT EXISTS requests (
+    batch INTEGER NOT NULL, key TEXT NOT NULL, worst_usd REAL, ended INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, key)
+) WITHOUT ROWID;
+"""
+"""A request has ended when its result is kept in the cache and booked in the ledger."""
+_PROMISE = timedelta(hours=48)
+"""How long a batch may still cost something: providers end one within a day."""
+_PAUSE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch whose results have not all been taken in.
+
+    Attributes:
+        tag: Our own name of it, which the provider keeps beside it.
+        model: LiteLLM's name of the model, for messages.
+        content: SHA-256 of its file, in hexadecimal.
+        attempt: How often its requests have been handed in, this batch included.
+        began: When it was written down.
+        file_id: The provider's name of its file; None before it is known.
+        batch_id: The provider's name of it; None before it is known.
+        worst: The most that each request without a result can cost, in dollars by cache key; None where unknown.
+    """
+
+    tag: str
+    model: str
+    content: str
+    attempt: int
+    began: datetime
+    file_id: str | None
+    batch_id: str | None
+    worst: Mapping[str, float | None]
+
+
+def journal_folder() -> Path:
+    """Return where this user's journal of batches lies."""
+    return data_folder() / "batches"
+
+
+class BatchJournal:
+    """The journal in one file; opened on first use, and shared by all processes of a user.
+
+    Args:
+        folder: Where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._database = Database(folder / "journal.sqlite", "a journal of batches", _CREATE)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @asynccontextmanager
+    async def alone(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Hold what one process at a time may do: hand in, or take in results.
+
+        The system releases it however the process ends.
+
+        Args:
+            on_wait: Called once if another process holds it.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        from filelock import FileLock
+
+        with self._writable():
+            own_folder(self._folder)
+        lock, told = FileLock(self._folder / "journal.lock", mode=0o600, thread_local=False), False
+        while not self._acquired(lock):
+            if not told:
+                on_wait()
+            told = True
+            await asyncio.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquired(self, lock: FileLock) -> bool:
+        from filelock import Timeout
+
+        with self._writable():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return False
+        return True
+
+    def open_with(self, keys: Collection[str]) -> list[OpenBatch]:
+        """Return the batches that hold a request of these keys and have brought no result for it yet, oldest first.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        wanted, found = frozenset(keys), dict[int, dict[str, float | None]]()
+        for batch, key, worst in self._rows(
+            "SELECT batch, key, worst_usd FROM requests WHERE NOT ended ORDER BY batch, key"
+        ):
+            if key in wanted:
+                found.setdefault(batch, {})[key] = worst
+        rows = self._rows("SELECT id, tag, model, content, attempt, began, file_id, batch_id FROM batches ORDER BY id")
+        return [_batch(row[1:], found[row[0]]) for row in rows if row[0] in found]
+
+    def requests_of(self, tag: str) -> dict[str, bool]:
+        """Return whether each request of a batch has ended; empty once all have.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        rows = self._rows(
+            "SELECT key, requests.ended FROM requests JOIN batches ON batches.id = batch WHERE tag = ?", tag
+        )
+        return {key: bool(ended) for key, ended in rows}
+
+    def promised_usd(self, since: datetime, but: Collection[str] = ()) -> float:
+        """Return what batches can still cost at most: what no ledger has yet.
+
+        Args:
+            since: Batches that began before are left out, unless they can still be at work.
+            but: Tags of batches that are counted elsewhere.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        first = min(since.astimezone(UTC), datetime.now(UTC) - _PROMISE)
+        rows = self._rows(
+            "SELECT tag, worst_usd FROM requests JOIN batches ON batches.id = batch "
+            "WHERE NOT requests.ended AND began >= ?",
+            first.isoformat(timespec="milliseconds"),
+        )
+        return math.fsum(worst for tag, worst in rows if worst is not None and tag not in but)
+
+    def about_to_submit(
+        self, tag: str, model: str, content: str, attempt: int, worst: Mapping[str, float | None]
+    ) -> OpenBatch:
+        """Write down a batch before its file is uploaded; it is on the disk when this returns.
+
+        Raises:
+            InputError: The journal cannot be written.
+        """
+        began = datetime.now(UTC)
+        with self._changing() as connection:
+            row = (tag, model, content, attempt, began.isoformat(timespec="milliseconds"))
+            cursor = connection.execute(
+                "INSERT INTO batches (tag, model, content, attempt, began) VALUES (?, ?, ?, ?, ?)", row
+            )
+            requests = ((cursor.lastrowid, key, usd) for key, usd in worst.items())
+            connection.executemany("INSERT INTO requests (batch, key, worst_usd) VALUES (?, ?, ?)", requests)
+        return OpenBatch(tag, model, content, attempt, began, None, None, dict(worst))
+
+    def uploaded(self, tag: str, file_id: str) -> None:
+        """Note the provider's name of a batch's file."""
+        self._set(tag, "file_id", file_id)
+
+    def created(self, tag: str, batch_id: str) -> None:
+        """Note the provider's name of a batch."""
+        self._set(tag, "batch_id", batch_id)
+
+    def drop(self, tag: str) -> None:
+        """Forget a batch that the provider never had."""
+        with self._changing() as connection:
+            connection.execute("DELETE FROM requests WHERE batch = (SELECT id FROM batches WHERE tag = ?)", (tag,))
+            connection.execute("DELETE FROM batches WHERE tag = ?", (tag,))
+
+    def settle(self, tag: str, keys: Iterable[str]) -> None:
+        """Note that requests have their results, kept and booked; without any left the batch has ended."""
+        with self._changing(outlives_a_power_cut=False) as connection:
+            (batch,) = connection.execute("SELECT id FROM batches WHERE tag = ?", (tag,)).fetchone()
+            connection.executemany(
+                "UPDATE requests SET ended = 1 WHERE batch = ? AND key = ?", ((batch, key) for key in keys)
+            )
+            left = "SELECT 1 FROM requests WHERE batch = ? AND NOT ended LIMIT 1"
+            if connection.execute(left, (batch,)).fetchone() is None:
+                moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+                connection.execute("UPDATE batches SET ended = ? WHERE id = ?", (moment, batch))
+                connection.execute("DELETE FROM requests WHERE batch = ?", (batch,))
+
+    def _set(self, tag: str, column: str, value: str) -> None:
+        with self._changing() as connection:
+            connection.execute(f"UPDATE batches SET {column} = ? WHERE tag = ?", (value, tag))
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        return self._database.read(lambda connection: connection.execute(query, values).fetchall(), [])
+
+    @contextmanager
+    def _changing(self, *, outlives_a_power_cut: bool = True) -> Iterator[sqlite3.Connection]:
+        with self._writable(), self._database.changing() as connection:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if outlives_a_power_cut else 'NORMAL'}")
+            yield connection
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except FAULTS as error:
+            raise InputError(
+                f"{self._folder} cannot be written ({error}); without it a batch could be handed in twice: "
+                "make room or allow it, or leave --batch out"
+            ) from error
+
+
+def _batch(row: tuple[Any, ...], worst: Mapping[str, float | None]) -> OpenBatch:
+    tag, model, content, attempt, began, file_id, batch_id = row
+    try:
+        moment = datetime.fromisoformat(began)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the journal of batches is damaged (a batch began at {began!r:.40}); move it away") from error
+    return OpenBatch(str(tag), str(model), str(content), int(attempt), moment, file_id, batch_id, worst)

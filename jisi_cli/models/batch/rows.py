@@ -1,0 +1,218 @@
+"""What a batch sends for a call, and what comes back for it: as the live path would write the one and read the other.
+
+Both are the live path. To write a request, LiteLLM makes the call and is handed an empty answer in place of a
+connection, so that what it would have sent is known and nothing leaves. To read a result, LiteLLM makes the call
+again and is handed the result. A parameter that a model refuses is therefore left out or renamed by the same rules as
+in a live call, the next time that its requests are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import InputError
+from jisi_cli.messages import is_plain
+from jisi_cli.models.address import provider_of
+from jisi_cli.models.call import Call
+from jisi_cli.models.completion import Completion
+from jisi_cli.models.failure import ProviderFailure
+from jisi_cli.models.head_start import answering
+from jisi_cli.models.litellm_client import litellm_loaded, load_litellm
+from jisi_cli.models.provider import Provider
+
+if TYPE_CHECKING:
+    import httpx
+
+_PATH = "/chat/completions"
+_OPENAI = "openai"
+_EMPTY = json.dumps(
+    {
+        "id": "none",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "none",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "none"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+).encode()
+_KEPT_HEADERS = ("openai-organization", "openai-project")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the calls of a model go, and what goes with them.
+
+    Attributes:
+        address: The server's address, without the path of an endpoint.
+        key: The key.
+        headers: What else the user's own files or environment send there.
+    """
+
+    address: str
+    key: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the live path would send for a call.
+
+    Attributes:
+        place: Where.
+        body: The request, as JSON.
+    """
+
+    place: Place
+    body: dict[str, Any]
+
+
+def refusal(entry: ModelEntry) -> str | None:
+    """Return why a model cannot be asked by batch; None where it may be."""
+    provider = provider_of(entry.litellm)
+    if entry.litellm.startswith("local:"):
+        return "it is served on this machine"
+    if provider not in ("", _OPENAI):
+        return f"`{provider}` is not asked through OpenAI's files and batches, which is what jisi speaks"
+    return None
+
+
+def require_batch(entries: Sequence[ModelEntry]) -> None:
+    """Refuse a pool of which a model cannot be asked by batch.
+
+    Raises:
+        InputError: There is one.
+    """
+    refused = {entry.name: why for entry in entries if (why := refusal(entry)) is not None}
+    if not refused:
+        return
+    name, why = next(iter(refused.items()))
+    rest = [entry.name for entry in entries if entry.name not in refused]
+    remedy = f"give --models {','.join(rest)}" if rest else "leave --batch out"
+    others = f" (nor can {len(refused) - 1:,} more)" if len(refused) > 1 else ""
+    raise InputError(f"--batch: `{name}` cannot be asked by batch{others}, because {why}; {remedy}")
+
+
+class Rows:
+    """Writes requests and reads results, without a connection.
+
+    Args:
+        provider: The live path.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._known: dict[str, Sent] = {}
+
+    async def sent(self, call: Call) -> Sent:
+        """Return what the live path would send for a call.
+
+        Raises:
+            ProviderFailure: It would send nothing, or elsewhere than to where chat completions are.
+        """
+        key = _alike(call)
+        known = None if key is None else self._known.get(key)
+        if known is not None:
+            return replace(known, body={**known.body, "messages": list(call.messages)})
+        found = await self._captured(call)
+        if key is not None and found.body.get("messages") == list(call.messages):
+            self._known[key] = found
+        return found
+
+    async def read(self, call: Call, status: int, body: bytes) -> Completion:
+        """Return what a result says.
+
+        Args:
+            call: The call that it answers.
+            status: Its HTTP status.
+            body: Its body.
+
+        Raises:
+            ProviderFailure: It is no answer.
+        """
+        handed = _Handed(status, body)
+        try:
+            completion = await self._complete(call, handed)
+        except ProviderFailure as failure:
+            if len(handed.requests) > 1:
+                # It was going to ask again, without what was refused; so that is what is to be done.
+                self._known.clear()
+            elif not _asks_less(call, handed, failure):
+                raise
+            raise ProviderFailure(f"{failure.reason}; asking without it", retryable=True) from failure
+        # Some models call tools that they were never told of; it is no answer.
+        return completion if call.request.wanted.tools else replace(completion, tool_calls=())
+
+    async def close(self) -> None:
+        """Close what the live path has open."""
+        await self._provider.close()
+
+    async def _captured(self, call: Call) -> Sent:
+        await litellm_loaded()
+        entry = call.entry
+        if not provider_of(entry.litellm) and _provider_in_litellm(entry) != _OPENAI:
+            raise ProviderFailure(f"`{entry.litellm}` is not OpenAI's; write `litellm` as `openai/…`")
+        handed = _Handed(200, _EMPTY)
+        await self._complete(call, handed)
+        request = handed.requests[0]
+        url = str(request.url.copy_with(query=None))
+        if not url.endswith(_PATH):
+            raise ProviderFailure(f"it is asked at {request.url.path}, and only {_PATH} is asked by batch")
+        key = request.headers.get("authorization", "").partition(" ")[2]
+        headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+        return Sent(Place(url.removesuffix(_PATH), key, headers | _own_headers(entry)), json.loads(request.content))
+
+    async def _complete(self, call: Call, handed: _Handed) -> Completion:
+        await litellm_loaded()  # before which a request might leave
+        with answering(handed):
+            found = await self._provider.complete(call.entry, call.messages, call.parameters)
+        if not handed.requests:
+            raise AssertionError("LiteLLM made a call past its connections")
+        return found
+
+
+class _Handed:
+    """Answers the first request of a call, and notes all of them; none is sent."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.requests: list[httpx.Request] = []
+        self._status, self._body = status, body
+
+    async def answer_to(self, request: httpx.Request) -> httpx.Response:
+        import httpx
+
+        await request.aread()
+        self.requests.append(request)
+        if len(self.requests) > 1:
+            raise ProviderFailure("it refuses a parameter")
+        headers = {"content-type": "application/json"}
+        return httpx.Response(self._status, headers=headers, content=self._body, request=request)
+
+
+def _asks_less(call: Call, handed: _Handed, failure: ProviderFailure) -> bool:
+    """Whether what a model refuses has been left out since: a result before this one refused it, too."""
+    refused = failure.refused & call.parameters.keys()
+    return bool(handed.requests) and bool(refused - json.loads(handed.requests[0].content).keys())
+
+
+def _alike(call: Call) -> str | None:
+    """Return what calls have in common whose requests differ in their messages alone; None where that is not sure."""
+    if not all(map(is_plain, call.messages)):
+        return None
+    roles = [message["role"] for message in call.messages]
+    return json.dumps([call.entry.name, roles, dict(call.parameters)], sort_keys=True, default=str)
+
+
+def _own_headers(entry: ModelEntry) -> dict[str, str]:
+    tables = (entry.params.get(name) for name in ("extra_headers", "headers"))
+    return {str(name): str(value) for table in tables if isinstance(table, Mapping) for name, value in table.items()}
+
+
+def _provider_in_litellm(entry: ModelEntry) -> str:
+    try:
+        return str(load_litellm().get_llm_provider(model=entry.litellm)[1])
+    except Exception:  # LiteLLM raises its own kind for a model that it does not know.
+        return ""

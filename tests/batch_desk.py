@@ -1,0 +1,191 @@
+"""OpenAI's files and batches endpoints for `tests/loopback.py`, with their faults.
+
+    with Loopback({"a": Script(text="4")}) as server:
+        server.batches.ends = ["expired", "completed"]
+        ...
+        assert server.batches.asked() == {"custom id": 1}
+
+Each row of a batch is answered by the script of its model: a fault of kind `status` becomes a row of the error file.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any, Literal
+
+Answer = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+"""Answers the body of a row: the HTTP status, and what is sent with it."""
+End = Literal["completed", "expired", "cancelled", "failed"]
+
+
+@dataclass
+class Batch:
+    """One batch: what was asked for, and how far it is."""
+
+    id: str
+    input_file_id: str
+    metadata: dict[str, str]
+    rows: list[dict[str, Any]]
+    end: End
+    looks: int
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    failed: int = 0
+
+    @property
+    def status(self) -> str:
+        return "in_progress" if self.looks > 0 else self.end
+
+    def to_json(self) -> dict[str, Any]:
+        done = 0 if self.looks > 0 else len(self.rows)
+        errors = {"object": "list", "data": [{"code": "invalid", "message": "the file is not one of ours"}]}
+        return {
+            "id": self.id,
+            "object": "batch",
+            "endpoint": "/v1/chat/completions",
+            "input_file_id": self.input_file_id,
+            "completion_window": "24h",
+            "created_at": 1,
+            "status": self.status,
+            "errors": errors if self.status == "failed" else None,
+            "output_file_id": None if self.looks > 0 else self.output_file_id,
+            "error_file_id": None if self.looks > 0 else self.error_file_id,
+            "metadata": self.metadata,
+            "request_counts": {"total": len(self.rows), "completed": done - self.failed, "failed": self.failed},
+        }
+
+
+@dataclass
+class BatchDesk:
+    """Files and batches of one server.
+
+    Attributes:
+        answer: Answers a row.
+        ends: How the batches end, in their order; those beyond are completed.
+        finished: Rows of a batch that is expired or cancelled which were worked on before.
+        looks: How often a batch is looked at before it has ended.
+        altered: Changes the lines of the results before they are sent.
+        unheard: The next so many requests to `POST files` or `POST batches` are carried out, and not answered.
+        busy: The next so many requests to an endpoint (`GET batches`, ...) get a 503.
+        held: Endpoints that are carried out and then wait until this is taken away: for clients that are killed.
+        reached: Is set when a request waits there.
+        batches: What was created, in its order.
+    """
+
+    answer: Answer
+    ends: list[End] = field(default_factory=list)
+    finished: int = 0
+    looks: int = 1
+    altered: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
+    unheard: Counter[str] = field(default_factory=Counter)
+    busy: Counter[str] = field(default_factory=Counter)
+    held: set[str] = field(default_factory=set)
+    reached: threading.Event = field(default_factory=threading.Event)
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def asked(self) -> Counter[str]:
+        """Return how often each custom id was handed in in a batch that was taken."""
+        return Counter(row["custom_id"] for batch in self.batches if batch.end != "failed" for row in batch.rows)
+
+    def handle(self, method: str, path: str, kind: str, body: bytes) -> tuple[int, bytes, str] | None:
+        """Return what is answered: the status, the body, its type; None where the line breaks."""
+        path, _, query = path.partition("?")
+        parts = path.removeprefix("/v1/").strip("/").split("/")
+        endpoint = f"{method} {parts[0]}"
+        with self._lock:
+            self.requests[endpoint] += 1
+            if self.busy[endpoint] > 0:
+                self.busy[endpoint] -= 1
+                return 503, b'{"error": {"message": "come again"}}', "application/json"
+            found = self._carry_out(method, parts, query, kind, body)
+            is_unheard = self.unheard[endpoint] > 0
+            self.unheard[endpoint] -= is_unheard
+        if endpoint in self.held:
+            self.reached.set()
+            while endpoint in self.held:
+                threading.Event().wait(0.01)
+            return None
+        return None if is_unheard else found
+
+    def _carry_out(self, method: str, parts: list[str], query: str, kind: str, body: bytes) -> tuple[int, bytes, str]:
+        match method, *parts:
+            case "POST", "files":
+                return self._json(self._upload(kind, body))
+            case "GET", "files", name, "content" if name in self.files:
+                return 200, self.files[name], "application/octet-stream"
+            case "POST", "batches":
+                return self._json(self._create(json.loads(body)).to_json())
+            case "GET", "batches":
+                # Newest first, ten a page whatever was asked for, as a list that does not end at once.
+                after = dict(pair.split("=") for pair in query.split("&") if "=" in pair).get("after")
+                newest = self.batches[::-1]
+                first = next((place + 1 for place, batch in enumerate(newest) if batch.id == after), 0)
+                page = [batch.to_json() for batch in newest[first : first + 10]]
+                return self._json({"object": "list", "data": page, "has_more": len(newest) > first + 10})
+            case "GET", "batches", name if any(batch.id == name for batch in self.batches):
+                batch = next(batch for batch in self.batches if batch.id == name)
+                batch.looks -= 1
+                return self._json(batch.to_json())
+        return 404, b'{"error": {"message": "no such thing"}}', "application/json"
+
+    def _json(self, body: dict[str, Any]) -> tuple[int, bytes, str]:
+        return 200, json.dumps(body).encode(), "application/json"
+
+    def _upload(self, kind: str, body: bytes) -> dict[str, Any]:
+        form = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
+        assert parts["purpose"].get_payload(decode=True) == b"batch"
+        content = parts["file"].get_payload(decode=True)
+        name = f"file-{len(self.files) + 1}"
+        self.files[name] = content
+        return {
+            "id": name,
+            "object": "file",
+            "bytes": len(content),
+            "purpose": "batch",
+            "filename": "x",
+            "created_at": 1,
+        }
+
+    def _create(self, asked: dict[str, Any]) -> Batch:
+        assert (asked["endpoint"], asked["completion_window"]) == ("/v1/chat/completions", "24h")
+        rows = [json.loads(line) for line in self.files[asked["input_file_id"]].splitlines()]
+        assert len({row["body"]["model"] for row in rows}) == 1, "a file is about one model"
+        end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
+        name = f"batch_{len(self.batches) + 1}"
+        batch = Batch(name, asked["input_file_id"], asked.get("metadata") or {}, rows, end, self.looks)
+        self.batches.append(batch)
+        if end != "failed":
+            self._work(batch)
+        return batch
+
+    def _work(self, batch: Batch) -> None:
+        count = len(batch.rows) if batch.end == "completed" else self.finished
+        good, bad = [], []
+        for row in batch.rows[:count]:
+            status, body = self.answer(row["body"])
+            answer = {"status_code": status, "request_id": "r", "body": body}
+            line = {"id": "l", "custom_id": row["custom_id"], "response": answer, "error": None}
+            (good if status == 200 else bad).append(line)
+        for row in batch.rows[count:]:
+            error = {"code": f"batch_{batch.end}", "message": f"this request was {batch.end}"}
+            bad.append({"id": "l", "custom_id": row["custom_id"], "response": None, "error": error})
+        batch.failed = len(bad)
+        batch.output_file_id, batch.error_file_id = self._results(batch, good, "out"), self._results(batch, bad, "err")
+
+    def _results(self, batch: Batch, rows: list[dict[str, Any]], kind: str) -> str | None:
+        if not rows:
+            return None
+        lines = self.altered([json.dumps(row).encode() for row in reversed(rows)])
+        name = f"file-{kind}-{batch.id}"
+        self.files[name] = b"".join(line + b"\n" for line in lines)
+        return name

@@ -1,0 +1,277 @@
+"""Calls by batch: handed in once, whatever breaks; answered, priced and kept as live calls are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.config import ModelEntry, Price
+from jisi_cli.errors import InputError, NoAnswerError
+from jisi_cli.models.batch.batches import Batches, Fetched, Polling
+from jisi_cli.models.batch.journal import BatchJournal
+from jisi_cli.models.batch.rows import Rows, require_batch
+from jisi_cli.models.limits import Budget
+from jisi_cli.models.live import LivePool
+from jisi_cli.models.provider import Provider
+from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.types import Request, Sampling
+from tests.loopback import Fault, Loopback
+from tests.models.asking import ask_once, cache_in, entry, ledger_in, pool, user
+
+HALF = Price(1000, 2000, batch=0.5)
+"""A tenth and two tenths of a cent a token; half of that by batch."""
+AT_ONCE = Polling(0.001, 1.0, 0.001)
+
+
+class Lab:
+    """A pool over the loopback server, in a folder that outlives it.
+
+    Args:
+        server: The server.
+        folder: Where cache, ledger and journal lie.
+        models: The pool's entries; by default one model, `a`.
+    """
+
+    def __init__(self, server: Loopback, folder: Path, *models: ModelEntry) -> None:
+        self.server, self.folder = server, folder
+        self.models = models or (entry(server, price=HALF),)
+        self.told: list[str] = []
+        self.warned: list[str] = []
+
+    def pool(self, **options: Any) -> LivePool:
+        return pool(*self.models, cache=cache_in(self.folder), ledger=ledger_in(self.folder), **options)
+
+    async def fetch(self, requests: Sequence[Request], budget: Budget | None = None, retries: int = 3) -> Fetched:
+        """Ask by batch, as one run of jisi does."""
+        async with self.pool() as asked:
+            batches = Batches(
+                asked,
+                Rows(Provider(60.0)),
+                BatchJournal(self.folder / "batches"),
+                held=set(),
+                budget=budget,
+                policy=RetryPolicy(max_retries=retries),
+                timeout=60.0,
+                tell=self.told.append,
+                warn=self.warned.append,
+                polling=AT_ONCE,
+            )
+            try:
+                return await batches.fetch(requests)
+            finally:
+                await batches.close()
+
+    def run(self, count: int = 3, **options: Any) -> Fetched:
+        """Ask so many questions by batch; answer, ledger, cache and journal are those of a run."""
+        return asyncio.run(self.fetch(questions(count), **options))
+
+    def rows(self) -> list[Any]:
+        return list(ledger_in(self.folder).rows())
+
+    def paid(self) -> float:
+        return sum(row.cost_usd or 0.0 for row in self.rows())
+
+
+def questions(count: int, model: str = "a") -> list[Request]:
+    return [Request(model, user(f"question {n}"), "expert", Sampling(max_tokens=20)) for n in range(count)]
+
+
+@pytest.fixture
+def lab(loopback: Loopback, tmp_path: Path) -> Lab:
+    loopback.script("a", text="four words of answer")
+    return Lab(loopback, tmp_path)
+
+
+def test_each_request_is_handed_in_once_answered_and_billed_at_half_price(lab: Lab) -> None:
+    fetched = lab.run()
+    assert [answer.text for answer in fetched.answers.values()] == ["four words of answer"] * 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
+    assert lab.server.count() == 0, "no call was made live"
+    # 2 tokens of prompt and 4 of response, at 0.1 and 0.2 cents.
+    assert lab.paid() == pytest.approx(3 * 0.5 * (2 * 0.001 + 4 * 0.002))
+    assert sum(row.list_cost_usd for row in lab.rows()) == pytest.approx(2 * lab.paid())
+    assert lab.warned == []
+
+
+def test_the_answers_are_those_of_live_calls_under_their_keys(lab: Lab) -> None:
+    lab.run()
+    answer = ask_once(lab.pool(), "question 1", role="expert", sampling=Sampling(max_tokens=20))
+    assert (answer.text, answer.cached) == ("four words of answer", True)
+    assert lab.server.count() == 0
+    assert lab.run().answers == {}, "nor are they handed in again"
+    assert len(lab.server.batches.batches) == 1
+
+
+@pytest.mark.parametrize("params", [{}, {"seed": 3, "stop": ["x"]}, {"max_completion_tokens": 7}])
+def test_a_row_is_the_request_that_the_live_path_sends(lab: Lab, params: dict[str, Any]) -> None:
+    lab.models = (replace(lab.models[0], params=params, system="Be short."),)
+    lab.run(2)
+    ask_once(pool(*lab.models), "question 1", role="expert", sampling=Sampling(max_tokens=20))
+    (live,) = lab.server.requests
+    assert lab.server.batches.batches[0].rows[1]["body"] == live.body
+
+
+def test_rows_that_failed_are_handed_in_again_alone(lab: Lab) -> None:
+    lab.server.script("a", text="4", faults=(None, Fault("status", status=500), Fault("status", status=429)))
+    fetched = lab.run()
+    assert all(answer.ok for answer in fetched.answers.values())
+    assert [len(batch.rows) for batch in lab.server.batches.batches] == [3, 2]
+    assert [row.attempts for row in lab.rows()] == [1, 2, 2]
+
+
+def test_a_row_that_fails_each_time_is_given_up_after_as_many_attempts_as_a_live_call(lab: Lab) -> None:
+    lab.server.script("a", text="4", fails=lambda messages: Fault("status") if "1" in messages[-1]["content"] else None)
+    fetched = lab.run(retries=2)
+    assert [answer.ok for answer in fetched.answers.values()].count(False) == 1
+    assert [len(batch.rows) for batch in lab.server.batches.batches] == [3, 1, 1]
+    (failed,) = (row for row in lab.rows() if row.error)
+    assert (failed.attempts, failed.cost_usd) == (3, 0.0)
+    assert "HTTP 500" in failed.error
+
+
+def test_a_parameter_that_a_model_refuses_is_left_out_of_the_next_batch(lab: Lab) -> None:
+    def answer(body: dict[str, Any]) -> Any:
+        from tests.loopback import Raw
+
+        words = "Unsupported parameter: 'temperature' is not supported with this model."
+        return Raw({"error": {"message": words, "param": "temperature"}}, 400) if "temperature" in body else None
+
+    lab.server.script("a", text="4", raw=answer)
+    assert all(answer.ok for answer in lab.run().answers.values())
+    first, second = lab.server.batches.batches
+    assert all("temperature" in row["body"] for row in first.rows)
+    assert [len(second.rows), *("temperature" in row["body"] for row in second.rows)] == [3, False, False, False]
+
+
+def test_what_an_expired_batch_has_finished_is_kept_and_paid_and_the_rest_handed_in_again(lab: Lab) -> None:
+    lab.server.batches.ends, lab.server.batches.finished = ["expired"], 1
+    assert all(answer.ok for answer in lab.run().answers.values())
+    assert [len(batch.rows) for batch in lab.server.batches.batches] == [3, 2]
+    assert any("(expired): 1 of 3 requests answered, 2 to be handed in again" in line for line in lab.told)
+    assert lab.paid() == pytest.approx(3 * 0.5 * (2 * 0.001 + 4 * 0.002))
+
+
+def test_what_was_cancelled_at_the_provider_is_neither_asked_again_nor_recorded_as_failed(lab: Lab) -> None:
+    lab.server.batches.ends, lab.server.batches.finished = ["cancelled"], 1
+    fetched = lab.run()
+    assert (len(fetched.answers), len(fetched.unasked)) == (1, 2)
+    assert len(lab.rows()) == 1
+    assert len(lab.server.batches.batches) == 1
+    assert "was cancelled" in lab.warned[0]
+    assert len(lab.run().answers) == 2, "a later run asks what is left"
+
+
+def test_a_batch_that_the_provider_refuses_is_told_in_its_words(lab: Lab) -> None:
+    lab.server.batches.ends = ["failed"]
+    fetched = lab.run()
+    assert (len(fetched.answers), len(fetched.unasked), lab.rows()) == (0, 3, [])
+    assert "was refused: the file is not one of ours; 3 requests not asked" in lab.warned[0]
+
+
+def test_a_server_without_batches_is_told_and_nothing_stays_open(lab: Lab, tmp_path: Path) -> None:
+    lab.models = (replace(lab.models[0], api_base=lab.server.api_base.replace("/v1", "/v2")),)
+    fetched = lab.run()
+    assert len(fetched.unasked) == 3
+    assert "takes no batch of a: HTTP 404" in lab.warned[0]
+    assert BatchJournal(tmp_path / "batches").open_with(fetched.unasked) == []
+
+
+@pytest.mark.parametrize("endpoint", ["POST files", "POST batches"])
+def test_what_was_handed_in_without_our_hearing_of_it_is_found_and_not_handed_in_twice(lab: Lab, endpoint: str) -> None:
+    lab.server.batches.unheard[endpoint] = 1
+    assert len(lab.run().answers) == 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("endpoint", ["POST files", "POST batches", "GET batches", "GET files"])
+def test_a_provider_that_is_busy_is_asked_again(lab: Lab, endpoint: str) -> None:
+    lab.server.batches.busy[endpoint] = 2
+    assert len(lab.run().answers) == 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
+
+
+def test_odd_lines_among_the_results_are_left_out_and_told(lab: Lab) -> None:
+    def altered(lines: list[bytes]) -> list[bytes]:
+        stranger = json.dumps({**json.loads(lines[0]), "custom_id": "no request of ours"}).encode()
+        poisoned = json.loads(lines[0])
+        poisoned["response"]["body"]["choices"][0]["message"]["content"] = "said later"
+        return [b"[]", b"{", *lines, b"", stranger, json.dumps(poisoned).encode(), b"[" * 100_000]
+
+    lab.server.batches.altered = altered
+    fetched = lab.run()
+    assert {answer.text for answer in fetched.answers.values()} == {"four words of answer"}
+    assert len(lab.rows()) == 3
+    for words in ("3 of the lines", "is about no request of this batch", "has a result already"):
+        assert any(words in line for line in lab.warned), words
+
+
+def test_a_request_without_a_result_may_have_cost_its_worst_case_and_is_asked_once_more(lab: Lab) -> None:
+    lab.server.batches.altered = lambda lines: lines[:1]
+    budget = Budget(10.0)
+    fetched = lab.run(2, budget=budget)
+    assert all(answer.ok for answer in fetched.answers.values())
+    assert [len(batch.rows) for batch in lab.server.batches.batches] == [2, 1]
+    assert [row.cost_usd for row in lab.rows()].count(None) == 1
+    # Its worst case is 20 tokens of response alone, at 0.1 cents.
+    assert budget.spent_usd > lab.paid() + 0.02
+
+
+def test_the_budget_holds_at_batch_price_and_what_does_not_fit_waits_for_what_was_cheaper(lab: Lab) -> None:
+    budget = Budget(0.15)
+    fetched = lab.run(10, budget=budget)
+    assert fetched.stopped is None
+    assert len(fetched.answers) == 10
+    assert len(lab.server.batches.batches) > 1
+    assert budget.spent_usd == pytest.approx(lab.paid())
+    assert budget.spent_usd == pytest.approx(0.05)
+    assert budget.left_usd == pytest.approx(0.10)
+
+
+def test_what_the_budget_does_not_allow_is_not_handed_in(lab: Lab) -> None:
+    fetched = lab.run(10, budget=Budget(0.06))
+    assert fetched.stopped is not None and "are left; raise --max-cost" in fetched.stopped
+    assert 0 < len(fetched.answers) < 10
+    assert len(fetched.answers) + len(fetched.unasked) == 10
+    assert lab.paid() <= 0.06
+
+
+def test_what_one_run_handed_in_another_waits_for(lab: Lab) -> None:
+    async def both() -> tuple[Fetched, Fetched]:
+        return await asyncio.gather(lab.fetch(questions(4)), lab.fetch(questions(6)))
+
+    one, other = asyncio.run(both())
+    assert set(lab.server.batches.asked().values()) == {1}
+    assert len(lab.server.batches.asked()) == 6
+    assert len(one.answers.keys() | other.answers.keys()) == 6
+    assert len(lab.rows()) == 6, "each is booked once"
+
+
+def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> None:
+    claude = ModelEntry("claude", "anthropic/claude-sonnet-4-5")
+    with pytest.raises(InputError, match=r"`claude` cannot be asked by batch, because `anthropic` .*give --models a"):
+        require_batch([*lab.models, claude])
+
+
+def test_a_provider_that_refuses_to_say_ends_the_run_and_a_later_one_goes_on(lab: Lab) -> None:
+    lab.server.batches.altered = lambda lines: lines
+    handle = lab.server.batches.handle
+
+    def forbidden(method: str, path: str, *rest: Any) -> Any:
+        return (
+            (403, b'{"error": {"message": "not yours"}}', "application/json")
+            if method == "GET"
+            else handle(method, path, *rest)
+        )
+
+    lab.server.batches.handle = forbidden  # type: ignore[method-assign]
+    with pytest.raises(NoAnswerError, match=r"does not say how batch_1 is: HTTP 403: not yours"):
+        lab.run()
+    lab.server.batches.handle = handle  # type: ignore[method-assign]
+    assert len(lab.run().answers) == 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
