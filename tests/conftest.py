@@ -74,6 +74,7 @@ SLOW = frozenset(
             "models/test_outgoing.py",
             "models/test_failures.py",
             "models/test_head_start.py",
+            "models/test_batches.py",
         ),
         *("methods/test_avengers.py", "methods/test_peers_routers.py"),
         *("grading/test_code.py", "grading/test_command.py", "grading/test_confined.py", "grading/test_math.py"),

@@ -41,6 +41,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
             "--label",
             "--max-cost",
             "--max-cost-per-day",
+            "--batch",
             "--max-calls",
             "--mean-calls",
             "--price-weight",
