@@ -161,6 +161,9 @@ class HeadStarts:
         """
         import httpx
 
+        answers = _early.get()
+        if answers is not None and not isinstance(answers, EarlyRequest):
+            return None  # nothing is to be sent in this context
         if not all(map(is_plain, messages)):
             return None  # LiteLLM may write others in its own way
         address = address_of(target.model, target.api_base) or ""
