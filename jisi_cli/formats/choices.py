@@ -114,6 +114,11 @@ def choices_of(row: Row) -> Choices | None:
     return _in_columns(row)
 
 
+def are_choices(columns: tuple[str, ...]) -> bool:
+    """Whether some of the columns of a table may hold the choices of its questions."""
+    return not set(CHOICES).isdisjoint(columns) or bool(_alike(columns))
+
+
 def _offered(labels: list[str], texts: list[str], columns: tuple[str, ...]) -> Choices | None:
     while texts and not texts[-1].strip():  # tables give every question as many as the longest has
         texts.pop()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from jisi_cli.errors import InputError
+from jisi_cli.formats.blocks import Block, Column, ColumnBlock, length_of
 from jisi_cli.formats.files import LONGEST_LINE, open_file, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row
 
@@ -139,26 +140,45 @@ def parquet_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     Raises:
         InputError: The file is not Parquet, or is damaged.
     """
+    for block in parquet_blocks(source, on_issue):
+        yield from block
+
+
+def parquet_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
+    """Yield the rows of a Parquet file, numbered from 1, as columns wherever all of them can be used.
+
+    Raises:
+        InputError: The file is not Parquet, or is damaged.
+    """
     parquet_columns(source)
-    number = 0
-    for rows, length in _batches(source):
-        for row in rows:
-            number += 1
+    number = 1
+    for columns, rows, length in _batches(source):
+        if columns is not None and length <= LONGEST_LINE:
+            block = ColumnBlock(str(source), number, columns)
+            yield block
+            number += len(block)
+            continue
+        for row in _rows_of(columns) if columns is not None else rows:
             place = Location(str(source), number)
+            number += 1
             if isinstance(row, str):
                 on_issue(place.issue(row))
             elif length > LONGEST_LINE and _has_long_value(row):
                 on_issue(place.issue(f"a value longer than {LONGEST_LINE // 2**20} MiB"))
             else:
-                yield place, row
+                yield Block([(place, row)])
 
 
 def _has_long_value(row: Row) -> bool:
     return any(isinstance(value, str | bytes) and len(value) > LONGEST_LINE for value in row.values())
 
 
-def _batches(source: Path) -> Iterator[tuple[list[Row | str], int]]:
-    """Yield the rows of each batch, and about how much they hold together."""
+def _rows_of(columns: Mapping[str, Column]) -> list[Row | str]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _batches(source: Path) -> Iterator[tuple[Mapping[str, Column] | None, list[Row | str], int]]:
+    """Yield the columns of each batch, or its rows where some cannot be used; and about how much it holds."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -172,23 +192,24 @@ def _batches(source: Path) -> Iterator[tuple[list[Row | str], int]]:
             while True:
                 with bounded_memory(size):
                     batch = next(batches, None)
-                    rows = [] if batch is None else _batch_rows(batch)
+                    columns = None if batch is None else _batch_columns(batch)
+                    rows = [] if batch is None or columns is not None else _batch_rows(batch)
                 if batch is None:
                     return
-                length = sum(map(_length, rows))
+                if columns is not None:
+                    length = sum(map(_column_length, columns.values()))
+                else:
+                    length = sum(len(row) if isinstance(row, str) else length_of(row) for row in rows)
                 unfolded += length
                 require_size(unfolded, size)
-                yield rows, length
+                yield columns, rows, length
         except (pa.ArrowException, OSError, UnicodeDecodeError, UnfoldedError) as error:
             raise _damaged(source, error) from error
 
 
-def _length(row: Row | str) -> int:
-    """Return about how much a row holds: a text that a file has once may stand in every row."""
-    if isinstance(row, str):
-        return len(row)
-    # Quicker than to ask for `Sized`; a row has a dozen values.
-    return sum(len(cast("Sized", value)) for value in row.values() if hasattr(value, "__len__"))
+def _column_length(column: Column) -> int:
+    """Return about how much a column holds: a text that a file has once may stand in every row."""
+    return sum(len(cast("Sized", value)) for value in column if hasattr(value, "__len__"))
 
 
 def _size(stream: BinaryIO) -> int:
@@ -200,6 +221,14 @@ def _size(stream: BinaryIO) -> int:
 def _damaged(source: Path, error: Exception) -> InputError:
     reason = str(error).partition("\n")[0] or type(error).__name__
     return InputError(f"{source}: cannot be read as Parquet: {reason}")
+
+
+def _batch_columns(batch: RecordBatch) -> Mapping[str, Column] | None:
+    """Return the columns of one batch; None where there are none, or a value cannot be used."""
+    try:
+        return cast("Mapping[str, Column]", batch.to_pydict()) or None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _batch_rows(batch: RecordBatch) -> list[Row | str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from jisi_cli.errors import InputError
+from jisi_cli.formats.blocks import Block, in_blocks
 from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row, UnusableError
-from jisi_cli.formats.parquet import parquet_rows
+from jisi_cli.formats.parquet import parquet_blocks, parquet_rows
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -233,3 +234,16 @@ def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
             return csv_rows(source, on_issue)
         case "json":
             return file_json_rows(source, on_issue)
+
+
+def read_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
+    """Yield the rows of a file in blocks; see `read_rows`.
+
+    Raises:
+        InputError: The file cannot be opened, or is no such file.
+    """
+    from jisi_cli.formats.hub_dataset import is_hub_dataset
+
+    if not is_hub_dataset(source) and kind_of(source) == "parquet":
+        return parquet_blocks(source, on_issue)
+    return in_blocks(lambda told: read_rows(source, told), on_issue)

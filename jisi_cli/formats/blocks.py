@@ -1,0 +1,114 @@
+"""Rows of a table a few hundred at a time, so that a format may take a whole column of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import cast
+
+from jisi_cli.formats.issues import ImportIssue, Location, Numbered, OnIssue, Row
+
+Column = Sequence[object]
+
+_ROWS = 512
+_LENGTH = 1 << 18
+"""Characters in a block, but for what the last row adds: rows may be long."""
+
+
+class Block:
+    """Rows of one file that follow each other.
+
+    Args:
+        rows: The rows, each with its place.
+    """
+
+    def __init__(self, rows: Sequence[Numbered]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Numbered]:
+        return iter(self._rows)
+
+    def numbered(self, row: int) -> Numbered:
+        """Return one row, counted from 0 in this block, and its place in the file."""
+        return self._rows[row]
+
+    def location(self, row: int) -> Location:
+        """Return the place of one row in the file."""
+        return self._rows[row][0]
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns, of which one is None where a row lacks it."""
+        rows = [row for _, row in self._rows]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: [row.get(name) for row in rows] for name in names}
+
+
+class ColumnBlock(Block):
+    """Rows that came as columns.
+
+    Args:
+        source: The file.
+        first: The number of the first row.
+        columns: The columns, of the same length.
+    """
+
+    def __init__(self, source: str, first: int, columns: Mapping[str, Column]) -> None:
+        self._source, self._first = source, first
+        self.columns = columns  # type: ignore[misc]  # given rather than found
+        self._length = len(next(iter(columns.values()), ()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Numbered]:
+        return map(self.numbered, range(len(self)))
+
+    def numbered(self, row: int) -> Numbered:
+        """Return one row, counted from 0 in this block, and its place in the file."""
+        return self.location(row), {name: column[row] for name, column in self.columns.items()}
+
+    def location(self, row: int) -> Location:
+        """Return the place of one row in the file."""
+        return Location(self._source, self._first + row)
+
+
+def in_blocks(read: Callable[[OnIssue], Iterator[Numbered]], on_issue: OnIssue) -> Iterator[Block]:
+    """Yield rows in blocks; what cannot be used is told in its turn, after the rows before it have been used.
+
+    Args:
+        read: Yields rows, and tells the function that it is given of what it cannot use.
+        on_issue: Told in turn.
+
+    Raises:
+        Exception: What `read` raises, after the rows before it.
+    """
+    told: list[ImportIssue] = []
+    rows, found, length = read(told.append), list[Numbered](), 0
+    ended: Exception | None = None
+    while True:
+        try:
+            numbered = next(rows, None)
+        except Exception as error:
+            numbered, ended = None, error
+        if found and (told or numbered is None or len(found) == _ROWS or length > _LENGTH):
+            yield Block(found)
+            found, length = [], 0
+        for issue in told:
+            on_issue(issue)
+        told.clear()
+        if ended is not None:
+            raise ended
+        if numbered is None:
+            return
+        found.append(numbered)
+        length += length_of(numbered[1])
+
+
+def length_of(row: Row) -> int:
+    """Return about how many characters a row holds."""
+    # Quicker than to ask for `Sized`; a row has a dozen values.
+    return sum(len(cast("str", value)) for value in row.values() if hasattr(value, "__len__"))
