@@ -221,7 +221,7 @@ def bank_folder(named: Path | None, config: Config, user: User) -> Path:
     found = bank_in_force(named, config)
     if found is config.bank and is_address(found):
         _require_consent(config, [f"reads the bank {read_address(found)}"], user)
-    return local_folder(found)
+    return local_folder(found, user.note)
 
 
 def what_it_names(entry: ModelEntry) -> Iterator[str]:

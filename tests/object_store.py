@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 BUCKET = "jisi-tests"
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "secret-of-tests", "AWS_REGION": "us-east-1"}
+
+_MOVED = "/-/moved"
 
 Fault = Callable[[str, str], tuple[str, bytes] | None]
 """Called with the method and the path of each request; may wait, or return a status and a body instead of the store."""
@@ -34,11 +41,13 @@ class ObjectStore:
         url: Where it is.
         requests: What it was asked.
         fault: What goes wrong.
+        has_conditions: Whether it writes on a condition; else it says that it cannot, as some servers do.
     """
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)
     fault: Fault | None = None
+    has_conditions: bool = True
 
     def __post_init__(self) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -57,7 +66,7 @@ class ObjectStore:
 
     def clear(self) -> None:
         """Forget all objects, requests and faults; the bucket is empty."""
-        self.fault = None
+        self.fault, self.has_conditions = None, True
         self._ask("POST", "/moto-api/reset")
         self._ask("PUT", f"/{BUCKET}")
         self.requests.clear()
@@ -85,6 +94,11 @@ class ObjectStore:
         )
         return {found["path"] for page in obstore.list(store) for found in page}
 
+    def moved(self) -> dict[str, int]:
+        """Return how many requests came, and the bytes of their bodies and of those of the answers."""
+        received, sent = (sum(getattr(one, name) for one in self.requests) for name in ("received", "sent"))
+        return {"requests": len(self.requests), "received": received, "sent": sent}
+
     def close(self) -> None:
         """Stop."""
         self._server.shutdown()
@@ -100,10 +114,14 @@ class ObjectStore:
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
-        refused = self.fault(method, path) if self.fault is not None else None
-        if refused is not None:
+        found = self.fault(method, path) if self.fault is not None else None
+        if not self.has_conditions and method == "PUT" and {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"} & environ.keys():
+            found = refused("NotImplemented", "501 Not Implemented")
+        if path == _MOVED:
+            found = "200 OK", json.dumps(self.moved()).encode()
+        if found is not None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            status, body = refused
+            status, body = found
             start_response(status, [("Content-Length", str(len(body))), ("Content-Type", "application/xml")])
             return [body]
         answer = b"".join(self._app(environ, start_response))
@@ -123,3 +141,30 @@ def serving() -> Iterator[ObjectStore]:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def in_a_process() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
+    """Run the server as a process of its own; yield where it is and what tells what was moved; see `moved`."""
+    command = [sys.executable, "-m", "tests.object_store"]
+    process = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+
+        def moved() -> dict[str, int]:
+            with urllib.request.urlopen(f"{url}{_MOVED}", timeout=60) as answer:
+                found: dict[str, int] = json.load(answer)
+                return found
+
+        yield url, moved
+    finally:
+        process.kill()
+        process.communicate()
+
+
+if __name__ == "__main__":
+    _server = ObjectStore()
+    _server.clear()
+    print(_server.url, flush=True)
+    threading.Event().wait()

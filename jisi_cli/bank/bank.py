@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -391,8 +391,12 @@ class Bank:
         return AnswerTable(self.path, model, parts, (self.rows, self.dimension), dtype)
 
 
-def local_folder(bank: Path | str) -> Path:
+def local_folder(bank: Path | str, tell: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a bank that a user named; of one in an object store its local copy, with no parts yet.
+
+    Args:
+        bank: Its path or address.
+        tell: Told what is moved from or to a store, from now on.
 
     Raises:
         InputError: It is an address that cannot be used.
@@ -402,7 +406,7 @@ def local_folder(bank: Path | str) -> Path:
         return Path(bank)
     from jisi_cli.bank.remote import local_bank
 
-    return local_bank(bank)
+    return local_bank(bank, tell)
 
 
 def _opened(bank: Path | str) -> tuple[Path, Manifest]:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -51,6 +52,10 @@ _MOST_RECORD = 1 << 16
 _ATTEMPTS = 5
 _AT_ONCE = 4
 """Parts that are fetched at one time."""
+_ABANDONED_SECONDS = 24 * 3600
+
+
+Tell = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -62,22 +67,25 @@ class _Copy:
         store: The bank.
         version: Which `bank.json` of the store the copy has, or had when its lock was taken; None for none.
         is_locked: Whether this process writes it, so that no other version may come in between.
+        tell: Told what is moved, which may take minutes.
     """
 
     folder: Path
     store: Store
     version: Version | None = None
     is_locked: bool = False
+    tell: Tell | None = None
 
 
 _open: dict[Path, _Copy] = {}
 
 
-def local_bank(bank: PurePath | str) -> Path:
+def local_bank(bank: PurePath | str, tell: Tell | None = None) -> Path:
     """Return the folder of a bank: itself, or the copy of one in an object store, whose `bank.json` is the newest.
 
     Args:
         bank: A path or an address, as the user gave it.
+        tell: Told what is moved from now on.
 
     Raises:
         InputError: It is an address that cannot be used.
@@ -91,6 +99,7 @@ def local_bank(bank: PurePath | str) -> Path:
         _make_private(folder)
         remember_copy(folder, str(address))
         _open[folder] = _Copy(folder, Store(address))
+    _open[folder].tell = tell or _open[folder].tell
     refresh(folder)
     return folder
 
@@ -152,6 +161,10 @@ def complete(folder: Path) -> Manifest:
     for _ in range(_ATTEMPTS):
         manifest, version = read_manifest(folder), copy.version
         lacking = [part for part in dict.fromkeys(manifest.parts()) if not part_path(folder, part).is_file()]
+        if lacking:
+            _delete_abandoned(folder)
+        if lacking and copy.tell is not None:
+            copy.tell(f"note: fetching {len(lacking):,} of the files of {copy.store.address}")
         try:
             _each(lambda part: _fetch(copy, part), lacking)
             return manifest
@@ -160,6 +173,14 @@ def complete(folder: Path) -> Manifest:
             if copy.version == version:
                 raise
     raise BankError(f"{folder} is changed all the time by other writers; try again")
+
+
+def _delete_abandoned(folder: Path) -> None:
+    """Delete what processes that were killed had fetched in part."""
+    for draft in (*folder.glob(".part.*.part"), *folder.glob("responses/model=*/.part.*.part")):
+        with contextlib.suppress(FileNotFoundError):  # another process has renamed or removed it
+            if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
+                draft.unlink()
 
 
 class _UnusablePartError(BankError):
@@ -242,6 +263,9 @@ def publish(folder: Path, manifest: Manifest, content: bytes) -> None:
     base = copy.version
     known = set() if before is None or base is None else set(before.parts())
     new = [part for part in dict.fromkeys(manifest.parts()) if part not in known]
+    if new and copy.tell is not None:
+        size = sum(part_path(folder, part).stat().st_size for part in new) / 1e6
+        copy.tell(f"note: uploading {size:,.1f} MB in {len(new):,} files to {copy.store.address}")
     _each(lambda part: _upload(copy, part, base), new)
     try:
         version = copy.store.replace(MANIFEST_NAME, content, base)

@@ -24,6 +24,7 @@ _CODE = re.compile(r"<Code>(\w{1,80})</Code>|\"code\": *\"(\w{1,80})\"", re.IGNO
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified (bucket|container) does not exist|ContainerNotFound", re.IGNORECASE)
 _NO_IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|credential", re.IGNORECASE)
 """Where a machine in a cloud is asked who it is, which is asked last."""
+_NO_CONDITIONS = re.compile(r"status code: 501\b|NotImplemented")
 _REFUSED = re.compile(r"status code: 40[13]\b")
 _REGION = re.compile(r"redirect|region '|IllegalLocationConstraint|IncorrectEndpoint", re.IGNORECASE)
 _NO_NETWORK = re.compile(r"error sending request|HTTP error|timed? ?out|\bdns\b", re.IGNORECASE)
@@ -75,7 +76,7 @@ class Store:
         import obstore
         from obstore.exceptions import NotModifiedError
 
-        options = {} if known is None or known.e_tag is None else {"if_none_match": known.e_tag}
+        options: Any = {} if known is None or known.e_tag is None else {"if_none_match": known.e_tag}
         with self._told(name):
             try:
                 found = obstore.get(self._store, self._key(name), options=options)
@@ -121,6 +122,8 @@ class Store:
     def replace(self, name: str, content: bytes, before: Version | None) -> Version:
         """Write an object if it is still of a version; return the version that it has now.
 
+        A store that cannot write on a condition is asked for the version just before.
+
         Args:
             name: The object.
             content: What it becomes.
@@ -131,16 +134,37 @@ class Store:
             BankError: The store cannot be reached, or refuses.
         """
         import obstore
+        from obstore.exceptions import BaseError, NotSupportedError
 
         mode: Any = "create"
         if before is not None:
             mode = {"e_tag": before.e_tag, "version": before.number}
             mode = {name: value for name, value in mode.items() if value is not None}
         with self._told(name):
-            put = obstore.put(self._store, self._key(name), content, mode=mode, use_multipart=False)
+            try:
+                put = obstore.put(self._store, self._key(name), content, mode=mode, use_multipart=False)
+            except BaseError as error:
+                if not (isinstance(error, NotSupportedError) or _NO_CONDITIONS.search(_words(error))):
+                    raise
+                self._require(name, before)
+                put = obstore.put(self._store, self._key(name), content, use_multipart=False)
             found = obstore.head(self._store, self._key(name))
             modified = _version(found).modified if found["e_tag"] == put["e_tag"] else 0.0
             return Version(put["e_tag"], put["version"], modified)
+
+    def _require(self, name: str, version: Version | None) -> None:
+        """Refuse where an object is of another version than is expected.
+
+        Raises:
+            ChangedObjectError: It is.
+        """
+        import obstore
+
+        e_tag = None
+        with contextlib.suppress(MissingObjectError), self._told(name):
+            e_tag = obstore.head(self._store, self._key(name))["e_tag"]
+        if e_tag != (None if version is None else version.e_tag):
+            raise ChangedObjectError(f"{self.address}/{name} is another than before")
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Yield the objects of the folder, and when each was written, in seconds."""
@@ -223,7 +247,7 @@ class Store:
     def _problem(self, error: Exception, name: str) -> BankError:
         from obstore import exceptions
 
-        text = str(error).partition("\n\nDebug source")[0]  # which names all settings, such as timeouts
+        text = _words(error)
         if isinstance(error, FileNotFoundError):
             if _NO_BUCKET.search(text):
                 return BankError(f"{self.address}: there is no {self._bucket}; make it, or check the name")
@@ -260,6 +284,11 @@ def s3_endpoint() -> str | None:
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _words(error: Exception) -> str:
+    """Return what obstore says, without its settings, whose names would be taken for causes."""
+    return str(error).partition("\n\nDebug source")[0]
 
 
 def _errors() -> tuple[type[Exception], ...]:

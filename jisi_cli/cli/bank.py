@@ -216,7 +216,7 @@ def build(
     dtype = cast("VectorDtype", vector_dtype)
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     settings = read_config(config, out)
-    output = local_folder(output)
+    output = local_folder(output, out.note)
     work = Build(
         sources=sources,
         asked=QuestionSources(sources, starter, seed, ColumnMap.parse(map_ or ())),

@@ -178,8 +178,8 @@ def evaluate(
     _refuse_together(experiments, **elsewhere, limit=limit, live=live)
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
-    test = None if test is None else str(local_folder(test))
-    bank = None if bank is None else local_folder(bank)
+    test = None if test is None else str(local_folder(test, out.note))
+    bank = None if bank is None else local_folder(bank, out.note)
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
     if engine is not None and (sweep or splits is not None or learning_curve):

@@ -382,6 +382,27 @@ def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: O
     assert Bank(BANK).rows == 5 and read_manifest(local_folder(BANK)).rows == 5
 
 
+def test_a_store_that_cannot_write_on_a_condition_is_asked_just_before(
+    object_store: ObjectStore, machine: Machine
+) -> None:
+    object_store.has_conditions = False
+    machine("one")
+    mine = local_folder(BANK)
+    build(mine, records(4))
+    machine("another")
+    theirs = local_folder(BANK)
+
+    def write(method: str, path: str) -> None:
+        if method == "PUT" and "part-" in path:
+            object_store.fault = None
+            build(theirs, records(5), append=True)
+
+    object_store.fault = write
+    with pytest.raises(BankError, match="changed by another writer"):
+        build(mine, records(6), append=True)
+    assert Bank(BANK).rows == 5
+
+
 def test_a_lost_confirmation_of_a_commit_is_no_other_writer(object_store: ObjectStore) -> None:
     bank = local_folder(BANK)
     build(bank, records(4))

@@ -17,6 +17,7 @@ from tests.benchmarks import (
     first_request,
     house,
     labels,
+    object_store,
     replay_at_scale,
     report_size,
     scale,
@@ -146,3 +147,11 @@ def test_the_script_about_serving(capsys: pytest.CaptureFixture[str]) -> None:
         "LiteLLM, three calls",
         "jisi serve, three calls",
     ]
+
+
+def test_the_script_about_object_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    object_store.main(["--questions", "60", "--folder", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("600 answers") and len(lines) == 7
+    unchanged = next(line for line in lines if line.startswith("open, unchanged"))
+    assert "   1 requests              0 B up              0 B down" in unchanged
