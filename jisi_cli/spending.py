@@ -19,6 +19,7 @@ from jisi_cli.user import User, require_consent
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from jisi_cli.cluster.embedding import ClusterEmbedding
     from jisi_cli.cluster.engine import RayEngine
     from jisi_cli.cluster.replay import ClusterReplay
     from jisi_cli.cluster.session import Session
@@ -180,6 +181,20 @@ class RunAccount:
         if least is not None and spent_usd + least.left_usd < own:
             return Limit(spent_usd + least.left_usd, least.setting, str(least))
         return Limit(own)
+
+    def embedding(self, spec: EmbedderSpec, device: str | None, batch_size: int | None) -> ClusterEmbedding | None:
+        """Return what embeds on the cluster; None for this process alone.
+
+        Args:
+            spec: An embedder that is no endpoint: what is paid for is paid by this process.
+            device: torch's name of where to embed; None leaves that open.
+            batch_size: Texts embedded at once; None for a choice by length.
+        """
+        if self.cluster is None:
+            return None
+        from jisi_cli.cluster.embedding import ClusterEmbedding
+
+        return ClusterEmbedding(self.cluster, spec, device, batch_size)
 
     def limit_question(self, max_cost: float, names: Sequence[str]) -> None:
         """Limit what the question that is being answered may cost, within what the run may.

@@ -7,6 +7,7 @@ import json
 import zipfile
 import zlib
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,15 +75,29 @@ class VectorSource(Protocol):
         ...
 
 
+class EmbedChunks(Protocol):
+    """Embeds chunks of texts, in other processes for one."""
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were too long and were cut."""
+        ...
+
+    def embed(self, chunks: Iterable[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+        """Yield unit rows (n, d) for each chunk, in their order."""
+        ...
+
+
 class EmbeddedVectors:
     """Vectors from an embedder; every chunk is kept in a journal as soon as it exists.
 
     Args:
         embedder: Makes the vectors.
+        elsewhere: Makes the same vectors in other processes; None for this one.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
+    def __init__(self, embedder: Embedder, elsewhere: EmbedChunks | None = None) -> None:
+        self.embedder, self._elsewhere = embedder, elsewhere
         self._journal: VectorJournal | None = None
 
     @property
@@ -93,7 +108,7 @@ class EmbeddedVectors:
     @property
     def truncated(self) -> int:
         """How many texts were too long for the embedder and were cut."""
-        return self.embedder.truncated
+        return self.embedder.truncated + (0 if self._elsewhere is None else self._elsewhere.truncated)
 
     def covers(self, record: Record) -> bool:
         """Whether a record may enter the bank: any text can be embedded."""
@@ -111,9 +126,10 @@ class EmbeddedVectors:
             sizes = np.array(lengths, dtype=np.int64)[missing]
             missing = missing[np.argsort(sizes, kind="stable")]
             total, done = int(sizes.sum()), 0
-            for start in range(0, len(missing), _CHUNK):
-                chunk = [texts[position] for position in missing[start : start + _CHUNK].tolist()]
-                journal.append(chunk, self.embedder.embed(chunk))
+            starts = range(0, len(missing), _CHUNK)
+            chunks = ([texts[position] for position in missing[start : start + _CHUNK].tolist()] for start in starts)
+            for chunk, vectors in self._embedded(chunks):
+                journal.append(chunk, vectors)
                 done += sum(map(len, chunk))
                 if on_progress is not None:
                     on_progress(done, total)
@@ -129,6 +145,15 @@ class EmbeddedVectors:
         known = [position for position, found in enumerate(responses) if has_response(found)]
         vectors[known] = self._vectors([responses[position].response or "" for position in known])
         return vectors
+
+    def _embedded(self, chunks: Iterable[list[str]]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Yield each chunk with its vectors."""
+        if self._elsewhere is None:
+            yield from ((chunk, self.embedder.embed(chunk)) for chunk in chunks)
+            return
+        waiting: deque[list[str]] = deque()
+        for vectors in self._elsewhere.embed(waiting.append(chunk) or chunk for chunk in chunks):
+            yield waiting.popleft(), vectors
 
     @property
     def _dimension(self) -> int:

@@ -18,6 +18,7 @@ from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
+    EngineOption,
     FailedOption,
     JsonOption,
     LabelOption,
@@ -153,6 +154,7 @@ def build(
     max_cost: MaxCostOption = None,
     label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
+    engine: EngineOption = None,
     timeout: TimeoutOption = None,
     no_store: NoStoreOption = False,
     as_json: JsonOption = False,
@@ -189,6 +191,7 @@ def build(
     from jisi_cli.cli.build import Build, EmbedderFlags, show_forecast
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
+    from jisi_cli.cluster.engine import read_engine
     from jisi_cli.collect.question_sources import QuestionSources
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
@@ -238,6 +241,7 @@ def build(
             concurrency=concurrency,
             store=not no_store,
             label=label,
+            engine=read_engine(engine),
         ),
         problems=ImportIssues(out, strict=strict),
         out=out,

@@ -277,7 +277,10 @@ class Build:
             api_key_env=self.config.endpoint.api_key_env,
             account=account,
         )
-        return EmbeddedVectors(embedder), account
+        elsewhere = None
+        if entry is None:
+            elsewhere = self.account.embedding(embedder.spec, self.embedder.device, self.embedder.batch_size)
+        return EmbeddedVectors(embedder, elsewhere), account
 
     def _precomputed(self, recorded: EmbedderSpec | None) -> VectorSource | None:
         """Return vectors that come with the answers, so that no embedder is loaded or called; None for none."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bank.making import files_of
 from tests.cli.commands import Run, finish, start
 from tests.cluster.nodes import Nodes
 
@@ -30,3 +31,12 @@ def test_a_replay_on_a_cluster_is_that_of_one_process(nodes: Nodes, tmp_path: Pa
     here = finish(start(*asked, "--out", tmp_path / "here.jsonl"))
     assert (away.exit_code, away.stderr) == (0, here.stderr)
     assert (tmp_path / "away.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
+
+
+def test_a_bank_embedded_on_a_cluster_is_that_of_one_process_byte_for_byte(nodes: Nodes, tmp_path: Path) -> None:
+    asked = ("bank", "build", "sample_data/answers.jsonl", "--limit", "4", "--split", "0.7", "-q")
+    away = jisi(nodes, *asked, "-o", tmp_path / "away")
+    here = finish(start(*asked, "-o", tmp_path / "here"))
+    assert (away.exit_code, here.exit_code) == (0, 0), (away, here)
+    assert files_of(tmp_path / "away") == files_of(tmp_path / "here")
+    assert (tmp_path / "away/bank.json").read_bytes() == (tmp_path / "here/bank.json").read_bytes()
