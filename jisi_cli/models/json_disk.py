@@ -26,6 +26,9 @@ Warn = Callable[[str], None]
 
 _DATABASE = "cache.db"
 _BUSY_SECONDS = 60.0
+_PAGES = 256
+"""Pages of the file, of 4 kB, that each thread keeps in memory: a server has many threads, and the system keeps the
+file in memory by itself. diskcache's own 8,192, beside 64 MB of the file mapped, are 96 MB for each thread."""
 _LARGEST = 128 * 2**20
 """Bytes of a value's JSON: beyond any answer, and less than a few bytes may unfold to."""
 
@@ -125,6 +128,8 @@ def _rows(folder: Path) -> Any:  # noqa: ANN401 - diskcache has no types
         cull_limit=0,
         # Every value is a row: one file to trust, and a killed process leaves no stray ones.
         disk_min_file_size=sys.maxsize,
+        sqlite_cache_size=_PAGES,
+        sqlite_mmap_size=0,
     )
 
 

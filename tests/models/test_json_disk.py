@@ -9,6 +9,7 @@ import stat
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -48,6 +49,27 @@ def test_a_large_value_is_a_row_like_any_other(tmp_path: Path) -> None:
     cache.set("key", {"text": text})
     assert cache.get("key") == {"text": text}
     assert {path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()} == {"cache.db"}
+
+
+def test_each_thread_keeps_a_megabyte_of_the_file_in_memory_also_of_one_that_kept_more(tmp_path: Path) -> None:
+    first = cache_in(tmp_path)
+    first._rows.reset("sqlite_cache_size", 2**13)
+    first._rows.reset("sqlite_mmap_size", 2**26)
+    first.close()
+    cache = cache_in(tmp_path)
+    kept: list[tuple[int, int]] = []
+
+    def read() -> None:
+        cache.get("key")
+        ask = cache._rows._con.execute
+        kept.append((ask("PRAGMA cache_size").fetchone()[0], ask("PRAGMA mmap_size").fetchone()[0]))
+        cache.close()
+
+    thread = Thread(target=read)
+    thread.start()
+    thread.join()
+    read()
+    assert kept == [(256, 0)] * 2
 
 
 def test_the_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
