@@ -72,9 +72,13 @@ class BatchDesk:
         looks: How often a batch is looked at before it has ended.
         altered: Changes the lines of the results before they are sent.
         unheard: The next so many requests to `POST files` or `POST batches` are carried out, and not answered.
-        busy: The next so many requests to an endpoint (`GET batches`, ...) get a 503.
+        busy: The next so many requests to an endpoint get a 503.
         held: Endpoints that are carried out and then wait until this is taken away: for clients that are killed.
         reached: Is set when a request waits there.
+
+    An endpoint is called `POST files`, `GET files/content`, `POST batches`, `GET batches` (the list), `GET batches/id`.
+
+    Attributes:
         batches: What was created, in its order.
     """
 
@@ -100,7 +104,7 @@ class BatchDesk:
         """Return what is answered: the status, the body, its type; None where the line breaks."""
         path, _, query = path.partition("?")
         parts = path.removeprefix("/v1/").strip("/").split("/")
-        endpoint = f"{method} {parts[0]}"
+        endpoint = f"{method} {parts[0]}" + {1: "", 2: "/id"}.get(len(parts), "/content")
         with self._lock:
             self.requests[endpoint] += 1
             if self.busy[endpoint] > 0:

@@ -59,8 +59,7 @@ from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.record import Question, Record, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
-from jisi_cli.models.batch.prices import batch_share
-from jisi_cli.models.batch.rows import require_batch
+from jisi_cli.models.batch.terms import batch_share, require_batch
 from jisi_cli.models.cache import AnswerCache
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.keys import missing_key

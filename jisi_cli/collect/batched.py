@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from jisi_cli.collect.collect import Pair, request_for
-from jisi_cli.models.batch.batches import Batches
-from jisi_cli.models.batch.pool import BatchedPool
-from jisi_cli.models.live import LivePool
 from jisi_cli.types import Pool, Sampling
+
+if TYPE_CHECKING:
+    from jisi_cli.models.batch.batches import Batches
+    from jisi_cli.models.live import LivePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ async def ask_by_batch(
     Raises:
         InputError, NoAnswerError: See `Batches.fetch`.
     """
+    from jisi_cli.models.batch.pool import BatchedPool
+
     requests = [request_for(question, model, sampling or Sampling()) for question, model in pairs]
     fetched = await batches.fetch(requests)
     batched = BatchedPool(pool, fetched)

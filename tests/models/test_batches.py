@@ -15,7 +15,8 @@ from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.models.batch.batches import Batches, Fetched, Polling
 from jisi_cli.models.batch.journal import BatchJournal
-from jisi_cli.models.batch.rows import Rows, require_batch
+from jisi_cli.models.batch.rows import Rows
+from jisi_cli.models.batch.terms import require_batch
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.provider import Provider
@@ -189,7 +190,7 @@ def test_what_was_handed_in_without_our_hearing_of_it_is_found_and_not_handed_in
     assert list(lab.server.batches.asked().values()) == [1, 1, 1]
 
 
-@pytest.mark.parametrize("endpoint", ["POST files", "POST batches", "GET batches", "GET files"])
+@pytest.mark.parametrize("endpoint", ["POST files", "POST batches", "GET batches/id", "GET files/content"])
 def test_a_provider_that_is_busy_is_asked_again(lab: Lab, endpoint: str) -> None:
     lab.server.batches.busy[endpoint] = 2
     assert len(lab.run().answers) == 3

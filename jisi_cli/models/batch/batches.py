@@ -17,10 +17,10 @@ from jisi_cli.models.batch.desk import Desk, RefusedError
 from jisi_cli.models.batch.intake import Intake, Taken
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.outcome import GONE, without_result
-from jisi_cli.models.batch.prices import batch_share
 from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place, Rows, Sent
 from jisi_cli.models.batch.service import Service, State
+from jisi_cli.models.batch.terms import batch_share
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, Reservation

@@ -141,13 +141,12 @@ class Intake:
 
 def outcome_of(call: Call, found: Completion | ProviderFailure, spent: Spent, batch: OpenBatch) -> Outcome:
     """Return what became of a call that was made by batch."""
-    is_answer = isinstance(found, Completion)
     return Outcome(
-        completion=found if is_answer else None,
-        error=found.lack if is_answer else found.reason,
+        completion=found if isinstance(found, Completion) else None,
+        error=found.lack if isinstance(found, Completion) else found.reason,
         attempts=batch.attempt,
         cost_usd=spent.bill,
         most_cost_usd=None if batch.worst.get(call.key) is None else spent.most,
         seconds=(datetime.now(UTC) - batch.began).total_seconds(),
-        key_refused=not is_answer and found.key_refused,
+        key_refused=isinstance(found, ProviderFailure) and found.key_refused,
     )

@@ -9,12 +9,11 @@ in a live call, the next time that its requests are written.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import InputError
 from jisi_cli.messages import is_plain
 from jisi_cli.models.address import provider_of
 from jisi_cli.models.call import Call
@@ -68,32 +67,6 @@ class Sent:
 
     place: Place
     body: dict[str, Any]
-
-
-def refusal(entry: ModelEntry) -> str | None:
-    """Return why a model cannot be asked by batch; None where it may be."""
-    provider = provider_of(entry.litellm)
-    if entry.litellm.startswith("local:"):
-        return "it is served on this machine"
-    if provider not in ("", _OPENAI):
-        return f"`{provider}` is not asked through OpenAI's files and batches, which is what jisi speaks"
-    return None
-
-
-def require_batch(entries: Sequence[ModelEntry]) -> None:
-    """Refuse a pool of which a model cannot be asked by batch.
-
-    Raises:
-        InputError: There is one.
-    """
-    refused = {entry.name: why for entry in entries if (why := refusal(entry)) is not None}
-    if not refused:
-        return
-    name, why = next(iter(refused.items()))
-    rest = [entry.name for entry in entries if entry.name not in refused]
-    remedy = f"give --models {','.join(rest)}" if rest else "leave --batch out"
-    others = f" (nor can {len(refused) - 1:,} more)" if len(refused) > 1 else ""
-    raise InputError(f"--batch: `{name}` cannot be asked by batch{others}, because {why}; {remedy}")
 
 
 class Rows:

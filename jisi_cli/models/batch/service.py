@@ -7,7 +7,7 @@ status is one of a few words, results are read line by line within bounds, and n
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_REQUESTS: Final = 50_000
 MOST_BYTES: Final = 200 * 10**6
 """What one file may hold (https://platform.openai.com/docs/guides/batch, "Batch API": 50,000 requests, 200 MB)."""
-ENDPOINT = "/v1/chat/completions"
+ENDPOINT: Final = "/v1/chat/completions"
 WINDOW: Final = "24h"
 """The only one there is (as above)."""
 TAG = "jisi"
@@ -79,7 +79,10 @@ class Service:
         import httpx
         import openai
 
-        hooks = {"request": [_ask_for_what_can_be_unpacked], "response": [_bounded]}
+        hooks: dict[str, list[Callable[..., Any]]] = {
+            "request": [_ask_for_what_can_be_unpacked],
+            "response": [_bounded],
+        }
         self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, event_hooks=hooks)
         # From its release 3 on, openai is typed for httpx2 alone and takes clients of httpx as before.
         http: Any = self._http
