@@ -12,28 +12,8 @@ import typer
 from jisi_cli.cli.answers import show_answers
 from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
-from jisi_cli.cli.options import (
-    BankOption,
-    ConcurrencyOption,
-    ConfigOption,
-    ContinueOption,
-    ConversationOption,
-    EmbedderOption,
-    FailedOption,
-    JsonOption,
-    LabelOption,
-    MapOption,
-    MaxCostOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    UnlikeOption,
-    VerboseOption,
-    method_options,
-    split_names,
-)
+from jisi_cli.cli.opening import Opening, opens_pool
+from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, MapOption
 from jisi_cli.cli.output import Output, count, one_line
 from jisi_cli.conversation import BEHIND, Conversation, as_conversation
 from jisi_cli.errors import InputError
@@ -48,7 +28,7 @@ _SHOWN_WORDS = 200
 """Characters of the words that a question is routed by."""
 
 
-@method_options
+@opens_pool("method", "mode", "unlike", "no_cache", "label", "temperature", "max_tokens", "concurrency")
 def ask(
     query: Annotated[
         str | None,
@@ -69,14 +49,6 @@ def ask(
     map_: MapOption = None,
     goes_on: ContinueOption = False,
     conversation: ConversationOption = None,
-    bank: BankOption = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
-    method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="Who answers, and how; eval --list-methods names all.")
-    ] = "jisi",
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
@@ -88,9 +60,6 @@ def ask(
         Path | None,
         typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
     ] = None,
-    mode: Annotated[
-        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
-    ] = "auto",
     aggregate: Annotated[
         str | None,
         typer.Option("--aggregate", metavar="HOW", help="auto or never (--mode route)."),
@@ -99,31 +68,15 @@ def ask(
         bool, typer.Option("--answers", help="Show what each model answered, too, side by side on stderr.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
-    unlike: UnlikeOption = None,
-    failed: FailedOption = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write the answer as it arrives [on a terminal].")
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
-    no_store: NoStoreOption = False,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")
-    ] = None,
-    concurrency: ConcurrencyOption = None,
     as_json: JsonOption = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Print one JSON document a line, as --input without --out does.")
     ] = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
 ) -> None:
     """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
 
@@ -161,11 +114,10 @@ def ask(
     from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
     from jisi_cli.cli.question import checked_text, read_question, read_schema, with_pictures
     from jisi_cli.cli.talk import begin_talk, remember
-    from jisi_cli.jisi import Jisi
 
     if aggregate not in (None, "auto", "never"):
         raise InputError(f"--aggregate takes auto or never, not {aggregate!r}; --mode aggregate always aggregates")
-    out = Output(quiet=quiet, verbose=verbose)
+    out = opening.out
     system = None if system is None else checked_text(system, "--system")
     if source is None:
         refuse_without_input(out=file, strict=strict, map=map_, jsonl=as_jsonl)
@@ -176,30 +128,9 @@ def ask(
         about_one |= {"continue": goes_on, "conversation": conversation, "attach": attach}
         refuse_with_input(query=query, json=as_json and as_jsonl, **about_one)
     form = None if schema is None else read_schema(schema)
-    talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
-    with Jisi(
-        bank,
-        config,
-        method=method,
-        mode="route" if aggregate == "never" else mode,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
-        unlike=unlike,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        calls="required",
-        max_cost=max_cost,
-        timeout=timeout,
-        concurrency=concurrency,
-        use_cache=not no_cache,
-        store=not no_store,
-        user=out,
-        command="ask",
-        label=label,
-        **routing,
-    ) as jisi:
+    talk = begin_talk(conversation, goes_on=goes_on, store=opening.store)
+    never = {"mode": "route"} if aggregate == "never" else {}
+    with opening.open("ask", calls="required", **never) as jisi:
         if source is not None:
             how = {"strict": strict, "as_json": as_json, "as_jsonl": as_jsonl}
             ended = ask_file(jisi, source, file, out, system=system, schema=form, columns=map_ or (), **how)
@@ -213,7 +144,7 @@ def ask(
         seconds = time.perf_counter() - started
         name = remember(talk, asked, outcome, jisi, out, system)
         if as_json:
-            kept = {"id": name, "conversation": None if no_store else talk.name}
+            kept = {"id": name, "conversation": talk.name if opening.store else None}
             kept["routed_by"] = as_conversation(asked).routed_text
             out.json({**_to_json(jisi, text, outcome, seconds, explain=explain), **kept})
         warn_of_failures(outcome, out)

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
 from jisi_cli.cli.interrupts import surviving
 from jisi_cli.cli.live import view_for
-from jisi_cli.cli.options import (
-    BankOption,
-    ConcurrencyOption,
-    ConfigOption,
-    ContinueOption,
-    ConversationOption,
-    EmbedderOption,
-    FailedOption,
-    JsonOption,
-    LabelOption,
-    MaxCostOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    UnlikeOption,
-    VerboseOption,
-    method_options,
-    split_names,
-)
+from jisi_cli.cli.opening import Opening, opens_pool
+from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.turns import FENCE, Turns
 from jisi_cli.errors import BudgetError, ExitCode, InputError, JisiError
@@ -47,49 +28,22 @@ _WORDS = 60
 """Characters of a question in that list."""
 
 
-@method_options
+@opens_pool("method", "mode", "unlike", "no_cache", "label", "temperature", "max_tokens", "concurrency")
 def chat(
     goes_on: ContinueOption = False,
     conversation: ConversationOption = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the conversations that are kept.", rich_help_panel="Output")
     ] = False,
-    bank: BankOption = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
-    method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="Who answers, and how; eval --list-methods names all.")
-    ] = "jisi",
     system: Annotated[
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
     ] = None,
-    mode: Annotated[
-        str, typer.Option("--mode", metavar="NAME", help="auto decides; route never aggregates, aggregate always.")
-    ] = "auto",
-    unlike: UnlikeOption = None,
-    failed: FailedOption = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write answers as they arrive [on a terminal].")
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what is cached.")] = False,
-    no_store: NoStoreOption = False,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature [0.2].")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")
-    ] = None,
-    concurrency: ConcurrencyOption = None,
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
 ) -> None:
     '''Talk with the pool. Each turn is asked as `jisi ask -c` asks it, and its answer has the same footer.
 
@@ -107,39 +61,16 @@ def chat(
     '''
     from jisi_cli.cli.question import checked_text
 
-    out = Output(quiet=quiet, verbose=verbose)
+    out = opening.out
     if listed:
         _list(out, as_json=as_json)
         return
     if as_json:
         raise InputError("--json is for chat --list; `jisi ask -c --json` answers in JSON")
     from jisi_cli.cli.talk import begin_talk
-    from jisi_cli.jisi import Jisi
 
-    talk = begin_talk(conversation, goes_on=goes_on, store=not no_store)
-    with Jisi(
-        bank,
-        config,
-        method=method,
-        mode=mode,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
-        unlike=unlike,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        calls="required",
-        max_cost=max_cost,
-        timeout=timeout,
-        concurrency=concurrency,
-        use_cache=not no_cache,
-        store=not no_store,
-        user=out,
-        command="chat",
-        label=label,
-        **routing,
-    ) as jisi:
+    talk = begin_talk(conversation, goes_on=goes_on, store=opening.store)
+    with opening.open("chat", calls="required") as jisi:
         chatting = _Chat(jisi, talk, None if system is None else checked_text(system, "--system"), stream, out)
         raise typer.Exit(int(chatting.run()))
 

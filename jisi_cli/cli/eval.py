@@ -10,26 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import (
-    BankOption,
-    ConcurrencyOption,
-    ConfigOption,
     DatasetsOption,
-    EmbedderOption,
     EngineOption,
-    FailedOption,
     JsonOption,
-    LabelOption,
     MapOption,
-    MaxCostOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    VerboseOption,
     grading_options,
-    method_options,
     split_names,
 )
 from jisi_cli.cli.output import Column, Output
@@ -47,14 +34,12 @@ _DEFAULT = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
 
 
 @grading_options
-@method_options
+@opens_pool("label", "concurrency")
 def evaluate(
     test: Annotated[
         str | None,
         typer.Argument(metavar="[TEST]", help="A bank (its test rows), recorded answers, or questions; `-` is stdin."),
     ] = None,
-    bank: BankOption = None,
-    config: ConfigOption = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -74,9 +59,6 @@ def evaluate(
     ] = None,
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
     map_: MapOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
     datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
     prices: Annotated[
@@ -130,23 +112,15 @@ def evaluate(
             "--fail-under", metavar="X[:METHOD]", help="Exit 6 when a method's Avg in % is below [the first]."
         ),
     ] = None,
-    failed: FailedOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    concurrency: ConcurrencyOption = None,
     engine: EngineOption = None,
-    no_store: NoStoreOption = False,
     output_format: Annotated[
         str | None,
         typer.Option("--output-format", metavar="NAME", help="table, json, junit (for CI) or markdown [table]."),
     ] = None,
     as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
     grading: GradingOptions,
 ) -> None:
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
@@ -166,7 +140,7 @@ def evaluate(
     from jisi_cli.files import read_text
     from jisi_cli.formats.column_map import ColumnMap
 
-    out = Output(quiet=quiet, verbose=verbose)
+    out = opening.out
     shape = chosen_format(output_format, as_json=as_json)
     as_json = shape == "json"
     if list_methods:
@@ -179,6 +153,7 @@ def evaluate(
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
     test = None if test is None else str(local_folder(test, out.note))
+    bank = opening.options["bank"]
     bank = None if bank is None else local_folder(bank, out.note)
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
@@ -192,23 +167,12 @@ def evaluate(
     with open_for(
         None if test is None else Path(test),
         live=live,
-        bank=bank,
-        config=config,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
         prices=prices,
         seed=seed,
-        max_cost=max_cost,
-        timeout=timeout,
-        concurrency=concurrency,
-        store=not no_store,
         user=out,
         command="eval",
-        label=label,
         engine=engine,
-        **routing,
+        **{**opening.options, "bank": bank},
     ) as jisi:
         if sweep:
             _sweep(jisi, sweep, names, out, as_json=as_json)

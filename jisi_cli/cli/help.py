@@ -22,53 +22,47 @@ FIRST_COMMANDS = ("ask", "chat", "route", "eval", "cost", "bank", "build", "insp
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Answer": (
-        *("--continue", "--conversation", "--attach", "--schema"),
-        *("--method", "--mode", "--aggregate", "--system", "--temperature", "--max-tokens", "--k", "--tau", "--probe"),
-        *("--live", "--list-methods", "--versus", "--stream", "--explain", "--answers"),
+        *("--continue", "--conversation", "--method", "--system", "--attach", "--schema", "--mode", "--aggregate"),
+        *("--probe", "--list-methods", "--versus", "--live", "--answers", "--explain", "--stream"),
+        *("--temperature", "--max-tokens", "--k", "--tau"),
     ),
     "Questions": (
-        *("--input", "--format", "--map", "--datasets", "--limit", "--split", "--splits", "--seed", "--starter"),
-        *("--call", "--append", "--retry-failed", "--strict", "--n", "--import", "--feedback", "--reference", "--note"),
+        *("--input", "--format", "--map", "--split", "--datasets", "--limit", "--splits", "--seed", "--append"),
+        *("--strict", "--call", "--starter", "--n", "--import", "--feedback", "--retry-failed", "--reference"),
+        "--note",
     ),
-    "Grading": ("--grader", "--allow-code", "--judge", "--grader-command", "--fail-under"),
+    "Grading": ("--fail-under", "--grader", "--allow-code", "--judge", "--grader-command"),
     "Pool": (
-        *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--timeout", "--concurrency", "--engine"),
-        *("--providers", "--check", "--known", "--list", "--forget"),
+        *("--bank", "--config", "--models", "--embedder", "--trust-embedder", "--providers", "--check", "--known"),
+        *("--timeout", "--concurrency", "--engine", "--list", "--forget"),
     ),
     "Server": ("--host", "--port", "--key-env", "--places"),
     "Money": (
-        *(
-            "--label",
-            "--max-cost",
-            "--max-cost-per-day",
-            "--batch",
-            "--max-calls",
-            "--mean-calls",
-            "--price-weight",
-            "--dry-run",
-            "--no-cache",
-        ),
-        *("--no-store", "--prices", "--by", "--run", "--since", "--until", "--against"),
+        *("--dry-run", "--by", "--run", "--since", "--until", "--against", "--prices", "--batch"),
+        *("--max-cost", "--max-cost-per-day", "--label", "--no-cache", "--no-store", "--price-weight", "--max-calls"),
+        "--mean-calls",
     ),
     "Output": (
-        *("--output", "--out", "--copy", "--save-answers", "--export", "--report", "--html", "--force"),
-        *("--output-format", "--json", "--jsonl", "--csv", "--erase", "--yes", "--quiet", "--verbose", "--help"),
-        *("--version", "--install-completion", "--show-completion"),
+        *("--output", "--out", "--copy", "--export", "--report", "--html", "--force", "--save-answers"),
+        *("--output-format", "--json", "--jsonl", "--csv", "--erase", "--yes", "--quiet", "--verbose"),
+        *("--version", "--install-completion", "--show-completion", "--help"),
     ),
     "Advanced": (
+        *("--unlike", "--truncation", "--prompt", "--vectors", "--vector-dtype"),
+        *("--sweep", "--grow", "--grow-from", "--ablate", "--curve", "--learning-curve", "--failed"),
+        *("--device", "--batch-size"),
         *("--n-base", "--gamma", "--beta", "--epsilon", "--sigma", "--delta", "--t", "--max-aggregate-tokens"),
-        *("--compat", "--switch", "--u", "--prior", "--probe-schedule", "--unlike"),
-        *("--sweep", "--grow", "--grow-from", "--ablate", "--curve", "--learning-curve"),
-        *("--truncation", "--prompt", "--vectors", "--vector-dtype", "--device", "--batch-size", "--failed"),
+        *("--compat", "--switch", "--u", "--prior", "--probe-schedule"),
     ),
 }
 """Flags by group, in the order of help. A flag has the same group in every command, unless its option names another
-(`rich_help_panel`)."""
+(`rich_help_panel`), and the same place among the others."""
 
 ADVANCED = "Advanced"
 """The group of which `-h` shows one line."""
 
 _GROUP_OF = {flag: group for group, flags in GROUPS.items() for flag in flags}
+_PLACE_OF = {flag: place for place, flag in enumerate(_GROUP_OF)}
 _OTHERS = "Options"
 _LEFT_WIDTH = 26
 """Characters of flags beside which an explanation begins on the same line."""
@@ -82,6 +76,11 @@ def group_of(option: Any) -> str | None:  # noqa: ANN401 - the vendored Click is
     """Return the group of an option; None if none was chosen for it."""
     found = (_GROUP_OF[flag] for flag in option.opts if flag in _GROUP_OF)
     return option.rich_help_panel or next(found, None)
+
+
+def _place(parameter: Any) -> int:  # noqa: ANN401
+    """Return where help lists an option among those of its group; arguments come in the order of the command."""
+    return min((_PLACE_OF[flag] for flag in parameter.opts if flag in _PLACE_OF), default=-1)
 
 
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -137,9 +136,9 @@ class _Layout:
             formatter.write_text(f"{ADVANCED}: {named}{f' and {more} more' if more > 0 else ''}; see --help.")
 
     def _rows(self, ctx: Any) -> Rows:  # noqa: ANN401
-        """Return flags and explanations by group, in the order of `GROUPS` and within them of the command."""
+        """Return flags and explanations by group, in the order of `GROUPS`."""
         rows: Rows = {name: [] for name in ("Arguments", _OTHERS, *GROUPS)}
-        for parameter in self.get_params(ctx):
+        for parameter in sorted(self.get_params(ctx), key=_place):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 is_option = parameter.param_type_name == "option"

@@ -4,51 +4,15 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
 
-import typer
-
-from jisi_cli.cli.options import (
-    BankOption,
-    ConcurrencyOption,
-    ConfigOption,
-    EmbedderOption,
-    FailedOption,
-    MaxCostOption,
-    MaxCostPerDayOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    VerboseOption,
-    method_options,
-    split_names,
-)
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.errors import InputError
 
 
-@method_options
+@opens_pool("max_cost_per_day", "concurrency", method="Who answers; eval --list-methods names all.")
 def mcp(
-    bank: BankOption = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
-    method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="Who answers; eval --list-methods names all.")
-    ] = "jisi",
-    failed: FailedOption = None,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    max_cost_per_day: MaxCostPerDayOption = None,
-    concurrency: ConcurrencyOption = None,
-    no_store: NoStoreOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
 ) -> None:
     """Offer the pool to an agent as tools, over the Model Context Protocol on stdin and stdout.
 
@@ -57,29 +21,10 @@ def mcp(
     Example: jisi mcp --config sample_data/jisi.toml
     """
     _require_extra()
-    from jisi_cli.jisi import Jisi
 
-    out = Output(quiet=quiet, verbose=verbose)
     if sys.stdin is not None and sys.stdin.isatty():
-        out.note("an agent starts this and talks with it on stdin and stdout; Ctrl-D or Ctrl-C ends it")
-    pool = Jisi(
-        bank,
-        config,
-        method=method,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
-        calls="required",
-        max_cost=max_cost,
-        max_cost_per_day=max_cost_per_day,
-        timeout=timeout,
-        concurrency=concurrency,
-        store=not no_store,
-        user=out,
-        command="mcp",
-        **routing,
-    )
+        opening.out.note("an agent starts this and talks with it on stdin and stdout; Ctrl-D or Ctrl-C ends it")
+    pool = opening.open("mcp", calls="required")
     from jisi_cli.serve.mcp_server import make_server
 
     make_server(pool).run()

@@ -118,42 +118,60 @@ _CASCADE: dict[str, tuple[type, str, str]] = {
 }
 
 
-def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option per hyperparameter; it receives them as the dict `routing`.
+def gathered(
+    command: Callable[..., Any],
+    into: str,
+    options: Sequence[inspect.Parameter],
+    gather: Callable[[dict[str, Any]], Any],
+) -> Callable[..., Any]:
+    """Give a command options that it receives as one argument.
 
-    A setting that was not given on the command line is absent, so that the configuration's counts.
+    Args:
+        command: The command; its parameter `into` is not seen on the command line.
+        into: The name of that argument.
+        options: The options, which come behind the command's own.
+        gather: Makes the argument of their values by name.
     """
-    return _with_settings(command, _ROUTING)
-
-
-def method_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command those of `routing_options` and one option per setting of the cascade, in the same dict."""
-    return _with_settings(command, {**_ROUTING, **_CASCADE})
-
-
-def _with_settings(command: Callable[..., Any], settings: Mapping[str, tuple[type, str, str]]) -> Callable[..., Any]:
     signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "routing"]
-    shared = [_routing_parameter(name, *about) for name, about in settings.items()]
+    parameters = [*(own for name, own in signature.parameters.items() if name != into), *options]
 
     @functools.wraps(command)
-    def wrapped(**values: object) -> object:
-        routing = {name: values.pop(name) for name in settings}
-        return command(**values, routing={name: value for name, value in routing.items() if value is not None})
+    def wrapped(**values: Any) -> object:  # noqa: ANN401 - as Typer hands them over
+        given = {option.name: values.pop(option.name) for option in options}
+        return command(**values, **{into: gather(given)})
 
-    wrapped.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
 
 
-def _routing_parameter(name: str, kind: type, text: str, symbol: str) -> inspect.Parameter:
+def option_parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:  # noqa: ANN401 - a type
+    """Return an option as a parameter of a command, to be given by its name."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def routing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option per hyperparameter; it receives those that were given as the dict `routing`."""
+    return gathered(command, "routing", [_setting(name) for name in _ROUTING], stated)
+
+
+def method_settings() -> list[inspect.Parameter]:
+    """Return one option per hyperparameter and per setting of the cascade."""
+    return [_setting(name) for name in (*_ROUTING, *_CASCADE)]
+
+
+def stated(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given on the command line; for others the configuration's count."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _setting(name: str) -> inspect.Parameter:
+    kind, text, symbol = {**_ROUTING, **_CASCADE}[name]
     default = getattr(CascadeSettings() if name in _CASCADE else Hyperparameters(), name)
     shown = _NOT_GIVEN.get(name, default)
     flags = dict.fromkeys((option_name(name), f"--{name.replace('_', '-')}"))
     option = typer.Option(*flags, metavar=_METAVARS[kind], help=f"{text} [{shown}]{_source(symbol)}.")
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )
+    return option_parameter(name, Annotated[kind | None, option], None)
 
 
 def _source(symbol: str) -> str:
@@ -181,49 +199,49 @@ def split_names(values: list[str] | None) -> list[str] | None:
 # The flags that choose graders and say what they may do.
 
 
-_FLAGS = {
-    "grader": (
-        list[str] | None,
+_GRADING = [
+    option_parameter(
+        "grader",
+        Annotated[
+            list[str] | None,
+            typer.Option("--grader", metavar="[DATASET=]NAME", help="Grade with NAME, whatever the questions say."),
+        ],
         None,
-        typer.Option("--grader", metavar="[DATASET=]NAME", help="Grade with NAME, whatever the questions say."),
     ),
-    "allow_code": (
-        bool,
+    option_parameter(
+        "allow_code",
+        Annotated[bool, typer.Option("--allow-code", help="Let the grader `code` run what models wrote, confined.")],
         False,
-        typer.Option("--allow-code", help="Let the grader `code` run what models wrote, confined."),
     ),
-    "judge": (
-        str | None,
+    option_parameter(
+        "judge",
+        Annotated[
+            str | None,
+            typer.Option("--judge", metavar="MODEL", help="The pool's model that `judge` and `pairwise` ask."),
+        ],
         None,
-        typer.Option("--judge", metavar="MODEL", help="The pool's model that `judge` and `pairwise` ask."),
     ),
-    "grader_command": (
-        str | None,
+    option_parameter(
+        "grader_command",
+        Annotated[
+            str | None,
+            typer.Option("--grader-command", "--command", metavar="CMD", help="The program that `command` runs."),
+        ],
         None,
-        typer.Option("--grader-command", "--command", metavar="CMD", help="The program that `command` runs."),
     ),
-}
+]
 
 
 def grading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags about grading; it receives them as `grading`, a `GradingOptions`."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "grading"]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-        for name, (kind, default, option) in _FLAGS.items()
-    ]
+    return gathered(command, "grading", _GRADING, _grading)
 
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> object:  # noqa: ANN401 - as Typer hands them over
-        for_all, by_dataset = parse_chosen(values.pop("grader") or ())
-        flags = {name: values.pop(name) for name in ("allow_code", "judge")}
-        grading = GradingOptions(for_all, by_dataset, command=values.pop("grader_command"), **flags)
-        return command(**values, grading=grading)
 
-    wrapped.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-    return wrapped
+def _grading(flags: Mapping[str, Any]) -> GradingOptions:
+    for_all, by_dataset = parse_chosen(flags["grader"] or ())
+    return GradingOptions(
+        for_all, by_dataset, allow_code=flags["allow_code"], judge=flags["judge"], command=flags["grader_command"]
+    )
 
 
 _NUMBER = re.compile(r"-?\d+")

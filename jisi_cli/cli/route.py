@@ -10,25 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jisi_cli.cli.answers import show_answers
-from jisi_cli.cli.options import (
-    BankOption,
-    ConfigOption,
-    EmbedderOption,
-    FailedOption,
-    JsonOption,
-    LabelOption,
-    MapOption,
-    MaxCostOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    UnlikeOption,
-    VerboseOption,
-    method_options,
-    split_names,
-)
+from jisi_cli.cli.opening import Opening, opens_pool
+from jisi_cli.cli.options import JsonOption, MapOption
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.conversation import BEHIND
@@ -43,19 +26,16 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 10
 
 
-@method_options
+@opens_pool(
+    "unlike",
+    "label",
+    method="Who decides: jisi, jisi-cascade, or one of its kind.",
+    no_cache="Use no cached answer, with --probe.",
+)
 def route(
     query: Annotated[
         str | None, typer.Argument(metavar="[QUERY]", help="The question; `-` reads it from stdin.")
     ] = None,
-    bank: BankOption = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
-    method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="Who decides: jisi, jisi-cascade, or one of its kind.")
-    ] = "jisi",
     source: Annotated[
         Path | None,
         typer.Option(
@@ -72,52 +52,24 @@ def route(
         bool, typer.Option("--answers", help="Show what each candidate answered, side by side, with --probe.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
-    unlike: UnlikeOption = None,
-    failed: FailedOption = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Draw the decision as a page (HTML), too.")
     ] = None,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no cached answer, with --probe.")] = False,
-    no_store: NoStoreOption = False,
     as_json: JsonOption = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")] = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
 ) -> None:
     """Show who would answer a question, and why. No model is called without --probe.
 
     Example: jisi route "What is 17 * 23?" --config sample_data/jisi.toml
     """
     from jisi_cli.cli.question import read_question
-    from jisi_cli.jisi import Jisi
 
     _check_options(query, source, html, map_, answers=answers, probe=probe)
-    out = Output(quiet=quiet, verbose=verbose)
+    out = opening.out
     text = None if source is not None else read_question(query, out)
-    with Jisi(
-        bank,
-        config,
-        method=method,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
-        unlike=unlike,
-        calls="required" if probe else "preferred",
-        max_cost=max_cost,
-        timeout=timeout,
-        use_cache=not no_cache,
-        store=not no_store,
-        user=out,
-        command="route",
-        label=label,
-        **routing,
-    ) as jisi:
+    with opening.open("route", calls="required" if probe else "preferred") as jisi:
         if source is not None:
             _route_all(jisi, source, map_ or (), out, probe=probe, explain=explain)
         elif text is not None:

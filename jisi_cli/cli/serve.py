@@ -5,28 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jisi_cli.cli.interrupts import give_time
-from jisi_cli.cli.options import (
-    BankOption,
-    ConcurrencyOption,
-    ConfigOption,
-    EmbedderOption,
-    FailedOption,
-    MaxCostOption,
-    MaxCostPerDayOption,
-    ModelsOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    TrustEmbedderOption,
-    VerboseOption,
-    method_options,
-    split_names,
-)
+from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 
@@ -38,17 +22,8 @@ _GRACE = 30
 """Seconds in which running requests may end after SIGTERM or Ctrl-C."""
 
 
-@method_options
+@opens_pool("max_cost_per_day", "concurrency", method="Who answers as `jisi`; eval --list-methods names all.")
 def serve(
-    bank: BankOption = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    embedder: EmbedderOption = None,
-    trust_embedder: TrustEmbedderOption = False,
-    method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="Who answers as `jisi`; eval --list-methods names all.")
-    ] = "jisi",
-    failed: FailedOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond loopback with --key-env only.")
     ] = "127.0.0.1",
@@ -60,15 +35,8 @@ def serve(
     places: Annotated[
         int, typer.Option("--places", metavar="N", min=1, help="Questions under way at one time; more get 429.")
     ] = 256,
-    timeout: TimeoutOption = None,
-    max_cost: MaxCostOption = None,
-    max_cost_per_day: MaxCostPerDayOption = None,
-    concurrency: ConcurrencyOption = None,
-    no_store: NoStoreOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
-    routing: dict[str, Any],
+    opening: Opening,
 ) -> None:
     """Serve the pool as one model over OpenAI's API, until Ctrl-C or SIGTERM.
 
@@ -79,29 +47,10 @@ def serve(
 
     Example: jisi serve --config sample_data/jisi.toml
     """
-    from jisi_cli.jisi import Jisi
-
     _require_extra()
     key = _key(key_env, host)
-    out = Output(quiet=quiet, verbose=verbose)
-    pool = Jisi(
-        bank,
-        config,
-        method=method,
-        models=split_names(models),
-        embedder=embedder,
-        trust_embedder=trust_embedder,
-        failed=failed,
-        calls="required",
-        max_cost=max_cost,
-        max_cost_per_day=max_cost_per_day,
-        timeout=timeout,
-        concurrency=concurrency,
-        store=not no_store,
-        user=out,
-        command="serve",
-        **routing,
-    )
+    out = opening.out
+    pool = opening.open("serve", calls="required")
     from jisi_cli.serve.app import ServerOptions, make_app
 
     with _listening(host, port) as listener:
