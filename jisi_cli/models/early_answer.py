@@ -39,9 +39,9 @@ async def plain_answer(response: httpx.Response, on_text: OnText | None) -> Plai
         async for piece in pieces:
             kept.append(piece)
             length += len(piece)
-            text = reader.feed(piece)
-            if text and on_text is not None:
-                on_text(text)
+            for text in reader.feed(piece):
+                if on_text is not None:
+                    on_text(text)
             if reader.is_odd or reader.has_ended or length > _MOST_KEPT:
                 break
     except httpx.HTTPError as error:

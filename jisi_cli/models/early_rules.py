@@ -1,4 +1,4 @@
-"""Which requests may leave before LiteLLM is there, and where they go."""
+"""Which requests may leave without LiteLLM, and where they go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.messages import is_plain
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, openai_bases
 from jisi_cli.models.known_requests import KnownRequest, known_request
-from jisi_cli.models.litellm_client import is_loaded
+from jisi_cli.models.litellm_client import is_the_programs_own
 from jisi_cli.types import Message
 
 _PASSED_ON = frozenset(
@@ -58,7 +58,7 @@ class Target(NamedTuple):
 
 
 def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[str, Any]) -> bool:
-    """Whether a call's request can leave before LiteLLM is there, and LiteLLM is not.
+    """Whether a call's request can leave without LiteLLM.
 
     Args:
         litellm_name: LiteLLM's name of the model; one that jisi serves itself has a server of this kind.
@@ -70,7 +70,7 @@ def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[
     has_server = litellm_name.startswith("openai/") and _PLAIN_ADDRESS.fullmatch(address) is not None
     return (
         (is_local or has_server)
-        and not is_loaded()
+        and not is_the_programs_own()
         and _PASSED_ON.issuperset(parameters)
         and not _OF_ITS_OWN.search(litellm_name)
         and not is_hindered()
@@ -78,8 +78,8 @@ def has_head_start(litellm_name: str, api_base: str | None, parameters: Mapping[
 
 
 def known_head_start(entry: ModelEntry, messages: Sequence[Message], asked: Mapping[str, Any]) -> KnownRequest | None:
-    """Return how LiteLLM writes a call's request, where it is known and may leave before LiteLLM is there."""
-    if is_loaded() or is_hindered() or not all(map(is_plain, messages)):
+    """Return how LiteLLM writes a call's request, where it is known and may leave without it."""
+    if is_the_programs_own() or is_hindered() or not all(map(is_plain, messages)):
         return None
     return known_request(entry, messages, asked)
 

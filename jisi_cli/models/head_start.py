@@ -1,4 +1,4 @@
-"""Requests that leave before LiteLLM is there: importing it takes seconds, and it is not needed to ask.
+"""Requests that leave without LiteLLM: importing it takes seconds, and each call by it ten milliseconds.
 
 To a server that speaks OpenAI's protocol LiteLLM passes common parameters on as they are, so jisi can write such a
 request itself, which leaves over a connection of its own. A plain answer is read as it arrives (`early_answer`), and
@@ -19,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jisi_cli.messages import is_plain
+from jisi_cli.models.connections import Connections
 from jisi_cli.models.early_answer import plain_answer
 from jisi_cli.models.early_rules import Target, address_of
 from jisi_cli.models.known_requests import KnownRequest
@@ -28,8 +29,6 @@ from jisi_cli.models.unpacking import ENCODINGS
 from jisi_cli.types import Message, OnText
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 _PATIENCE = 1.0
@@ -127,7 +126,7 @@ def answering(answers: Answering) -> Iterator[None]:
 
 
 class HeadStarts:
-    """Sends requests before LiteLLM is there; for one event loop.
+    """Sends requests without LiteLLM; for one event loop.
 
     Args:
         timeout: Seconds one call may take.
@@ -135,7 +134,7 @@ class HeadStarts:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._transports: dict[bool, httpx.AsyncHTTPTransport] = {}
+        self._connections = Connections()
         self._under_way: set[EarlyRequest] = set()
         self._loading: asyncio.Task[None] | None = None
 
@@ -181,7 +180,7 @@ class HeadStarts:
             return None
         seconds = self._timeout + 1
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
-        early = EarlyRequest(request, self._transport(is_secure=request.url.scheme == "https"))
+        early = EarlyRequest(request, self._connections.transport(is_secure=request.url.scheme == "https"))
         self._under_way.add(early)
         _early.set(early)
         return early
@@ -191,6 +190,8 @@ class HeadStarts:
 
         One whose server does not even take a connection is not waited for: the others' answers may be there.
         """
+        if is_loaded():
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 for early in list(self._under_way):
@@ -216,25 +217,7 @@ class HeadStarts:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        for transport in self._transports.values():
-            await transport.aclose()
-        self._transports.clear()
-
-    def _transport(self, *, is_secure: bool) -> httpx.AsyncHTTPTransport:
-        import httpx
-
-        if is_secure not in self._transports:
-            limits = httpx.Limits(max_connections=None)
-            # Reading the certificates of all authorities takes longer than a request without them.
-            verify: bool | ssl.SSLContext = True if is_secure else _trusting_none()
-            self._transports[is_secure] = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
-        return self._transports[is_secure]
-
-
-def _trusting_none() -> ssl.SSLContext:
-    import ssl
-
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        await self._connections.close()
 
 
 def _headers(key: str) -> dict[str, str]:

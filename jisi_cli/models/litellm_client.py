@@ -77,6 +77,11 @@ def has_usual_prices() -> bool:
     return not _WAS_THERE
 
 
+def is_the_programs_own() -> bool:
+    """Whether the program that uses jisi imported LiteLLM first, whose settings and callbacks are then to be heeded."""
+    return _WAS_THERE
+
+
 def is_loaded() -> bool:
     """Whether LiteLLM is there, so that nothing has to wait for it."""
     return load_litellm.cache_info().currsize > 0

@@ -8,6 +8,7 @@ is LiteLLM's to read, from the first byte on.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
@@ -50,8 +51,8 @@ class Reader(Protocol):
     is_odd: bool
     has_ended: bool
 
-    def feed(self, piece: bytes) -> str:
-        """Take more of the body; return the text in it that is certain."""
+    def feed(self, piece: bytes) -> Sequence[str]:
+        """Take more of the body; return the pieces of the text in it that are certain."""
         ...
 
     def finish(self) -> PlainAnswer | None:
@@ -66,10 +67,10 @@ class WholeReader:
         self.is_odd = self.has_ended = False
         self._body = bytearray()
 
-    def feed(self, piece: bytes) -> str:
+    def feed(self, piece: bytes) -> Sequence[str]:
         """Take more of the body; its text is certain at the end alone."""
         self._body += piece
-        return ""
+        return ()
 
     def finish(self) -> PlainAnswer | None:
         """Return the answer; None where it is not plain."""
@@ -97,14 +98,14 @@ class StreamReader:
         self._end: str | None = None
         self._alike = 0
 
-    def feed(self, piece: bytes) -> str:
-        """Take more of the body; return the text of the events that are whole."""
+    def feed(self, piece: bytes) -> Sequence[str]:
+        """Take more of the body; return the text of each event that is whole."""
         *lines, self._line = (self._line + piece).split(b"\n")
         before = len(self._pieces)
         for line in lines:
             if not (self.is_odd or self.has_ended):
                 self._take(line.strip())
-        return "".join(self._pieces[before:])
+        return self._pieces[before:]
 
     def finish(self) -> PlainAnswer | None:
         """Return the answer; None where it is not plain, or broke off."""

@@ -208,7 +208,7 @@ class Provider:
         rules: Rules,
         known: KnownRequest | None,
     ) -> AsyncIterator[EarlyRequest | None]:
-        """Have the request of a call under way where it can be before LiteLLM is there; yield it."""
+        """Have the request of a call under way where it can leave without LiteLLM; yield it."""
         early = None
         if known is not None or has_head_start(target.model, target.api_base, parameters):
             early = self._head_starts.begin(target, messages, parameters, rules, known)

@@ -30,14 +30,21 @@ STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "str
 
 
 @pytest.fixture(autouse=True)
-def litellm_is_there() -> None:
+def litellm_is_the_programs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no request have a head start but where a test says so."""
     load_litellm()
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: True)
+
+
+@pytest.fixture(params=["httpx", "aiohttp"], autouse=True)
+def connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests that have a head start leave over either kind of connections."""
+    monkeypatch.setattr("jisi_cli.models.connections.is_loaded", lambda: request.param == "aiohttp")
 
 
 def forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every request that can have one a head start, though LiteLLM is there already."""
-    monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
+    """Give every request that can have one a head start."""
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
 
 
 def sent(request: Received) -> tuple[str, dict[str, Any], dict[str, str]]:

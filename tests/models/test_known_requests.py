@@ -171,6 +171,12 @@ MODELS = {
 }
 
 
+def left_to_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave every request to LiteLLM."""
+    load_litellm()
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: True)
+
+
 def once(model: str, params: dict[str, Any], *, streamed: bool, system: str | None) -> tuple[Answer, str]:
     pieces: list[str] = []
     entry = ModelEntry("a", model, params=params, system=system, price=Price(1, 2))
@@ -185,14 +191,14 @@ def once(model: str, params: dict[str, Any], *, streamed: bool, system: str | No
 def test_the_second_request_is_litellms_own_though_litellm_is_not_there(
     model: str, streamed: bool, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_litellm()
+    left_to_litellm(monkeypatch)
     provider, params = MODELS[model]
     loopback.script("*", text="It is 4.")
     monkeypatch.setenv(f"{provider}_API_KEY", "sk-a-secret-value")
     monkeypatch.setenv(f"{provider}_{'BASE_URL' if provider == 'OPENAI' else 'API_BASE'}", loopback.api_base)
     usual, shown = once(model, params, streamed=streamed, system="be brief")
     assert usual.ok
-    monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
     early, shown_early = once(model, params, streamed=streamed, system="be brief")
     assert (early.text, early.completion_tokens, early.cost_usd, shown_early) == (
         *(usual.text, usual.completion_tokens, usual.cost_usd, shown),
@@ -206,13 +212,13 @@ def test_the_second_request_is_litellms_own_though_litellm_is_not_there(
 def test_a_conversation_that_litellm_rewrites_is_left_to_it(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_litellm()
+    left_to_litellm(monkeypatch)
     loopback.script("*", text="It is 4.")
     monkeypatch.setenv("OPENAI_BASE_URL", loopback.api_base)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-value")
     for system in (None, "be brief"):
         for is_there in (True, False):
-            monkeypatch.setattr(early_rules, "is_loaded", lambda found=is_there: found)
+            monkeypatch.setattr(early_rules, "is_the_programs_own", lambda found=is_there: found)
             assert once("openai/o3-mini", {}, streamed=False, system=system)[0].ok
     by_litellm = ["x-stainless-lang" in request.headers for request in loopback.requests]
     assert by_litellm == [True, False, True, True]
@@ -222,11 +228,11 @@ def test_a_conversation_that_litellm_rewrites_is_left_to_it(
 def test_an_answer_that_is_not_plain_is_handed_over_and_asked_for_once(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_litellm()
+    left_to_litellm(monkeypatch)
     loopback.script("*", text="It is 4.", reasoning="two and two")
     monkeypatch.setenv("OPENROUTER_API_BASE", loopback.api_base)
     usual, _ = once(ENTRY.litellm, {}, streamed=False, system=None)
-    monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
     early, _ = once(ENTRY.litellm, {}, streamed=False, system=None)
     assert early.ok and (early.text, early.completion_tokens) == (usual.text, usual.completion_tokens)
     assert loopback.count() == 2
@@ -235,7 +241,7 @@ def test_an_answer_that_is_not_plain_is_handed_over_and_asked_for_once(
 def test_openais_own_models_have_a_head_start_from_the_first_call_on(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_litellm()
+    left_to_litellm(monkeypatch)
     loopback.script("*", text="It is 4.")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-value")
     monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:9/v1")
@@ -243,7 +249,7 @@ def test_openais_own_models_have_a_head_start_from_the_first_call_on(
     usual, _ = once("openai/gpt-4.1-mini", {"max_tokens": 9}, streamed=False, system=None)
     in_a_new_process()
     (cache_folder() / "requests.json").unlink()
-    monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
+    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
     early, _ = once("openai/gpt-4.1-mini", {"max_tokens": 9}, streamed=False, system=None)
     assert early.ok and early.text == usual.text
     first, second = loopback.requests
@@ -255,7 +261,7 @@ def test_openais_own_models_have_a_head_start_from_the_first_call_on(
 def test_a_parameter_of_the_users_that_litellm_leaves_out_is_told_of_each_time(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_litellm()
+    left_to_litellm(monkeypatch)
     loopback.script("*", text="It is 4.")
     monkeypatch.setenv("OPENAI_BASE_URL", loopback.api_base)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-value")
@@ -263,7 +269,7 @@ def test_a_parameter_of_the_users_that_litellm_leaves_out_is_told_of_each_time(
     entry = ModelEntry("a", "openai/gpt-5-mini", params={"temperature": 0.2}, price=Price(1, 2))
     for _ in range(2):
         ask_once(pool(entry, max_retries=0, warn=warned.append))
-        monkeypatch.setattr(early_rules, "is_loaded", lambda: False)
+        monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
     assert len(warned) == 2
 
 

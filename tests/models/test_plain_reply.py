@@ -100,7 +100,7 @@ def test_a_plain_stream_is_passed_on_as_it_arrives_however_it_is_cut(size: int) 
 
 def test_a_stream_passes_its_text_on_before_it_ends() -> None:
     reader = StreamReader()
-    assert [reader.feed(piece) for piece in STREAM[:4]] == ["", "It ", "", "is 4."]
+    assert [reader.feed(piece) for piece in STREAM[:4]] == [[], ["It "], [], ["is 4."]]
 
 
 def test_text_after_a_usage_is_told_of() -> None:
