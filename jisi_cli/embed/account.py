@@ -187,10 +187,12 @@ class EmbeddingRequest:
     def _ended(self, cost: float | None, most: float | None = None) -> None:
         self._is_out = False
         self._costs.append(cost)
+        counted = cost if most is None else most
+        if counted is None and self._worst is None:
+            self._worst = self._account.worst_case(self._texts)
+        self._counted.append(self._worst if counted is None else counted)
         if self._reservation is not None:
-            counted = cost if most is None else most
             self._reservation.settle(counted)
-            self._counted.append(self._worst if counted is None else counted)
             self._reservation = None
 
     def _row(self) -> LedgerEntry:
@@ -218,7 +220,7 @@ class EmbeddingRequest:
             # A request holds texts of many questions.
             dataset=None,
             query_hash=None,
-            most_cost_usd=whole_sum(self._counted) if self._counted else None,
+            most_cost_usd=whole_sum(self._counted),
         )
 
 

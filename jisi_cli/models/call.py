@@ -102,7 +102,8 @@ class Outcome:
         error: Why there is no answer, in one line; None when there is one.
         attempts: How often it was tried.
         cost_usd: Dollars of all attempts; None when one of them is unknown.
-        most_cost_usd: Dollars that a budget counts for them, each of unknown cost at its worst case; None without one.
+        most_cost_usd: Dollars that limits count for them, each of unknown cost at its worst case; None where that is
+            not known either.
         seconds: From the first request to the end.
         key_refused: Whether it failed because the key is missing or was refused.
         is_cut_short: Whether another attempt was due, which its own question's limit forbade.

@@ -25,8 +25,8 @@ class Course:
         started: When the first request went out.
         ended: When the answer was there; None before.
         costs: Dollars of each attempt, the one that is out included; None while, or where, they are not known.
-        counted: Dollars that the budget counts for each of them: the worst case of one whose cost is not known. Empty
-            where no budget is in force.
+        counted: Dollars that limits count for each of them: the worst case of one whose cost is not known, and None
+            where that is not known either.
         failure: What the last attempt met; None while one is out.
     """
 
@@ -64,7 +64,7 @@ class Course:
             attempts=len(self.costs),
             # An attempt that may have cost anything leaves the call's cost unknown.
             cost_usd=whole_sum(self.costs),
-            most_cost_usd=whole_sum(self.counted) if self.counted else None,
+            most_cost_usd=whole_sum(self.counted),
             seconds=(self.ended or time.perf_counter()) - self.started,
             key_refused=completion is None and self.failure is not None and self.failure.key_refused,
             is_cut_short=is_cut_short,

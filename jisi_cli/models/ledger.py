@@ -34,7 +34,8 @@ class LedgerEntry(CallRecord):
         query_hash: SHA-256 of the question, in hexadecimal; None when nothing about it may be kept.
         label: What the user called the run (`--label`); None where they did not.
         most_cost_usd: Dollars that it can have cost at most, as the run's own limit counted it: an attempt that was cut
-            off, or of which the provider says nothing, at its worst case. None where no limit was in force.
+            off, or of which the provider says nothing, at its worst case. None where that is not known, and in rows of
+            older versions.
     """
 
     run: str

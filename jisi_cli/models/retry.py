@@ -20,7 +20,7 @@ from jisi_cli.models.litellm_client import litellm_loaded
 from jisi_cli.models.pricing import cost_of, needs_litellm_to_price, price_of_call
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry_policy import RetryPolicy
-from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_of
+from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_known_now, worst_case_of
 from jisi_cli.types import format_dollars
 
 if TYPE_CHECKING:
@@ -136,7 +136,10 @@ class Caller:
         finally:
             if reservation is not None:
                 reservation.settle(cost)
-                course.counted.append(worst_usd if cost is None else cost)
+            if cost is None and budget is None:
+                # No limit needed it, but the limit of a day may, in a later run.
+                worst_usd = worst_case_known_now(call.entry, call.messages, call.parameters)
+            course.counted.append(worst_usd if cost is None else cost)
 
     def _book(self, entry: ModelEntry, completion: Completion, worst_usd: float | None, course: Course) -> float | None:
         """Note what an attempt took; return the dollars that the budget counts for it."""

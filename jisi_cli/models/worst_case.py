@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import BudgetError, InputError
-from jisi_cli.models.litellm_client import load_litellm
+from jisi_cli.models.litellm_client import is_loaded, load_litellm
 from jisi_cli.models.parameters import Extras, read_extras
 from jisi_cli.models.pricing import Parts, price_of_call
 from jisi_cli.models.usage import has_own_tokenizer, most_prompt_tokens
@@ -86,9 +86,34 @@ async def worst_case_of(entry: ModelEntry, messages: Sequence[Message], paramete
         InputError: A parameter makes the worst case unknowable.
     """
     extras = read_extras(entry, parameters)
-    completion = (_longest_answer(entry, parameters, extras) + extras.reasoning) * extras.copies + extras.predicted
-    prompt = await asyncio.to_thread(most_prompt_tokens, entry, messages) + extras.prompt
-    dearest = _dearest(entry, prompt, completion, extras)
+    completion = _most_completion(entry, parameters, extras)
+    prompt = await asyncio.to_thread(most_prompt_tokens, entry, messages)
+    return _worst(entry, prompt, completion, extras)
+
+
+def worst_case_known_now(entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any]) -> float | None:
+    """Return the same without waiting for anything, of a call that has gone out already; None where it is not known."""
+    if needs_litellm(entry, parameters) and not is_loaded():
+        return None
+    try:
+        extras = read_extras(entry, parameters)
+        completion = _most_completion(entry, parameters, extras)
+        return _worst(entry, most_prompt_tokens(entry, messages), completion, extras)
+    except (BudgetError, InputError):
+        return None
+
+
+def _most_completion(entry: ModelEntry, parameters: Mapping[str, Any], extras: Extras) -> int:
+    """Return the most tokens that are paid for as a response.
+
+    Raises:
+        BudgetError: Nothing limits them.
+    """
+    return (_longest_answer(entry, parameters, extras) + extras.reasoning) * extras.copies + extras.predicted
+
+
+def _worst(entry: ModelEntry, prompt: int, completion: int, extras: Extras) -> float | None:
+    dearest = _dearest(entry, prompt + extras.prompt, completion, extras)
     return None if dearest is None else dearest + _search_fee(entry)
 
 

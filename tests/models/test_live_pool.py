@@ -14,6 +14,7 @@ from jisi_cli.models.call import CallEvent
 from jisi_cli.models.course import CUT_OFF
 from jisi_cli.models.limits import Budget, Limits, PerMinute, question_budget
 from jisi_cli.models.live import Run, query_hash
+from jisi_cli.models.worst_case import worst_case_of
 from jisi_cli.types import Answer, Message, Request, Sampling
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask, ask_once, cache_in, entry, everything_written, ledger_in, pool, user
@@ -230,7 +231,8 @@ def test_a_call_that_is_cut_off_is_booked_and_not_kept(loopback: Loopback, tmp_p
 
     async def cut_off() -> str:
         async with asked:
-            calls = [asyncio.create_task(ask(asked, question)) for question in ("what is 2 + 2?", "never sent")]
+            questions = ("what is 2 + 2?", "never sent")
+            calls = [asyncio.create_task(ask(asked, question, sampling=SHORT)) for question in questions]
             while loopback.count() == 0:
                 await asyncio.sleep(0.01)
             for call in calls:
@@ -242,6 +244,8 @@ def test_a_call_that_is_cut_off_is_booked_and_not_kept(loopback: Loopback, tmp_p
             (row,) = ledger.rows()
             assert (row.error, row.attempts, row.query_hash) == (CUT_OFF, 1, query_hash("what is 2 + 2?"))
             assert (row.cost_usd, row.prompt_tokens, row.completion_tokens, row.cached) == (None, None, None, False)
+            # Though nothing limited this run, the limit of a day may count it later.
+            assert row.most_cost_usd == await worst_case_of(entry(loopback), user(questions[0]), {"max_tokens": 20})
             return (await ask(asked)).text
 
     assert asyncio.run(cut_off()) == "an answer"
