@@ -47,7 +47,7 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 def _sole_writer(path: Path) -> contextlib.AbstractContextManager[None]:
     if not is_copy(path):
         return contextlib.nullcontext()
-    from jisi_cli.bank.remote import sole_writer
+    from jisi_cli.bank.remote_commit import sole_writer
 
     return sole_writer(path)
 

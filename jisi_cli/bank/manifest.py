@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
@@ -181,10 +181,15 @@ def part_path(bank: Path, part: PartFile) -> Path:
     return kept if kept.is_file() else path
 
 
-def write_manifest(bank: Path, manifest: Manifest) -> None:
+def write_manifest(bank: Path, manifest: Manifest, staged: Collection[PartFile] = ()) -> None:
     """Commit a build: replace `bank.json` in one step, after everything it names is on disk.
 
     Where the folder is the copy of a bank in an object store, it is replaced there first.
+
+    Args:
+        bank: The bank's folder.
+        manifest: What is to stand there.
+        staged: Parts that were written for it.
 
     Raises:
         BankError: Another writer has changed the bank in the store, or the store cannot be written.
@@ -192,9 +197,9 @@ def write_manifest(bank: Path, manifest: Manifest) -> None:
     text = json.dumps(_written(manifest), indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
     content = text.encode("utf-8")
     if is_copy(bank):
-        from jisi_cli.bank.remote import publish
+        from jisi_cli.bank.remote_commit import publish
 
-        publish(bank, manifest, content)
+        publish(bank, manifest, content, staged)
     replace_manifest(bank, content)
 
 

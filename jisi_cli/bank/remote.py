@@ -1,15 +1,8 @@
-"""Banks in object stores: read from a local copy, written by a commit on a condition.
+"""Banks in object stores, read from a local copy; `remote_commit` writes them.
 
 A bank's copy is a folder like any other bank, in the cache, that every command reads and writes. Parts are named by
-their contents, so each is fetched once, and a bank that has not changed costs one small request.
-
-- Reading: `bank.json` is asked for if it has changed, then the parts that the copy lacks, each checked by its hash.
-- Writing: after the copy's lock is taken the newest `bank.json` is fetched. A build writes its parts into the copy, and
-  keeps its journal there, as in any bank. Committing uploads the parts that the store lacks, and replaces `bank.json`
-  there if nobody else has in the meantime; only then is it replaced in the copy. So a build that is killed goes on, and
-  readers anywhere see the bank before or the bank after.
-- Replaced parts are deleted from the store right after the commit, since other readers of `responses/*/*.parquet` know
-  nothing of `bank.json`. A jisi that was about to fetch one finds it gone, and starts again from the new `bank.json`.
+their contents, so each is fetched once: `bank.json` is asked for if it has changed, then the parts that the copy lacks,
+each checked by its hash. A bank that has not changed costs one small request.
 """
 
 from __future__ import annotations
@@ -20,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -31,17 +24,16 @@ from jisi_cli.bank.manifest import (
     MOST_BYTES,
     Manifest,
     PartFile,
-    parse_manifest,
     part_path,
     read_manifest,
     replace_manifest,
 )
-from jisi_cli.bank.store import ChangedObjectError, MissingObjectError, Store, Version, s3_endpoint
+from jisi_cli.bank.store import MissingObjectError, Store, Version, s3_endpoint
 from jisi_cli.bank.tables import file_sha256
-from jisi_cli.bank.transaction import is_part, put_aside, remove_replaced
+from jisi_cli.bank.transaction import put_aside, remove_replaced
 from jisi_cli.bank.vector_map import remove_maps
 from jisi_cli.copies import remember_copy
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError
 from jisi_cli.files import read_plain
 from jisi_cli.paths import cache_folder, own_folder
 
@@ -59,7 +51,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class _Copy:
+class Copy:
     """A bank's local copy, as this process has it open.
 
     Attributes:
@@ -77,7 +69,12 @@ class _Copy:
     tell: Tell | None = None
 
 
-_open: dict[Path, _Copy] = {}
+_open: dict[Path, Copy] = {}
+
+
+def opened_copy(folder: Path) -> Copy:
+    """Return a copy that `local_bank` has opened."""
+    return _open[folder]
 
 
 def local_bank(bank: PurePath | str, tell: Tell | None = None) -> Path:
@@ -98,7 +95,7 @@ def local_bank(bank: PurePath | str, tell: Tell | None = None) -> Path:
     if folder not in _open:
         _make_private(folder)
         remember_copy(folder, str(address))
-        _open[folder] = _Copy(folder, Store(address))
+        _open[folder] = Copy(folder, Store(address))
     _open[folder].tell = tell or _open[folder].tell
     refresh(folder)
     return folder
@@ -124,9 +121,9 @@ def refresh(folder: Path) -> None:
     """Fetch a bank's newest `bank.json` into its copy; the parts that it names are fetched by `complete`.
 
     Raises:
-        BankError: The store cannot be reached, or what it holds is no bank.
+        BankError: The store cannot be reached.
     """
-    copy = _open[folder]
+    copy = opened_copy(folder)
     if copy.is_locked:
         return
     known = _recorded(copy)
@@ -143,12 +140,13 @@ def refresh(folder: Path) -> None:
         copy.version = known
         return
     content, copy.version = found
-    after, before = parse_manifest(content, folder), _manifest(folder)
+    before = manifest_or_none(folder)
     remove_replaced(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build that failed removes its empty folder
     replace_manifest(folder, content)
-    put_aside(folder, set(before.parts() if before else ()) - set(after.parts()))
-    _record(copy, copy.version, content)
+    after = manifest_or_none(folder)  # of a broken one whoever opens the bank will hear
+    put_aside(folder, set(before.parts() if before else ()) - set(after.parts() if after else ()))
+    record_version(copy, copy.version, content)
 
 
 def complete(folder: Path) -> Manifest:
@@ -157,7 +155,7 @@ def complete(folder: Path) -> Manifest:
     Raises:
         BankError: There is no bank, a part is missing or damaged in the store, or the store cannot be reached.
     """
-    copy = _open[folder]
+    copy = opened_copy(folder)
     for _ in range(_ATTEMPTS):
         manifest, version = read_manifest(folder), copy.version
         lacking = [part for part in dict.fromkeys(manifest.parts()) if not part_path(folder, part).is_file()]
@@ -166,7 +164,7 @@ def complete(folder: Path) -> Manifest:
         if lacking and copy.tell is not None:
             copy.tell(f"note: fetching {len(lacking):,} of the files of {copy.store.address}")
         try:
-            _each(lambda part: _fetch(copy, part), lacking)
+            each(lambda part: _fetch(copy, part), lacking)
             return manifest
         except _UnusablePartError:
             refresh(folder)
@@ -187,7 +185,7 @@ class _UnusablePartError(BankError):
     """A part is missing or damaged, perhaps only because the bank has been changed."""
 
 
-def _fetch(copy: _Copy, part: PartFile) -> None:
+def _fetch(copy: Copy, part: PartFile) -> None:
     """Fetch a part, which appears in the copy whole or not at all."""
     target = copy.folder / part.path
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -213,7 +211,7 @@ def _fetch(copy: _Copy, part: PartFile) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _each(work: Callable[[PartFile], None], parts: Sequence[PartFile]) -> None:
+def each(work: Callable[[PartFile], None], parts: Sequence[PartFile]) -> None:
     """Do something with some parts, several at a time; the first error ends it."""
     if len(parts) < 2:
         for part in parts:
@@ -227,107 +225,14 @@ def _each(work: Callable[[PartFile], None], parts: Sequence[PartFile]) -> None:
         workers.shutdown(wait=True, cancel_futures=True)
 
 
-@contextlib.contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Bring a copy up to date and keep it so while its lock is held: what is written then is based on that version.
-
-    Raises:
-        InputError: There is no bank yet, and other files are in its place.
-        BankError: The store cannot be reached.
-    """
-    copy = _open[folder]
-    refresh(folder)
-    if copy.version is None:
-        stranger = next((name for name, _ in copy.store.names() if not is_part(name)), None)
-        if stranger is not None:
-            raise InputError(f"{folder} holds other files ({stranger}); name an empty or a new folder")
-    copy.is_locked = True
-    try:
-        yield
-    finally:
-        copy.is_locked = False
-
-
-def publish(folder: Path, manifest: Manifest, content: bytes) -> None:
-    """Commit a change of a copy to the store: upload the parts that it lacks, then replace `bank.json`.
-
-    Args:
-        folder: The copy, which has the new parts and still the manifest that is replaced.
-        manifest: The new one.
-        content: The new one as it is written.
-
-    Raises:
-        BankError: Another writer has changed the bank since the copy's lock was taken, or the store cannot be written.
-    """
-    copy, before = _open[folder], _manifest(folder)
-    base = copy.version
-    known = set() if before is None or base is None else set(before.parts())
-    new = [part for part in dict.fromkeys(manifest.parts()) if part not in known]
-    if new and copy.tell is not None:
-        size = sum(part_path(folder, part).stat().st_size for part in new) / 1e6
-        copy.tell(f"note: uploading {size:,.1f} MB in {len(new):,} files to {copy.store.address}")
-    _each(lambda part: _upload(copy, part, base), new)
-    try:
-        version = copy.store.replace(MANIFEST_NAME, content, base)
-    except (ChangedObjectError, MissingObjectError):
-        version = _confirmed(copy, content)
-    copy.version = version
-    _record(copy, version, content)
-    if base is not None and known != set(manifest.parts()):
-        # What cannot be deleted now is deleted by the next commit.
-        with contextlib.suppress(BankError):
-            _delete_replaced(copy, known, manifest, base)
-
-
-def _upload(copy: _Copy, part: PartFile, base: Version | None) -> None:
-    """Upload a part, unless this build did so before it was killed."""
-    path = part_path(copy.folder, part)
-    there = copy.store.facts(part.path)
-    # One that is older belongs to an earlier version, and may be about to be deleted.
-    is_there = there is not None and there[0] == path.stat().st_size and (base is None or there[1] > base.modified)
-    if not is_there:
-        copy.store.upload(part.path, path)
-
-
-def _confirmed(copy: _Copy, content: bytes) -> Version:
-    """Return the version of a commit that was refused because it had been made: its confirmation got lost on the way.
-
-    Raises:
-        BankError: It is another writer's.
-    """
-    with contextlib.suppress(MissingObjectError):
-        found = copy.store.read(MANIFEST_NAME, None, MOST_BYTES)
-        if found is not None and found[0] == content:
-            return found[1]
-    remedy = (
-        "extend it with --append, replace it with --force, or name another folder"
-        if copy.version is None
-        else "run the same command again"
-    )
-    raise BankError(f"{copy.folder} was changed by another writer meanwhile, so nothing was written to it; {remedy}")
-
-
-def _delete_replaced(copy: _Copy, before: set[PartFile], after: Manifest, base: Version) -> None:
-    """Delete parts that the bank no longer names, and what killed builds left before the version that was replaced.
-
-    What is younger than that may belong to a build that is under way elsewhere.
-    """
-    named = {part.path for part in after.parts()}
-    replaced = {part.path for part in before} - named
-    left = {name for name, modified in copy.store.names() if is_part(name) and modified < base.modified} - named
-    gone = sorted(replaced | left)
-    if gone:
-        copy.store.delete(gone)
-
-
-def _manifest(folder: Path) -> Manifest | None:
+def manifest_or_none(folder: Path) -> Manifest | None:
     """Return the manifest of a copy; None where there is none, or a broken one, which is replaced."""
     with contextlib.suppress(BankError):
         return read_manifest(folder)
     return None
 
 
-def _recorded(copy: _Copy) -> Version | None:
+def _recorded(copy: Copy) -> Version | None:
     """Return which version of the store's `bank.json` the copy has; None where that is not certain."""
     try:
         data = json.loads(read_plain(copy.folder.parent / _RECORD, _MOST_RECORD))
@@ -339,7 +244,7 @@ def _recorded(copy: _Copy) -> Version | None:
         return None
 
 
-def _record(copy: _Copy, version: Version, content: bytes) -> None:
+def record_version(copy: Copy, version: Version, content: bytes) -> None:
     """Keep which version the copy has; without it the next command fetches `bank.json` once more."""
     data = {
         "address": str(copy.store.address),

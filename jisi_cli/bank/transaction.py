@@ -67,7 +67,7 @@ class Transaction:
         """Give the parts their names, replace the manifest, and put aside the parts that it no longer names."""
         for part in self._staged:
             part.publish(self._bank)
-        write_manifest(self._bank, after)
+        write_manifest(self._bank, after, [part.part for part in self._staged])
         named = {part.path for part in after.parts()}
         put_aside(self._bank, [part for part in self._before.parts() if part.path not in named] if self._before else [])
 

@@ -123,6 +123,13 @@ def test_duckdb_reads_each_answer_of_a_bank_in_a_store_once(tmp_path: Path, obje
     )
     found = dict(connection.execute(query).fetchall())
     assert found == {"ada": 14, "bob/7b": 12, "cyd@home": 12}
+    # What bank.json names is exact at any moment, also while another build uploads.
+    object_store.put("lab/bank/responses/model=ada/part-000000000000.parquet", b"under way")
+    connection.execute(
+        f"""set variable parts = (select list('{BANK}/' || part.path) from (
+            select unnest(responses.ada) as part from read_json('{BANK}/bank.json')))"""
+    )
+    assert connection.execute("select count(*) from read_parquet(getvariable('parts'))").fetchone() == (14,)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +201,7 @@ def test_a_commit_is_refused_where_another_writer_came_in_between_and_nothing_of
     assert str(caught.value).startswith(BANK) and str(caught.value).endswith("run the same command again")
     found = Bank(BANK)
     assert found.manifest.labels == (label,) and found.rows == 4
+    assert parts_of(object_store) == named_by(object_store)
 
     report = build(mine, records(6), append=True)
     assert (report.embedded, report.manifest.labels, Bank(BANK).rows) == (0, (label,), 6)
@@ -264,8 +272,14 @@ def test_a_damaged_or_missing_object_is_one_error_and_no_part_of_the_copy(
     object_store.fault = None
     object_store.put(part, whole)
     assert jisi("route", "--bank", BANK, "x").exit_code == 0
-    object_store.put(MANIFEST, b"{")
+    object_store.put(part, whole[:-100])
+    build(local_folder(BANK), records(6), force=True)  # the same part once more, in place of the damaged one
+    machine("another reader")
+    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+    object_store.put(MANIFEST, b'{"created_by": "jisi ')
     says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}/bank.json cannot be read")
+    build(local_folder(BANK), records(6), force=True)
+    assert jisi("route", "--bank", BANK, "x").exit_code == 0
 
 
 @pytest.mark.parametrize(
