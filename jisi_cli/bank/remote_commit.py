@@ -1,9 +1,9 @@
 """Committing a bank to an object store.
 
 After a copy's lock is taken the newest `bank.json` is fetched. A build writes its parts into the copy, and keeps its
-journal there, as in any bank. Committing uploads the parts that the store lacks, and replaces `bank.json` there if nobody
-else has in the meantime; only then is it replaced in the copy. So a build that is killed goes on, and readers anywhere
-see the bank before or the bank after.
+journal there, as in any bank. Committing uploads the parts that the store lacks, and replaces `bank.json` there if no
+other writer has in the meantime; only then is it replaced in the copy. So a build that is killed goes on, and readers
+anywhere see the bank before or the bank after.
 
 Replaced parts are deleted from the store right after the commit, since other readers of `responses/*/*.parquet` know
 nothing of `bank.json`. A jisi that was about to fetch one finds it gone, and starts again from the new `bank.json`.
@@ -59,9 +59,8 @@ def publish(folder: Path, manifest: Manifest, content: bytes, staged: Collection
     copy, before = opened_copy(folder), manifest_or_none(folder)
     base = copy.version
     known = set() if before is None or base is None else set(before.parts())
-    uploaded, there = _upload(
-        copy, [part for part in dict.fromkeys(manifest.parts()) if part in staged or part not in known]
-    )
+    new = [part for part in dict.fromkeys(manifest.parts()) if part in staged or part not in known]
+    uploaded, there = _upload(copy, new)
     try:
         version = copy.store.replace(MANIFEST_NAME, content, base)
     except (ChangedObjectError, MissingObjectError):
