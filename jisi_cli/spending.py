@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.background import Background
 from jisi_cli.config import Config, ModelEntry, nothing_found
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jisi_cli.models.call import CallEvent, OnEvent
     from jisi_cli.models.ledger import Ledger
     from jisi_cli.models.limits import Budget, Limit
-    from jisi_cli.models.live import LivePool, Run
+    from jisi_cli.models.live import LivePool, MakesCalls, Run
 
 _CONCURRENCY = 16
 _TIMEOUT = 300.0
@@ -312,7 +312,15 @@ class RunAccount:
             on_event=on_event or partial(_tell, self.user),
             warn=self.user.warn,
             refused_for=refused_for,
+            elsewhere=None if self.engine is None else self._calls_elsewhere,
         )
+
+    def _calls_elsewhere(self, *rest: Any) -> MakesCalls:  # noqa: ANN401 - as `MakeCaller` takes them
+        """Return what makes calls on the cluster, which is joined when the first one is to be made."""
+        from jisi_cli.cluster.calls import ClusterCaller
+
+        assert self.cluster is not None
+        return ClusterCaller(self.cluster, self.concurrency, *rest)
 
     def batches(self, pool: LivePool, on_progress: OnProgress | None) -> Batches:
         """Return what asks by batch.

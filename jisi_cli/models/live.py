@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, JisiError
@@ -53,6 +53,24 @@ _BODY = frozenset({"model", "messages", "stream", "stream_options", "n"})
 """Those of them that `extra_body` would put into a request, too."""
 
 
+class MakesCalls(Protocol):
+    """Makes calls within the limits, the budget and the retry policy: `models.retry.Caller`, or what stands for it."""
+
+    async def call(self, call: Call, course: Course) -> Outcome:
+        """Call a model until it answers, fails for good, or has been tried often enough."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+MakeCaller = Callable[
+    [Sequence[ModelEntry], float, RateLimiter, Budget | None, RetryPolicy, Callable[[str], None] | None], MakesCalls
+]
+"""Makes what makes calls, of: the models, seconds per attempt, limiter, budget, retry policy, and whom to warn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What the ledger says about where calls came from.
@@ -91,6 +109,7 @@ class LivePool:
         on_event: Receives what a live view may show.
         warn: Told, once for each model, what does not agree in a provider's figures; None to ignore it.
         refused_for: Seconds for which a model whose key was refused is not called.
+        elsewhere: Makes what makes the calls in other processes; None for this one.
 
     Raises:
         InputError: A pool entry sets a parameter that is not its to set, or one with which no budget can hold.
@@ -114,6 +133,7 @@ class LivePool:
         on_event: OnEvent | None = None,
         warn: Callable[[str], None] | None = None,
         refused_for: float = math.inf,
+        elsewhere: MakeCaller | None = None,
     ) -> None:
         _check_parameters(entries)
         if budget is not None:
@@ -128,7 +148,9 @@ class LivePool:
         self._local_models = local_models
         turnstile = RateLimiter(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
-        self._make_caller = partial(_caller, timeout, local_models, turnstile, budget, policy, rng, warn)
+        if elsewhere is None:
+            elsewhere = partial(_caller, rng, local_models)
+        self._make_caller = partial(elsewhere, entries, timeout, turnstile, budget, policy, warn)
         self._single_flight: SingleFlight[Answer] = SingleFlight(own=(_CutShort, JisiError))
         # As long as a call of our own may take. Where nothing is read or kept, there is nothing to wait for.
         patience = (timeout + policy.retry_after_cap) * (max_retries + 1)
@@ -208,7 +230,7 @@ class LivePool:
         await self.close()
 
     @cached_property
-    def _caller(self) -> Caller:
+    def _caller(self) -> MakesCalls:
         return self._make_caller()
 
     def call_of(self, request: Request) -> Call:
@@ -321,12 +343,21 @@ class _CutShort(Exception):
         self.answer = answer
 
 
-def _caller(timeout: float, local_models: LocalServers | None, *rest: Any) -> Caller:  # noqa: ANN401 - as Caller's
+def _caller(
+    rng: np.random.Generator,
+    local_models: LocalServers | None,
+    entries: Sequence[ModelEntry],
+    timeout: float,
+    limiter: RateLimiter,
+    budget: Budget | None,
+    policy: RetryPolicy,
+    warn: Callable[[str], None] | None,
+) -> Caller:
     """Return what makes calls, which takes long to import: where all answers are cached it is not needed."""
     from jisi_cli.models.provider import Provider
     from jisi_cli.models.retry import Caller
 
-    return Caller(Provider(timeout, local_models), *rest)
+    return Caller(Provider(timeout, local_models), limiter, budget, policy, rng, warn)
 
 
 def _query(call: Call) -> str:

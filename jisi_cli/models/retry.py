@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
@@ -15,7 +16,7 @@ from jisi_cli.models.call import Call, CallEvent, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.course import Course
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.limits import Budget, RateLimiter, question_budget
+from jisi_cli.models.limits import question_budget
 from jisi_cli.models.litellm_client import litellm_loaded
 from jisi_cli.models.pricing import cost_of, needs_litellm_to_price, price_of_call
 from jisi_cli.models.provider import Provider
@@ -25,6 +26,48 @@ from jisi_cli.types import format_dollars
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class Reserved(Protocol):
+    """Money set aside for one attempt."""
+
+    def settle(self, actual_usd: float | None) -> None:
+        """Say what the attempt cost; None where that is unknown."""
+        ...
+
+
+class Money(Protocol):
+    """What attempts may cost: the run's `Budget`, or one that is kept in another process."""
+
+    @property
+    def setting(self) -> str:
+        """What asks for the limit, for messages."""
+        ...
+
+    async def reserve(self, model: str, worst_case_usd: float | None) -> Reserved:
+        """Set aside the worst case of one attempt; see `Budget.reserve`."""
+        ...
+
+    def check(self) -> None:
+        """End a run that cost more than could be foreseen; see `Budget.check`."""
+        ...
+
+
+class Turns(Protocol):
+    """When attempts may be made: the run's `RateLimiter`, or one that is kept in another process."""
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn with a model and hold it."""
+        ...
+
+    def close_for(self, model: str, seconds: float) -> None:
+        """Start no call to a model for some seconds."""
+        ...
+
+    def count_tokens(self, model: str, tokens: int) -> None:
+        """Let a model rest for as long as these tokens take at its rate."""
+        ...
+
 
 _AGREEMENT = 3.0
 """A reported cost within this factor of the list price agrees with it: lists are rounded, and change."""
@@ -45,8 +88,8 @@ class Caller:
     def __init__(
         self,
         provider: Provider,
-        limiter: RateLimiter,
-        budget: Budget | None,
+        limiter: Turns,
+        budget: Money | None,
         policy: RetryPolicy,
         rng: np.random.Generator,
         warn: Callable[[str], None] | None = None,
@@ -74,7 +117,7 @@ class Caller:
             BudgetError: The first attempt does not fit what is left of the budget.
             InputError: A parameter makes it unknowable what the call can cost.
         """
-        budget = question_budget.get() or self._budget
+        budget: Money | None = question_budget.get() or self._budget
         await self._provider.prepare(call.entry, call.messages, call.parameters, call.asker.on_text)
         worst = None
         if budget is not None:
@@ -99,7 +142,7 @@ class Caller:
             await self._pause(call, result, len(course.costs))
 
     async def _attempt(
-        self, call: Call, budget: Budget | None, worst_usd: float | None, course: Course
+        self, call: Call, budget: Money | None, worst_usd: float | None, course: Course
     ) -> Completion | ProviderFailure:
         name = call.entry.name
         reservation = None if budget is None else await budget.reserve(name, worst_usd)

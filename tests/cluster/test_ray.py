@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.bank.making import files_of
 from tests.cli.commands import Run, finish, start
+from tests.cluster import killed_nodes
 from tests.cluster.nodes import Nodes
+from tests.faults import scene
+from tests.faults.scene import EMBEDDER, environment, serving, write_pool, write_questions
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
+
+KEY = "sk-of-the-nodes"
+MODELS = ("ada", "bob")
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    with Nodes() as found:
+    with Nodes(env={"OPENAI_API_KEY": KEY}) as found:
         found.add(2)
         yield found
 
@@ -40,3 +48,54 @@ def test_a_bank_embedded_on_a_cluster_is_that_of_one_process_byte_for_byte(nodes
     assert (away.exit_code, here.exit_code) == (0, 0), (away, here)
     assert files_of(tmp_path / "away") == files_of(tmp_path / "here")
     assert (tmp_path / "away/bank.json").read_bytes() == (tmp_path / "here/bank.json").read_bytes()
+
+
+def test_calls_on_a_cluster_bring_the_bank_of_one_process_and_keep_its_books(nodes: Nodes, tmp_path: Path) -> None:
+    source = write_questions(tmp_path / "questions.jsonl", 12)
+    homes = [tmp_path / "away", tmp_path / "here"]
+    for home in homes:
+        home.mkdir()
+        with serving(home, {model: {"text": f"{model} answers: {{question}}"} for model in MODELS}) as server:
+            pool = write_pool(home / "jisi.toml", server, MODELS)
+            command = ["bank", "build", source, "-o", home / "bank", "--call", "--config", pool, *EMBEDDER, "-q"]
+            engine = ["--engine", nodes.engine] if home is homes[0] else []
+            env = environment(home) | {"RAY_AUTH_MODE": "disabled", "OPENAI_API_KEY": "sk-of-the-driver"}
+            out, err = scene.start(home, *command, "--max-cost", "1", *engine, env=env).communicate(timeout=300)
+            assert (out, err) == ("", "")
+            senders = {line["sender"] for line in server.lines("received")}
+            # A key is never sent to a node: it uses its own.
+            assert senders == {f"Bearer {KEY if engine else 'sk-of-the-driver'}"}
+            # Every answer was kept as it came, so that nothing is asked again.
+            again = ["--force", *engine]
+            scene.start(home, *command, *again, env=env).communicate(timeout=300)
+            assert server.count("received") == 24
+    assert sorted(files_of(homes[0] / "bank").values()) == sorted(files_of(homes[1] / "bank").values())
+    away, here = (bookings(home) for home in homes)
+    assert away == here and len(away) == 48
+    # The journal of the server says who sent what.
+    found = [file for folder in (tmp_path, nodes.folder) for file in folder.rglob("*") if file.is_file()]
+    written = b"".join(file.read_bytes() for file in found if file.name != "journal.jsonl")
+    assert KEY.encode() not in written and b"sk-of-the-driver" not in written
+
+
+def bookings(home: Path) -> list[tuple[object, ...]]:
+    """Return what the ledger says of each call, times apart."""
+    with closing(sqlite3.connect(home / "data" / "ledger" / "calls.sqlite")) as rows:
+        columns = (
+            "model, role, litellm, prompt_tokens, completion_tokens, cost_usd, cached, attempts, error, query_hash"
+        )
+        return sorted(rows.execute(f"SELECT {columns} FROM calls").fetchall(), key=repr)
+
+
+def test_a_node_that_is_killed_costs_its_calls_and_no_answer_that_was_kept(nodes: Nodes, tmp_path: Path) -> None:
+    found = killed_nodes.run(*(tmp_path, nodes), kills=1, questions=20, seed=1, max_cost=1.0, delay=0.5, replaced=False)
+    assert (found.exit_code, found.same_files, found.again) == (0, True, [])
+    assert found.wanted <= found.received <= found.wanted + killed_nodes.CONCURRENCY
+    assert found.billed_usd <= found.counted_usd <= 1.0
+
+
+def test_money_that_killed_workers_may_have_spent_is_spent(nodes: Nodes, tmp_path: Path) -> None:
+    found = killed_nodes.run(
+        *(tmp_path, nodes), kills=0, questions=20, seed=1, max_cost=0.02, delay=0.0, replaced=False
+    )
+    assert found.exit_code == 5 and found.billed_usd <= found.counted_usd <= 0.02
