@@ -92,6 +92,7 @@ _TYPES = ("<i8", "<i8", "<f8", "<f8", *["<i4"] * len(_TEXTS), "u1")
 _ANSWER = np.dtype(list(zip((*_NUMBERS, *_TEXTS, "known"), _TYPES, strict=True)))
 """Before the texts of an answer: its numbers, the length of each text (-1: none), and a bit for each known number."""
 _PACK = Struct("<qqdd4iB")
+_ALL = (1 << len(_NUMBERS)) - 1
 _LENGTHS = Struct("<3i")
 """Before the texts of a question."""
 
@@ -110,12 +111,16 @@ def unpack_question(row: bytes) -> list[str | None]:
 def pack_answer(record: Record) -> bytes:
     """Return what a record says of its answer as a row."""
     numbers = (record.prompt_tokens, record.completion_tokens, record.cost_usd, record.score)
-    known = sum(1 << place for place, number in enumerate(numbers) if number is not None)
-    texts = (_utf8(record.response), _utf8(record.error), _utf8(record.finish_reason), _utf8(record.scored_by))
-    prompt_tokens, completion_tokens, cost_usd, score = (0 if number is None else number for number in numbers)
-    lengths = map(_length, texts)
-    header = _PACK.pack(int(prompt_tokens), int(completion_tokens), cost_usd, score, *lengths, known)
-    return b"".join((header, *filter(None, texts)))
+    known = 0
+    for place, number in enumerate(numbers):
+        if number is not None:
+            known |= 1 << place
+    if known < _ALL:
+        numbers = tuple([0 if number is None else number for number in numbers])
+    found = (record.response, record.error, record.finish_reason, record.scored_by)
+    texts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in found]
+    lengths = [-1 if text is None else len(of) for text, of in zip(found, texts, strict=True)]
+    return b"".join((_PACK.pack(*numbers, *lengths, known), *texts))
 
 
 class PackedAnswer(NamedTuple):

@@ -230,16 +230,22 @@ class _Stage:
         answers = self._answers.get(record.model)
         if answers is None:
             answers = self._answers[record.model] = _Answers(len(self._answers))
-        where = f"{record.dataset}/{record.index}"
         # A hash, because the questions themselves need not fit into memory.
         if self._text_hashes[number] != hash(record.query):
-            self._conflicts.append(f"{where}: {record.model} was asked another text than the models before it")
+            self._conflicts.append(
+                f"{record.dataset}/{record.index}: {record.model} was asked another text than the models before it"
+            )
         elif self._answered[number] & answers.bit:
-            self._conflicts.append(f"{where}: {record.model} answered twice; the first answer counts")
+            self._conflicts.append(
+                f"{record.dataset}/{record.index}: {record.model} answered twice; the first answer counts"
+            )
         else:
             self._answered[number] |= answers.bit
             answers.add(number, record, self._file)
             self._fill_in(number, record)
+
+    def _leave_out(self, record: Record, why: str) -> None:
+        self._conflicts.append(f"{record.dataset}/{record.index}: {record.model} {why}")
 
     def ordered(self, limit: int | None) -> Staging:
         """Return everything in bank order: by dataset, then by recorded index, at most `limit` of each dataset."""

@@ -13,6 +13,7 @@ Column = Sequence[object]
 _ROWS = 512
 _LENGTH = 1 << 18
 """Characters in a block, but for what the last row adds: rows may be long."""
+_SMALL = frozenset({int, float, bool, type(None)})
 
 
 class Block:
@@ -105,10 +106,16 @@ def in_blocks(read: Callable[[OnIssue], Iterator[Numbered]], on_issue: OnIssue) 
         if numbered is None:
             return
         found.append(numbered)
-        length += length_of(numbered[1])
+        length += _length(numbered[1])
 
 
-def length_of(row: Row) -> int:
-    """Return about how many characters a row holds."""
-    # Quicker than to ask for `Sized`; a row has a dozen values.
-    return sum(len(cast("str", value)) for value in row.values() if hasattr(value, "__len__"))
+def _length(row: Row) -> int:
+    """Return how many characters a row holds; a list or an object, which may hold anything, fills a block."""
+    length = 0
+    for value in row.values():
+        kind = type(value)
+        if kind is str:
+            length += len(cast("str", value))
+        elif kind not in _SMALL:
+            return _LENGTH + 1
+    return length

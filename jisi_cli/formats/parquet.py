@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.blocks import Block, Column, ColumnBlock, length_of
+from jisi_cli.formats.blocks import Block, Column, ColumnBlock
 from jisi_cli.formats.files import LONGEST_LINE, open_file, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row
 
@@ -197,9 +197,9 @@ def _batches(source: Path) -> Iterator[tuple[Mapping[str, Column] | None, list[R
                 if batch is None:
                     return
                 if columns is not None:
-                    length = sum(map(_column_length, columns.values()))
+                    length = sum(map(_length, columns.values()))
                 else:
-                    length = sum(len(row) if isinstance(row, str) else length_of(row) for row in rows)
+                    length = sum(len(row) if isinstance(row, str) else _length(row.values()) for row in rows)
                 unfolded += length
                 require_size(unfolded, size)
                 yield columns, rows, length
@@ -207,9 +207,14 @@ def _batches(source: Path) -> Iterator[tuple[Mapping[str, Column] | None, list[R
             raise _damaged(source, error) from error
 
 
-def _column_length(column: Column) -> int:
-    """Return about how much a column holds: a text that a file has once may stand in every row."""
-    return sum(len(cast("Sized", value)) for value in column if hasattr(value, "__len__"))
+def _length(values: Collection[object]) -> int:
+    """Return about how much some values hold: a text that a file has once may stand in every row."""
+    kinds = set(map(type, values))
+    if kinds <= {int, float, bool, type(None)}:
+        return 0
+    if kinds <= {str, type(None)}:
+        return sum(map(len, filter(None, cast("Collection[str]", values))))
+    return sum(len(cast("Sized", value)) for value in values if hasattr(value, "__len__"))
 
 
 def _size(stream: BinaryIO) -> int:

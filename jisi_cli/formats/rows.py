@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 BOM = b"\xef\xbb\xbf"
 _BEGINNING = 64
+_PIECE = 1 << 18
+"""Bytes of whole lines that are decoded at once."""
 
 
 def file_json_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
@@ -111,7 +115,9 @@ def json_value(data: bytes) -> object:
         UnusableError: It is not UTF-8, not JSON, or nested too deeply.
     """
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+        text = data.removeprefix(BOM).decode()
+        # A decoder of its own is made for every `loads` with a hook; that alone knows a second mark of byte order.
+        return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise UnusableError(f"not UTF-8 (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
@@ -135,6 +141,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise UnusableError(f"the key `{twice[:40]}` is there more than once")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _too_long() -> object:
@@ -201,17 +210,37 @@ def _header(source: Path, reader: Reader) -> list[str]:
 
 def _csv_lines(stream: BinaryIO) -> Iterator[str]:
     # Bytes that are not UTF-8 travel as lone surrogates: the reader keeps its place and the row can be named.
-    for number, line in enumerate(bounded_lines(stream, LONGEST_LINE)):
-        if len(line) <= LONGEST_LINE:
-            yield (line.removeprefix(BOM) if number == 0 else line).decode("utf-8", "surrogateescape")
+    texts = (piece.decode("utf-8", "surrogateescape") for piece in _pieces(stream))
+    return chain.from_iterable(io.StringIO(text, newline="\n") for text in texts)
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines, many at a time: a response may have dozens, and a file millions.
+
+    In the place of a line that is too long comes one that the CSV reader refuses: what is left of it might pass for a
+    whole row.
+    """
+    size = min(_PIECE, LONGEST_LINE)
+    piece = stream.read(size).removeprefix(BOM)
+    while piece:
+        start = piece.rfind(b"\n") + 1
+        last = piece[start:]
+        if last:
+            last += stream.readline(LONGEST_LINE + 1 - len(last))
+        yield piece[:start]
+        if len(last) <= LONGEST_LINE:
+            yield last
         else:
-            yield "x" * (csv.field_size_limit() + 1)  # what is left of it might pass for a whole row; this does not
+            yield b"x" * (csv.field_size_limit() + 1)
+            while last and not last.endswith(b"\n"):
+                last = stream.readline(LONGEST_LINE)
+        piece = stream.read(size)
 
 
 def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: OnIssue) -> Iterator[Numbered]:
     if len(cells) != len(header):
         on_issue(location.issue(f"{len(cells)} cells under {len(header)} column names"))
-    elif any(map(_UNDECODABLE.search, cells)):
+    elif not all(map(str.isascii, cells)) and any(map(_UNDECODABLE.search, cells)):
         on_issue(location.issue("not UTF-8"))
     else:
         yield location, {column: cell or None for column, cell in zip(header, cells, strict=True)}
