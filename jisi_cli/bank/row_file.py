@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from struct import Struct
 from typing import IO, Any, NamedTuple
@@ -16,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.formats.record import Record
+from jisi_cli.formats.answer_block import AnswerBlock
 
 _IN_MEMORY = 1 << 22
 """Bytes held in memory before they are written; less than that never becomes a file."""
@@ -92,7 +93,8 @@ _TYPES = ("<i8", "<i8", "<f8", "<f8", *["<i4"] * len(_TEXTS), "u1")
 _ANSWER = np.dtype(list(zip((*_NUMBERS, *_TEXTS, "known"), _TYPES, strict=True)))
 """Before the texts of an answer: its numbers, the length of each text (-1: none), and a bit for each known number."""
 _PACK = Struct("<qqdd4iB")
-_ALL = (1 << len(_NUMBERS)) - 1
+_USUAL_SOURCE = "grader"
+"""Who scored an answer, where its row does not say."""
 _LENGTHS = Struct("<3i")
 """Before the texts of a question."""
 
@@ -108,23 +110,33 @@ def unpack_question(row: bytes) -> list[str | None]:
     return [_text(found) for found in _split(row, _LENGTHS.unpack_from(row), _LENGTHS.size)]
 
 
-def pack_answer(record: Record) -> bytes:
-    """Return what a record says of its answer as a row."""
-    numbers = (record.prompt_tokens, record.completion_tokens, record.cost_usd, record.score)
-    known = 0
-    for place, number in enumerate(numbers):
-        if number is not None:
-            known |= 1 << place
-    if known < _ALL:
-        numbers = tuple([0 if number is None else number for number in numbers])
-    found = (record.response, record.error, record.finish_reason, record.scored_by)
-    texts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in found]
-    lengths = [-1 if text is None else len(of) for text, of in zip(found, texts, strict=True)]
-    return b"".join((_PACK.pack(*numbers, *lengths, known), *texts))
+def pack_answers(answers: AnswerBlock) -> tuple[bytes, NDArray[np.int64]]:
+    """Return answers as rows, one after another, and the bytes that each takes (k,)."""
+    head = np.zeros(len(answers), dtype=_ANSWER)
+    for place, name in enumerate(_NUMBERS):
+        values = answers[name]
+        is_known = np.array([value is not None for value in values], dtype=bool)
+        head["known"] |= is_known.astype(np.uint8) << place
+        head[name] = values if is_known.all() else [0 if value is None else value for value in values]
+    texts = {name: answers[name] for name in _TEXTS}
+    texts["scored_by"] = [None if value == _USUAL_SOURCE else value for value in texts["scored_by"]]
+    sizes = np.full(len(answers), _PACK.size, dtype=np.int64)
+    packed = []
+    for name, values in texts.items():
+        found = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in values]
+        lengths = np.array(list(map(len, found)), dtype=np.int64)
+        sizes += lengths
+        head[name] = np.where([text is None for text in values], -1, lengths)
+        if lengths.any():
+            packed.append(found)
+    heads = head.tobytes()
+    starts = range(0, len(heads), _PACK.size)
+    rows = zip((heads[start : start + _PACK.size] for start in starts), *packed, strict=True)
+    return b"".join(chain.from_iterable(rows)), sizes
 
 
 class PackedAnswer(NamedTuple):
-    """What `pack_answer` kept; the names are those of `Record`."""
+    """What `pack_answers` kept of one; the names are those of `Record`."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -141,7 +153,8 @@ def unpack_answer(row: bytes) -> PackedAnswer:
     *numbers, response, error, finish_reason, scored_by, known = _PACK.unpack_from(row)
     texts = _split(row, (response, error, finish_reason, scored_by), _PACK.size)
     numbers = [number if known >> place & 1 else None for place, number in enumerate(numbers)]
-    return PackedAnswer(*numbers, *map(_text, texts))
+    *others, scored_by = map(_text, texts)
+    return PackedAnswer._make((*numbers, *others, scored_by or _USUAL_SOURCE))
 
 
 def response_of(row: bytes) -> str:
@@ -154,7 +167,7 @@ class AnswerColumns:
     """Answers by column (k).
 
     Args:
-        rows: Each as `pack_answer` made it.
+        rows: Each as `pack_answers` made it.
     """
 
     def __init__(self, rows: Sequence[bytes]) -> None:
@@ -178,7 +191,8 @@ class AnswerColumns:
 
     def text(self, name: str) -> list[Text]:
         """Return `response`, `error`, `finish_reason` or `scored_by` (k)."""
-        return self._texts[name]
+        found = self._texts[name]
+        return [source or _USUAL_SOURCE.encode() for source in found] if name == "scored_by" else found
 
 
 def _utf8(text: str | None) -> Text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -17,17 +17,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jisi_cli.bank.manifest import Source
-from jisi_cli.bank.row_file import RowFile, pack_answer, pack_question, unpack_question
+from jisi_cli.bank.row_file import RowFile, pack_answers, pack_question, unpack_question
 from jisi_cli.bank.split import ordered_by_dataset
 from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
+from jisi_cli.formats.answer_block import AnswerBlock, in_answer_blocks
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.hub_dataset import hub_table, is_hub_dataset
-from jisi_cli.formats.issues import OnIssue
+from jisi_cli.formats.issues import Location, OnIssue
 from jisi_cli.formats.jisi_release import has_vectors
-from jisi_cli.formats.record import STATUSES, Key, Record, Split, has_response
-from jisi_cli.formats.registry import MAPPED, detect, read_records
+from jisi_cli.formats.record import STATUSES, Key, Record, Split
+from jisi_cli.formats.registry import MAPPED, detect, read_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,12 @@ class Selection:
     datasets: frozenset[str] | None = None
     limit: int | None = None
 
-    def admits(self, record: Record) -> bool:
-        """Whether a record's model and dataset are wanted."""
-        return (self.models is None or record.model in self.models) and (
-            self.datasets is None or record.dataset in self.datasets
-        )
+    def of(self, answers: AnswerBlock) -> AnswerBlock:
+        """Return the answers whose model and dataset are wanted."""
+        for name, wanted in (("model", self.models), ("dataset", self.datasets)):
+            if wanted is not None:
+                answers = answers.take([row for row, value in enumerate(answers[name]) if value in wanted])
+        return answers
 
     def require(self, staging: Staging) -> None:
         """Refuse a selection that names what the sources do not hold.
@@ -83,7 +85,7 @@ def read_sources(
     format: str | None = None,
     columns: ColumnMap | None = None,
     selection: Selection | None = None,
-    covers: Callable[[Record], bool] = lambda record: True,
+    covers: Callable[[Split | None], bool] = lambda split: True,
     on_issue: OnIssue,
     folder: Path | None = None,
 ) -> ReadSources:
@@ -94,7 +96,7 @@ def read_sources(
         format: The format of all of them; None detects the format of each.
         columns: Which columns of tables hold what, as the user says it.
         selection: Which records to take.
-        covers: Whether a record may enter, as `VectorSource.covers` tells.
+        covers: Whether answers on a side of the split may enter, as `VectorSource.covers` tells.
         on_issue: Called with what cannot be used.
         folder: Where the file of the texts is created; it has no name and ends with the process.
 
@@ -106,16 +108,17 @@ def read_sources(
     counts = [0] * len(paths)
     left_out: set[Key] = set()
 
-    def records() -> Iterator[Record]:
+    def answers() -> Iterator[AnswerBlock]:
         for number, (path, name) in enumerate(zip(paths, formats, strict=True)):
-            for record in read_records(path, name, on_issue=on_issue, columns=columns):
-                if covers(record):
-                    counts[number] += 1
-                    yield record
-                else:
-                    left_out.add((record.dataset, record.index))
+            for block in read_answers(path, name, on_issue=on_issue, columns=columns):
+                covered = [row for row, split in enumerate(block["split"]) if covers(split)]
+                if len(covered) < len(block):
+                    keys = list(zip(block["dataset"], block["index"], strict=True))
+                    left_out.update(keys[row] for row in set(range(len(keys))).difference(covered))
+                counts[number] += len(covered)
+                yield block.take(covered)
 
-    staging = stage_records(records(), selection, folder)
+    staging = stage_answers(answers(), selection, folder)
     selection.require(staging)
     described = [describe(*found) for found in zip(paths, formats, counts, strict=True)]
     return ReadSources(staging, described, len(left_out))
@@ -158,22 +161,30 @@ def describe(path: Path, format: str, records: int) -> Source:
 
 
 def stage_records(records: Iterable[Record], selection: Selection | None = None, folder: Path | None = None) -> Staging:
-    """Group records into questions and answers.
+    """Group records into questions and answers; see `stage_answers`."""
+    nowhere = Location("")
+    blocks = in_answer_blocks(lambda told: ((nowhere, record) for record in records), lambda issue: None)
+    return stage_answers(blocks, selection, folder)
 
-    A second record for the same question and model is left out, and so is one whose question text differs from that
-    of the first record with the same (dataset, index); both are reported in `conflicts`. Where a question's first
-    record lacks its reference, grader, split or order, a later record may add it.
+
+def stage_answers(
+    blocks: Iterable[AnswerBlock], selection: Selection | None = None, folder: Path | None = None
+) -> Staging:
+    """Group answers by question and model.
+
+    A second answer to the same question by the same model is left out, and so is one whose question text differs from
+    that of the first with the same (dataset, index); both are reported in `conflicts`. Where a question's first
+    answer lacks its reference, grader, split or order, a later one may add it.
 
     Args:
-        records: Recorded answers in any order.
+        blocks: Recorded answers in any order.
         selection: Which of them to take.
         folder: Where the file of the texts is created; it has no name and ends with the process.
     """
     selection = selection or Selection()
     stage = _Stage(RowFile(folder))
-    for record in records:
-        if selection.admits(record):
-            stage.add(record)
+    for block in blocks:
+        stage.add(selection.of(block))
     return stage.ordered(selection.limit)
 
 
@@ -182,29 +193,42 @@ _REFERENCE, _GRADER, _BLANK = 1, 2, 4
 
 
 class _Answers:
-    """One model's answers as they come: numbers of their questions, and where they lie in the file."""
+    """Answers as they come: the numbers of their models and questions, and where they lie in the file."""
 
-    def __init__(self, bit: int) -> None:
-        self.bit = 1 << bit
-        self.numbers, self.starts, self.sizes = array("q"), array("q"), array("q")
-        self.status, self.has_text = array("b"), array("b")
+    def __init__(self, file: RowFile) -> None:
+        self._file = file
+        self._models, self._questions = array("i"), array("q")
+        self._starts, self._sizes = array("q"), array("q")
+        self._status, self._has_text = array("b"), array("b")
 
-    def add(self, number: int, record: Record, file: RowFile) -> None:
-        row = pack_answer(record)
-        self.numbers.append(number)
-        self.starts.append(file.append(row))
-        self.sizes.append(len(row))
-        self.status.append(STATUSES.index(record.status))
-        self.has_text.append(has_response(record))
+    def add(self, answers: AnswerBlock, models: list[int], questions: list[int]) -> None:
+        packed, sizes = pack_answers(answers)
+        self._models.extend(models)
+        self._questions.extend(questions)
+        self._starts.frombytes((self._file.append(packed) + np.cumsum(sizes) - sizes).tobytes())
+        self._sizes.frombytes(sizes.tobytes())
+        self._status.extend(map(STATUSES.index, answers["status"]))
+        self._has_text.extend([text is not None and bool(text.strip()) for text in answers["response"]])
 
-    def ordered(self, model: str, file: RowFile, questions: StagedQuestions, rank: Positions) -> StagedAnswers:
-        """Return them in bank order, without those whose question has no rank."""
-        positions = rank[np.array(self.numbers, dtype=np.int64)]
-        order = np.argsort(positions, kind="stable")
-        order = order[positions[order] >= 0]
-        starts, sizes = np.array(self.starts, dtype=np.int64)[order], np.array(self.sizes, dtype=np.int64)[order]
-        status, has_text = np.array(self.status, dtype=np.int8)[order], np.array(self.has_text, dtype=bool)[order]
-        return StagedAnswers(model, file, questions, positions[order], starts, sizes, status, has_text)
+    def ordered(
+        self, models: Mapping[str, int], questions: StagedQuestions, rank: Positions
+    ) -> Iterator[StagedAnswers]:
+        """Yield each model's in bank order, without those whose question has no rank."""
+        of_model = np.array(self._models, dtype=np.int32)
+        by_model = np.argsort(of_model, kind="stable")
+        ends = np.cumsum(np.bincount(of_model, minlength=len(models)))
+        of_question, starts, sizes = (np.array(column) for column in (self._questions, self._starts, self._sizes))
+        status, has_text = np.array(self._status, dtype=np.int8), np.array(self._has_text, dtype=bool)
+        for model, number in sorted(models.items()):
+            own = by_model[ends[number - 1] if number else 0 : ends[number]]
+            positions = rank[of_question[own]]
+            order = np.argsort(positions, kind="stable")
+            order = order[positions[order] >= 0]
+            own = own[order]
+            if len(own):
+                yield StagedAnswers(
+                    model, self._file, questions, positions[order], starts[own], sizes[own], status[own], has_text[own]
+                )
 
 
 class _Stage:
@@ -220,32 +244,33 @@ class _Stage:
         self._splits: list[Split | None] = []
         self._answered: list[int] = []
         """For each question the models that answered it, as bits."""
-        self._answers: dict[str, _Answers] = {}
+        self._models: dict[str, int] = {}
+        self._answers = _Answers(file)
         self._conflicts: list[str] = []
 
-    def add(self, record: Record) -> None:
-        number = self._numbers.get((record.dataset, record.index))
-        if number is None:
-            number = self._add_question(record)
-        answers = self._answers.get(record.model)
-        if answers is None:
-            answers = self._answers[record.model] = _Answers(len(self._answers))
-        # A hash, because the questions themselves need not fit into memory.
-        if self._text_hashes[number] != hash(record.query):
-            self._conflicts.append(
-                f"{record.dataset}/{record.index}: {record.model} was asked another text than the models before it"
-            )
-        elif self._answered[number] & answers.bit:
-            self._conflicts.append(
-                f"{record.dataset}/{record.index}: {record.model} answered twice; the first answer counts"
-            )
-        else:
-            self._answered[number] |= answers.bit
-            answers.add(number, record, self._file)
-            self._fill_in(number, record)
-
-    def _leave_out(self, record: Record, why: str) -> None:
-        self._conflicts.append(f"{record.dataset}/{record.index}: {record.model} {why}")
+    def add(self, answers: AnswerBlock) -> None:
+        kept, models, questions = [], [], []
+        columns = ("dataset", "index", "query", "model", "reference", "grader", "order", "split")
+        for row, (dataset, index, query, name, *about) in enumerate(
+            zip(*(answers[column] for column in columns), strict=True)
+        ):
+            number = self._numbers.get((dataset, index))
+            if number is None:
+                number = self._add_question(dataset, index, query, *about)
+            model = self._models.setdefault(name, len(self._models))
+            # A hash, because the questions themselves need not fit into memory.
+            if self._text_hashes[number] != hash(query):
+                self._conflicts.append(f"{dataset}/{index}: {name} was asked another text than the models before it")
+            elif self._answered[number] >> model & 1:
+                self._conflicts.append(f"{dataset}/{index}: {name} answered twice; the first answer counts")
+            else:
+                self._answered[number] |= 1 << model
+                self._fill_in(number, *about)
+                kept.append(row)
+                models.append(model)
+                questions.append(number)
+        if kept:
+            self._answers.add(answers.take(kept), models, questions)
 
     def ordered(self, limit: int | None) -> Staging:
         """Return everything in bank order: by dataset, then by recorded index, at most `limit` of each dataset."""
@@ -262,37 +287,46 @@ class _Stage:
         )
         rank = np.full(len(keys), -1, dtype=np.int64)
         rank[order] = np.arange(len(order))
-        answers = {
-            model: found.ordered(model, self._file, questions, rank) for model, found in sorted(self._answers.items())
-        }
-        return Staging(questions, {model: rows for model, rows in answers.items() if len(rows)}, self._conflicts)
+        answers = self._answers.ordered(self._models, questions, rank)
+        return Staging(questions, {found.model: found for found in answers}, self._conflicts)
 
-    def _add_question(self, record: Record) -> int:
+    def _add_question(
+        self,
+        dataset: str,
+        index: str,
+        query: str,
+        reference: str | None,
+        grader: str | None,
+        order: int | None,
+        split: Split | None,
+    ) -> int:
         number = len(self._numbers)
-        self._numbers[intern(record.dataset), record.index] = number
-        self._text_hashes.append(hash(record.query))
-        row = pack_question(record.query, record.reference, record.grader)
+        self._numbers[intern(dataset), index] = number
+        self._text_hashes.append(hash(query))
+        row = pack_question(query, reference, grader)
         self._starts.append(self._file.append(row))
         self._sizes.append(len(row))
-        self._lacks.append(_lacking(record.reference, record.grader))
-        self._orders.append(record.order)
-        self._splits.append(record.split)
+        self._lacks.append(_lacking(reference, grader))
+        self._orders.append(order)
+        self._splits.append(split)
         self._answered.append(0)
         return number
 
-    def _fill_in(self, number: int, record: Record) -> None:
-        """Add what earlier records of the question lacked."""
-        self._splits[number] = self._splits[number] or record.split
+    def _fill_in(
+        self, number: int, reference: str | None, grader: str | None, order: int | None, split: Split | None
+    ) -> None:
+        """Add what earlier answers to the question lacked."""
+        self._splits[number] = self._splits[number] or split
         if self._orders[number] is None:
-            self._orders[number] = record.order
-        if record.reference is None and not record.grader:
+            self._orders[number] = order
+        if reference is None and not grader:
             return
-        lacked, lacking = self._lacks[number], _lacking(record.reference, record.grader)
+        lacked, lacking = self._lacks[number], _lacking(reference, grader)
         is_blank_otherwise = lacked & lacking & _GRADER and (lacked ^ lacking) & _BLANK
         if not (lacked & ~lacking & (_REFERENCE | _GRADER) or is_blank_otherwise):
             return
-        query, reference, grader = unpack_question(self._file.read(self._starts[number], self._sizes[number]))
-        reference, grader = reference if reference is not None else record.reference, grader or record.grader
+        query, known, named = unpack_question(self._file.read(self._starts[number], self._sizes[number]))
+        reference, grader = known if known is not None else reference, named or grader
         self._lacks[number] = _lacking(reference, grader)
         row = pack_question(query or "", reference, grader)
         self._starts[number], self._sizes[number] = self._file.append(row), len(row)

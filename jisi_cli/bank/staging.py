@@ -80,7 +80,7 @@ class StagedAnswers(Mapping[Key, Record]):
 
     Args:
         model: Its name.
-        file: Holds each, as `pack_answer` makes it.
+        file: Holds each, as `pack_answers` makes it.
         questions: The questions that were answered, among others.
         positions: Positions of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
@@ -101,7 +101,7 @@ class StagedAnswers(Mapping[Key, Record]):
         has_text: NDArray[np.bool_],
     ) -> None:
         self.positions, self.sizes, self.status, self.has_text = positions, sizes, status, has_text
-        self._model, self._file, self._questions, self._starts = model, file, questions, starts
+        self.model, self._file, self._questions, self._starts = model, file, questions, starts
 
     def record(self, which: int) -> Record:
         """Return the answer at that position among this model's."""
@@ -111,7 +111,7 @@ class StagedAnswers(Mapping[Key, Record]):
             dataset=question.dataset,
             index=question.index,
             query=question.query,
-            model=self._model,
+            model=self.model,
             reference=question.reference,
             status=STATUSES[self.status[which]],
             split=question.split,
@@ -134,9 +134,8 @@ class StagedAnswers(Mapping[Key, Record]):
         texts = [None if text is None else text.decode("utf-8", "surrogatepass") for text in answers.text("response")]
         keys, orders = self._questions.keys, self._questions.orders
         positions = self.positions[which].tolist()
-        return [
-            Response(*keys[position], orders[position], text) for position, text in zip(positions, texts, strict=True)
-        ]
+        found = ((*keys[position], orders[position]) for position in positions)
+        return [Response(*about, text) for about, text in zip(found, texts, strict=True)]
 
     def response(self, which: int) -> str:
         """Return the text of the answer at that position; empty where there is none."""

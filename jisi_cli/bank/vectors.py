@@ -52,8 +52,8 @@ class VectorSource(Protocol):
         """How many texts were too long for the embedder and were cut; 0 where that is unknown."""
         ...
 
-    def covers(self, record: Record) -> bool:
-        """Whether a record may enter the bank: vectors that came with the answers may not be there for all."""
+    def covers(self, split: Split | None) -> bool:
+        """Whether answers on a side of the split may enter the bank: not all may have come with vectors."""
         ...
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
@@ -110,8 +110,8 @@ class EmbeddedVectors:
         """How many texts were too long for the embedder and were cut."""
         return self.embedder.truncated + (0 if self._elsewhere is None else self._elsewhere.truncated)
 
-    def covers(self, record: Record) -> bool:
-        """Whether a record may enter the bank: any text can be embedded."""
+    def covers(self, split: Split | None) -> bool:
+        """Whether answers on a side of the split may enter the bank: any text can be embedded."""
         return True
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
@@ -219,9 +219,9 @@ class PrecomputedVectors:
         self._tables, self._dtype = tables, dtype
         self._splits, self._rescale = splits, rescale
 
-    def covers(self, record: Record) -> bool:
-        """Whether there are vectors of the side of the split that a record is on."""
-        return self._splits is None or record.split in self._splits
+    def covers(self, split: Split | None) -> bool:
+        """Whether there are vectors of a side of the split."""
+        return self._splits is None or split in self._splits
 
     def prepare(self, texts: Sequence[str], folder: Path, on_progress: OnProgress | None = None) -> int:
         """Embed nothing."""

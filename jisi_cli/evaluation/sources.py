@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.manifest import MANIFEST_NAME
-from jisi_cli.bank.sources import Selection, stage_records
+from jisi_cli.bank.sources import Selection, stage_answers
 from jisi_cli.collect.collect import chosen_questions
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import Embedder
@@ -21,7 +21,7 @@ from jisi_cli.files import read_lines
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
-from jisi_cli.formats.registry import MAPPED, QUESTIONS, detect, read_records
+from jisi_cli.formats.registry import MAPPED, QUESTIONS, detect, read_answers
 from jisi_cli.suggest import did_you_mean
 
 
@@ -85,7 +85,7 @@ class TestReader:
     def _answers(self, path: Path, format: str | None, on_issue: OnIssue) -> TestSet:
         datasets = None if self.datasets is None else frozenset(self.datasets)
         selection = Selection(frozenset(self.models), datasets, self.limit)
-        staging = stage_records(read_records(path, format, on_issue=on_issue, columns=self.columns), selection)
+        staging = stage_answers(read_answers(path, format, on_issue=on_issue, columns=self.columns), selection)
         if not staging.questions:
             raise InputError(f"{path}: no answer of the models {', '.join(self.models)} in it")
         return from_records(staging, self.models, self.embedder(), str(path), self.prices, self.bank.failed)

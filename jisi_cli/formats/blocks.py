@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import cast
+from typing import TypeVar, cast
 
-from jisi_cli.formats.issues import ImportIssue, Location, Numbered, OnIssue, Row
+from jisi_cli.formats.issues import ImportIssue, Location, Numbered, OnIssue
 
 Column = Sequence[object]
+Item = TypeVar("Item")
 
 _ROWS = 512
 _LENGTH = 1 << 18
@@ -44,7 +45,9 @@ class Block:
     def columns(self) -> Mapping[str, Column]:
         """The columns, of which one is None where a row lacks it."""
         rows = [row for _, row in self._rows]
-        names = dict.fromkeys(name for row in rows for name in row)
+        names: dict[str, object] = {}
+        for row in rows:
+            names.update(row)
         return {name: [row.get(name) for row in rows] for name in names}
 
 
@@ -59,7 +62,7 @@ class ColumnBlock(Block):
 
     def __init__(self, source: str, first: int, columns: Mapping[str, Column]) -> None:
         self._source, self._first = source, first
-        self.columns = columns  # type: ignore[misc]  # given rather than found
+        self.columns = columns
         self._length = len(next(iter(columns.values()), ()))
 
     def __len__(self) -> int:
@@ -77,42 +80,47 @@ class ColumnBlock(Block):
         return Location(self._source, self._first + row)
 
 
-def in_blocks(read: Callable[[OnIssue], Iterator[Numbered]], on_issue: OnIssue) -> Iterator[Block]:
-    """Yield rows in blocks; what cannot be used is told in its turn, after the rows before it have been used.
+def in_blocks(
+    read: Callable[[OnIssue], Iterator[Item]], on_issue: OnIssue, length: Callable[[Item], int]
+) -> Iterator[list[Item]]:
+    """Yield what is read some hundred items at a time; issues are told in turn, once the items before are used.
 
     Args:
-        read: Yields rows, and tells the function that it is given of what it cannot use.
+        read: Yields items, and tells the function that it is given of what it cannot use.
         on_issue: Told in turn.
+        length: Returns how many characters an item holds.
 
     Raises:
-        Exception: What `read` raises, after the rows before it.
+        Exception: What `read` raises, after the items before it.
     """
     told: list[ImportIssue] = []
-    rows, found, length = read(told.append), list[Numbered](), 0
+    found, held = list[Item](), 0
+    items: Iterator[Item] | None = None
     ended: Exception | None = None
     while True:
         try:
-            numbered = next(rows, None)
+            items = read(told.append) if items is None else items
+            item = next(items, None)
         except Exception as error:
-            numbered, ended = None, error
-        if found and (told or numbered is None or len(found) == _ROWS or length > _LENGTH):
-            yield Block(found)
-            found, length = [], 0
+            item, ended = None, error
+        if found and (told or item is None or len(found) == _ROWS or held > _LENGTH):
+            yield found
+            found, held = [], 0
         for issue in told:
             on_issue(issue)
         told.clear()
         if ended is not None:
             raise ended
-        if numbered is None:
+        if item is None:
             return
-        found.append(numbered)
-        length += _length(numbered[1])
+        found.append(item)
+        held += length(item)
 
 
-def _length(row: Row) -> int:
+def row_length(numbered: Numbered) -> int:
     """Return how many characters a row holds; a list or an object, which may hold anything, fills a block."""
     length = 0
-    for value in row.values():
+    for value in numbered[1].values():
         kind = type(value)
         if kind is str:
             length += len(cast("str", value))

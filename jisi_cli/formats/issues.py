@@ -94,31 +94,3 @@ def items_of(items: object, source: str) -> Iterator[tuple[Location, object]]:
     """Yield the items of a JSON list, numbered from 1; nothing for anything else."""
     for number, item in enumerate(items if isinstance(items, list) else [], start=1):
         yield Location(source, number), item
-
-
-def deduplicated(located: Iterable[Located], on_issue: OnIssue) -> Iterator[Record]:
-    """Yield the records that agree with those before them; report and drop the rest.
-
-    A model's second answer to a question is dropped, and so is an answer to another text under the same
-    (dataset, index): both would make the bank depend on the order of files.
-    """
-    questions: dict[tuple[str, str], tuple[int, int]] = {}
-    bits: dict[str, int] = {}
-    for location, record in located:
-        question = (record.dataset, record.index)
-        # Hashes, because a set of benchmarks holds hundreds of megabytes of questions; one bit a model, because there
-        # may be millions of answers.
-        fingerprint = hash(record.query)
-        known, answered = questions.get(question, (fingerprint, 0))
-        bit = bits.setdefault(record.model, 1 << len(bits))
-        if known != fingerprint:
-            on_issue(location.issue(f"another question already has the index {record.index} in {record.dataset}"))
-        elif answered & bit:
-            on_issue(
-                location.issue(
-                    f"a second answer of {record.model} to {record.dataset} {record.index}; the first is kept"
-                )
-            )
-        else:
-            questions[question] = (known, answered | bit)
-            yield record

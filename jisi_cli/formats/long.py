@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from jisi_cli.formats.blocks import in_blocks
+from jisi_cli.formats.answer_block import AnswerBlock
+from jisi_cli.formats.blocks import Block, in_blocks, row_length
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import Located, OnIssue
 from jisi_cli.formats.long_columns import read_block
@@ -26,9 +27,15 @@ def matches(preview: Preview) -> bool:
 
 
 def read(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Iterator[Located]:
-    """Yield a record per row, and one note with the columns that were not read; see `Format`.
+    """Yield a record per row; see `Format`, and `read_answers`."""
+    for block in read_answers(source, on_issue, names):
+        yield from block.located()
 
-    Rows come in blocks, and plain ones are read a column at a time: see `long_columns`.
+
+def read_answers(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Iterator[AnswerBlock]:
+    """Yield an answer per row, by column, and one note with the columns that were not read.
+
+    Plain blocks of rows are read a column at a time: see `long_columns`.
 
     Args:
         source: The file.
@@ -40,7 +47,8 @@ def read(source: Path, on_issue: OnIssue, names: ColumnMap | None = None) -> Ite
     """
     reader = RowReader(source)
     if names:
-        blocks = in_blocks(lambda told: names.renamed(read_rows(source, told), str(source)), on_issue)
+        rows = in_blocks(lambda told: names.renamed(read_rows(source, told), str(source)), on_issue, row_length)
+        blocks: Iterator[Block] = map(Block, rows)
     else:
         blocks = read_blocks(source, on_issue)
     for block in blocks:

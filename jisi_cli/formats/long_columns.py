@@ -7,16 +7,17 @@ columns may be the one, is left to `RowReader`, so that what is told of it is to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
+from jisi_cli.formats.answer_block import AnswerBlock, in_answer_blocks
 from jisi_cli.formats.blocks import Block, Column
 from jisi_cli.formats.choices import are_choices
 from jisi_cli.formats.column_map import REFERENCE, SCORE
-from jisi_cli.formats.issues import Located, OnIssue, UnusableError, usable
+from jisi_cli.formats.issues import OnIssue, UnusableError, usable
 from jisi_cli.formats.long_rows import COLUMNS, UNANSWERED, RowReader, is_verdict, recorded_order
-from jisi_cli.formats.record import Record
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _REPEATED = frozenset({str, int, bool, type(None)})
@@ -25,34 +26,36 @@ _OTHER_REFERENCES = frozenset(REFERENCE) - frozenset(COLUMNS["reference"])
 _REFUSED: Any = object()
 
 
-def read_block(block: Block, reader: RowReader, on_issue: OnIssue) -> Iterator[Located]:
-    """Yield the record of each row.
+def read_block(block: Block, reader: RowReader, on_issue: OnIssue) -> Iterator[AnswerBlock]:
+    """Yield the answers of its rows.
 
     Args:
         block: The rows.
         reader: Reads those that are not plain; knows what earlier rows of the table said.
-        on_issue: Told of every row that is skipped.
+        on_issue: Told of every row that is skipped, once the answers before it were used.
 
     Raises:
         InputError: It cannot be told which column holds what.
     """
     if not _is_plain(block):
-        yield from usable(block, reader.record, on_issue)
+        yield from in_answer_blocks(lambda told: usable(block, reader.record, told), on_issue)
         return
     reader.columns.update(dict.fromkeys(block.columns))
     reading = _Reading(block, reader)
-    columns, orders = reading.columns(), dict[str, int | None]()
-    for row, (index, order, dataset, query, *rest) in enumerate(zip(*columns, strict=True)):
-        if row in reading.refused:
-            yield from usable([block.numbered(row)], reader.record, on_issue)
-            continue
-        location = block.location(row)
-        index = index or reader.first_rows.index(dataset, query, location)
-        if order is None:
-            if index not in orders:
-                orders[index] = fields.order(index)
-            order = orders[index]
-        yield location, Record(dataset, index, query, *rest, order=order)
+    columns = reading.columns()
+    answers, start = AnswerBlock(columns, block.location), 0
+    for row in reading.left(columns):
+        try:
+            reading.read_row(row, columns)
+        except (UnusableError, RecursionError, InputError) as why:
+            if start < row:
+                yield answers.between(start, row)
+            if isinstance(why, InputError):
+                raise
+            on_issue(block.location(row).issue(why))
+            start = row + 1
+    if start < len(block):
+        yield answers.between(start, len(block)) if start else answers
 
 
 def _is_plain(block: Block) -> bool:
@@ -71,34 +74,62 @@ class _Reading:
     def __init__(self, block: Block, reader: RowReader) -> None:
         self.refused: set[int] = set()
         """Rows that are left to the careful reader."""
-        self._columns, self._size, self._reader = block.columns, len(block), reader
+        self._block, self._reader = block, reader
+        self._columns, self._size = block.columns, len(block)
 
-    def columns(self) -> list[Sequence[Any]]:
-        """Return index, recorded order, and the fields of a `Record` from its dataset to its grader but the index."""
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the fields of a `Record`; rows that are left to the reader hold anything."""
         each, first = self._each, self._first
         responses = first("response")
-        references = self._references(responses)
+        references = self._references()
         verdicts = self._verdicts()
         score = each(self._scores(verdicts), fields.score)
         response = self._responses(responses, score)
-        found: list[Sequence[Any]] = [
-            each(first("index"), lambda value: fields.name(value, "index", "")),
-            each(first("order"), recorded_order),
-            each(first("dataset"), lambda value: fields.name(value, "dataset", self._reader.dataset)),
-            each(first("query", (None, "")), lambda value: fields.required(value, "question")),
-            each(first("model"), lambda value: fields.required(value, "model")),
-            each(references, fields.text),
-            response,
-            each(first("prompt_tokens"), lambda value: fields.tokens(value, "prompt_tokens")),
-            each(first("completion_tokens"), lambda value: fields.tokens(value, "completion_tokens")),
-            each(first("cost"), fields.dollars),
-            score,
-            self._statuses(response, score),
-            each(first("split"), fields.split),
-            each(first("grader"), fields.text),
-        ]
+        index = each(first("index"), lambda value: fields.name(value, "index", ""))
+        found = {
+            "dataset": each(first("dataset"), lambda value: fields.name(value, "dataset", self._reader.dataset)),
+            "index": index,
+            "query": each(first("query", (None, "")), lambda value: fields.required(value, "question")),
+            "model": each(first("model"), lambda value: fields.required(value, "model")),
+            "reference": each(references, fields.text),
+            "response": response,
+            "prompt_tokens": each(first("prompt_tokens"), lambda value: fields.tokens(value, "prompt_tokens")),
+            "completion_tokens": each(
+                first("completion_tokens"), lambda value: fields.tokens(value, "completion_tokens")
+            ),
+            "cost_usd": each(first("cost"), fields.dollars),
+            "score": score,
+            "status": self._statuses(response, score),
+            "split": each(first("split"), fields.split),
+            "grader": each(first("grader"), fields.text),
+            "order": self._orders(index),
+            **dict.fromkeys(("error", "finish_reason"), [None] * self._size),
+            "scored_by": ["grader"] * self._size,
+        }
         self._note_read(references, responses, verdicts)
         return found
+
+    def left(self, columns: Mapping[str, list[Any]]) -> list[int]:
+        """Return the rows that are not read yet: those that were refused, and those that have no index."""
+        return sorted(self.refused.union(row for row, index in enumerate(columns["index"]) if not index))
+
+    def read_row(self, row: int, columns: Mapping[str, list[Any]]) -> None:
+        """Read a row that is left.
+
+        Raises:
+            UnusableError: There is no answer in it.
+            InputError: It cannot be told which column holds what.
+        """
+        values, location = self._block.numbered(row)[::-1]
+        if row in self.refused:
+            record = self._reader.record(values, location)
+            for name, column in columns.items():
+                column[row] = getattr(record, name)
+            return
+        index = self._reader.first_rows.index(columns["dataset"][row], columns["query"][row], location)
+        columns["index"][row] = index
+        if columns["order"][row] is None:
+            columns["order"][row] = fields.order(index)
 
     def _first(self, field: str, blank: tuple[object, ...] = (None,)) -> Column:
         """Return the values of the first column of a field that has one, row by row."""
@@ -110,7 +141,7 @@ class _Reading:
             found = [after if value in blank else value for value, after in zip(found, other, strict=True)]
         return found
 
-    def _each(self, column: Column, read: Callable[[Any], Any]) -> Column:
+    def _each(self, column: Column, read: Callable[[Any], Any]) -> list[Any]:
         """Return what a function makes of each value, and leave rows with a value that it refuses to the reader."""
         kinds = set(map(type, column))
         if kinds <= _REPEATED and len(kinds - {type(None)}) <= 1:
@@ -124,7 +155,13 @@ class _Reading:
             self.refused.update(row for row, value in enumerate(found) if value is _REFUSED)
         return found
 
-    def _references(self, responses: Column) -> Column:
+    def _orders(self, index: list[Any]) -> list[Any]:
+        """Return the recorded positions, else what the indices stand for."""
+        recorded = self._each(self._first("order"), recorded_order)
+        known = {name: fields.order(name) for name in dict.fromkeys(index) if name is not _REFUSED}
+        return [known.get(name) if order is None else order for order, name in zip(recorded, index, strict=True)]
+
+    def _references(self) -> Column:
         """Return the right answers; where another column may hold one, that is for the reader to say."""
         found = self._first("reference")
         if not _OTHER_REFERENCES.isdisjoint(self._columns):
@@ -145,14 +182,14 @@ class _Reading:
             return found
         return [said if value is None else value for value, said in zip(found, verdict, strict=True)]
 
-    def _responses(self, written: Column, scores: Column) -> Column:
-        found = list(map(fields.text, written))
+    def _responses(self, written: Column, scores: Column) -> list[Any]:
+        found: list[Any] = list(map(fields.text, written))
         if self._reader.leaves_out_empty:  # what was scored was there
             pairs = zip(found, scores, strict=True)
             found = ["" if text is None and score is not None else text for text, score in pairs]
         return found
 
-    def _statuses(self, responses: Column, scores: Column) -> Column:
+    def _statuses(self, responses: list[Any], scores: list[Any]) -> list[Any]:
         stated = self._each(self._first("status"), lambda value: fields.status("", None, value))
         return [
             fields.status(response, score) if said == "unscored" else said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, cast, get_args
 
 from jisi_cli.conversation import Conversation
 from jisi_cli.errors import InputError
@@ -119,7 +119,8 @@ class Record:
         return None if self.score is None else self.scored_by
 
 
-class Response(NamedTuple):
+@dataclass(slots=True)
+class Response:
     """What a vector is made of or found by: the text of an answer, and the question it belongs to.
 
     The names are those of `Record`, which will do as well wherever one of these is asked for.

@@ -1,4 +1,4 @@
-"""The formats by name, how the format of a source is detected, and the one way in: `read_records`.
+"""The formats by name, how the format of a source is detected, and the one way in: `read_answers`.
 
 A format is one module of this package, or what the entry point `jisi.formats` of an installed package names: see
 `Format`. Nothing else knows its name.
@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from jisi_cli import formats, plugins
 from jisi_cli.errors import InputError
+from jisi_cli.formats.answer_block import AnswerBlock, deduplicated, in_answer_blocks
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.files import kind_of, open_text
 from jisi_cli.formats.hub_dataset import first_file, is_hub_dataset
-from jisi_cli.formats.issues import Located, OnIssue, UnusableError, deduplicated
+from jisi_cli.formats.issues import Located, OnIssue, UnusableError
 from jisi_cli.formats.parquet import parquet_columns
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import MESSAGES, poses_question
@@ -42,7 +43,8 @@ class Format(Protocol):
 
     An optional constant `RANK` says when it is asked whether a source is its own: formats whose signs are less telling
     have a higher one, and 0 goes without saying. Other packages' formats are asked before `GENERAL`. An optional
-    constant `TABLE` says that a source is one table, which `read_rows` reads, so that it may lie on the hub.
+    constant `TABLE` says that a source is one table, which `read_rows` reads, so that it may lie on the hub. A format
+    of jisi's own may also have a function `read_answers`, which yields the same by column.
     """
 
     def matches(self, preview: Preview) -> bool:
@@ -98,7 +100,15 @@ def find_format(name: str) -> Format:
 def read_records(
     source: Path, format: str | None = None, *, on_issue: OnIssue, columns: ColumnMap | None = None
 ) -> Iterator[Record]:
-    """Return the recorded answers of a file or folder, one at a time; the format is detected at once.
+    """Return the recorded answers of a file or folder, one at a time; see `read_answers`."""
+    blocks = read_answers(source, format, on_issue=on_issue, columns=columns)
+    return chain.from_iterable(block.records() for block in blocks)
+
+
+def read_answers(
+    source: Path, format: str | None = None, *, on_issue: OnIssue, columns: ColumnMap | None = None
+) -> Iterator[AnswerBlock]:
+    """Return the recorded answers of a file or folder by column, some hundred at a time; the format is found at once.
 
     Args:
         source: The file or folder.
@@ -111,22 +121,32 @@ def read_records(
     """
     refuse_pickle(source)
     if columns:
-        return _mapped(source, format, columns, on_issue)
-    found = format or detect(source)
-    if found == QUESTIONS:
-        raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
-    located = find_format(found).read(source, on_issue)
-    records = deduplicated(located if found in built_in() else _reading(located, source, found), on_issue)
-    return _require_answers(records, source, found)
+        _require_table(source, format)
+        found = MAPPED
+        blocks = import_module(f"{formats.__name__}.{MAPPED}").read_answers(source, on_issue, columns)
+    else:
+        found = format or detect(source)
+        if found == QUESTIONS:
+            raise InputError(f"{source}: questions without recorded answers; `jisi bank build --call` asks the pool")
+        blocks = _answers_of(source, found, on_issue)
+    return _require_answers(deduplicated(blocks, on_issue), source, found)
 
 
-def _mapped(source: Path, format: str | None, columns: ColumnMap, on_issue: OnIssue) -> Iterator[Record]:
+def _answers_of(source: Path, format: str, on_issue: OnIssue) -> Iterator[AnswerBlock]:
+    found = find_format(format)
+    if format in built_in():
+        by_column = getattr(found, "read_answers", None)
+        if by_column is not None:
+            return cast("Iterator[AnswerBlock]", by_column(source, on_issue))
+        return in_answer_blocks(lambda told: found.read(source, told), on_issue)
+    return in_answer_blocks(lambda told: _reading(found.read(source, told), source, format), on_issue)
+
+
+def _require_table(source: Path, format: str | None) -> None:
     if format not in (None, MAPPED):
         raise InputError(f"--map is for tables, and the format {format} has columns of its own; leave out one of them")
     if not is_hub_dataset(source):
         require_file(source)
-    located = import_module(f"{formats.__name__}.{MAPPED}").read(source, on_issue, columns)
-    return _require_answers(deduplicated(located, on_issue), source, MAPPED)
 
 
 def _reading(located: Iterator[Located], source: Path, format: str) -> Iterator[Located]:
@@ -295,10 +315,10 @@ def _rank(format: Format) -> int:
     return int(getattr(format, "RANK", 0))
 
 
-def _require_answers(records: Iterator[Record], source: Path, format: str) -> Iterator[Record]:
+def _require_answers(blocks: Iterator[AnswerBlock], source: Path, format: str) -> Iterator[AnswerBlock]:
     empty = True
-    for record in records:
-        empty = empty and record.status == "missing"
-        yield record
+    for block in blocks:
+        empty = empty and all(status == "missing" for status in block["status"])
+        yield block
     if empty:
         raise InputError(f"{source}: no usable answer in it, read as the format {format}; --format names another")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.blocks import Block, in_blocks
+from jisi_cli.formats.blocks import Block, in_blocks, row_length
 from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row, UnusableError
 from jisi_cli.formats.parquet import parquet_blocks, parquet_rows
@@ -275,4 +275,4 @@ def read_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
 
     if not is_hub_dataset(source) and kind_of(source) == "parquet":
         return parquet_blocks(source, on_issue)
-    return in_blocks(lambda told: read_rows(source, told), on_issue)
+    return map(Block, in_blocks(lambda told: read_rows(source, told), on_issue, row_length))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +17,15 @@ from jisi_cli.bank import row_file
 from jisi_cli.bank.row_file import (
     AnswerColumns,
     RowFile,
-    pack_answer,
+    pack_answers,
     pack_question,
     response_of,
     unpack_answer,
     unpack_question,
 )
 from jisi_cli.bank.sources import stage_records
+from jisi_cli.formats.answer_block import AnswerBlock
+from jisi_cli.formats.issues import Location
 from jisi_cli.formats.record import Record
 from tests.bank.making import records
 
@@ -52,7 +55,10 @@ def test_a_question_comes_back_as_it_was(query: str, reference: str | None, grad
 def test_answers_come_back_as_they_were_alone_and_by_column(answers: list[tuple[Any, ...]]) -> None:
     names = ("prompt_tokens", "completion_tokens", "cost_usd", "score", "response", "error", "finish_reason")
     told = [Record("d", "1", "q", "ada", **dict(zip(names, answer, strict=True))) for answer in answers]
-    rows = [pack_answer(record) for record in told]
+    packed, sizes = pack_answers(AnswerBlock.of([(Location("a.csv"), record) for record in told]))
+    ends = np.cumsum(sizes).tolist()
+    rows = [packed[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
+    assert b"".join(rows) == packed
     assert [repr(unpack_answer(row)[:-1]) for row in rows] == [repr(answer) for answer in answers]
     assert [response_of(row) for row in rows] == [record.response or "" for record in told]
     columns = AnswerColumns(rows)

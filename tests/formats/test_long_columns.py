@@ -19,6 +19,7 @@ from jisi_cli.formats import blocks, long_columns
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.long import read
+from jisi_cli.formats.long_rows import RowReader
 from jisi_cli.formats.registry import read_records
 
 WORDS = (
@@ -143,13 +144,13 @@ def test_parquet(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
 def test_only_rows_that_need_it_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the fast lane could be closed without any test noticing."""
     careful: list[int | None] = []
-    record = long_columns.RowReader.record
+    record = RowReader.record
 
     def counted(reader: Any, row: Any, location: Any) -> Any:
         careful.append(location.line)
         return record(reader, row, location)
 
-    monkeypatch.setattr(long_columns.RowReader, "record", counted)
+    monkeypatch.setattr(RowReader, "record", counted)
     rows = [{"index": str(n), "query": f"q{n}", "model": "ada", "response": "r", "score": n % 2} for n in range(2_000)]
     rows[700]["score"], rows[1500]["model"] = 7, ""
     for source in (tmp_path / "a.csv", tmp_path / "a.jsonl", tmp_path / "a.parquet"):
