@@ -169,7 +169,7 @@ class ConfiguredMethod:
         return MethodContext(
             bank=self.arrays,
             rows=BankRows(opened.bank, self.models, opened.prices),
-            embedder=LazyEmbedder(opened.bank.manifest.embedder, lambda: opened.embedder),
+            embedder=LazyEmbedder(opened.bank.manifest.embedder, lambda: opened.answer_embedder),
             hyperparameters=self.hyperparameters,
             aggregation=self.aggregation,
             seed=self.seed,

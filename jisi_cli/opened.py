@@ -154,6 +154,14 @@ class Opened:
 
         return self.embedder if isinstance(self.embedder, CachedEmbedder) else self._cached(self.embedder)
 
+    @property
+    def answer_embedder(self) -> Embedder:
+        """The same for answers, which come again where several methods ask the same models.
+
+        Counting words takes less time than a look at the disk.
+        """
+        return self.embedder if self.bank.manifest.embedder.name.startswith("hashing") else self.query_embedder
+
     def _cached(self, embedder: Embedder, address: Mapping[str, str] | None = None) -> Embedder:
         from jisi_cli.embed.vector_cache import cache_vectors
 

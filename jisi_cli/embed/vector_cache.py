@@ -1,4 +1,4 @@
-"""Vectors of questions on disk, so that asking again needs no model."""
+"""Vectors of questions and answers on disk, so that asking again needs no model."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import base64
 import binascii
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +17,17 @@ from numpy.typing import NDArray
 from jisi_cli.embed.protocol import Embedder, EmbedderSpec, OnProgress
 from jisi_cli.models.json_disk import JsonCache, Warn, open_cache
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 _UNIT_TOLERANCE = 1e-5
 
 
 class CachedEmbedder:
-    """An `Embedder` that looks on the disk first; meant for questions, which are few and come again.
+    """An `Embedder` that looks on the disk first; meant for questions and answers, which are few and come again.
 
     A hit uses the embedder's spec alone and neither loads nor calls the model. It costs no tokens and does
-    not count as truncated.
+    not count as truncated. Of equal texts that several threads ask for at once, one is embedded.
 
     Args:
         embedder: Makes the vectors that are missing.
@@ -34,6 +39,8 @@ class CachedEmbedder:
         self._embedder = embedder
         self._cache = cache
         self._address = dict(address or {})
+        self._making: dict[str, Future[NDArray[np.float32] | None]] = {}
+        self._claiming = threading.Lock()
 
     @property
     def spec(self) -> EmbedderSpec:
@@ -64,12 +71,40 @@ class CachedEmbedder:
                 on_progress(known + done, len(texts))
 
         if missing:
-            fresh = self._embedder.embed([texts[place] for place in missing], progress)
-            for place, row in zip(missing, fresh, strict=True):
-                rows[place] = row
-                self._cache.set(keys[place], base64.b64encode(row.astype("<f4").tobytes()).decode())
+            made = self._made([(keys[place], texts[place]) for place in missing], progress)
+            for place in missing:
+                rows[place] = made[keys[place]]
         found = [row for row in rows if row is not None]
         return np.stack(found) if found else np.empty((0, spec.dimension or 0), dtype=np.float32)
+
+    def _made(self, wanted: Sequence[tuple[str, str]], on_progress: OnProgress) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors of texts by key: made now, or by another thread that is making them already."""
+        from concurrent.futures import Future
+
+        texts = dict(wanted)
+        with self._claiming:
+            others = {key: self._making[key] for key in texts if key in self._making}
+            ours = {key: Future[NDArray[np.float32] | None]() for key in texts if key not in others}
+            self._making |= ours
+        made: dict[str, NDArray[np.float32]] = {}
+        try:
+            mine = [(key, text) for key, text in wanted if key in ours]
+            if mine:
+                fresh = self._embedder.embed([text for _, text in mine], on_progress)
+                made = {key: row for (key, _), row in zip(mine, fresh, strict=True)}
+            for key, row in made.items():
+                self._cache.set(key, base64.b64encode(row.astype("<f4").tobytes()).decode())
+        finally:
+            with self._claiming:
+                for key in ours:
+                    del self._making[key]
+            for key, future in ours.items():
+                future.set_result(made.get(key))
+        for key, future in others.items():
+            row = future.result()
+            # Where that failed, this thread is to fail of itself.
+            made[key] = self._embedder.embed([texts[key]])[0] if row is None else row
+        return made
 
 
 def cache_vectors(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from threadpoolctl import threadpool_info
 
 from jisi_cli.embed.bert import attention, gelu
 from jisi_cli.embed.local_bert import BertEncoder, BertFolder, NotThisShape, map_safetensors, recognise
@@ -209,3 +211,37 @@ def test_attention_is_a_softmax_over_tokens_for_each_head(n: int, seed: int) -> 
             weights = [math.exp(query[row, head] @ key[other, head] / math.sqrt(3)) for other in range(n)]
             expected[row, head] = np.array(weights) @ value[:, head] / sum(weights)
     np.testing.assert_allclose(attention(query, key, value, 2), expected, atol=1e-4)
+
+
+def test_texts_encoded_at_once_have_the_bits_of_each_alone_and_the_limit_on_threads_is_lifted(
+    bert_folder: Path,
+) -> None:
+    embedder, limits = numpy_embedder(bert_folder), _blas_threads()
+    alone = np.concatenate([embedder.embed([text]) for text in VARIED])
+    with ThreadPoolExecutor(4) as threads:
+        beside = np.concatenate(list(threads.map(lambda text: embedder.embed([text]), VARIED)))
+    np.testing.assert_array_equal(beside, alone)
+    np.testing.assert_array_equal(embedder.embed(VARIED), alone)
+    assert _blas_threads() == limits
+
+
+def test_answers_that_come_one_by_one_never_bring_torch(bert_folder: Path) -> None:
+    one = numpy_embedder(bert_folder).embed(["a word"])
+    embedder = numpy_embedder(bert_folder, work=bert_work(bert_folder, 10))
+    for _ in range(20):
+        np.testing.assert_array_equal(embedder.embed(["a word"]), one)
+    encoder = embedder._encoder
+    assert isinstance(encoder, BertEncoder) and "_loaded" not in vars(encoder._torch)
+    embedder.embed([f"word {number}" for number in range(20)])
+    assert "_loaded" in vars(encoder._torch)
+
+
+def bert_work(folder: Path, tokens: int) -> float:
+    """Return the multiplications that so many tokens of a model take."""
+    shape = recognise(folder)
+    assert shape is not None
+    return shape.load().work * tokens
+
+
+def _blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from jisi_cli.embed.protocol import Embedder, EmbedderSpec, OnProgress
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.embed.vector_cache import CachedEmbedder, _key, cache_vectors
+from jisi_cli.errors import InputError
 from jisi_cli.models.json_disk import open_cache
 
 
@@ -123,3 +127,33 @@ def test_vectors_of_one_address_are_not_those_of_another(tmp_path: Path) -> None
 def test_vectors_without_an_address_keep_the_key_that_they_had() -> None:
     key = _key(EmbedderSpec("litellm:openai/v"), "one", {})
     assert key.startswith("98bb098148eca2d8ca5564a3a6a8aaadf8f12c0a5ecd67b20f12ed154904fb98:7692c3ad")
+
+
+def test_of_equal_texts_that_are_asked_for_at_once_one_is_embedded_and_a_failure_is_each_askers_own(
+    tmp_path: Path,
+) -> None:
+    inner, begun, may_end = hashing(), threading.Event(), threading.Event()
+
+    def embed(texts: Sequence[str], on_progress: OnProgress | None = None) -> np.ndarray:
+        inner.asked += texts
+        begun.set()
+        may_end.wait()
+        return inner.embedder.embed(texts)
+
+    inner.embed = embed  # type: ignore[method-assign]
+    both = cached(inner, tmp_path)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(both.embed, ["one", "one"])
+        begun.wait()
+        second = threads.submit(both.embed, ["two", "one"])
+        while "two" not in inner.asked:
+            time.sleep(0.001)
+        may_end.set()
+        np.testing.assert_array_equal(second.result()[1], first.result()[0])
+        assert inner.asked == ["one", "one", "two"]
+        begun.clear(), may_end.clear()
+        failed = [threads.submit(both.embed, [" "])]
+        begun.wait()
+        failed.append(threads.submit(both.embed, [" "]))
+        may_end.set()
+        assert [type(one.exception()) for one in failed] == [InputError, InputError]
