@@ -348,7 +348,11 @@ def _part(table: TableReader) -> PartFile:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or set("\\:\0") & set(path) or pure.suffix != ".parquet":
         raise ValueError(f"the part {path!r} is not a Parquet file inside the bank")
-    return PartFile(path, table.need_whole("rows", 0), table.need_text("sha256"))
+    digest = table.need_text("sha256")
+    if not is_sha256(digest):
+        # A part that is replaced is moved to where its hash says, which must not lead outside of the bank.
+        raise ValueError(f"the hash of the part {path!r} is not one")
+    return PartFile(path, table.need_whole("rows", 0), digest)
 
 
 def _label(table: TableReader) -> Label:

@@ -180,7 +180,7 @@ TEXTS = [
     "a\nb\x1b[2J",
     "9" * 5000,
 ]
-PART = {"path": "queries.parquet", "rows": 8, "sha256": ""}
+PART = {"path": "queries.parquet", "rows": 8, "sha256": "0" * 64}
 ODD = st.sampled_from([None, True, False, *NUMBERS, *TEXTS, [], {}, [[]], [{}], [None], {"": {}}, PART, [PART], ["x"]])
 
 
@@ -240,6 +240,15 @@ def test_a_part_outside_the_bank_is_never_opened(bank: Path, path: str) -> None:
     shutil.copy(bank / "queries.parquet", bank.parent / "outside.parquet")
     rewrite(bank, lambda data: data["queries"][0].update(path=path))
     with pytest.raises(BankError, match="inside the bank"):
+        Bank(bank)
+
+
+@pytest.mark.parametrize("digest", ["", "../../../outside", "/tmp/outside", "0" * 63, "F" * 64, "0" * 64 + "\n"])
+def test_a_hash_that_is_none_is_refused_since_replaced_parts_are_moved_to_where_it_says(
+    bank: Path, digest: str
+) -> None:
+    rewrite(bank, lambda data: data["queries"][0].update(sha256=digest))
+    with pytest.raises(BankError, match="hash"):
         Bank(bank)
 
 
