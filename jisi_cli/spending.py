@@ -89,8 +89,8 @@ class RunAccount:
         self.max_cost = limit(max_cost, config, "max_cost")
         self._per_day = None if max_cost_per_day is None else amount(max_cost_per_day, "--max-cost-per-day")
         self._timeout, self._concurrency = timeout, concurrency
-        self._batches: set[str] = set()
-        """Tags of the batches that this run's own budget counts."""
+        self._batches: set[tuple[str, str]] = set()
+        """Which requests of which batches this run's own budget counts."""
         self.background = Background()
 
     def close(self) -> None:

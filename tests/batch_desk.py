@@ -72,6 +72,9 @@ class BatchDesk:
         looks: How often a batch is looked at before it has ended.
         altered: Changes the lines of the results before they are sent.
         unheard: The next so many requests to `POST files` or `POST batches` are carried out, and not answered.
+        hidden: Names of batches and files that it has no more.
+        refused: Endpoints that get a 403.
+        keeps_metadata: Whether what a client keeps beside a batch is there when it looks.
         busy: The next so many requests to an endpoint get a 503.
         held: Endpoints that are carried out and then wait until this is taken away: for clients that are killed.
         reached: Is set when a request waits there.
@@ -89,6 +92,9 @@ class BatchDesk:
     altered: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
     unheard: Counter[str] = field(default_factory=Counter)
     busy: Counter[str] = field(default_factory=Counter)
+    hidden: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    keeps_metadata: bool = True
     held: set[str] = field(default_factory=set)
     reached: threading.Event = field(default_factory=threading.Event)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -110,6 +116,10 @@ class BatchDesk:
             if self.busy[endpoint] > 0:
                 self.busy[endpoint] -= 1
                 return 503, b'{"error": {"message": "come again"}}', "application/json"
+            if endpoint in self.refused:
+                return 403, b'{"error": {"message": "not yours"}}', "application/json"
+            if self.hidden.intersection(parts):
+                return 404, b'{"error": {"message": "no such thing"}}', "application/json"
             found = self._carry_out(method, parts, query, kind, body)
             is_unheard = self.unheard[endpoint] > 0
             self.unheard[endpoint] -= is_unheard
@@ -166,7 +176,14 @@ class BatchDesk:
         assert len({row["body"]["model"] for row in rows}) == 1, "a file is about one model"
         end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
         name = f"batch_{len(self.batches) + 1}"
-        batch = Batch(name, asked["input_file_id"], asked.get("metadata") or {}, rows, end, self.looks)
+        batch = Batch(
+            name,
+            asked["input_file_id"],
+            asked.get("metadata") or {} if self.keeps_metadata else {},
+            rows,
+            end,
+            self.looks,
+        )
         self.batches.append(batch)
         if end != "failed":
             self._work(batch)

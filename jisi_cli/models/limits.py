@@ -137,16 +137,39 @@ class Budget:
             found.result()
         return found
 
+    def reserve_now(self, model: str, usd: float) -> Reservation | None:
+        """Set money aside if it is there, without waiting; None where it is not.
+
+        Raises:
+            BudgetError: A call before it cost more than its worst case, or what may be spent today is not known.
+        """
+        self._renew()
+        with self._lock:
+            self.check()
+            # A sum of many worst cases is not more than what is left because of how it was rounded.
+            if usd > self.left_usd + _ROUNDING * usd:
+                return None
+            return self._set_aside(model, usd)
+
+    def require(self, model: str, usd: float) -> None:
+        """Refuse a call that does not fit, even once all calls that are out have been settled.
+
+        Raises:
+            BudgetError: It does not.
+        """
+        self._renew()
+        with self._lock:
+            self.check()
+            self._require(model, usd)
+
     def take_over(self, model: str, usd: float) -> Reservation:
         """Set aside what an earlier run has promised to a provider already, whatever is left.
 
         A limit of the day, which counted that as another run's, is found anew.
         """
         with self._lock:
-            self._reserved_usd += usd
-            self._reservations += 1
             self._day = None
-        return Reservation(self, model, usd)
+            return self._set_aside(model, usd)
 
     def hold_back(self, usd: float) -> None:
         """Keep money for a later part of the run; calls before that part cannot use it."""
@@ -197,17 +220,21 @@ class Budget:
         with self._lock:
             self.check()
             if worst_case_usd <= self.left_usd:
-                self._reserved_usd += worst_case_usd
-                self._reservations += 1
-                return Reservation(self, model, worst_case_usd)
-            unspent = self.limit_usd - self.spent_usd - self._held_usd
-            if worst_case_usd > unspent:
-                raise BudgetError(
-                    f"a call to `{model}` may cost {format_dollars(worst_case_usd)}, and {self._left(unspent)}"
-                )
+                return self._set_aside(model, worst_case_usd)
+            self._require(model, worst_case_usd)
             waiting: Future[None] = Future()
             self._waiting.append(waiting)
             return waiting
+
+    def _set_aside(self, model: str, usd: float) -> Reservation:
+        self._reserved_usd += usd
+        self._reservations += 1
+        return Reservation(self, model, usd)
+
+    def _require(self, model: str, usd: float) -> None:
+        unspent = self.limit_usd - self.spent_usd - self._held_usd
+        if usd > unspent:
+            raise BudgetError(f"a call to `{model}` may cost {format_dollars(usd)}, and {self._left(unspent)}")
 
     def _renew(self) -> None:
         """Take the limit of today, where the last one was another day's: a server outlives many.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Lab:
         self.models = models or (entry(server, price=HALF),)
         self.told: list[str] = []
         self.warned: list[str] = []
+        self.held: set[tuple[str, str]] = set()
 
     def pool(self, **options: Any) -> LivePool:
         return pool(*self.models, cache=cache_in(self.folder), ledger=ledger_in(self.folder), **options)
@@ -55,7 +58,7 @@ class Lab:
                 asked,
                 Rows(Provider(60.0)),
                 BatchJournal(self.folder / "batches"),
-                held=set(),
+                held=self.held,
                 budget=budget,
                 policy=RetryPolicy(max_retries=retries),
                 timeout=60.0,
@@ -251,6 +254,71 @@ def test_what_one_run_handed_in_another_waits_for(lab: Lab) -> None:
     assert len(lab.server.batches.asked()) == 6
     assert len(one.answers.keys() | other.answers.keys()) == 6
     assert len(lab.rows()) == 6, "each is booked once"
+
+
+def test_runs_with_a_limit_a_day_count_what_a_run_without_any_has_handed_in(lab: Lab, tmp_path: Path) -> None:
+    lab.server.batches.busy["GET batches/id"] = 1000
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(lab.fetch(questions(3)), 2.0))
+    journal = BatchJournal(tmp_path / "batches")
+    assert journal.promised_usd(datetime.now(UTC)) > 3 * 20 * 0.001
+    one = next((tag, key) for tag, key in lab.held)
+    rest = journal.promised_usd(datetime.now(UTC), {one})
+    assert rest == pytest.approx(journal.promised_usd(datetime.now(UTC)) * 2 / 3), "others' requests of the same batch"
+    assert journal.promised_usd(datetime.now(UTC), lab.held) == 0.0
+
+
+def test_a_batch_that_the_provider_has_no_more_ends_and_is_no_wrong_answer(lab: Lab) -> None:
+    lab.server.batches.hidden.add("batch_1")
+    budget = Budget(10.0)
+    fetched = lab.run(budget=budget)
+    assert (len(fetched.answers), len(fetched.unasked)) == (0, 3)
+    assert lab.server.batches.requests["GET batches/id"] == 3, "once is no proof"
+    assert "has no results of batch_1 any more; 3 requests without an answer, which may be billed" in lab.warned[0]
+    assert [row.cost_usd for row in lab.rows()] == [None] * 3
+    assert budget.spent_usd > 3 * 20 * 0.001
+    assert len(lab.run().answers) == 3
+
+
+def test_results_that_the_provider_has_no_more_end_a_run(lab: Lab) -> None:
+    lab.server.batches.hidden.add("file-out-batch_1")
+    fetched = lab.run()
+    assert (len(fetched.answers), len(fetched.unasked)) == (0, 3)
+
+
+def test_results_that_the_provider_refuses_to_give_end_the_run_and_a_later_one_goes_on(lab: Lab) -> None:
+    lab.server.batches.refused.add("GET files/content")
+    with pytest.raises(NoAnswerError, match=r"the results of batch_1 cannot be read: HTTP 403"):
+        lab.run()
+    lab.server.batches.refused.clear()
+    assert len(lab.run().answers) == 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
+
+
+def test_a_server_that_keeps_no_tags_is_handed_nothing_in_twice(lab: Lab) -> None:
+    lab.server.batches.keeps_metadata = False
+    lab.server.batches.unheard["POST batches"] = 1
+    assert len(lab.run().answers) == 3
+    assert list(lab.server.batches.asked().values()) == [1, 1, 1]
+
+
+def test_money_that_other_calls_of_the_run_hold_is_waited_for_while_others_can_take_results_in(lab: Lab) -> None:
+    budget = Budget(0.06)
+
+    async def several() -> list[Fetched]:
+        ones = (lab.fetch(questions(10)[start : start + 2], budget) for start in range(0, 10, 2))
+        return await asyncio.wait_for(asyncio.gather(*ones), 60.0)
+
+    found = asyncio.run(several())
+    assert sum(len(one.answers) for one in found) + sum(len(one.unasked) for one in found) == 10
+    assert lab.paid() <= 0.06
+    assert len(lab.rows()) >= 4
+
+
+def test_a_sum_of_worst_cases_fits_however_it_is_rounded() -> None:
+    budget = Budget(sum([0.1] * 3))
+    assert budget.reserve_now("a", math.nextafter(budget.limit_usd, 1.0)) is not None
+    assert budget.reserve_now("a", 0.01) is None
 
 
 def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> None:

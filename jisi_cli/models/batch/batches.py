@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.models.batch.desk import Desk, RefusedError
 from jisi_cli.models.batch.intake import Intake, Taken
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
-from jisi_cli.models.batch.outcome import GONE, without_result
+from jisi_cli.models.batch.outcome import without_result
 from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place, Rows, Sent
-from jisi_cli.models.batch.service import Service, State
+from jisi_cli.models.batch.service import GONE, Service, State
 from jisi_cli.models.batch.terms import batch_share
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.failure import ProviderFailure
@@ -32,6 +32,8 @@ from jisi_cli.types import Answer, Request
 OnProgress = Callable[[int, int], None]
 """Told how many requests have ended, and how many there are."""
 _NOT_FOUND = 404
+_LOOKS = 3
+"""How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
 """How a batch ended, in our words."""
 
@@ -73,6 +75,7 @@ class _UnderWay:
     state: State = field(default_factory=lambda: State(""))
     taken: Taken = field(default_factory=Taken)
     is_lost: bool = False
+    missed: int = 0
 
 
 class Batches:
@@ -82,7 +85,7 @@ class Batches:
         pool: The live pool: it says what a call is, keeps and books.
         rows: Writes requests and reads results.
         journal: What was handed in.
-        held: Receives the tags of the batches whose cost this run's own budget counts.
+        held: Receives the tag and the key of each request whose cost this run's own budget counts.
         budget: What the calls may cost; None for no limit.
         policy: When what failed is handed in again.
         timeout: Seconds without a byte from a provider.
@@ -98,7 +101,7 @@ class Batches:
         rows: Rows,
         journal: BatchJournal,
         *,
-        held: set[str],
+        held: set[tuple[str, str]],
         budget: Budget | None,
         policy: RetryPolicy,
         timeout: float,
@@ -113,7 +116,7 @@ class Batches:
         self._desk = Desk(journal, timeout, policy, self._polling.pause)
         self._intake = Intake(pool, rows, journal, policy, self._share)
         self._shares: dict[str, float] = {}
-        self._worst: dict[str, float] = {}
+        self._worst: dict[str, float | None] = {}
         self._wanted: dict[str, Call] = {}
         self._queue: list[tuple[Call, int]] = []
         """Calls that are to be handed in, and how often they will have been then."""
@@ -147,14 +150,14 @@ class Batches:
     async def _finish(self) -> None:
         """Wait for what is under way, hand in again what failed, until nothing is left."""
         number = 0
-        while self._under_way:
+        while self._under_way or self._queue:
             self._show()
             number += 1
             await asyncio.sleep(self._polling.pause(number))
             for item in self._under_way:
                 await self._look(item)
             ended = [item for item in self._under_way if item.state.has_ended]
-            if not ended:
+            if self._under_way and not ended:
                 continue
             async with self._journal.alone(self._wait):
                 for item in ended:
@@ -175,7 +178,7 @@ class Batches:
                 continue  # which handing it in again will tell
             if found is None:
                 continue
-            self._held.add(batch.tag)
+            self._held |= {(batch.tag, key) for key in batch.worst}
             promised = math.fsum(usd or 0.0 for usd in batch.worst.values())
             reservation = None if self._budget is None else self._budget.take_over(call.entry.name, promised)
             self._under_way.append(_UnderWay(found, service, reservation))
@@ -197,19 +200,16 @@ class Batches:
         for (_, attempt), calls in alike.items():
             await self._hand_in_alike(await self._affordable(calls, attempt), attempt)
         if self._queue and not self._under_way:
-            await self._stop()
+            self._stop()
 
     async def _affordable(self, calls: Sequence[Call], attempt: int) -> list[Call]:
         """Return the calls of one model that fit what is left of the budget; the others wait."""
+        priced = [call for call in calls if await self._is_priced(call)]
         if self._budget is None:
-            return list(calls)
+            return priced
         room, found = self._budget.left_usd, []
-        for call in calls:
-            try:
-                worst = await self._worst_case(call, self._budget)
-            except BudgetError as error:
-                self._fetched.stopped = self._fetched.unasked[call.key] = str(error)
-                continue
+        for call in priced:
+            worst = self._worst[call.key] or 0.0
             if worst <= room:
                 room -= worst
                 found.append(call)
@@ -217,18 +217,29 @@ class Batches:
                 self._queue.append((call, attempt))
         return found
 
-    async def _worst_case(self, call: Call, budget: Budget) -> float:
-        """Return the most that a call can cost by batch, in dollars.
+    async def _is_priced(self, call: Call) -> bool:
+        """Whether a call may go out as far as it is known what it can cost at most, by batch, which is noted.
+
+        Without a limit of this run it is noted all the same, since the limits of other runs count what is under way.
 
         Raises:
-            BudgetError: It is not known.
+            InputError: There is a limit, and a parameter makes it unknowable.
         """
-        if call.key not in self._worst:
+        if call.key in self._worst:
+            return True
+        listed = None
+        try:
             listed = await worst_case_of(call.entry, call.messages, call.parameters)
-            if listed is None:
-                await budget.reserve(call.entry.name, None)  # which says what is missing
-            self._worst[call.key] = (listed or 0.0) * self._share(call.entry)
-        return self._worst[call.key]
+            if listed is None and self._budget is not None:
+                await self._budget.reserve(call.entry.name, None)  # which says what is missing
+        except (BudgetError, InputError) as error:
+            if self._budget is not None:
+                if isinstance(error, InputError):
+                    raise
+                self._fetched.stopped = self._fetched.unasked[call.key] = str(error)
+                return False
+        self._worst[call.key] = None if listed is None else listed * self._share(call.entry)
+        return True
 
     async def _hand_in_alike(self, calls: Sequence[Call], attempt: int) -> None:
         """Hand in calls of one model, in as many files as they take."""
@@ -264,10 +275,13 @@ class Batches:
         return None
 
     async def _submit(self, entry: ModelEntry, place: Place, file: RequestFile, attempt: int) -> None:
-        service, tag = self._desk.service(place), self._desk.tag()
-        promised = math.fsum(usd or 0.0 for usd in file.worst.values())
-        reservation = None if self._budget is None else await self._budget.reserve(entry.name, promised)
-        self._held.add(tag)
+        service, tag, reservation = self._desk.service(place), self._desk.tag(), None
+        if self._budget is not None:
+            # It never waits for money here, where others wait to take in what would set it free.
+            reservation = self._set_aside(entry, file, attempt, self._budget)
+            if reservation is None:
+                return
+        self._held |= {(tag, key) for key in file.worst}
         try:
             batch = await self._desk.submit(service, tag, entry.litellm, attempt, file)
         except RefusedError as refusal:
@@ -281,16 +295,29 @@ class Batches:
             "them to the provider, and the same command goes on"
         )
 
-    async def _stop(self) -> None:
-        """Say why a budget leaves something unasked."""
-        call = self._queue[0][0]
+    def _set_aside(self, entry: ModelEntry, file: RequestFile, attempt: int, budget: Budget) -> Reservation | None:
+        """Set money aside for a file; None where it is not to be handed in now."""
         try:
-            if self._budget is not None:
-                (await self._budget.reserve(call.entry.name, self._worst[call.key])).settle(0.0)
+            found = budget.reserve_now(entry.name, math.fsum(usd or 0.0 for usd in file.worst.values()))
         except BudgetError as error:
             self._fetched.stopped = str(error)
-        self._fetched.unasked |= {call.key: self._fetched.stopped or "" for call, _ in self._queue}
-        self._queue = []
+            self._fetched.unasked |= dict.fromkeys(file.worst, str(error))
+            return None
+        if found is None:  # a day has turned, or other calls of this run have taken it
+            self._queue += [(self._wanted[key], attempt) for key in file.worst]
+        return found
+
+    def _stop(self) -> None:
+        """Leave unasked what does not fit the budget; what waits for other calls of this run to cost less goes on."""
+        call = self._queue[0][0]
+        if self._budget is None:
+            return
+        try:
+            self._budget.require(call.entry.name, self._worst[call.key] or 0.0)
+        except BudgetError as error:
+            self._fetched.stopped = str(error)
+            self._fetched.unasked |= {call.key: str(error) for call, _ in self._queue}
+            self._queue = []
 
     def _refuse(self, keys: Iterable[str], why: str) -> None:
         self._warn(why)
@@ -304,15 +331,14 @@ class Batches:
         """
         batch_id = item.batch.batch_id or ""
         try:
-            item.state, item.is_lost = await item.service.look(batch_id), False
+            item.state, item.is_lost, item.missed = await item.service.look(batch_id), False, 0
         except ProviderFailure as failure:
             silent = f"{item.service.host} does not say how {batch_id} is: {failure.reason}"
             if failure.status == _NOT_FOUND:
-                item.state = State(GONE)
+                item.missed += 1
+                item.state = State(GONE if item.missed >= _LOOKS else "")
             elif not failure.retryable:
-                raise NoAnswerError(
-                    f"{silent}; run the same command again later: nothing is handed in twice"
-                ) from failure
+                raise _later(silent) from failure
             elif not item.is_lost:
                 self._warn(f"{silent}; asking again")
                 item.is_lost = True
@@ -327,8 +353,15 @@ class Batches:
         try:
             await self._intake.take(batch, left, files, taken)
         except ProviderFailure as failure:
-            self._warn(f"the results of {batch.batch_id} cannot be read: {failure.reason}; asking again")
-            return False
+            unread = f"the results of {batch.batch_id} cannot be read: {failure.reason}"
+            if failure.status == _NOT_FOUND:  # providers delete them after some weeks
+                item.state = State(GONE)
+                self._warn(unread)
+            elif failure.retryable:
+                self._warn(f"{unread}; asking again")
+                return False
+            else:
+                raise _later(unread) from failure
         finally:
             self._fetched.answers |= taken.answers
         self._without_result(item, [call for key, call in left.items() if key not in taken.keys])
@@ -352,6 +385,15 @@ class Batches:
             return
         for call in calls:
             self._intake.settle(batch, call, without_result(status), item.taken)
+        if calls and status == GONE:
+            # It says nothing about how well a model answers.
+            for call in calls:
+                item.taken.answers.pop(call.key, None)
+            self._refuse(
+                [call.key for call in calls],
+                f"{item.service.host} has no results of {batch.batch_id} any more; {_requests(calls)} without an "
+                "answer, which may be billed all the same",
+            )
 
     async def _take_from_others(self, keys: Collection[str]) -> None:
         """See to requests whose results another run has taken in meanwhile."""
@@ -390,6 +432,10 @@ class Batches:
                 )
             self._shares[entry.name] = 1.0 if share is None else share
         return self._shares[entry.name]
+
+
+def _later(what: str) -> NoAnswerError:
+    return NoAnswerError(f"{what}; run the same command again later: nothing is handed in twice")
 
 
 def _requests(of: Sized) -> str:

@@ -123,7 +123,7 @@ class Desk:
         """Look for a batch among those of the provider."""
         for look in range(1, _LOOKS + 1):
             try:
-                batch_id = await self._insisting(lambda: service.find(batch.tag))
+                batch_id = await self._insisting(lambda: service.find(batch.tag, batch.file_id))
             except ProviderFailure as failure:
                 raise _unknown(service, failure) from failure
             if batch_id is not None:

@@ -148,23 +148,23 @@ class BatchJournal:
         )
         return {key: bool(ended) for key, ended in rows}
 
-    def promised_usd(self, since: datetime, but: Collection[str] = ()) -> float:
+    def promised_usd(self, since: datetime, but: Collection[tuple[str, str]] = ()) -> float:
         """Return what batches can still cost at most: what no ledger has yet.
 
         Args:
             since: Batches that began before are left out, unless they can still be at work.
-            but: Tags of batches that are counted elsewhere.
+            but: The tag and the key of each request that is counted elsewhere.
 
         Raises:
             InputError: The journal cannot be read.
         """
         first = min(since.astimezone(UTC), datetime.now(UTC) - _PROMISE)
         rows = self._rows(
-            "SELECT tag, worst_usd FROM requests JOIN batches ON batches.id = batch "
+            "SELECT tag, key, worst_usd FROM requests JOIN batches ON batches.id = batch "
             "WHERE NOT requests.ended AND began >= ?",
             first.isoformat(timespec="milliseconds"),
         )
-        return math.fsum(worst for tag, worst in rows if worst is not None and tag not in but)
+        return math.fsum(worst for tag, key, worst in rows if worst is not None and (tag, key) not in but)
 
     def about_to_submit(
         self, tag: str, model: str, content: str, attempt: int, worst: Mapping[str, float | None]
@@ -201,7 +201,10 @@ class BatchJournal:
     def settle(self, tag: str, keys: Iterable[str]) -> None:
         """Note that requests have their results, kept and booked; without any left the batch has ended."""
         with self._changing(outlives_a_power_cut=False) as connection:
-            (batch,) = connection.execute("SELECT id FROM batches WHERE tag = ?", (tag,)).fetchone()
+            row = connection.execute("SELECT id FROM batches WHERE tag = ?", (tag,)).fetchone()
+            if row is None:  # somebody has moved the journal away meanwhile
+                return
+            (batch,) = row
             connection.executemany(
                 "UPDATE requests SET ended = 1 WHERE batch = ? AND key = ?", ((batch, key) for key in keys)
             )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from jisi_cli.models.batch.service import GONE
 from jisi_cli.models.call import Call
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure, one_line
 from jisi_cli.models.pricing import cost_of
 from jisi_cli.models.worst_case import most_spent
 
-GONE: Final = "gone"
-"""Our word for a batch that the provider has not."""
 _UNWORKED = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests whose turn did not come."""
 _MAY_GO_WELL_LATER = frozenset({"rate_limit_exceeded", "server_error", "internal_error"})
@@ -65,7 +64,7 @@ def without_result(status: str) -> ProviderFailure:
     match status:
         case "expired":
             return ProviderFailure("the batch expired before its turn came", retryable=True)
-        case "gone":
+        case _ if status == GONE:
             return ProviderFailure("the provider has no such batch any more", billable=True)
         case _:
             reason = "the batch ended without a result for it"

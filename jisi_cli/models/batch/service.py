@@ -29,7 +29,9 @@ TAG = "jisi"
 """Under which key of a batch's metadata its tag is kept."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+GONE: Final = "gone"
+"""Our word for a batch that the provider has not."""
+_ENDED = frozenset({"completed", "failed", "expired", "cancelled", GONE})
 _MOST_OUTPUT = 16 * 2**30
 """Bytes of the results of one batch."""
 _LONGEST_LINE = 96 * 2**20
@@ -44,7 +46,7 @@ class State:
     """How far a batch is.
 
     Attributes:
-        status: The provider's word.
+        status: The provider's word, or `gone`.
         output_id: The file of its results; None without one.
         errors_id: The file of what failed; None without one.
         total: Its requests, as the provider counts them; 0 before it does.
@@ -127,8 +129,10 @@ class Service:
             )
             return _id(made.id, "batch")
 
-    async def find(self, tag: str) -> str | None:
-        """Return the provider's name of the batch with a tag of ours; None where it has none.
+    async def find(self, tag: str, file_id: str | None) -> str | None:
+        """Return the provider's name of the batch with a tag, or with a file, of ours; None where it has none.
+
+        Some servers keep no metadata, and with it no tag.
 
         Raises:
             ProviderFailure: It cannot be asked.
@@ -136,7 +140,8 @@ class Service:
         async with self._told():
             looked = 0
             async for batch in self._client.batches.list(limit=_PAGE):
-                if isinstance(batch.metadata, Mapping) and batch.metadata.get(TAG) == tag:
+                is_tagged = isinstance(batch.metadata, Mapping) and batch.metadata.get(TAG) == tag
+                if is_tagged or (file_id is not None and batch.input_file_id == file_id):
                     return _id(batch.id, "batch")
                 looked += 1
                 if looked >= _MOST_LISTED:
