@@ -165,10 +165,10 @@ async def _answered(prepared: Prepared, listener: Listener, opened: Opened) -> O
     return await answer_by_one(ranking, caller, query, pool, listener, by.context.sampling())
 
 
-async def answer_in_pieces(prepared: Prepared, put: Callable[[str], None]) -> Outcome:
+async def answer_in_pieces(prepared: Prepared, put: Callable[[str], None], max_cost: float | None = None) -> Outcome:
     """Answer a question and pass on the answer piece by piece; see `answer`."""
     pieces = Pieces(put)
-    outcome = await answer(prepared, pieces)
+    outcome = await answer(prepared, pieces, max_cost)
     pieces.finish(outcome.answer)
     return outcome
 

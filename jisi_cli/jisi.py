@@ -296,7 +296,12 @@ class Jisi:
             return await self.account.background.arun(answer(prepared, watcher, max_cost))
 
     def stream(
-        self, text: Asked, system: str | None = None, *, ended: Callable[[Outcome], object] | None = None
+        self,
+        text: Asked,
+        system: str | None = None,
+        *,
+        max_cost: float | None = None,
+        ended: Callable[[Outcome], object] | None = None,
     ) -> Generator[str, None, None]:
         """Yield the answer piece by piece, as it arrives; see `ask`.
 
@@ -305,11 +310,12 @@ class Jisi:
         Args:
             text: The question, or a conversation.
             system: A system message for every model.
+            max_cost: Dollars that the models may cost at most for this question.
             ended: Called with all that led to the answer, once it is whole.
         """
         pieces: SimpleQueue[str | None] = SimpleQueue()
         prepared = prepare(self.configured, text, system)
-        future = self.account.background.submit(answer_in_pieces(prepared, pieces.put))
+        future = self.account.background.submit(answer_in_pieces(prepared, pieces.put, max_cost))
         future.add_done_callback(lambda _: pieces.put(None))
         try:
             while (piece := pieces.get()) is not None:
@@ -323,7 +329,12 @@ class Jisi:
                 future.cancel()
 
     async def astream(
-        self, text: Asked, system: str | None = None, *, ended: Callable[[Outcome], object] | None = None
+        self,
+        text: Asked,
+        system: str | None = None,
+        *,
+        max_cost: float | None = None,
+        ended: Callable[[Outcome], object] | None = None,
     ) -> AsyncIterator[str]:
         """Yield the answer piece by piece in the caller's event loop; see `stream`."""
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
@@ -332,7 +343,7 @@ class Jisi:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         prepared = await asyncio.to_thread(prepare, self.configured, text, system)
-        future = self.account.background.submit(answer_in_pieces(prepared, put))
+        future = self.account.background.submit(answer_in_pieces(prepared, put, max_cost))
         future.add_done_callback(lambda _: put(None))
         try:
             while (piece := await pieces.get()) is not None:

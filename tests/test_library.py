@@ -222,6 +222,19 @@ def test_an_answer_is_streamed_in_the_callers_own_loop(pool: jisi.Jisi) -> None:
     assert asyncio.run(collected()).endswith("says so")
 
 
+def test_a_question_whose_answer_is_streamed_has_a_limit_of_its_own(pool: jisi.Jisi, loopback: Loopback) -> None:
+    with pytest.raises(jisi.BudgetError, match="raise max_cost"):
+        list(pool.stream(QUESTION, max_cost=1e-9))
+
+    async def collected() -> str:
+        return "".join([piece async for piece in pool.astream(QUESTION, max_cost=1e-9)])
+
+    with pytest.raises(jisi.BudgetError, match="raise max_cost"):
+        asyncio.run(collected())
+    assert loopback.count() == 0
+    assert "".join(pool.stream(QUESTION, max_cost=1.0)).endswith("says so")
+
+
 def test_a_stream_that_is_left_early_ends_its_calls(bank: Path, config: Path, loopback: Loopback) -> None:
     loopback.script("ada", text="one two three four", piece_delay=5)
     with jisi.open(bank, config, method="model:ada") as pool:

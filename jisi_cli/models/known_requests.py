@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -177,9 +178,14 @@ def _is_small(asked: Mapping[str, Any]) -> bool:
 
 def _key(entry: ModelEntry, messages: Sequence[Message], asked: Mapping[str, Any]) -> str:
     """Return what a request is known by: all on which it may depend that LiteLLM writes it so."""
-    roles = sorted({message["role"] for message in messages})
-    parts = [entry.litellm, environment_addresses(entry.litellm, None), roles, dict(asked)]
+    parts = [entry.litellm, environment_addresses(entry.litellm, None), _order(messages), dict(asked)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _order(messages: Sequence[Message]) -> list[Any]:
+    """Return who speaks in a conversation, and who after whom, however often: LiteLLM may join two turns in a row."""
+    roles = [message["role"] for message in messages]
+    return [roles[:1], roles[-1:], sorted(set(pairwise(roles)))]
 
 
 @cache

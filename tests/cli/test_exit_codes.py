@@ -103,6 +103,10 @@ def test_130_after_ctrl_c(small_bank: Path, pool: Path, loopback: Loopback) -> N
     process = start("ask", QUESTION, "--bank", small_bank, "--config", pool)
     wait_for(process, lambda: loopback.count() == 3)
     assert interrupt(process).exit_code == ExitCode.INTERRUPTED == 130
+    # What was out is billed, and booked as what it can have cost.
+    total = jisi("cost", "--json").json["total"]
+    assert (total["calls"], total["failed_calls"], total["cost_usd"]) == (3, 3, None)
+    assert total["most_cost_usd"] > 0
 
 
 def test_help_names_the_exit_codes() -> None:

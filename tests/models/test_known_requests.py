@@ -55,6 +55,15 @@ def test_what_litellm_sent_is_known_later_without_the_key() -> None:
     assert KEY not in (cache_folder() / "requests.json").read_text()
 
 
+def test_a_conversation_is_asked_as_one_that_goes_on_longer_but_not_as_one_in_another_order() -> None:
+    answer = Message(role="assistant", content="4")
+    talk = [*QUESTION, answer, *QUESTION]
+    keep_request(ENTRY, talk, ASKED, ASKED, request(messages=talk))
+    assert known_request(ENTRY, [*talk, answer, *QUESTION], ASKED) is not None
+    for other in ([*talk, *QUESTION], [answer, *talk], [*talk, answer], QUESTION):
+        assert known_request(ENTRY, other, ASKED) is None
+
+
 @pytest.mark.parametrize(
     ("entry", "messages", "parameters", "variables"),
     [
