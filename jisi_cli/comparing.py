@@ -33,6 +33,7 @@ from jisi_cli.hyperparameters import CASCADE_OPTIONS, option_name
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
+from jisi_cli.models.batch.terms import require_batch
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.spending import judges_of
 from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
@@ -45,6 +46,7 @@ def evaluate(
     jisi: Jisi | None = None,
     versus: Sequence[str] | str = (),
     live: bool = False,
+    by_batch: bool = False,
     out: Path | str | None = None,
     format: str | None = None,
     datasets: Sequence[str] | None = None,
@@ -74,6 +76,7 @@ def evaluate(
         jisi: What is open already; None opens it with `options`, and closes it.
         versus: Methods that all are compared with, besides `best-single`.
         live: Call the models of the pool and grade their answers.
+        by_batch: With `live`, call them through their providers' batch endpoints, at about half the price.
         out: A file with one line per question and method, which a later run goes on with.
         format: Format of `test`; None finds it out.
         datasets: Only questions of these data sets.
@@ -131,7 +134,16 @@ def evaluate(
         if on_entries is not None:
             on_entries([entry.name for entry in entries])
         with progress("answering") as on_progress:
-            ran = _run(opened, entries, tests, out, grading or GradingOptions(), live=live, on_progress=on_progress)
+            ran = _run(
+                opened,
+                entries,
+                tests,
+                out,
+                grading or GradingOptions(),
+                live=live,
+                by_batch=by_batch,
+                on_progress=on_progress,
+            )
         others = tuple(dict.fromkeys((BASELINE, *versus)))
         rows = build_report(ran.results, others, np.random.default_rng(opened.seed), ran.timings)
         return Comparison(
@@ -218,8 +230,11 @@ def _run(
     grading: GradingOptions,
     *,
     live: bool,
+    by_batch: bool,
     on_progress: OnProgress | None,
 ) -> Ran:
+    if by_batch:
+        require_batch([entry for entry in jisi.config.models if entry.name in jisi.models])
     account, questions = jisi.account, jisi.bank.questions
     train = [questions[row].key for row in jisi.bank.train_rows.tolist()]
 
@@ -243,7 +258,17 @@ def _run(
             check_graders(tests.questions, GraderSet(grading, ReplayPool({}, names)))
         account.with_keys(jisi.models)
         async with account.pool([*jisi.models, *judges_of(grading, jisi.config)]) as pool:
-            return await run_on(pool=pool, concurrency=account.concurrency)
+            if not by_batch:
+                return await run_on(pool=pool, concurrency=account.concurrency)
+            from jisi_cli.models.batch.pool import BatchedPool
+            from jisi_cli.models.batch.queue import BatchQueue
+
+            queue = BatchQueue(pool, partial(account.batches, pool), on_progress)
+            try:
+                batched = BatchedPool(pool, queue.fetched)
+                return await run_on(pool=batched, ahead=queue, concurrency=account.concurrency)
+            finally:
+                await queue.close()
 
     try:
         return account.background.run(run())

@@ -12,6 +12,7 @@ import typer
 
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import (
+    BatchOption,
     DatasetsOption,
     EngineOption,
     JsonOption,
@@ -54,6 +55,7 @@ def evaluate(
         list[str] | None, typer.Option("--versus", metavar="METHOD", help="Compare with this method, too.")
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Call the models of the pool; answers are graded.")] = False,
+    batch: BatchOption = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="One line per question and method; resumed.")
     ] = None,
@@ -159,6 +161,8 @@ def evaluate(
         refuse_other_questions(test, bank, live=live)
     if engine is not None and (sweep or splits is not None or learning_curve):
         raise InputError("--engine deals out one comparison; leave out --sweep, --splits and --learning-curve")
+    if batch and not live:
+        raise InputError("--batch asks the pool's models by batch; add --live, or leave it out")
     if report is not None:
         require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
@@ -197,6 +201,7 @@ def evaluate(
             jisi=jisi,
             versus=split_names(versus) or (),
             live=live,
+            by_batch=batch,
             out=out_file,
             format=format,
             datasets=split_names(datasets),

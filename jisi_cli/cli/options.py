@@ -63,7 +63,7 @@ MaxCostPerDayOption = Annotated[
 ]
 BatchOption = Annotated[
     bool,
-    typer.Option("--batch", help="With --call: ask through the provider's batch endpoint, at about half the price."),
+    typer.Option("--batch", help="Ask through the provider's batch endpoint, within a day, at about half the price."),
 ]
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")

@@ -12,6 +12,7 @@ import numpy as np
 
 from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, NoAnswerError
+from jisi_cli.evaluation.ahead import ask_ahead
 from jisi_cli.evaluation.at_once import for_each
 from jisi_cli.evaluation.elsewhere import Block, Dealt, Elsewhere, Replayed
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
@@ -233,6 +234,7 @@ async def run_entries(
     on_ran: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     elsewhere: Elsewhere | None = None,
+    ahead: Pool | None = None,
 ) -> Ran:
     """Run one method after another.
 
@@ -247,6 +249,7 @@ async def run_entries(
         on_ran: Told, in words, what each method took.
         on_progress: Told of (questions done, in all), each method's own counted.
         elsewhere: Other processes that answer a replay; None where this one does.
+        ahead: Where all that the methods ask is asked first, all at once, so that `pool` has it; None for nowhere.
 
     Raises:
         BudgetError: The budget is used up; what was answered is in the file.
@@ -263,6 +266,11 @@ async def run_entries(
 
     with ResultFile(out) as file, GraderSet(grading or GradingOptions(), pool) as graders:
         dealt = None
+        if ahead is not None:
+            graders.check(tests.questions)
+            runs = [_Run(entry, tests, pool, graders, train, count) for entry in entries]
+            work = [(run.entry.method, _open(run, file)[1]) for run in runs if run.entry.method is not None]
+            await ask_ahead(work, tests, ahead)
         if elsewhere is not None and not pool.live:
             opened = {entry.name: _open(_Run(entry, tests, pool, graders, train, count), file) for entry in entries}
             dealt = Dealt(elsewhere, entries, tests, train, opened, count)

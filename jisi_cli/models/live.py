@@ -265,9 +265,9 @@ class LivePool:
         async with self._process_lock.hold(call.key, lambda: call.asker.tell(waiting)):
             return await self._cached(call, started) or await self._paid(call)
 
-    async def is_kept(self, call: Call) -> bool:
-        """Whether a call has its answer in the cache, so that it would not be made."""
-        return await self._cached(call, time.perf_counter()) is not None
+    async def kept(self, call: Call) -> Answer | None:
+        """Return the answer that the cache has to a call, without booking it; None where the call would be made."""
+        return await self._cached(call, time.perf_counter())
 
     def keep(self, call: Call, outcome: Outcome) -> Answer:
         """Keep and book what became of a call, here or in a batch; return its answer."""

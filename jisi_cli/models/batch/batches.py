@@ -190,7 +190,7 @@ class Batches:
     async def _hand_in(self) -> None:
         """Hand in what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
         # Another run may have asked it since, or be asking it.
-        queue = [(call, attempt) for call, attempt in self._queue if not await self._pool.is_kept(call)]
+        queue = [(call, attempt) for call, attempt in self._queue if await self._pool.kept(call) is None]
         joined = await self._join([call.key for call, _ in queue])
         self._queue = []
         alike: dict[tuple[str, int], list[Call]] = {}
@@ -397,7 +397,7 @@ class Batches:
 
     async def _take_from_others(self, keys: Collection[str]) -> None:
         """See to requests whose results another run has taken in meanwhile."""
-        lost = {key for key in keys if not await self._pool.is_kept(self._wanted[key])}
+        lost = {key for key in keys if await self._pool.kept(self._wanted[key]) is None}
         # It may have handed in again what failed.
         lost -= await self._join(lost)
         self._fetched.unasked |= dict.fromkeys(lost, "another run of jisi was told that it failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jisi_cli.errors import BudgetError
 from jisi_cli.models.batch.batches import Fetched
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
@@ -13,7 +14,7 @@ class BatchedPool:
     """Gives out what batches brought; an implementation of `Pool`.
 
     Args:
-        pool: The live pool, of which only the cache is asked.
+        pool: The live pool, of which only the cache is asked, and judges.
         fetched: What batches brought.
     """
 
@@ -31,22 +32,30 @@ class BatchedPool:
         return True
 
     def can_answer(self, request: Request) -> bool:
-        """Whether there is an answer, or a failure for good."""
-        return self._pool.can_answer(request) and self.why_unasked(request) is None
+        """Whether a request can be answered."""
+        return self._pool.can_answer(request)
 
     def why_unasked(self, request: Request) -> str | None:
         """Return why a request was not asked; None where it was."""
         return self._fetched.unasked.get(self._pool.call_of(request).key)
 
     async def ask(self, request: Request) -> Answer:
-        """Return what came for a request; the second time it comes from the cache, at no further cost."""
+        """Return what came for a request; the second time it comes from the cache, at no further cost.
+
+        A judge, who reads what came, is called.
+
+        Raises:
+            BudgetError: The request was not handed in, since it did not fit what was left of the budget.
+        """
         call = self._pool.call_of(request)
         answer = self._fetched.answers.get(call.key)
-        if answer is not None and not answer.ok:
-            return answer
-        self._fetched.answers.pop(call.key, None)
         if answer is not None:
+            if answer.ok:
+                del self._fetched.answers[call.key]
             return answer
-        if not await self._pool.is_kept(call):
-            return Answer(request.model, "", role=request.role, error="its answer is not in the cache any more")
-        return await self._pool.ask(request)
+        if request.role == "judge" or await self._pool.kept(call) is not None:
+            return await self._pool.ask(request)
+        why = self._fetched.unasked.get(call.key)
+        if why is not None and self._fetched.stopped is not None:
+            raise BudgetError(self._fetched.stopped)
+        return Answer(request.model, "", role=request.role, error=why or "it was asked by no batch")

@@ -17,16 +17,22 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.messages import is_plain
 from jisi_cli.models.address import provider_of
 from jisi_cli.models.call import Call
-from jisi_cli.models.completion import Completion
+from jisi_cli.models.completion import Completion, End, completed
+from jisi_cli.models.early_rules import has_head_start
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.head_start import answering
 from jisi_cli.models.litellm_client import litellm_loaded, load_litellm
+from jisi_cli.models.plain_reply import WholeReader
 from jisi_cli.models.provider import Provider
+from jisi_cli.models.reasoning import answer_in
+from jisi_cli.models.usage import usage_of
+from jisi_cli.types import whole_characters
 
 if TYPE_CHECKING:
     import httpx
 
 _PATH = "/chat/completions"
+_GOOD = 200
 _OPENAI = "openai"
 _EMPTY = json.dumps(
     {
@@ -106,6 +112,9 @@ class Rows:
         Raises:
             ProviderFailure: It is no answer.
         """
+        plain = await _plain(call, status, body)
+        if plain is not None:
+            return plain
         handed = _Handed(status, body)
         try:
             completion = await self._complete(call, handed)
@@ -163,6 +172,20 @@ class _Handed:
             raise ProviderFailure("it refuses a parameter")
         headers = {"content-type": "application/json"}
         return httpx.Response(self._status, headers=headers, content=self._body, request=request)
+
+
+async def _plain(call: Call, status: int, body: bytes) -> Completion | None:
+    """Read a result without LiteLLM, in a fifth of the time, where a live call would be; None where it is LiteLLM's."""
+    if status != _GOOD or not has_head_start(call.entry.litellm, call.entry.api_base, call.parameters):
+        return None
+    reader = WholeReader()
+    reader.feed(body)
+    found = reader.finish()
+    if found is None or found.usage is None:
+        return None
+    text = whole_characters(found.text)
+    usage = await usage_of(call.entry, call.messages, text, "", found.usage, is_final=found.is_final)
+    return completed(answer_in(text), usage, End(found.usage, found.finish_reason, service_tier=found.service_tier))
 
 
 def _asks_less(call: Call, handed: _Handed, failure: ProviderFailure) -> bool:
