@@ -11,7 +11,7 @@ from typing import Any
 from jisi_cli.answer_format import read_format
 from jisi_cli.conversation import Conversation, read_conversation
 from jisi_cli.errors import InputError
-from jisi_cli.hyperparameters import setting_names
+from jisi_cli.hyperparameters import option_name, setting_names
 from jisi_cli.tools import read_tools
 from jisi_cli.types import is_dollars
 
@@ -178,15 +178,24 @@ def refused_setting(error: InputError, asked: ChatRequest) -> RequestError:
         asked: What was asked for.
     """
     given = {*asked.settings, *(("mode",) if asked.mode != "auto" else ())}
-    words = re.sub(r"--([a-z][a-z-]*)", lambda found: f"`{_key(found[1].replace('-', '_'))}`", str(error))
-    words = words.removeprefix("options: ")
-    at_fault = next((name for name in sorted(given) if re.search(rf"\b{name}\b", words)), None)
+    # A request has the one key for both of these options.
+    words = str(error).replace("--mode and --aggregate are JiSi's; leave them out", "--mode is JiSi's; leave it out")
+    words = _OPTION.sub(lambda found: f"`{_KEYS[found[0]]}`", words).removeprefix("options: ")
+    named = [key.removeprefix("jisi.") for key in re.findall(r"`(jisi\.\w+)`", words)]
+    named += [name for name in sorted(given) if re.search(rf"(?<![\w'])({name})\b", words)]
+    at_fault = next((name for name in named if name in given), None)
     param = f"jisi.{at_fault}" if at_fault else "jisi" if given else "model"
     return RequestError(words, param)
 
 
-def _key(option: str) -> str:
-    return "model" if option == "method" else f"jisi.{option}"
+_KEYS = {
+    **{option_name(name): f"jisi.{name}" for name in setting_names()},
+    "--calls (mean_calls)": "jisi.mean_calls",
+    "--mode": "jisi.mode",
+    "--method": "model",
+}
+"""What a request calls an option of the command line."""
+_OPTION = re.compile(f"(?:{'|'.join(map(re.escape, sorted(_KEYS, key=len, reverse=True)))})(?![\\w-])")
 
 
 def _check_names(body: Mapping[str, Any]) -> None:

@@ -7,11 +7,17 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from jisi_cli.cli.serve import _listening
+from jisi_cli.configured_method import check_method
+from jisi_cli.conversation import as_conversation
+from jisi_cli.errors import InputError
+from jisi_cli.hyperparameters import Hyperparameters, of_jisi, stated_options
+from jisi_cli.serve.requests import ChatRequest, refused_setting
 from tests.cli.commands import jisi, says_one_error, start
 from tests.serve.running import KEY, Running, serving
 
@@ -148,6 +154,27 @@ def test_a_wrong_setting_is_named_as_a_request_names_it(
 ) -> None:
     found = chat(running, {"messages": QUESTION, "jisi": settings}).json()["error"]
     assert (found["param"], found["message"]) == (param, words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "param", "words"),
+    [
+        ({"tau": 0.9, "mean_calls": 3}, "jisi.mean_calls", "`jisi.mean_calls` chooses tau"),
+        ({"mean_calls": 0.5}, "jisi.mean_calls", "`jisi.mean_calls` must be a number from 1"),
+        ({"mode": "aggregate"}, "jisi.mode", "`jisi.mode` is JiSi's; leave it out with `model` jisi-cascade"),
+        ({"t": 3}, "jisi.t", "t must be a number from 0 to 1"),
+    ],
+)
+def test_no_option_of_the_command_line_is_named_to_a_client(settings: dict[str, Any], param: str, words: str) -> None:
+    mode, others = settings.get("mode", "auto"), {name: value for name, value in settings.items() if name != "mode"}
+    asked = ChatRequest("jisi-cascade", as_conversation("What is 3 plus 6?"), mode=mode, settings=others)
+    with pytest.raises(InputError) as refused:
+        check_method(asked.model, asked.mode, asked.settings)
+        stated_options((asked.settings, "options"))
+        Hyperparameters().with_changes(of_jisi(asked.settings), "options")
+    found = refused_setting(refused.value, asked)
+    assert (found.param, "--" in str(found)) == (param, False)
+    assert str(found).startswith(words)
 
 
 def test_a_day_has_a_budget_over_all_runs(tmp_path: Path) -> None:
