@@ -13,7 +13,7 @@ from jisi_cli.cli.answers import show_answers
 from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.opening import Opening, opens_pool
-from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, MapOption
+from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, MapOption, SchemaOption, SystemOption
 from jisi_cli.cli.output import Output, count, one_line
 from jisi_cli.conversation import BEHIND, Conversation, as_conversation
 from jisi_cli.errors import InputError
@@ -49,17 +49,12 @@ def ask(
     map_: MapOption = None,
     goes_on: ContinueOption = False,
     conversation: ConversationOption = None,
-    system: Annotated[
-        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
-    ] = None,
+    system: SystemOption = None,
     attach: Annotated[
         list[Path] | None,
         typer.Option("--attach", "-a", metavar="FILE", help="A picture that belongs to the question; several: -a -a."),
     ] = None,
-    schema: Annotated[
-        Path | None,
-        typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
-    ] = None,
+    schema: SchemaOption = None,
     aggregate: Annotated[
         str | None,
         typer.Option("--aggregate", metavar="HOW", help="auto or never (--mode route)."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +13,7 @@ from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
 from jisi_cli.cli.interrupts import surviving
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.opening import Opening, opens_pool
-from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption
+from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, SchemaOption, SystemOption
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.cli.turns import FENCE, Turns
 from jisi_cli.errors import BudgetError, ExitCode, InputError, JisiError
@@ -35,9 +37,14 @@ def chat(
     listed: Annotated[
         bool, typer.Option("--list", help="List the conversations that are kept.", rich_help_panel="Output")
     ] = False,
-    system: Annotated[
-        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
+    system: SystemOption = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--attach", "-a", metavar="FILE", help="A picture that belongs to the first turn; several: -a -a."
+        ),
     ] = None,
+    schema: SchemaOption = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Write answers as they arrive [on a terminal].")
     ] = None,
@@ -51,6 +58,8 @@ def chat(
     arrow keys edit a line and bring back earlier questions. Ctrl-C stops an answer, of which nothing is kept, or gives
     up a line; Ctrl-D or /exit ends the conversation.
 
+    -a adds a picture to the first turn, and --schema asks for JSON in every turn, both as in ask.
+
     -c goes on with the last conversation, of ask or of chat. --list shows those that are kept in your data folder:
     1,000 at most, until `jisi cost --erase`; with --no-store none is.
 
@@ -59,27 +68,39 @@ def chat(
 
     Example: echo "What is 17 * 23?" | jisi chat --config sample_data/jisi.toml
     '''
-    from jisi_cli.cli.question import checked_text
-
     out = opening.out
     if listed:
         _list(out, as_json=as_json)
         return
     if as_json:
         raise InputError("--json is for chat --list; `jisi ask -c --json` answers in JSON")
+    from jisi_cli.cli.question import checked_text, read_schema, with_pictures
     from jisi_cli.cli.talk import begin_talk
 
+    system = None if system is None else checked_text(system, "--system")
+    pictures = with_pictures("", attach or ())
+    form = None if schema is None else read_schema(schema)
     talk = begin_talk(conversation, goes_on=goes_on, store=opening.store)
     with opening.open("chat", calls="required") as jisi:
-        chatting = _Chat(jisi, talk, None if system is None else checked_text(system, "--system"), stream, out)
+        chatting = _Chat(jisi, talk, system, pictures, form, stream, out)
         raise typer.Exit(int(chatting.run()))
 
 
 class _Chat:
     """One conversation from its first turn here to its last."""
 
-    def __init__(self, jisi: Jisi, talk: Talk, system: str | None, stream: bool | None, out: Output) -> None:
-        self._jisi, self._talk, self._system, self._stream, self._out = jisi, talk, system, stream, out
+    def __init__(
+        self,
+        jisi: Jisi,
+        talk: Talk,
+        system: str | None,
+        pictures: Sequence[Mapping[str, Any]],
+        schema: Mapping[str, Any] | None,
+        stream: bool | None,
+        out: Output,
+    ) -> None:
+        self._jisi, self._talk, self._stream, self._out = jisi, talk, stream, out
+        self._system, self._pictures, self._schema = system, pictures, schema
 
     def run(self) -> ExitCode:
         """Answer turns until there are no more; return how that ended."""
@@ -113,7 +134,7 @@ class _Chat:
                     raise
                 except JisiError as error:
                     self._out.error(str(error))
-        if self._jisi.account.store:
+        if self._talk.is_kept:
             self._out.note(f"jisi chat --conversation {self._talk.name} goes on")
         return ExitCode.OK
 
@@ -122,16 +143,17 @@ class _Chat:
         from jisi_cli.cli.talk import remember
 
         started = time.perf_counter()
-        asked = self._talk.messages(said, self._system)
+        content = [{"type": "text", "text": said}, *self._pictures] if self._pictures else said
+        asked = self._talk.messages(content, self._system)
         with view_for(self._out, stream=self._stream, as_json=False) as view:
             try:
-                outcome = self._jisi.ask(asked, watcher=view)
+                outcome = self._jisi.ask(asked, schema=self._schema, watcher=view)
             except KeyboardInterrupt:
                 view.break_off()
                 raise
             view.finish(outcome.answer.text)
         remember(self._talk, asked, outcome, self._jisi, self._out, self._system)
-        self._system = None  # it holds from its first turn on
+        self._system, self._pictures = None, ()  # they hold from their first turn on
         warn_of_failures(outcome, self._out)
         show_footer(outcome, time.perf_counter() - started, self._out)
         return exit_code_of(self._jisi, outcome, self._out)

@@ -51,6 +51,13 @@ ContinueOption = Annotated[bool, typer.Option("--continue", "-c", help="Go on wi
 ConversationOption = Annotated[
     str | None, typer.Option("--conversation", metavar="ID", help="Go on with this one; `jisi chat --list` names them.")
 ]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
+]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="What to call this run in `jisi cost --by label`.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,6 +31,8 @@ class Turns:
     def __init__(self, out: Output, past: Sequence[str] = ()) -> None:
         self.is_person = sys.stdin is not None and sys.stdin.isatty() and out.stdout_is_terminal
         self._read: Callable[[str], str | None] = _typed if self.is_person else _piped
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a turn is checked as a whole, not line by line
         if self.is_person:
             _offer(past)
 
@@ -37,7 +40,7 @@ class Turns:
         """Return the next turn that is not empty; None at the end of standard input, and after /exit.
 
         Raises:
-            InputError: It is not text, or too long.
+            InputError: It is not text, or too long; all its lines have been read.
             KeyboardInterrupt: A person pressed Ctrl-C, which gives up what was typed.
         """
         while (line := self._read("> ")) is not None:
@@ -47,46 +50,54 @@ class Turns:
             if said.startswith(FENCE):
                 said = self._until_fence(said.removeprefix(FENCE)).strip()
             if said:
-                return said
+                return self._checked(said)
         return None
 
     def _until_fence(self, line: str | None) -> str:
         """Return the lines of a turn that a fence has opened; the end of standard input closes it, too."""
         lines, length = [], 0
         while line is not None and not line.rstrip().endswith(FENCE):
-            lines.append(line)
-            length += len(line)
-            if length > _MOST:
-                raise InputError(f"a turn holds more than {_MOST >> 20} million characters; shorten it")
+            length += len(line) + 1
+            if length <= _MOST:
+                lines.append(line)
+            elif not self.is_person:  # whose other lines would become turns of their own
+                break
             line = self._read("… ")
+        if length > _MOST:
+            raise _too_long()
         return "\n".join([*lines, *([] if line is None else [line.rstrip().removesuffix(FENCE)])])
+
+    def _checked(self, said: str) -> str:
+        """Return a turn, which costs money to ask.
+
+        Raises:
+            InputError: It holds bytes that are no text, which Python reads as halves of characters.
+        """
+        try:
+            said.encode()
+        except UnicodeEncodeError:
+            typed = "what was typed is not UTF-8 text, and nothing of it was asked; check the terminal's character set"
+            piped = "standard input is not UTF-8 text; pipe text, not binary data"
+            raise InputError(typed if self.is_person else piped) from None
+        return said
 
 
 def _typed(prompt: str) -> str | None:
     try:
-        return _checked(input(prompt))
+        return input(prompt)
     except EOFError:
         return None
-    except UnicodeError:
-        raise InputError("what was typed is not UTF-8 text; check the terminal's character set") from None
 
 
 def _piped(prompt: str) -> str | None:
-    try:
-        line = "" if sys.stdin is None else _checked(sys.stdin.readline(_MOST))
-    except UnicodeError:
-        raise InputError("standard input is not UTF-8 text; pipe text, not binary data") from None
+    line = "" if sys.stdin is None else sys.stdin.readline(_MOST)
+    if len(line) == _MOST:  # what is left of it would be a turn of its own
+        raise _too_long()
     return line.removesuffix("\n") if line else None
 
 
-def _checked(line: str) -> str:
-    """Return a line, which costs money to ask.
-
-    Raises:
-        UnicodeError: It holds halves of characters, which Python makes of bytes that are no text in some locales.
-    """
-    line.encode()
-    return line
+def _too_long() -> InputError:
+    return InputError(f"a turn holds more than {_MOST >> 20} million characters; shorten it")
 
 
 def _offer(past: Sequence[str]) -> None:

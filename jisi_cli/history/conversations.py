@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jisi_cli.errors import InputError
@@ -15,6 +16,14 @@ MOST = 1000
 
 Messages = Sequence[Mapping[str, Any]]
 """Messages in OpenAI's shape, as `read_conversation` takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A question with its answer, and the system message where one was given with it."""
+
+    messages: Messages
+    system: str | None
 
 
 class Talk:
@@ -33,17 +42,17 @@ class Talk:
 
     Attributes:
         name: By which it is found again.
+        is_kept: Whether there is anything to find.
     """
 
     def __init__(self, name: str | None = None, *, goes_on: bool = False, store: bool = True) -> None:
         self._table, self._store = Table("conversations", MOST), store
-        self._said: list[Mapping[str, Any]] = []
-        self._system: str | None = None
+        self._unwritten: list[_Turn] = []
         if goes_on:
             name = self._last()
         elif name is not None and not self._table.select(["id"], "WHERE name = ? LIMIT 1", (name,)):
             raise InputError(f"there is no conversation {name[:40]!r}; `jisi chat --list` names those that are kept")
-        self._is_new = name is None
+        self.is_kept = name is not None
         self.name = name or secrets.token_hex(4)
 
     def messages(self, content: object, system: str | None = None) -> list[Mapping[str, Any]]:
@@ -56,13 +65,14 @@ class Talk:
         Raises:
             InputError: What is kept cannot be read.
         """
-        said, before = self._kept()
-        instructions = system if system is not None else before
-        leading = [] if instructions is None else [{"role": "system", "content": instructions}]
-        return [*leading, *said, *self._said, {"role": "user", "content": content}]
+        turns = [*self._kept(), *self._unwritten]
+        instructions = [turn.system for turn in (*turns, _Turn([], system)) if turn.system is not None]
+        leading = [{"role": "system", "content": text} for text in instructions[-1:]]
+        said = [message for turn in turns for message in turn.messages]
+        return [*leading, *said, {"role": "user", "content": content}]
 
     def add(self, content: object, answer: str, system: str | None = None) -> None:
-        """Add a turn.
+        """Add a turn; one that cannot be written is still said, and written with a later one.
 
         Args:
             content: What was asked, as `messages` got it.
@@ -70,34 +80,32 @@ class Talk:
             system: As `messages` got it.
 
         Raises:
-            InputError: It cannot be kept.
+            InputError: It cannot be written.
         """
-        turn: list[Mapping[str, Any]] = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
-        if not self._store:
-            self._said += turn
-            self._system = system if system is not None else self._system
-            return
-        self._table.add({"name": self.name, "system": system, "messages": json.dumps(turn)})
-        self._is_new = False
+        turn = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+        self._unwritten.append(_Turn(turn, system))
+        while self._store and self._unwritten:
+            first = self._unwritten[0]
+            self._table.add({"name": self.name, "system": first.system, "messages": json.dumps(first.messages)})
+            del self._unwritten[0]
+            self.is_kept = True
 
     def close(self) -> None:
         """Close the file."""
         self._table.close()
 
-    def _kept(self) -> tuple[list[Mapping[str, Any]], str | None]:
-        """Return the messages that are kept, and the last system message."""
-        if self._is_new:
-            return [], self._system
+    def _kept(self) -> list[_Turn]:
+        """Return the turns that are kept."""
+        if not self.is_kept:
+            return []
         rows = self._table.select(["system", "messages"], "WHERE name = ? ORDER BY id", (self.name,))
-        said: list[Mapping[str, Any]] = []
-        system = None
-        for instructions, text in rows:
+        turns = []
+        for system, text in rows:
             turn = from_json(text or "")
             if not isinstance(turn, list) or not all(isinstance(message, dict) for message in turn):
                 raise self._table.damaged("a turn holds no messages")
-            said += turn
-            system = instructions if instructions is not None else system
-        return said, self._system if self._system is not None else system
+            turns.append(_Turn(turn, system))
+        return turns
 
     def _last(self) -> str:
         found = self._table.select(["name"], "ORDER BY id DESC LIMIT 1")

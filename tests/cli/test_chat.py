@@ -17,7 +17,7 @@ import pytest
 
 from jisi_cli.history.conversations import kept_conversations
 from jisi_cli.history.table import table_path
-from tests.cli.commands import MODELS, ROOT, Run, finish, jisi, says_one_error, start
+from tests.cli.commands import MODELS, ROOT, Run, finish, jisi, pool_file, says_one_error, start
 from tests.loopback import Loopback
 
 FIRST = "What is 3 plus 6, and why is it that much?"
@@ -191,6 +191,26 @@ def test_what_is_no_text_is_refused_before_it_costs_anything(
     process = start("chat", "--bank", small_bank, "--config", pool, env=env, stdin=subprocess.PIPE)
     says_one_error(finish(process, b"gr\xfc\xdfe aus M\xfcnchen\n"), 2)
     assert loopback.requests == []
+
+
+def test_a_picture_belongs_to_the_first_turn_and_a_schema_to_all(
+    small_bank: Path, tmp_path: Path, loopback: Loopback
+) -> None:
+    for model in MODELS:
+        loopback.script(model, text='{"n": 9}')
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(9))
+    (tmp_path / "schema.json").write_text('{"type": "object", "required": ["n"]}')
+    pool = pool_file(tmp_path / "jisi.toml", loopback, lines={"bob": "vision = true"})
+    given = ("-a", str(tmp_path / "a.png"), "--schema", str(tmp_path / "schema.json"))
+    run = chat(small_bank, pool, *given, stdin=f"{FIRST}\nand plus one?\n")
+    assert (run.exit_code, run.stdout) == (0, '{"n": 9}\n{"n": 9}\n')
+    first, second = (request.body for request in loopback.requests)
+    assert [part["type"] for part in first["messages"][-1]["content"]] == ["text", "image_url"]
+    assert second["messages"][:-1] == [*first["messages"], {"role": "assistant", "content": '{"n": 9}'}]
+    assert second["messages"][-1]["content"] == "and plus one?"
+    assert all("json_schema" in body["response_format"] for body in (first, second))
+    (tmp_path / "schema.json").write_text("no schema")
+    says_one_error(chat(small_bank, pool, *given, stdin=FIRST), 2, "--schema")
 
 
 def test_without_store_it_goes_on_in_memory_alone(small_bank: Path, pool: Path, loopback: Loopback) -> None:

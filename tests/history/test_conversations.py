@@ -16,7 +16,7 @@ from jisi_cli.conversation import as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.history import table
 from jisi_cli.history.conversations import Talk, kept_conversations, past_questions
-from jisi_cli.history.table import table_path
+from jisi_cli.history.table import Table, table_path
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +53,27 @@ def test_what_two_write_at_the_same_time_is_all_there() -> None:
     theirs.add("theirs?", "3")
     mine.add("mine?", "2")
     assert said(mine) == said(theirs) == ["first?", "1", "theirs?", "3", "mine?", "2", "and now?"]
+
+
+def test_a_turn_that_cannot_be_written_is_still_said_and_written_with_a_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = Talk()
+    talk.add("first?", "1")
+    with monkeypatch.context() as full:
+        full.setattr(Table, "add", _refuse)
+        for question, answer, system in (("second?", "2", "Be brief."), ("third?", "3", None)):
+            with pytest.raises(InputError, match="make room"):
+                talk.add(question, answer, system)
+        assert said(talk)[1:] == ["first?", "1", "second?", "2", "third?", "3", "and now?"]
+        assert as_conversation(talk.messages("and now?")).system == "Be brief."
+    talk.add("fourth?", "4")
+    kept = said(Talk(talk.name))
+    assert kept == said(talk) and kept[-3:] == ["fourth?", "4", "and now?"] and len(kept) == 10
+
+
+def _refuse(table: Table, row: object) -> None:
+    raise InputError(f"{table.path} cannot be written (disk full); make room, or move it away")
 
 
 def test_parts_of_a_question_are_kept_as_they_are() -> None:
