@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -44,6 +44,8 @@ _PATIENCE = 2.0
 """Seconds in which a stream that fails can still be refused with an HTTP status: it begins with the first piece."""
 _TRAINING_SECONDS = 20
 """What a method that a client names may take to be trained on a usual bank, while others wait; `--method` takes any."""
+_LARGE = 100_000
+"""Bytes of a body that takes a while to read."""
 _VARIANTS = 32
 """Ways of answering that are kept ready: a method, its settings, its sampling."""
 
@@ -103,6 +105,7 @@ class Server:
         self._desk = Desk(pool.user, store=pool.account.store)
         self._variants: OrderedDict[tuple[Any, ...], Jisi] = OrderedDict()
         self._keeping = Lock()
+        self._reading_large = asyncio.Semaphore(1)
         self._running = 0
         self._ready = self._has_failed = False
 
@@ -135,8 +138,7 @@ class Server:
 
     async def _chat(self, request: Request) -> Response:
         body = await request.body()
-        # In a thread: reading a large body, its pictures and its schema takes a while.
-        asked = await asyncio.to_thread(lambda: read_chat_request(parse_json(body)))
+        asked = await self._read(body)
         pool = await asyncio.to_thread(self._variant, asked)
         completion = Completion(asked.model)
         answering = _Answering(self, pool, asked, completion.id)
@@ -144,6 +146,14 @@ class Server:
             return await answering.stream(completion)
         outcome = await _unless_gone(request, answering.begin())
         return JSONResponse(completion.whole(outcome, answering.decision(outcome)), headers=headers(outcome))
+
+    async def _read(self, body: bytes) -> ChatRequest:
+        """Read a request in a thread: a large body, its pictures and its schema take a while.
+
+        Large ones take turns, so that many of them leave threads for what others wait for.
+        """
+        async with nullcontext() if len(body) < _LARGE else self._reading_large:
+            return await asyncio.to_thread(lambda: read_chat_request(parse_json(body)))
 
     async def route(self, request: Request) -> Response:
         """Decide without a call."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from pathlib import Path
+from threading import Event, Semaphore
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 
 import jisi_cli as jisi
 from jisi_cli.conversation import Conversation
@@ -56,3 +58,31 @@ def test_a_way_of_answering_may_be_given_up_while_it_is_taken(tmp_path: Path, lo
         first = server._variant(asked)
         server._variants = Crowded(server._variants)
         assert server._variant(asked) is first
+
+
+def test_large_requests_are_read_one_after_the_other_and_hold_up_no_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    user, account = SimpleNamespace(warn=pytest.fail), SimpleNamespace(store=False)
+    pool: Any = SimpleNamespace(user=user, account=account)
+    server = Server(pool, ServerOptions())
+    at_once: list[int] = []
+    reading, small_is_read = Semaphore(0), Event()
+
+    def read(document: dict[str, Any]) -> str:
+        if document["size"] == "small":
+            small_is_read.set()
+            return "small"
+        reading.release()
+        at_once.append(reading._value)
+        assert small_is_read.wait(60)
+        reading.acquire()
+        return "large"
+
+    monkeypatch.setattr("jisi_cli.serve.app.read_chat_request", read)
+    padding = " " * 200_000
+
+    async def crowd() -> list[Any]:
+        large = [server._read(f'{{"size": "large"}}{padding}'.encode()) for _ in range(40)]
+        return await asyncio.gather(*large, server._read(b'{"size": "small"}'))
+
+    assert asyncio.run(crowd()) == ["large"] * 40 + ["small"]
+    assert at_once == [1] * 40
