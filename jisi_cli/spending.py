@@ -295,6 +295,10 @@ class RunAccount:
         retries = self._limit(None, "max_retries", _RETRIES)
         self.require_consent(models)
         entries = [entry for entry in self.config.models if entry.name in models]
+        if self.engine is not None:
+            from jisi_cli.cluster.calls import require_no_keys
+
+            require_no_keys(entries)
         per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
         return LivePool(
             entries,

@@ -31,11 +31,12 @@ from jisi_cli.cluster.crew import failed_to_start, require_same_source
 from jisi_cli.cluster.flight import Flight, Line
 from jisi_cli.cluster.session import Session
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import JisiError
+from jisi_cli.errors import InputError, JisiError
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.course import Course
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.limits import Budget, RateLimiter, question_budget
+from jisi_cli.models.redaction import secrets_in
 from jisi_cli.models.retry_policy import RetryPolicy
 
 _PATIENCE = 120.0
@@ -45,6 +46,20 @@ _MOST_DEATHS = 20
 _PAUSE = 0.5
 """Seconds until another worker is asked for in place of one that died."""
 _CLOSING_SECONDS = 10.0
+
+
+def require_no_keys(entries: Sequence[ModelEntry]) -> None:
+    """Refuse models whose key, or a header that may be one, stands in the pool file: it would be sent to the nodes.
+
+    Raises:
+        InputError: There is one.
+    """
+    for entry in entries:
+        if secrets_in(entry.params):
+            raise InputError(
+                f"model `{entry.name}`: `params` hold a key or headers, which --engine ray would send to every node; "
+                'name the variable that holds the key on the nodes, api_key_env = "…", or leave --engine out'
+            )
 
 
 class ClusterCaller:
@@ -187,7 +202,7 @@ class ClusterCaller:
     # Workers: each place is kept by a task, which asks for another worker when one dies.
 
     async def _keep(self) -> None:
-        from ray.exceptions import RayActorError
+        from ray.exceptions import RayError, RayTaskError
 
         remote = self._ray.remote(CallWorker).options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")
         while self._problem is None:
@@ -197,7 +212,9 @@ class ClusterCaller:
                 self._lines.append(line)
                 self._has_news.set()
                 await self._serve(handle, line)
-            except RayActorError as error:
+            except RayTaskError as error:  # a fault of jisi
+                self._problem = error
+            except RayError as error:  # its process or its node is gone, or what it had told
                 self._mourn(line, error)
             except asyncio.CancelledError:
                 with suppress(Exception):  # whatever becomes of it, the run has its answers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,8 @@ _PATIENCE = 120.0
 _LOOK = 1.0
 _AHEAD = 4
 """Pieces under way or waiting to be handed on, for each worker."""
+_MOST_DEATHS = 20
+"""Workers that may die over one piece: it may be the piece that kills them, as one that takes too much memory."""
 
 
 class Worker:
@@ -105,6 +107,7 @@ class Crew(Generic[T, R]):
         self._waiting: deque[tuple[int, T]] = deque()
         self._out: dict[Any, tuple[_Member, int, T]] = {}
         self._done: dict[int, R] = {}
+        self._deaths: Counter[int] = Counter()
         self._last_seen = 0.0
 
     def in_order(self, pieces: Iterable[T]) -> Iterator[R]:
@@ -179,6 +182,12 @@ class Crew(Generic[T, R]):
         member, place, piece = self._out.pop(ref)
         found = self._outcome(ref, member)
         if found is _DIED:
+            self._deaths[place] += 1
+            if self._deaths[place] >= _MOST_DEATHS:
+                raise JisiError(
+                    f"{_MOST_DEATHS} workers of the Ray cluster died over the same piece of work, perhaps for want of "
+                    "memory; see the logs of Ray"
+                )
             self._waiting.appendleft((place, piece))
             return
         member.is_free = True
@@ -188,11 +197,13 @@ class Crew(Generic[T, R]):
 
     def _outcome(self, ref: Any, member: _Member) -> Any:  # noqa: ANN401
         """Return what a worker gave back; `_DIED` where it is gone, and then it is a member no more."""
-        from ray.exceptions import RayActorError, WorkerCrashedError
+        from ray.exceptions import RayError, RayTaskError
 
         try:
             return self._ray.get(ref)
-        except (RayActorError, WorkerCrashedError) as error:
+        except RayTaskError:  # what the function itself raised
+            raise
+        except RayError as error:  # its process, its node, or what lay in that node's memory is gone
             self._members.remove(member)
             if not member.is_ready and "__init__" in str(error):
                 raise JisiError(failed_to_start(error)) from None
