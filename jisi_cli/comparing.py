@@ -236,6 +236,8 @@ def _run(
     if by_batch:
         require_batch([entry for entry in jisi.config.models if entry.name in jisi.models])
     account, questions = jisi.account, jisi.bank.questions
+    # Joined on this thread: Ray wants the main one.
+    elsewhere = account.replays
     train = [questions[row].key for row in jisi.bank.train_rows.tolist()]
 
     async def run() -> Ran:
@@ -250,7 +252,7 @@ def _run(
             on_progress=on_progress,
         )
         if not live:
-            return await run_on(pool=tests.pool, elsewhere=account.replays)
+            return await run_on(pool=tests.pool, elsewhere=elsewhere)
         if not tests.models:
             # Questions alone: without a score nothing is learned from what they cost.
             # A judge need not be among the models that take part.

@@ -6,6 +6,7 @@ import math
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from jisi_cli.cluster.embedding import ClusterEmbedding
     from jisi_cli.cluster.engine import RayEngine
+    from jisi_cli.cluster.grading import ClusterGrading
     from jisi_cli.cluster.replay import ClusterReplay
     from jisi_cli.cluster.session import Session
     from jisi_cli.embed.account import EmbeddingAccount
@@ -195,6 +197,14 @@ class RunAccount:
         from jisi_cli.cluster.embedding import ClusterEmbedding
 
         return ClusterEmbedding(self.cluster, spec, device, batch_size)
+
+    def grading(self, options: GradingOptions) -> AbstractContextManager[ClusterGrading | None]:
+        """Return what grades on the cluster, as long as the context is open; None for this process alone."""
+        if self.cluster is None:
+            return nullcontext()
+        from jisi_cli.cluster.grading import ClusterGrading
+
+        return ClusterGrading(self.cluster, options)
 
     def limit_question(self, max_cost: float, names: Sequence[str]) -> None:
         """Limit what the question that is being answered may cost, within what the run may.

@@ -317,6 +317,7 @@ def grade(
     max_cost: MaxCostOption = None,
     label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
+    engine: EngineOption = None,
     timeout: TimeoutOption = None,
     no_store: NoStoreOption = False,
     as_json: JsonOption = False,
@@ -332,6 +333,7 @@ def grade(
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
     from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
+    from jisi_cli.cluster.engine import read_engine
     from jisi_cli.spending import RunAccount
     from jisi_cli.user import bank_folder, read_config
 
@@ -349,6 +351,7 @@ def grade(
             concurrency=concurrency,
             store=not no_store,
             label=label,
+            engine=read_engine(engine),
         ),
         out,
         models=split_names(models),

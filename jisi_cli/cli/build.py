@@ -191,7 +191,9 @@ class Build:
         """
         self.check()
         with reserved(self.bank, self.options):
-            # An embedder that is missing, or is not the bank's, must show before calls are paid for.
+            # A cluster that cannot be joined, an embedder that is missing, or is not the bank's, must show before calls
+            # are paid for.
+            _ = self.account.cluster
             vectors, account = self._vectors()
             if self.feedback:
                 return self._take_feedback(vectors)

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import jisi_cli
 from jisi_cli.cluster.session import Session, source_hash
@@ -81,7 +81,7 @@ class _Member:
 
 
 class Crew(Generic[T, R]):
-    """Workers of one kind.
+    """Workers of one kind, which start with the first piece; a context manager that ends them.
 
     Args:
         session: The cluster.
@@ -110,6 +110,12 @@ class Crew(Generic[T, R]):
         self._deaths: Counter[int] = Counter()
         self._last_seen = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def in_order(self, pieces: Iterable[T]) -> Iterator[R]:
         """Yield what becomes of each piece, in their order; few are read ahead.
 
@@ -118,16 +124,13 @@ class Crew(Generic[T, R]):
         """
         source, following = enumerate(pieces), 0
         self._last_seen = time.monotonic()
-        try:
-            while self._has_more(source):
-                self._fill()
-                self._hand_out()
-                self._hear()
-                while following in self._done:
-                    yield self._done.pop(following)
-                    following += 1
-        finally:
-            self.close()
+        while self._has_more(source):
+            self._fill()
+            self._hand_out()
+            self._hear()
+            while following in self._done:
+                yield self._done.pop(following)
+                following += 1
 
     def close(self) -> None:
         """End the workers."""

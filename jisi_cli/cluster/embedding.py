@@ -45,9 +45,10 @@ class ClusterEmbedding:
         crew: Crew[Sequence[str], _Vectors] = Crew(
             self._session, size, _embedding, self._spec, self._device, self._batch_size, gpus=gpus
         )
-        for vectors, truncated in crew.in_order(chunks):
-            self.truncated += truncated
-            yield vectors
+        with crew:
+            for vectors, truncated in crew.in_order(chunks):
+                self.truncated += truncated
+                yield vectors
 
 
 def _embedding(spec: EmbedderSpec, device: str | None, batch_size: int | None) -> Callable[[Sequence[str]], _Vectors]:

@@ -36,7 +36,8 @@ class ClusterReplay:
         """Yield what the methods made of each block; the methods travel once to each node."""
         methods = self._session.ray.put(packed((list(entries), list(train))))
         crew: Crew[bytes, Mapping[str, Replayed]] = Crew(self._session, self._session.cpus, _answerer, methods)
-        return crew.in_order(map(packed, blocks))
+        with crew:
+            yield from crew.in_order(map(packed, blocks))
 
 
 def _answerer(methods: bytes) -> Callable[[bytes], Mapping[str, Replayed]]:

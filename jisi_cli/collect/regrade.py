@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.collect.collect import lacks_its_end
@@ -18,6 +19,8 @@ from jisi_cli.grading.registry import asks_model, compares_models
 from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
 
+_BLOCK = 256
+"""Responses that another process grades at once."""
 OnGraded = Callable[[int, int], None]
 """Called after every response with (done, in all); one is done too when there is nothing to grade."""
 
@@ -95,6 +98,55 @@ class Regraded:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """A response that is to be graded.
+
+    Attributes:
+        question: What was asked.
+        text: The response.
+        cut_off: What cut it off; None where it is whole.
+    """
+
+    question: Question
+    text: str
+    cut_off: CutOff | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What became of some responses.
+
+    Attributes:
+        scores: In their order; None for one that could not be graded.
+        unscored: Why, with how many.
+        warnings: What the user should know about how grading was done.
+    """
+
+    scores: Sequence[float | None]
+    unscored: Counter[str]
+    warnings: Sequence[str]
+
+
+class GradeElsewhere(Protocol):
+    """Grades blocks of responses in other processes, as `graded` does here."""
+
+    def grade(self, blocks: Iterable[Sequence[Submitted]]) -> Iterator[Graded]:
+        """Yield what became of each block, in their order."""
+        ...
+
+
+async def graded(responses: Sequence[Submitted], graders: GraderSet) -> list[float | None]:
+    """Return the scores of some responses; None for one that could not be graded."""
+
+    async def one(response: Submitted) -> float | None:
+        if lacks_its_end(response.text, response.cut_off, response.question, graders):
+            return None
+        return await graders.grade(response.question, response.text)
+
+    return list(await asyncio.gather(*map(one, responses)))
+
+
+@dataclass(frozen=True, slots=True)
 class _Response:
     row: int
     question: Question
@@ -102,6 +154,11 @@ class _Response:
     score: float | None
     is_graders: bool
     cut_off: CutOff | None
+
+    @property
+    def submitted(self) -> Submitted:
+        """What a grader gets of it."""
+        return Submitted(self.question, self.text, self.cut_off)
 
 
 async def regrade(
@@ -113,6 +170,7 @@ async def regrade(
     concurrency: int = 16,
     free_only: bool = False,
     on_graded: OnGraded | None = None,
+    elsewhere: GradeElsewhere | None = None,
 ) -> Regraded:
     """Grade responses again, one by one; nothing is written (see `update_scores`).
 
@@ -126,6 +184,7 @@ async def regrade(
         concurrency: Responses being graded at one time.
         free_only: Count what only a judge can grade, and ask no judge.
         on_graded: Told how far it is.
+        elsewhere: Other processes that grade what no judge is asked about; None where this one does.
 
     Raises:
         InputError: A model, a data set or a grader cannot be used.
@@ -134,41 +193,84 @@ async def regrade(
     chosen = chosen_rows(bank, models, datasets)
     questions = {row: q for row, q in chosen.items() if not compares_models(graders.options.spec_for(q))}
     graders.check(questions.values())
-    found = Regraded()
     names = bank.models if models is None else models
-    total, done = len(names) * len(questions), 0
-
-    async def worker(grades: ModelGrades, responses: Iterator[_Response]) -> None:
-        nonlocal done
-        for response in responses:
-            if found.stopped is not None:
-                return
-            try:
-                is_read = not lacks_its_end(response.text, response.cut_off, response.question, graders)
-                score = await graders.grade(response.question, response.text) if is_read else None
-            except BudgetError as error:
-                found.stopped = str(error)
-                return
-            grades.add(response.row, response.score, score, same_source=response.is_graders)
-            done += 1
-            if on_graded is not None:
-                on_graded(done, total)
-
+    work = _Work(graders, len(names) * len(questions), on_graded)
+    found = work.found
     for name in names:
         grades = found.models.setdefault(name, ModelGrades())
         responses = list(_responses(bank, name, questions, graders, found, free_only=free_only))
-        done += len(questions) - len(responses)
-        work = iter(responses)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(responses))):
-                    group.create_task(worker(grades, work))
-        except* JisiError as failed:
-            raise failed.exceptions[0] from None
+        work.done += len(questions) - len(responses)
+        if elsewhere is not None:
+            away = [response for response in responses if not _asks_model(response.question, graders)]
+            responses = [response for response in responses if _asks_model(response.question, graders)]
+            await work.elsewhere(grades, away, elsewhere)
+        await work.here(grades, responses, concurrency)
     if models is None and found.stopped is None:
         # With only some models or responses, the scores of a question are of two graders.
         found.graders = _other_graders(questions, graders)
     return found
+
+
+def _asks_model(question: Question, graders: GraderSet) -> bool:
+    spec = graders.options.spec_for(question)
+    return spec is not None and asks_model(spec.name)
+
+
+@dataclass(slots=True)
+class _Work:
+    """Grading under way.
+
+    Attributes:
+        graders: The graders.
+        total: Responses in all, those with nothing to grade included.
+        on_graded: Told how far it is.
+        found: What it has brought.
+        done: Responses that are done with.
+    """
+
+    graders: GraderSet
+    total: int
+    on_graded: OnGraded | None
+    found: Regraded = field(default_factory=Regraded)
+    done: int = 0
+
+    async def here(self, grades: ModelGrades, responses: Sequence[_Response], concurrency: int) -> None:
+        """Grade one model's responses in this process, so many at one time."""
+        waiting = iter(responses)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(responses))):
+                    group.create_task(self._worker(grades, waiting))
+        except* JisiError as failed:
+            raise failed.exceptions[0] from None
+
+    async def elsewhere(self, grades: ModelGrades, responses: Sequence[_Response], elsewhere: GradeElsewhere) -> None:
+        """Have one model's responses graded in other processes."""
+        blocks = [responses[start : start + _BLOCK] for start in range(0, len(responses), _BLOCK)]
+        answers = elsewhere.grade([response.submitted for response in block] for block in blocks)
+        for block in blocks:
+            found = await asyncio.to_thread(next, answers)
+            self.graders.unscored.update(found.unscored)
+            self.graders.warnings += [words for words in found.warnings if words not in self.graders.warnings]
+            for response, score in zip(block, found.scores, strict=True):
+                self._take(grades, response, score)
+
+    async def _worker(self, grades: ModelGrades, responses: Iterator[_Response]) -> None:
+        for response in responses:
+            if self.found.stopped is not None:
+                return
+            try:
+                (score,) = await graded([response.submitted], self.graders)
+            except BudgetError as error:
+                self.found.stopped = str(error)
+                return
+            self._take(grades, response, score)
+
+    def _take(self, grades: ModelGrades, response: _Response, score: float | None) -> None:
+        grades.add(response.row, response.score, score, same_source=response.is_graders)
+        self.done += 1
+        if self.on_graded is not None:
+            self.on_graded(self.done, self.total)
 
 
 def chosen_rows(bank: Bank, models: Sequence[str] | None, datasets: Sequence[str] | None) -> dict[int, Question]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bank.making import files_of
-from tests.cli.commands import Run, finish, start
+from tests.cli.commands import SCORES, Run, build_small_bank, finish, start
 from tests.cluster import killed_nodes
 from tests.cluster.nodes import Nodes
 from tests.faults import scene
@@ -99,3 +100,33 @@ def test_money_that_killed_workers_may_have_spent_is_spent(nodes: Nodes, tmp_pat
         *(tmp_path, nodes), kills=0, questions=20, seed=1, max_cost=0.02, delay=0.0, replaced=False
     )
     assert found.exit_code == 5 and found.billed_usd <= found.counted_usd <= 0.02
+
+
+def test_a_bank_is_graded_on_a_cluster_as_by_one_process(nodes: Nodes, tmp_path: Path) -> None:
+    asked = ("bank", "grade", "sample_data/bank", "--dry-run", "--json", "--grader", "contains")
+    away, here = jisi(nodes, *asked), finish(start(*asked))
+    assert (away.exit_code, away.stderr) == (0, here.stderr)
+    assert away.json == here.json and here.json["changed"] > 0 and here.json["graded"] > 300
+
+
+def test_a_live_comparison_on_a_cluster_is_that_of_one_process(nodes: Nodes, tmp_path: Path) -> None:
+    bank, results = build_small_bank(tmp_path), []
+    questions = write_questions(tmp_path / "questions.jsonl", 6)
+    for home in (tmp_path / "away", tmp_path / "here"):
+        home.mkdir()
+        with serving(home, {model: {"text": f"{model} says {{question}}"} for model in SCORES}) as server:
+            pool = write_pool(home / "jisi.toml", server, tuple(SCORES))
+            command = ["eval", questions, "--bank", bank, "--live", "--config", pool, "--method", "jisi,best-single"]
+            engine = ["--engine", nodes.engine] if home.name == "away" else []
+            env = environment(home) | {"RAY_AUTH_MODE": "disabled"}
+            process = scene.start(home, *command, "--out", home / "out.jsonl", "--max-cost", "1", *engine, env=env)
+            process.communicate(timeout=300)
+            assert process.returncode == 0
+            results.append([without_time(line) for line in (home / "out.jsonl").read_text().splitlines()])
+    # Questions are under way at one time, so that their lines come in any order.
+    assert sorted(results[0]) == sorted(results[1]) and len(results[0]) == 12
+
+
+def without_time(line: str) -> str:
+    """Return a line without its key, which holds the address of the server."""
+    return json.dumps({name: value for name, value in json.loads(line).items() if name != "key"})
