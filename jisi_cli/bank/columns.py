@@ -1,11 +1,12 @@
-"""Numbers in and out of Arrow columns.
+"""Numbers in and out of Arrow columns, and texts into them.
 
-Arrow's own `to_numpy` and `pyarrow.compute` import pandas wherever it is installed, which takes longer than all else
-that a question needs of Arrow; so numbers are taken from Arrow's memory as they lie there.
+Arrow's own `array`, `to_numpy` and `pyarrow.compute` import pandas wherever it is installed, which takes longer than
+all else that a question needs of Arrow; so columns are made of, and read as, the memory that they lie in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,41 @@ def vector_column(vectors: NDArray[np.floating], dtype: VectorDtype) -> pa.Array
     """
     import pyarrow as pa
 
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(np.ascontiguousarray(vectors, dtype=dtype).reshape(-1)), vectors.shape[1]
-    )
+    flat = np.ascontiguousarray(vectors, dtype=dtype).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(from_numbers(flat), vectors.shape[1])
+
+
+def from_numbers(values: NDArray[Any], is_unknown: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return numbers (n,) as an Arrow column of their type, null where they are unknown (n,)."""
+    import pyarrow as pa
+
+    buffers = [_validity(is_unknown), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def from_texts(texts: Sequence[bytes | None]) -> pa.Array:
+    """Return texts in UTF-8 as an Arrow column, null where there is none.
+
+    Raises:
+        ValueError: One is not UTF-8, as half of a surrogate pair is not.
+    """
+    import pyarrow as pa
+
+    sizes = np.array([0 if text is None else len(text) for text in texts], dtype=np.int32)
+    ends = np.concatenate((np.zeros(1, dtype=np.int32), np.cumsum(sizes, dtype=np.int32)))
+    is_unknown = np.array([text is None for text in texts], dtype=bool)
+    data = pa.py_buffer(b"".join(filter(None, texts)))
+    column = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), data, _validity(is_unknown))
+    column.validate(full=True)
+    return column
+
+
+def _validity(is_unknown: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    import pyarrow as pa
+
+    if is_unknown is None or not is_unknown.any():
+        return None
+    return pa.py_buffer(np.packbits(~is_unknown, bitorder="little"))
 
 
 def column_vectors(column: pa.ChunkedArray, part: Path) -> NDArray[np.floating]:

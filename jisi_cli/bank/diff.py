@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.bank.columns import vector_column
+from jisi_cli.bank.columns import from_numbers, from_texts, vector_column
 from jisi_cli.bank.manifest import SplitSpec, VectorDtype
 from jisi_cli.bank.row_file import AnswerColumns
 from jisi_cli.bank.split import assign_split
@@ -98,11 +98,17 @@ def _question_table(
     rows: Positions, questions: Sequence[Question], vectors: NDArray[np.floating], schema: pa.Schema, dtype: VectorDtype
 ) -> pa.Table:
     """Return questions as a table of the bank; its columns are named as their attributes."""
-    import pyarrow as pa
-
-    names = [name for name in schema.names if name not in ("row", "vector")]
-    columns = {name: [getattr(question, name) for question in questions] for name in names}
-    return pa.table({"row": rows, **columns, "vector": vector_column(vectors, dtype)}, schema=schema)
+    orders = [question.order for question in questions]
+    is_unordered = np.array([order is None for order in orders], dtype=bool)
+    numbers = np.array([order or 0 for order in orders], dtype=np.int64)
+    columns = {
+        "row": from_numbers(rows),
+        "order": from_numbers(numbers, is_unordered),
+        "vector": vector_column(vectors, dtype),
+    }
+    for name in ("dataset", "index", "split", "query", "reference", "grader"):
+        columns[name] = from_texts(_encoded([getattr(question, name) for question in questions]))
+    return _table(columns, schema)
 
 
 def _answer_table(
@@ -114,21 +120,29 @@ def _answer_table(
     dtype: VectorDtype,
 ) -> pa.Table:
     """Return answers as a table of the bank, from the file to its columns without an object per answer."""
-    import pyarrow as pa
-
     score, is_unscored = answers.number("score")
-    numbers = {name: answers.number(name) for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
     sources = zip(answers.text("scored_by"), is_unscored.tolist(), strict=True)
-    columns: dict[str, Any] = {
-        "row": rows,
-        "status": [STATUSES[place] for place in status.tolist()],
-        "score": pa.array(score, mask=is_unscored),
-        "score_source": [None if unscored else source for source, unscored in sources],
-        **{name: pa.array(values, mask=is_unknown) for name, (values, is_unknown) in numbers.items()},
-        **{name: answers.text(name) for name in ("error", "finish_reason", "response")},
+    names = _encoded(STATUSES)
+    columns = {
+        "row": from_numbers(rows),
+        "status": from_texts([names[place] for place in status.tolist()]),
+        "score": from_numbers(score, is_unscored),
+        "score_source": from_texts([None if unscored else source for source, unscored in sources]),
+        **{name: from_numbers(*answers.number(name)) for name in ("prompt_tokens", "completion_tokens", "cost_usd")},
+        **{name: from_texts(answers.text(name)) for name in ("error", "finish_reason", "response")},
         "vector": vector_column(vectors, dtype),
     }
-    return pa.table([pa.array(columns[name], schema.field(name).type) for name in schema.names], schema=schema)
+    return _table(columns, schema)
+
+
+def _encoded(texts: Sequence[str | None]) -> list[bytes | None]:
+    return [None if text is None else text.encode() for text in texts]
+
+
+def _table(columns: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 class MissingTexts(Sequence[str]):

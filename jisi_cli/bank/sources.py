@@ -72,11 +72,13 @@ class ReadSources(NamedTuple):
         staging: Their questions and answers.
         described: Each file, as a manifest records it.
         left_out: Questions that were left out because no vector covers them.
+        plain: How many answers of each file were read a column at a time, which is the fast way.
     """
 
     staging: Staging
     described: list[Source]
     left_out: int
+    plain: Sequence[int] = ()
 
 
 def read_sources(
@@ -105,7 +107,7 @@ def read_sources(
     """
     selection = selection or Selection()
     formats = [format or (MAPPED if columns else detect(path)) for path in paths]
-    counts = [0] * len(paths)
+    counts, plain = [0] * len(paths), [0] * len(paths)
     left_out: set[Key] = set()
 
     def answers() -> Iterator[AnswerBlock]:
@@ -116,12 +118,13 @@ def read_sources(
                     keys = list(zip(block["dataset"], block["index"], strict=True))
                     left_out.update(keys[row] for row in set(range(len(keys))).difference(covered))
                 counts[number] += len(covered)
+                plain[number] += len(covered) if block.is_plain else 0
                 yield block.take(covered)
 
     staging = stage_answers(answers(), selection, folder)
     selection.require(staging)
     described = [describe(*found) for found in zip(paths, formats, counts, strict=True)]
-    return ReadSources(staging, described, len(left_out))
+    return ReadSources(staging, described, len(left_out), plain)
 
 
 def release_with_vectors(paths: Sequence[Path], format: str | None = None) -> Path | None:

@@ -308,6 +308,8 @@ class Build:
             on_issue=self.problems,
             folder=self.bank / BUILDING,
         )
+        for source, plain in zip(found.described, found.plain, strict=True):
+            self.out.detail(f"{source.name}: {plain:,} of {count(source.records, 'answer')} read a column at a time")
         if found.left_out:
             self.out.warn(
                 f"{count(found.left_out, 'test question')} left out: the release has no vectors of them "

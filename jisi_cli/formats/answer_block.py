@@ -19,10 +19,13 @@ class AnswerBlock:
     Args:
         columns: For each field of `Record` its values (k).
         location: Returns the place of an answer in the source, counted from 0 in this block.
+        is_plain: Whether they were read a column at a time.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]], location: Callable[[int], Location]) -> None:
-        self._columns, self.location = columns, location
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any]], location: Callable[[int], Location], *, is_plain: bool = False
+    ) -> None:
+        self._columns, self.location, self.is_plain = columns, location, is_plain
 
     @classmethod
     def of(cls, located: Sequence[Located]) -> AnswerBlock:
@@ -50,12 +53,12 @@ class AnswerBlock:
         if len(rows) == len(self):
             return self
         columns = {name: [column[row] for row in rows] for name, column in self._columns.items()}
-        return AnswerBlock(columns, lambda row: self.location(rows[row]))
+        return AnswerBlock(columns, lambda row: self.location(rows[row]), is_plain=self.is_plain)
 
     def between(self, start: int, stop: int) -> AnswerBlock:
         """Return the answers from one on, and before another."""
         columns = {name: column[start:stop] for name, column in self._columns.items()}
-        return AnswerBlock(columns, lambda row: self.location(start + row))
+        return AnswerBlock(columns, lambda row: self.location(start + row), is_plain=self.is_plain)
 
 
 def in_answer_blocks(read: Callable[[OnIssue], Iterator[Located]], on_issue: OnIssue) -> Iterator[AnswerBlock]:

@@ -43,7 +43,7 @@ def read_block(block: Block, reader: RowReader, on_issue: OnIssue) -> Iterator[A
     reader.columns.update(dict.fromkeys(block.columns))
     reading = _Reading(block, reader)
     columns = reading.columns()
-    answers, start = AnswerBlock(columns, block.location), 0
+    answers, start = AnswerBlock(columns, block.location, is_plain=True), 0
     for row in reading.left(columns):
         try:
             reading.read_row(row, columns)

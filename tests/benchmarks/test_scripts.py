@@ -10,6 +10,7 @@ import pytest
 
 from tests.benchmarks import (
     build_memory,
+    build_speed,
     client_throughput,
     cold_start,
     compare_decisions,
@@ -35,6 +36,13 @@ def test_every_step_of_the_scale_script(tmp_path: Path) -> None:
 def test_the_script_about_the_memory_of_a_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build_memory.main(["--gigabytes", "0.0001", "--response", "90", "--folder", str(tmp_path)])
     assert "100 questions, 1,000 answers" in capsys.readouterr().out
+
+
+def test_the_script_about_the_speed_of_a_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    build_speed.main(["--questions", "6", "--rounds", "1", "--only", "parquet$", "--folder", str(tmp_path)])
+    first, *lines = capfd.readouterr().out.splitlines()
+    assert first.startswith("60 answers")
+    assert [line.split("  ")[0] for line in lines] == ["jisi, parquet", "DuckDB, parquet"]
 
 
 def test_the_script_about_the_page_of_a_comparison(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jisi_cli.bank.sources import read_sources
 from jisi_cli.errors import InputError
 from jisi_cli.formats import blocks, long_columns
 from jisi_cli.formats.column_map import ColumnMap
@@ -166,3 +167,4 @@ def test_only_rows_that_need_it_are_read_one_by_one(tmp_path: Path, monkeypatch:
         first = 2 if source.suffix == ".csv" else 1
         assert careful == [700 + first, 1500 + first]
         assert [issue.line for issue in issues] == [1500 + first, 700 + first]
+        assert read_sources([source], on_issue=issues.append).plain == [1_999]
