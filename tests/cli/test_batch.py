@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.bank.making import data_of
 from tests.cli.commands import jisi, pool_file, says_one_error
 from tests.cli.evaluation_data import SKILL, build
 from tests.cli.test_eval_live import by_name, lines, live, questions
+from tests.faults.scene import start
 from tests.loopback import Fault, Loopback
 
 MODELS = tuple(SKILL)
@@ -63,6 +65,27 @@ def test_a_bank_by_batch_is_that_of_live_calls_at_half_the_bill(
     assert data_of(tmp_path / "bank") == data_of(tmp_path / "live")
     rows = list(Ledger(ledger_path(), warn=print).rows())
     assert by_batch == pytest.approx(sum(row.list_cost_usd for row in rows if not row.cached) / 2)
+
+
+def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
+    pool: Path, asked: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    command = ("bank", "build", asked, "-o", tmp_path / "bank", "--call", "--batch", "--config", pool)
+    command = (*command, "--embedder", "hashing:16", "--models", "ada")
+    loopback.batches.held = {"GET batches/id"}
+    process = start(tmp_path, *command)
+    while process.poll() is None and not loopback.batches.reached.wait(0.05):
+        pass
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 130, said
+    assert "4 requests go on at the provider; run the same command again" in said
+    loopback.batches.held = set()
+    process = start(tmp_path, *command)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "4 requests under way at 127.0.0.1 since" in said
+    assert list(loopback.batches.asked().values()) == [1] * 4
 
 
 def test_live_calls_are_not_asked_again_by_batch(pool: Path, asked: Path, loopback: Loopback, tmp_path: Path) -> None:

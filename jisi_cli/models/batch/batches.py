@@ -32,6 +32,7 @@ from jisi_cli.types import Answer, Request
 OnProgress = Callable[[int, int], None]
 """Told how many requests have ended, and how many there are."""
 _NOT_FOUND = 404
+_ROUNDING = 1e-9
 _LOOKS = 3
 """How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
@@ -136,9 +137,15 @@ class Batches:
         calls = (self._pool.call_of(request) for request in requests)
         self._wanted = {call.key: call for call in calls}
         self._queue = [(call, 1) for call in self._wanted.values()]
-        async with self._journal.alone(self._wait):
-            await self._hand_in()
-        await self._finish()
+        try:
+            async with self._journal.alone(self._wait):
+                await self._hand_in()
+            await self._finish()
+        except asyncio.CancelledError:
+            if self._under_way:
+                left = sum(len(item.batch.worst) for item in self._under_way)
+                self._tell(f"{left:,} requests go on at the provider; run the same command again to wait for them")
+            raise
         return self._fetched
 
     async def close(self) -> None:
@@ -207,7 +214,8 @@ class Batches:
         priced = [call for call in calls if await self._is_priced(call)]
         if self._budget is None:
             return priced
-        room, found = self._budget.left_usd, []
+        # Sums of many amounts differ in their last bits by the order of adding.
+        room, found = self._budget.left_usd * (1 - _ROUNDING), []
         for call in priced:
             worst = self._worst[call.key] or 0.0
             if worst <= room:
