@@ -147,7 +147,7 @@ async def answer(prepared: Prepared, watcher: Watcher | None = None, max_cost: f
                 "jisi.confidence": outcome.confidence,
             }
         )
-    opened.callers.note(outcome.answer)
+    opened.callers.note(prepared.asked.text, outcome.answer)
     return replace(outcome, seconds=prepared.seconds | outcome.seconds)
 
 
@@ -161,7 +161,7 @@ async def _answered(prepared: Prepared, listener: Listener, opened: Opened) -> O
     if not prepared.asked.is_for_one:
         return await by.made.answer(query, prepared.plan, pool, listener)
     ranking = prepared.plan.models if isinstance(prepared.plan, Panel) else cast("Ranking", prepared.plan)
-    caller = opened.callers.of(prepared.asked.called)
+    caller = opened.callers.of(prepared.asked.text, prepared.asked.called)
     return await answer_by_one(ranking, caller, query, pool, listener, by.context.sampling())
 
 

@@ -77,12 +77,14 @@ def test_who_made_a_call_is_remembered_for_so_long() -> None:
     def called(*names: str) -> list[ToolCall]:
         return [ToolCall(name, "add", "{}") for name in names]
 
-    callers.note(Answer("a", "", tool_calls=tuple(called("1", "2"))))
-    callers.note(Answer("b", "", tool_calls=tuple(called("3"))))
-    assert callers.of(called("1", "2")) == "a"
-    assert callers.of(called("1", "3")) is None, "two models made them"
-    assert callers.of([]) is callers.of(called("4")) is None
+    callers.note("q", Answer("a", "", tool_calls=tuple(called("1", "2"))))
+    callers.note("q", Answer("b", "", tool_calls=tuple(called("3"))))
+    assert callers.of("q", called("1", "2")) == "a"
+    callers.note("another client's", Answer("d", "", tool_calls=tuple(called("1", "2"))))
+    assert callers.of("q", called("1", "2")) == "a"
+    assert callers.of("q", called("1", "3")) is None, "two models made them"
+    assert callers.of("q", []) is callers.of("q", called("4")) is None
     for number in range(10_000):
-        callers.note(Answer("c", "", tool_calls=tuple(called(f"more {number}"))))
-    assert callers.of(called("1")) is None
-    assert callers.of(called("more 9999")) == "c"
+        callers.note("q", Answer("c", "", tool_calls=tuple(called(f"more {number}"))))
+    assert callers.of("q", called("1")) is None
+    assert callers.of("q", called("more 9999")) == "c"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from threading import Lock
@@ -15,26 +16,34 @@ _MOST_REMEMBERED = 10_000
 
 
 class Callers:
-    """Which model made which tool call, of the last few thousand; for several threads."""
+    """Which model made which tool call, of the last few thousand; for several threads.
+
+    A call is known by the question it was made for, too: some servers number their calls, each from the first.
+    """
 
     def __init__(self) -> None:
-        self._models: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._models: OrderedDict[tuple[bytes, str, str], str] = OrderedDict()
         self._lock = Lock()
 
-    def note(self, answer: Answer) -> None:
+    def note(self, question: str, answer: Answer) -> None:
         """Remember who made the calls of an answer."""
         with self._lock:
-            for call in answer.tool_calls:
-                self._models[call.id, call.name] = answer.model
-                self._models.move_to_end((call.id, call.name))
+            for key in _keys(question, answer.tool_calls):
+                self._models[key] = answer.model
+                self._models.move_to_end(key)
             while len(self._models) > _MOST_REMEMBERED:
                 self._models.popitem(last=False)
 
-    def of(self, calls: Iterable[ToolCall]) -> str | None:
+    def of(self, question: str, calls: Iterable[ToolCall]) -> str | None:
         """Return the model that made some calls; None where that is not known, or several did."""
         with self._lock:
-            models = {self._models.get((call.id, call.name)) for call in calls}
+            models = {self._models.get(key) for key in _keys(question, calls)}
         return models.pop() if len(models) == 1 else None
+
+
+def _keys(question: str, calls: Iterable[ToolCall]) -> list[tuple[bytes, str, str]]:
+    asked = hashlib.sha256(question.encode("utf-8", "surrogatepass")).digest()
+    return [(asked, call.id, call.name) for call in calls]
 
 
 async def answer_by_one(
