@@ -58,18 +58,14 @@ def test_nothing_of_ray_is_imported_without_it() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    "params", ['{ api_key = "sk-of-mine" }', '{ extra_headers = { Authorization = "Bearer me" } }']
-)
-def test_a_key_in_the_pool_file_is_sent_to_no_node(
-    params: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_header_of_the_pool_file_is_sent_to_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-all")
+    params = '{ extra_headers = { Authorization = "Bearer of-mine" } }'
     pool = tmp_path / "jisi.toml"
     pool.write_text(f'[[models]]\nname = "ada"\nlitellm = "openai/ada"\nparams = {params}\n')
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"question": "What is 1 plus 1?", "ground_truth": "2"}\n')
     asked = ("bank", "build", questions, "-o", tmp_path / "bank", "--call", "--config", pool, "--engine", "ray")
     run = jisi(*asked, "--embedder", "hashing", "-q")
-    says_one_error(run, 2, "`ada`: `params` hold a key", "api_key_env")
+    says_one_error(run, 2, "`ada`: `params` hold headers", "api_key_env")
     assert "mine" not in run.stderr
