@@ -57,8 +57,8 @@ def require_no_keys(entries: Sequence[ModelEntry]) -> None:
     for entry in entries:
         if secrets_in(entry.params):
             raise InputError(
-                f"model `{entry.name}`: `params` hold headers or what may be a key, and --engine ray would send them to "
-                'every node; name the variable that holds the key there, api_key_env = "…", or leave --engine out'
+                f"model `{entry.name}`: `params` hold headers or what may be a key, and --engine ray would send them "
+                'to every node; name the variable that holds the key there, api_key_env = "…", or leave --engine out'
             )
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.errors import InputError, NoAnswerError
+from jisi_cli.errors import ExitCode, InputError, NoAnswerError
 from jisi_cli.models.batch.batches import Batches, Fetched, Polling
 from jisi_cli.models.batch.journal import BatchJournal
+from jisi_cli.models.batch.queue import BatchesLeftError, BatchQueue
 from jisi_cli.models.batch.rows import Rows
 from jisi_cli.models.batch.terms import require_batch
 from jisi_cli.models.limits import Budget
@@ -54,22 +55,34 @@ class Lab:
     async def fetch(self, requests: Sequence[Request], budget: Budget | None = None, retries: int = 3) -> Fetched:
         """Ask by batch, as one run of jisi does."""
         async with self.pool() as asked:
-            batches = Batches(
-                asked,
-                Rows(Provider(60.0)),
-                BatchJournal(self.folder / "batches"),
-                held=self.held,
-                budget=budget,
-                policy=RetryPolicy(max_retries=retries),
-                timeout=60.0,
-                tell=self.told.append,
-                warn=self.warned.append,
-                polling=AT_ONCE,
-            )
+            batches = self.batches(asked, budget, retries)
             try:
                 return await batches.fetch(requests)
             finally:
                 await batches.close()
+
+    def batches(self, asked: LivePool, budget: Budget | None = None, retries: int = 3) -> Batches:
+        return Batches(
+            asked,
+            Rows(Provider(60.0)),
+            BatchJournal(self.folder / "batches"),
+            held=self.held,
+            budget=budget,
+            policy=RetryPolicy(max_retries=retries),
+            timeout=60.0,
+            tell=self.told.append,
+            warn=self.warned.append,
+            polling=AT_ONCE,
+        )
+
+    async def queued(self, requests: Sequence[Request]) -> list[Any]:
+        """Ask one by one, as methods do; return the answers, or what was raised instead."""
+        async with self.pool() as asked:
+            queue = BatchQueue(asked, lambda on_progress: self.batches(asked), quiet=0.01)
+            try:
+                return await asyncio.gather(*map(queue.ask, requests), return_exceptions=True)
+            finally:
+                await queue.close()
 
     def run(self, count: int = 3, **options: Any) -> Fetched:
         """Ask so many questions by batch; answer, ledger, cache and journal are those of a run."""
@@ -325,6 +338,19 @@ def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> Non
     claude = ModelEntry("claude", "anthropic/claude-sonnet-4-5")
     with pytest.raises(InputError, match=r"`claude` cannot be asked by batch, because `anthropic` .*give --models a"):
         require_batch([*lab.models, claude])
+
+
+def test_methods_do_not_take_a_provider_that_refuses_to_say_for_models_that_failed(lab: Lab) -> None:
+    lab.server.batches.refused.add("GET batches/id")
+    for found in asyncio.run(lab.queued(questions(2))):
+        assert isinstance(found, BatchesLeftError), found
+        assert (found.exit_code, "HTTP 403" in str(found)) == (ExitCode.NO_ANSWER, True)
+
+
+def test_a_fault_of_ours_keeps_none_waiting_for_ever(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Batches, "fetch", lambda self, requests: 1 / 0)
+    found = asyncio.run(asyncio.wait_for(lab.queued(questions(2)), 30.0))
+    assert [type(error) for error in found] == [ZeroDivisionError] * 2
 
 
 def test_a_provider_that_refuses_to_say_ends_the_run_and_a_later_one_goes_on(lab: Lab) -> None:

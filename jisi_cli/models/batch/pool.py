@@ -55,7 +55,7 @@ class BatchedPool:
             return answer
         if request.role == "judge" or await self._pool.kept(call) is not None:
             return await self._pool.ask(request)
-        why = self._fetched.unasked.get(call.key)
-        if why is not None and self._fetched.stopped is not None:
+        if self._fetched.stopped is not None:
             raise BudgetError(self._fetched.stopped)
+        why = self._fetched.unasked.get(call.key)
         return Answer(request.model, "", role=request.role, error=why or "it was asked by no batch")

@@ -10,13 +10,19 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from jisi_cli.errors import BudgetError, JisiError
+from jisi_cli.errors import BudgetError, ExitCode, JisiError, NoAnswerError
 from jisi_cli.models.batch.batches import Batches, Fetched, OnProgress
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
 
 _QUIET = 3.0
 """Seconds without another request, after which those that wait are handed in; what comes later has its own batch."""
+
+
+class BatchesLeftError(JisiError):
+    """A provider does not say how far it is, which is no failure of a model: the run ends, and a later one goes on."""
+
+    exit_code = ExitCode.NO_ANSWER
 
 
 class BatchQueue:
@@ -67,7 +73,8 @@ class BatchQueue:
 
         Raises:
             BudgetError: The request does not fit what is left of the budget.
-            InputError, NoAnswerError: See `Batches.fetch`.
+            BatchesLeftError: A provider does not say what it has.
+            InputError: See `Batches.fetch`.
         """
         key = self._pool.call_of(request).key
         answer = await self._there(request, key)
@@ -119,9 +126,10 @@ class BatchQueue:
         batches = self._make(lambda done, total: self._show(number, done, total))
         try:
             found = await batches.fetch([request for request, _ in waiting.values()])
-        except JisiError as error:
+        except Exception as error:  # even one of ours: those who wait would wait for ever
+            told = BatchesLeftError(str(error)) if isinstance(error, NoAnswerError) else error
             for _, done in waiting.values():
-                done.set_exception(error)
+                done.set_exception(told)
             return
         finally:
             await batches.close()
