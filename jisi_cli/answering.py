@@ -148,7 +148,7 @@ async def answer(prepared: Prepared, watcher: Watcher | None = None, max_cost: f
             }
         )
     opened.callers.note(prepared.asked.text, outcome.answer)
-    return replace(outcome, seconds=prepared.seconds | outcome.seconds)
+    return replace(outcome, seconds=prepared.seconds | outcome.seconds, is_json=prepared.query.is_json)
 
 
 async def _answered(prepared: Prepared, listener: Listener, opened: Opened) -> Outcome:

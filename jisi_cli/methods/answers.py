@@ -58,7 +58,8 @@ class GivenAnswer:
 
 def answers_of(outcome: Outcome) -> tuple[GivenAnswer, ...]:
     """Return what each model answered, compared with the final answer; the model ranked best comes first."""
-    return _compared(outcome.decision, _read(outcome.calls), _final(outcome.answer), outcome.answer.text)
+    final = _final(outcome.answer, is_json=outcome.is_json)
+    return _compared(outcome.decision, _read(outcome.calls, is_json=outcome.is_json), final, outcome.answer.text)
 
 
 def probed_answers(decision: Decision) -> tuple[GivenAnswer, ...]:
@@ -121,14 +122,14 @@ _Read = list[tuple[Answer, str | None]]
 """Calls with their final answers."""
 
 
-def _read(calls: Sequence[Answer]) -> _Read:
-    return [(call, _final(call)) for call in calls if call.role in _ANSWERING]
+def _read(calls: Sequence[Answer], *, is_json: bool = False) -> _Read:
+    return [(call, _final(call, is_json=is_json)) for call in calls if call.role in _ANSWERING]
 
 
-def _final(call: Answer) -> str | None:
+def _final(call: Answer, *, is_json: bool = False) -> str | None:
     from jisi_cli.methods.final_answers import final_answer
 
-    return final_answer(call.text, None) if call.ok else None
+    return final_answer(call.text, None, is_json=is_json) if call.ok else None
 
 
 def _compared(

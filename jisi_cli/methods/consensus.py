@@ -68,16 +68,18 @@ def _weights(asked: Sequence[int], coarse_scores: Sequence[float]) -> dict[int, 
     return {model: max(0.0, coarse_scores[model] / best) for model in asked}
 
 
-def most_frequent(answers: Sequence[Answer], grader: str | None) -> Consensus | None:
+def most_frequent(answers: Sequence[Answer], query: Query) -> Consensus | None:
     """Return the largest group of equal final answers; None when no response has one.
 
     A response without a final answer has no vote. Ties go to the group whose first member is earlier.
 
     Args:
         answers: The responses, best first.
-        grader: The kind of answer that is wanted, where it is known.
+        query: The question, which may say what kind of answer is wanted.
     """
-    finals = {place: final_answer(answer.text, grader) for place, answer in enumerate(answers)}
+    finals = {
+        place: final_answer(answer.text, query.grader, is_json=query.is_json) for place, answer in enumerate(answers)
+    }
     return heaviest_group(range(len(answers)), [1.0] * len(answers), finals)
 
 
@@ -93,7 +95,7 @@ async def vote(asker: Asker, query: Query, answers: Sequence[Answer], similarity
     """
     from jisi_cli.methods.similarity import most_typical
 
-    group = most_frequent(answers, query.grader)
+    group = most_frequent(answers, query)
     if group is None:
         typical = await most_typical(answers, similarity)
         reason = f"no {of} has a final answer to count; this one is most like the others"

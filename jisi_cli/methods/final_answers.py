@@ -42,10 +42,10 @@ def reader_hash() -> str:
 
 
 _MOST_KNOWN = 1 << 16
-_known: dict[tuple[bytes, str | None], str | None] = {}
+_known: dict[tuple[bytes, str | None, bool], str | None] = {}
 
 
-def final_answer(text: str, grader: str | None) -> str | None:
+def final_answer(text: str, grader: str | None, *, is_json: bool = False) -> str | None:
     """Return the normalised final answer of a response, as `extract_any` does, and remember it.
 
     A comparison reads the same responses for every method, and a millisecond each adds up.
@@ -53,15 +53,20 @@ def final_answer(text: str, grader: str | None) -> str | None:
     Args:
         text: The response.
         grader: The question's grader; None when the kind of answer is unknown.
+        is_json: Whether JSON was asked for, which is compared as such.
 
     Raises:
         InputError: There is no such grader.
     """
-    key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), grader
+    key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), grader, is_json
     if key not in _known:
         from jisi_cli.grading.final_answer import extract_any
 
         found = extract_any(text, grader)
+        if is_json:
+            from jisi_cli.methods.json_answers import json_answer
+
+            found = json_answer(text, found)
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[key] = found

@@ -299,7 +299,7 @@ class _Run:
     def group(self) -> Consensus | None:
         """Return the heaviest group of equal final answers (C1, C2)."""
         finals = {
-            model: final_answer(answer.text, self.query.grader)
+            model: final_answer(answer.text, self.query.grader, is_json=self.query.is_json)
             for model, answer in self.answers.items()
             if model in self.asked
         }

@@ -184,7 +184,7 @@ class _Run:
     def _take(self, model: int, answer: Answer) -> None:
         from jisi_cli.grading.registry import reader_of
 
-        final = final_answer(answer.text, self.query.grader)
+        final = final_answer(answer.text, self.query.grader, is_json=self.query.is_json)
         self.models.append(model)
         self.answers.append(answer)
         self.finals.append(final)
@@ -243,7 +243,7 @@ class _Run:
 
     def _confidence_in(self, answer: Answer) -> float | None:
         """Return the probability of the group whose final answer an aggregator chose; None for an answer of its own."""
-        final = final_answer(answer.text, self.query.grader)
+        final = final_answer(answer.text, self.query.grader, is_json=self.query.is_json)
         if final is None or final not in self.finals:
             return None
         model = self.answers[self.finals.index(final)].model

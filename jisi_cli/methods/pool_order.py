@@ -101,7 +101,7 @@ class PoolOrder(PanelMethod[PoolOrderSettings]):
 
         if len(answers) == 1 and not always:
             return asker.settle_on(answers[0], "route", "the other models did not answer")
-        group = most_frequent(answers, query.grader)
+        group = most_frequent(answers, query)
         if group is not None and len(group.members) > 1 and group.share >= self.settings.u and not always:
             words = f"{len(group.members)} of {len(answers)} models agree"
             asker.conclude(words)

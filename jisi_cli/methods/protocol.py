@@ -57,6 +57,11 @@ class Query:
         system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, *self.history, *(self.turn or (Message(role="user", content=self.text),))]
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer has to be JSON."""
+        return self.wanted.format is not None
+
     def with_pictures(self, text: str) -> Message:
         """Return a message about the question, with the pictures that came with it."""
         pictures = pictures_of(self.turn[0]) if self.turn else []
@@ -78,6 +83,7 @@ class Outcome:
         references: Models whose responses an aggregation was made from, best first, where no decision names them.
         missing: What did not work besides the calls that failed, a sentence each.
         confidence: Probability that the answer is right, in [0, 1]; None for methods that do not know.
+        is_json: Whether JSON was asked for, so that answers are compared as such.
     """
 
     answer: Answer
@@ -90,6 +96,7 @@ class Outcome:
     references: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     confidence: float | None = None
+    is_json: bool = False
 
     @property
     def answers(self) -> tuple[GivenAnswer, ...]:

@@ -30,6 +30,21 @@ def test_the_answer_is_json_that_fits(given: list[str | Path], loopback: Loopbac
     assert loopback.requests[0].body["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
+def test_answers_that_are_the_same_json_agree_however_they_are_written(
+    given: list[str | Path], loopback: Loopback
+) -> None:
+    loopback.script("ada", text='{"n": 4, "unit": "m"}')
+    loopback.script("bob", text='{"unit":"m",  "n": 4.0}')
+    loopback.script("cyd", text='{"n": 5, "unit": "m"}')
+    for choice in (["--method", "jisi-cascade", "--tau", "1", "--max-calls", "3"], ["--method", "jisi-vote"]):
+        found = jisi("ask", "What is 2 + 2?", *given, *choice, "--json").json
+        assert found["answer"] == '{"n": 4, "unit": "m"}'
+        assert {said["model"]: said["agrees"] for said in found["answers"]} == {"ada": True, "bob": True, "cyd": False}
+    assert found["mode"] == "consensus"
+    plain = jisi("ask", "What is 2 + 2?", *given[:4], "--method", "jisi-vote", "--json").json
+    assert all(said["final_answer"] is None for said in plain["answers"])  # what was not asked for is read as before
+
+
 def test_no_answer_that_fits_is_exit_4_with_the_reason(given: list[str | Path], loopback: Loopback) -> None:
     for model in ("ada", "bob", "cyd", "dee"):
         loopback.script(model, text="four")
