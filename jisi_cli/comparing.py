@@ -296,7 +296,7 @@ def made_of(jisi: Jisi, questions: int, source: str, *, live: bool = False) -> d
     manifest = jisi.bank.manifest
     return {
         "questions": questions,
-        "test": source,
+        "test": as_named(source),
         "bank": as_named(str(jisi.bank.path)),
         "bank_parts": [part.sha256 for part in manifest.queries],
         "models": list(jisi.models),

@@ -14,7 +14,6 @@ import numpy as np
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.resplit import PAPER_FRACTION, ResplitBank
 from jisi_cli.comparing import made_of, open_for, refuse_unheeded, settings_of
-from jisi_cli.copies import as_named
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
 from jisi_cli.evaluation.runner import Entry, Ran, run_entries
@@ -156,7 +155,7 @@ class SplitRun:
         others = tuple(dict.fromkeys((BASELINE, *self.versus)))
         rows = summarise(finished, others, np.random.default_rng(self.jisi.seed))
         tested = {(row.dataset, row.index) for split in finished for row in split.rows}
-        made = made_of(self.jisi, len(tested), as_named(str(self.jisi.bank.path)))
+        made = made_of(self.jisi, len(tested), str(self.jisi.bank.path))
         made["split"] = {"fraction": self.fraction, "seeds": [split.seed for split in finished]}
         made["splits"] = [{"seed": split.seed, "train": split.train, "test": split.test} for split in finished]
         return SplitComparison(rows, finished, made)

@@ -14,6 +14,8 @@ from jisi_cli.copies import is_copy
 from jisi_cli.errors import BankError, InputError
 
 LOCK_NAME = ".lock"
+COPY_NAME, RECORD_NAME = "bank", "store.json"
+"""Of the copy of a bank in an object store, and of what is kept beside it of the store."""
 _MAX_ATTEMPTS = 1000
 
 
@@ -46,6 +48,8 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 
 def _sole_writer(path: Path) -> contextlib.AbstractContextManager[None]:
     if not is_copy(path):
+        if path.name == COPY_NAME and (path.parent / RECORD_NAME).exists():
+            raise BankError(f"{path} is the copy of a bank in an object store; name the bank by its address")
         return contextlib.nullcontext()
     from jisi_cli.bank.remote_commit import sole_writer
 

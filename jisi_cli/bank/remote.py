@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
 from jisi_cli.addresses import Address, read_address
+from jisi_cli.bank.lock import COPY_NAME, RECORD_NAME
 from jisi_cli.bank.manifest import (
     MANIFEST_NAME,
     MOST_BYTES,
@@ -39,7 +40,6 @@ from jisi_cli.paths import cache_folder, own_folder
 
 BANKS = "banks"
 """Folder of the cache with the copies."""
-_RECORD = "store.json"
 _MOST_RECORD = 1 << 16
 _ATTEMPTS = 5
 _AT_ONCE = 4
@@ -106,7 +106,7 @@ def _folder(address: Address) -> Path:
     endpoint = s3_endpoint() if address.scheme == "s3" else None
     place = hashlib.sha256(f"{address}\0{endpoint or ''}".encode()).hexdigest()[:16]
     name = "".join(letter if letter.isalnum() else "-" for letter in address.prefix.rpartition("/")[2][-40:])
-    return cache_folder() / BANKS / f"{name}-{place}" / "bank"
+    return cache_folder() / BANKS / f"{name}-{place}" / COPY_NAME
 
 
 def _make_private(folder: Path) -> None:
@@ -235,7 +235,7 @@ def manifest_or_none(folder: Path) -> Manifest | None:
 def _recorded(copy: Copy) -> Version | None:
     """Return which version of the store's `bank.json` the copy has; None where that is not certain."""
     try:
-        data = json.loads(read_plain(copy.folder.parent / _RECORD, _MOST_RECORD))
+        data = json.loads(read_plain(copy.folder.parent / RECORD_NAME, _MOST_RECORD))
         digest = file_sha256(copy.folder / MANIFEST_NAME)
         if data["address"] != str(copy.store.address) or data["sha256"] != digest:
             return None
@@ -251,8 +251,8 @@ def record_version(copy: Copy, version: Version, content: bytes) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         **asdict(version),
     }
-    path = copy.folder.parent / _RECORD
-    draft = path.with_name(f".{_RECORD}.{os.getpid()}")
+    path = copy.folder.parent / RECORD_NAME
+    draft = path.with_name(f".{RECORD_NAME}.{os.getpid()}")
     with contextlib.suppress(OSError):
         try:
             draft.write_text(json.dumps(data), encoding="utf-8")

@@ -85,7 +85,7 @@ def test_a_bank_is_built_extended_and_read_in_a_store_as_on_a_disk(
     first, more = answers(tmp_path / "a.jsonl"), answers(tmp_path / "b.jsonl", questions=15)
     asked = ("--jsonl", "What is 4 plus 7?")
     for bank in (BANK, tmp_path / "bank"):
-        built = jisi("bank", "build", first, "-o", bank, *EMBEDDER, "--json")
+        built = jisi("bank", "build", first, "-o", bank, *EMBEDDER, "--split", "0.5", "--json")
         assert built.exit_code == 0 and built.json["bank"] == str(bank)
         again = jisi("bank", "build", first, "-o", bank, *EMBEDDER)
         says_one_error(again, 2, f"{bank} is a bank already")
@@ -95,6 +95,10 @@ def test_a_bank_is_built_extended_and_read_in_a_store_as_on_a_disk(
     machine("a reader")
     here, there = jisi("route", "--bank", tmp_path / "bank", *asked), jisi("route", "--bank", BANK, *asked)
     assert there.exit_code == 0 and there.stdout == here.stdout.replace(str(tmp_path / "bank"), BANK)
+    compared = [jisi("eval", bank, "--method", "best-single,knn", "--json") for bank in (tmp_path / "bank", BANK)]
+    assert (compared[1].json["bank"], compared[1].json["test"]) == (BANK, BANK)
+    rows = [[{**row, "seconds": None} for row in run.json["methods"]] for run in compared]
+    assert rows[0] == rows[1] and len(rows[0]) == 2
     bank = local_folder(BANK)
     assert data_of(bank) == data_of(tmp_path / "bank")
     # Only a first table of questions has another name, which tells its contents.
@@ -382,6 +386,13 @@ def test_ask_books_an_answer_and_labels_and_grades_are_written_into_a_bank_in_a_
     found = Bank(BANK)
     assert found.manifest.labels == (label,)
     assert as_named(str(found.path)) == BANK and parts_of(object_store) == named_by(object_store)
+
+
+def test_a_copy_is_not_written_behind_the_back_of_its_store(tmp_path: Path, object_store: ObjectStore) -> None:
+    bank = local_folder(BANK)
+    build(bank, records(6))
+    copy = finish(start("bank", "grade", bank, "--grader", "contains"))  # a process that never heard of the address
+    says_one_error(copy, 3, f"{bank} is the copy of a bank in an object store; name the bank by its address")
 
 
 def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: ObjectStore, machine: Machine) -> None:
