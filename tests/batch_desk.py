@@ -83,6 +83,7 @@ class BatchDesk:
 
     Attributes:
         batches: What was created, in its order.
+        headers: Those of each request, in small letters.
     """
 
     answer: Answer
@@ -99,6 +100,7 @@ class BatchDesk:
     reached: threading.Event = field(default_factory=threading.Event)
     files: dict[str, bytes] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -338,6 +338,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.path.startswith(("/v1/files", "/v1/batches"))
 
     def _answer_about_batches(self, method: str, body: bytes) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.loopback.batches.headers.append(headers)
         found = self.server.loopback.batches.handle(method, self.path, self.headers.get("content-type", ""), body)
         if found is None:
             self.close_connection = True

@@ -334,6 +334,20 @@ def test_a_sum_of_worst_cases_fits_however_it_is_rounded() -> None:
     assert budget.reserve_now("a", 0.01) is None
 
 
+def test_no_header_of_the_environment_goes_to_a_server_that_is_not_openais(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "a secret of mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: a secret of mine")
+    lab.models = (replace(lab.models[0], params={"extra_headers": {"X-Mine": "goes along"}}),)
+    assert len(lab.run().answers) == 3
+    assert len(lab.server.batches.headers) >= 4
+    for headers in lab.server.batches.headers:
+        assert headers["x-mine"] == "goes along"
+        assert not any("a secret of mine" in value for value in headers.values())
+
+
 def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> None:
     claude = ModelEntry("claude", "anthropic/claude-sonnet-4-5")
     with pytest.raises(InputError, match=r"`claude` cannot be asked by batch, because `anthropic` .*give --models a"):

@@ -38,6 +38,12 @@ _LONGEST_LINE = 96 * 2**20
 _MOST_LISTED = 10_000
 """Batches that are looked through for one of ours."""
 _PAGE = 100
+_USUAL_HEADERS = frozenset(
+    {
+        *("accept", "authorization", "connection", "content-length", "content-type", "host", "transfer-encoding"),
+        "user-agent",
+    }
+)
 _SHOWN_ERRORS = 3
 
 
@@ -81,10 +87,8 @@ class Service:
         import httpx
         import openai
 
-        hooks: dict[str, list[Callable[..., Any]]] = {
-            "request": [_ask_for_what_can_be_unpacked],
-            "response": [_bounded],
-        }
+        self._headers = _USUAL_HEADERS.union(name.lower() for name in headers)
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._prepare], "response": [_bounded]}
         self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, event_hooks=hooks)
         # From its release 3 on, openai is typed for httpx2 alone and takes clients of httpx as before.
         http: Any = self._http
@@ -181,6 +185,13 @@ class Service:
             if rest:
                 yield bytes(rest)
 
+    async def _prepare(self, request: httpx.Request) -> None:
+        """Take out what OpenAI's client adds of the environment, whoever the server belongs to."""
+        for name in request.headers.keys() - self._headers:
+            if not name.startswith("x-stainless-"):
+                del request.headers[name]
+        request.headers["accept-encoding"] = ENCODINGS
+
     def _state(self, batch: Any) -> State:  # noqa: ANN401 - the client checks no types
         counts = batch.request_counts
         done = _count(getattr(counts, "completed", 0)) + _count(getattr(counts, "failed", 0))
@@ -205,10 +216,6 @@ class Service:
             raise
         except Exception as error:  # Its client raises many kinds, and what it meets in odd answers besides.
             raise failure_from(error, self._withheld) from error
-
-
-async def _ask_for_what_can_be_unpacked(request: httpx.Request) -> None:
-    request.headers["accept-encoding"] = ENCODINGS
 
 
 async def _bounded(response: httpx.Response) -> None:
