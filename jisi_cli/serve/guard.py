@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -49,7 +50,7 @@ class Guard:
         except RequestError as error:
             await _refuse(error, send)
             return
-        await self._app(scope, counted, send)
+        await _until_cancelled(self._app, scope, counted, send)
 
     def _check(self, path: str, found: dict[str, str]) -> None:
         if self._local and not is_loopback(_name(found.get("host", ""))):
@@ -98,6 +99,22 @@ def is_loopback(host: str) -> bool:
 def _name(host: str) -> str:
     """Return the name in a `Host` header, without the port."""
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+async def _until_cancelled(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass on; a request is cancelled when the server, asked to end, has waited for it long enough."""
+    has_begun = False
+
+    async def noted(message: MutableMapping[str, Any]) -> None:
+        nonlocal has_begun
+        has_begun = True
+        await send(message)
+
+    try:
+        await app(scope, receive, noted)
+    except asyncio.CancelledError:
+        if not has_begun:
+            await _refuse(RequestError("the server is ending; ask again later", status=503, code="server_ending"), send)
 
 
 async def _refuse(error: RequestError, send: Send) -> None:

@@ -96,7 +96,7 @@ _TOO_MUCH = {
     "415": "The body is not JSON as it is.",
     "429": "Too many questions are under way (Retry-After), or the budget is used up (`budget_exceeded`).",
 }
-_FAILED = {"500": "The bank or the server is damaged.", "503": "No model could answer."}
+_FAILED = {"500": "The bank or the server is damaged.", "503": "No model could answer, or the server is ending."}
 
 
 def description() -> dict[str, Any]:

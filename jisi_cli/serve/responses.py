@@ -143,7 +143,8 @@ def error_parts(error: JisiError) -> tuple[int, dict[str, Any]]:
 
 def _error_kind(error: JisiError) -> tuple[int, str, str | None]:
     if isinstance(error, RequestError):
-        kind = {401: "authentication_error", 429: "rate_limit_error"}.get(error.status, "invalid_request_error")
+        kinds_by_status = {401: "authentication_error", 429: "rate_limit_error", 503: "server_error"}
+        kind = kinds_by_status.get(error.status, "invalid_request_error")
         return error.status, kind, error.code
     kinds: list[tuple[type[JisiError], int, str, str]] = [
         (BudgetError, 429, "insufficient_quota", "budget_exceeded"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import signal
 import socket
 import time
@@ -17,6 +19,7 @@ from jisi_cli.configured_method import check_method
 from jisi_cli.conversation import as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters, of_jisi, stated_options
+from jisi_cli.serve.guard import Guard
 from jisi_cli.serve.requests import ChatRequest, refused_setting
 from tests.cli.commands import jisi, says_one_error, start
 from tests.serve.running import KEY, Running, serving
@@ -221,6 +224,30 @@ def test_running_requests_end_before_the_server_does(sent: signal.Signals, ends:
         running.process.send_signal(sent)
         assert waiting.result().json()["choices"][0]["message"]["content"] == "late"
         assert running.process.wait(60) == ends
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["nothing sent", "a stream"])
+def test_a_request_that_outlasts_the_servers_patience_is_refused_in_words(begun: bool) -> None:
+    sent: list[Any] = []
+
+    async def hanging(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(600)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def cancelled() -> None:
+        scope = {"type": "http", "path": "/v1/models", "headers": [(b"host", b"localhost")]}
+        request = asyncio.create_task(Guard(hanging, key=None, host="127.0.0.1", most_bytes=1)(scope, Any, send))
+        await asyncio.sleep(0)
+        request.cancel()
+        await request
+
+    asyncio.run(cancelled())
+    assert sent[0]["status"] == (200 if begun else 503)
+    assert begun or json.loads(sent[1]["body"])["error"]["code"] == "server_ending"
 
 
 def test_a_server_that_others_can_reach_wants_a_key(tmp_path: Path) -> None:
