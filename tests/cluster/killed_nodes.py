@@ -47,7 +47,9 @@ class Outcome:
         again: Requests for answers that were kept when a node was killed.
         billed_usd: What a provider would bill for all requests, at what each answer takes.
         counted_usd: The most that the ledger says they can have cost.
+        killed: Nodes that were killed while it was at work.
         exit_code: How the build ended.
+        said: The last line that it wrote to stderr.
         same_files: Whether the bank is that of one process.
         seconds: How long it took.
     """
@@ -57,7 +59,9 @@ class Outcome:
     again: list[tuple[str, str]] = field(default_factory=list)
     billed_usd: float = 0.0
     counted_usd: float = 0.0
+    killed: int = 0
     exit_code: int = 0
+    said: str = ""
     same_files: bool = False
     seconds: float = 0.0
 
@@ -94,7 +98,8 @@ def run(
             _, said = process.communicate(timeout=1200)
             banks.append(home / "bank")
             if is_killed:
-                outcome.exit_code, outcome.seconds = process.returncode, time.monotonic() - began
+                outcome.exit_code, outcome.seconds = process.returncode or 0, time.monotonic() - began
+                outcome.killed, outcome.said = len(snapshots), (said.strip().splitlines() or [""])[-1]
                 asked = [(request.model, _hash(_question(request))) for request in server.requests]
                 outcome.received = len(asked)
                 outcome.again = [pair for seen, kept in snapshots for pair in asked[seen:] if pair in kept]
@@ -184,7 +189,7 @@ def main() -> None:
             max_cost=given.max_cost,
             delay=given.delay,
         )
-    print(f"kills: {given.kills}, seconds: {found.seconds:.0f}, exit code: {found.exit_code}")
+    print(f"kills: {found.killed}, seconds: {found.seconds:.0f}, exit code: {found.exit_code} ({found.said})")
     print(f"answers wanted: {found.wanted}, requests received: {found.received}, for kept answers: {len(found.again)}")
     print(
         f"billed: ${found.billed_usd:.4f}, at most by the ledger: ${found.counted_usd:.4f}, allowed: ${given.max_cost}"
