@@ -152,7 +152,13 @@ class EmbeddedVectors:
             yield from ((chunk, self.embedder.embed(chunk)) for chunk in chunks)
             return
         waiting: deque[list[str]] = deque()
-        for vectors in self._elsewhere.embed(waiting.append(chunk) or chunk for chunk in chunks):
+
+        def given() -> Iterator[list[str]]:
+            for chunk in chunks:
+                waiting.append(chunk)
+                yield chunk
+
+        for vectors in self._elsewhere.embed(given()):
             yield waiting.popleft(), vectors
 
     @property

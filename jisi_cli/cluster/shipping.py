@@ -27,7 +27,7 @@ def packed(what: object) -> bytes:
     """Return something as bytes for `unpacked`, on this or another machine."""
     from ray import cloudpickle
 
-    class Packer(cloudpickle.Pickler):  # type: ignore[misc, name-defined]
+    class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, found: Any) -> Any:  # noqa: ANN401 - as pickle has it
             reduced = _reduced(found)
             return super().reducer_override(found) if reduced is None else reduced
