@@ -37,6 +37,7 @@ class Batch:
     output_file_id: str | None = None
     error_file_id: str | None = None
     failed: int = 0
+    code: str = "invalid"
 
     @property
     def status(self) -> str:
@@ -44,7 +45,7 @@ class Batch:
 
     def to_json(self) -> dict[str, Any]:
         done = 0 if self.looks > 0 else len(self.rows)
-        errors = {"object": "list", "data": [{"code": "invalid", "message": "the file is not one of ours"}]}
+        errors = {"object": "list", "data": [{"code": self.code, "message": "the file is not one of ours"}]}
         return {
             "id": self.id,
             "object": "batch",
@@ -71,6 +72,7 @@ class BatchDesk:
         finished: Rows of a batch that is expired or cancelled which were worked on before.
         looks: How often a batch is looked at before it has ended.
         altered: Changes the lines of the results before they are sent.
+        most: Requests that may be under way at one time; None for no limit.
         unheard: The next so many requests to `POST files` or `POST batches` are carried out, and not answered.
         hidden: Names of batches and files that it has no more.
         refused: Endpoints that get a 403.
@@ -91,6 +93,7 @@ class BatchDesk:
     finished: int = 0
     looks: int = 1
     altered: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
+    most: int | None = None
     unheard: Counter[str] = field(default_factory=Counter)
     busy: Counter[str] = field(default_factory=Counter)
     hidden: set[str] = field(default_factory=set)
@@ -177,6 +180,9 @@ class BatchDesk:
         rows = [json.loads(line) for line in self.files[asked["input_file_id"]].splitlines()]
         assert len({row["body"]["model"] for row in rows}) == 1, "a file is about one model"
         end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
+        at_work = sum(len(batch.rows) for batch in self.batches if batch.status == "in_progress")
+        is_too_much = self.most is not None and at_work + len(rows) > self.most
+        end = "failed" if is_too_much else end
         name = f"batch_{len(self.batches) + 1}"
         batch = Batch(
             name,
@@ -186,6 +192,7 @@ class BatchDesk:
             end,
             self.looks,
         )
+        batch.code = "token_limit_exceeded" if is_too_much else batch.code
         self.batches.append(batch)
         if end != "failed":
             self._work(batch)

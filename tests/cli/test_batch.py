@@ -159,6 +159,19 @@ def test_a_live_evaluation_by_batch_is_one_without(loopback: Loopback, pool: Pat
     assert len({(row.model, row.query_hash, row.role) for row in rows}) <= len(rows)
 
 
+def test_a_provider_that_no_longer_says_ends_an_evaluation_and_the_same_command_goes_on(
+    loopback: Loopback, pool: Path, tmp_path: Path
+) -> None:
+    bank, asked = build(tmp_path), lines(questions(3))
+    loopback.batches.refused.add("GET batches/id")
+    run = live(bank, pool, "--method", "model:ada", "--batch", stdin=asked)
+    assert run.exit_code == 4
+    assert "does not say how batch_1 is: HTTP 403: not yours" in run.errors[0]
+    loopback.batches.refused.clear()
+    assert by_name(live(bank, pool, "--method", "model:ada", "--batch", stdin=asked))
+    assert list(loopback.batches.asked().values()) == [1] * 3
+
+
 def test_the_journal_holds_no_question_and_no_key(
     pool: Path, asked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

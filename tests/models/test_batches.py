@@ -191,6 +191,49 @@ def test_a_batch_that_the_provider_refuses_is_told_in_its_words(lab: Lab) -> Non
     assert "was refused: the file is not one of ours; 3 requests not asked" in lab.warned[0]
 
 
+def test_what_is_too_much_for_a_provider_is_handed_in_in_smaller_parts(lab: Lab) -> None:
+    lab.server.batches.most = 3
+    fetched = lab.run(10)
+    assert (len(fetched.answers), fetched.unasked) == (10, {})
+    assert set(lab.server.batches.asked().values()) == {1}
+    assert max(len(batch.rows) for batch in lab.server.batches.batches if batch.end != "failed") <= 3
+    assert "handing in 5 at a time" in lab.warned[0]
+    assert [row.attempts for row in lab.rows()] == [1] * 10
+
+
+def test_a_batch_is_found_again_among_many_others(lab: Lab) -> None:
+    lab.server.batches.unheard["POST batches"], lab.server.batches.busy["GET batches"] = 1, 4
+    with pytest.raises(NoAnswerError, match=r"hands nothing in twice"):
+        lab.run()
+    (ours,) = lab.server.batches.batches
+    others = {"metadata": {"jisi": "another"}, "input_file_id": "file-x"}
+    strangers = [replace(ours, id=f"batch_x{n}", **others) for n in range(25)]
+    lab.server.batches.batches += strangers
+    assert len(lab.run().answers) == 3
+    assert lab.server.batches.requests["POST batches"] == 1
+    assert lab.server.batches.requests["GET batches"] > 4 + 1, "ours was on a later page"
+
+
+@pytest.mark.parametrize("name", ["../files", "batch_1/cancel?x=", "", 7, "b" * 200])
+def test_a_name_that_could_lead_elsewhere_is_put_into_no_address(lab: Lab, name: object) -> None:
+    handle, paths = lab.server.batches.handle, list[str]()
+
+    def lying(method: str, path: str, *rest: Any) -> Any:
+        paths.append(path)
+        found = handle(method, path, *rest)
+        if method == "POST" and path == "/v1/batches":
+            return 200, json.dumps({**json.loads(found[1]), "id": name}).encode(), found[2]
+        if method == "GET" and path.startswith("/v1/batches?"):
+            page = json.loads(found[1])
+            return 200, json.dumps({**page, "data": [{**row, "id": name} for row in page["data"]]}).encode(), found[2]
+        return found
+
+    lab.server.batches.handle = lying  # type: ignore[method-assign]
+    with pytest.raises(NoAnswerError, match="is none that can be used"):
+        lab.run()
+    assert set(paths) <= {"/v1/files", "/v1/batches", "/v1/batches?limit=100"}
+
+
 def test_a_server_without_batches_is_told_and_nothing_stays_open(lab: Lab, tmp_path: Path) -> None:
     lab.models = (replace(lab.models[0], api_base=lab.server.api_base.replace("/v1", "/v2")),)
     fetched = lab.run()

@@ -32,7 +32,6 @@ from jisi_cli.types import Answer, Request
 OnProgress = Callable[[int, int], None]
 """Told how many requests have ended, and how many there are."""
 _NOT_FOUND = 404
-_ROUNDING = 1e-9
 _LOOKS = 3
 """How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
@@ -117,6 +116,8 @@ class Batches:
         self._desk = Desk(journal, timeout, policy, self._polling.pause)
         self._intake = Intake(pool, rows, journal, policy, self._share)
         self._shares: dict[str, float] = {}
+        self._most: dict[str, int] = {}
+        """How many requests may be under way for a model at one time, where its provider has refused more."""
         self._worst: dict[str, float | None] = {}
         self._wanted: dict[str, Call] = {}
         self._queue: list[tuple[Call, int]] = []
@@ -205,17 +206,27 @@ class Batches:
             if call.key not in joined:
                 alike.setdefault((call.entry.name, attempt), []).append(call)
         for (_, attempt), calls in alike.items():
-            await self._hand_in_alike(await self._affordable(calls, attempt), attempt)
+            taken = self._as_many_as_are_taken(calls, attempt)
+            await self._hand_in_alike(await self._affordable(taken, attempt), attempt)
         if self._queue and not self._under_way:
             self._stop()
+
+    def _as_many_as_are_taken(self, calls: Sequence[Call], attempt: int) -> Sequence[Call]:
+        """Return the calls of one model for which its provider has room; the others wait."""
+        entry = calls[0].entry
+        if entry.name not in self._most:
+            return calls
+        at_work = sum(len(item.batch.worst) for item in self._under_way if item.batch.model == entry.litellm)
+        room = max(0, self._most[entry.name] - at_work)
+        self._queue += [(call, attempt) for call in calls[room:]]
+        return calls[:room]
 
     async def _affordable(self, calls: Sequence[Call], attempt: int) -> list[Call]:
         """Return the calls of one model that fit what is left of the budget; the others wait."""
         priced = [call for call in calls if await self._is_priced(call)]
         if self._budget is None:
             return priced
-        # Sums of many amounts differ in their last bits by the order of adding.
-        room, found = self._budget.left_usd * (1 - _ROUNDING), []
+        room, found = self._budget.left_usd, []
         for call in priced:
             worst = self._worst[call.key] or 0.0
             if worst <= room:
@@ -321,7 +332,7 @@ class Batches:
         if self._budget is None:
             return
         try:
-            self._budget.require(call.entry.name, self._worst[call.key] or 0.0)
+            self._budget.require(call.entry.name, self._worst.get(call.key) or 0.0)
         except BudgetError as error:
             self._fetched.stopped = str(error)
             self._fetched.unasked |= {call.key: str(error) for call, _ in self._queue}
@@ -383,16 +394,18 @@ class Batches:
     def _without_result(self, item: _UnderWay, calls: Sequence[Call]) -> None:
         """See to requests of which the results say nothing."""
         status, batch = item.state.status, item.batch
-        if calls and status in ("failed", "cancelled"):
+        if status == "failed" and item.state.is_too_much and len(calls) > 1:
+            self._take_fewer(item, calls)
+        elif calls and status in ("failed", "cancelled"):
             why = f": {item.state.reason}" if item.state.reason else ""
             self._journal.settle(batch.tag, [call.key for call in calls])
             self._refuse(
                 [call.key for call in calls],
                 f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {_requests(calls)} not asked",
             )
-            return
-        for call in calls:
-            self._intake.settle(batch, call, without_result(status), item.taken)
+        else:
+            for call in calls:
+                self._intake.settle(batch, call, without_result(status), item.taken)
         if calls and status == GONE:
             # It says nothing about how well a model answers.
             for call in calls:
@@ -402,6 +415,17 @@ class Batches:
                 f"{item.service.host} has no results of {batch.batch_id} any more; {_requests(calls)} without an "
                 "answer, which may be billed all the same",
             )
+
+    def _take_fewer(self, item: _UnderWay, calls: Sequence[Call]) -> None:
+        """Hand in again, half as many at a time, what was refused for its number; no attempt was made."""
+        name = calls[0].entry.name
+        self._most[name] = len(calls) // 2
+        self._journal.settle(item.batch.tag, [call.key for call in calls])
+        self._queue += [(call, item.batch.attempt) for call in calls]
+        self._warn(
+            f"{item.service.host} takes fewer requests to {name} at one time ({item.state.reason}); handing in "
+            f"{self._most[name]:,} at a time"
+        )
 
     async def _take_from_others(self, keys: Collection[str]) -> None:
         """See to requests whose results another run has taken in meanwhile."""

@@ -45,6 +45,9 @@ _USUAL_HEADERS = frozenset(
     }
 )
 _SHOWN_ERRORS = 3
+_TOO_MUCH = "token_limit_exceeded"
+"""The code of a batch with which the prompts under way for a model are more tokens than an account may have there
+(https://platform.openai.com/docs/guides/batch, "Rate limits")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class State:
         total: Its requests, as the provider counts them; 0 before it does.
         done: Those that have ended, failed ones included.
         reason: What the provider says of a batch that it refused as a whole; empty where it says nothing.
+        is_too_much: Whether it refused it because of all that is under way for that model.
     """
 
     status: str
@@ -66,6 +70,7 @@ class State:
     total: int = 0
     done: int = 0
     reason: str = ""
+    is_too_much: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -205,6 +210,7 @@ class Service:
             total=_count(getattr(counts, "total", 0)),
             done=done,
             reason="; ".join(filter(None, dict.fromkeys(words))),
+            is_too_much=any(getattr(error, "code", None) == _TOO_MUCH for error in errors),
         )
 
     @asynccontextmanager
