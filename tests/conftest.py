@@ -158,7 +158,7 @@ sys.addaudithook(_keep_unit_tests_light)
 def own_folders_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Move jisi's folders to `tmp_path` and take keys and settings out of the environment."""
     for name in list(os.environ):
-        if name.startswith("JISI_") or name.endswith(("_API_KEY", "_API_TOKEN", "_API_BASE", "_BASE_URL")):
+        if name.startswith(("JISI_", "AWS_")) or name.endswith(("_API_KEY", "_API_TOKEN", "_API_BASE", "_BASE_URL")):
             monkeypatch.delenv(name)
     for kind in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"JISI_{kind}_HOME", str(tmp_path / f"jisi_{kind.lower()}"))
