@@ -44,6 +44,8 @@ _PATIENCE = 2.0
 """Seconds in which a stream that fails can still be refused with an HTTP status: it begins with the first piece."""
 _TRAINING_SECONDS = 20
 """What a method that a client names may take to be trained on a usual bank, while others wait; `--method` takes any."""
+_TINY = 2048
+"""Bytes of a request that takes no longer to read than to hand it to a thread."""
 _LARGE = 100_000
 """Bytes of a body that takes a while to read."""
 _VARIANTS = 32
@@ -139,7 +141,7 @@ class Server:
     async def _chat(self, request: Request) -> Response:
         body = await request.body()
         asked = await self._read(body)
-        pool = await asyncio.to_thread(self._variant, asked)
+        pool = self._ready_variant(asked) or await asyncio.to_thread(self._variant, asked)
         completion = Completion(asked.model)
         answering = _Answering(self, pool, asked, completion.id)
         if asked.stream:
@@ -148,10 +150,12 @@ class Server:
         return JSONResponse(completion.whole(outcome, answering.decision(outcome)), headers=headers(outcome))
 
     async def _read(self, body: bytes) -> ChatRequest:
-        """Read a request in a thread: a large body, its pictures and its schema take a while.
+        """Read a request, in a thread but for a tiny one: a large body, its pictures and its schema take a while.
 
         Large ones take turns, so that many of them leave threads for what others wait for.
         """
+        if len(body) <= _TINY:
+            return read_chat_request(parse_json(body))
         async with nullcontext() if len(body) < _LARGE else self._reading_large:
             return await asyncio.to_thread(lambda: read_chat_request(parse_json(body)))
 
@@ -169,7 +173,7 @@ class Server:
         if not conversation.routed_text:
             raise RequestError("pictures without words are not routed by what they show; add words", "messages")
         asked = ChatRequest(str(body.get("model", "jisi")), conversation, settings=settings, **options)
-        pool = await asyncio.to_thread(self._variant, asked)
+        pool = self._ready_variant(asked) or await asyncio.to_thread(self._variant, asked)
         self.take_place()
         try:
             decision = await asyncio.to_thread(pool.route, conversation.routed_text)
@@ -228,31 +232,43 @@ class Server:
             count()
         return response
 
+    def _ready_variant(self, asked: ChatRequest) -> Jisi | None:
+        """Return what `_variant` returns, where nothing has to be made for it; a thread's turn costs as much as it."""
+        if asked.model != "jisi" and "_methods" not in self.__dict__:
+            return None
+        return self._kept(self._way(asked))
+
     def _variant(self, asked: ChatRequest) -> Jisi:
         """Return the pool that answers in the way that was asked for."""
-        method = self._method(asked.model)
-        settings = tuple(sorted((name, repr(value)) for name, value in asked.settings.items()))
-        key = (method, asked.mode, asked.temperature, asked.max_tokens, settings)
+        way = self._way(asked)
+        found = self._kept(way)
+        if found is not None:
+            return found
+        try:
+            found = self._pool.with_changes(
+                way[0], asked.mode, temperature=asked.temperature, max_tokens=asked.max_tokens, **asked.settings
+            )
+            found.make_method()  # a method that cannot be made is refused here
+        except InputError as error:
+            raise refused_setting(error, asked) from None
         with self._keeping:
-            found = self._variants.get(key)
-        if found is None:
-            try:
-                found = self._pool.with_changes(
-                    method,
-                    asked.mode,
-                    temperature=asked.temperature,
-                    max_tokens=asked.max_tokens,
-                    **asked.settings,
-                )
-                found.make_method()  # a method that cannot be made is refused here
-            except InputError as error:
-                raise refused_setting(error, asked) from None
-        with self._keeping:
-            self._variants[key] = found
-            self._variants.move_to_end(key)
+            self._variants[way] = found
             while len(self._variants) > _VARIANTS:
                 self._variants.popitem(last=False)
         return found
+
+    def _way(self, asked: ChatRequest) -> tuple[Any, ...]:
+        """Return what decides how a question is answered, its method first."""
+        settings = tuple(sorted((name, repr(value)) for name, value in asked.settings.items()))
+        return self._method(asked.model), asked.mode, asked.temperature, asked.max_tokens, settings
+
+    def _kept(self, way: tuple[Any, ...]) -> Jisi | None:
+        with self._keeping:
+            found = self._variants.get(way)
+            if found is not None:
+                self._variants[way] = found
+                self._variants.move_to_end(way)
+            return found
 
     def _method(self, name: str) -> str:
         if name == "jisi":
