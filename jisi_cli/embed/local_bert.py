@@ -6,9 +6,8 @@ import json
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,43 +223,6 @@ def _bert(tensors: Mapping[str, Floats], config: Mapping[str, Any], pooling: Poo
     )
 
 
-class _OneThreadEach:
-    """Keeps the matrix library to one thread for each that calls it, as long as one does.
-
-    Its threads wait for each other in busy loops, which on a machine with other work to do (local models, imports)
-    makes matrices as small as a question's twenty times slower. The limit is the whole process's.
-    """
-
-    def __init__(self) -> None:
-        from threadpoolctl import ThreadpoolController
-
-        self._library: ThreadpoolController = ThreadpoolController()
-        self._lock = threading.Lock()
-        self._users = 0
-        self._limit: Any = None
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the limit; the last to let go of it lifts it."""
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._limit = self._library.limit(limits=1, user_api="blas")
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    self._limit.restore_original_limits()
-
-
-@cache
-def _one_thread_each() -> _OneThreadEach:
-    """Return the one of this process."""
-    return _OneThreadEach()
-
-
 NUMPY_WORK = 3e11
 """Multiplications after which NumPy has taken about as long as importing torch takes (28,000 tokens of MiniLM).
 
@@ -295,7 +257,7 @@ class BertEncoder:
     ) -> None:
         self._folder, self._shape, self._spec, self._torch = folder, shape, spec, torch
         self._numpy_work, self._spent = numpy_work, 0.0
-        self._opening = threading.Lock()
+        self._alone = threading.Lock()
 
     @property
     def revision(self) -> str | None:
@@ -309,7 +271,7 @@ class BertEncoder:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """Return the tokens read of each text."""
-        with self._opening:
+        with self._alone:
             opened = self._opened
         return self._torch.read(texts) if opened is None else opened[1].read(texts)
 
@@ -326,9 +288,20 @@ class BertEncoder:
             yield self._forward(bert, batch)
 
     def _forward(self, bert: Bert, batch: Sequence[Reading]) -> NDArray[np.floating]:
-        """Encode texts one by one; other threads may encode others at the same time, each on a core of its own."""
-        with _one_thread_each().held(), np.errstate(all="ignore"):
+        """Encode texts one by one, on one thread of the matrix library.
+
+        Its threads wait for each other in busy loops, which on a machine with other work to do (local
+        models, imports) makes matrices as small as a question's twenty times slower. The limit is the whole
+        process's, and OpenBLAS takes it from one thread at a time, so calls take turns.
+        """
+        with self._alone, self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
             return np.stack([bert.encode(reading.token_ids) for reading in batch])
+
+    @cached_property
+    def _blas(self) -> ThreadpoolController:
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()
 
     @cached_property
     def _opened(self) -> tuple[Bert, TokenWindow] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from threadpoolctl import threadpool_info
 
-from jisi_cli.embed.bert import attention, gelu
+from jisi_cli.embed.bert import Bert, Floats, attention, gelu
 from jisi_cli.embed.local_bert import BertEncoder, BertFolder, NotThisShape, map_safetensors, recognise
 from jisi_cli.embed.model_folder import inspect_folder
 from jisi_cli.embed.protocol import EmbedderSpec
@@ -213,16 +214,23 @@ def test_attention_is_a_softmax_over_tokens_for_each_head(n: int, seed: int) -> 
     np.testing.assert_allclose(attention(query, key, value, 2), expected, atol=1e-4)
 
 
-def test_texts_encoded_at_once_have_the_bits_of_each_alone_and_the_limit_on_threads_is_lifted(
-    bert_folder: Path,
+def test_texts_of_many_threads_have_the_bits_of_each_alone_and_one_thread_of_blas_which_is_given_back(
+    bert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder, limits = numpy_embedder(bert_folder), _blas_threads()
     alone = np.concatenate([embedder.embed([text]) for text in VARIED])
+    encode, seen = Bert.encode, set[int]()
+
+    def watched(self: Bert, token_ids: Sequence[int]) -> Floats:
+        seen.update(_blas_threads())
+        return encode(self, token_ids)
+
+    monkeypatch.setattr(Bert, "encode", watched)
     with ThreadPoolExecutor(4) as threads:
         beside = np.concatenate(list(threads.map(lambda text: embedder.embed([text]), VARIED)))
     np.testing.assert_array_equal(beside, alone)
     np.testing.assert_array_equal(embedder.embed(VARIED), alone)
-    assert _blas_threads() == limits
+    assert seen == {1} and _blas_threads() == limits
 
 
 def test_answers_that_come_one_by_one_never_bring_torch(bert_folder: Path) -> None:
