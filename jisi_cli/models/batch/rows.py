@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.messages import is_plain
-from jisi_cli.models.address import provider_of
+from jisi_cli.models.address import is_openai_host, provider_of
 from jisi_cli.models.call import Call
 from jisi_cli.models.completion import Completion, End, completed
 from jisi_cli.models.early_rules import has_head_start
@@ -45,6 +45,7 @@ _EMPTY = json.dumps(
     }
 ).encode()
 _KEPT_HEADERS = ("openai-organization", "openai-project")
+"""What else the user's environment says of OpenAI alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,8 @@ class Rows:
         if not url.endswith(_PATH):
             raise ProviderFailure(f"it is asked at {request.url.path}, and only {_PATH} is asked by batch")
         key = request.headers.get("authorization", "").partition(" ")[2]
-        headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+        kept = _KEPT_HEADERS if is_openai_host(request.url.host) else ()
+        headers = {name: request.headers[name] for name in kept if name in request.headers}
         return Sent(Place(url.removesuffix(_PATH), key, headers | _own_headers(entry)), json.loads(request.content))
 
     async def _complete(self, call: Call, handed: _Handed) -> Completion:
