@@ -124,9 +124,10 @@ def _confirmed(copy: Copy, content: bytes, uploaded: Collection[PartFile]) -> Ve
 def _delete_replaced(copy: Copy, before: Collection[PartFile], after: Manifest, base: Version) -> None:
     """Delete parts that the bank no longer names, and what killed builds left before the version that was replaced.
 
-    What is younger than that may belong to a build that is under way elsewhere.
+    What is younger than that may belong to a build that is under way elsewhere. What no build calls a part belongs to
+    somebody else, whatever a `bank.json` says that others could write.
     """
     named = {part.path for part in after.parts()}
-    replaced = {part.path for part in before} - named
+    replaced = {part.path for part in before if is_part(part.path)} - named
     left = {name for name, modified in copy.store.names() if is_part(name) and modified < base.modified} - named
     copy.store.delete(sorted(replaced | left))

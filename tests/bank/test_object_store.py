@@ -407,6 +407,19 @@ def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: O
     assert Bank(BANK).rows == 5 and read_manifest(local_folder(BANK)).rows == 5
 
 
+def test_a_manifest_that_others_wrote_makes_no_one_delete_what_is_not_the_banks(object_store: ObjectStore) -> None:
+    build(local_folder(BANK), records(4))
+    data = json.loads(object_store.get(MANIFEST))
+    (part,) = data["queries"]
+    strangers = "lab/bank/sales.parquet"
+    object_store.put(strangers, object_store.get(f"lab/bank/{part['path']}"))
+    part["path"] = "sales.parquet"
+    object_store.put(MANIFEST, json.dumps(data).encode())
+    build(local_folder(BANK), records(5), force=True)
+    assert Bank(BANK).rows == 5
+    assert strangers in object_store.names()
+
+
 def test_a_store_that_cannot_write_on_a_condition_is_asked_just_before(
     object_store: ObjectStore, machine: Machine
 ) -> None:
