@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -64,6 +65,7 @@ class Answered:
         tokens: Tokens of all calls; None when one is unknown.
         seconds: Wall time.
         error: Why there is no answer.
+        id: By which `jisi feedback` knows the answer; None where it is not remembered.
         earlier: Whether an earlier run had answered it; not written.
     """
 
@@ -85,6 +87,7 @@ class Answered:
     tokens: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    id: str | None = None
     earlier: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +104,7 @@ def ask_all(
     schema: Mapping[str, Any] | None = None,
     jisi: Jisi | None = None,
     out: Path | str | None = None,
+    remember: bool = False,
     **options: Any,  # noqa: ANN401 - as `Jisi` takes them
 ) -> Iterator[Answered]:
     """Answer many questions, several at once, and yield each as it ends.
@@ -117,6 +121,7 @@ def ask_all(
         jisi: What is open already; None opens it with `options`, and closes it.
         out: A file with one line per question, which a later run goes on with: what is answered there, by the same
             method, models and bank, is not asked again and comes first. None keeps nothing.
+        remember: Remember the answers for `jisi feedback`; see `Jisi.remember`.
         **options: Of `Jisi`.
 
     Yields:
@@ -148,7 +153,7 @@ def ask_all(
                 waiting.append((question, key))
             else:
                 yield replace(known, earlier=True)
-        yield from _answered(opened, waiting, system, schema, file)
+        yield from _answered(opened, waiting, system, schema, file, remember=remember)
         opened.account.check()
 
 
@@ -158,13 +163,15 @@ def _answered(
     system: str | None,
     schema: Mapping[str, Any] | None,
     file: LineFile[Answered],
+    *,
+    remember: bool,
 ) -> Iterator[Answered]:
     """Yield each answer as it ends and is written; a caller who wants no more of them ends what is under way."""
     ended: SimpleQueue[Answered | None] = SimpleQueue()
     writing, is_over = Lock(), False
 
     async def one(asked: tuple[Question, str]) -> None:
-        found = await _ask_one(jisi, *asked, system, schema)
+        found = await _ask_one(jisi, *asked, system, schema, remember=remember)
         with writing:
             # The file may be closed by now; the answer is in the cache.
             if not is_over:
@@ -210,7 +217,7 @@ class _Heard(Silent):
 
 
 async def _ask_one(
-    jisi: Jisi, question: Question, key: str, system: str | None, schema: Mapping[str, Any] | None
+    jisi: Jisi, question: Question, key: str, system: str | None, schema: Mapping[str, Any] | None, *, remember: bool
 ) -> Answered:
     """Return what comes of one question.
 
@@ -219,14 +226,17 @@ async def _ask_one(
     """
     heard, started = _Heard(), time.perf_counter()
     asked = Answered(key, question.query, question.dataset, question.index)
+    said = question.conversation or question.query
     try:
-        outcome = await jisi.aask(question.conversation or question.query, system, schema=schema, watcher=heard)
+        outcome = await jisi.aask(said, system, schema=schema, watcher=heard)
     except NoAnswerError as error:
         return replace(asked, error=str(error), **_spent(heard.calls, started))
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
+    name = await asyncio.to_thread(jisi.remember, said, outcome, is_last=False) if remember else None
     return replace(
         asked,
+        id=name,
         answer=outcome.answer.text,
         model=outcome.answer.model,
         mode=outcome.mode,

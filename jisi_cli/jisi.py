@@ -17,7 +17,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.cluster.engine import read_engine
 from jisi_cli.config import Price, read_prices
 from jisi_cli.configured_method import MODES, WITHOUT_BANK, ConfiguredMethod, check_method, check_whole
-from jisi_cli.conversation import Asked
+from jisi_cli.conversation import Asked, as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import failed_reading
 from jisi_cli.methods.protocol import Listener, Method, Outcome
@@ -362,6 +362,23 @@ class Jisi:
         `failed` is in it where failed answers do not count as wrong.
         """
         return self.configured.settings
+
+    def remember(self, asked: Asked, outcome: Outcome, *, is_last: bool = True) -> str | None:
+        """Remember an answer, so that `jisi feedback` can say what it was worth and a bank can learn from it.
+
+        Example:
+            >>> outcome = pool.ask("What is 17 * 23?")
+            >>> print(f"jisi feedback {pool.remember('What is 17 * 23?', outcome)} good")
+
+        Args:
+            asked: What was asked.
+            outcome: How it was answered.
+            is_last: Whether it is what `jisi feedback last` means, until the next one.
+
+        Returns:
+            Its name; None where nothing is stored, or it cannot be kept, which is told once.
+        """
+        return self.opened.remember(as_conversation(asked).routed_text, outcome, is_last=is_last)
 
     # Routing.
 

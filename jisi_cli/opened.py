@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ from jisi_cli.user import EmbedderChoice, User, bank_folder, require_consent
 from jisi_cli.watching import watcher_in_force
 
 if TYPE_CHECKING:
+    from jisi_cli.history.answers import Answers
+    from jisi_cli.methods.protocol import Outcome
     from jisi_cli.models.call import CallEvent
     from jisi_cli.models.live import LivePool
     from jisi_cli.scoring import BankArrays
@@ -87,6 +90,7 @@ class Opened:
         self._choice, self._prices = embedder, prices
         self._arrays: dict[tuple[str, ...], BankArrays] = {}
         self._pool: LivePool | None = None
+        self._is_forgetting = False
 
     @property
     def config(self) -> Config:
@@ -193,8 +197,36 @@ class Opened:
         elif event.kind == "adapted":
             self.user.detail(f"{event.model}: {event.reason}")
 
+    def remember(self, words: str, outcome: Outcome, *, is_last: bool) -> str | None:
+        """Remember an answer; see `Jisi.remember`.
+
+        Args:
+            words: The words that the question was routed by.
+            outcome: How it was answered.
+            is_last: Whether `last` may mean it.
+        """
+        if not (self.account.store and words.strip() and outcome.answer.text.strip()):
+            return None
+        name = secrets.token_hex(6)
+        try:
+            self._answers.add(name, words, outcome, self.account.run.id if is_last else None)
+        except InputError as error:
+            if not self._is_forgetting:
+                self.user.warn(f"answers are not remembered, so nothing can be said of them: {error}")
+            self._is_forgetting = True
+            return None
+        return name
+
+    @opened_once
+    def _answers(self) -> Answers:
+        from jisi_cli.history.answers import Answers
+
+        return Answers()
+
     def close(self) -> None:
         """Close the connections, end local models, and write what is still to be booked."""
+        if "_answers" in self.__dict__:
+            self._answers.close()
         if self._pool is not None and self.account.background.is_own_process:
             self.account.background.run(self._pool.close())
             self._pool = None

@@ -98,7 +98,7 @@ def ask_file(
     is_watched = file is not None or not out.stdout_is_terminal
     try:
         with counted(out, "asking") if is_watched else nullcontext() as on_progress:
-            for found in ask_all(questions, system=system, schema=schema, jisi=jisi, out=file):
+            for found in ask_all(questions, system=system, schema=schema, jisi=jisi, out=file, remember=True):
                 tally.add(found)
                 lines.add(found)
                 if on_progress is not None:

@@ -31,8 +31,8 @@ def feedback(
     where one wrote the answer. With --reference, the answers of all models that were asked are graded when the bank
     takes them in. Of what is said twice the last word counts.
 
-    The last 1,000 answers of ask, chat and serve are remembered, until `jisi cost --erase`; none with --no-store.
-    `last` is the last one of ask or chat; a server's have the id of their completion.
+    The last 1,000 answers are remembered, until `jisi cost --erase`; none with --no-store. `last` is the last one of
+    ask, chat or llm. Those of ask --input, mcp and serve come with an id.
 
     Example: jisi feedback last good
     """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output
-from jisi_cli.conversation import as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.history.conversations import Messages, Talk
 
@@ -42,19 +40,12 @@ def remember(
     Returns:
         The answer's name; None where it is not remembered.
     """
-    from jisi_cli.history.answers import Answers
-
     try:
         talk.add(asked[-1]["content"], outcome.answer.text, system)
-        if not jisi.account.store:
-            return None
-        answers, name = Answers(), secrets.token_hex(6)
-        try:
-            answers.add(name, as_conversation(asked).routed_text, outcome, jisi.account.run.id)
-        finally:
-            answers.close()
-        out.detail(f"conversation {talk.name}, answer {name}")
-        return name
     except InputError as error:
         out.warn(f"this turn is not kept: {error}")
         return None
+    name = jisi.remember(asked, outcome)
+    if name is not None:
+        out.detail(f"conversation {talk.name}, answer {name}")
+    return name

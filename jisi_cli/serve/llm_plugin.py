@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,10 @@ class Pool(llm.Model):
         """Yield the answer: piece by piece, or as a whole."""
         pool, messages, more = _pool(prompt), _messages(prompt), _wanted(prompt)
         if stream and not more:
-            yield from pool.stream(messages, ended=lambda outcome: _note(response, outcome))
+            yield from pool.stream(messages, ended=lambda outcome: _note(response, pool, messages, outcome))
         else:
             outcome = pool.ask(messages, **more)
-            _note(response, outcome)
+            _note(response, pool, messages, outcome)
             yield outcome.answer.text
 
 
@@ -84,11 +84,11 @@ class AsyncPool(llm.AsyncModel):
         """Yield the answer: piece by piece, or as a whole."""
         pool, messages, more = _pool(prompt), _messages(prompt), _wanted(prompt)
         if stream and not more:
-            async for piece in pool.astream(messages, ended=lambda outcome: _note(response, outcome)):
+            async for piece in pool.astream(messages, ended=lambda outcome: _note(response, pool, messages, outcome)):
                 yield piece
         else:
             outcome = await pool.aask(messages, **more)
-            _note(response, outcome)
+            _note(response, pool, messages, outcome)
             yield outcome.answer.text
 
 
@@ -156,13 +156,18 @@ def _wanted(prompt: llm.Prompt) -> dict[str, Any]:
     return found
 
 
-def _note(response: Any, outcome: Outcome) -> None:  # noqa: ANN401 - llm's responses, waiting or not
-    """Let `llm` log who wrote the answer, what was decided and what it cost."""
+def _note(
+    response: Any,  # noqa: ANN401 - llm's responses, waiting or not
+    pool: Jisi,
+    messages: Sequence[Mapping[str, Any]],
+    outcome: Outcome,
+) -> None:
+    """Remember the answer, and let `llm` log its name, who wrote it, what was decided and what it cost."""
     from jisi_cli.serve.responses import told, usage
 
     for call in outcome.answer.tool_calls:
         response.add_tool_call(_tool_call(call))
-    found, tokens = told(outcome), usage(outcome)
+    found, tokens = {"id": pool.remember(messages, outcome), **told(outcome)}, usage(outcome)
     response.response_json = found
     response.set_resolved_model(outcome.answer.model)
     details = {"calls": len(outcome.calls), "cost_usd": found["cost_usd"]}

@@ -79,7 +79,8 @@ class Tools:
         """
         with _as_tool_error():
             outcome = await self._pool.aask(question, system)
-            return {"answer": outcome.answer.text, "model": outcome.answer.model, **told(outcome)}
+            name = await asyncio.to_thread(self._pool.remember, question, outcome, is_last=False)
+            return {"id": name, "answer": outcome.answer.text, "model": outcome.answer.model, **told(outcome)}
 
     async def route(self, question: str) -> dict[str, Any]:
         """Say which models would be asked a question and why, without asking one: it is free.

@@ -250,7 +250,7 @@ def test_what_ends_after_nobody_listens_any_more_is_not_written(
     late, ended = threading.Event(), threading.Event()
     lost: list[str] = []
 
-    async def stubborn(jisi: object, question: Question, key: str, *more: object) -> Answered:
+    async def stubborn(jisi: object, question: Question, key: str, *more: object, remember: bool) -> Answered:
         """Answer the first question at once, and the others only after they were cancelled."""
         if question.index != "1":
             try:

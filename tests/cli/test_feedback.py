@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import jisi_cli
 from jisi_cli.bank.bank import Bank
 from jisi_cli.history.table import table_path
-from tests.cli.commands import Run, jisi, pool_file, says_one_error
+from tests.cli.commands import Run, jisi, pool_file, says_one_error, write_lines
 from tests.loopback import Loopback
 
 QUESTION = "What is 3 plus 6, and why is it that much?"
@@ -58,6 +60,30 @@ def test_what_is_said_of_an_answer_becomes_a_row_with_gaps(ask: Any, bank: Path)
     assert (inspected["feedback"], inspected["score_source"]["feedback"]) == (1, 1 / 49)
     assert "1 question from feedback" in jisi("bank", "inspect", bank).stdout
     says_one_error(build(bank), 2, "no feedback is waiting")
+
+
+def test_the_questions_of_a_file_have_ids_and_the_last_answer_stays_a_persons(ask: Any, tmp_path: Path) -> None:
+    mine = ask(QUESTION, "--json").json["id"]
+    questions = write_lines(tmp_path / "questions.jsonl", [{"query": f"What is {n} plus 6?"} for n in range(3)])
+    lines = [json.loads(line) for line in ask("--input", questions).stdout.splitlines()]
+    assert len({line["id"] for line in lines} | {mine}) == 4
+    assert jisi("feedback", lines[1]["id"], "good", "--json").json["id"] == lines[1]["id"]
+    assert jisi("feedback", "last", "bad", "--json").json["id"] == mine
+    (kept,) = (json.loads(line)["id"] for line in ask("--input", questions, "--no-store").stdout.splitlines()[:1])
+    assert kept is None
+
+
+def test_a_program_remembers_the_answers_that_it_wants_to(bank: Path, pool: Path, loopback: Loopback) -> None:
+    loopback.script("ada", text="9")
+    with jisi_cli.open(bank, pool, mode="route") as opened:
+        outcome = opened.ask(QUESTION)
+        says_one_error(jisi("feedback", "last", "good"), 2, "no answer is remembered")
+        name = opened.remember(QUESTION, outcome)
+        assert jisi("feedback", "last", "good", "--json").json["id"] == name
+        assert opened.remember([{"role": "user", "content": QUESTION}], outcome, is_last=False) not in (None, name)
+        assert jisi("feedback", "last", "good", "--json").json["id"] == name
+    with jisi_cli.open(bank, pool, mode="route", store=False) as opened:
+        assert opened.remember(QUESTION, opened.ask(QUESTION)) is None
 
 
 def test_the_votes_of_a_consensus_and_an_aggregators_own_words(ask: Any, bank: Path, loopback: Loopback) -> None:

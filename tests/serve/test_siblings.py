@@ -74,6 +74,11 @@ def run_llm(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=place.env, text=True, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
 
 
+def said_of(place: Place, answer: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jisi_cli", "feedback", answer, "good"]
+    return subprocess.run(command, env=place.env, text=True, capture_output=True, timeout=300, cwd=ROOT)
+
+
 def logged(place: Place) -> list[Any]:
     run = subprocess.run(
         [sys.executable, "-m", "llm", "logs", "--json"], env=place.env, text=True, capture_output=True, check=True
@@ -89,6 +94,7 @@ def test_llm_asks_the_pool_and_logs_who_answered_and_what_it_cost(place: Place) 
     assert line["response_json"]["candidates"] == ["ada", "bob", "cyd"]
     assert line["response_json"]["cost_usd"] == pytest.approx(place.dollars()) and place.dollars() > 0
     assert line["input_tokens"] > 0 and line["output_tokens"] > 0
+    assert [said_of(place, answer).returncode for answer in ("last", line["response_json"]["id"])] == [0, 0]
 
 
 def test_threads_of_a_program_that_uses_llm_share_one_pool_and_so_one_budget(place: Place) -> None:
@@ -233,6 +239,8 @@ def test_an_agent_finds_three_tools_and_asks_the_pool(place: Place) -> None:
         assert not place.upstream.requests
         answer = await session.call_tool("ask", {"question": QUESTION, "system": "Be brief."})
         assert answer.structured_content["answer"] == "ada says so"
+        said = said_of(place, answer.structured_content["id"])
+        assert (said.returncode, said.stderr.startswith("1 waiting")) == (0, True)
         assert answer.structured_content["cost_usd"] == pytest.approx(place.dollars())
         bill = await session.call_tool("cost", {"by": "command"})
         assert [group["command"] for group in bill.structured_content["groups"]] == ["mcp"]
