@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.copies import as_named, is_copy
 from jisi_cli.embed.protocol import ENDPOINT, Embedder, EmbedderSpec, LazyEmbedder
 from jisi_cli.embed.registry import is_packaged, load_embedder, names_a_folder
 from jisi_cli.embed.unit_embedder import UnitEmbedder
@@ -51,7 +53,9 @@ def unpacked(data: bytes) -> Any:  # noqa: ANN401 - whatever was packed
 def _reduced(found: object) -> tuple[Callable[..., object], tuple[object, ...]] | None:
     """Return how something is made anew, and of what; None where it travels as it is."""
     if type(found) is Bank:
-        return _bank, (found.path.resolve(), found.failed, _parts(found))
+        # A bank in an object store is fetched by each node from there.
+        where = as_named(str(found.path)) if is_copy(found.path) else found.path.resolve()
+        return _bank, (where, found.failed, _parts(found))
     if isinstance(found, LazyEmbedder | UnitEmbedder | CachedEmbedder):
         return _embedder, (portable(found),)
     if type(found) is np.ndarray and found.nbytes >= _LEAST_BYTES:
@@ -64,7 +68,7 @@ def _parts(bank: Bank) -> list[str]:
     return [part.sha256 for parts in (manifest.queries, *manifest.responses.values()) for part in parts]
 
 
-def _bank(path: Path, failed: Failed, parts: list[str]) -> Bank:
+def _bank(path: Path | str, failed: Failed, parts: list[str]) -> Bank:
     try:
         bank = Bank(path, failed)
     except JisiError as error:
@@ -80,8 +84,6 @@ def portable(embedder: Embedder) -> EmbedderSpec:
     Raises:
         JisiError: The user has not allowed it, which is found out now.
     """
-    from dataclasses import replace
-
     spec = embedder.spec
     if isinstance(embedder, LazyEmbedder) and not is_packaged(spec.name):
         spec = embedder.loaded.spec
@@ -110,6 +112,8 @@ def _mapped_array(found: np.ndarray[Any, Any]) -> tuple[Callable[..., object], t
         base = base.base
     if not isinstance(base, np.memmap) or base.mode != "r" or not found.flags.c_contiguous:
         return None
+    if is_copy(Path(str(base.filename)).parent.parent):
+        return None  # which only this node has
     begin = found.__array_interface__["data"][0] - base.__array_interface__["data"][0] + base.offset
     return _map_part, (str(base.filename), found.dtype.str, begin, found.shape)
 

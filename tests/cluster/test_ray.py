@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.bank.making import files_of
-from tests.cli.commands import SCORES, Run, build_small_bank, finish, start
-from tests.cluster import killed_nodes
+from tests.cli.commands import ROOT, SCORES, Run, build_small_bank, finish, start, wait_for
+from tests.cluster import crew_process, killed_nodes
 from tests.cluster.nodes import Nodes
 from tests.faults import scene
 from tests.faults.scene import EMBEDDER, environment, serving, write_pool, write_questions
@@ -86,6 +89,19 @@ def bookings(home: Path) -> list[tuple[object, ...]]:
             "model, role, litellm, prompt_tokens, completion_tokens, cost_usd, cached, attempts, error, query_hash"
         )
         return sorted(rows.execute(f"SELECT {columns} FROM calls").fetchall(), key=repr)
+
+
+def test_pieces_of_a_node_that_is_killed_are_done_by_another_once_and_in_order(nodes: Nodes, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.cluster.crew_process", nodes.engine, str(tmp_path)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **nodes.env}, **streams)
+    wait_for(process, lambda: len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) == 2)
+    nodes.kill(nodes.others[0])
+    out, err = process.communicate(timeout=300)
+    squares, refused = map(json.loads, out.splitlines())
+    assert squares == [number * number for number in range(crew_process.PIECES)], err
+    assert refused == ["InputError", "-1 is below 0; give another"]
+    nodes.add()
 
 
 def test_a_node_that_is_killed_costs_its_calls_and_no_answer_that_was_kept(nodes: Nodes, tmp_path: Path) -> None:

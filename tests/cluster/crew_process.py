@@ -1,0 +1,48 @@
+"""A process that has workers square numbers, slowly: `python -m tests.cluster.crew_process ENGINE FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jisi_cli.cluster.crew import Crew
+from jisi_cli.cluster.engine import read_engine
+from jisi_cli.cluster.session import Session
+from jisi_cli.errors import InputError, JisiError
+
+PIECES = 40
+
+
+def squaring(folder: Path) -> Callable[[int], int]:
+    """Return what squares; it leaves a file for each number, and refuses those below 0."""
+
+    def square(number: int) -> int:
+        if number < 0:
+            raise InputError(f"{number} is below 0; give another")
+        (folder / f"{number}-{os.getpid()}").touch()
+        time.sleep(0.25)
+        return number * number
+
+    return square
+
+
+def main(text: str, folder: Path) -> None:
+    engine = read_engine(text)
+    assert engine is not None
+    session = Session(engine)
+    crew: Crew[int, int] = Crew(session, 2, squaring, folder)
+    with crew:
+        print(json.dumps(list(crew.in_order(range(PIECES)))))
+        try:
+            list(crew.in_order([2, -1, 3]))
+        except JisiError as error:
+            print(json.dumps([type(error).__name__, str(error)]))
+    session.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
