@@ -174,6 +174,14 @@ def test_what_an_expired_batch_has_finished_is_kept_and_paid_and_the_rest_handed
     assert lab.paid() == pytest.approx(3 * 0.5 * (2 * 0.001 + 4 * 0.002))
 
 
+def test_what_expired_each_time_is_told_and_is_no_wrong_answer(lab: Lab) -> None:
+    lab.server.batches.ends, lab.server.batches.finished = ["expired"], 1
+    fetched = lab.run(retries=0)
+    assert (len(fetched.answers), len(fetched.unasked)) == (1, 2)
+    assert "expired, and is not handed in again by this run, before the turn came of 2 requests" in lab.warned[0]
+    assert len(lab.run().answers) == 2, "a later run hands it in again"
+
+
 def test_what_was_cancelled_at_the_provider_is_neither_asked_again_nor_recorded_as_failed(lab: Lab) -> None:
     lab.server.batches.ends, lab.server.batches.finished = ["cancelled"], 1
     fetched = lab.run()
@@ -330,7 +338,10 @@ def test_a_batch_that_the_provider_has_no_more_ends_and_is_no_wrong_answer(lab: 
     fetched = lab.run(budget=budget)
     assert (len(fetched.answers), len(fetched.unasked)) == (0, 3)
     assert lab.server.batches.requests["GET batches/id"] == 3, "once is no proof"
-    assert "has no results of batch_1 any more; 3 requests without an answer, which may be billed" in lab.warned[0]
+    assert (
+        "batch_1 is not there any more, nor the results, which may be billed all the same, of 3 requests"
+        in lab.warned[0]
+    )
     assert [row.cost_usd for row in lab.rows()] == [None] * 3
     assert budget.spent_usd > 3 * 20 * 0.001
     assert len(lab.run().answers) == 3
@@ -388,7 +399,7 @@ def test_no_header_of_the_environment_goes_to_a_server_that_is_not_openais(
     assert len(lab.server.batches.headers) >= 4
     for headers in lab.server.batches.headers:
         assert headers["x-mine"] == "goes along"
-        assert not any("a secret of mine" in value for value in headers.values())
+        assert [n for n, value in headers.items() if "a secret of mine" in value] == []
 
 
 def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> None:

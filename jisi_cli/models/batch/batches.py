@@ -36,6 +36,11 @@ _LOOKS = 3
 """How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
 """How a batch ended, in our words."""
+_UNWORKED = {
+    GONE: "is not there any more, nor the results, which may be billed all the same, of",
+    "expired": "expired, and is not handed in again by this run, before the turn came of",
+}
+"""Ends of a batch that leave requests without an answer, in words before their number."""
 
 
 class Polling(NamedTuple):
@@ -406,15 +411,12 @@ class Batches:
         else:
             for call in calls:
                 self._intake.settle(batch, call, without_result(status), item.taken)
-        if calls and status == GONE:
-            # It says nothing about how well a model answers.
-            for call in calls:
-                item.taken.answers.pop(call.key, None)
-            self._refuse(
-                [call.key for call in calls],
-                f"{item.service.host} has no results of {batch.batch_id} any more; {_requests(calls)} without an "
-                "answer, which may be billed all the same",
-            )
+        # That a batch ended before their turn says nothing about how well a model answers.
+        given_up = [call.key for call in calls if status in _UNWORKED and call.key in item.taken.answers]
+        for key in given_up:
+            del item.taken.answers[key]
+        if given_up:
+            self._refuse(given_up, f"{item.service.host}: {batch.batch_id} {_UNWORKED[status]} {_requests(given_up)}")
 
     def _take_fewer(self, item: _UnderWay, calls: Sequence[Call]) -> None:
         """Hand in again, half as many at a time, what was refused for its number; no attempt was made."""
