@@ -120,8 +120,6 @@ class Totals:
         uncounted_calls: Answered calls whose tokens are not known.
         cost_usd: Dollars paid; None when what a call cost is unknown.
         known_cost_usd: Dollars paid, as far as they are known.
-        most_cost_usd: Dollars paid at most, as limits of a day and a month count them; None where a call may have cost
-            anything.
         unknown_price_calls: Answers that were paid for at an unknown price.
         unknown_failure_calls: Calls that may have cost something beyond what is known: they failed, or an attempt
             before their answer did, as by a timeout, or they were cut off.
@@ -129,6 +127,8 @@ class Totals:
         cached_list_cost_usd: What the cached calls would have cost, as far as that is known.
         cached_unknown_price_calls: Cached calls at an unknown price.
         price_sources: Calls by the source of their price: provider, pool, litellm, recorded.
+        most_cost_usd: Dollars paid at most, as limits of a day and a month count them; None where a call may have cost
+            anything.
     """
 
     calls: int
@@ -139,13 +139,13 @@ class Totals:
     uncounted_calls: int
     cost_usd: float | None
     known_cost_usd: float
-    most_cost_usd: float | None
     unknown_price_calls: int
     unknown_failure_calls: int
     list_cost_usd: float | None
     cached_list_cost_usd: float
     cached_unknown_price_calls: int
     price_sources: dict[str, int]
+    most_cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +205,13 @@ def add_up(charges: Sequence[Charge]) -> Totals:
         uncounted_calls=sum(charge.prompt_tokens is None or charge.completion_tokens is None for charge in answered),
         cost_usd=None if unknown else known_cost,
         known_cost_usd=known_cost,
-        most_cost_usd=whole_sum(_most_cost(charge) for charge in paid),
         unknown_price_calls=unpriced,
         unknown_failure_calls=len(unknown) - unpriced,
         list_cost_usd=whole_sum(charge.list_cost_usd for charge in answered),
         cached_list_cost_usd=_sum(charge.list_cost_usd for charge in cached),
         cached_unknown_price_calls=sum(charge.list_cost_usd is None and not charge.failed for charge in cached),
         price_sources=dict(sorted(sources.items())),
+        most_cost_usd=whole_sum(_most_cost(charge) for charge in paid),
     )
 
 

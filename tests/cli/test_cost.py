@@ -74,13 +74,13 @@ TOTAL = {
     "uncounted_calls": 0,
     "cost_usd": None,
     "known_cost_usd": 3.3125,
-    "most_cost_usd": None,
     "unknown_price_calls": 1,
     "unknown_failure_calls": 0,
     "list_cost_usd": None,
     "cached_list_cost_usd": 0.125,
     "cached_unknown_price_calls": 0,
     "price_sources": {"litellm": 1, "pool": 5},
+    "most_cost_usd": None,
 }
 """The sums of `ROWS`, by hand."""
 

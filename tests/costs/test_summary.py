@@ -41,7 +41,7 @@ UNCOUNTED = replace(ASK, prompt_tokens=None, completion_tokens=None)
 
 
 def test_nothing_adds_up_to_nothing_that_is_known() -> None:
-    assert add_up([]) == Totals(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0, {})
+    assert add_up([]) == Totals(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0, {}, 0.0)
 
 
 def test_every_sum_of_a_mixed_bill() -> None:
