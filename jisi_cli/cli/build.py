@@ -35,7 +35,7 @@ from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vect
 from jisi_cli.cli.grading import agreed, note_agreement, note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
 from jisi_cli.cli.progress import collection_bar, counted, embedding_bar
-from jisi_cli.collect.batched import Batched, ask_by_batch
+from jisi_cli.collect.batched import Batched, ask_by_batch, under_way
 from jisi_cli.collect.collect import (
     Collected,
     EmbeddingReserve,
@@ -434,7 +434,11 @@ class Build:
         reserve.hold_back(question.query for question, _ in pairs)
         async with self.account.pool(callees) as pool:
             with GraderSet(grading, pool) as graders:
-                work = await self._batched(pairs, pool, graders) if self.by_batch else Batched(pool, pairs)
+                if self.by_batch:
+                    work = await self._batched(pairs, pool, graders)
+                else:
+                    work = Batched(pool, pairs)
+                    self._warn_of_batches(await under_way(pairs, pool))
                 with collection_bar(self.out, len(work.pairs)) as show:
 
                     def on_record(collected: Collected) -> None:
@@ -450,6 +454,13 @@ class Build:
         collected.refused |= work.refused
         note_grading(graders, self.out)
         return collected, graders.unscored.total()
+
+    def _warn_of_batches(self, requests: int) -> None:
+        if requests:
+            self.out.warn(
+                f"{count(requests, 'answer')} will be paid for twice: a batch is under way for the same; to wait for "
+                "it instead, press Ctrl-C and add --batch"
+            )
 
     async def _batched(self, pairs: Sequence[Pair], pool: LivePool, graders: GraderSet) -> Batched:
         """Ask by batch, and wait for it, once it is sure that the answers can be graded."""

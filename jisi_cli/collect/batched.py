@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jisi_cli.collect.collect import Pair, request_for
+from jisi_cli.errors import InputError
 from jisi_cli.types import Pool, Sampling
 
 if TYPE_CHECKING:
@@ -58,3 +59,27 @@ async def ask_by_batch(
         elif fetched.stopped is None:
             refused[request.model] = why
     return Batched(batched, there, fetched.stopped, refused)
+
+
+async def under_way(pairs: Sequence[Pair], pool: LivePool, sampling: Sampling | None = None) -> int:
+    """Return how many of some pairs a batch has been asked for that has brought no answer yet.
+
+    Args:
+        pairs: Questions and models, as `collect` takes them.
+        pool: The live pool.
+        sampling: Sampling parameters; the paper's by default.
+    """
+    from jisi_cli.models.batch.journal import BatchJournal, journal_folder
+
+    if not journal_folder().is_dir():
+        return 0
+    calls = [pool.call_of(request_for(question, model, sampling or Sampling())) for question, model in pairs]
+    wanted = {call.key: call for call in calls}
+    journal = BatchJournal(journal_folder())
+    try:
+        keys = {key for batch in journal.open_with(wanted) for key in batch.worst}
+    except InputError:  # whoever asks by batch will hear of it
+        return 0
+    finally:
+        journal.close()
+    return sum([await pool.kept(wanted[key]) is None for key in keys])

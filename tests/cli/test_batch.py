@@ -94,6 +94,19 @@ def test_live_calls_are_not_asked_again_by_batch(pool: Path, asked: Path, loopba
     assert loopback.batches.batches == []
 
 
+def test_live_calls_for_what_a_batch_is_under_way_for_are_warned_of(
+    pool: Path, asked: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.batches.refused = {"GET batches/id"}
+    left = collect(asked, pool, tmp_path / "bank", "--batch")
+    assert left.exit_code == 4, left
+    live = collect(asked, pool, tmp_path / "live", "--models", "ada")
+    assert (live.exit_code, loopback.count()) == (0, 4)
+    assert "warning: 4 answers will be paid for twice" in live.stderr
+    again = collect(asked, pool, tmp_path / "again", "--models", "ada")
+    assert "paid for twice" not in again.stderr, "they are cached"
+
+
 def test_a_budget_stops_with_what_it_allowed_in_the_bank(pool: Path, asked: Path, tmp_path: Path) -> None:
     run = collect(asked, pool, tmp_path / "bank", "--batch", "--max-cost", "0.0000001")
     assert run.exit_code == 5
