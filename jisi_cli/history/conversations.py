@@ -82,7 +82,7 @@ class Talk:
         Raises:
             InputError: It cannot be written.
         """
-        turn = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+        turn: Messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         self._unwritten.append(_Turn(turn, system))
         while self._store and self._unwritten:
             first = self._unwritten[0]

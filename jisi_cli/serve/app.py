@@ -141,7 +141,7 @@ class Server:
     async def _chat(self, request: Request) -> Response:
         body = await request.body()
         asked = await self._read(body)
-        pool = self._ready_variant(asked) or await asyncio.to_thread(self._variant, asked)
+        pool = await self._pool_for(asked)
         completion = Completion(asked.model)
         answering = _Answering(self, pool, asked, completion.id)
         if asked.stream:
@@ -173,7 +173,7 @@ class Server:
         if not conversation.routed_text:
             raise RequestError("pictures without words are not routed by what they show; add words", "messages")
         asked = ChatRequest(str(body.get("model", "jisi")), conversation, settings=settings, **options)
-        pool = self._ready_variant(asked) or await asyncio.to_thread(self._variant, asked)
+        pool = await self._pool_for(asked)
         self.take_place()
         try:
             decision = await asyncio.to_thread(pool.route, conversation.routed_text)
@@ -231,6 +231,11 @@ class Server:
         else:
             count()
         return response
+
+    async def _pool_for(self, asked: ChatRequest) -> Jisi:
+        """Return the pool that answers in the way that was asked for."""
+        ready = self._ready_variant(asked)
+        return await asyncio.to_thread(self._variant, asked) if ready is None else ready
 
     def _ready_variant(self, asked: ChatRequest) -> Jisi | None:
         """Return what `_variant` returns, where nothing has to be made for it; a thread's turn costs as much as it."""
