@@ -134,8 +134,10 @@ class StagedAnswers(Mapping[Key, Record]):
         texts = [None if text is None else text.decode("utf-8", "surrogatepass") for text in answers.text("response")]
         keys, orders = self._questions.keys, self._questions.orders
         positions = self.positions[which].tolist()
-        found = ((*keys[position], orders[position]) for position in positions)
-        return [Response(*about, text) for about, text in zip(found, texts, strict=True)]
+        return [
+            Response(keys[position][0], keys[position][1], orders[position], text)
+            for position, text in zip(positions, texts, strict=True)
+        ]
 
     def response(self, which: int) -> str:
         """Return the text of the answer at that position; empty where there is none."""

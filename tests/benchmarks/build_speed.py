@@ -20,6 +20,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def write_sources(folder: Path, questions: int) -> int:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
     vectors = np.random.default_rng(0).standard_normal((questions, len(MODELS) + 1, WIDTH), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    keys = {
+    keys: dict[str, Any] = {
         "dataset": np.array([f"d{number % 9}" for number in range(questions)]),
         "index": np.array([str(number) for number in range(questions)]),
     }
@@ -112,15 +113,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--folder", type=Path)
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
-        folder = Path(temporary)
+    tree = chosen.tree.resolve()
+    # In a folder of its own, since `python -m` finds modules in the current one before those of the checkout.
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary, chdir(temporary):
+        folder = Path.cwd()
         count = write_sources(folder, chosen.questions)
         wanted = {name: words for name, words in commands(folder).items() if re.search(chosen.only, name)}
         best = dict.fromkeys(wanted, float("inf"))
         for _ in range(chosen.rounds):
             for name, words in wanted.items():
                 shutil.rmtree(folder / "bank", ignore_errors=True)
-                best[name] = min(best[name], run(chosen.tree.resolve(), *words))
+                best[name] = min(best[name], run(tree, *words))
     print(f"{count:,} answers: processor seconds, and rows a processor second")
     for name, seconds in best.items():
         print(f"{name:<34}{seconds:7.2f} s{count / seconds:10,.0f}")
