@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -132,14 +133,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds that the server takes for an answer")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="part of a name; LiteLLM's way is always there")
+    parser.add_argument("--only", default="", help="a regular expression for the names of the ways")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with serving(folder, {"*": {"text": ANSWER, "delay": chosen.delay}}) as server:
             variables = {**os.environ, **environment(folder)}
             wanted = ways(folder, server.api_base, chosen.concurrency)
-            wanted = {name: way for name, way in wanted.items() if chosen.only in name or name == "LiteLLM alone"}
+            wanted = {name: way for name, way in wanted.items() if re.search(chosen.only, name)}
             found: dict[str, list[Spent]] = {name: [] for name in wanted}
             for turn in range(chosen.rounds):
                 for place, (name, command) in enumerate(wanted.items()):

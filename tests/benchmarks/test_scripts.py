@@ -18,6 +18,7 @@ from tests.benchmarks import (
     first_request,
     house,
     labels,
+    live_evaluation,
     object_store,
     replay_at_scale,
     report_size,
@@ -84,6 +85,12 @@ def test_the_script_about_a_replay(
 def test_the_script_about_the_client(capsys: pytest.CaptureFixture[str]) -> None:
     client_throughput.main(["--calls", "4", "--concurrency", "2", "--rounds", "1"])
     assert "of jisi's processor time its own" in capsys.readouterr().out
+
+
+def test_the_script_about_a_live_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    live_evaluation.main(["--questions", "2", "--concurrency", "2", "--rounds", "1", "--only", "httpx alone"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:34].strip() for line in lines[1:]] == ["httpx alone"]
 
 
 @pytest.mark.big
