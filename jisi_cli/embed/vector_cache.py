@@ -101,9 +101,9 @@ class CachedEmbedder:
             for key, future in ours.items():
                 future.set_result(made.get(key))
         for key, future in others.items():
-            row = future.result()
+            theirs = future.result()
             # Where that failed, this thread is to fail of itself.
-            made[key] = self._embedder.embed([texts[key]])[0] if row is None else row
+            made[key] = self._embedder.embed([texts[key]])[0] if theirs is None else theirs
         return made
 
 
