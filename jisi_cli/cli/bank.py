@@ -171,8 +171,8 @@ def build(
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
-    --call --batch asks through OpenAI's batch endpoint, or that of a server with the same one, at about half of list
-    price and within a day. It can be left at any time: the same command goes on, and hands nothing in twice.
+    --call --batch asks through OpenAI's batch endpoint, or that of a server with the same one, at about half the list
+    price and within a day. You can stop waiting at any time: the same command resumes, and submits nothing twice.
 
     --append --feedback takes in what people said of answers (`jisi feedback`, and clients of a server): each question
     becomes a train row, with scores for the models whose answer it was and gaps for the others.

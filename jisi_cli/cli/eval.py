@@ -128,8 +128,8 @@ def evaluate(
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
 
     --live --batch asks through OpenAI's batch endpoint, or that of a server with the same one: what all methods need is
-    handed in together, then what depends on the answers. A method that asks one model after another takes a batch, of
-    up to a day, for each. It can be left at any time: the same command goes on.
+    submitted together, then what depends on the answers. A method that asks one model after another takes a batch, of
+    up to a day, for each. You can stop waiting at any time: the same command resumes.
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """

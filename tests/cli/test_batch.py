@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
-    assert "4 requests go on at the provider; run the same command again" in said
+    assert "4 requests keep running at the provider; run the same command to wait" in said
     loopback.batches.held = set()
     process = start(tmp_path, *command)
     _, said = process.communicate(timeout=300)
@@ -179,7 +179,7 @@ def test_a_provider_that_no_longer_says_ends_an_evaluation_and_the_same_command_
     loopback.batches.refused.add("GET batches/id")
     run = live(bank, pool, "--method", "model:ada", "--batch", stdin=asked)
     assert run.exit_code == 4
-    assert "does not say how batch_1 is: HTTP 403: not yours" in run.errors[0]
+    assert "does not say how batch_1 is doing: HTTP 403: not yours" in run.errors[0]
     loopback.batches.refused.clear()
     assert by_name(live(bank, pool, "--method", "model:ada", "--batch", stdin=asked))
     assert list(loopback.batches.asked().values()) == [1] * 3

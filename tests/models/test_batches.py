@@ -170,7 +170,7 @@ def test_what_an_expired_batch_has_finished_is_kept_and_paid_and_the_rest_handed
     lab.server.batches.ends, lab.server.batches.finished = ["expired"], 1
     assert all(answer.ok for answer in lab.run().answers.values())
     assert [len(batch.rows) for batch in lab.server.batches.batches] == [3, 2]
-    assert any("(expired): 1 of 3 requests answered, 2 to be handed in again" in line for line in lab.told)
+    assert any("(expired): 1 of 3 requests answered, 2 to be submitted again" in line for line in lab.told)
     assert lab.paid() == pytest.approx(3 * 0.5 * (2 * 0.001 + 4 * 0.002))
 
 
@@ -178,7 +178,7 @@ def test_what_expired_each_time_is_told_and_is_no_wrong_answer(lab: Lab) -> None
     lab.server.batches.ends, lab.server.batches.finished = ["expired"], 1
     fetched = lab.run(retries=0)
     assert (len(fetched.answers), len(fetched.unasked)) == (1, 2)
-    assert "expired, and is not handed in again by this run, before the turn came of 2 requests" in lab.warned[0]
+    assert "expired, and this run does not submit it again, before it reached 2 requests" in lab.warned[0]
     assert len(lab.run().answers) == 2, "a later run hands it in again"
 
 
@@ -196,7 +196,7 @@ def test_a_batch_that_the_provider_refuses_is_told_in_its_words(lab: Lab) -> Non
     lab.server.batches.ends = ["failed"]
     fetched = lab.run()
     assert (len(fetched.answers), len(fetched.unasked), lab.rows()) == (0, 3, [])
-    assert "was refused: the file is not one of ours; 3 requests not asked" in lab.warned[0]
+    assert "was refused: the file is not one of ours; 3 requests not answered" in lab.warned[0]
 
 
 def test_what_is_too_much_for_a_provider_is_handed_in_in_smaller_parts(lab: Lab) -> None:
@@ -205,13 +205,13 @@ def test_what_is_too_much_for_a_provider_is_handed_in_in_smaller_parts(lab: Lab)
     assert (len(fetched.answers), fetched.unasked) == (10, {})
     assert set(lab.server.batches.asked().values()) == {1}
     assert max(len(batch.rows) for batch in lab.server.batches.batches if batch.end != "failed") <= 3
-    assert "handing in 5 at a time" in lab.warned[0]
+    assert "submitting 5 at a time" in lab.warned[0]
     assert [row.attempts for row in lab.rows()] == [1] * 10
 
 
 def test_a_batch_is_found_again_among_many_others(lab: Lab) -> None:
     lab.server.batches.unheard["POST batches"], lab.server.batches.busy["GET batches"] = 1, 4
-    with pytest.raises(NoAnswerError, match=r"hands nothing in twice"):
+    with pytest.raises(NoAnswerError, match=r"submits nothing twice"):
         lab.run()
     (ours,) = lab.server.batches.batches
     others = {"metadata": {"jisi": "another"}, "input_file_id": "file-x"}
@@ -246,7 +246,7 @@ def test_a_server_without_batches_is_told_and_nothing_stays_open(lab: Lab, tmp_p
     lab.models = (replace(lab.models[0], api_base=lab.server.api_base.replace("/v1", "/v2")),)
     fetched = lab.run()
     assert len(fetched.unasked) == 3
-    assert "takes no batch of a: HTTP 404" in lab.warned[0]
+    assert "accepts no batch of a: HTTP 404" in lab.warned[0]
     assert BatchJournal(tmp_path / "batches").open_with(fetched.unasked) == []
 
 
@@ -338,10 +338,7 @@ def test_a_batch_that_the_provider_has_no_more_ends_and_is_no_wrong_answer(lab: 
     fetched = lab.run(budget=budget)
     assert (len(fetched.answers), len(fetched.unasked)) == (0, 3)
     assert lab.server.batches.requests["GET batches/id"] == 3, "once is no proof"
-    assert (
-        "batch_1 is not there any more, nor the results, which may be billed all the same, of 3 requests"
-        in lab.warned[0]
-    )
+    assert "batch_1 is gone, and with it the results, which may be billed all the same, of 3 requests" in lab.warned[0]
     assert [row.cost_usd for row in lab.rows()] == [None] * 3
     assert budget.spent_usd > 3 * 20 * 0.001
     assert len(lab.run().answers) == 3
@@ -433,7 +430,7 @@ def test_a_provider_that_refuses_to_say_ends_the_run_and_a_later_one_goes_on(lab
         )
 
     lab.server.batches.handle = forbidden  # type: ignore[method-assign]
-    with pytest.raises(NoAnswerError, match=r"does not say how batch_1 is: HTTP 403: not yours"):
+    with pytest.raises(NoAnswerError, match=r"does not say how batch_1 is doing: HTTP 403: not yours"):
         lab.run()
     lab.server.batches.handle = handle  # type: ignore[method-assign]
     assert len(lab.run().answers) == 3

@@ -37,8 +37,8 @@ _LOOKS = 3
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
 """How a batch ended, in our words."""
 _UNWORKED = {
-    GONE: "is not there any more, nor the results, which may be billed all the same, of",
-    "expired": "expired, and is not handed in again by this run, before the turn came of",
+    GONE: "is gone, and with it the results, which may be billed all the same, of",
+    "expired": "expired, and this run does not submit it again, before it reached",
 }
 """Ends of a batch that leave requests without an answer, in words before their number."""
 
@@ -150,7 +150,9 @@ class Batches:
         except asyncio.CancelledError:
             if self._under_way:
                 left = sum(len(item.batch.worst) for item in self._under_way)
-                self._tell(f"{left:,} requests go on at the provider; run the same command again to wait for them")
+                self._tell(
+                    f"{left:,} requests keep running at the provider; run the same command again to wait for them"
+                )
             raise
         return self._fetched
 
@@ -311,12 +313,12 @@ class Batches:
         except RefusedError as refusal:
             if reservation is not None:
                 reservation.settle(0.0)
-            self._refuse(file.worst, f"{service.host} takes no batch of {entry.name}: {refusal}")
+            self._refuse(file.worst, f"{service.host} accepts no batch of {entry.name}: {refusal}")
             return
         self._under_way.append(_UnderWay(batch, service, reservation))
         self._tell(
-            f"{_requests(file.worst)} to {entry.name} handed in at {service.host} ({batch.batch_id}); Ctrl-C leaves "
-            "them to the provider, and the same command goes on"
+            f"{_requests(file.worst)} to {entry.name} submitted to {service.host} ({batch.batch_id}); Ctrl-C leaves "
+            "them running there, and the same command resumes"
         )
 
     def _set_aside(self, entry: ModelEntry, file: RequestFile, attempt: int, budget: Budget) -> Reservation | None:
@@ -357,7 +359,7 @@ class Batches:
         try:
             item.state, item.is_lost, item.missed = await item.service.look(batch_id), False, 0
         except ProviderFailure as failure:
-            silent = f"{item.service.host} does not say how {batch_id} is: {failure.reason}"
+            silent = f"{item.service.host} does not say how {batch_id} is doing: {failure.reason}"
             if failure.status == _NOT_FOUND:
                 item.missed += 1
                 item.state = State(GONE if item.missed >= _LOOKS else "")
@@ -406,7 +408,7 @@ class Batches:
             self._journal.settle(batch.tag, [call.key for call in calls])
             self._refuse(
                 [call.key for call in calls],
-                f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {_requests(calls)} not asked",
+                f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {_requests(calls)} not answered",
             )
         else:
             for call in calls:
@@ -425,7 +427,7 @@ class Batches:
         self._journal.settle(item.batch.tag, [call.key for call in calls])
         self._queue += [(call, item.batch.attempt) for call in calls]
         self._warn(
-            f"{item.service.host} takes fewer requests to {name} at one time ({item.state.reason}); handing in "
+            f"{item.service.host} accepts fewer requests to {name} at one time ({item.state.reason}); submitting "
             f"{self._most[name]:,} at a time"
         )
 
@@ -440,7 +442,7 @@ class Batches:
         taken, ended = item.taken, item.state.status
         for doubt in taken.doubts():
             self._warn(f"{item.batch.batch_id}: {doubt}")
-        again = f", {len(taken.again):,} to be handed in again" if taken.again else ""
+        again = f", {len(taken.again):,} to be submitted again" if taken.again else ""
         how = "" if ended == "completed" else f" ({_ENDS.get(ended, ended)})"
         self._tell(
             f"{item.batch.batch_id} has ended{how}: {taken.good:,} of {_requests(item.batch.worst)} answered{again}"
@@ -453,7 +455,7 @@ class Batches:
             self._on_progress(ended + at_work, ended + left + len(self._queue))
 
     def _wait(self) -> None:
-        self._tell("another run of jisi is handing in a batch, or taking results in; waiting for it")
+        self._tell("another run of jisi is submitting a batch or collecting results; waiting for it")
 
     def _share(self, entry: ModelEntry) -> float:
         """Return what a batch costs of a model's list price; where that is not known, as much."""
@@ -461,7 +463,7 @@ class Batches:
             share = batch_share(entry)
             if share is None:
                 self._warn(
-                    f"{entry.name}: what a batch costs there is not known, so list price counts; "
+                    f"{entry.name}: the price of a batch there is not known, so list price is assumed; "
                     "`price = { …, batch = 0.5 }` in the pool file says that it is half"
                 )
             self._shares[entry.name] = 1.0 if share is None else share
@@ -469,7 +471,7 @@ class Batches:
 
 
 def _later(what: str) -> NoAnswerError:
-    return NoAnswerError(f"{what}; run the same command again later: nothing is handed in twice")
+    return NoAnswerError(f"{what}; run the same command again later: nothing is submitted twice")
 
 
 def _requests(of: Sized) -> str:

@@ -153,6 +153,6 @@ def _is_refusal(failure: ProviderFailure) -> bool:
 
 def _unknown(service: Service, failure: ProviderFailure) -> NoAnswerError:
     return NoAnswerError(
-        f"whether {service.host} has the batch that was handed in is not known: {failure.reason}; run the same command "
-        "again, which looks for it and hands nothing in twice"
+        f"whether {service.host} received the batch is not known: {failure.reason}; run the same command "
+        "again, which looks for it and submits nothing twice"
     )

@@ -233,7 +233,7 @@ class BatchJournal:
             yield
         except FAULTS as error:
             raise InputError(
-                f"{self._folder} cannot be written ({error}); without it a batch could be handed in twice: "
+                f"{self._folder} cannot be written ({error}); without it a batch could be submitted twice: "
                 "make room or allow it, or leave --batch out"
             ) from error
 
