@@ -124,6 +124,7 @@ class Crew(Generic[T, R]):
         """
         source, following = enumerate(pieces), 0
         self._last_seen = time.monotonic()
+        self._deaths.clear()
         while self._has_more(source):
             self._fill()
             self._hand_out()
