@@ -36,6 +36,8 @@ _UNREAD = {"stream": True, "follow_redirects": False}
 """How requests are sent: each redirect is looked at, and a body is read only when it is bounded."""
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|credential|password", re.IGNORECASE)
 _HARMLESS = frozenset({"idempotency-key"})
+_ACCOUNT_HEADERS = ("openai-organization", "openai-project")
+"""What OpenAI's client adds from the environment, whichever address it is for."""
 _SHORTEST_KEY = 6
 
 
@@ -136,12 +138,16 @@ class Rules:
     refused: str | None = field(default=None, init=False)
 
     def check(self, request: Any) -> None:  # noqa: ANN401 - a request of either httpx
-        """Refuse a request that carries a key which is not for its host.
+        """Refuse a request with a key that is not for its host; take out what tells OpenAI whose account it is.
 
         Raises:
             RefusedError: It does.
         """
         self.refused = None
+        if not _may_have_openai_key(request.url.host, self.named_variable):
+            for name in _ACCOUNT_HEADERS:
+                if request.headers.get(name) not in (None, *self.headers):
+                    del request.headers[name]
         carried = list(_credentials(request))
         if self.only_key is not None:
             allowed = {self.only_key, *self.headers}

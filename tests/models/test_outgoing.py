@@ -245,6 +245,31 @@ def test_a_token_that_no_entry_names_is_not_sent_however_a_client_came_by_it() -
     assert len(reached) == 1
 
 
+@pytest.mark.parametrize(
+    ("address", "rules", "arrives"),
+    [
+        ("https://api.openai.com/v1", Rules(), True),
+        ("http://host.example/v1", Rules(only_key="mine"), False),
+        ("http://host.example/v1", Rules(only_key="mine", named_variable="OPENAI_API_KEY"), True),
+        ("http://host.example/v1", Rules(only_key="mine", headers=frozenset({"org-1"})), True),
+        ("https://api.groq.com/openai/v1", Rules(), False),
+    ],
+)
+def test_an_organisation_of_the_environment_is_told_to_openai_alone(
+    address: str, rules: Rules, arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openai
+
+    load_litellm()
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    got: list[httpx.Headers] = []
+    transport = httpx.MockTransport(lambda request: got.append(request.headers) or httpx.Response(400))  # type: ignore[func-returns-value]
+    client = openai.OpenAI(base_url=address, api_key="mine", http_client=httpx.Client(transport=transport))
+    with keeping(rules), client, pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="a", messages=[{"role": "user", "content": "hi"}])
+    assert (got[0].get("openai-organization") == "org-1") is arrives
+
+
 def test_no_file_that_lies_about_adds_to_the_environment() -> None:
     """LiteLLM reads a `.env` of the folders above it, which may be a stranger's repository."""
     script = (
