@@ -15,6 +15,7 @@ import asyncio
 import os
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from jisi_cli.models.ledger import Ledger
 from jisi_cli.models.limits import Budget, Limits
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Message, Request, Sampling
-from tests.cluster.nodes import Nodes
+from tests.cluster.nodes import Node, Nodes
 from tests.faults.scene import serving
 
 MODEL = "ada"
@@ -47,7 +48,7 @@ class Round(NamedTuple):
 
 
 def measure(
-    folder: Path, api_base: str, calls: int, concurrency: int, session: Session | None, groups: list[int]
+    folder: Path, api_base: str, calls: int, concurrency: int, session: Session | None, nodes: list[Node]
 ) -> Round:
     """Make so many calls, after one for each worker that starts it."""
     entry = ModelEntry(MODEL, f"openai/{MODEL}", api_base=api_base, api_key_env=KEY, price=Price(1, 2))
@@ -79,24 +80,21 @@ def measure(
                     await ask(f"what is {number} plus {number}?")
 
             spent = budget.spent_usd
-            wall, here, there = time.perf_counter(), time.process_time(), _seconds_of(groups)
+            wall, here, there = time.perf_counter(), time.process_time(), _seconds_of(nodes)
             await asyncio.gather(*(worker() for _ in range(concurrency)))
             wall, here = time.perf_counter() - wall, time.process_time() - here
-            there = _seconds_of(groups) - there
+            there = _seconds_of(nodes) - there
             return Round(calls / wall, 1e3 * here / calls, 1e3 * there / calls, budget.spent_usd - spent)
 
     return asyncio.run(run())
 
 
-def _seconds_of(groups: list[int]) -> float:
-    """Return the processor seconds that the processes of some groups have taken so far."""
+def _seconds_of(nodes: list[Node]) -> float:
+    """Return the processor seconds that the processes of some nodes have taken so far."""
     ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) in groups:
+    for pid in (pid for node in nodes for pid in node.processes()):
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -124,15 +122,15 @@ def main() -> None:
                 engine = read_engine(nodes.engine)
                 assert engine is not None and nodes.head is not None
                 session = Session(engine)
-                groups = [node.process.pid for node in (nodes.head, *nodes.others)]
-                show(f"ray, {number} node{'s' * (number > 1)}", folder / str(number), session, groups)
+                there = [nodes.head, *nodes.others]
+                show(f"ray, {number} node{'s' * (number > 1)}", folder / str(number), session, there)
                 session.close()
 
 
 def _show(
-    api_base: str, calls: int, concurrency: int, what: str, folder: Path, session: Session | None, groups: list[int]
+    api_base: str, calls: int, concurrency: int, what: str, folder: Path, session: Session | None, nodes: list[Node]
 ) -> None:
-    found = measure(folder, api_base, calls, concurrency, session, groups)
+    found = measure(folder, api_base, calls, concurrency, session, nodes)
     processors = f"{found.here_ms:.1f} here, {found.nodes_ms:.1f} on the nodes"
     print(
         f"{what}: {found.per_second:.1f} calls/s; processor ms a call: {processors}; ${found.dollars:.4f}", flush=True

@@ -23,16 +23,26 @@ _TRIES = 4
 
 @dataclass
 class Node:
-    """One node: every process of it is in the process group of the first."""
+    """One node: every process of it is in the session of the first; workers have process groups of their own."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def kill(self) -> None:
         """End it as if its machine had lost power."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+    def processes(self) -> list[int]:
+        """Return its processes, the raylet before what it would start again."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(stat.read_text().rpartition(")")[2].split()[3]) == self.process.pid:
+                    found.append(int(stat.parent.name))
+        return sorted(found)
 
 
 @dataclass
