@@ -15,11 +15,13 @@ import pytest
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import ExitCode, InputError, NoAnswerError
+from jisi_cli.models.batch import service
 from jisi_cli.models.batch.batches import Batches, Fetched, Polling
 from jisi_cli.models.batch.journal import BatchJournal
 from jisi_cli.models.batch.queue import BatchesLeftError, BatchQueue
 from jisi_cli.models.batch.rows import Rows
 from jisi_cli.models.batch.terms import require_batch
+from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.provider import Provider
@@ -403,6 +405,34 @@ def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> Non
     claude = ModelEntry("claude", "anthropic/claude-sonnet-4-5")
     with pytest.raises(InputError, match=r"`claude` cannot be asked by batch, because `anthropic` .*give --models a"):
         require_batch([*lab.models, claude])
+
+
+def test_a_list_of_batches_without_end_is_no_proof_that_a_batch_is_not_in_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x", "y", "z"):
+        asyncio.run(lab.fetch([Request("a", user(name), "expert", Sampling(max_tokens=20))]))
+    monkeypatch.setattr(service, "_MOST_LISTED", 2)
+    lab.server.batches.busy["POST batches"] = 1
+    with pytest.raises(NoAnswerError, match="list of batches goes on without end"):
+        lab.run()
+    assert len(lab.server.batches.batches) == 3
+    monkeypatch.setattr(service, "_MOST_LISTED", 10_000)
+    assert len(lab.run().answers) == 3
+
+
+def test_a_batch_whose_provider_cannot_be_asked_any_more_is_one_line(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.server.batches.refused.add("GET batches/id")
+    with pytest.raises(NoAnswerError):
+        lab.run()
+
+    async def sent(self: Rows, call: object) -> None:
+        raise ProviderFailure("no key")
+
+    monkeypatch.setattr(Rows, "sent", sent)
+    with pytest.raises(NoAnswerError, match="cannot be looked for: no key; run the same command again later"):
+        lab.run()
+    assert len(lab.server.batches.batches) == 1
 
 
 def test_methods_do_not_take_a_provider_that_refuses_to_say_for_models_that_failed(lab: Lab) -> None:

@@ -186,7 +186,10 @@ class Batches:
         joined: set[str] = set()
         for batch in self._journal.open_with(frozenset(keys)):
             call = self._wanted[next(iter(batch.worst))]
-            service = self._desk.service((await self._rows.sent(call)).place)
+            sent = await self._sent(call)
+            if isinstance(sent, ProviderFailure):
+                raise _later(f"a batch for {call.entry.name} cannot be looked for: {sent.reason}")
+            service = self._desk.service(sent.place)
             try:
                 found = await self._desk.identified(service, batch)
             except RefusedError:

@@ -154,7 +154,8 @@ class Service:
                     return _id(batch.id, "batch")
                 looked += 1
                 if looked >= _MOST_LISTED:
-                    break
+                    # Not to have found it is no proof that it is not there, and it would be paid for twice.
+                    raise ProviderFailure("its list of batches goes on without end")
         return None
 
     async def look(self, batch_id: str) -> State:
