@@ -188,7 +188,10 @@ class _UnusablePartError(BankError):
 def _fetch(copy: Copy, part: PartFile) -> None:
     """Fetch a part, which appears in the copy whole or not at all."""
     target = copy.folder / part.path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BankError(f"{target} cannot be a file of the bank: {target.parent} is a file, too") from None
     # Named as a build's drafts are, so that what a killed process leaves is deleted as theirs is.
     draft = target.parent / f".part.{os.getpid()}{threading.get_native_id()}.part"
     digest = hashlib.sha256()

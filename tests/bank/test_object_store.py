@@ -407,6 +407,15 @@ def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: O
     assert Bank(BANK).rows == 5 and read_manifest(local_folder(BANK)).rows == 5
 
 
+def test_a_part_inside_another_file_of_the_bank_is_a_bank_error(object_store: ObjectStore, machine: Machine) -> None:
+    build(local_folder(BANK), records(4))
+    data = json.loads(object_store.get(MANIFEST))
+    data["queries"][0]["path"] = "bank.json/a.parquet"
+    object_store.put(MANIFEST, json.dumps(data).encode())
+    machine("a reader")
+    says_one_error(jisi("bank", "inspect", BANK, "-q"), 3, "bank.json is a file, too")
+
+
 def test_a_manifest_that_others_wrote_makes_no_one_delete_what_is_not_the_banks(object_store: ObjectStore) -> None:
     build(local_folder(BANK), records(4))
     data = json.loads(object_store.get(MANIFEST))
