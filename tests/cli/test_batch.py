@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
-    assert "4 requests keep running at the provider; run the same command to wait" in said
+    assert "4 requests keep running at the provider; run the same command again to wait" in said
     loopback.batches.held = set()
     process = start(tmp_path, *command)
     _, said = process.communicate(timeout=300)
