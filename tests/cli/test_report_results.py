@@ -84,7 +84,7 @@ def test_every_other_option_that_takes_text_is_known_to_hold_no_secret() -> None
     hidden = {"--grader-command", "--grader"}
     shown = {"--method", "--versus", "--format", "--models", "--datasets", "--sweep", "--fail-under", "--judge"}
     shown |= {"--compat", "--switch", "--probe-schedule", "--embedder", "--failed"}
-    shown |= {"--unlike", "--label", "--output-format", "--map"}
+    shown |= {"--unlike", "--label", "--output-format", "--map", "--engine"}
     found = set()
     for name in ("eval", "report", "route"):
         for parameter in get_command(build_app()).commands[name].params:
