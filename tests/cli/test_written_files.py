@@ -186,7 +186,14 @@ READING = {
     *((f"bank {name}", option) for name in ("grade", "inspect", "calibrate") for option in ("bank", "--config")),
     *(("bank label", "bank"), ("bank label", "--config"), ("bank label", "--import"), ("models", "--config")),
     *(("serve", "--bank"), ("serve", "--config"), ("chat", "--bank"), ("chat", "--config")),
-    *(("mcp", "--bank"), ("mcp", "--config"), ("ask", "--attach"), ("ask", "--schema")),
+    *(
+        ("mcp", "--bank"),
+        ("mcp", "--config"),
+        ("ask", "--attach"),
+        ("ask", "--schema"),
+        ("chat", "--attach"),
+        ("chat", "--schema"),
+    ),
 }
 A_BANK = {("bank build", "--output")}
 """Checked by `bank.build.check_target`."""
