@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jisi_cli.addresses import Address
@@ -73,7 +74,7 @@ class Store:
             MissingObjectError: It is not there.
             BankError: It is larger than `most` bytes, or the store cannot be reached.
         """
-        import obstore
+        obstore = self._package()
         from obstore.exceptions import NotModifiedError
 
         options: Any = {} if known is None or known.e_tag is None else {"if_none_match": known.e_tag}
@@ -93,7 +94,7 @@ class Store:
             MissingObjectError: It is not there.
             BankError: The store cannot be reached.
         """
-        import obstore
+        obstore = self._package()
 
         with self._told(name):
             for piece in obstore.get(self._store, self._key(name)).stream(min_chunk_size=_PIECE):
@@ -101,7 +102,7 @@ class Store:
 
     def facts(self, name: str) -> tuple[int, float] | None:
         """Return an object's size in bytes and when it was written, in seconds; None where it is not there."""
-        import obstore
+        obstore = self._package()
 
         with contextlib.suppress(MissingObjectError), self._told(name):
             found = obstore.head(self._store, self._key(name))
@@ -114,7 +115,7 @@ class Store:
         Raises:
             BankError: The store cannot be reached, or refuses.
         """
-        import obstore
+        obstore = self._package()
 
         with self._told(name):
             obstore.put(self._store, self._key(name), file, chunk_size=_PIECE, max_concurrency=_AT_ONCE)
@@ -133,7 +134,7 @@ class Store:
             ChangedObjectError: It has another version.
             BankError: The store cannot be reached, or refuses.
         """
-        import obstore
+        obstore = self._package()
         from obstore.exceptions import BaseError, NotSupportedError
 
         mode: Any = "create"
@@ -158,7 +159,7 @@ class Store:
         Raises:
             ChangedObjectError: It is.
         """
-        import obstore
+        obstore = self._package()
 
         e_tag = None
         with contextlib.suppress(MissingObjectError), self._told(name):
@@ -168,7 +169,7 @@ class Store:
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Yield the objects of the folder, and when each was written, in seconds."""
-        import obstore
+        obstore = self._package()
 
         start = len(self.address.prefix) + 1
         with self._told(""):
@@ -177,7 +178,7 @@ class Store:
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; one that is not there is no error."""
-        import obstore
+        obstore = self._package()
 
         if not names:
             return
@@ -187,12 +188,18 @@ class Store:
     def _key(self, name: str) -> str:
         return f"{self.address.prefix}/{name}"
 
-    @cached_property
-    def _store(self) -> Any:  # noqa: ANN401 - one of obstore's classes, which share no base
+    def _package(self) -> ModuleType:
         try:
-            from obstore.store import from_url
+            import obstore
         except ImportError:
             raise InputError(f"{self.address}: banks in object stores need `obstore`; pip install 'jisi[s3]'") from None
+        return obstore
+
+    @cached_property
+    def _store(self) -> Any:  # noqa: ANN401 - one of obstore's classes, which share no base
+        self._package()
+        from obstore.store import from_url
+
         options: dict[str, Any] = {
             "client_options": {
                 "connect_timeout": timedelta(seconds=10),

@@ -71,6 +71,18 @@ def keeps_nowhere(secret: str) -> bool:
     return not any(secret.encode() in path.read_bytes() for path in kept)
 
 
+@pytest.mark.parametrize("command", [("bank", "inspect"), ("eval",), ("bank", "label"), ("bank", "build", "-o")])
+def test_without_the_extra_every_command_names_it(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    source = (tmp_path / "answers.jsonl",) if "build" in command else ()
+    for path in source:
+        path.write_text('{"dataset": "d", "index": "1", "query": "q", "model": "m", "response": "r", "score": 1}\n')
+    run = jisi(*command, "s3://nobodys/bank", *source)
+    assert "pip install 'jisi[s3]'" in says_one_error(run, 2)
+
+
 def test_a_bank_on_disk_costs_no_import_of_what_a_store_needs() -> None:
     code = (
         "import sys; from jisi_cli.bank.bank import Bank; Bank('sample_data/bank').keys; "
