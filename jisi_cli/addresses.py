@@ -14,10 +14,10 @@ from jisi_cli.errors import InputError
 
 _ADDRESS = re.compile(
     r"(s3a?|gc?s|abfss?|az|azure|adl|wasbs?|https?|file|hf|hdfs|s?ftp)"
-    r":[/\\]+([^/\\]*)[/\\]*(.*)",
+    r":(?:[/\\]+|$)([^/\\]*)[/\\]*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-"""A path, too: `Path` makes `s3:/bucket/bank` of `s3://bucket/bank`."""
+"""A path, too: `Path` makes `s3:/bucket/bank` of `s3://bucket/bank`, and `s3:` of `s3://`."""
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfs", "az": "abfs"}
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _CONTAINER = re.compile(r"[A-Za-z0-9$][A-Za-z0-9-]{1,62}(@[a-z0-9]{3,24}\.(dfs|blob)\.[a-z0-9.-]{5,100})?")

@@ -61,6 +61,8 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(address: str) -> Non
         ("s3://bucket", "names no folder"),
         ("s3://bucket/", "names no folder"),
         ("s3:///bank", "names no"),
+        ("s3://", "names no bucket"),
+        (str(Path("gs://")), "names no bucket"),
         ("s3://bucket/../other", "names no folder"),
         ("s3://bucket/a\x1b[2J", "names no folder"),
         ("s3://-/bank", "names no bucket"),
