@@ -134,8 +134,13 @@ def _ray_errors(address: str) -> Iterator[None]:
                 f"the cluster at {address} runs another Ray or Python than this ({platform.python_version()}, Ray "
                 f"{_imported().__version__}); install the same versions on every machine"
             ) from None
-        if isinstance(error, ConnectionError) and address == "auto":
+        if isinstance(error, ConnectionError) and "find any running Ray" in words:
             raise JisiError("no Ray cluster runs on this machine; start one with `ray start --head`") from None
+        if isinstance(error, ConnectionError):
+            raise JisiError(
+                f"the Ray cluster at {address} cannot be joined; if it has a password, set RAY_AUTH_MODE=token here, "
+                "too, and RAY_AUTH_TOKEN, or copy ~/.ray/auth_token from its head"
+            ) from None
         first = next(iter(words.strip().splitlines()), type(error).__name__)
         raise JisiError(f"the Ray cluster at {address} cannot be joined: {first[:300]}") from None
 

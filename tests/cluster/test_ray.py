@@ -45,6 +45,19 @@ def test_a_replay_on_a_cluster_is_that_of_one_process(nodes: Nodes, tmp_path: Pa
     assert (tmp_path / "away.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
 
 
+def test_a_cluster_with_a_password_is_joined_by_who_knows_it() -> None:
+    asked = ("eval", "sample_data/bank", "--method", "best-single,knn")
+    with Nodes(env={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}) as locked:
+        locked.add()
+        assert jisi(locked, *asked).exit_code == 0
+        for env in ({"RAY_AUTH_MODE": "disabled"}, {**locked.env, "RAY_AUTH_TOKEN": "another" * 9}):
+            run = finish(start(*asked, "--engine", locked.engine, env=env))
+            *_, last = run.stderr.splitlines()  # Ray has warned before
+            assert (run.exit_code, run.stdout) == (1, "")
+            assert last.startswith("error: ") and "set RAY_AUTH_MODE=token here" in last
+            assert "0123456789abcdef" not in run.stderr
+
+
 def test_a_bank_embedded_on_a_cluster_is_that_of_one_process_byte_for_byte(nodes: Nodes, tmp_path: Path) -> None:
     asked = ("bank", "build", "sample_data/answers.jsonl", "--limit", "4", "--split", "0.7", "-q")
     away = jisi(nodes, *asked, "-o", tmp_path / "away")
