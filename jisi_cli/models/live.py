@@ -270,11 +270,13 @@ class LivePool:
         return await self._cached(call, time.perf_counter())
 
     def keep(self, call: Call, outcome: Outcome) -> Answer:
-        """Keep and book what became of a call, here or in a batch; return its answer."""
-        # Nothing here waits, so that Ctrl-C finds an answer kept and booked, or neither.
+        """Book and keep what became of a call, here or in a batch; return its answer."""
+        # Nothing here waits, so that Ctrl-C finds an answer booked and kept, or neither. Booked first: what is killed
+        # in between asks again and books that, too, where an answer kept but not booked would be in no bill for ever.
+        answer = self._book_outcome(call, outcome)
         if outcome.completion is not None and outcome.error is None:
             self._cache.put(call.key, outcome.completion)
-        return self._with_key_noted(call, self._book_outcome(call, outcome), outcome)
+        return self._with_key_noted(call, answer, outcome)
 
     async def _paid(self, call: Call) -> Answer:
         course = Course()

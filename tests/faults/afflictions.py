@@ -81,6 +81,24 @@ def killed_once_journalled(chunks: int) -> None:
     VectorJournal.append = last  # type: ignore[method-assign]
 
 
+def killed_before_it_is_kept(kind: str) -> None:
+    """Kill this process just before the first value is put into a cache.
+
+    Args:
+        kind: The name of the cache's folder.
+    """
+    from jisi_cli.models.json_disk import JsonCache
+
+    keep = JsonCache.set
+
+    def last(cache: JsonCache, key: str, value: Any) -> None:
+        if cache.folder is not None and cache.folder.name == kind:
+            os.kill(os.getpid(), signal.SIGKILL)
+        keep(cache, key, value)
+
+    JsonCache.set = last  # type: ignore[method-assign]
+
+
 def killed_before(number: int | None, tally: Path) -> None:
     """Kill this process just before one of the calls by which it changes files or meets others.
 
