@@ -104,14 +104,14 @@ def _able_to(method: ConfiguredMethod, asked: Conversation) -> ConfiguredMethod:
     """
     if not asked.needs:
         return method
-    from jisi_cli.models.abilities import able, has, none_able
+    from jisi_cli.models.facts import able, has_ability, none_able
 
     config = method.opened.config
     only = method.method.removeprefix("model:") if method.is_one_model else None
     entries = [entry for entry in config.models if entry.name in ((only,) if only else method.models)]
     if only is not None:
         # Asked for by name, it may do what nothing is known of.
-        if any(has(entry, ability) is False for entry in entries for ability in asked.needs):
+        if any(has_ability(entry, ability) is False for entry in entries for ability in asked.needs):
             raise none_able(entries, asked.needs, config.path)
         return method
     names = set(able(entries, asked.needs))

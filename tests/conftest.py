@@ -73,7 +73,7 @@ SLOW = frozenset(
             "grading/test_grader_set.py",
             "models/test_outgoing.py",
             "models/test_failures.py",
-            "models/test_head_start.py",
+            "models/test_direct_call.py",
             "models/test_batches.py",
         ),
         *("methods/test_avengers.py", "methods/test_peers_routers.py"),

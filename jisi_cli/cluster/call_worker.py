@@ -31,8 +31,7 @@ from jisi_cli.cluster.call_messages import (
 from jisi_cli.cluster.session import source_hash
 from jisi_cli.config import ModelEntry
 from jisi_cli.models.address import environment_addresses
-from jisi_cli.models.call import Asker, Call, CallEvent
-from jisi_cli.models.course import Course
+from jisi_cli.models.call import Asker, Call, CallEvent, Course
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.local import LocalModels
 from jisi_cli.models.provider import Provider

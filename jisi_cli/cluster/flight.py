@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from jisi_cli.cluster.call_messages import Grant, ToWorker
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.call import Call, Outcome
-from jisi_cli.models.course import Course
+from jisi_cli.models.call import Call, Course, Outcome
 from jisi_cli.models.limits import Budget, RateLimiter, Reservation
 from jisi_cli.types import whole_sum
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.call import CUT_OFF
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Reservation
 from jisi_cli.models.live import Run

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 OPENAI_KEY = "OPENAI_API_KEY"
 NO_KEY = "none"
 """Sent where no key may be: clients refuse to start without one, and LiteLLM would look for one."""
 
+_OPENAI_ADDRESS = "https://api.openai.com/v1"
 _OPENAI_HOSTS = (r"(\w+\.)?api\.openai\.com",)
 _AZURE_HOSTS = (
     r"[\w-]+\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)",
@@ -97,6 +99,25 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
 """How variables of a provider begin, where that is none of the words of its name."""
 
 
+class Target(NamedTuple):
+    """Where a call goes.
+
+    Attributes:
+        model: LiteLLM's name of the model.
+        api_base: The server's address; None leaves it to LiteLLM.
+        key: The one key that goes there; None leaves it to LiteLLM.
+    """
+
+    model: str
+    api_base: str | None
+    key: str | None
+
+    @property
+    def own_key(self) -> str:
+        """The key for a server that speaks OpenAI's protocol, which looks for one in every request."""
+        return self.key or os.environ.get(OPENAI_KEY) or NO_KEY
+
+
 def provider_of(litellm_name: str) -> str:
     """Return the provider that a LiteLLM name begins with; empty when it names none."""
     return litellm_name.partition("/")[0] if "/" in litellm_name else ""
@@ -121,6 +142,18 @@ def is_openai_host(host: str) -> bool:
 def openai_bases() -> tuple[str, ...]:
     """Return the addresses that the environment names as OpenAI's."""
     return tuple(value for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if (value := os.environ.get(name)))
+
+
+def address_of(litellm_name: str, api_base: str | None) -> str | None:
+    """Return the address of a server that speaks OpenAI's protocol; None where it is up to LiteLLM.
+
+    Args:
+        litellm_name: LiteLLM's name of the model.
+        api_base: The address that the pool file names; None for none.
+    """
+    if api_base is None and litellm_name.startswith("openai/"):
+        return next(iter(openai_bases()), _OPENAI_ADDRESS)
+    return api_base
 
 
 def environment_addresses(litellm_name: str, api_base: str | None) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jisi_cli.answer_format import AnswerFormat, UnfitError
 from jisi_cli.messages import ToolCall
 from jisi_cli.models.pricing import Parts
-from jisi_cli.types import TokensSource
+from jisi_cli.types import Answer, TokensSource, cut_off_words
 
 if TYPE_CHECKING:
     from jisi_cli.models.usage import Usage
@@ -101,3 +103,22 @@ def completed(text: str, usage: Usage, end: End) -> Completion:
         tool_calls=end.tool_calls,
         usage=usage,
     )
+
+
+async def fitted(answer: Answer, wanted: AnswerFormat | None) -> Answer:
+    """Return an answer as it was asked for: its JSON alone, or an error where it does not fit.
+
+    Args:
+        answer: The answer; one that failed, or calls tools, is returned as it is.
+        wanted: The form; None for any.
+    """
+    if wanted is None or not answer.ok or answer.tool_calls:
+        return answer
+    try:
+        # In a thread: a long answer to an intricate schema takes a while.
+        return replace(answer, text=await asyncio.to_thread(wanted.fit, answer.text))
+    except UnfitError as reason:
+        why = f"its answer has not the form that was asked for: {reason}"
+        if answer.cut_off is not None:
+            why += f" (it was cut off {cut_off_words(answer.cut_off)})"
+        return replace(answer, text="", error=why, unfit=True)

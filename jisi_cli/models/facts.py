@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from jisi_cli.config import ModelEntry, Price
+from jisi_cli.conversation import Ability
+from jisi_cli.errors import InputError
 from jisi_cli.models.address import is_own_host
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.litellm_client import load_litellm
@@ -18,6 +20,11 @@ _CHAT = frozenset({"chat", "responses"})
 """What LiteLLM's map calls models that answer in text."""
 
 KeyState = Literal["found", "missing", "not needed", "unknown"]
+_WORDS: dict[Ability, tuple[str, str]] = {
+    "tools": ("call tools", "tools = true"),
+    "vision": ("take pictures", "vision = true"),
+}
+"""What an ability is called, and what the pool file says of a model that has it."""
 
 
 class Key(NamedTuple):
@@ -104,6 +111,39 @@ def similar_models(word: str) -> list[str]:
     from difflib import get_close_matches
 
     return get_close_matches(word, known_models(""), n=3)
+
+
+def has_ability(entry: ModelEntry, ability: Ability) -> bool | None:
+    """Whether a model can do something; None where that is not known."""
+    stated = {"tools": entry.tools, "vision": entry.vision}[ability]
+    if stated is not None:
+        return stated  # before LiteLLM is imported
+    facts = facts_of(entry)
+    return {"tools": facts.calls_tools, "vision": facts.sees}[ability]
+
+
+def able(entries: Iterable[ModelEntry], needs: Iterable[Ability]) -> tuple[str, ...]:
+    """Return the names of the models known to be able to do all that is needed."""
+    wanted = sorted(needs)
+    return tuple(entry.name for entry in entries if all(has_ability(entry, ability) for ability in wanted))
+
+
+def none_able(entries: Iterable[ModelEntry], needs: Iterable[Ability], pool: object) -> InputError:
+    """Return the error of a pool in which no model can do what is needed.
+
+    Args:
+        entries: The models that may be asked.
+        needs: What is needed.
+        pool: The pool file.
+    """
+    wanted = sorted(needs)
+    can = " and ".join(_WORDS[ability][0] for ability in wanted)
+    write = ", ".join(_WORDS[ability][1] for ability in wanted)
+    names = ", ".join(entry.name for entry in entries)
+    return InputError(
+        f"no model that may be asked ({names}) is known to {can}; where one does, write {write} for it in {pool}, or "
+        "add one that does"
+    )
 
 
 def _in_map(litellm_name: str) -> Mapping[str, Any]:

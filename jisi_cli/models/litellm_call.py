@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jisi_cli.models.address import Target
 from jisi_cli.models.called_tools import CalledTools
 from jisi_cli.models.completion import End
-from jisi_cli.models.early_rules import Target
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
 from jisi_cli.models.parameters import STREAM, names_refused
-from jisi_cli.models.passing_on import PassingOn
+from jisi_cli.models.reasoning import AnswerSink
 from jisi_cli.models.redaction import Withheld, withheld_from
 from jisi_cli.models.replies import received_now
 from jisi_cli.models.usage import perplexity_of, reasoning_in, reported_tier, streamed_usage
@@ -50,7 +50,7 @@ class LiteLLMCalls:
         target: Target,
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
-        take: PassingOn | None,
+        take: AnswerSink | None,
         seconds: float,
     ) -> tuple[str, End]:
         """Make a call; LiteLLM must have been imported.

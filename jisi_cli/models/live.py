@@ -15,10 +15,8 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.messages import text_of
 from jisi_cli.models.cache import AnswerCache, cache_key, conversation, effective_parameters
-from jisi_cli.models.call import Asker, Call, CallEvent, OnEvent, Outcome
-from jisi_cli.models.completion import Completion
-from jisi_cli.models.course import CUT_OFF, Course
-from jisi_cli.models.fitting import fitted
+from jisi_cli.models.call import CUT_OFF, Asker, Call, CallEvent, Course, OnEvent, Outcome
+from jisi_cli.models.completion import Completion, fitted
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Limits, RateLimiter

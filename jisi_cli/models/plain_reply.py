@@ -7,19 +7,31 @@ is LiteLLM's to read, from the first byte on.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jisi_cli.models.replies import is_odd_event, normalised, usage_in
+from jisi_cli.models.unpacking import bound_body
 from jisi_cli.models.usage import reported_tier, streamed_usage
+from jisi_cli.types import OnText
+
+if TYPE_CHECKING:
+    import httpx
 
 _ENDS = ("stop", "length")
 _SAID = frozenset({"role", "content"})
 """What a message may have; all else must be empty."""
 _MOST_ALIKE = 50
 """Equal pieces in a row: at twice as many LiteLLM takes it that a model runs in circles."""
+
+_MOST_KEPT = 8 * 2**20
+"""Bytes kept in case LiteLLM has to read them again; a longer answer is left to LiteLLM."""
+_FAREWELL = 0.05
+"""Seconds that a stream has to close after its last event, so that its connection can be used again."""
 
 
 class PlainAnswer(NamedTuple):
@@ -143,6 +155,76 @@ class StreamReader:
             return None if text is None or text else text
         self._end = choice.get("finish_reason")
         return text if self._end is None or self._end in _ENDS else None
+
+
+async def plain_answer(response: httpx.Response, on_text: OnText | None) -> PlainAnswer | None:
+    """Read an answer if it is plain; if it is not, return None and leave the response as if unread.
+
+    Args:
+        response: What came, its body unread.
+        on_text: Receives the text as it arrives; None where the answer was asked for whole.
+    """
+    import httpx
+
+    reader = _reader(response, is_stream=on_text is not None)
+    if reader is None or not isinstance(response.stream, httpx.AsyncByteStream):
+        return None
+    bound_body(response)
+    pieces, kept, length = aiter(response.stream), [], 0
+    broken: Exception | None = None
+    try:
+        async for piece in pieces:
+            kept.append(piece)
+            length += len(piece)
+            for text in reader.feed(piece):
+                if on_text is not None:
+                    on_text(text)
+            if reader.is_odd or reader.has_ended or length > _MOST_KEPT:
+                break
+    except httpx.HTTPError as error:
+        broken = error
+    answer = None if broken is not None or reader.is_odd or length > _MOST_KEPT else reader.finish()
+    if answer is None:
+        response.stream = _again(response.stream, kept, pieces, broken)
+        return None
+    with suppress(TimeoutError, StopAsyncIteration, httpx.HTTPError):
+        async with asyncio.timeout(_FAREWELL):
+            await anext(pieces)
+    await response.aclose()
+    if isinstance(pieces, AsyncGenerator):
+        await pieces.aclose()
+    return answer
+
+
+def _reader(response: httpx.Response, *, is_stream: bool) -> Reader | None:
+    """Return a reader for a response; None if it cannot be plain."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code != 200 or kind != ("text/event-stream" if is_stream else "application/json"):
+        return None
+    return StreamReader() if is_stream else WholeReader()
+
+
+def _again(
+    body: httpx.AsyncByteStream, kept: Sequence[bytes], rest: AsyncIterator[bytes], broken: Exception | None
+) -> httpx.AsyncByteStream:
+    """Return a body from its beginning, though a part of it was read; an error met then is raised again."""
+    import httpx
+
+    class Again(httpx.AsyncByteStream):
+        """What was read, and what is still to come."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in kept:
+                yield piece
+            if broken is not None:
+                raise broken
+            async for piece in rest:
+                yield piece
+
+        async def aclose(self) -> None:
+            await body.aclose()
+
+    return Again()
 
 
 def _plain_reply(body: bytes) -> dict[str, Any] | None:

@@ -11,20 +11,18 @@ from jisi_cli.answer_format import in_words
 from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
 from jisi_cli.messages import with_system
-from jisi_cli.models.address import NO_KEY, key_for
+from jisi_cli.models.address import NO_KEY, Target, key_for
 from jisi_cli.models.called_tools import words_in
 from jisi_cli.models.completion import Completion, End, completed
-from jisi_cli.models.early_rules import Target, has_head_start, known_head_start
+from jisi_cli.models.direct_call import DirectCalls, DirectRequest, goes_directly, known_direct_request
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.head_start import EarlyRequest, HeadStarts
 from jisi_cli.models.keys import missing_key
 from jisi_cli.models.known_requests import KnownRequest, keep_request
 from jisi_cli.models.litellm_call import LiteLLMCalls, UnsentFailure
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, remedy
-from jisi_cli.models.passing_on import PassingOn
 from jisi_cli.models.pricing import prices_without_litellm
-from jisi_cli.models.reasoning import AnswerStream, answer_in
+from jisi_cli.models.reasoning import AnswerSink, AnswerStream, answer_in
 from jisi_cli.models.replies import Received, receiving
 from jisi_cli.models.usage import reported_tier, usage_of, usage_without_answer
 from jisi_cli.types import Message, OnText, whole_characters
@@ -74,18 +72,18 @@ class Provider:
         self._timeout = timeout
         self._local_models = local_models
         self._litellm = LiteLLMCalls(timeout)
-        self._head_starts = HeadStarts(timeout)
+        self._direct_calls = DirectCalls(timeout)
         self._accepted: dict[str, Accepted] = {}
 
     async def prepare(
         self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any], on_text: OnText | None
     ) -> None:
-        """Import LiteLLM, unless the request of a call can leave before, and start a local model."""
+        """Import LiteLLM, unless the call can be made without it, and start a local model."""
         if entry.litellm.startswith(_LOCAL) and self._local_models is not None:
             with suppress(JisiError):  # which the call itself will meet
                 await self._local_models.endpoint(entry.litellm.removeprefix(_LOCAL))
         asked = _asked(parameters, on_text)
-        if not has_head_start(entry.litellm, entry.api_base, asked) and not known_head_start(entry, messages, asked):
+        if not goes_directly(entry.litellm, entry.api_base, asked) and not known_direct_request(entry, messages, asked):
             await litellm_loaded()
 
     async def complete(
@@ -110,7 +108,7 @@ class Provider:
         """
         asked = _asked(parameters, on_text)
         accepted = self._accepted.setdefault(entry.name, Accepted())
-        known = known_head_start(entry, messages, asked) if accepted == Accepted() else None
+        known = known_direct_request(entry, messages, asked) if accepted == Accepted() else None
         # What of the user's own was left out is to be told each time, so that this is no way of asking to keep.
         kept_as: Mapping[str, Any] | None = asked
         while True:
@@ -152,10 +150,10 @@ class Provider:
         rules = Rules(key, entry.api_key_env, own_headers(entry.params))
         try:
             with keeping(rules), receiving() as received:
-                take = None if on_text is None or STREAM not in parameters else PassingOn(on_text, answer)
-                async with self._under_way(entry, target, messages, parameters, rules, known) as early:
-                    found = None if early is None else await self._plain(early, take)
-                    text, end = found or await self._by_litellm(early, target, messages, parameters, take)
+                take = None if on_text is None or STREAM not in parameters else AnswerSink(on_text, answer)
+                async with self._under_way(entry, target, messages, parameters, rules, known) as direct:
+                    found = None if direct is None else await self._plain(direct, take)
+                    text, end = found or await self._by_litellm(direct, target, messages, parameters, take)
                 rest = (answer.feed(text) if take is None else "") + answer.finish()
         except ProviderFailure as failure:
             failure.spent = _spent(received)
@@ -164,7 +162,7 @@ class Provider:
             # One of ours: LiteLLM's timeouts arrive as failures.
             reason = f"no answer within {self._timeout:g} s"
             raise ProviderFailure(reason, retryable=True, billable=True) from error
-        if kept_as is not None and received.request is not None and early is None:
+        if kept_as is not None and received.request is not None and direct is None:
             keep_request(entry, messages, kept_as, parameters, received.request)
         if on_text is not None and rest:
             on_text(rest)
@@ -178,7 +176,7 @@ class Provider:
 
     async def close(self) -> None:
         """Close the connections this object opened."""
-        await self._head_starts.close()
+        await self._direct_calls.close()
         await self._litellm.close()
 
     async def _target(self, entry: ModelEntry) -> tuple[Target, str | None]:
@@ -207,25 +205,25 @@ class Provider:
         parameters: Mapping[str, Any],
         rules: Rules,
         known: KnownRequest | None,
-    ) -> AsyncIterator[EarlyRequest | None]:
-        """Have the request of a call under way where it can leave without LiteLLM; yield it."""
-        early = None
-        if known is not None or has_head_start(target.model, target.api_base, parameters):
-            early = self._head_starts.begin(target, messages, parameters, rules, known)
-        if early is None:
+    ) -> AsyncIterator[DirectRequest | None]:
+        """Send the request of a call if that takes no LiteLLM; yield it, or None."""
+        direct = None
+        if known is not None or goes_directly(target.model, target.api_base, parameters):
+            direct = self._direct_calls.begin(target, messages, parameters, rules, known)
+        if direct is None:
             yield None
             return
         try:
             if not prices_without_litellm(entry):
-                self._head_starts.load_soon()
-            yield early
+                self._direct_calls.load_soon()
+            yield direct
         finally:
-            await self._head_starts.end(early)
+            await self._direct_calls.end(direct)
 
-    async def _plain(self, early: EarlyRequest, take: PassingOn | None) -> tuple[str, End] | None:
-        """Read the answer to a request that has left, without LiteLLM; None where it is for LiteLLM to read."""
+    async def _plain(self, direct: DirectRequest, take: AnswerSink | None) -> tuple[str, End] | None:
+        """Read the answer to a request sent directly; None where LiteLLM has to read it."""
         async with asyncio.timeout(self._timeout):
-            found = await early.plain_answer(take)
+            found = await direct.plain_answer(take)
         if found is None:
             return None
         end = End(found.usage, found.finish_reason, is_final=found.is_final, service_tier=found.service_tier)
@@ -233,16 +231,16 @@ class Provider:
 
     async def _by_litellm(
         self,
-        early: EarlyRequest | None,
+        direct: DirectRequest | None,
         target: Target,
         messages: Sequence[Message],
         parameters: Mapping[str, Any],
-        take: PassingOn | None,
+        take: AnswerSink | None,
     ) -> tuple[str, End]:
-        """Make the call through LiteLLM, which gets the answer to a request that has left already."""
-        await self._head_starts.all_left()
+        """Make the call through LiteLLM, which gets the answer to a request sent already."""
+        await self._direct_calls.all_left()
         await litellm_loaded()
-        seconds = self._timeout if early is None else early.seconds_left(self._timeout)
+        seconds = self._timeout if direct is None else direct.seconds_left(self._timeout)
         return await self._litellm.make(target, messages, parameters, take, seconds)
 
 

@@ -12,6 +12,8 @@ import re
 from bisect import bisect_right
 from functools import cached_property
 
+from jisi_cli.types import OnText
+
 _NAMES = (
     r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad|(?:inner|internal)_?(?:monologue|thoughts?)"
     r"|ant_?thinking|longcat_think"
@@ -235,6 +237,31 @@ _SLASHES = tuple(group for group in _TAG.groupindex if group.startswith("slash")
 def _kind(tag: re.Match[str]) -> str:
     """Return what the two tags of a block have in common."""
     return tag["name"].lower() if tag["name"] else next((kind for kind in _KINDS if tag[kind]), "gemma")
+
+
+class AnswerSink:
+    """Takes the pieces of a response and passes those of its answer on.
+
+    Args:
+        on_text: Receives the answer.
+        answer: Finds it in the response.
+    """
+
+    def __init__(self, on_text: OnText, answer: AnswerStream) -> None:
+        self._on_text, self._answer = on_text, answer
+        self._taken = self._known = 0
+
+    def __call__(self, piece: str) -> None:
+        """Take a piece."""
+        new = piece[self._known :]
+        self._known = max(0, self._known - len(piece))
+        self._taken += len(new)
+        if new and (shown := self._answer.feed(new)):
+            self._on_text(shown)
+
+    def begin_again(self) -> None:
+        """Take what comes next from the beginning of the response, and nothing of it twice."""
+        self._known = self._taken
 
 
 def _trimmed(answer: str) -> str:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.call import Call, CallEvent, Outcome
+from jisi_cli.models.call import Call, CallEvent, Course, Outcome
 from jisi_cli.models.completion import Completion
-from jisi_cli.models.course import Course
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import question_budget
 from jisi_cli.models.litellm_client import litellm_loaded

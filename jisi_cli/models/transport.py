@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from jisi_cli.models.direct_call import answer_at_hand
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.head_start import early_answer
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.models.replies import as_stream, as_whole, normalised, normalised_line, received_now
 from jisi_cli.models.unpacking import ENCODINGS, bound_body
@@ -67,7 +67,7 @@ def _filtering(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
 
     async def handle_async_request(request: httpx.Request) -> httpx.Response:
         request.headers["accept-encoding"] = ENCODINGS
-        response = await (early_answer(request) or send(request))
+        response = await (answer_at_hand(request) or send(request))
         bound_body(response)
         return await _readable(request, response)
 

@@ -11,8 +11,7 @@ from jisi_cli.cluster.call_messages import Grant
 from jisi_cli.cluster.flight import Flight, Line
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.call import Asker, Call, Outcome
-from jisi_cli.models.course import Course
+from jisi_cli.models.call import Asker, Call, Course, Outcome
 from jisi_cli.models.limits import Budget, Limits, RateLimiter
 from jisi_cli.types import Request
 

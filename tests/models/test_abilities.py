@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models.abilities import able, has, none_able
+from jisi_cli.models.facts import able, has_ability, none_able
 from jisi_cli.models.parameters import Accepted
 from jisi_cli.tools import read_tools
 from jisi_cli.types import Request
@@ -26,7 +26,7 @@ def test_the_pool_file_wins_over_litellms_map_and_the_unknown_is_not_able() -> N
         ModelEntry("unknown", "openai/own"),
     ]
     assert able(entries, {"tools"}) == ("yes", "said")
-    assert has(entries[3], "tools") is None
+    assert has_ability(entries[3], "tools") is None
     assert "tools = true for it in pool.toml" in str(none_able(entries, {"tools"}, "pool.toml"))
 
 

@@ -15,7 +15,7 @@ from jisi_cli.embed.protocol import EmbedderSpec, embed_async
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.embed.unit_embedder import UnitEmbedder
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.call import CUT_OFF
 from jisi_cli.models.ledger import LedgerEntry
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.litellm_client import load_litellm

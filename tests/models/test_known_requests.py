@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.models import early_rules, known_requests
+from jisi_cli.models import direct_call, known_requests
 from jisi_cli.models.kept_file import litellm_version
 from jisi_cli.models.known_requests import keep_request, known_request
 from jisi_cli.models.litellm_client import load_litellm
@@ -19,7 +19,7 @@ from jisi_cli.paths import cache_folder
 from jisi_cli.types import Answer, Message, Sampling
 from tests.loopback import Loopback
 from tests.models.asking import ask_once, pool, user
-from tests.models.test_head_start import STREAMED, sent
+from tests.models.test_direct_call import STREAMED, sent
 
 QUESTION: list[Message] = user("what is 2 + 2?")
 ASKED = {"temperature": 0.2}
@@ -183,7 +183,7 @@ MODELS = {
 def left_to_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every request to LiteLLM."""
     load_litellm()
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: True)
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: True)
 
 
 def once(model: str, params: dict[str, Any], *, streamed: bool, system: str | None) -> tuple[Answer, str]:
@@ -207,9 +207,9 @@ def test_the_second_request_is_litellms_own_though_litellm_is_not_there(
     monkeypatch.setenv(f"{provider}_{'BASE_URL' if provider == 'OPENAI' else 'API_BASE'}", loopback.api_base)
     usual, shown = once(model, params, streamed=streamed, system="be brief")
     assert usual.ok
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
-    early, shown_early = once(model, params, streamed=streamed, system="be brief")
-    assert (early.text, early.completion_tokens, early.cost_usd, shown_early) == (
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: False)
+    direct, shown_directly = once(model, params, streamed=streamed, system="be brief")
+    assert (direct.text, direct.completion_tokens, direct.cost_usd, shown_directly) == (
         *(usual.text, usual.completion_tokens, usual.cost_usd, shown),
     )
     assert loopback.count() == 2
@@ -227,7 +227,7 @@ def test_a_conversation_that_litellm_rewrites_is_left_to_it(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-value")
     for system in (None, "be brief"):
         for is_there in (True, False):
-            monkeypatch.setattr(early_rules, "is_the_programs_own", lambda found=is_there: found)
+            monkeypatch.setattr(direct_call, "is_the_programs_own", lambda found=is_there: found)
             assert once("openai/o3-mini", {}, streamed=False, system=system)[0].ok
     by_litellm = ["x-stainless-lang" in request.headers for request in loopback.requests]
     assert by_litellm == [True, False, True, True]
@@ -241,13 +241,13 @@ def test_an_answer_that_is_not_plain_is_handed_over_and_asked_for_once(
     loopback.script("*", text="It is 4.", reasoning="two and two")
     monkeypatch.setenv("OPENROUTER_API_BASE", loopback.api_base)
     usual, _ = once(ENTRY.litellm, {}, streamed=False, system=None)
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
-    early, _ = once(ENTRY.litellm, {}, streamed=False, system=None)
-    assert early.ok and (early.text, early.completion_tokens) == (usual.text, usual.completion_tokens)
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: False)
+    direct, _ = once(ENTRY.litellm, {}, streamed=False, system=None)
+    assert direct.ok and (direct.text, direct.completion_tokens) == (usual.text, usual.completion_tokens)
     assert loopback.count() == 2
 
 
-def test_openais_own_models_have_a_head_start_from_the_first_call_on(
+def test_openais_own_models_are_called_directly_from_the_first_call_on(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_to_litellm(monkeypatch)
@@ -258,9 +258,9 @@ def test_openais_own_models_have_a_head_start_from_the_first_call_on(
     usual, _ = once("openai/gpt-4.1-mini", {"max_tokens": 9}, streamed=False, system=None)
     in_a_new_process()
     (cache_folder() / "requests.json").unlink()
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
-    early, _ = once("openai/gpt-4.1-mini", {"max_tokens": 9}, streamed=False, system=None)
-    assert early.ok and early.text == usual.text
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: False)
+    direct, _ = once("openai/gpt-4.1-mini", {"max_tokens": 9}, streamed=False, system=None)
+    assert direct.ok and direct.text == usual.text
     first, second = loopback.requests
     assert sent(second) == sent(first)
     assert second.headers["authorization"] == "Bearer sk-a-secret-value"
@@ -278,7 +278,7 @@ def test_a_parameter_of_the_users_that_litellm_leaves_out_is_told_of_each_time(
     entry = ModelEntry("a", "openai/gpt-5-mini", params={"temperature": 0.2}, price=Price(1, 2))
     for _ in range(2):
         ask_once(pool(entry, max_retries=0, warn=warned.append))
-        monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
+        monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: False)
     assert len(warned) == 2
 
 

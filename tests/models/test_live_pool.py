@@ -10,8 +10,7 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.models.call import CallEvent
-from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.call import CUT_OFF, CallEvent
 from jisi_cli.models.limits import Budget, Limits, PerMinute, question_budget
 from jisi_cli.models.live import Run, query_hash
 from jisi_cli.models.worst_case import worst_case_of

@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jisi_cli.models.early_answer import plain_answer
-from jisi_cli.models.plain_reply import PlainAnswer, StreamReader
+from jisi_cli.models.plain_reply import PlainAnswer, StreamReader, plain_answer
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
@@ -179,7 +178,7 @@ def test_a_connection_that_breaks_breaks_for_the_next_reader_too() -> None:
 
 
 def test_a_long_answer_is_left_to_the_reader_that_bounds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jisi_cli.models.early_answer._MOST_KEPT", 200)
+    monkeypatch.setattr("jisi_cli.models.plain_reply._MOST_KEPT", 200)
     found = response(Body(STREAM), "text/event-stream")
     answer, _, sent = asyncio.run(twice(found, streamed=True))
     assert answer is None and sent == b"".join(STREAM)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.call import CUT_OFF
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.faults.scene import ROOT, Server, serving
 from tests.loopback import Fault, Loopback

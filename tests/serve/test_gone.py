@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jisi_cli.models.course import CUT_OFF
+from jisi_cli.models.call import CUT_OFF
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from tests.serve.running import Running, serving
 

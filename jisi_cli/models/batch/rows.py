@@ -18,9 +18,8 @@ from jisi_cli.messages import is_plain
 from jisi_cli.models.address import is_openai_host, provider_of
 from jisi_cli.models.call import Call
 from jisi_cli.models.completion import Completion, End, completed
-from jisi_cli.models.early_rules import has_head_start
+from jisi_cli.models.direct_call import answering, goes_directly
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.head_start import answering
 from jisi_cli.models.litellm_client import litellm_loaded, load_litellm
 from jisi_cli.models.plain_reply import WholeReader
 from jisi_cli.models.provider import Provider
@@ -178,7 +177,7 @@ class _Handed:
 
 async def _plain(call: Call, status: int, body: bytes) -> Completion | None:
     """Read a result without LiteLLM, in a fifth of the time, where a live call would be; None where it is LiteLLM's."""
-    if status != _GOOD or not has_head_start(call.entry.litellm, call.entry.api_base, call.parameters):
+    if status != _GOOD or not goes_directly(call.entry.litellm, call.entry.api_base, call.parameters):
         return None
     reader = WholeReader()
     reader.feed(body)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.models.address import is_own_host, provider_of
-from jisi_cli.models.early_rules import address_of
+from jisi_cli.models.address import address_of, is_own_host, provider_of
 from jisi_cli.models.litellm_client import load_litellm
 
 _OPENAI = "openai/"

@@ -1,4 +1,4 @@
-"""A request that leaves before LiteLLM is there: the same request, the same answer, the same failures."""
+"""A call made without LiteLLM: the same request, the same answer, the same failures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models import early_rules, head_start
-from jisi_cli.models.early_rules import has_head_start
+from jisi_cli.models import direct_call
+from jisi_cli.models.direct_call import goes_directly
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import Answer, Request, Sampling
 from tests.cli.commands import ROOT
@@ -31,20 +31,20 @@ STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "str
 
 @pytest.fixture(autouse=True)
 def litellm_is_the_programs_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no request have a head start but where a test says so."""
+    """Let no call be made directly unless a test says so."""
     load_litellm()
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: True)
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: True)
 
 
 @pytest.fixture(params=["httpx", "aiohttp"], autouse=True)
 def connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let requests that have a head start leave over either kind of connections."""
+    """Let direct calls use either kind of connections."""
     monkeypatch.setattr("jisi_cli.models.connections.is_loaded", lambda: request.param == "aiohttp")
 
 
 def forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every request that can have one a head start."""
-    monkeypatch.setattr(early_rules, "is_the_programs_own", lambda: False)
+    """Let every call that can be made directly be made so."""
+    monkeypatch.setattr(direct_call, "is_the_programs_own", lambda: False)
 
 
 def sent(request: Received) -> tuple[str, dict[str, Any], dict[str, str]]:
@@ -78,11 +78,11 @@ def test_the_request_is_litellms_own_and_leaves_once(
     loopback.script("a", text="über 4\n<think>not</think> “so”")
     usual = asked(loopback, streamed, sampling, params=params, system='Ein Ärger: \u2028 \\ "q"')
     forced(monkeypatch)
-    early = asked(loopback, streamed, sampling, params=params, system='Ein Ärger: \u2028 \\ "q"')
-    assert early == usual
+    direct = asked(loopback, streamed, sampling, params=params, system='Ein Ärger: \u2028 \\ "q"')
+    assert direct == usual
     first, second = loopback.requests
     assert sent(second) == sent(first)
-    assert "x-stainless-lang" in first.headers and "x-stainless-lang" not in second.headers  # it did have a head start
+    assert "x-stainless-lang" in first.headers and "x-stainless-lang" not in second.headers  # it was a direct call
 
 
 FAULTS = {
@@ -102,13 +102,13 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_failures_are_the_same(name: str, streamed: bool, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = []
-    for is_early in (False, True):
+    for is_direct in (False, True):
         loopback.script("a", text="4", faults=FAULTS[name])
-        if is_early:
+        if is_direct:
             forced(monkeypatch)
         outcomes.append((asked(loopback, streamed, Sampling(temperature=0.2)), loopback.count()))
-    (usual, requests), (early, in_all) = outcomes
-    assert early == usual
+    (usual, requests), (direct, in_all) = outcomes
+    assert direct == usual
     assert in_all == 2 * requests
 
 
@@ -137,7 +137,7 @@ def test_a_server_that_takes_no_connection_keeps_no_other_answer_back(
 ) -> None:
     loopback.script("a", text="4")
     forced(monkeypatch)
-    monkeypatch.setattr(head_start, "_PATIENCE", 0.1, raising=False)
+    monkeypatch.setattr(direct_call, "_PATIENCE", 0.1, raising=False)
 
     async def never(*_: object) -> None:
         await asyncio.sleep(60)
@@ -216,10 +216,10 @@ def test_what_litellm_may_change_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forced(monkeypatch)
-    assert has_head_start("openai/a", "http://127.0.0.1:1/v1", {"temperature": 0.2})
+    assert goes_directly("openai/a", "http://127.0.0.1:1/v1", {"temperature": 0.2})
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert not has_head_start(model, api_base, parameters)
+    assert not goes_directly(model, api_base, parameters)
 
 
 def test_what_was_shown_of_an_odd_stream_is_not_shown_again(
