@@ -37,6 +37,7 @@ from jisi_cli.models.batch.terms import require_batch
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.spending import judges_of
 from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
+from jisi_cli.workers import Workers
 
 
 def evaluate(
@@ -236,11 +237,9 @@ def _run(
     if by_batch:
         require_batch([entry for entry in jisi.config.models if entry.name in jisi.models])
     account, questions = jisi.account, jisi.bank.questions
-    # Joined on this thread: Ray wants the main one.
-    elsewhere = account.replays
     train = [questions[row].key for row in jisi.bank.train_rows.tolist()]
 
-    async def run() -> Ran:
+    async def run(workers: Workers | None) -> Ran:
         run_on = partial(
             run_entries,
             entries,
@@ -252,7 +251,7 @@ def _run(
             on_progress=on_progress,
         )
         if not live:
-            return await run_on(pool=tests.pool, elsewhere=elsewhere)
+            return await run_on(pool=tests.pool, workers=workers)
         if not tests.models:
             # Questions alone: without a score nothing is learned from what they cost.
             # A judge need not be among the models that take part.
@@ -273,7 +272,8 @@ def _run(
                 await queue.close()
 
     try:
-        return account.background.run(run())
+        with nullcontext() if live else account.workers() as workers:
+            return account.background.run(run(workers))
     except BudgetError:
         account.check()
         raise
@@ -343,9 +343,8 @@ def sweep(
     settings = [("in force", context.hyperparameters), *swept(context.hyperparameters, tried)]
     train = from_bank(jisi.bank, jisi.models, jisi.bank.train_rows, {})
     folds = spread_folds(context.datasets, seed)
-    scores = jisi.account.background.run(
-        validate(method, [setting for _, setting in settings], context, train, folds, on_progress)
-    )
+    with jisi.account.workers() as workers:
+        scores = validate(method, [setting for _, setting in settings], context, train, folds, on_progress, workers)
     rows = []
     for (label, setting), found in zip(settings, scores, strict=True):
         made = make_method(method, replace(context, hyperparameters=setting))

@@ -24,6 +24,7 @@ from jisi_cli.jisi import Jisi
 from jisi_cli.methods.context import BankRows
 from jisi_cli.types import LARGEST_SEED
 from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
+from jisi_cli.workers import Workers
 
 """Shows how far a split is, as long as the context is open."""
 
@@ -143,12 +144,12 @@ class SplitRun:
                 f"{bank.path}: its settings were calibrated on rows that some splits test on; they flatter the methods "
                 "that use them"
             )
-        for number, seed in enumerate(seeds, start=1):
-            split = self._run(ResplitBank(bank, self.fraction, seed), number)
-            user.note(
-                f"split {number} of {len(seeds)}, seed {seed}: {split.train:,} train and {split.test:,} test questions"
-            )
-            yield split
+        with self.jisi.account.workers() as workers:
+            for number, seed in enumerate(seeds, start=1):
+                split = self._run(ResplitBank(bank, self.fraction, seed), number, workers)
+                rows = f"{split.train:,} train and {split.test:,} test questions"
+                user.note(f"split {number} of {len(seeds)}, seed {seed}: {rows}")
+                yield split
 
     def summary(self, finished: Sequence[Split]) -> SplitComparison:
         """Summarise finished splits, one or more."""
@@ -160,7 +161,7 @@ class SplitRun:
         made["splits"] = [{"seed": split.seed, "train": split.train, "test": split.test} for split in finished]
         return SplitComparison(rows, finished, made)
 
-    def _run(self, bank: ResplitBank, number: int) -> Split:
+    def _run(self, bank: ResplitBank, number: int, workers: Workers | None) -> Split:
         self._require_train(bank)
         self._require_answers(bank)
         jisi, tests = self.jisi, self._tests(bank, number)
@@ -181,7 +182,7 @@ class SplitRun:
         if self.on_entries is not None:
             self.on_entries([entry.name for entry in entries])
         with self.progress(f"split {number} of {self.splits}") as on_progress:
-            ran = jisi.account.background.run(self._replay(bank, entries, tests, on_progress))
+            ran = jisi.account.background.run(self._replay(bank, entries, tests, on_progress, workers))
         settings = {entry.name: settings_of(jisi, entry) for entry in entries}
         return Split(bank.seed, ran.results, ran.timings, len(bank.train_rows), settings)
 
@@ -194,7 +195,12 @@ class SplitRun:
         return replace(tests, split=bank.seed)
 
     async def _replay(
-        self, bank: ResplitBank, entries: Sequence[Entry], tests: TestSet, on_progress: OnProgress | None
+        self,
+        bank: ResplitBank,
+        entries: Sequence[Entry],
+        tests: TestSet,
+        on_progress: OnProgress | None,
+        workers: Workers | None,
     ) -> Ran:
         train = [bank.keys[row] for row in bank.train_rows.tolist()]
         total, done = sum(not entry.needs_live for entry in entries), count(1)
@@ -206,7 +212,7 @@ class SplitRun:
 
         if on_progress is not None:
             on_progress(0, total)
-        return await run_entries(entries, tests, tests.pool, out=self.out, train=train, on_ran=on_ran)
+        return await run_entries(entries, tests, tests.pool, out=self.out, train=train, on_ran=on_ran, workers=workers)
 
     def _require_train(self, bank: Bank) -> None:
         """Refuse a split without train rows: of each data set it takes a share, rounded down.

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from jisi_cli.cluster.embedding import ClusterEmbedding
     from jisi_cli.cluster.engine import RayEngine
-    from jisi_cli.cluster.grading import ClusterGrading
-    from jisi_cli.cluster.replay import ClusterReplay
     from jisi_cli.cluster.session import Session
+    from jisi_cli.cluster.workers import ClusterWorkers
     from jisi_cli.embed.account import EmbeddingAccount
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
@@ -115,14 +114,16 @@ class RunAccount:
 
         return Session(self.engine)
 
-    @property
-    def replays(self) -> ClusterReplay | None:
-        """What answers a replay on the cluster; None for this process alone."""
-        if self.cluster is None:
-            return None
-        from jisi_cli.cluster.replay import ClusterReplay
+    def workers(self) -> AbstractContextManager[ClusterWorkers | None]:
+        """Return workers of the cluster, which are there as long as the context is open; None for this process alone.
 
-        return ClusterReplay(self.cluster)
+        Enter it on the main thread, where Ray wants to be joined.
+        """
+        if self.cluster is None:
+            return nullcontext()
+        from jisi_cli.cluster.workers import ClusterWorkers
+
+        return ClusterWorkers(self.cluster)
 
     @cached_property
     def run(self) -> Run:
@@ -197,14 +198,6 @@ class RunAccount:
         from jisi_cli.cluster.embedding import ClusterEmbedding
 
         return ClusterEmbedding(self.cluster, spec, device, batch_size)
-
-    def grading(self, options: GradingOptions) -> AbstractContextManager[ClusterGrading | None]:
-        """Return what grades on the cluster, as long as the context is open; None for this process alone."""
-        if self.cluster is None:
-            return nullcontext()
-        from jisi_cli.cluster.grading import ClusterGrading
-
-        return ClusterGrading(self.cluster, options)
 
     def limit_question(self, max_cost: float, names: Sequence[str]) -> None:
         """Limit what the question that is being answered may cost, within what the run may.

@@ -25,6 +25,8 @@ class ResplitBank(Bank):
         seed: Seed of the shuffle.
 
     Attributes:
+        whole: The bank as it is on disk.
+        fraction: Share of train rows in each dataset.
         seed: Seed of the shuffle.
     """
 
@@ -33,7 +35,7 @@ class ResplitBank(Bank):
         self.__dict__.update({name: getattr(bank, name) for name in _SHARED})
         for name in ("train_rows", "test_rows"):
             self.__dict__.pop(name, None)
-        self.seed = seed
+        self.whole, self.fraction, self.seed = bank, fraction, seed
         marks = assign_split(self.keys, [question.order for question in self.questions], fraction, seed)
         self.__dict__["_is_test"] = np.array([marks[key] == "test" for key in self.keys], dtype=bool)
 

@@ -163,8 +163,6 @@ def evaluate(
     bank = None if bank is None else local_folder(bank, out.note)
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
-    if engine is not None and (sweep or splits is not None or learning_curve):
-        raise InputError("--engine deals out one comparison; leave out --sweep, --splits and --learning-curve")
     if batch and not live:
         raise InputError("--batch asks the pool's models by batch; add --live, or leave it out")
     if report is not None:
@@ -222,7 +220,9 @@ def evaluate(
         )
         if learning_curve:
             voting = jisi.configured.context.for_method("jisi-vote").hyperparameters
-            comparison = replace(comparison, learning=measure_curve(jisi.bank, voting, out, jisi.models))
+            with jisi.account.workers() as workers:
+                measured = measure_curve(jisi.bank, voting, out, jisi.models, workers)
+            comparison = replace(comparison, learning=measured)
         _show(comparison, report, jisi, out, shape, threshold)
         jisi.account.check()
     threshold.check(comparison.methods)

@@ -72,7 +72,7 @@ def grade_bank(
                     concurrency=account.concurrency,
                     free_only=dry_run,
                     on_graded=on_progress,
-                    elsewhere=elsewhere,
+                    workers=workers,
                 )
                 return found, graders
 
@@ -80,7 +80,7 @@ def grade_bank(
             async with account.pool(judges) as pool:
                 return await graded(pool)
 
-        with account.grading(grading) as elsewhere, counted(out, "grading") as on_progress:
+        with account.workers() as workers, counted(out, "grading") as on_progress:
             found, graders = run_calls(graded_by_judges() if judges else graded(None))
         agreement = agreed(bank, grading, found, out, datasets) if models is None else None
         written = not dry_run and bool(found.changed or found.graders)

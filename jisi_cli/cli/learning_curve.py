@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from jisi_cli.bank.resolution import Resolution
     from jisi_cli.evaluation.learning_curve import LearningCurve
     from jisi_cli.hyperparameters import Hyperparameters
+    from jisi_cli.workers import Workers
 
 SMALL = 200
 """Train questions below which a build says what more would bring."""
 
 
 def measure_curve(
-    bank: Bank, settings: Hyperparameters, out: Output, models: Sequence[str] | None = None
+    bank: Bank,
+    settings: Hyperparameters,
+    out: Output,
+    models: Sequence[str] | None = None,
+    workers: Workers | None = None,
 ) -> LearningCurve | None:
     """Measure a bank's learning curve, with progress; None, with a warning, where its scores do not allow one.
 
@@ -29,6 +34,7 @@ def measure_curve(
         settings: Hyperparameters in force; the vote is taken of their candidates.
         out: Where progress goes.
         models: Which of its models take part; all by default.
+        workers: Who takes part in the work; None for this process alone.
     """
     from jisi_cli.bank.score_sources import keyless_problem
     from jisi_cli.cli.progress import counted
@@ -43,11 +49,12 @@ def measure_curve(
         out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
         return None
     with counted(out, "reading final answers") as on_progress:
-        finals = answer_codes(bank, models or bank.models, on_progress)
+        finals = answer_codes(bank, models or bank.models, on_progress, workers)
     datasets = [bank.keys[row][0] for row in rows.tolist()]
     with counted(out, "learning curve") as on_progress:
         voting = replace(settings, switch="consensus")
-        return learning_curve(bank.arrays(models), datasets, finals, voting, seed=42, on_progress=on_progress)
+        arrays = bank.arrays(models)
+        return learning_curve(arrays, datasets, finals, voting, seed=42, on_progress=on_progress, workers=workers)
 
 
 def show_resolution(found: Resolution | None, out: Output) -> None:

@@ -125,19 +125,24 @@ class Crew(Generic[T, R]):
         source, following = enumerate(pieces), 0
         self._last_seen = time.monotonic()
         self._deaths.clear()
-        while self._has_more(source):
-            self._fill()
-            self._hand_out()
-            self._hear()
-            while following in self._done:
-                yield self._done.pop(following)
-                following += 1
+        try:
+            while self._has_more(source):
+                self._fill()
+                self._hand_out()
+                self._hear()
+                while following in self._done:
+                    yield self._done.pop(following)
+                    following += 1
+        except BaseException:
+            self.close()  # whoever asks for other work is not to get what is left of this
+            raise
 
     def close(self) -> None:
         """End the workers."""
         for member in self._members:
             self._ray.kill(member.handle)
-        self._members.clear()
+        for left in (self._members, self._waiting, self._out, self._done):
+            left.clear()
 
     def _has_more(self, source: Iterator[tuple[int, T]]) -> bool:
         """Read some pieces ahead; return whether there is anything left to be done."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.resplit import ResplitBank
 from jisi_cli.copies import as_named, is_copy
 from jisi_cli.embed.protocol import ENDPOINT, Embedder, EmbedderSpec, LazyEmbedder
 from jisi_cli.embed.registry import is_packaged, load_embedder, names_a_folder
@@ -56,6 +57,8 @@ def _reduced(found: object) -> tuple[Callable[..., object], tuple[object, ...]] 
         # A bank in an object store is fetched by each node from there.
         where = as_named(str(found.path)) if is_copy(found.path) else found.path.resolve()
         return _bank, (where, found.failed, _parts(found))
+    if type(found) is ResplitBank:
+        return ResplitBank, (found.whole, found.fraction, found.seed)
     if isinstance(found, LazyEmbedder | UnitEmbedder | CachedEmbedder):
         return _embedder, (portable(found),)
     if type(found) is np.ndarray and found.nbytes >= _LEAST_BYTES:
@@ -68,6 +71,10 @@ def _parts(bank: Bank) -> list[str]:
     return [part.sha256 for parts in (manifest.queries, *manifest.responses.values()) for part in parts]
 
 
+_last: list[Bank] = []
+"""The bank that was opened last in this process: what it has read serves other splits of it."""
+
+
 def _bank(path: Path | str, failed: Failed, parts: list[str]) -> Bank:
     try:
         bank = Bank(path, failed)
@@ -75,6 +82,9 @@ def _bank(path: Path | str, failed: Failed, parts: list[str]) -> Bank:
         raise BankError(f"{error} (on a node of the Ray cluster: every node must see the bank at this path)") from None
     if _parts(bank) != parts:
         raise BankError(f"{path} is another bank on a node of the Ray cluster; put the bank on storage that all share")
+    if _last and (_last[0].path, _last[0].manifest, _last[0].failed) == (bank.path, bank.manifest, failed):
+        return _last[0]
+    _last[:] = [bank]
     return bank
 
 

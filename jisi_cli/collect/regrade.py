@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, InputError, JisiError
 from jisi_cli.formats.record import Question, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
-from jisi_cli.grading.registry import asks_model, compares_models
+from jisi_cli.grading.registry import GradingOptions, asks_model, compares_models
 from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
+from jisi_cli.workers import Workers
 
 _BLOCK = 256
 """Responses that another process grades at once."""
@@ -127,14 +128,6 @@ class Graded:
     warnings: Sequence[str]
 
 
-class GradeElsewhere(Protocol):
-    """Grades blocks of responses in other processes, as `graded` does here."""
-
-    def grade(self, blocks: Iterable[Sequence[Submitted]]) -> Iterator[Graded]:
-        """Yield what became of each block, in their order."""
-        ...
-
-
 async def graded(responses: Sequence[Submitted], graders: GraderSet) -> list[float | None]:
     """Return the scores of some responses; None for one that could not be graded."""
 
@@ -144,6 +137,21 @@ async def graded(responses: Sequence[Submitted], graders: GraderSet) -> list[flo
         return await graders.grade(response.question, response.text)
 
     return list(await asyncio.gather(*map(one, responses)))
+
+
+def grading_of(options: GradingOptions) -> Callable[[Sequence[Submitted]], Graded]:
+    """Return what grades blocks of responses in another process, as `graded` does here.
+
+    Args:
+        options: Which graders grade what, and what they may do; none that asks a model.
+    """
+
+    async def grade_all(responses: Sequence[Submitted]) -> Graded:
+        with GraderSet(options) as graders:
+            scores = await graded(responses, graders)
+            return Graded(scores, graders.unscored, graders.warnings)
+
+    return lambda responses: asyncio.run(grade_all(responses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +178,7 @@ async def regrade(
     concurrency: int = 16,
     free_only: bool = False,
     on_graded: OnGraded | None = None,
-    elsewhere: GradeElsewhere | None = None,
+    workers: Workers | None = None,
 ) -> Regraded:
     """Grade responses again, one by one; nothing is written (see `update_scores`).
 
@@ -184,7 +192,7 @@ async def regrade(
         concurrency: Responses being graded at one time.
         free_only: Count what only a judge can grade, and ask no judge.
         on_graded: Told how far it is.
-        elsewhere: Other processes that grade what no judge is asked about; None where this one does.
+        workers: Who grades what no judge is asked about; None for this process.
 
     Raises:
         InputError: A model, a data set or a grader cannot be used.
@@ -200,10 +208,10 @@ async def regrade(
         grades = found.models.setdefault(name, ModelGrades())
         responses = list(_responses(bank, name, questions, graders, found, free_only=free_only))
         work.done += len(questions) - len(responses)
-        if elsewhere is not None:
+        if workers is not None:
             away = [response for response in responses if not _asks_model(response.question, graders)]
             responses = [response for response in responses if _asks_model(response.question, graders)]
-            await work.elsewhere(grades, away, elsewhere)
+            await work.elsewhere(grades, away, workers)
         await work.here(grades, responses, concurrency)
     if models is None and found.stopped is None:
         # With only some models or responses, the scores of a question are of two graders.
@@ -244,10 +252,11 @@ class _Work:
         except* JisiError as failed:
             raise failed.exceptions[0] from None
 
-    async def elsewhere(self, grades: ModelGrades, responses: Sequence[_Response], elsewhere: GradeElsewhere) -> None:
+    async def elsewhere(self, grades: ModelGrades, responses: Sequence[_Response], workers: Workers) -> None:
         """Have one model's responses graded in other processes."""
         blocks = [responses[start : start + _BLOCK] for start in range(0, len(responses), _BLOCK)]
-        answers = elsewhere.grade([response.submitted for response in block] for block in blocks)
+        submitted = ([response.submitted for response in block] for block in blocks)
+        answers = workers.each(grading_of, (self.graders.options,), submitted)
         for block in blocks:
             found = await asyncio.to_thread(next, answers)
             self.graders.unscored.update(found.unscored)

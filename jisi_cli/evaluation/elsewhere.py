@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from jisi_cli.evaluation.results import Result
 from jisi_cli.evaluation.test_set import TestSet, blocks
-
-if TYPE_CHECKING:
-    from jisi_cli.evaluation.runner import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,61 +38,49 @@ class Replayed:
     answer: float
 
 
-class Elsewhere(Protocol):
-    """Other processes that answer blocks of a replay."""
+_LEAST, _MOST = 32, 1024
+_EACH = 4
+"""Blocks for each worker, so that the last one to end is not waited for long."""
 
-    def block_size(self, questions: int) -> int:
-        """Return how many questions are to make a block."""
-        ...
 
-    def replay(
-        self, entries: Sequence[Entry], train: Sequence[tuple[str, str]], blocks: Iterable[Block]
-    ) -> Iterator[Mapping[str, Replayed]]:
-        """Yield what the methods made of each block, by their names, in the order of the blocks.
-
-        Args:
-            entries: The methods.
-            train: Dataset and index of each bank row that they decide by.
-            blocks: The questions; few are read ahead.
-        """
-        ...
+def block_size(questions: int, workers: int) -> int:
+    """Return how many questions make a block: some blocks for each worker."""
+    return min(_MOST, max(_LEAST, -(-questions // (_EACH * workers))))
 
 
 class Dealt:
     """The blocks of a comparison: dealt out in their order, and taken back method by method.
 
     Args:
-        elsewhere: Who answers them.
-        entries: The methods that take part.
         tests: The questions.
-        train: Dataset and index of each bank row that the methods decide by.
+        size: Questions to a block at most.
         opened: For each method by its name, the keys of its results for all questions, and the questions that no
             earlier run has settled.
+        names: The methods that can answer.
+        answer: Has the blocks answered, in their order; few are read ahead.
         on_done: Told of each question that a method has answered.
     """
 
     def __init__(
         self,
-        elsewhere: Elsewhere,
-        entries: Sequence[Entry],
         tests: TestSet,
-        train: Sequence[tuple[str, str]],
+        size: int,
         opened: Mapping[str, tuple[Sequence[str], Sequence[int]]],
+        names: Sequence[str],
+        answer: Callable[[Iterable[Block]], Iterator[Mapping[str, Replayed]]],
         on_done: Callable[[], None],
     ) -> None:
-        self.opened, self._on_done = opened, on_done
-        self.size = elsewhere.block_size(len(tests))
-        able = [entry for entry in entries if entry.method is not None]
+        self.opened, self.size, self._on_done = opened, size, on_done
         asked: dict[tuple[int, ...], list[str]] = {}
-        for entry in able:
-            rows = opened[entry.name][1]
-            for part in blocks(len(rows), self.size):
-                asked.setdefault(tuple(rows[part]), []).append(entry.name)
+        for name in names:
+            rows = opened[name][1]
+            for part in blocks(len(rows), size):
+                asked.setdefault(tuple(rows[part]), []).append(name)
         made = (
-            Block(tests.part(rows), {name: [opened[name][0][row] for row in rows] for name in names})
-            for rows, names in asked.items()
+            Block(tests.part(rows), {name: [opened[name][0][row] for row in rows] for name in wanted})
+            for rows, wanted in asked.items()
         )
-        self._answers = zip(asked, elsewhere.replay(able, train, made), strict=True)
+        self._answers = zip(asked, answer(made), strict=True)
         self._found: dict[tuple[str, tuple[int, ...]], Replayed] = {}
 
     async def take(self, name: str, rows: Sequence[int]) -> Replayed:

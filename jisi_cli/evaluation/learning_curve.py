@@ -22,6 +22,7 @@ from jisi_cli.evaluation.statistics import INTERVAL
 from jisi_cli.evaluation.validation import average_of, spread_folds
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Floats, Rows
+from jisi_cli.workers import Workers, each_piece
 
 LEAST_QUESTIONS = 20
 """Train questions from which on there is a curve."""
@@ -122,6 +123,7 @@ def learning_curve(
     settings: Hyperparameters,
     seed: int,
     on_progress: OnProgress | None = None,
+    workers: Workers | None = None,
 ) -> LearningCurve | None:
     """Return the curve of a bank; None where it has too few questions.
 
@@ -132,6 +134,7 @@ def learning_curve(
         settings: Hyperparameters of the vote.
         seed: Seed of the folds, the draws and the intervals.
         on_progress: Told of (draws done, draws in all).
+        workers: Who decides the held-out questions; None for this process.
     """
     if len(datasets) < LEAST_QUESTIONS:
         return None
@@ -139,11 +142,12 @@ def learning_curve(
     draws = list(_draws(datasets, rng))
     sizes = curve_sizes(min(len(rest) for _, rest in draws))
     found = np.full((2, len(sizes), len(draws), len(datasets)), np.nan)
-    deciding = _Deciding(bank, datasets, finals, settings)
-    for number, (held_out, rest) in enumerate(draws):
-        for part in deciding.blocks(held_out):
-            found[:, :, number, part] = deciding.scores(part, [rest[:size] for size in sizes])
-        if on_progress is not None:
+    parts = [(number, part) for number, (held_out, _) in enumerate(draws) for part in _blocks(held_out, bank)]
+    pieces = ((part, [draws[number][1][:size] for size in sizes]) for number, part in parts)
+    scored = each_piece(workers, _deciding, (bank, datasets, finals, settings), pieces)
+    for at, ((number, part), scores) in enumerate(zip(parts, scored, strict=True)):
+        found[:, :, number, part] = scores
+        if on_progress is not None and (at + 1 == len(parts) or parts[at + 1][0] > number):
             on_progress(number + 1, len(draws))
     voted, single = found
     resampling = _Resampling(len(draws), datasets, rng)
@@ -171,6 +175,20 @@ def _draws(datasets: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[
             yield np.flatnonzero(folds == fold), rng.permutation(np.flatnonzero(folds != fold))
 
 
+def _blocks(rows: Rows, bank: BankArrays) -> list[Rows]:
+    """Return rows in parts whose arrays are not too large."""
+    size = max(1, _BLOCK_NUMBERS // bank.scores.size)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _deciding(
+    bank: BankArrays, datasets: Sequence[str], finals: AnswerCodes, settings: Hyperparameters
+) -> Callable[[tuple[Rows, Sequence[Rows]]], Floats]:
+    """Return what decides held-out rows, in any process."""
+    deciding = _Deciding(bank, datasets, finals, settings)
+    return lambda given: deciding.scores(*given)
+
+
 class _Deciding:
     """Decides held-out rows by banks of some of the others."""
 
@@ -182,11 +200,6 @@ class _Deciding:
         self.labels = np.where(bank.present, bank.scores, np.nan)
         self.vectors = bank.query_vectors.astype(np.float64)
         self.datasets = np.array(datasets)
-
-    def blocks(self, rows: Rows) -> list[Rows]:
-        """Return rows in parts whose arrays are not too large."""
-        size = max(1, _BLOCK_NUMBERS // self.labels.size)
-        return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def scores(self, rows: Rows, banks: Sequence[Rows]) -> Floats:
         """Return what the vote and the best single model of each bank score (2, banks, rows), NaN where unknown."""

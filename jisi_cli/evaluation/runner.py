@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from jisi_cli.collect.collect import lacks_its_end
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.evaluation.ahead import ask_ahead
 from jisi_cli.evaluation.at_once import for_each
-from jisi_cli.evaluation.elsewhere import Block, Dealt, Elsewhere, Replayed
+from jisi_cli.evaluation.elsewhere import Block, Dealt, Replayed, block_size
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile, content_key
 from jisi_cli.evaluation.test_set import TestSet, blocks
 from jisi_cli.formats.record import Question
@@ -28,6 +30,7 @@ from jisi_cli.methods.training import Training
 from jisi_cli.models.live import query_hash
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.types import Answer, Pool, whole_sum
+from jisi_cli.workers import Workers
 
 # What one question cost: its calls, one by one and together.
 
@@ -233,7 +236,7 @@ async def run_entries(
     train: Sequence[tuple[str, str]] = (),
     on_ran: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    elsewhere: Elsewhere | None = None,
+    workers: Workers | None = None,
     ahead: Pool | None = None,
 ) -> Ran:
     """Run one method after another.
@@ -248,7 +251,7 @@ async def run_entries(
         train: Dataset and index of each bank row that methods decide by.
         on_ran: Told, in words, what each method took.
         on_progress: Told of (questions done, in all), each method's own counted.
-        elsewhere: Other processes that answer a replay; None where this one does.
+        workers: Who answers a replay; None for this process.
         ahead: Where all that the methods ask is asked first, all at once, so that `pool` has it; None for nowhere.
 
     Raises:
@@ -271,9 +274,12 @@ async def run_entries(
             runs = [_Run(entry, tests, pool, graders, train, count) for entry in entries]
             work = [(run.entry.method, _open(run, file)[1]) for run in runs if run.entry.method is not None]
             await ask_ahead(work, tests, ahead)
-        if elsewhere is not None and not pool.live:
+        if workers is not None and not pool.live:
             opened = {entry.name: _open(_Run(entry, tests, pool, graders, train, count), file) for entry in entries}
-            dealt = Dealt(elsewhere, entries, tests, train, opened, count)
+            able = [entry for entry in entries if entry.method is not None]
+            answer = partial(workers.each, answering, (able, train))
+            names, size = [entry.name for entry in able], block_size(len(tests), workers.size)
+            dealt = Dealt(tests, size, opened, names, answer, count)
         for entry in entries:
             results[entry.name], timing = await run_method(
                 *(entry, tests, pool, file),
@@ -336,14 +342,22 @@ async def _block(
     spent[1] += found.answer
 
 
-async def replay_block(entry: Entry, block: Block, train: Sequence[tuple[str, str]]) -> Replayed:
-    """Answer a block for one method; what another process of a replay does (see `Elsewhere`).
+def answering(entries: Sequence[Entry], train: Sequence[tuple[str, str]]) -> Callable[[Block], Mapping[str, Replayed]]:
+    """Return what answers blocks of a replay in another process.
 
     Args:
-        entry: The method.
-        block: The questions.
-        train: Dataset and index of each bank row that the method decides by.
+        entries: The methods.
+        train: Dataset and index of each bank row that they decide by.
     """
+    named = {entry.name: entry for entry in entries}
+
+    async def answered(block: Block) -> dict[str, Replayed]:
+        return {name: await _replay_block(named[name], block, train) for name in block.keys}
+
+    return lambda block: asyncio.run(answered(block))
+
+
+async def _replay_block(entry: Entry, block: Block, train: Sequence[tuple[str, str]]) -> Replayed:
     assert entry.method is not None
     tests, keys, spent = block.tests, block.keys[entry.name], [0.0, 0.0]
     with ResultFile(None) as file, GraderSet() as graders:

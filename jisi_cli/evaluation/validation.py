@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.vector_map import LazyVectors
 from jisi_cli.errors import InputError
-from jisi_cli.evaluation.results import ResultFile
+from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.runner import Entry, run_method
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.registry import make_method
 from jisi_cli.scoring import BankArrays
+from jisi_cli.workers import Workers, each_piece
 
 # Cross-validation on train rows: which rows are left out together, and a bank without them.
 
@@ -82,13 +85,14 @@ OnProgress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
 
-async def validate(
+def validate(
     method: str,
     settings: Sequence[Hyperparameters],
     context: MethodContext,
     train: TestSet,
     folds: NDArray[np.intp],
     on_progress: OnProgress | None = None,
+    workers: Workers | None = None,
 ) -> NDArray[np.float64]:
     """Score every train question under every setting, by cross-validation.
 
@@ -99,27 +103,47 @@ async def validate(
         train: The same rows, in the same order, as questions with recorded answers (n).
         folds: Fold of each row (n,).
         on_progress: Told of every run.
+        workers: Who runs it; None for this process.
 
     Returns:
         Scores (S, n), NaN where unknown.
     """
     scores = np.full((len(settings), len(train)), np.nan)
-    count, done = len(set(folds.tolist())), 0
-    for fold in range(count):
-        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if not len(outside) or not len(inside):
-            continue
-        rest = context.on_rows(take_rows(context.bank, outside), outside)
-        held_out = take_questions(train, inside)
-        for place, setting in enumerate(settings):
-            made = make_method(method, replace(rest, hyperparameters=setting))
-            with ResultFile(None) as file:
-                results, _ = await run_method(Entry(method, made, (fold, place)), held_out, train.pool, file)
-            scores[place, inside] = [math.nan if result.score is None else result.score for result in results]
-            done += 1
-            if on_progress is not None:
-                on_progress(done, count * len(settings))
+    sizes = np.bincount(folds)
+    runs = [
+        (fold, place)
+        for fold in np.flatnonzero((sizes > 0) & (sizes < len(folds))).tolist()
+        for place in range(len(settings))
+    ]
+    found = each_piece(workers, _validating, (method, settings, context, train, folds), runs)
+    for done, ((fold, place), run) in enumerate(zip(runs, found, strict=True), start=1):
+        scores[place, folds == fold] = run
+        if on_progress is not None:
+            on_progress(done, len(runs))
     return scores
+
+
+def _validating(
+    method: str, settings: Sequence[Hyperparameters], context: MethodContext, train: TestSet, folds: NDArray[np.intp]
+) -> Callable[[tuple[int, int]], list[float]]:
+    """Return what scores the questions of a fold under one of the settings, by the rest of the rows."""
+
+    @lru_cache(maxsize=1)
+    def without(fold: int) -> tuple[MethodContext, TestSet]:
+        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        return context.on_rows(take_rows(context.bank, outside), outside), take_questions(train, inside)
+
+    async def results(fold: int, place: int) -> list[Result]:
+        rest, held_out = without(fold)
+        made = make_method(method, replace(rest, hyperparameters=settings[place]))
+        with ResultFile(None) as file:
+            found, _ = await run_method(Entry(method, made, (fold, place)), held_out, train.pool, file)
+        return found
+
+    def scored(run: tuple[int, int]) -> list[float]:
+        return [math.nan if result.score is None else result.score for result in asyncio.run(results(*run))]
+
+    return scored
 
 
 def take_questions(tests: TestSet, rows: NDArray[np.intp]) -> TestSet:

@@ -157,15 +157,22 @@ class BankAnswers:
         """Return the code of one answer, read now unless it was read before."""
         # By row of the bank, so that other splits of the same bank find the same answers.
         place = int(self._bank.train_rows[row])
-        codes = self._codes.get(model)
-        if codes is None:
-            codes = self._codes[model] = self._kept(model)
+        codes = self._of(model)
         if codes[place] == _UNREAD:
             if model not in self._texts:
                 self._texts[model] = self._bank.responses(self._models[model])
             codes[place] = answer_code(self._texts[model][place], self._graders[place])
             self._read.add(model)
         return int(codes[place])
+
+    def is_read(self, model: int) -> bool:
+        """Whether all answers of a model were read, now or in an earlier run."""
+        return bool((self._of(model)[self._bank.train_rows] != _UNREAD).all())
+
+    def take(self, model: int, codes: Codes) -> None:
+        """Take in what another process read of a model's answers (N,)."""
+        self._of(model)[self._bank.train_rows] = codes
+        self._read.add(model)
 
     def is_closed(self, row: int) -> bool:
         """Whether the grader of a question reads final answers."""
@@ -183,6 +190,11 @@ class BankAnswers:
     @cached_property
     def _graders(self) -> list[str | None]:
         return [_own_reading(question.grader) for question in self._bank.questions]
+
+    def _of(self, model: int) -> Codes:
+        if model not in self._codes:
+            self._codes[model] = self._kept(model)
+        return self._codes[model]
 
     def _kept(self, model: int) -> Codes:
         count = self._bank.rows

@@ -43,14 +43,10 @@ def test_without_ray_the_engine_is_one_line_with_the_remedy(tmp_path: Path) -> N
     assert run.returncode == 2 and "pip install 'jisi[ray]'" in run.stderr and "Traceback" not in run.stderr
 
 
-def test_one_experiment_at_a_time_is_not_dealt_out() -> None:
-    says_one_error(jisi("eval", "sample_data/bank", "--splits", "2", "--engine", "ray"), 2, "--engine", "--splits")
-
-
 def test_nothing_of_ray_is_imported_without_it() -> None:
     code = (
         "import sys; from jisi_cli.cli.app import build_app; from typer.testing import CliRunner;"
-        "import jisi_cli.cluster.replay, jisi_cli.cluster.session, jisi_cli.spending;"
+        "import jisi_cli.cluster.workers, jisi_cli.cluster.session, jisi_cli.spending;"
         "words = ['eval', 'sample_data/bank', '-m', 'best-single', '--engine', 'asyncio'];"
         "run = CliRunner().invoke(build_app(), words);"
         "assert run.exit_code == 0; assert 'ray' not in sys.modules"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,29 @@ def test_a_replay_on_a_cluster_is_that_of_one_process(nodes: Nodes, tmp_path: Pa
     here = finish(start(*asked, "--out", tmp_path / "here.jsonl"))
     assert (away.exit_code, away.stderr) == (0, here.stderr)
     assert (tmp_path / "away.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "asked", [("--splits", "2", "-m", "jisi-vote,mlp"), ("--sweep", "k=1,2"), ("--learning-curve",)]
+)
+def test_an_experiment_on_a_cluster_is_that_of_one_process(
+    nodes: Nodes, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    found = []
+    for engine in (nodes.engine, "asyncio"):
+        # What is kept of final answers is not there yet, so that they are read.
+        env = {**nodes.env, "JISI_CACHE_HOME": str(tmp_path / engine.partition(":")[0])}
+        run = finish(start("eval", "sample_data/bank", *asked, "--engine", engine, "--json", env=env))
+        assert run.exit_code == 0, run.stderr
+        found.append((without_seconds(run.json), run.stderr))
+    assert found[0] == found[1]
+
+
+def without_seconds(told: Any) -> Any:
+    """Return what a document says but for how long things took."""
+    if isinstance(told, dict):
+        return {name: without_seconds(value) for name, value in told.items() if name not in ("seconds", "timing")}
+    return [without_seconds(value) for value in told] if isinstance(told, list) else told
 
 
 def test_a_cluster_with_a_password_is_joined_by_who_knows_it() -> None:

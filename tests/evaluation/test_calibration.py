@@ -70,7 +70,7 @@ def test_all_settings_at_once_decide_as_the_method_does_one_by_one(method: str, 
     context = MethodContext(arrays, rows, hashing_embedder())
     folds = spread_folds(rows.datasets, 3)
     train = from_bank(bank, bank.models, bank.train_rows, {})
-    expected = asyncio.run(validate(method, SETTINGS[method], context, train, folds))
+    expected = validate(method, SETTINGS[method], context, train, folds)
     finals = answer_codes(bank, bank.models)
     every = np.arange(len(folds))
     train_rows = Train(arrays, rows.datasets, finals, 3, bank.failed)

@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from jisi_cli.evaluation.elsewhere import Block, Replayed
-from jisi_cli.evaluation.runner import Entry, Ran, replay_block, run_entries
+import pytest
+
+from jisi_cli.evaluation import elsewhere
+from jisi_cli.evaluation.runner import Entry, Ran, run_entries
 from jisi_cli.methods.registry import make_method
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from tests.methods.synthetic import Setting, setting
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 METHODS = ("jisi-router", "jisi-vote", "knn")
 
 
-class Blockwise:
-    """Answers blocks of three in this process, the way a worker does."""
+class Aside:
+    """Does pieces in this process, the way a worker does."""
+
+    size = 2
 
     def __init__(self) -> None:
-        self.seen: list[tuple[int, list[str]]] = []
+        self.pieces: list[Any] = []
 
-    def block_size(self, questions: int) -> int:
-        return 3
+    def each(self, make: Callable[..., Callable[[T], R]], given: tuple[Any, ...], pieces: Iterable[T]) -> Iterator[R]:
+        do = make(*given)
+        for piece in pieces:
+            self.pieces.append(piece)
+            yield do(piece)
 
-    def replay(
-        self, entries: Sequence[Entry], train: Sequence[tuple[str, str]], blocks: Iterable[Block]
-    ) -> Iterator[Mapping[str, Replayed]]:
-        named = {entry.name: entry for entry in entries}
-        for block in blocks:
-            self.seen.append((len(block.tests), sorted(block.keys)))
-            yield {name: asyncio.run(replay_block(named[name], block, train)) for name in block.keys}
+    @property
+    def seen(self) -> list[tuple[int, list[str]]]:
+        return [(len(block.tests), sorted(block.keys)) for block in self.pieces]
 
 
-def ran(given: Setting, elsewhere: Blockwise | None, out: Path | None = None, only: Sequence[int] | None = None) -> Ran:
+@pytest.fixture(autouse=True)
+def blocks_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "_LEAST", 3)
+    monkeypatch.setattr(elsewhere, "_MOST", 3)
+
+
+def ran(given: Setting, workers: Aside | None, out: Path | None = None, only: Sequence[int] | None = None) -> Ran:
     entries = [Entry(name, make_method(name, given.context), (name,)) for name in METHODS]
     entries += [Entry("oracle", None, ("oracle",)), Entry("moa", None, ("moa",), needs_live=True)]
     tests = given.tests if only is None else given.tests.part(only)
     told: list[tuple[int, int]] = []
     run = run_entries(
-        entries, tests, tests.pool, out=out, on_progress=lambda *how_far: told.append(how_far), elsewhere=elsewhere
+        entries, tests, tests.pool, out=out, on_progress=lambda *how_far: told.append(how_far), workers=workers
     )
     found = asyncio.run(run)
     assert told[-1] == (len(METHODS) * len(tests), len(METHODS) * len(tests))
@@ -53,7 +66,7 @@ def of(given: Setting, text: str) -> list[tuple[str, RecordedAnswer]]:
 
 def test_blocks_elsewhere_bring_the_same_results_and_the_same_file(tmp_path: Path) -> None:
     given = setting()
-    here, away = ran(given, None, tmp_path / "here.jsonl"), ran(given, workers := Blockwise(), tmp_path / "away.jsonl")
+    here, away = ran(given, None, tmp_path / "here.jsonl"), ran(given, workers := Aside(), tmp_path / "away.jsonl")
     assert away.results == here.results
     assert (tmp_path / "away.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
     assert sum(size for size, _ in workers.seen) == len(given.tests)
@@ -64,10 +77,10 @@ def test_blocks_elsewhere_bring_the_same_results_and_the_same_file(tmp_path: Pat
 def test_only_what_no_earlier_run_settled_is_dealt_out(tmp_path: Path) -> None:
     given, out = setting(), tmp_path / "results.jsonl"
     ran(given, None, out, only=range(4))
-    resumed = ran(given, workers := Blockwise(), out)
+    resumed = ran(given, workers := Aside(), out)
     assert resumed.results == ran(given, None).results
     assert sum(size for size, _ in workers.seen) == len(given.tests) - 4
-    assert ran(given, idle := Blockwise(), out).results == resumed.results
+    assert ran(given, idle := Aside(), out).results == resumed.results
     assert idle.seen == []
 
 
