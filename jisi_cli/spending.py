@@ -63,6 +63,7 @@ class RunAccount:
 
     Attributes:
         background: The thread that calls are made on.
+        resubmits: Whether to submit again by batch what was submitted with a key that is not set now.
 
     Raises:
         InputError: The limit makes no sense.
@@ -92,7 +93,7 @@ class RunAccount:
         self._timeout, self._concurrency = timeout, concurrency
         self._batches: set[tuple[str, str]] = set()
         """Which requests of which batches this run's own budget counts."""
-        self.background = Background()
+        self.background, self.resubmits = Background(), False
 
     def close(self) -> None:
         """End the thread that calls are made on, and leave the cluster."""
@@ -361,6 +362,7 @@ class RunAccount:
             tell=self.user.note,
             warn=self.user.warn,
             on_progress=on_progress,
+            resubmits=self.resubmits,
         )
 
     def embedding_account(self, entry: ModelEntry) -> EmbeddingAccount:

@@ -26,10 +26,12 @@ from jisi_cli.cli.options import (
     MaxCostOption,
     NoStoreOption,
     QuietOption,
+    ResubmitOption,
     TimeoutOption,
     TrustEmbedderOption,
     VerboseOption,
     grading_options,
+    require_asked,
     routing_options,
     split_names,
     with_number,
@@ -151,6 +153,7 @@ def build(
         typer.Option("--dry-run", help="With --call: show the expected calls, tokens and dollars, and call no model."),
     ] = False,
     batch: BatchOption = False,
+    resubmit: ResubmitOption = False,
     max_cost: MaxCostOption = None,
     label: LabelOption = None,
     concurrency: ConcurrencyOption = None,
@@ -202,8 +205,7 @@ def build(
     require_grading("--call (agreement alone does without)", grading, present=call, without=grading.only_comparing())
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
-    if batch and not call:
-        raise InputError("--batch asks the pool's models by batch; add --call, or leave it out")
+    require_asked("--call", call, batch=batch, resubmit=resubmit)
     sources = sources or []
     if feedback:
         others: dict[str, object] = {
@@ -248,6 +250,7 @@ def build(
         feedback=feedback,
         by_batch=batch,
     )
+    work.account.resubmits = resubmit
     if dry_run:
         expected = work.forecast()
         out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)

@@ -17,7 +17,9 @@ from jisi_cli.cli.options import (
     EngineOption,
     JsonOption,
     MapOption,
+    ResubmitOption,
     grading_options,
+    require_asked,
     split_names,
 )
 from jisi_cli.cli.output import Column, Output
@@ -56,6 +58,7 @@ def evaluate(
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Call the models of the pool; answers are graded.")] = False,
     batch: BatchOption = False,
+    resubmit: ResubmitOption = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="One line per question and method; resumed.")
     ] = None,
@@ -163,8 +166,7 @@ def evaluate(
     bank = None if bank is None else local_folder(bank, out.note)
     if splits is not None:
         refuse_other_questions(test, bank, live=live)
-    if batch and not live:
-        raise InputError("--batch asks the pool's models by batch; add --live, or leave it out")
+    require_asked("--live", live, batch=batch, resubmit=resubmit)
     if report is not None:
         require_page(report, results=out_file)
     require_grading("--live", grading, present=live)
@@ -180,6 +182,7 @@ def evaluate(
         engine=engine,
         **{**opening.options, "bank": bank},
     ) as jisi:
+        jisi.account.resubmits = resubmit
         if sweep:
             _sweep(jisi, sweep, names, out, as_json=as_json)
             return

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Server": ("--host", "--port", "--key-env", "--places"),
     "Money": (
-        *("--dry-run", "--by", "--run", "--since", "--until", "--against", "--prices", "--batch"),
+        *("--dry-run", "--by", "--run", "--since", "--until", "--against", "--prices", "--batch", "--resubmit"),
         *("--max-cost", "--max-cost-per-day", "--label", "--no-cache", "--no-store", "--price-weight", "--max-calls"),
         "--mean-calls",
     ),

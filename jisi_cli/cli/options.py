@@ -72,6 +72,10 @@ BatchOption = Annotated[
     bool,
     typer.Option("--batch", help="Ask through the provider's batch endpoint, within a day, at about half the price."),
 ]
+ResubmitOption = Annotated[
+    bool,
+    typer.Option("--resubmit", help="With --batch: submit again what was submitted with a key that is not set now."),
+]
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
 ]
@@ -201,6 +205,24 @@ def split_names(values: list[str] | None) -> list[str] | None:
     if not names:
         raise InputError("an empty list of names was given; leave the option out to take all")
     return names
+
+
+def require_asked(flag: str, given: bool, *, batch: bool, resubmit: bool) -> None:
+    """Refuse options about batches where nothing is asked by batch.
+
+    Args:
+        flag: The option that has models asked.
+        given: Whether it was given.
+        batch: Whether `--batch` was.
+        resubmit: Whether `--resubmit` was.
+
+    Raises:
+        InputError: It is so.
+    """
+    if batch and not given:
+        raise InputError(f"--batch asks the pool's models by batch; add {flag}, or leave it out")
+    if resubmit and not batch:
+        raise InputError("--resubmit is about what was submitted by batch; add --batch, or leave it out")
 
 
 # The flags that choose graders and say what they may do.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.types import Request, Sampling
 from tests.loopback import Fault, Loopback
-from tests.models.asking import ask_once, cache_in, entry, ledger_in, pool, user
+from tests.models.asking import ask_once, cache_in, entry, everything_written, ledger_in, pool, user
 
 HALF = Price(1000, 2000, batch=0.5)
 """A tenth and two tenths of a cent a token; half of that by batch."""
@@ -54,16 +55,18 @@ class Lab:
     def pool(self, **options: Any) -> LivePool:
         return pool(*self.models, cache=cache_in(self.folder), ledger=ledger_in(self.folder), **options)
 
-    async def fetch(self, requests: Sequence[Request], budget: Budget | None = None, retries: int = 3) -> Fetched:
+    async def fetch(
+        self, requests: Sequence[Request], budget: Budget | None = None, retries: int = 3, **how: Any
+    ) -> Fetched:
         """Ask by batch, as one run of jisi does."""
         async with self.pool() as asked:
-            batches = self.batches(asked, budget, retries)
+            batches = self.batches(asked, budget, retries, **how)
             try:
                 return await batches.fetch(requests)
             finally:
                 await batches.close()
 
-    def batches(self, asked: LivePool, budget: Budget | None = None, retries: int = 3) -> Batches:
+    def batches(self, asked: LivePool, budget: Budget | None = None, retries: int = 3, **how: Any) -> Batches:
         return Batches(
             asked,
             Rows(Provider(60.0)),
@@ -75,6 +78,7 @@ class Lab:
             tell=self.told.append,
             warn=self.warned.append,
             polling=AT_ONCE,
+            **how,
         )
 
     async def queued(self, requests: Sequence[Request]) -> list[Any]:
@@ -344,6 +348,84 @@ def test_a_batch_that_the_provider_has_no_more_ends_and_is_no_wrong_answer(lab: 
     assert [row.cost_usd for row in lab.rows()] == [None] * 3
     assert budget.spent_usd > 3 * 20 * 0.001
     assert len(lab.run().answers) == 3
+
+
+@pytest.fixture
+def keyed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The same with a key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-first")
+    lab.models = (entry(lab.server, price=HALF, api_key_env="OPENAI_API_KEY"),)
+    return lab
+
+
+@pytest.mark.parametrize("step", ["GET batches/id", "POST batches"], ids=["named", "not named yet"])
+def test_what_another_key_submitted_is_neither_gone_nor_submitted_again_unasked(
+    keyed: Lab, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    desk = keyed.server.batches
+    left_alone(keyed, step)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    # The other account has neither the batch nor its file.
+    there, desk.batches, desk.hidden = desk.batches, [], {"batch_1"}
+    with pytest.raises(InputError, match=r"3 requests to a submitted to 127.0.0.1 with another key .*set that key"):
+        keyed.run()
+    assert (desk.batches, keyed.rows()) == ([], []), "nothing is submitted, and nothing counts as gone"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-first")
+    desk.batches, desk.hidden = there, set()
+    assert len(keyed.run().answers) == 3
+    assert list(desk.asked().values()) == [1, 1, 1]
+
+
+def test_what_another_key_submitted_is_submitted_again_where_the_user_says_so_and_may_have_cost_its_most(
+    keyed: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left_alone(keyed, "GET batches/id")
+    journal = BatchJournal(tmp_path / "batches")
+    promised = journal.promised_usd(datetime.now(UTC))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    keyed.server.batches.hidden = {"batch_1"}
+    assert len(keyed.run(resubmits=True).answers) == 3
+    assert "3 requests to a submitted again: another key's batch" in keyed.warned[0]
+    lost, answered = keyed.rows()[:3], keyed.rows()[3:]
+    assert [row.cost_usd for row in lost] == [None] * 3
+    assert sum(row.counted_usd for row in lost) == pytest.approx(promised)
+    assert [row.error for row in answered] == [None] * 3
+    assert journal.promised_usd(datetime.now(UTC)) == 0.0
+
+
+def test_a_new_key_that_sees_the_same_batches_goes_on_with_them(keyed: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_alone(keyed, "GET batches/id")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-new")
+    assert len(keyed.run().answers) == 3
+    assert list(keyed.server.batches.asked().values()) == [1, 1, 1]
+
+
+def test_a_journal_of_an_older_version_is_read_and_holds_no_key_afterwards(
+    keyed: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left_alone(keyed, "GET batches/id")
+    with sqlite3.connect(tmp_path / "batches" / "journal.sqlite") as rows:
+        rows.execute("ALTER TABLE batches DROP COLUMN account")
+        rows.execute("DROP TABLE secret")
+    assert len(keyed.run(4).answers) == 4
+    assert b"sk-first" not in everything_written(tmp_path / "batches")
+
+
+def left_alone(lab: Lab, step: str) -> None:
+    """End a run when it has reached a step, so that its batch is left to the provider."""
+    desk = lab.server.batches
+
+    async def run() -> None:
+        work = asyncio.create_task(lab.fetch(questions(3)))
+        while not desk.reached.is_set():
+            await asyncio.sleep(0.01)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    desk.held = {step}
+    asyncio.run(run())
+    desk.held = set()
 
 
 def test_results_that_the_provider_has_no_more_end_a_run(lab: Lab) -> None:

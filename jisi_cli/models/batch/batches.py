@@ -98,6 +98,7 @@ class Batches:
         warn: Told what goes wrong.
         on_progress: Told how far it is.
         polling: How often providers are asked.
+        resubmits: Whether to submit again what was submitted with a key that is not set now.
     """
 
     def __init__(
@@ -114,10 +115,12 @@ class Batches:
         warn: Callable[[str], None],
         on_progress: OnProgress | None = None,
         polling: Polling | None = None,
+        resubmits: bool = False,
     ) -> None:
         self._pool, self._rows, self._journal, self._held = pool, rows, journal, held
         self._budget, self._polling = budget, polling or Polling()
         self._tell, self._warn, self._on_progress = tell, warn, on_progress
+        self._resubmits = resubmits
         self._desk = Desk(journal, timeout, policy, self._polling.pause)
         self._intake = Intake(pool, rows, journal, policy, self._share)
         self._shares: dict[str, float] = {}
@@ -137,7 +140,8 @@ class Batches:
             requests: What is to be asked; what is cached, or under way already, is not handed in.
 
         Raises:
-            InputError: The journal cannot be used, or a parameter makes it unknowable what a call can cost.
+            InputError: The journal cannot be used, a parameter makes it unknowable what a call can cost, or another key
+                is needed to collect what was submitted with it.
             NoAnswerError: A provider does not say what it has; it goes on there, and a later run asks again.
         """
         calls = (self._pool.call_of(request) for request in requests)
@@ -190,6 +194,9 @@ class Batches:
             if isinstance(sent, ProviderFailure):
                 raise _later(f"a batch for {call.entry.name} cannot be looked for: {sent.reason}")
             service = self._desk.service(sent.place)
+            if not await self._desk.is_in_reach(sent.place, batch):
+                self._give_up(batch, call.entry, service)
+                continue
             try:
                 found = await self._desk.identified(service, batch)
             except RefusedError:
@@ -204,6 +211,24 @@ class Batches:
             since = f"{batch.began:%Y-%m-%d %H:%M} UTC"
             self._tell(f"{_requests(batch.worst)} under way at {service.host} since {since} ({found.batch_id})")
         return joined
+
+    def _give_up(self, batch: OpenBatch, entry: ModelEntry, service: Service) -> None:
+        """Count a batch that only another key can see at its most, so that its requests are submitted again.
+
+        Raises:
+            InputError: That is not wanted.
+        """
+        known = f"{batch.began:%Y-%m-%d %H:%M} UTC" + (f", {batch.batch_id}" if batch.batch_id else "")
+        what = f"{_requests(batch.worst)} to {entry.name}"
+        if not self._resubmits:
+            raise InputError(
+                f"{what} submitted to {service.host} with another key ({known}): set that key again to collect the "
+                "answers, or add --resubmit to submit and pay for them once more"
+            )
+        self._warn(f"{what} submitted again: another key's batch ({known}) counts as if it cost the most it can")
+        failure = ProviderFailure("submitted with another key, and then again with this one", billable=True)
+        for key in batch.worst:
+            self._intake.settle(batch, self._wanted[key], failure, Taken())
 
     async def _hand_in(self) -> None:
         """Hand in what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
@@ -312,7 +337,7 @@ class Batches:
                 return
         self._held |= {(tag, key) for key in file.worst}
         try:
-            batch = await self._desk.submit(service, tag, entry.litellm, attempt, file)
+            batch = await self._desk.submit(place, tag, entry.litellm, attempt, file)
         except RefusedError as refusal:
             if reservation is not None:
                 reservation.settle(0.0)

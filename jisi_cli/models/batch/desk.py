@@ -22,6 +22,10 @@ _LOOKS = 3
 """How often a provider is asked whether it has a batch, before another is created: its list may lag behind."""
 
 
+_OF_AN_ACCOUNT = ("openai-organization", "openai-project")
+"""Headers that choose among the accounts of one key."""
+
+
 class RefusedError(Exception):
     """A provider took no batch; the message says why."""
 
@@ -49,6 +53,11 @@ class Desk:
             self._services[key] = Service(place.address, place.key, place.headers, self._timeout)
         return self._services[key]
 
+    def account(self, place: Place) -> str:
+        """Return what tells the account that calls of a model are charged to from others; see `BatchJournal`."""
+        names = [place.headers.get(name, "") for name in _OF_AN_ACCOUNT]
+        return self._journal.account("\0".join([place.key, *names]))
+
     async def close(self) -> None:
         """Close the connections."""
         for service in self._services.values():
@@ -58,14 +67,15 @@ class Desk:
         """Return a name for a batch that no other has."""
         return secrets.token_hex(16)
 
-    async def submit(self, service: Service, tag: str, model: str, attempt: int, file: RequestFile) -> OpenBatch:
+    async def submit(self, place: Place, tag: str, model: str, attempt: int, file: RequestFile) -> OpenBatch:
         """Hand a file in.
 
         Raises:
             RefusedError: The provider does not take it; then it has none of it.
             NoAnswerError: Whether it took it is not known, and cannot be found out now; a later run looks for it.
         """
-        batch = self._journal.about_to_submit(tag, model, file.content, attempt, file.worst)
+        service, account = self.service(place), self.account(place)
+        batch = self._journal.about_to_submit(tag, model, file.content, attempt, file.worst, account)
 
         async def upload() -> str:
             file.file.seek(0)
@@ -79,6 +89,25 @@ class Desk:
             raise RefusedError(failure.reason) from failure
         self._journal.uploaded(tag, file_id)
         return await self._created(service, replace(batch, file_id=file_id))
+
+    async def is_in_reach(self, place: Place, batch: OpenBatch) -> bool:
+        """Whether a batch can be seen with the key that is set now: the one it was submitted with, or one as good.
+
+        Raises:
+            NoAnswerError: The provider cannot be asked now.
+        """
+        if batch.account is None or batch.account == self.account(place):
+            return True
+        service, batch_id = self.service(place), batch.batch_id
+        if batch_id is None:
+            return await self._found(service, batch) is not None
+        try:
+            await self._insisting(lambda: service.look(batch_id))
+        except ProviderFailure as failure:
+            if not _is_refusal(failure):
+                raise _unknown(service, failure) from failure
+            return False
+        return True
 
     async def identified(self, service: Service, batch: OpenBatch) -> OpenBatch | None:
         """Return a batch with the provider's name of it; None where the provider never had it, which is forgotten.

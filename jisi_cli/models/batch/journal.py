@@ -2,13 +2,17 @@
 
 A row about a batch is there before its file is uploaded; the provider's ids are added as they come. A process that
 was killed in between leaves a row without an id, and the next one asks the provider whether it has a batch of that
-tag. The journal holds hashes, ids and dollars: no question, no answer, no key.
+tag. The journal holds hashes, ids and dollars: no question, no answer, no key. A hash of each key, made with a secret
+of the journal's own, tells accounts apart.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import math
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 _CREATE = """
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE, model TEXT NOT NULL, content TEXT NOT NULL,
-    attempt INTEGER NOT NULL, began TEXT NOT NULL, file_id TEXT, batch_id TEXT, ended TEXT
+    attempt INTEGER NOT NULL, began TEXT NOT NULL, file_id TEXT, batch_id TEXT, ended TEXT, account TEXT
 );
 CREATE TABLE IF NOT EXISTS requests (
     batch INTEGER NOT NULL, key TEXT NOT NULL, worst_usd REAL, ended INTEGER NOT NULL DEFAULT 0,
@@ -35,6 +39,7 @@ CREATE TABLE IF NOT EXISTS requests (
 ) WITHOUT ROWID;
 """
 """A request has ended when its result is kept in the cache and booked in the ledger."""
+_CREATE_SECRET = "CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)"
 _PROMISE = timedelta(hours=48)
 """How long a batch may still cost something: providers end one within a day."""
 _PAUSE = 0.2
@@ -53,6 +58,8 @@ class OpenBatch:
         file_id: The provider's name of its file; None before it is known.
         batch_id: The provider's name of it; None before it is known.
         worst: The most that each request without a result can cost, in dollars by cache key; None where unknown.
+        account: With which account it was submitted, as `BatchJournal.account` tells them apart; None in rows of older
+            versions.
     """
 
     tag: str
@@ -63,6 +70,7 @@ class OpenBatch:
     file_id: str | None
     batch_id: str | None
     worst: Mapping[str, float | None]
+    account: str | None = None
 
 
 def journal_folder() -> Path:
@@ -79,7 +87,7 @@ class BatchJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._database = Database(folder / "journal.sqlite", "a journal of batches", _CREATE)
+        self._database = Database(folder / "journal.sqlite", "a journal of batches", _CREATE, upgrade=_add_account)
 
     def close(self) -> None:
         """Close the file."""
@@ -134,7 +142,9 @@ class BatchJournal:
         ):
             if key in wanted:
                 found.setdefault(batch, {})[key] = worst
-        rows = self._rows("SELECT id, tag, model, content, attempt, began, file_id, batch_id FROM batches ORDER BY id")
+        rows = self._rows(
+            "SELECT id, tag, model, content, attempt, began, file_id, batch_id, account FROM batches ORDER BY id"
+        )
         return [_batch(row[1:], found[row[0]]) for row in rows if row[0] in found]
 
     def requests_of(self, tag: str) -> dict[str, bool]:
@@ -166,8 +176,26 @@ class BatchJournal:
         )
         return math.fsum(worst for tag, key, worst in rows if worst is not None and (tag, key) not in but)
 
+    def account(self, key: str) -> str:
+        """Return what tells the account of a key from others, here and nowhere else.
+
+        Raises:
+            InputError: The journal cannot be written.
+        """
+        with self._changing() as connection:
+            connection.execute(_CREATE_SECRET)
+            connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (secrets.token_bytes(32),))
+            (secret,) = connection.execute("SELECT value FROM secret").fetchone()
+        return hmac.new(bytes(secret), key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+
     def about_to_submit(
-        self, tag: str, model: str, content: str, attempt: int, worst: Mapping[str, float | None]
+        self,
+        tag: str,
+        model: str,
+        content: str,
+        attempt: int,
+        worst: Mapping[str, float | None],
+        account: str | None = None,
     ) -> OpenBatch:
         """Write down a batch before its file is uploaded; it is on the disk when this returns.
 
@@ -176,13 +204,13 @@ class BatchJournal:
         """
         began = datetime.now(UTC)
         with self._changing() as connection:
-            row = (tag, model, content, attempt, began.isoformat(timespec="milliseconds"))
+            row = (tag, model, content, attempt, began.isoformat(timespec="milliseconds"), account)
             cursor = connection.execute(
-                "INSERT INTO batches (tag, model, content, attempt, began) VALUES (?, ?, ?, ?, ?)", row
+                "INSERT INTO batches (tag, model, content, attempt, began, account) VALUES (?, ?, ?, ?, ?, ?)", row
             )
             requests = ((cursor.lastrowid, key, usd) for key, usd in worst.items())
             connection.executemany("INSERT INTO requests (batch, key, worst_usd) VALUES (?, ?, ?)", requests)
-        return OpenBatch(tag, model, content, attempt, began, None, None, dict(worst))
+        return OpenBatch(tag, model, content, attempt, began, None, None, dict(worst), account)
 
     def uploaded(self, tag: str, file_id: str) -> None:
         """Note the provider's name of a batch's file."""
@@ -238,10 +266,23 @@ class BatchJournal:
             ) from error
 
 
+def _add_account(connection: sqlite3.Connection) -> None:
+    """Give a journal of an older version the column that it lacks; older versions pass over it."""
+    columns = "SELECT 1 FROM pragma_table_info('batches') WHERE name = 'account'"
+    if connection.execute(columns).fetchone() is None:
+        try:
+            with connection:
+                connection.execute("ALTER TABLE batches ADD COLUMN account TEXT")
+        except sqlite3.Error:
+            # Another process was first.
+            if connection.execute(columns).fetchone() is None:
+                raise
+
+
 def _batch(row: tuple[Any, ...], worst: Mapping[str, float | None]) -> OpenBatch:
-    tag, model, content, attempt, began, file_id, batch_id = row
+    tag, model, content, attempt, began, file_id, batch_id, account = row
     try:
         moment = datetime.fromisoformat(began)
     except (TypeError, ValueError) as error:
         raise InputError(f"the journal of batches is damaged (a batch began at {began!r:.40}); move it away") from error
-    return OpenBatch(str(tag), str(model), str(content), int(attempt), moment, file_id, batch_id, worst)
+    return OpenBatch(str(tag), str(model), str(content), int(attempt), moment, file_id, batch_id, worst, account)
