@@ -13,19 +13,26 @@ tokens t_1..t_n of one text, with rows as tokens, width d, H heads of width d/H 
 where LN(x) = g (x - mean x) / sqrt(var x + eps) + b over each row and GELU(x) = x Phi(x), Phi the normal
 distribution's cumulative function (Hendrycks & Gimpel 2016, arXiv:1606.08415), not its tanh approximation.
 
-Each text goes through alone, so there is no padding and no mask, and its vector cannot depend on its batch.
+Each text goes through alone, so there is no padding and no mask, and its vector cannot depend on its batch. Texts go
+side by side, each on a core of its own, whether they come in one list or from several threads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float32]
 Pooling = Literal["mean", "cls"]
@@ -34,7 +41,7 @@ _REACH = 6
 """Beyond this many standard deviations Phi is 0 or 1 to float32."""
 _CELLS = 256
 """Table cells per standard deviation: linear interpolation is then right to 5e-7."""
-_BLOCK = 16_384
+_BLOCK = 32_768
 """Elements at a time: temporary arrays of this size stay in the processor's cache."""
 
 
@@ -160,15 +167,19 @@ def gelu(x: Floats) -> Floats:
     """
     phi, rise = _phi_table()
     flat = x.reshape(-1)
+    size = min(_BLOCK, len(flat))
+    places, values, cells = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.intp)
     for start in range(0, len(flat), _BLOCK):
         part = flat[start : start + _BLOCK]
-        place = np.clip(part, -_REACH, _REACH)
+        place, value, cell = places[: len(part)], values[: len(part)], cells[: len(part)]
+        np.clip(part, -_REACH, _REACH, out=place)
         place += _REACH
         place *= _CELLS
-        cell = place.astype(np.intp)
-        place -= cell
-        place *= rise.take(cell, mode="clip")
-        place += phi.take(cell, mode="clip")
+        np.floor(place, out=value)
+        np.copyto(cell, value, casting="unsafe")
+        place -= value
+        place *= rise.take(cell, mode="clip", out=value)
+        place += phi.take(cell, mode="clip", out=value)
         part *= place
     return x
 
@@ -179,3 +190,73 @@ def _phi_table() -> tuple[Floats, Floats]:
     edges = [cell / _CELLS - _REACH for cell in range(2 * _REACH * _CELLS + 2)]
     phi = np.array([math.erfc(-edge / math.sqrt(2)) / 2 for edge in edges])
     return phi[:-1].astype(np.float32), np.diff(phi).astype(np.float32)
+
+
+def encode_all(bert: Bert, texts: Sequence[Sequence[int]]) -> Floats:
+    """Return the vectors (k, d) of texts, at least one, given as token ids; may be called from several threads."""
+    cores = _cores()
+
+    def encode(token_ids: Sequence[int]) -> Floats:
+        with cores.turn, np.errstate(all="ignore"):
+            return bert.encode(token_ids)
+
+    with cores.one_thread_each():
+        if len(texts) == 1 or cores.count == 1:
+            return np.stack([encode(text) for text in texts])
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(cores.count, len(texts))) as threads:
+            return np.stack(list(threads.map(encode, texts)))
+
+
+class Cores:
+    """The cores of this machine, each for one text at a time.
+
+    The matrix library's own threads wait for each other in busy loops, which on a machine with other work to do (local
+    models, imports) makes matrices as small as a question's twenty times slower. So it is kept to one thread for each
+    that calls it. The limit is the whole process's, and threadpoolctl lifts it in no thread but the one that set it:
+    a thread of its own holds it from the first to the last of the calls that overlap.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self.count = count
+        self.turn = threading.BoundedSemaphore(count)
+        self._library: ThreadpoolController = ThreadpoolController()
+        self._counting, self._users = threading.Lock(), 0
+        self._all_done = threading.Event()
+        self._holder = threading.Thread()
+
+    @contextmanager
+    def one_thread_each(self) -> Iterator[None]:
+        """Limit the matrix library; the last of those that overlap lifts the limit."""
+        with self._counting:
+            if self._users == 0:
+                limited, self._all_done = threading.Event(), threading.Event()
+                self._holder = threading.Thread(target=self._hold, args=(limited, self._all_done), daemon=True)
+                self._holder.start()
+                limited.wait()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._users -= 1
+                if self._users == 0:
+                    self._all_done.set()
+                    self._holder.join()
+
+    def _hold(self, limited: threading.Event, all_done: threading.Event) -> None:
+        with self._library.limit(limits=1, user_api="blas"):
+            limited.set()
+            all_done.wait()
+
+
+@cache
+def _cores() -> Cores:
+    """Return those of this process."""
+    return Cores(os.cpu_count() or 1)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.embed.bert import Affine, Bert, Floats, Layer, LayerNorm, Pooling
+from jisi_cli.embed.bert import Affine, Bert, Floats, Layer, LayerNorm, Pooling, encode_all
 from jisi_cli.embed.model_folder import ModelFolder, read_json, read_object
 from jisi_cli.embed.protocol import EmbedderSpec, Reading, batches
 from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder
 from jisi_cli.embed.token_window import SpecialTokens, TokenWindow
 
 if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
     from tokenizers import Tokenizer
 
 
@@ -257,7 +256,7 @@ class BertEncoder:
     ) -> None:
         self._folder, self._shape, self._spec, self._torch = folder, shape, spec, torch
         self._numpy_work, self._spent = numpy_work, 0.0
-        self._alone = threading.Lock()
+        self._opening = threading.Lock()
 
     @property
     def revision(self) -> str | None:
@@ -271,7 +270,7 @@ class BertEncoder:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """Return the tokens read of each text."""
-        with self._alone:
+        with self._opening:
             opened = self._opened
         return self._torch.read(texts) if opened is None else opened[1].read(texts)
 
@@ -285,23 +284,7 @@ class BertEncoder:
         if len(readings) > _TEXTS:
             self._spent = work
         for batch in batches(readings, most=_TEXTS, volume=None):
-            yield self._forward(bert, batch)
-
-    def _forward(self, bert: Bert, batch: Sequence[Reading]) -> NDArray[np.floating]:
-        """Encode texts one by one, on one thread of the matrix library.
-
-        Its threads wait for each other in busy loops, which on a machine with other work to do (local
-        models, imports) makes matrices as small as a question's twenty times slower. The limit is the whole
-        process's, and OpenBLAS takes it from one thread at a time, so calls take turns.
-        """
-        with self._alone, self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
-            return np.stack([bert.encode(reading.token_ids) for reading in batch])
-
-    @cached_property
-    def _blas(self) -> ThreadpoolController:
-        from threadpoolctl import ThreadpoolController
-
-        return ThreadpoolController()
+            yield encode_all(bert, [reading.token_ids for reading in batch])
 
     @cached_property
     def _opened(self) -> tuple[Bert, TokenWindow] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from threadpoolctl import threadpool_info
 
-from jisi_cli.embed.bert import Bert, Floats, attention, gelu
+from jisi_cli.embed.bert import Bert, Cores, Floats, attention, gelu
 from jisi_cli.embed.local_bert import BertEncoder, BertFolder, NotThisShape, map_safetensors, recognise
 from jisi_cli.embed.model_folder import inspect_folder
 from jisi_cli.embed.protocol import EmbedderSpec
@@ -217,7 +218,8 @@ def test_attention_is_a_softmax_over_tokens_for_each_head(n: int, seed: int) -> 
 def test_texts_of_many_threads_have_the_bits_of_each_alone_and_one_thread_of_blas_which_is_given_back(
     bert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedder, limits = numpy_embedder(bert_folder), _blas_threads()
+    embedder, limits, cores = numpy_embedder(bert_folder), _blas_threads(), Cores(4)
+    monkeypatch.setattr("jisi_cli.embed.bert._cores", lambda: cores)  # knows the libraries loaded by tests before
     alone = np.concatenate([embedder.embed([text]) for text in VARIED])
     encode, seen = Bert.encode, set[int]()
 
@@ -231,6 +233,24 @@ def test_texts_of_many_threads_have_the_bits_of_each_alone_and_one_thread_of_bla
     np.testing.assert_array_equal(beside, alone)
     np.testing.assert_array_equal(embedder.embed(VARIED), alone)
     assert seen == {1} and _blas_threads() == limits
+
+
+def test_texts_of_one_list_and_of_several_threads_are_encoded_at_the_same_time(
+    bert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, cores = numpy_embedder(bert_folder), Cores(2)
+    monkeypatch.setattr("jisi_cli.embed.bert._cores", lambda: cores)
+    encode, both = Bert.encode, threading.Barrier(2, timeout=30)
+
+    def meeting(self: Bert, token_ids: Sequence[int]) -> Floats:
+        both.wait()
+        return encode(self, token_ids)
+
+    monkeypatch.setattr(Bert, "encode", meeting)
+    listed = embedder.embed(["one", "two"])
+    with ThreadPoolExecutor(2) as threads:
+        beside = list(threads.map(lambda text: embedder.embed([text])[0], ["one", "two"]))
+    np.testing.assert_array_equal(beside, listed)
 
 
 def test_answers_that_come_one_by_one_never_bring_torch(bert_folder: Path) -> None:
