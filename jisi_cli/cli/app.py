@@ -135,9 +135,15 @@ _COMMANDS = {
     "models": ("models", "List the models of the pool."),
     "report": ("report", "Write the page of a comparison."),
     "trust": ("trust", "Allow the pool file in a folder."),
-    "bank": ("app", None),
+    "bank build": ("build", "Build a bank from recorded answers or questions."),
+    "bank grade": ("grade", "Grade the responses of a bank again."),
+    "bank label": ("label", "Say which answers are right, where there is no answer key."),
+    "bank inspect": ("inspect", None),
+    "bank calibrate": ("calibrate", "Choose a method's settings for a bank."),
 }
-"""The commands in the order of the help: its name in its module, and its line there if not its first."""
+"""The commands in the order of the help, each in the module of its name: its function there, and its line of help if
+that is not its docstring's first."""
+_GROUPS = {"bank": "Build a bank of recorded answers, or inspect one."}
 
 
 def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
@@ -155,13 +161,15 @@ def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
         epilog="Exit codes: 0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold.",
     )
     app.callback()(_root)
+    groups = {"": app}
     for name in names:
-        attribute, short_help = _COMMANDS[name]
-        command = getattr(import_module(f"jisi_cli.cli.{name}"), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name, short_help=short_help)(command)
+        group, _, own_name = name.rpartition(" ")
+        if group not in groups:
+            groups[group] = CommandLine(help=_GROUPS[group])
+            app.add_typer(groups[group], name=group)
+        function, short_help = _COMMANDS[name]
+        command = getattr(import_module(f"jisi_cli.cli.{name.replace(' ', '_')}"), function)
+        groups[group].command(own_name, short_help=short_help)(command)
     return app
 
 
@@ -173,11 +181,14 @@ def _root(
     """Make a pool of large language models act as one."""
 
 
-def _needed(first: Sequence[str]) -> Iterable[str]:
-    """Return the commands whose modules are needed for a first argument; help, completion and a typo need all."""
-    if first == ["--version"]:
+def _needed(words: Sequence[str]) -> Iterable[str]:
+    """Return the commands whose modules are needed for the first words; help, completion and a typo need all."""
+    if words[:1] == ["--version"]:
         return ()
-    return first if first and first[0] in _COMMANDS else _COMMANDS
+    for name in (" ".join(words[:2]), *words[:1]):
+        if name in _COMMANDS:
+            return (name,)
+    return [name for name in _COMMANDS if words and name.startswith(f"{words[0]} ")] or _COMMANDS
 
 
 def main() -> None:
@@ -194,7 +205,7 @@ def main() -> None:
     heed_interrupts()
     try:
         asked = command_to_complete()
-        build_app(_needed([asked] if asked else sys.argv[1:2]))(prog_name="jisi")
+        build_app(_needed([asked] if asked else sys.argv[1:3]))(prog_name="jisi")
     except KeyboardInterrupt:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None

@@ -6,8 +6,10 @@ Plain text without Rich, so that help is there at once.
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -68,6 +70,10 @@ _LEFT_WIDTH = 26
 """Characters of flags beside which an explanation begins on the same line."""
 _WHOLE = "jisi.whole_help"
 _NAMED_IN_SHORT = 3
+
+_NUMBERS = {"--starter": 200}
+"""Flags that may stand without their number, and the number they then mean."""
+_NUMBER = re.compile(r"-?\d+")
 
 Rows = dict[str, list[tuple[str, str]]]
 
@@ -179,7 +185,21 @@ def _wrapped(text: str, formatter: Any, indent: str, first: str | None = None) -
 
 
 class Command(_Layout, TyperCommand):
-    """A command with such help."""
+    """A command with such help, some of whose flags may stand without their number."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Put in the numbers that were left out, and parse."""
+        own = {flag for option in self.get_params(ctx) for flag in option.opts}
+        for flag in own & _NUMBERS.keys():
+            args = _with_number(args, flag)
+        return super().parse_args(ctx, args)
+
+
+def _with_number(arguments: Sequence[str], flag: str) -> list[str]:
+    """Return the arguments of a command with a number after a flag that was given without one."""
+    pairs = pairwise([*arguments, ""])
+    number = f"{flag}={_NUMBERS[flag]}"
+    return [number if it == flag and not _NUMBER.fullmatch(following) else it for it, following in pairs]
 
 
 class Group(_Layout, TyperGroup):

@@ -6,7 +6,6 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +36,9 @@ EmbedderOption = Annotated[
 ]
 TrustEmbedderOption = Annotated[
     bool, typer.Option("--trust-embedder", help="Allow the embedder that the bank names, until its files change.")
+]
+BankArgument = Annotated[
+    Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
 ]
 MapOption = Annotated[
     list[str] | None,
@@ -271,12 +273,3 @@ def _grading(flags: Mapping[str, Any]) -> GradingOptions:
     return GradingOptions(
         for_all, by_dataset, allow_code=flags["allow_code"], judge=flags["judge"], command=flags["grader_command"]
     )
-
-
-_NUMBER = re.compile(r"-?\d+")
-
-
-def with_number(arguments: Sequence[str], option: str, number: int) -> list[str]:
-    """Return the arguments of a command with a number behind an option that was given without one."""
-    pairs = pairwise([*arguments, ""])
-    return [f"{option}={number}" if it == option and not _NUMBER.fullmatch(behind) else it for it, behind in pairs]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from jisi_cli.bank.bank import Bank
+from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import Source
 from jisi_cli.bank.sources import ReadSources, stage_records
-from jisi_cli.formats.record import Question, Record, Status
+from jisi_cli.bank.update import update_scores
+from jisi_cli.formats.record import Question, Record, ScoreSource, Status
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.history.feedback import DATASET, Feedback, fingerprint
 
@@ -49,6 +54,27 @@ async def take(waiting: Sequence[Feedback], models: Collection[str]) -> Taken:
     with GraderSet() as graders:
         graded = [await _graded(record, graders) for piece in pieces for record in records[piece.name]]
     return Taken(pieces, len(waiting) - len(pieces), graded)
+
+
+def correct(path: Path, said: Sequence[Record], on_wait: Callable[[], object]) -> None:
+    """Give rows that a bank had already the scores that were said last of their answers.
+
+    Args:
+        path: The bank's folder.
+        said: The answers with these scores.
+        on_wait: Called if another process is writing the bank.
+    """
+    with exclusive(path, on_wait):
+        bank = Bank(path)
+        rows = {key: row for row, key in enumerate(bank.keys)}
+        changed: dict[str, dict[int, float | None]] = defaultdict(dict)
+        sources: dict[int, ScoreSource] = {}
+        for record in said:
+            row = rows.get((record.dataset, record.index))
+            if row is not None and record.score not in (None, bank.answers(record.model).scores[row]):
+                changed[record.model][row], sources[row] = record.score, record.scored_by
+        if changed:
+            update_scores(bank, changed, {}, sources)
 
 
 async def _graded(record: Record, graders: GraderSet) -> Record:

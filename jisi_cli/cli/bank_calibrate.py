@@ -1,24 +1,85 @@
-"""`jisi bank calibrate`: what was chosen for a method, what that gains on held-out questions, and what is written."""
+"""`jisi bank calibrate`: settings chosen for a method, what that gains on held-out questions, what is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from jisi_cli.cli.completion import completion
+from jisi_cli.cli.options import (
+    BankArgument,
+    ConfigOption,
+    FailedOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+)
 from jisi_cli.cli.output import Output
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import OWN_DEFAULTS, OWN_SETTINGS
+from jisi_cli.suggest import did_you_mean
+from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.calibration import Calibration
     from jisi_cli.jisi import Jisi
 
+_CALIBRATED = ("jisi-router", *OWN_SETTINGS)
+"""Methods whose settings recorded answers can compare."""
 _WITHOUT_ANSWERS = ("jisi-router", "jisi-query")
 """Methods that are scored without reading final answers; the paper has them, so that their defaults are the paper's."""
 
 
-def calibrate_bank(jisi: Jisi, method: str, out: Output, *, dry_run: bool) -> dict[str, Any]:
+def calibrate(
+    bank: BankArgument = None,
+    config: ConfigOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            help=f"Method to tune: {', '.join(_CALIBRATED)}.",
+            autocompletion=completion(lambda _: _CALIBRATED),
+        ),
+    ] = "jisi-router",
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
+    ] = 42,
+    failed: FailedOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Choose a method's settings for a bank and its embedder by nested cross-validation on its train rows.
+
+    Of settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is written
+    into the bank, for that method alone, if the gain is real: if its 95 % interval, on questions that the choice never
+    saw, lies above zero. Else the defaults stay. What is chosen for jisi-router holds for jisi and jisi-static, too.
+
+    Example: jisi bank calibrate sample_data/bank --dry-run
+    """
+    from jisi_cli.jisi import Jisi
+
+    out = Output(quiet=quiet, verbose=verbose)
+    if method not in _CALIBRATED:
+        raise InputError(
+            f"--method must be one of {', '.join(_CALIBRATED)}, which recorded answers can score, "
+            f"not {method!r}{did_you_mean(method, _CALIBRATED)}"
+        )
+    jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
+    data = _calibrate(jisi, method, out, dry_run=dry_run)
+    if as_json:
+        out.json(data)
+    else:
+        _show(data, out)
+
+
+def _calibrate(jisi: Jisi, method: str, out: Output, *, dry_run: bool) -> dict[str, Any]:
     """Choose settings for a method, write into the bank what its questions support, and return what was found.
 
     Args:
@@ -33,7 +94,7 @@ def calibrate_bank(jisi: Jisi, method: str, out: Output, *, dry_run: bool) -> di
     """
     from jisi_cli.bank.update import update_hyperparameters
 
-    found = _cross_validate(jisi, method, out)
+    found = _cross_validated(jisi, method, out)
     shared = jisi.bank.shared_settings
     held = jisi.bank.own_settings.get(method, {}) if method in OWN_SETTINGS else shared
     supported = found.supported()
@@ -63,7 +124,7 @@ def calibrate_bank(jisi: Jisi, method: str, out: Output, *, dry_run: bool) -> di
     }
 
 
-def _cross_validate(jisi: Jisi, method: str, out: Output) -> Calibration:
+def _cross_validated(jisi: Jisi, method: str, out: Output) -> Calibration:
     from jisi_cli.bank.score_sources import keyless_problem
     from jisi_cli.cli.progress import counted
     from jisi_cli.evaluation.calibration import calibrate
@@ -83,7 +144,7 @@ def _cross_validate(jisi: Jisi, method: str, out: Output) -> Calibration:
         return calibrate(method, train, seed=jisi.seed, on_progress=on_progress)
 
 
-def show_calibration(data: Mapping[str, Any], out: Output) -> None:
+def _show(data: Mapping[str, Any], out: Output) -> None:
     """Say what was chosen, what choosing gains on questions that it never saw, and what the bank holds now."""
     gain, chosen, default = data["gain"], data["held_out"], data["held_out_defaults"]
     defaults = "the paper's settings" if data["method"] in _WITHOUT_ANSWERS else "the default settings"

@@ -1,4 +1,4 @@
-"""`jisi bank`: build a bank, grade it again, inspect it, calibrate it."""
+"""`jisi bank build`: a bank from recorded answers, or from questions that models are asked."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from jisi_cli.addresses import read_address
-from jisi_cli.cli.completion import completion
-from jisi_cli.cli.help import ADVANCED, Command, CommandLine
+from jisi_cli.cli.help import ADVANCED
 from jisi_cli.cli.options import (
     BatchOption,
     ConcurrencyOption,
@@ -32,45 +31,18 @@ from jisi_cli.cli.options import (
     VerboseOption,
     grading_options,
     require_asked,
-    routing_options,
     split_names,
-    with_number,
 )
 from jisi_cli.cli.output import Output, count
 from jisi_cli.copies import as_named, is_copy
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
-from jisi_cli.hyperparameters import OWN_SETTINGS
-from jisi_cli.suggest import did_you_mean
-from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.bank.manifest import VectorDtype
     from jisi_cli.config import Config
 
-app = CommandLine(help="Build a bank of recorded answers, or inspect one.")
 
-
-_CALIBRATED = ("jisi-router", *OWN_SETTINGS)
-"""Methods whose settings recorded answers can compare."""
-
-_STARTER = 200
-
-
-class _Build(Command):
-    """A command whose `--starter` takes a number, or none."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - the vendored Click is not ours
-        """Parse the arguments."""
-        return super().parse_args(ctx, with_number(args, "--starter", _STARTER))
-
-
-BankArgument = Annotated[
-    Path | None, typer.Argument(metavar="[BANK]", help="The bank; else JISI_BANK or the pool file's.")
-]
-
-
-@app.command("build", cls=_Build, short_help="Build a bank from recorded answers or questions.")
 @grading_options
 def build(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder or address.")],
@@ -191,7 +163,9 @@ def build(
     from jisi_cli.bank.build import BuildOptions
     from jisi_cli.bank.manifest import split_rule
     from jisi_cli.bank.sources import Selection
-    from jisi_cli.cli.build import Build, EmbedderFlags, show_forecast
+    from jisi_cli.cli.build import Build
+    from jisi_cli.cli.build_collection import Collection, show_forecast
+    from jisi_cli.cli.build_vectors import EmbedderFlags
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.cluster.engine import read_engine
@@ -222,35 +196,49 @@ def build(
     spec = {"name": embedder, "max_tokens": max_tokens, "truncation": truncation, "prompt": prompt}
     settings = read_config(config, out)
     output = local_folder(output, out.note)
+    columns, selection = ColumnMap.parse(map_ or ()), Selection(_set(models), _set(datasets), limit)
+    options = BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed))
+    account = RunAccount(
+        settings,
+        "bank build",
+        out,
+        timeout=timeout,
+        max_cost=max_cost,
+        concurrency=concurrency,
+        store=not no_store,
+        label=label,
+        engine=read_engine(engine),
+    )
+    account.resubmits = resubmit
+    problems = ImportIssues(out, strict=strict)
+    collection = Collection(
+        asked=QuestionSources(sources, starter, seed, columns),
+        selection=selection,
+        grading=grading,
+        bank=output,
+        append=append,
+        retry_failed=retry_failed,
+        by_batch=batch,
+        account=account,
+        problems=problems,
+        out=out,
+    )
     work = Build(
         sources=sources,
-        asked=QuestionSources(sources, starter, seed, ColumnMap.parse(map_ or ())),
-        bank=output,
-        options=BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed)),
-        selection=Selection(_set(models), _set(datasets), limit),
-        embedder=EmbedderFlags(spec, trust_embedder, vectors, device, batch_size),
+        columns=columns,
         format=format,
-        grading=grading,
-        call=call,
-        retry_failed=retry_failed,
-        save_answers=save_answers,
-        account=RunAccount(
-            settings,
-            "bank build",
-            out,
-            timeout=timeout,
-            max_cost=max_cost,
-            concurrency=concurrency,
-            store=not no_store,
-            label=label,
-            engine=read_engine(engine),
-        ),
-        problems=ImportIssues(out, strict=strict),
-        out=out,
+        selection=selection,
+        collection=collection if call else None,
         feedback=feedback,
-        by_batch=batch,
+        bank=output,
+        options=options,
+        embedder=EmbedderFlags(spec, trust_embedder, vectors, device, batch_size),
+        grading=grading,
+        save_answers=save_answers,
+        account=account,
+        problems=problems,
+        out=out,
     )
-    work.account.resubmits = resubmit
     if dry_run:
         expected = work.forecast()
         out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
@@ -305,205 +293,6 @@ def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool
         )
     if not sources and starter is None:
         raise InputError("nothing to build from: name a SOURCE, or make questions with --starter --call")
-
-
-@app.command("grade", short_help="Grade the responses of a bank again.")
-@grading_options
-def grade(
-    bank: BankArgument = None,
-    config: ConfigOption = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--models", metavar="NAMES", help="Only responses of these models.")
-    ] = None,
-    datasets: DatasetsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and call no judge.")] = False,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    concurrency: ConcurrencyOption = None,
-    engine: EngineOption = None,
-    timeout: TimeoutOption = None,
-    no_store: NoStoreOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-    *,
-    grading: GradingOptions,
-) -> None:
-    """Grade the responses of a bank again. No model is called, except a judge where --judge names one.
-
-    Each question says how it is graded, unless --grader does. The scores change in one step; the vectors stay.
-
-    Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
-    """
-    from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
-    from jisi_cli.cluster.engine import read_engine
-    from jisi_cli.spending import RunAccount
-    from jisi_cli.user import bank_folder, read_config
-
-    out = Output(quiet=quiet, verbose=verbose)
-    settings = read_config(config, out)
-    data = grade_bank(
-        bank_folder(bank, settings, out),
-        grading,
-        RunAccount(
-            settings,
-            "bank grade",
-            out,
-            timeout=timeout,
-            max_cost=max_cost,
-            concurrency=concurrency,
-            store=not no_store,
-            label=label,
-            engine=read_engine(engine),
-        ),
-        out,
-        models=split_names(models),
-        datasets=split_names(datasets),
-        dry_run=dry_run,
-    )
-    if as_json:
-        out.json(data)
-    else:
-        show_grading(data, out)
-    raise_if_stopped(data)
-
-
-@app.command("label", short_help="Say which answers are right, where there is no answer key.")
-def label(
-    bank: BankArgument = None,
-    config: ConfigOption = None,
-    number: Annotated[
-        int, typer.Option("--n", metavar="N", min=1, help="Labels that the bank is to have in the end.")
-    ] = 30,
-    export: Annotated[
-        Path | None,
-        typer.Option("--export", metavar="FILE", help="Write the questions as JSONL (- for stdout) instead of asking."),
-    ] = None,
-    import_: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Take in such a file, filled in, instead of asking.")
-    ] = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Say which answers are right, on the questions where the models differ most. No model is called or named.
-
-    One reply a line, each kept at once: the number of an answer, `=TEXT` for another one, `n` if none is right, `s` to
-    skip, `u` to undo, `m` for the whole text, `q` to stop and go on later. From 20 labels on they say which models to
-    believe on all other questions that no grader has scored.
-
-    Example: jisi bank label sample_data/bank --n 30
-    """
-    from jisi_cli.cli.label import export_from, import_into, label_bank
-    from jisi_cli.user import bank_folder, read_config
-
-    out = Output(quiet=quiet, verbose=verbose)
-    if export is not None and import_ is not None:
-        raise InputError("--export writes a file and --import reads one; give one of them")
-    if str(export) == "-" and as_json:
-        raise InputError("--export - and --json both write to standard output; leave one of them out")
-    path = bank_folder(bank, read_config(config, out), out)
-    if import_ is not None:
-        data = import_into(path, import_, out)
-    elif export is not None:
-        data = export_from(path, export, out, wanted=number)
-    else:
-        data = label_bank(path, out, wanted=number)
-    if as_json:
-        out.json(data)
-
-
-@app.command("inspect")
-@routing_options
-def inspect(
-    bank: BankArgument = None,
-    config: ConfigOption = None,
-    failed: FailedOption = None,
-    curve: Annotated[
-        bool, typer.Option("--curve", help="Show what a vote gains with fewer questions, by cross-validation.")
-    ] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-    *,
-    routing: dict[str, object],
-) -> None:
-    """Show what a bank contains, whether it is healthy, and how many questions would be enough.
-
-    With --curve it reads every recorded answer, which takes a second for each thousand the first time.
-
-    Example: jisi bank inspect sample_data/bank
-    """
-    from jisi_cli.bank.bank import Bank
-    from jisi_cli.bank.inspect import inspect_bank
-    from jisi_cli.cli.inspection import show_inspection
-    from jisi_cli.cli.learning_curve import measure_curve, note_curve, show_curve
-    from jisi_cli.configured_method import in_force
-    from jisi_cli.formats.record import failed_reading
-    from jisi_cli.user import bank_folder, read_config
-
-    out = Output(quiet=quiet, verbose=verbose)
-    settings = read_config(config, out)
-    opened = Bank(bank_folder(bank, settings, out), failed_reading(failed))
-    stated = ((settings.routing, f"{settings.path} [routing]"), (routing, "command line"))
-    found = inspect_bank(opened, in_force(opened, "jisi", *stated))
-    measured = measure_curve(opened, in_force(opened, "jisi-vote", *stated), out) if curve else None
-    if as_json:
-        out.json({**found.to_json(), **({"curve": measured.to_json()} if measured is not None else {})})
-        return
-    show_inspection(found, out)
-    if measured is not None:
-        show_curve(measured, out)
-    elif not curve:
-        note_curve(opened, out)
-
-
-@app.command("calibrate", short_help="Choose a method's settings for a bank.")
-def calibrate(
-    bank: BankArgument = None,
-    config: ConfigOption = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="NAME",
-            help=f"Method to tune: {', '.join(_CALIBRATED)}.",
-            autocompletion=completion(lambda _: _CALIBRATED),
-        ),
-    ] = "jisi-router",
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=LARGEST_SEED, help="Seed of the folds and the bootstrap.")
-    ] = 42,
-    failed: FailedOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank.")] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Choose a method's settings for a bank and its embedder by nested cross-validation on its train rows.
-
-    Of settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is written
-    into the bank, for that method alone, if the gain is real: if its 95 % interval, on questions that the choice never
-    saw, lies above zero. Else the defaults stay. What is chosen for jisi-router holds for jisi and jisi-static, too.
-
-    Example: jisi bank calibrate sample_data/bank --dry-run
-    """
-    from jisi_cli.cli.calibration import calibrate_bank, show_calibration
-    from jisi_cli.jisi import Jisi
-
-    out = Output(quiet=quiet, verbose=verbose)
-    if method not in _CALIBRATED:
-        raise InputError(
-            f"--method must be one of {', '.join(_CALIBRATED)}, which recorded answers can score, "
-            f"not {method!r}{did_you_mean(method, _CALIBRATED)}"
-        )
-    jisi = Jisi(bank, config, failed=failed, calls="ignored", seed=seed, user=out, command="bank calibrate")
-    data = calibrate_bank(jisi, method, out, dry_run=dry_run)
-    if as_json:
-        out.json(data)
-    else:
-        show_calibration(data, out)
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:
