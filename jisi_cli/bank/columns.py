@@ -6,7 +6,6 @@ all else that a question needs of Arrow; so columns are made of, and read as, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.bank.manifest import VectorDtype
+from jisi_cli.bank.row_file import Texts
 from jisi_cli.errors import BankError
 from jisi_cli.scoring.exact_sums import are_finite
 
@@ -44,7 +44,7 @@ def from_numbers(values: NDArray[Any], is_unknown: NDArray[np.bool_] | None = No
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
 
-def from_texts(texts: Sequence[bytes | None]) -> pa.Array:
+def from_texts(texts: Texts) -> pa.Array:
     """Return texts in UTF-8 as an Arrow column, null where there is none.
 
     Raises:
@@ -52,11 +52,11 @@ def from_texts(texts: Sequence[bytes | None]) -> pa.Array:
     """
     import pyarrow as pa
 
-    sizes = np.array([0 if text is None else len(text) for text in texts], dtype=np.int32)
-    ends = np.concatenate((np.zeros(1, dtype=np.int32), np.cumsum(sizes, dtype=np.int32)))
-    is_unknown = np.array([text is None for text in texts], dtype=bool)
-    data = pa.py_buffer(b"".join(filter(None, texts)))
-    column = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), data, _validity(is_unknown))
+    ends = np.zeros(len(texts.sizes) + 1, dtype=np.int32)
+    np.cumsum(np.maximum(texts.sizes, 0), out=ends[1:])
+    is_unknown = texts.sizes < 0
+    buffers = (pa.py_buffer(ends), pa.py_buffer(texts.data), _validity(is_unknown))
+    column = pa.StringArray.from_buffers(len(texts.sizes), *buffers)
     column.validate(full=True)
     return column
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.columns import from_numbers, from_texts, vector_column
 from jisi_cli.bank.manifest import SplitSpec, VectorDtype
-from jisi_cli.bank.row_file import AnswerColumns
+from jisi_cli.bank.row_file import AnswerColumns, QuestionColumns, Texts
 from jisi_cli.bank.split import assign_split
 from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import query_schema, response_schema, row_groups
 from jisi_cli.bank.vectors import VectorSource
 from jisi_cli.errors import InputError
-from jisi_cli.formats.record import STATUSES, Question, Split
+from jisi_cli.formats.record import STATUSES, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,9 +51,9 @@ class NewAnswers:
         for part in row_groups(self.staged.sizes[self.which]):
             which = self.which[part]
             answers = self.staged.columns(which)
-            found = vectors.responses(model, self.staged.responses(which, answers))
+            found = vectors.responses(model, self.staged.wanted(which, answers))
             status = self.staged.status[which]
-            yield _answer_table(self.rows[part], status, answers, found, response_schema(found.shape[1], dtype), dtype)
+            yield _answer_table(self.rows[part], status, answers, found, dtype)
 
 
 @dataclass(slots=True)
@@ -84,31 +84,41 @@ class Diff:
             vectors: Gives their vectors.
             dtype: Precision on disk.
         """
-        for part in row_groups(self.staging.questions.sizes[self.new]):
-            questions = [self._question(position) for position in range(part.start, part.stop)]
-            found = vectors.queries(questions)
-            rows = np.arange(first_row + part.start, first_row + part.stop)
-            yield _question_table(rows, questions, found, query_schema(found.shape[1], dtype), dtype)
-
-    def _question(self, position: int) -> Question:
-        return replace(self.staging.questions[int(self.new[position])], split=self.splits[position])
+        questions = self.staging.questions
+        for part in row_groups(questions.sizes[self.new]):
+            which = self.new[part]
+            columns = questions.columns(which)
+            found = vectors.queries(questions.wanted(which, columns))
+            places = which.tolist()
+            names = {
+                "dataset": [questions.keys[place][0] for place in places],
+                "index": [questions.keys[place][1] for place in places],
+                "split": self.splits[part],
+            }
+            orders = [questions.orders[place] for place in places]
+            rows = np.arange(first_row + part.start, first_row + part.start + len(which))
+            yield _question_table(rows, names, orders, columns, found, dtype)
 
 
 def _question_table(
-    rows: Positions, questions: Sequence[Question], vectors: NDArray[np.floating], schema: pa.Schema, dtype: VectorDtype
+    rows: Positions,
+    names: Mapping[str, Sequence[str | None]],
+    orders: Sequence[int | None],
+    questions: QuestionColumns,
+    vectors: NDArray[np.floating],
+    dtype: VectorDtype,
 ) -> pa.Table:
-    """Return questions as a table of the bank; its columns are named as their attributes."""
-    orders = [question.order for question in questions]
+    """Return questions as a table of the bank."""
     is_unordered = np.array([order is None for order in orders], dtype=bool)
     numbers = np.array([order or 0 for order in orders], dtype=np.int64)
     columns = {
         "row": from_numbers(rows),
         "order": from_numbers(numbers, is_unordered),
+        **{name: from_texts(Texts.of(_encoded(texts))) for name, texts in names.items()},
+        **{name: from_texts(questions.text(name)) for name in ("query", "reference", "grader")},
         "vector": vector_column(vectors, dtype),
     }
-    for name in ("dataset", "index", "split", "query", "reference", "grader"):
-        columns[name] = from_texts(_encoded([getattr(question, name) for question in questions]))
-    return _table(columns, schema)
+    return _table(columns, query_schema(vectors.shape[1], dtype))
 
 
 def _answer_table(
@@ -116,23 +126,27 @@ def _answer_table(
     status: NDArray[np.int8],
     answers: AnswerColumns,
     vectors: NDArray[np.floating],
-    schema: pa.Schema,
     dtype: VectorDtype,
 ) -> pa.Table:
     """Return answers as a table of the bank, from the file to its columns without an object per answer."""
     score, is_unscored = answers.number("score")
-    sources = zip(answers.text("scored_by"), is_unscored.tolist(), strict=True)
-    names = _encoded(STATUSES)
+    sources = [None if unscored else source for source, unscored in zip(answers.scored_by(), is_unscored, strict=True)]
     columns = {
         "row": from_numbers(rows),
-        "status": from_texts([names[place] for place in status.tolist()]),
+        "status": _repeated([STATUSES[place] for place in status.tolist()]),
         "score": from_numbers(score, is_unscored),
-        "score_source": from_texts([None if unscored else source for source, unscored in sources]),
+        "score_source": _repeated(sources),
         **{name: from_numbers(*answers.number(name)) for name in ("prompt_tokens", "completion_tokens", "cost_usd")},
         **{name: from_texts(answers.text(name)) for name in ("error", "finish_reason", "response")},
         "vector": vector_column(vectors, dtype),
     }
-    return _table(columns, schema)
+    return _table(columns, response_schema(vectors.shape[1], dtype))
+
+
+def _repeated(texts: Sequence[str | None]) -> pa.Array:
+    """Return a column of which few texts differ."""
+    encoded = {text: None if text is None else text.encode() for text in dict.fromkeys(texts)}
+    return from_texts(Texts.of([encoded[text] for text in texts]))
 
 
 def _encoded(texts: Sequence[str | None]) -> list[bytes | None]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from struct import Struct
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +53,23 @@ class RowFile:
 
     def read(self, start: int, length: int) -> bytes:
         """Return the row that `append` kept there."""
+        end = start + length
+        pending = bytes(self._pending[max(0, start - self._written) : max(0, end - self._written)])
         if start >= self._written:
-            return bytes(self._pending[start - self._written : start - self._written + length])
+            return pending
         if self._file is None:
             raise ValueError("nothing was written there")
         self._file.seek(start)
-        return self._file.read(length)
+        return self._file.read(min(end, self._written) - start) + pending
+
+    def read_rows(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> bytes:
+        """Return several rows (n,), one after another; those that are neighbours in the file are read at once."""
+        ends = starts + sizes
+        is_first = np.ones(len(starts), dtype=bool)
+        is_first[1:] = starts[1:] != ends[:-1]
+        begin = starts[is_first]
+        lengths = ends[np.roll(is_first, -1)] - begin
+        return b"".join(map(self.read, begin.tolist(), lengths.tolist()))
 
     def _flush(self) -> None:
         if self._file is None:
@@ -95,8 +106,9 @@ _ANSWER = np.dtype(list(zip((*_NUMBERS, *_TEXTS, "known"), _TYPES, strict=True))
 _PACK = Struct("<qqdd4iB")
 _USUAL_SOURCE = "grader"
 """Who scored an answer, where its row does not say."""
+_QUESTION = np.dtype([(name, "<i4") for name in ("query", "reference", "grader")])
+"""Before the texts of a question: their lengths."""
 _LENGTHS = Struct("<3i")
-"""Before the texts of a question."""
 
 
 def pack_question(query: str, reference: str | None, grader: str | None) -> bytes:
@@ -110,29 +122,39 @@ def unpack_question(row: bytes) -> list[str | None]:
     return [_text(found) for found in _split(row, _LENGTHS.unpack_from(row), _LENGTHS.size)]
 
 
-def pack_answers(answers: AnswerBlock) -> tuple[bytes, NDArray[np.int64]]:
-    """Return answers as rows, one after another, and the bytes that each takes (k,)."""
-    head = np.zeros(len(answers), dtype=_ANSWER)
+def pack_answers(answers: AnswerBlock, rows: Sequence[int]) -> tuple[bytes, NDArray[np.int64]]:
+    """Return some answers as rows, one after another, and the bytes that each takes (k,).
+
+    Args:
+        answers: The answers.
+        rows: Which of them, in which order (k).
+    """
+    head = np.zeros(len(rows), dtype=_ANSWER)
     for place, name in enumerate(_NUMBERS):
-        values = answers[name]
+        values = _taken(answers[name], rows)
         is_known = np.array([value is not None for value in values], dtype=bool)
         head["known"] |= is_known.astype(np.uint8) << place
         head[name] = values if is_known.all() else [0 if value is None else value for value in values]
-    texts = {name: answers[name] for name in _TEXTS}
-    texts["scored_by"] = [None if value == _USUAL_SOURCE else value for value in texts["scored_by"]]
-    sizes = np.full(len(answers), _PACK.size, dtype=np.int64)
+    sizes = np.full(len(rows), _PACK.size, dtype=np.int64)
     packed = []
-    for name, values in texts.items():
-        found = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in values]
-        lengths = np.array(list(map(len, found)), dtype=np.int64)
-        sizes += lengths
-        head[name] = np.where([text is None for text in values], -1, lengths)
-        if lengths.any():
-            packed.append(found)
+    for name in _TEXTS:
+        found = _taken(answers[name], rows)
+        usual = _USUAL_SOURCE if name == "scored_by" else None
+        if found.count(usual) == len(found):
+            head[name] = -1
+            continue
+        texts = [None if text is None or text == usual else text.encode("utf-8", "surrogatepass") for text in found]
+        head[name] = list(map(_length, texts))
+        sizes += np.maximum(head[name], 0)
+        packed.append([text or b"" for text in texts])
     heads = head.tobytes()
     starts = range(0, len(heads), _PACK.size)
-    rows = zip((heads[start : start + _PACK.size] for start in starts), *packed, strict=True)
-    return b"".join(chain.from_iterable(rows)), sizes
+    pieces = zip((heads[start : start + _PACK.size] for start in starts), *packed, strict=True)
+    return b"".join(chain.from_iterable(pieces)), sizes
+
+
+def _taken(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    return [values[row] for row in rows]
 
 
 class PackedAnswer(NamedTuple):
@@ -163,36 +185,80 @@ def response_of(row: bytes) -> str:
     return _text(row[_PACK.size : _PACK.size + max(0, length)]) or ""
 
 
-class AnswerColumns:
-    """Answers by column (k).
+class Texts(NamedTuple):
+    """Texts of a column (n).
 
-    Args:
-        rows: Each as `pack_answers` made it.
+    Attributes:
+        data: All of them, one after another.
+        sizes: How many bytes each takes (n,); -1 where there is none.
     """
 
-    def __init__(self, rows: Sequence[bytes]) -> None:
-        self._head = np.frombuffer(b"".join([row[: _PACK.size] for row in rows]), dtype=_ANSWER)
-        self._texts: dict[str, list[Text]] = {}
-        starts = np.full(len(rows), _PACK.size)
-        for name in _TEXTS:
-            sizes = self._head[name]
-            if (sizes < 0).all():
-                self._texts[name] = [None] * len(rows)
-                continue
-            ends = starts + np.maximum(sizes, 0)
-            places = zip(rows, starts.tolist(), ends.tolist(), sizes.tolist(), strict=True)
-            self._texts[name] = [row[start:end] if size >= 0 else None for row, start, end, size in places]
+    data: bytes
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Sequence[Text]) -> Self:
+        """Return texts as a column."""
+        return cls(b"".join(filter(None, texts)), np.array(list(map(_length, texts)), dtype=np.int64))
+
+    def decoded(self) -> list[str | None]:
+        """Return each as text."""
+        ends = np.cumsum(np.maximum(self.sizes, 0))
+        spans = zip(ends.tolist(), self.sizes.tolist(), strict=True)
+        return [_text(None if size < 0 else self.data[end - size : end]) for end, size in spans]
+
+
+class _Columns:
+    """Rows by column (k).
+
+    Args:
+        rows: The rows, one after another.
+        sizes: The bytes that each takes (k,).
+        head: What is before the texts of each.
+        texts: The names of the texts.
+    """
+
+    def __init__(self, rows: bytes, sizes: NDArray[np.int64], head: np.dtype[np.void], texts: Iterable[str]) -> None:
+        starts = np.cumsum(sizes) - sizes
+        # Every byte as the beginning of a row, of which those are taken that are one.
+        any_row = np.ndarray(max(0, len(rows) - head.itemsize + 1), dtype=head, buffer=rows, strides=(1,))
+        self.head = any_row[starts]
+        self._texts: dict[str, Texts] = {}
+        starts = starts + head.itemsize
+        for name in texts:
+            lengths = self.head[name].astype(np.int64)
+            ends = starts + np.maximum(lengths, 0)
+            is_empty = bool((lengths <= 0).all())
+            spans = () if is_empty else zip(starts.tolist(), ends.tolist(), strict=True)
+            self._texts[name] = Texts(b"".join([rows[start:end] for start, end in spans]), lengths)
             starts = ends
+
+    def text(self, name: str) -> Texts:
+        """Return the texts of that name (k)."""
+        return self._texts[name]
+
+
+class QuestionColumns(_Columns):
+    """Questions by column (k): `query`, `reference` and `grader`; see `pack_question`."""
+
+    def __init__(self, rows: bytes, sizes: NDArray[np.int64]) -> None:
+        super().__init__(rows, sizes, _QUESTION, _QUESTION.names or ())
+
+
+class AnswerColumns(_Columns):
+    """Answers by column (k): `response`, `error`, `finish_reason`, and numbers; see `pack_answers`."""
+
+    def __init__(self, rows: bytes, sizes: NDArray[np.int64]) -> None:
+        super().__init__(rows, sizes, _ANSWER, _TEXTS)
 
     def number(self, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return `prompt_tokens`, `completion_tokens`, `cost_usd` or `score` (k,), and where it is unknown (k,)."""
-        is_known = (self._head["known"] >> _NUMBERS.index(name)) & 1
-        return np.ascontiguousarray(self._head[name]), is_known == 0
+        is_known = (self.head["known"] >> _NUMBERS.index(name)) & 1
+        return np.ascontiguousarray(self.head[name]), is_known == 0
 
-    def text(self, name: str) -> list[Text]:
-        """Return `response`, `error`, `finish_reason` or `scored_by` (k)."""
-        found = self._texts[name]
-        return [source or _USUAL_SOURCE.encode() for source in found] if name == "scored_by" else found
+    def scored_by(self) -> list[str]:
+        """Return who scored each, if it has a score (k)."""
+        return [source or _USUAL_SOURCE for source in self.text("scored_by").decoded()]
 
 
 def _utf8(text: str | None) -> Text:

@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from jisi_cli.bank.split import ordered_by_dataset
 from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
-from jisi_cli.formats.answer_block import AnswerBlock, in_answer_blocks
+from jisi_cli.formats.answer_block import OF_QUESTION, Admitted, AnswerBlock, Answered, Numbering, in_answer_blocks
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.hub_dataset import hub_table, is_hub_dataset
 from jisi_cli.formats.issues import Location, OnIssue
@@ -191,6 +190,7 @@ def stage_answers(
     return stage.ordered(selection.limit)
 
 
+_STATUS_CODES = {status: code for code, status in enumerate(STATUSES)}
 _REFERENCE, _GRADER, _BLANK = 1, 2, 4
 """Bits for what a question lacks: a reference, a grader, and whether that is an empty text rather than none."""
 
@@ -203,15 +203,22 @@ class _Answers:
         self._models, self._questions = array("i"), array("q")
         self._starts, self._sizes = array("q"), array("q")
         self._status, self._has_text = array("b"), array("b")
+        self._datasets = Numbering[str]()
 
-    def add(self, answers: AnswerBlock, models: list[int], questions: list[int]) -> None:
-        packed, sizes = pack_answers(answers)
-        self._models.extend(models)
-        self._questions.extend(questions)
+    def add(self, answers: AnswerBlock, found: Admitted) -> None:
+        # A model's answers to a dataset side by side: so they are read again, for its table.
+        models, questions = np.array(found.models, dtype=np.int32), np.array(found.questions, dtype=np.int64)
+        datasets = np.array(self._datasets.of(answers["dataset"]), dtype=np.int32)
+        order = np.lexsort((datasets[list(found.rows)], models))
+        rows = [found.rows[place] for place in order.tolist()]
+        packed, sizes = pack_answers(answers, rows)
+        self._models.frombytes(models[order].tobytes())
+        self._questions.frombytes(questions[order].tobytes())
         self._starts.frombytes((self._file.append(packed) + np.cumsum(sizes) - sizes).tobytes())
         self._sizes.frombytes(sizes.tobytes())
-        self._status.extend(map(STATUSES.index, answers["status"]))
-        self._has_text.extend([text is not None and bool(text.strip()) for text in answers["response"]])
+        status, responses = answers["status"], answers["response"]
+        self._status.extend([_STATUS_CODES[status[row]] for row in rows])
+        self._has_text.extend([bool(text := responses[row]) and not text.isspace() for row in rows])
 
     def ordered(
         self, models: Mapping[str, int], questions: StagedQuestions, rank: Positions
@@ -239,45 +246,37 @@ class _Stage:
 
     def __init__(self, file: RowFile) -> None:
         self._file = file
-        self._numbers: dict[Key, int] = {}
-        self._text_hashes = array("q")
+        self._answered = Answered()
         self._starts, self._sizes = array("q"), array("q")
         self._lacks = array("b")
         self._orders: list[int | None] = []
         self._splits: list[Split | None] = []
-        self._answered: list[int] = []
-        """For each question the models that answered it, as bits."""
-        self._models: dict[str, int] = {}
         self._answers = _Answers(file)
         self._conflicts: list[str] = []
 
     def add(self, answers: AnswerBlock) -> None:
-        kept, models, questions = [], [], []
-        columns = ("dataset", "index", "query", "model", "reference", "grader", "order", "split")
-        for row, (dataset, index, query, name, *about) in enumerate(
-            zip(*(answers[column] for column in columns), strict=True)
-        ):
-            number = self._numbers.get((dataset, index))
-            if number is None:
-                number = self._add_question(dataset, index, query, *about)
-            model = self._models.setdefault(name, len(self._models))
-            # A hash, because the questions themselves need not fit into memory.
-            if self._text_hashes[number] != hash(query):
-                self._conflicts.append(f"{dataset}/{index}: {name} was asked another text than the models before it")
-            elif self._answered[number] >> model & 1:
-                self._conflicts.append(f"{dataset}/{index}: {name} answered twice; the first answer counts")
+        def refuse(row: int, *, is_second: bool) -> None:
+            dataset, index, model = (answers[name][row] for name in ("dataset", "index", "model"))
+            why = "answered twice; the first answer counts"
+            why = why if is_second else "was asked another text than the models before it"
+            self._conflicts.append(f"{dataset}/{index}: {model} {why}")
+
+        found = self._answered.admit(answers, refuse)
+        number_of = dict(zip(found.rows, found.questions, strict=True))
+        columns = [answers[name] for name in OF_QUESTION[2:]]
+        for row in found.telling:
+            query, *about = (column[row] for column in columns)
+            number = number_of[row]
+            if number == len(self._starts):
+                self._add_question(query, *about)
             else:
-                self._answered[number] |= 1 << model
                 self._fill_in(number, *about)
-                kept.append(row)
-                models.append(model)
-                questions.append(number)
-        if kept:
-            self._answers.add(answers.take(kept), models, questions)
+        if found.rows:
+            self._answers.add(answers, found)
 
     def ordered(self, limit: int | None) -> Staging:
         """Return everything in bank order: by dataset, then by recorded index, at most `limit` of each dataset."""
-        keys = list(self._numbers)
+        keys = list(self._answered.questions)
         kept = [number for numbers in ordered_by_dataset(keys, self._orders) for number in numbers[:limit]]
         order = np.array(kept, dtype=np.int64)
         questions = StagedQuestions(
@@ -290,30 +289,18 @@ class _Stage:
         )
         rank = np.full(len(keys), -1, dtype=np.int64)
         rank[order] = np.arange(len(order))
-        answers = self._answers.ordered(self._models, questions, rank)
+        answers = self._answers.ordered(self._answered.models, questions, rank)
         return Staging(questions, {found.model: found for found in answers}, self._conflicts)
 
     def _add_question(
-        self,
-        dataset: str,
-        index: str,
-        query: str,
-        reference: str | None,
-        grader: str | None,
-        order: int | None,
-        split: Split | None,
-    ) -> int:
-        number = len(self._numbers)
-        self._numbers[intern(dataset), index] = number
-        self._text_hashes.append(hash(query))
+        self, query: str, reference: str | None, grader: str | None, order: int | None, split: Split | None
+    ) -> None:
         row = pack_question(query, reference, grader)
         self._starts.append(self._file.append(row))
         self._sizes.append(len(row))
         self._lacks.append(_lacking(reference, grader))
         self._orders.append(order)
         self._splits.append(split)
-        self._answered.append(0)
-        return number
 
     def _fill_in(
         self, number: int, reference: str | None, grader: str | None, order: int | None, split: Split | None

@@ -12,9 +12,17 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from jisi_cli.bank.row_file import AnswerColumns, RowFile, response_of, unpack_answer, unpack_question
+from jisi_cli.bank.row_file import (
+    AnswerColumns,
+    QuestionColumns,
+    RowFile,
+    response_of,
+    unpack_answer,
+    unpack_question,
+)
+from jisi_cli.bank.vectors import Wanted
 from jisi_cli.files import ANSWERS, ANSWERS_MARK, written
-from jisi_cli.formats.record import STATUSES, Key, Question, Record, Response, Split
+from jisi_cli.formats.record import STATUSES, Key, Question, Record, Split
 
 Positions = NDArray[np.int64]
 
@@ -65,6 +73,26 @@ class StagedQuestions(Sequence[Question]):
     def text(self, position: int) -> str:
         """Return the text of one question."""
         return self._unpacked(position)[0] or ""
+
+    def columns(self, positions: Positions) -> QuestionColumns:
+        """Return the texts of some questions (k), by column."""
+        sizes = self.sizes[positions]
+        return QuestionColumns(self._file.read_rows(self._starts[positions], sizes), sizes)
+
+    def wanted(self, positions: Positions, questions: QuestionColumns) -> Wanted:
+        """Return what vectors are wanted of.
+
+        Args:
+            positions: The questions (k,).
+            questions: Their columns.
+        """
+        places, texts = positions.tolist(), questions.text("query")
+        return Wanted(
+            [self.keys[place] for place in places],
+            [self.orders[place] for place in places],
+            np.ones(len(places), dtype=bool),
+            lambda: [text or "" for text in texts.decoded()],
+        )
 
     def _unpacked(self, position: int) -> list[str | None]:
         return unpack_question(self._file.read(int(self._starts[position]), int(self.sizes[position])))
@@ -122,22 +150,25 @@ class StagedAnswers(Mapping[Key, Record]):
 
     def columns(self, which: Positions) -> AnswerColumns:
         """Return the answers at some positions (k,) among this model's, by column."""
-        return AnswerColumns([self._row(number) for number in which.tolist()])
+        sizes = self.sizes[which]
+        return AnswerColumns(self._file.read_rows(self._starts[which], sizes), sizes)
 
-    def responses(self, which: Positions, answers: AnswerColumns) -> list[Response]:
-        """Return what vectors are found or made of.
+    def wanted(self, which: Positions, answers: AnswerColumns) -> Wanted:
+        """Return what vectors are wanted of.
 
         Args:
             which: Positions among this model's (k,).
             answers: Their columns.
         """
-        texts = [None if text is None else text.decode("utf-8", "surrogatepass") for text in answers.text("response")]
         keys, orders = self._questions.keys, self._questions.orders
-        positions = self.positions[which].tolist()
-        return [
-            Response(keys[position][0], keys[position][1], orders[position], text)
-            for position, text in zip(positions, texts, strict=True)
-        ]
+        positions, has_text = self.positions[which].tolist(), self.has_text[which]
+        texts = answers.text("response")
+        return Wanted(
+            [keys[position] for position in positions],
+            [orders[position] for position in positions],
+            has_text,
+            lambda: [text or "" for text, wanted in zip(texts.decoded(), has_text.tolist(), strict=True) if wanted],
+        )
 
     def response(self, which: int) -> str:
         """Return the text of the answer at that position; empty where there is none."""

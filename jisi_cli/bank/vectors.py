@@ -21,7 +21,7 @@ from jisi_cli.embed.protocol import Embedder, EmbedderSpec
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain
 from jisi_cli.formats.jisi_release import ReleaseVectors, release_vectors
-from jisi_cli.formats.record import Question, Record, Response, Split, has_response
+from jisi_cli.formats.record import Key, Split
 
 OnProgress = Callable[[int, int], None]
 """Called with (characters embedded, characters in all): time goes with length, not with count."""
@@ -37,6 +37,23 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error),
 )
 """What NumPy and zipfile raise on a damaged archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Questions, or one model's answers to them, that vectors are wanted of (n).
+
+    Attributes:
+        keys: What identifies each question.
+        orders: Its recorded position, where there is one.
+        has_text: Whether there is text to embed (n,).
+        texts: Reads the texts of those where there is.
+    """
+
+    keys: Sequence[Key]
+    orders: Sequence[int | None]
+    has_text: NDArray[np.bool_]
+    texts: Callable[[], list[str]]
 
 
 class VectorSource(Protocol):
@@ -66,11 +83,11 @@ class VectorSource(Protocol):
         """
         ...
 
-    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+    def queries(self, wanted: Wanted) -> NDArray[np.floating]:
         """Return unit rows (n, d)."""
         ...
 
-    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, wanted: Wanted) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
         ...
 
@@ -135,15 +152,14 @@ class EmbeddedVectors:
                     on_progress(done, total)
         return len(missing)
 
-    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+    def queries(self, wanted: Wanted) -> NDArray[np.floating]:
         """Return unit rows (n, d)."""
-        return self._vectors([question.query for question in questions])
+        return self._vectors(wanted.texts())
 
-    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, wanted: Wanted) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
-        vectors = np.zeros((len(responses), self._dimension), dtype=np.float32)
-        known = [position for position, found in enumerate(responses) if has_response(found)]
-        vectors[known] = self._vectors([responses[position].response or "" for position in known])
+        vectors = np.zeros((len(wanted.keys), self._dimension), dtype=np.float32)
+        vectors[wanted.has_text] = self._vectors(wanted.texts())
         return vectors
 
     def _embedded(self, chunks: Iterable[list[str]]) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
@@ -198,6 +214,13 @@ class VectorTable:
     responses: ReadRows
     where: str = "the given vectors"
 
+    def row(self, key: Key, order: int | None) -> int:
+        """Return the row of a question; -1 where there is none."""
+        found = self.rows.get(key)
+        if found is None and order is not None:
+            found = self.rows.get((key[0], order))
+        return -1 if found is None else found
+
 
 class PrecomputedVectors:
     """Vectors that came with the answers, so that nothing is embedded.
@@ -233,49 +256,42 @@ class PrecomputedVectors:
         """Embed nothing."""
         return 0
 
-    def queries(self, questions: Sequence[Question]) -> NDArray[np.floating]:
+    def queries(self, wanted: Wanted) -> NDArray[np.floating]:
         """Return unit rows (n, d)."""
-        vectors = self._zeros(len(questions))
-        for table, positions, rows in self._located(questions):
-            self._fill(vectors, positions, table.queries, rows, questions, f"{table.where} of the questions")
+        vectors = self._zeros(len(wanted.keys))
+        for table, positions, rows in self._located(wanted):
+            self._fill(vectors, positions, table.queries, rows, wanted.keys, f"{table.where} of the questions")
         return vectors
 
-    def responses(self, model: str, responses: Sequence[Response | Record]) -> NDArray[np.floating]:
+    def responses(self, model: str, wanted: Wanted) -> NDArray[np.floating]:
         """Return rows (n, d): unit where there is a response, zero where there is none."""
-        vectors = self._zeros(len(responses))
-        for table, positions, rows in self._located(responses):
-            known = np.array([has_response(responses[position]) for position in positions], dtype=bool)
-            if not known.any():
+        vectors = self._zeros(len(wanted.keys))
+        for table, positions, rows in self._located(wanted):
+            has_text = wanted.has_text[positions]
+            if not has_text.any():
                 continue
             if model not in table.models:
                 raise InputError(f"{table.where} have no model `{model}`; leave it out with --models or embed anew")
-            rows = rows[known] * len(table.models) + table.models.index(model)
+            rows = rows[has_text] * len(table.models) + table.models.index(model)
             what = f"{table.where} of the responses of {model}"
-            self._fill(vectors, positions[known], table.responses, rows, responses, what)
+            self._fill(vectors, positions[has_text], table.responses, rows, wanted.keys, what)
         return vectors
 
     def _zeros(self, count: int) -> NDArray[np.floating]:
         return np.zeros((count, self.spec.dimension or 0), dtype=self._dtype)
 
-    def _located(
-        self, wanted: Sequence[Question] | Sequence[Response | Record]
-    ) -> Iterator[tuple[VectorTable, NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield each table with the positions of what is wanted of it, and the rows where it is."""
-        found = [self._find(item) for item in wanted]
-        for number, table in enumerate(self._tables):
-            positions = [position for position, (of, _) in enumerate(found) if of == number]
-            if positions:
-                rows = [found[position][1] for position in positions]
-                yield table, np.array(positions, dtype=np.intp), np.array(rows, dtype=np.intp)
-
-    def _find(self, item: Question | Response | Record) -> tuple[int, int]:
-        for number, table in enumerate(self._tables):
-            row = table.rows.get((item.dataset, item.index))
-            if row is None and item.order is not None:
-                row = table.rows.get((item.dataset, item.order))
-            if row is not None:
-                return number, row
-        raise InputError(f"{self._tables[0].where} have no question {item.dataset}/{item.index}")
+    def _located(self, wanted: Wanted) -> list[tuple[VectorTable, NDArray[np.intp], NDArray[np.intp]]]:
+        """Return each table with the positions of what is wanted of it, and the rows where it is."""
+        left, found = np.arange(len(wanted.keys)), []
+        for table in self._tables:
+            rows = np.array([table.row(wanted.keys[place], wanted.orders[place]) for place in left.tolist()], np.intp)
+            is_here = rows >= 0
+            found.append((table, left[is_here], rows[is_here]))
+            left = left[~is_here]
+        if len(left):
+            dataset, index = wanted.keys[int(left[0])]
+            raise InputError(f"{self._tables[0].where} have no question {dataset}/{index}")
+        return found
 
     def _fill(
         self,
@@ -283,20 +299,30 @@ class PrecomputedVectors:
         positions: NDArray[np.intp],
         read: ReadRows,
         rows: NDArray[np.intp],
-        items: Sequence[Question] | Sequence[Response | Record],
+        keys: Sequence[Key],
         what: str,
     ) -> None:
         """Write rows of length 1 to their positions; those that have it but for rounding stay bit for bit."""
         for start in range(0, len(rows), _CHUNK):
             found, to = read(rows[start : start + _CHUNK]), positions[start : start + _CHUNK]
-            norms = np.linalg.norm(found.astype(np.float64), axis=1)
-            off = ~(np.abs(norms - 1) < UNIT_TOLERANCE)
-            unusable = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)) if self._rescale else off)
-            if len(unusable):
-                item, norm = items[int(to[unusable[0]])], norms[unusable[0]]
-                raise InputError(f"{what} are not unit vectors ({item.dataset}/{item.index} has norm {norm:g})")
-            found[off] = (found[off] / norms[off, None]).astype(found.dtype)
+            if not _are_surely_unit(found):
+                norms = np.linalg.norm(found.astype(np.float64), axis=1)
+                off = ~(np.abs(norms - 1) < UNIT_TOLERANCE)
+                unusable = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)) if self._rescale else off)
+                if len(unusable):
+                    (dataset, index), norm = keys[int(to[unusable[0]])], norms[unusable[0]]
+                    raise InputError(f"{what} are not unit vectors ({dataset}/{index} has norm {norm:g})")
+                found[off] = (found[off] / norms[off, None]).astype(found.dtype)
             vectors[to] = found
+
+
+def _are_surely_unit(rows: NDArray[np.floating]) -> bool:
+    """Whether rows (n, d) have length 1 within half of the tolerance, whatever is lost of the sums in float32."""
+    if rows.dtype.itemsize < np.dtype(np.float32).itemsize:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("nd,nd->n", rows, rows)
+    return bool((np.abs(squares - 1) < UNIT_TOLERANCE).all())
 
 
 def given_vectors(

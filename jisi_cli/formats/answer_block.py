@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from sys import intern
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
 
 from jisi_cli.formats.blocks import in_blocks
 from jisi_cli.formats.issues import Located, Location, OnIssue
-from jisi_cli.formats.record import Record
+from jisi_cli.formats.record import Key, Record
+
+Item = TypeVar("Item")
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Record))
+OF_QUESTION = ("dataset", "index", "query", "reference", "grader", "order", "split")
+"""The fields of a record that say something of its question; the first two are its key."""
+
+
+class Numbering(dict[Item, int]):
+    """Numbers of things, given from 0 in the order in which they are met."""
+
+    def __missing__(self, item: Item) -> int:
+        number = self[item] = len(self)
+        return number
+
+    def of(self, items: Iterable[Item]) -> list[int]:
+        """Return the number of each."""
+        return list(map(self.__getitem__, items))
+
+
+class Questions(NamedTuple):
+    """The questions that a block of answers is to.
+
+    Attributes:
+        firsts: The first answer to each question.
+        numbers: The question of each answer (k), as its place in `firsts`.
+    """
+
+    firsts: Sequence[int]
+    numbers: Sequence[int]
 
 
 class AnswerBlock:
@@ -39,6 +72,16 @@ class AnswerBlock:
 
     def __getitem__(self, name: str) -> Sequence[Any]:
         return self._columns[name]
+
+    @cached_property
+    def questions(self) -> Questions | None:
+        """The questions that were answered; None where two answers say different things of one."""
+        known = Numbering[tuple[Any, ...]]()
+        numbers = known.of(zip(*(self._columns[name] for name in OF_QUESTION), strict=True))
+        if len({said[:2] for said in known}) < len(known):
+            return None
+        highest = np.maximum.accumulate(np.array([-1, *numbers]))
+        return Questions(np.flatnonzero(np.diff(highest)).tolist(), numbers)
 
     def records(self) -> Iterator[Record]:
         """Yield each answer as a record."""
@@ -71,31 +114,124 @@ def _length(located: Located) -> int:
     return len(record.query) + len(record.response or "")
 
 
+class Refuse(Protocol):
+    """Told of an answer that is left out."""
+
+    def __call__(self, row: int, *, is_second: bool) -> None:
+        """Take the row, and whether it is a second answer, or else to another text than the first."""
+        ...
+
+
+class Admitted(NamedTuple):
+    """The answers of a block that agree with all before them (k).
+
+    Attributes:
+        rows: Their rows of the block, ascending.
+        questions: The number of each one's question.
+        models: The number of each one's model.
+        telling: Rows that may say something of their question that no row before them says.
+    """
+
+    rows: Sequence[int]
+    questions: Sequence[int]
+    models: Sequence[int]
+    telling: Sequence[int]
+
+
+class Answered:
+    """Which model answered which question so far.
+
+    Of a question's text a hash is kept, because a set of benchmarks holds hundreds of megabytes of questions; of an
+    answer one bit, because there may be millions.
+    """
+
+    def __init__(self) -> None:
+        self.questions: dict[Key, int] = {}
+        """The number of each question, in the order in which they came."""
+        self.models = Numbering[str]()
+        """The number of each model."""
+        self._hashes = array("q")
+        self._bits: list[int] = []
+
+    def admit(self, block: AnswerBlock, refuse: Refuse) -> Admitted:
+        """Return the answers that agree with all before them.
+
+        Args:
+            block: Answers that come next.
+            refuse: Told of each of the others.
+        """
+        models = self.models.of(block["model"])
+        found = self._admit_all(block, models)
+        return self._admit_each(block, models, refuse) if found is None else found
+
+    def _admit_all(self, block: AnswerBlock, models: list[int]) -> Admitted | None:
+        """Take in a whole block, question by question; None where that takes a look at each answer."""
+        asked = block.questions
+        if asked is None:
+            return None
+        bits = [0] * len(asked.firsts)
+        bit_of = [1 << number for number in range(len(self.models))]
+        for number, model in zip(asked.numbers, models, strict=True):
+            bits[number] += bit_of[model]
+        # A sum of powers of two has as many ones as summands if, and only if, these differ.
+        if sum(map(int.bit_count, bits)) < len(models):
+            return None
+        datasets, indices, queries = (block[name] for name in OF_QUESTION[:3])
+        numbers = []
+        for row, given in zip(asked.firsts, bits, strict=True):
+            number = self.questions.get((datasets[row], indices[row]), -1)
+            if number >= 0 and (self._hashes[number] != hash(queries[row]) or self._bits[number] & given):
+                return None
+            numbers.append(number)
+        for place, (row, given) in enumerate(zip(asked.firsts, bits, strict=True)):
+            if numbers[place] < 0:
+                numbers[place] = self._add(datasets[row], indices[row], queries[row])
+            self._bits[numbers[place]] |= given
+        return Admitted(range(len(models)), [numbers[number] for number in asked.numbers], models, asked.firsts)
+
+    def _admit_each(self, block: AnswerBlock, models: list[int], refuse: Refuse) -> Admitted:
+        kept, questions = [], []
+        told = zip(*(block[name] for name in OF_QUESTION[:3]), models, strict=True)
+        for row, (dataset, index, query, model) in enumerate(told):
+            number = self.questions.get((dataset, index), -1)
+            if number < 0:
+                number = self._add(dataset, index, query)
+            if self._hashes[number] != hash(query):
+                refuse(row, is_second=False)
+            elif self._bits[number] >> model & 1:
+                refuse(row, is_second=True)
+            else:
+                self._bits[number] |= 1 << model
+                kept.append(row)
+                questions.append(number)
+        return Admitted(kept, questions, [models[row] for row in kept], kept)
+
+    def _add(self, dataset: str, index: str, query: str) -> int:
+        number = len(self._bits)
+        self.questions[intern(dataset), index] = number
+        self._hashes.append(hash(query))
+        self._bits.append(0)
+        return number
+
+
 def deduplicated(blocks: Iterable[AnswerBlock], on_issue: OnIssue) -> Iterator[AnswerBlock]:
     """Yield the answers that agree with those before them; report and drop the rest.
 
     A model's second answer to a question is dropped, and so is an answer to another text under the same
     (dataset, index): both would make the bank depend on the order of files.
     """
-    questions: dict[tuple[str, str], tuple[int, int]] = {}
-    bits: dict[str, int] = {}
+    answered = Answered()
     for block in blocks:
-        kept = []
-        answers = zip(*(block[name] for name in ("dataset", "index", "query", "model")), strict=True)
-        for row, (dataset, index, query, model) in enumerate(answers):
-            # Hashes, because a set of benchmarks holds hundreds of megabytes of questions; one bit a model, because
-            # there may be millions of answers.
-            fingerprint = hash(query)
-            known, answered = questions.get((dataset, index), (fingerprint, 0))
-            bit = bits.get(model) or bits.setdefault(model, 1 << len(bits))
-            if known != fingerprint:
-                why = f"another question already has the index {index} in {dataset}"
-                on_issue(block.location(row).issue(why))
-            elif answered & bit:
-                why = f"a second answer of {model} to {dataset} {index}; the first is kept"
-                on_issue(block.location(row).issue(why))
-            else:
-                questions[dataset, index] = (known, answered | bit)
-                kept.append(row)
+
+        def refuse(row: int, *, is_second: bool, block: AnswerBlock = block) -> None:
+            dataset, index, model = (block[name][row] for name in ("dataset", "index", "model"))
+            why = (
+                f"a second answer of {model} to {dataset} {index}; the first is kept"
+                if is_second
+                else f"another question already has the index {index} in {dataset}"
+            )
+            on_issue(block.location(row).issue(why))
+
+        kept = answered.admit(block, refuse).rows
         if kept:
             yield block.take(kept)

@@ -119,20 +119,7 @@ class Record:
         return None if self.score is None else self.scored_by
 
 
-@dataclass(slots=True)
-class Response:
-    """What a vector is made of or found by: the text of an answer, and the question it belongs to.
-
-    The names are those of `Record`, which will do as well wherever one of these is asked for.
-    """
-
-    dataset: str
-    index: str
-    order: int | None
-    response: str | None
-
-
-def has_response(record: Record | Response) -> bool:
+def has_response(record: Record) -> bool:
     """Whether there is text to embed."""
     return bool(record.response and record.response.strip())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,10 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, build_bank, write_bank
 from jisi_cli.bank.manifest import SplitSpec, read_manifest
 from jisi_cli.bank.sources import stage_records
-from jisi_cli.bank.vectors import EmbeddedVectors
+from jisi_cli.bank.vectors import EmbeddedVectors, Wanted
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import BankError, InputError
-from jisi_cli.formats.record import Record
 from tests.bank.making import MODELS, WIDTH, build, data_of, everything, failed, files_of, record, records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,10 +353,10 @@ def test_want_of_memory_leaves_the_bank_as_it_was_and_the_next_build_goes_on(tmp
     before, manifest = everything(Bank(bank)), (bank / "bank.json").read_bytes()
 
     class Short(EmbeddedVectors):
-        def responses(self, model: str, records: Sequence[Record]) -> NDArray[np.floating]:
+        def responses(self, model: str, wanted: Wanted) -> NDArray[np.floating]:
             if model == "cyd@home":
                 raise MemoryError
-            return super().responses(model, records)
+            return super().responses(model, wanted)
 
     vectors = Short(load_embedder(EmbedderSpec(f"hashing:{WIDTH}")))
     with pytest.raises(MemoryError):

@@ -55,17 +55,17 @@ def test_a_question_comes_back_as_it_was(query: str, reference: str | None, grad
 def test_answers_come_back_as_they_were_alone_and_by_column(answers: list[tuple[Any, ...]]) -> None:
     names = ("prompt_tokens", "completion_tokens", "cost_usd", "score", "response", "error", "finish_reason")
     told = [Record("d", "1", "q", "ada", **dict(zip(names, answer, strict=True))) for answer in answers]
-    packed, sizes = pack_answers(AnswerBlock.of([(Location("a.csv"), record) for record in told]))
+    rows_of = list(range(len(told)))[::-1]
+    packed, sizes = pack_answers(AnswerBlock.of([(Location("a.csv"), record) for record in told[::-1]]), rows_of)
     ends = np.cumsum(sizes).tolist()
     rows = [packed[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
     assert b"".join(rows) == packed
     assert [repr(unpack_answer(row)[:-1]) for row in rows] == [repr(answer) for answer in answers]
     assert [response_of(row) for row in rows] == [record.response or "" for record in told]
-    columns = AnswerColumns(rows)
+    columns = AnswerColumns(packed, sizes)
     for place, name in enumerate(names):
         if name in ("response", "error", "finish_reason"):
-            found = [text if text is None else text.decode("utf-8", "surrogatepass") for text in columns.text(name)]
-            assert found == [answer[place] for answer in answers]
+            assert columns.text(name).decoded() == [answer[place] for answer in answers]
         else:
             values, is_unknown = columns.number(name)
             pairs = zip(values.tolist(), is_unknown.tolist(), strict=True)

@@ -31,14 +31,13 @@ import pyarrow.parquet as pq
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.vector_journal import VectorJournal
-from jisi_cli.bank.vectors import read_given_vectors
+from jisi_cli.bank.vectors import Wanted, read_given_vectors
 from jisi_cli.config import load_config
 from jisi_cli.conversation import as_conversation
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.errors import JisiError
 from jisi_cli.evaluation.results import ResultFile, read_results
 from jisi_cli.formats.questions import read_questions
-from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.registry import read_records
 from jisi_cli.history.answers import Answers
 from jisi_cli.history.conversations import Talk, kept_conversations, past_questions
@@ -592,8 +591,8 @@ def _take() -> None:
 
 def _read_vectors(path: Path) -> None:
     vectors = read_given_vectors(path, SPEC)
-    vectors.queries([Question("d", "0", "q", order=0), Question("d", "1", "q", order=1)])
-    vectors.responses("ada", [Record(dataset="d", index="0", query="q", model="ada", response="r", order=0)])
+    vectors.queries(Wanted([("d", "0"), ("d", "1")], [0, 1], np.ones(2, dtype=bool), lambda: ["q", "q"]))
+    vectors.responses("ada", Wanted([("d", "0")], [0], np.ones(1, dtype=bool), lambda: ["r"]))
 
 
 def _odd_column(byte: int, rows: int = 3) -> pa.Array:
