@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jisi_cli.cli.answers import show_answers
-from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
+from jisi_cli.cli.exchange import begin_talk, exit_code_of, remember, show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, MapOption, SchemaOption, SystemOption
@@ -108,7 +108,6 @@ def ask(
     """
     from jisi_cli.cli.ask_file import ask_file, refuse_with_input, refuse_without_input
     from jisi_cli.cli.question import checked_text, read_question, read_schema, with_pictures
-    from jisi_cli.cli.talk import begin_talk, remember
 
     if aggregate not in (None, "auto", "never"):
         raise InputError(f"--aggregate takes auto or never, not {aggregate!r}; --mode aggregate always aggregates")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jisi_cli.cli.layout import Picture, bars, distribution
 from jisi_cli.cli.learning_curve import show_resolution
 from jisi_cli.cli.options import (
     BankArgument,
@@ -17,7 +18,6 @@ from jisi_cli.cli.options import (
     routing_options,
 )
 from jisi_cli.cli.output import Column, Output, count, dollars
-from jisi_cli.cli.tables import Picture, bars, distribution
 
 if TYPE_CHECKING:
     from jisi_cli.bank.inspect import Inspection, ModelSummary

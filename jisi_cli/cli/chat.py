@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.footer import exit_code_of, show_footer, warn_of_failures
+from jisi_cli.cli.exchange import begin_talk, exit_code_of, remember, show_footer, warn_of_failures
 from jisi_cli.cli.interrupts import surviving
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.opening import Opening, opens_pool
@@ -75,7 +75,6 @@ def chat(
     if as_json:
         raise InputError("--json is for chat --list; `jisi ask -c --json` answers in JSON")
     from jisi_cli.cli.question import checked_text, read_schema, with_pictures
-    from jisi_cli.cli.talk import begin_talk
 
     system = None if system is None else checked_text(system, "--system")
     pictures = with_pictures("", attach or ())
@@ -140,8 +139,6 @@ class _Chat:
 
     def _answer(self, said: str) -> ExitCode:
         """Answer one turn and keep it."""
-        from jisi_cli.cli.talk import remember
-
         started = time.perf_counter()
         content = [{"type": "text", "text": said}, *self._pictures] if self._pictures else said
         asked = self._talk.messages(content, self._system)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from jisi_cli.cli.layout import Interval, Picture, intervals
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
-from jisi_cli.cli.tables import Interval, Picture, intervals
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.comparison import Comparison, MethodReport

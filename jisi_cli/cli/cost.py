@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jisi_cli.cli.layout import Picture, bars
 from jisi_cli.cli.options import (
     BankOption,
     ConfigOption,
@@ -19,7 +20,6 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
-from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.days import local
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.user import read_config

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,15 +20,14 @@ from jisi_cli.cli.options import (
     require_asked,
     split_names,
 )
-from jisi_cli.cli.output import Column, Output
-from jisi_cli.errors import BelowThresholdError, InputError
+from jisi_cli.cli.output import Output
+from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
-    from jisi_cli.cli.eval_formats import Format
-    from jisi_cli.evaluation.comparison import Comparison, MethodReport
+    from jisi_cli.cli.eval_ci import Format, Threshold
+    from jisi_cli.evaluation.comparison import Comparison
     from jisi_cli.jisi import Jisi
 
 _DEFAULT = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
@@ -138,8 +135,8 @@ def evaluate(
     """
     from jisi_cli.bank.bank import local_folder
     from jisi_cli.cli.comparison_view import show_methods
-    from jisi_cli.cli.eval_formats import chosen_format
-    from jisi_cli.cli.eval_splits import refuse_other_questions, show_run
+    from jisi_cli.cli.eval_ci import Threshold, chosen_format
+    from jisi_cli.cli.eval_experiments import refuse_other_questions, refuse_together, show_splits, show_sweep
     from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import measure_curve
     from jisi_cli.cli.progress import counted
@@ -158,7 +155,7 @@ def evaluate(
     experiments = {"sweep": sweep, "grow": grow, "ablate": ablate, "curve": curve, "splits": splits}
     experiments["learning-curve"] = learning_curve
     elsewhere = {"report": report, "out": out_file, "fail_under": fail_under, "versus": versus, "datasets": datasets}
-    _refuse_together(experiments, **elsewhere, limit=limit, live=live)
+    refuse_together(experiments, **elsewhere, limit=limit, live=live)
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
     test = None if test is None else str(local_folder(test, out.note))
@@ -184,7 +181,7 @@ def evaluate(
     ) as jisi:
         jisi.account.resubmits = resubmit
         if sweep:
-            _sweep(jisi, sweep, names, out, as_json=as_json)
+            show_sweep(jisi, sweep, names, out, as_json=as_json)
             return
         if splits is not None:
             run = SplitRun(
@@ -198,7 +195,7 @@ def evaluate(
                 on_entries=threshold.rows,
                 progress=lambda what: counted(out, what),
             )
-            threshold.check(show_run(run, report, out, as_json=as_json))
+            threshold.check(show_splits(run, report, out, as_json=as_json))
             return
         comparison = evaluate(
             test,
@@ -235,7 +232,7 @@ def _show(
     comparison: Comparison, report: Path | None, jisi: Jisi, out: Output, shape: Format, threshold: Threshold
 ) -> None:
     from jisi_cli.cli.comparison_view import note_questions, show_curve, show_report
-    from jisi_cli.cli.eval_formats import to_junit, to_markdown
+    from jisi_cli.cli.eval_ci import to_junit, to_markdown
     from jisi_cli.cli.grading import note_grading
     from jisi_cli.cli.learning_curve import show_curve as show_learning
     from jisi_cli.evaluation.headline import headline
@@ -260,45 +257,6 @@ def _show(
         out.note(headline(comparison.methods))
 
 
-def _refuse_together(experiments: Mapping[str, object], **beside_a_comparison: object) -> None:
-    """Refuse two experiments at once, and options that a comparison of settings on train rows would pass over.
-
-    Raises:
-        InputError: Such options were given.
-    """
-    given = [f"--{name}" for name, value in experiments.items() if value]
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} are experiments of their own; give one of them")
-    for name, value in beside_a_comparison.items() if given == ["--sweep"] else ():
-        if value:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
-
-
-def _sweep(jisi: Jisi, texts: Sequence[str], names: Sequence[str] | None, out: Output, *, as_json: bool) -> None:
-    """Compare settings on train rows."""
-    from jisi_cli.cli.progress import counted
-    from jisi_cli.comparing import sweep
-
-    with counted(out, "cross-validating") as on_progress:
-        found = sweep(jisi, texts, names, on_progress)
-    if as_json:
-        out.json(found)
-        return
-    columns = [Column("settings"), Column("Avg", right=True), Column("vs in force", right=True)]
-    out.table(columns, map(_sweep_row, found["sweep"]))
-    out.note(
-        f"{found['method']}, cross-validated on {len(jisi.bank.train_rows):,} train questions; "
-        "test rows were not touched"
-    )
-
-
-def _sweep_row(row: dict[str, Any]) -> list[str]:
-    low, high = 100 * row["difference"]["low"], 100 * row["difference"]["high"]
-    shown = f"{100 * row['difference']['average']:+.2f} [{low:+.2f}, {high:+.2f}]"
-    return [row["label"], f"{100 * row['average']:.2f}", shown]
-
-
 def _write_page(path: Path, comparison: Comparison, jisi: Jisi, out: Output) -> None:
     """Write the page of the comparison; what made it is what `--json` says of it."""
     import hashlib
@@ -315,83 +273,3 @@ def _write_page(path: Path, comparison: Comparison, jisi: Jisi, out: Output) -> 
     made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
     page = comparison_page(comparison.methods, comparison.results, origin_of(made), data, comparison.learning)
     write_page(path, page, out)
-
-
-# `--fail-under`: an average that is demanded of a method.
-
-_LAST_BITS = 1e-9
-"""Averages are exact but for their last bits, and 57 % is not below 57."""
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """What is demanded of whom.
-
-    Attributes:
-        percent: The least average, in percent; None demands nothing.
-        method: Name of the method; empty for the first one of the report.
-    """
-
-    percent: float | None
-    method: str
-
-    @classmethod
-    def parse(cls, text: str | None) -> Self:
-        """Read `70` or `70:METHOD`; nothing demands nothing.
-
-        Raises:
-            InputError: It says something else.
-        """
-        if text is None:
-            return cls(None, "")
-        number, _, method = text.partition(":")
-        try:
-            percent = float(number)
-        except ValueError:
-            percent = math.nan
-        if 0 < percent < 1:
-            meant = text.replace(number, f"{100 * percent:g}", 1)
-            raise InputError(
-                f"--fail-under takes a percentage, so that {number} demands less than 1 %; "
-                f"did you mean {100 * percent:g} %? Then write --fail-under {meant}"
-            )
-        if not 0 <= percent <= 100:
-            raise InputError(f"--fail-under takes a percentage from 0 to 100, or PERCENTAGE:METHOD, not {text!r}")
-        return cls(percent, method)
-
-    def rows(self, names: Sequence[str]) -> list[str]:
-        """Return the rows of the report that are meant: all readings of the method.
-
-        Raises:
-            InputError: The method is not among them.
-        """
-        # A method may stand in several readings, as in `jisi-router (calibrated)`.
-        found = [name for name in names if name == self.method]
-        found = found or [name for name in names if name.partition(" (")[0] == self.method]
-        if not self.method:
-            found = list(names[:1])
-        if not found:
-            near = did_you_mean(self.method, names)
-            raise InputError(f"--fail-under: `{self.method}`{near} is not among the methods {', '.join(names)}")
-        return found
-
-    def check(self, reports: Sequence[MethodReport]) -> None:
-        """Compare.
-
-        Raises:
-            BelowThresholdError: An average is below, or there is none.
-        """
-        below = self.below(reports)
-        for report in reports:
-            if report.name in below:
-                shown = f"{100 * report.averages.average:.6g} %" if report.averages else "no average"
-                raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {self.percent:g}")
-
-    def below(self, reports: Sequence[MethodReport]) -> list[str]:
-        """Return the names of the methods that are meant and below what is demanded, or without an average."""
-        if self.percent is None:
-            return []
-        meant = self.rows([report.name for report in reports])
-        least = self.percent - _LAST_BITS
-        averages = {r.name: 100 * r.averages.average if r.averages else -math.inf for r in reports if r.name in meant}
-        return [name for name, reached in averages.items() if reached < least]

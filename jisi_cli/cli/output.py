@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from jisi_cli.cli.tables import BLOCKS, Picture, draw_table
-from jisi_cli.cli.wrapping import columns_of, wrapped
+from jisi_cli.cli.layout import BLOCKS, Picture, columns_of, draw_table, wrapped
 from jisi_cli.copies import as_named
 from jisi_cli.errors import InputError
 from jisi_cli.plain_json import plain_json

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jisi_cli.cli.answers import show_answers
+from jisi_cli.cli.layout import Picture, bars
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import JsonOption, MapOption
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
-from jisi_cli.cli.tables import Picture, bars
 from jisi_cli.conversation import BEHIND
 from jisi_cli.errors import InputError
 from jisi_cli.printable import printable

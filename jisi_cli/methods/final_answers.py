@@ -6,16 +6,18 @@ An answer is kept as a number that equal answers share, under the hash of the re
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.methods.training import read_state, state_path, write_state
 from jisi_cli.scoring import Rows
+from jisi_cli.types import whole_characters
 
 if TYPE_CHECKING:
     from jisi_cli.bank.bank import Bank
@@ -29,6 +31,11 @@ _UNREAD = 0
 _FIRST = 3
 
 Codes = NDArray[np.int64]
+
+_MOST_WORDS = 4
+"""Words of an answer that is compared; what is said in more can be said in others."""
+_LARGEST = 2**53
+"""Beyond it a float stands for several whole numbers."""
 
 
 @cache
@@ -64,8 +71,6 @@ def final_answer(text: str, grader: str | None, *, is_json: bool = False) -> str
 
         found = extract_any(text, grader)
         if is_json:
-            from jisi_cli.methods.json_answers import json_answer
-
             found = json_answer(text, found)
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
@@ -245,3 +250,41 @@ class SomeAnswers:
 
     def _row(self, row: int) -> int:
         return row if self._rows is None else int(self._rows[row])
+
+
+def json_answer(text: str, marked: str | None) -> str | None:
+    """Return the answer that JSON is, in the one form that all equal JSON has.
+
+    Numbers are equal by value, as in JSON Schema. Open text can say the same in other words, so that beside it only
+    what is marked as the answer is compared.
+
+    Args:
+        text: What a model answered.
+        marked: The answer that is marked in it, as in a field `answer`; None without one.
+
+    Returns:
+        The form; `marked` where there is open text, or nothing but the marked answer; None where neither is known.
+    """
+    try:
+        value = json.loads(text, parse_float=_number, parse_constant=_refuse)
+        if _has_open_text(value) or (marked is not None and isinstance(value, dict) and len(value) == 1):
+            return marked
+        return whole_characters(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return marked
+
+
+def _number(digits: str) -> float | int:
+    found = float(digits)
+    return int(found) if abs(found) < _LARGEST and found.is_integer() else found
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _has_open_text(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return len(value.split()) > _MOST_WORDS
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_open_text, parts))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.cli.eval import Threshold
+from jisi_cli.cli.eval_ci import Threshold
 from jisi_cli.cli.options import split_names
 from jisi_cli.grading.registry import GraderSpec, parse_chosen
 from tests.cli.commands import jisi, recorded_answers, write_lines

@@ -242,7 +242,7 @@ def test_names_are_narrowed_last() -> None:
 
 HEADED = """
 from jisi_cli.cli.output import Column, Output
-from jisi_cli.cli.tables import Picture
+from jisi_cli.cli.layout import Picture
 titles = ["mmlu[law]", "x[/red]", "a\x1b]52;c;aGk=\x07b", "\x1b]8;;https://evil.example\x1b\\\\c", "\x9b1md", ":smile:"]
 cells = ["[bold]", "[/]", "\x1b[2Je", "[link=https://evil.example]f", "\u202eg", ":cat:"]
 Output().table([Column(title, names=True) for title in titles], [cells])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.cli.tables import BLOCKS, bars, distribution, intervals
+from jisi_cli.cli.layout import BLOCKS, bars, distribution, intervals
 from jisi_cli.evaluation.results import BilledCall, Result, ResultFile
 from tests.cli.commands import jisi
 from tests.cli.commands import on_a_terminal as command_on_a_terminal
@@ -59,7 +59,7 @@ def test_a_distribution_has_a_character_per_step_and_a_blank_for_none():
 SHOW = """
 from jisi_cli.cli.output import Column, Output
 from jisi_cli.evaluation.results import Result, ResultFile, BilledCall
-from jisi_cli.cli.tables import Picture, bars
+from jisi_cli.cli.layout import Picture, bars
 columns = [Column("model", shrink=True), Column("Avg", right=True)]
 share = Picture("share", lambda width: bars([80, 40], width))
 Output().table(columns, [["ada", "80.00"], ["bob", "40.00"]], picture=share)

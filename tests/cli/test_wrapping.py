@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.cli.wrapping import width, wrapped
+from jisi_cli.cli.layout import width, wrapped
 from tests.cli.commands import ROOT, on_a_terminal
 
 WORDS = "the model `gpt-4o-mini-2024-07-18` costs $0.000123 a call; 模型 gave 3 of 5, see /a/long/path/to/it.jsonl"

@@ -1,4 +1,4 @@
-"""What is said on stderr of an answer: what went wrong on the way, one line about how it came about, the exit code."""
+"""What `ask` and `chat` share: which conversation goes on, what is said of an answer and kept of it, the exit code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,53 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jisi_cli.cli.output import Output, count, paid
-from jisi_cli.errors import ExitCode
+from jisi_cli.errors import ExitCode, InputError
 from jisi_cli.types import Answer, cut_off_words
 
 if TYPE_CHECKING:
+    from jisi_cli.history.conversations import Messages, Talk
     from jisi_cli.jisi import Jisi
     from jisi_cli.methods.protocol import Outcome
+
+
+def begin_talk(name: str | None, *, goes_on: bool, store: bool) -> Talk:
+    """Return the conversation that is meant: a named one, the last one, or a new one.
+
+    Raises:
+        InputError: Both or none of them is meant, or there is no such conversation.
+    """
+    from jisi_cli.history.conversations import Talk
+
+    if goes_on and name is not None:
+        raise InputError("-c goes on with the last conversation and --conversation with another; give one of them")
+    return Talk(name, goes_on=goes_on, store=store)
+
+
+def remember(
+    talk: Talk, asked: Messages, outcome: Outcome, jisi: Jisi, out: Output, system: str | None = None
+) -> str | None:
+    """Keep a question and its answer, for later turns and for feedback; where that fails, the answer is there anyway.
+
+    Args:
+        talk: The conversation that it is a turn of.
+        asked: All messages that were sent.
+        outcome: How it was answered.
+        jisi: Who answered.
+        out: Told what cannot be kept.
+        system: The system message of this turn, where one was given.
+
+    Returns:
+        The answer's name; None where it is not remembered.
+    """
+    try:
+        talk.add(asked[-1]["content"], outcome.answer.text, system)
+    except InputError as error:
+        out.warn(f"this turn is not kept: {error}")
+        return None
+    name = jisi.remember(asked, outcome)
+    if name is not None:
+        out.detail(f"conversation {talk.name}, answer {name}")
+    return name
 
 
 def show_footer(outcome: Outcome, seconds: float, out: Output) -> None:

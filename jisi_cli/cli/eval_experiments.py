@@ -1,19 +1,59 @@
-"""`jisi eval --splits`: the same comparison on several splits of the bank."""
+"""Experiments of `jisi eval`: settings compared on train rows (--sweep), and several splits of the bank (--splits)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jisi_cli.cli.interrupts import give_time
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Column, Output
 from jisi_cli.errors import InputError
 
 if TYPE_CHECKING:
     from jisi_cli.comparing_splits import SplitRun
     from jisi_cli.evaluation.comparison import MethodReport
     from jisi_cli.evaluation.splits import Split, SplitComparison
+    from jisi_cli.jisi import Jisi
+
+
+def refuse_together(experiments: Mapping[str, object], **beside_a_comparison: object) -> None:
+    """Refuse two experiments at once, and options that a comparison of settings on train rows would pass over.
+
+    Raises:
+        InputError: Such options were given.
+    """
+    given = [f"--{name}" for name, value in experiments.items() if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are experiments of their own; give one of them")
+    for name, value in beside_a_comparison.items() if given == ["--sweep"] else ():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
+
+
+def show_sweep(jisi: Jisi, texts: Sequence[str], names: Sequence[str] | None, out: Output, *, as_json: bool) -> None:
+    """Compare settings on train rows."""
+    from jisi_cli.cli.progress import counted
+    from jisi_cli.comparing import sweep
+
+    with counted(out, "cross-validating") as on_progress:
+        found = sweep(jisi, texts, names, on_progress)
+    if as_json:
+        out.json(found)
+        return
+    columns = [Column("settings"), Column("Avg", right=True), Column("vs in force", right=True)]
+    out.table(columns, map(_sweep_row, found["sweep"]))
+    out.note(
+        f"{found['method']}, cross-validated on {len(jisi.bank.train_rows):,} train questions; "
+        "test rows were not touched"
+    )
+
+
+def _sweep_row(row: dict[str, Any]) -> list[str]:
+    low, high = 100 * row["difference"]["low"], 100 * row["difference"]["high"]
+    shown = f"{100 * row['difference']['average']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return [row["label"], f"{100 * row['average']:.2f}", shown]
 
 
 def refuse_other_questions(test: str | None, bank: Path | None, *, live: bool) -> None:
@@ -41,7 +81,7 @@ def refuse_other_questions(test: str | None, bank: Path | None, *, live: bool) -
         )
 
 
-def show_run(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) -> list[MethodReport]:
+def show_splits(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) -> list[MethodReport]:
     """Run the splits and show them; after Ctrl-C those that are finished.
 
     Args:
@@ -65,21 +105,21 @@ def show_run(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) 
             give_time()
             again = "run it again to go on" if run.out is not None else "with --out a later run could go on"
             out.warn(f"interrupted: shown are {len(finished)} of {run.splits} splits; {again}")
-            _show(run, finished, out, as_json=as_json)
+            _show_finished(run, finished, out, as_json=as_json)
         raise
-    comparison = _show(run, finished, out, as_json=as_json)
+    comparison = _show_finished(run, finished, out, as_json=as_json)
     if report is not None:
         made = {name: value for name, value in comparison.made.items() if name not in ("bank_parts", "versions")}
         write_page(report, splits_page(comparison.methods, comparison.splits, origin_of(made)), out)
     return [row.overall for row in comparison.methods]
 
 
-def _show(run: SplitRun, finished: Sequence[Split], out: Output, *, as_json: bool) -> SplitComparison:
-    from jisi_cli.cli.comparison_view import show_splits
+def _show_finished(run: SplitRun, finished: Sequence[Split], out: Output, *, as_json: bool) -> SplitComparison:
+    from jisi_cli.cli import comparison_view
 
     comparison = run.summary(finished)
     if as_json:
         out.json(comparison.to_json())
     else:
-        show_splits(comparison.methods, len(finished), out)
+        comparison_view.show_splits(comparison.methods, len(finished), out)
     return comparison

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jisi_cli.cli import progress
-from jisi_cli.cli.eval_formats import to_junit, to_markdown
+from jisi_cli.cli.eval_ci import to_junit, to_markdown
 from jisi_cli.cli.output import Output
 from jisi_cli.evaluation.comparison import build_report
 from jisi_cli.evaluation.results import Result

@@ -1,13 +1,15 @@
-"""A comparison for other programs: JUnit XML, which CI systems show as tests, and Markdown, which they show as text."""
+"""A comparison for CI: an average that is demanded, JUnit XML, which is shown as tests, and Markdown, as text."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from jisi_cli.cli.output import count, dollars, one_line
-from jisi_cli.errors import InputError
+from jisi_cli.errors import BelowThresholdError, InputError
 from jisi_cli.evaluation.headline import headline
 from jisi_cli.suggest import did_you_mean
 
@@ -18,6 +20,82 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "junit", "markdown"]
 _NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MARKED = re.compile(r"([\\`*_\[\]<>|~&])")
+_LAST_BITS = 1e-9
+"""Averages are exact but for their last bits, and 57 % is not below 57."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The average that `--fail-under` demands of a method.
+
+    Attributes:
+        percent: The least average, in percent; None demands nothing.
+        method: Name of the method; empty for the first one of the report.
+    """
+
+    percent: float | None
+    method: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Read `70` or `70:METHOD`; nothing demands nothing.
+
+        Raises:
+            InputError: It says something else.
+        """
+        if text is None:
+            return cls(None, "")
+        number, _, method = text.partition(":")
+        try:
+            percent = float(number)
+        except ValueError:
+            percent = math.nan
+        if 0 < percent < 1:
+            meant = text.replace(number, f"{100 * percent:g}", 1)
+            raise InputError(
+                f"--fail-under takes a percentage, so that {number} demands less than 1 %; "
+                f"did you mean {100 * percent:g} %? Then write --fail-under {meant}"
+            )
+        if not 0 <= percent <= 100:
+            raise InputError(f"--fail-under takes a percentage from 0 to 100, or PERCENTAGE:METHOD, not {text!r}")
+        return cls(percent, method)
+
+    def rows(self, names: Sequence[str]) -> list[str]:
+        """Return the rows of the report that are meant: all readings of the method.
+
+        Raises:
+            InputError: The method is not among them.
+        """
+        # A method may stand in several readings, as in `jisi-router (calibrated)`.
+        found = [name for name in names if name == self.method]
+        found = found or [name for name in names if name.partition(" (")[0] == self.method]
+        if not self.method:
+            found = list(names[:1])
+        if not found:
+            near = did_you_mean(self.method, names)
+            raise InputError(f"--fail-under: `{self.method}`{near} is not among the methods {', '.join(names)}")
+        return found
+
+    def check(self, reports: Sequence[MethodReport]) -> None:
+        """Compare.
+
+        Raises:
+            BelowThresholdError: An average is below, or there is none.
+        """
+        below = self.below(reports)
+        for report in reports:
+            if report.name in below:
+                shown = f"{100 * report.averages.average:.6g} %" if report.averages else "no average"
+                raise BelowThresholdError(f"{report.name} reached {shown}, below --fail-under {self.percent:g}")
+
+    def below(self, reports: Sequence[MethodReport]) -> list[str]:
+        """Return the names of the methods that are meant and below what is demanded, or without an average."""
+        if self.percent is None:
+            return []
+        meant = self.rows([report.name for report in reports])
+        least = self.percent - _LAST_BITS
+        averages = {r.name: 100 * r.averages.average if r.averages else -math.inf for r in reports if r.name in meant}
+        return [name for name, reached in averages.items() if reached < least]
 
 
 def chosen_format(name: str | None, *, as_json: bool) -> Format:
