@@ -113,7 +113,7 @@ class RunAccount:
             return None
         from jisi_cli.cluster.session import Session
 
-        return Session(self.engine)
+        return Session(self.engine, self.user.warn)
 
     def workers(self) -> AbstractContextManager[ClusterWorkers | None]:
         """Return workers of the cluster, which are there as long as the context is open; None for this process alone.

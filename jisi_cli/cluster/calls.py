@@ -8,7 +8,6 @@ a provider may bill them, and its calls are made again by another worker.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +28,7 @@ from jisi_cli.cluster.call_messages import (
 from jisi_cli.cluster.call_worker import CallSettings, CallWorker, Greeting, hashed_addresses
 from jisi_cli.cluster.crew import failed_to_start, require_same_source
 from jisi_cli.cluster.flight import Flight, Line
+from jisi_cli.cluster.patience import Patience
 from jisi_cli.cluster.session import Session
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, JisiError
@@ -38,8 +38,6 @@ from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.redaction import secrets_in
 from jisi_cli.models.retry_policy import RetryPolicy
 
-_PATIENCE = 120.0
-"""Seconds that a call waits for a worker."""
 _MOST_DEATHS = 20
 """Workers that may die over one call before it counts as failed: it may be the call that kills them."""
 _PAUSE = 0.5
@@ -91,6 +89,7 @@ class ClusterCaller:
         setting = "--max-cost" if budget is None else budget.setting
         self._settings = CallSettings(timeout, policy, budget is not None, setting)
         self._limiter, self._budget, self._warn = limiter, budget, warn or (lambda words: None)
+        self._patience = Patience(session, {"CPU": 1.0})
         self._lines: list[Line] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._problem: Exception | None = None
@@ -107,6 +106,7 @@ class ClusterCaller:
             JisiError: No worker can be had, or a node is not as it must be.
         """
         if not self._keepers:
+            self._patience.renew()
             self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._size)]
         flight = await self._take_off(call, course)
         try:
@@ -157,16 +157,13 @@ class ClusterCaller:
         flight.line.send(Make(flight.number, call.entry, call.messages, call.parameters, request, call.key))
 
     async def _free_line(self) -> Line:
-        end = time.monotonic() + _PATIENCE
         while True:
             if self._problem is not None:
                 raise self._problem
             if self._lines:
+                self._patience.renew()
                 return min(self._lines, key=lambda line: len(line.flights))
-            if time.monotonic() > end:
-                raise JisiError(
-                    f"the Ray cluster gave no worker with 1 CPU for {_PATIENCE:.0f} seconds; `ray status` says why"
-                )
+            self._patience.check()
             self._has_news.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_news.wait(), 1.0)

@@ -7,7 +7,6 @@ must go to one that lives instead of waiting until Ray finds room for another.
 from __future__ import annotations
 
 import platform
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from itertools import islice
 from typing import Any, Generic, Self, TypeVar
 
 import jisi_cli
+from jisi_cli.cluster.patience import Patience
 from jisi_cli.cluster.session import Session, source_hash
 from jisi_cli.errors import JisiError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 120.0
-"""Seconds without any worker after which a run gives up."""
 _LOOK = 1.0
 _AHEAD = 4
 """Pieces under way or waiting to be handed on, for each worker."""
@@ -108,7 +106,7 @@ class Crew(Generic[T, R]):
         self._out: dict[Any, tuple[_Member, int, T]] = {}
         self._done: dict[int, R] = {}
         self._deaths: Counter[int] = Counter()
-        self._last_seen = 0.0
+        self._patience = Patience(session, {"CPU": cpus, "GPU": gpus})
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +121,7 @@ class Crew(Generic[T, R]):
             JisiError: The function raised it, or no worker can be had.
         """
         source, following = enumerate(pieces), 0
-        self._last_seen = time.monotonic()
+        self._patience.renew()
         self._deaths.clear()
         try:
             while self._has_more(source):
@@ -167,12 +165,9 @@ class Crew(Generic[T, R]):
     def _hear(self) -> None:
         """Wait a moment for news of any worker, and take it in."""
         if any(member.is_ready for member in self._members):
-            self._last_seen = time.monotonic()
-        elif time.monotonic() - self._last_seen > _PATIENCE:
-            wanted = " and ".join(f"{number:g} {name[4:-1].upper()}" for name, number in self._needs.items() if number)
-            raise JisiError(
-                f"the Ray cluster gave no worker with {wanted} for {_PATIENCE:.0f} seconds; `ray status` says why"
-            )
+            self._patience.renew()
+        else:
+            self._patience.check()
         hellos = {member.hello: member for member in self._members if not member.is_ready}
         news, _ = self._ray.wait([*self._out, *hellos], num_returns=1, timeout=_LOOK)
         for ref in news:

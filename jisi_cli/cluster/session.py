@@ -15,7 +15,9 @@ import platform
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from jisi_cli.cluster.engine import RayEngine
 from jisi_cli.errors import InputError, JisiError
 
 _REACH_SECONDS = 5.0
+_ANSWER_SECONDS = 15.0
 _STORE_BYTES = 256 * 2**20
 """Memory of the object store of a cluster that the run starts itself: what is dealt out is small, and Ray writes what
 does not fit to disk."""
@@ -33,12 +36,18 @@ does not fit to disk."""
 class Session:
     """A Ray cluster that this process is connected to.
 
+    Args:
+        engine: Where it is.
+        warn: Told what the user should know.
+
     Attributes:
         ray: The module.
+        warn: Told what the user should know.
         is_own: Whether it was started by this run, and ends with it.
     """
 
-    def __init__(self, engine: RayEngine) -> None:
+    def __init__(self, engine: RayEngine, warn: Callable[[str], None] = lambda words: None) -> None:
+        self.warn = warn
         address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
         self.is_own = address == "local"
         if self.is_own:
@@ -51,6 +60,8 @@ class Session:
         if not self.is_own:
             _require_reachable(address)
         with _ray_errors(address):
+            if not self.is_own:
+                _require_welcome(address)
             self.ray.init(address=address, **_OPTIONS, **(_own_cluster() if self.is_own else {}))
 
     @property
@@ -62,6 +73,16 @@ class Session:
     def gpus(self) -> int:
         """GPUs of the cluster, as Ray counts them."""
         return int(self.ray.cluster_resources().get("GPU", 0))
+
+    def is_taken(self, needs: Mapping[str, float]) -> bool:
+        """Whether the cluster has what a worker needs, and other work is using it.
+
+        Args:
+            needs: How much of what, by Ray's names.
+        """
+        total, free = self.ray.cluster_resources(), self.ray.available_resources()
+        has_it = all(total.get(name, 0) >= number for name, number in needs.items())
+        return has_it and any(free.get(name, 0) < number for name, number in needs.items())
 
     def close(self) -> None:
         """Leave the cluster; one that the run started ends."""
@@ -118,6 +139,65 @@ def _require_reachable(address: str) -> None:
         ) from None
 
 
+def _require_welcome(address: str) -> None:
+    """Refuse a cluster that does not let this process in, or is none.
+
+    Ray itself would ask for minutes, warn each time, and end the process where it has no password to give.
+
+    Raises:
+        AuthenticationError: The password is wrong, or there is none.
+        JisiError: Nothing answers as the head of a cluster does.
+    """
+    try:
+        from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+        from ray._raylet import GcsClient
+        from ray.exceptions import AuthenticationError
+    except ImportError:  # in another version of Ray, which has to say it in its own way
+        return
+    ensure_token_if_auth_enabled(create_token_if_missing=False)
+    if address == "auto":
+        return
+    found: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            GcsClient(address=address)
+        except AuthenticationError as error:
+            found.set_exception(error)
+        except Exception:  # which may pass: Ray asks again
+            found.set_result(None)
+        else:
+            found.set_result(None)
+
+    with _without_stderr():
+        # Not on this thread, which nothing could interrupt there.
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            found.result(_ANSWER_SECONDS)
+        except TimeoutError:
+            raise JisiError(
+                f"what listens at {address} does not answer as the head of a Ray cluster does, or is too busy to; is "
+                "it the port that `ray start --head` named?"
+            ) from None
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what Ray's own threads write to stderr, whatever its log level is."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 @contextlib.contextmanager
 def _ray_errors(address: str) -> Iterator[None]:
     """Say in a line why a cluster cannot be joined.
@@ -127,6 +207,8 @@ def _ray_errors(address: str) -> Iterator[None]:
     """
     try:
         yield
+    except JisiError:
+        raise
     except Exception as error:
         words = str(error)
         if "ersion mismatch" in words:
@@ -136,7 +218,7 @@ def _ray_errors(address: str) -> Iterator[None]:
             ) from None
         if isinstance(error, ConnectionError) and "find any running Ray" in words:
             raise JisiError("no Ray cluster runs on this machine; start one with `ray start --head`") from None
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError) or type(error).__name__ == "AuthenticationError":
             raise JisiError(
                 f"the Ray cluster at {address} cannot be joined; if it has a password, set RAY_AUTH_MODE=token here, "
                 "too, and RAY_AUTH_TOKEN, or copy ~/.ray/auth_token from its head"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jisi_cli.cluster.engine import RayEngine, read_engine
-from jisi_cli.errors import InputError
+from jisi_cli.cluster.session import _ray_errors
+from jisi_cli.errors import InputError, JisiError
 from tests.cli.commands import jisi, says_one_error
 
 
@@ -32,6 +34,30 @@ def test_a_cluster_that_does_not_answer_is_one_line_with_the_remedy() -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
     run = jisi("eval", "sample_data/bank", "--method", "best-single", "--engine", "ray:127.0.0.1:1", "-q")
     says_one_error(run, 1, "127.0.0.1:1", "ray start --head")
+
+
+def test_a_port_of_something_else_is_one_line_after_a_moment() -> None:
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        code = (
+            "import sys; from jisi_cli.cluster import session; from jisi_cli.cluster.engine import RayEngine;"
+            "session._ANSWER_SECONDS = 0.5; session.Session(RayEngine(sys.argv[1]))"
+        )
+        command = [sys.executable, "-c", code, f"127.0.0.1:{other.getsockname()[1]}"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    *_, last = run.stderr.splitlines()
+    assert run.returncode == 1 and "JisiError: what listens at 127.0.0.1:" in last
+    assert "Failed to connect" not in run.stderr
+
+
+def test_another_ray_on_the_cluster_is_named_with_what_to_do() -> None:
+    utils = pytest.importorskip("ray._private.utils", reason="needs the extra `ray`")
+    theirs = {"ray_version": "2.1.0", "python_version": "3.8.10"}
+    with pytest.raises(JisiError, match="runs another Ray or Python than this") as refused, _ray_errors("head:6379"):
+        utils.check_version_info(theirs, "here")
+    assert "install the same versions" in str(refused.value)
 
 
 def test_without_ray_the_engine_is_one_line_with_the_remedy(tmp_path: Path) -> None:
