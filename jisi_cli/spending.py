@@ -249,7 +249,7 @@ class RunAccount:
         Args:
             names: Models of the pool file.
         """
-        from jisi_cli.models.keys import missing_key
+        from jisi_cli.models.facts import missing_key
 
         entries = (entry for entry in self.config.models if entry.name in names)
         missing = {entry.name: variable for entry in entries if (variable := missing_key(entry)) is not None}
@@ -425,7 +425,7 @@ def judges_of(grading: GradingOptions, config: Config) -> tuple[str, ...]:
 
 def offer_the_offline_pool(error: NoAnswerError, config: Config, models: Sequence[str]) -> NoAnswerError:
     """Return the error of a pool that could not answer; where no model has a key, it names the pool that needs none."""
-    from jisi_cli.models.keys import missing_key
+    from jisi_cli.models.facts import missing_key
 
     if all(missing_key(entry) is not None for entry in config.models if entry.name in models):
         return NoAnswerError(f"{error}; `jisi demo` shows jisi without a key")

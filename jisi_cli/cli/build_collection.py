@@ -35,8 +35,8 @@ from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
 from jisi_cli.models.batch.terms import batch_share, require_batch
 from jisi_cli.models.cache import AnswerCache
+from jisi_cli.models.facts import missing_key
 from jisi_cli.models.json_disk import open_cache
-from jisi_cli.models.keys import missing_key
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.paths import cache_folder
 from jisi_cli.spending import RunAccount, endpoint_entry, judges_of, offer_the_offline_pool

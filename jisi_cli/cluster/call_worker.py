@@ -32,7 +32,7 @@ from jisi_cli.cluster.session import source_hash
 from jisi_cli.config import ModelEntry
 from jisi_cli.models.address import environment_addresses
 from jisi_cli.models.call import Asker, Call, CallEvent, Course
-from jisi_cli.models.keys import missing_key
+from jisi_cli.models.facts import missing_key
 from jisi_cli.models.local import LocalModels
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry import Caller

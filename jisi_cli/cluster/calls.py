@@ -33,7 +33,7 @@ from jisi_cli.cluster.session import Session
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.models.call import Call, Course, Outcome
-from jisi_cli.models.keys import missing_key
+from jisi_cli.models.facts import missing_key
 from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.redaction import secrets_in
 from jisi_cli.models.retry_policy import RetryPolicy

@@ -230,17 +230,6 @@ class Labelling:
         """
         return self._code(self._place(key), answer) != NONE_RIGHT
 
-    def skip(self, key: Key) -> None:
-        """Leave a question for later; what somebody else said of it stays.
-
-        Raises:
-            InputError: There is no such question.
-            LabelConflictError: Somebody else has labelled it meanwhile; nothing was changed.
-            BankError: The bank cannot be written.
-        """
-        self._place(key)
-        self.keep(key, Label(*key, skipped=True))
-
     def keep(self, key: Key, label: Label | None, *, replace: bool = False) -> None:
         """Keep a label as it is, or take it back; see `label`.
 

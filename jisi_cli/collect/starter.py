@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 STARTER = "starter"
 """What a manifest calls the format of generated questions."""
-USUAL_QUESTIONS = 200
-MOST_QUESTIONS = 20_000
 LEVELS = ("easy", "medium", "hard")
 
 _PACKAGE = "reasoning-gym"

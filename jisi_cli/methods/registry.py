@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters, option_name, with_later
@@ -34,21 +34,6 @@ Needs = Literal["recorded", "live", "recorded; live to aggregate", "labels"]
 
 _ROOMS = ("jisi_cli.methods", "jisi_cli.methods.routers", "jisi_cli.methods.ensembles")
 _FILE_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class MethodClass(Protocol):
-    """A class that can be registered."""
-
-    @classmethod
-    def from_context(cls, context: MethodContext, settings: Any) -> Self:  # noqa: ANN401 - each has settings of its own
-        """Make the method from train data.
-
-        Args:
-            context: What it may be made from.
-            settings: Its settings, as registered and with what stands behind its name; None where it has none.
-        """
-        ...
-
 
 C = TypeVar("C", bound=type)
 

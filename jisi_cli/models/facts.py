@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -9,13 +10,12 @@ from typing import Any, Literal, NamedTuple
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.conversation import Ability
 from jisi_cli.errors import InputError
-from jisi_cli.models.address import is_own_host
-from jisi_cli.models.keys import missing_key
+from jisi_cli.models.address import OPENAI_KEY, is_own_host
 from jisi_cli.models.litellm_client import load_litellm
 from jisi_cli.types import PriceSource
 
-_LOCAL = "local:"
 _MILLION = 1_000_000
+_LOCAL = "local:"
 _CHAT = frozenset({"chat", "responses"})
 """What LiteLLM's map calls models that answer in text."""
 
@@ -144,6 +144,25 @@ def none_able(entries: Iterable[ModelEntry], needs: Iterable[Ability], pool: obj
         f"no model that may be asked ({names}) is known to {can}; where one does, write {write} for it in {pool}, or "
         "add one that does"
     )
+
+
+def missing_key(entry: ModelEntry) -> str | None:
+    """Return the environment variable of a key that a model needs and that is not set; None if none is known.
+
+    An entry with an address of its own may need no key. Providers that can be signed in to in other ways
+    (cloud accounts) are not checked.
+    """
+    if entry.api_key_env is not None:
+        return None if os.environ.get(entry.api_key_env) else entry.api_key_env
+    if entry.api_base is not None or entry.litellm.startswith(_LOCAL):
+        return None
+    if entry.litellm.startswith("openai/"):
+        return None if os.environ.get(OPENAI_KEY) else OPENAI_KEY
+    found = load_litellm().validate_environment(entry.litellm)
+    missing: list[str] = found.get("missing_keys") or []
+    if len(missing) == 1 and missing[0].endswith("_API_KEY") and not missing[0].startswith("AZURE"):
+        return missing[0]
+    return None
 
 
 def _in_map(litellm_name: str) -> Mapping[str, Any]:

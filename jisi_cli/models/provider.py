@@ -15,8 +15,8 @@ from jisi_cli.models.address import NO_KEY, Target, key_for
 from jisi_cli.models.called_tools import words_in
 from jisi_cli.models.completion import Completion, End, completed
 from jisi_cli.models.direct_call import DirectCalls, DirectRequest, goes_directly, known_direct_request
+from jisi_cli.models.facts import missing_key
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.keys import missing_key
 from jisi_cli.models.known_requests import KnownRequest, keep_request
 from jisi_cli.models.litellm_call import LiteLLMCalls, UnsentFailure
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers

@@ -86,7 +86,7 @@ def test_a_skip_takes_no_label_away(bank: Path) -> None:
     one, other = Labelling(bank), Labelling(bank)
     one.label(TWO, "1")
     with pytest.raises(LabelConflictError):
-        other.skip(TWO)
+        other.keep(TWO, Label(*TWO, skipped=True))
     assert said(bank) == [Label(*TWO, "1")]
 
 
@@ -94,7 +94,7 @@ def test_the_same_label_a_skip_or_another_question_is_no_conflict(bank: Path) ->
     one, other = Labelling(bank), Labelling(bank)
     one.label(ONE, "3")
     other.label(ONE, "3")
-    one.skip(TWO)
+    one.keep(TWO, Label(*TWO, skipped=True))
     other.label(TWO, "1")
     assert said(bank) == [Label(*ONE, "3"), Label(*TWO, "1")]
     assert set(other.labels) == {ONE, TWO} and set(one.labels) == {ONE}

@@ -12,8 +12,8 @@ import pytest
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
+from jisi_cli.models.facts import missing_key
 from jisi_cli.models.failure import one_line
-from jisi_cli.models.keys import missing_key
 from jisi_cli.models.redaction import redact, secrets_in
 from jisi_cli.types import Answer
 from tests.loopback import Fault, Loopback
