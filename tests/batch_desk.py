@@ -1,4 +1,4 @@
-"""OpenAI's files and batches endpoints for `tests/loopback.py`, with their faults.
+"""OpenAI's files and batches endpoints for `tests/loopback.py`, and Azure's and Anthropic's, with their faults.
 
     with Loopback({"a": Script(text="4")}) as server:
         server.batches.ends = ["expired", "completed"]
@@ -6,6 +6,7 @@
         assert server.batches.asked() == {"custom id": 1}
 
 Each row of a batch is answered by the script of its model: a fault of kind `status` becomes a row of the error file.
+Azure's are the same below `/openai` and `/openai/v1`; Anthropic's are `server.message_batches`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, Literal
@@ -22,6 +24,10 @@ from typing import Any, Literal
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
 """Answers the body of a row: the HTTP status, and what is sent with it."""
 End = Literal["completed", "expired", "cancelled", "failed"]
+_PREFIXES = ("/openai/v1/", "/openai/", "/v1/messages/", "/v1/")
+_URLS = {"/openai/": "/chat/completions"}
+"""What the rows of a batch and the batch itself say of where calls go, where that is not as at OpenAI."""
+_ENDPOINTS = {"/openai/": "/chat/completions", "/openai/v1/": "/chat/completions"}
 
 
 @dataclass
@@ -38,6 +44,8 @@ class Batch:
     error_file_id: str | None = None
     failed: int = 0
     code: str = "invalid"
+    kinds: Counter[str] = field(default_factory=Counter)
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def status(self) -> str:
@@ -74,6 +82,7 @@ class BatchDesk:
         altered: Changes the lines of the results before they are sent.
         most: Requests that may be under way at one time; None for no limit.
         unheard: The next so many requests to `POST files` or `POST batches` are carried out, and not answered.
+        reading: How often a file is looked at before Azure has read it, so that a batch can be created of it.
         hidden: Names of batches and files that it has no more.
         refused: Endpoints that get a 403.
         keeps_metadata: Whether what a client keeps beside a batch is there when it looks.
@@ -81,10 +90,12 @@ class BatchDesk:
         held: Endpoints that are carried out and then wait until this is taken away: for clients that are killed.
         reached: Is set when a request waits there.
 
-    An endpoint is called `POST files`, `GET files/content`, `POST batches`, `GET batches` (the list), `GET batches/id`.
+    An endpoint is called `POST files`, `GET files/content`, `POST batches`, `GET batches` (the list), `GET batches/id`,
+    `DELETE files/id`.
 
     Attributes:
         batches: What was created, in its order.
+        deleted: Names of what was deleted.
         headers: Those of each request, in small letters.
     """
 
@@ -94,6 +105,7 @@ class BatchDesk:
     looks: int = 1
     altered: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
     most: int | None = None
+    reading: int = 0
     unheard: Counter[str] = field(default_factory=Counter)
     busy: Counter[str] = field(default_factory=Counter)
     hidden: set[str] = field(default_factory=set)
@@ -103,18 +115,21 @@ class BatchDesk:
     reached: threading.Event = field(default_factory=threading.Event)
     files: dict[str, bytes] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _prefix: str = "/v1/"
 
     def asked(self) -> Counter[str]:
-        """Return how often each custom id was handed in in a batch that was taken."""
+        """Return how often each custom id was submitted in a batch that was taken."""
         return Counter(row["custom_id"] for batch in self.batches if batch.end != "failed" for row in batch.rows)
 
     def handle(self, method: str, path: str, kind: str, body: bytes) -> tuple[int, bytes, str] | None:
         """Return what is answered: the status, the body, its type; None where the line breaks."""
         path, _, query = path.partition("?")
-        parts = path.removeprefix("/v1/").strip("/").split("/")
+        self._prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
+        parts = path.removeprefix(self._prefix).strip("/").split("/")
         endpoint = f"{method} {parts[0]}" + {1: "", 2: "/id"}.get(len(parts), "/content")
         with self._lock:
             self.requests[endpoint] += 1
@@ -141,6 +156,17 @@ class BatchDesk:
                 return self._json(self._upload(kind, body))
             case "GET", "files", name, "content" if name in self.files:
                 return 200, self.files[name], "application/octet-stream"
+            case "GET", "files", name if name in self.files:
+                self.reading -= 1
+                return self._json(
+                    {"id": name, "object": "file", "status": "processed" if self._has_read else "pending"}
+                )
+            case "DELETE", "files", name if name in self.files:
+                del self.files[name]
+                self.deleted.append(name)
+                return self._json({"id": name, "object": "file", "deleted": True})
+            case "POST", "batches" if not self._has_read:
+                return 400, b'{"error": {"message": "the file is not ready"}}', "application/json"
             case "POST", "batches":
                 return self._json(self._create(json.loads(body)).to_json())
             case "GET", "batches":
@@ -155,6 +181,10 @@ class BatchDesk:
                 batch.looks -= 1
                 return self._json(batch.to_json())
         return 404, b'{"error": {"message": "no such thing"}}', "application/json"
+
+    @property
+    def _has_read(self) -> bool:
+        return self._prefix == "/v1/" or self.reading <= 0
 
     def _json(self, body: dict[str, Any]) -> tuple[int, bytes, str]:
         return 200, json.dumps(body).encode(), "application/json"
@@ -176,8 +206,10 @@ class BatchDesk:
         }
 
     def _create(self, asked: dict[str, Any]) -> Batch:
-        assert (asked["endpoint"], asked["completion_window"]) == ("/v1/chat/completions", "24h")
+        assert asked["endpoint"] == _ENDPOINTS.get(self._prefix, "/v1/chat/completions")
+        assert asked["completion_window"] == "24h"
         rows = [json.loads(line) for line in self.files[asked["input_file_id"]].splitlines()]
+        assert {row["url"] for row in rows} == {_URLS.get(self._prefix, "/v1/chat/completions")}
         assert len({row["body"]["model"] for row in rows}) == 1, "a file is about one model"
         end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
         at_work = sum(len(batch.rows) for batch in self.batches if batch.status == "in_progress")
@@ -219,3 +251,115 @@ class BatchDesk:
         name = f"file-{kind}-{batch.id}"
         self.files[name] = b"".join(line + b"\n" for line in lines)
         return name
+
+
+class MessageBatchDesk(BatchDesk):
+    """Anthropic's Message Batches of one server: no files, and nothing of a batch is kept but its requests.
+
+    Its endpoints are called `POST batches`, `GET batches` (the list), `GET batches/id`, `GET batches/content` (the
+    results), `DELETE batches/id`.
+    """
+
+    def _carry_out(self, method: str, parts: list[str], query: str, kind: str, body: bytes) -> tuple[int, bytes, str]:
+        named = {batch.id: batch for batch in self.batches if batch.id not in self.deleted}
+        match method, *parts:
+            case "POST", "batches":
+                assert kind == "application/json"
+                batch = self._create_of(json.loads(body)["requests"])
+                return self._json(self._told(batch))
+            case "GET", "batches":
+                # Newest first, ten a page at most.
+                given = dict(pair.split("=") for pair in query.split("&") if "=" in pair)
+                newest = [batch for batch in self.batches[::-1] if batch.id in named]
+                after = given.get("after_id")
+                first = next((place + 1 for place, batch in enumerate(newest) if batch.id == after), 0)
+                last = first + min(10, int(given["limit"]))
+                page = [self._told(batch) for batch in newest[first:last]]
+                return self._json({"data": page, "has_more": len(newest) > last})
+            case "GET", "batches", name if name in named:
+                named[name].looks -= 1
+                return self._json(self._told(named[name]))
+            case "GET", "batches", name, "results" if name in named and named[name].looks <= 0:
+                return 200, self.files[name], "application/x-jsonl"
+            case "DELETE", "batches", name if name in named:
+                self.deleted.append(name)
+                return self._json({"id": name, "type": "message_batch_deleted"})
+        return 404, json.dumps(_error("not_found_error", "no such thing")).encode(), "application/json"
+
+    def _create_of(self, requests: list[dict[str, Any]]) -> Batch:
+        end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
+        name = f"msgbatch_{len(self.batches) + 1}"
+        rows = [{"custom_id": request["custom_id"], "body": request["params"]} for request in requests]
+        batch = Batch(name, "", {}, rows, end, self.looks)
+        self.batches.append(batch)
+        done = len(rows) if end == "completed" else self.finished
+        results = [self._result(row["body"]) for row in rows[:done]]
+        results += [{"type": "canceled" if end == "cancelled" else "expired"} for _ in rows[done:]]
+        lines = [
+            json.dumps({"custom_id": row["custom_id"], "result": result}).encode()
+            for row, result in zip(rows, results, strict=True)
+        ]
+        batch.kinds = Counter(result["type"] for result in results)
+        self.files[name] = b"".join(line + b"\n" for line in self.altered(lines[::-1]))
+        return batch
+
+    def _result(self, params: dict[str, Any]) -> dict[str, Any]:
+        status, body = self.answer(as_chat(params))
+        if status == 200:
+            return {"type": "succeeded", "message": as_message(body)}
+        return {"type": "errored", "error": _error(_KINDS.get(status, "api_error"), body["error"]["message"])}
+
+    def _told(self, batch: Batch) -> dict[str, Any]:
+        has_ended = batch.looks <= 0
+        counts = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
+        return {
+            "id": batch.id,
+            "type": "message_batch",
+            "processing_status": "ended" if has_ended else "in_progress",
+            "request_counts": {
+                "processing": 0 if has_ended else len(batch.rows),
+                **counts,
+                **(batch.kinds if has_ended else {}),
+            },
+            "created_at": batch.created.isoformat(),
+            "results_url": "https://elsewhere.example/steals/the/key" if has_ended else None,
+        }
+
+
+_KINDS = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
+
+
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+def as_message(completion: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat completion as Anthropic's Messages say it; what is one already stays."""
+    if "choices" not in completion:
+        return completion
+    usage = completion.get("usage") or {}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": completion["model"],
+        "content": [{"type": "text", "text": completion["choices"][0]["message"]["content"]}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": usage.get("prompt_tokens", 1),
+            "output_tokens": usage.get("completion_tokens", 1),
+            "service_tier": "batch",
+        },
+    }
+
+
+def as_chat(params: dict[str, Any]) -> dict[str, Any]:
+    """Return a request to Anthropic's Messages as one for a chat completion, for scripts to read."""
+    messages = [
+        {**message, "content": "".join(part["text"] for part in message["content"])}
+        if isinstance(message["content"], list)
+        else message
+        for message in params.get("messages", ())
+    ]
+    return {**params, "messages": messages}

@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on loopback that answers, and fails, as a script says.
 
-It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/embeddings`, `/v1/models`, and `/v1/files` and
-`/v1/batches` (`tests/batch_desk.py`), and remembers every request. In a test:
+It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/messages` (whole), `/v1/embeddings`,
+`/v1/models`, and `/v1/files`, `/v1/batches` and `/v1/messages/batches` (`tests/batch_desk.py`), and remembers every
+request. In a test:
 
     with Loopback({"a": Script(text="4", faults=(Fault("status", status=429, retry_after=1),))}) as server:
         entry = ModelEntry(name="a", litellm="openai/a", api_base=server.api_base)
@@ -24,18 +25,19 @@ import base64
 import hashlib
 import json
 import math
+import re
 import socket
 import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from tests.batch_desk import BatchDesk
+from tests.batch_desk import BatchDesk, MessageBatchDesk, as_chat, as_message
 
 FaultKind = Literal[
     "status",
@@ -181,6 +183,7 @@ class Loopback:
         self.hold_after: int | None = None
         self.stopping = threading.Event()
         self.batches = BatchDesk(self._answer_row)
+        self.message_batches = MessageBatchDesk(self._answer_row)
         self._journal = journal
         self._calls: Counter[str] = Counter()
         self._at_once = 0
@@ -305,6 +308,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._error(404, f"no such path: {self.path}")
 
+    def do_DELETE(self) -> None:
+        self._answer_about_batches("DELETE", b"")
+
     def do_POST(self) -> None:
         raw = self._body()
         if self._is_about_batches():
@@ -318,6 +324,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
         number, script = self.server.loopback.receive(request)
         self._at_work = True
+        if self.path.endswith("/messages"):
+            request = replace(request, body=as_chat(body))
         try:
             self._answer(request, script, number)
         finally:
@@ -335,12 +343,14 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def _is_about_batches(self) -> bool:
-        return self.path.startswith(("/v1/files", "/v1/batches"))
+        return re.match(r"/(openai/)?(v1/)?(files|(messages/)?batches)", self.path) is not None
 
     def _answer_about_batches(self, method: str, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.loopback.batches.headers.append(headers)
-        found = self.server.loopback.batches.handle(method, self.path, self.headers.get("content-type", ""), body)
+        loopback = self.server.loopback
+        desk = loopback.message_batches if self.path.startswith("/v1/messages/") else loopback.batches
+        desk.headers.append(headers)
+        found = desk.handle(method, self.path, self.headers.get("content-type", ""), body)
         if found is None:
             self.close_connection = True
             self.connection.close()
@@ -373,6 +383,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, _embeddings(request, script))
         elif request.body.get("stream"):
             self._stream(request, script, number)
+        elif self.path.endswith("/messages"):
+            self._json(200, as_message(_completion(request, script, number)))
         else:
             self._json(200, _completion(request, script, number))
         self.server.loopback.answered(request)

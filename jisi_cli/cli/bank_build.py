@@ -146,7 +146,7 @@ def build(
     Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
     Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
 
-    --call --batch asks through OpenAI's batch endpoint, or that of a server with the same one, at about half the list
+    --call --batch asks through the batch endpoints of OpenAI, Azure OpenAI and Anthropic, at about half the list
     price and within a day. You can stop waiting at any time: the same command resumes, and submits nothing twice.
 
     --append --feedback takes in what people said of answers (`jisi feedback`, and clients of a server): each question

@@ -127,7 +127,7 @@ def evaluate(
 ) -> None:
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
 
-    --live --batch asks through OpenAI's batch endpoint, or that of a server with the same one: what all methods need is
+    --live --batch asks through the batch endpoints of OpenAI, Azure OpenAI and Anthropic: what all methods need is
     submitted together, then what depends on the answers. A method that asks one model after another takes a batch, of
     up to a day, for each. You can stop waiting at any time: the same command resumes.
 

@@ -40,7 +40,7 @@ async def ask_by_batch(
     Args:
         pairs: Questions and models, as `collect` takes them.
         pool: The live pool.
-        batches: Hands in and waits.
+        batches: Submits and waits.
         sampling: Sampling parameters; the paper's by default.
 
     Raises:

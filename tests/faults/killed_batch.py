@@ -1,4 +1,4 @@
-"""Kill `jisi bank build --call --batch` wherever it waits for the provider, and see that nothing is handed in twice.
+"""Kill `jisi bank build --call --batch` wherever it waits for the provider, and see that nothing is submitted twice.
 
     python -m tests.faults.killed_batch [--requests 1000]
 
@@ -37,7 +37,7 @@ class Outcome:
         answered: How often each request was answered.
         batches: How many batches were created.
         rows: Rows of them all.
-        expected_rows: Rows of them all, if each is handed in once, and again where it failed or expired.
+        expected_rows: Rows of them all, if each is submitted once, and again where it failed or expired.
         paid: Dollars in the ledger.
         listed: What they would be at list price.
         booked: Rows of the ledger that are no failures.
@@ -169,9 +169,9 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         outcome = run(Path(folder), requests=arguments.requests)
-    handed_in = f"{outcome.rows:,} rows in {outcome.batches} batches (expected {outcome.expected_rows:,})"
+    submitted = f"{outcome.rows:,} rows in {outcome.batches} batches (expected {outcome.expected_rows:,})"
     twice = sum(count - 1 for count in outcome.answered.values())
-    print(f"{outcome.wanted:,} requests, killed at {', '.join(outcome.killed)}: {handed_in}; answered twice: {twice}")
+    print(f"{outcome.wanted:,} requests, killed at {', '.join(outcome.killed)}: {submitted}; answered twice: {twice}")
     print(f"paid ${outcome.paid:.6f} of ${outcome.listed:.6f} at list price; {outcome.booked:,} answers booked")
     print(f"the bank is that of live calls: {outcome.same_data}; {time.monotonic() - began:.0f} s")
     print("passed" if outcome.passed else "FAILED")

@@ -1,4 +1,4 @@
-"""Calls by batch: handed in once, whatever breaks; answered, priced and kept as live calls are."""
+"""Calls by batch: submitted once, whatever breaks; answered, priced and kept as live calls are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import ExitCode, InputError, NoAnswerError
-from jisi_cli.models.batch import service
+from jisi_cli.models.batch import openai_service
 from jisi_cli.models.batch.batches import Batches, Fetched, Polling
 from jisi_cli.models.batch.journal import BatchJournal
 from jisi_cli.models.batch.queue import BatchesLeftError, BatchQueue
@@ -111,7 +111,7 @@ def lab(loopback: Loopback, tmp_path: Path) -> Lab:
     return Lab(loopback, tmp_path)
 
 
-def test_each_request_is_handed_in_once_answered_and_billed_at_half_price(lab: Lab) -> None:
+def test_each_request_is_submitted_once_answered_and_billed_at_half_price(lab: Lab) -> None:
     fetched = lab.run()
     assert [answer.text for answer in fetched.answers.values()] == ["four words of answer"] * 3
     assert list(lab.server.batches.asked().values()) == [1, 1, 1]
@@ -127,7 +127,7 @@ def test_the_answers_are_those_of_live_calls_under_their_keys(lab: Lab) -> None:
     answer = ask_once(lab.pool(), "question 1", role="expert", sampling=Sampling(max_tokens=20))
     assert (answer.text, answer.cached) == ("four words of answer", True)
     assert lab.server.count() == 0
-    assert lab.run().answers == {}, "nor are they handed in again"
+    assert lab.run().answers == {}, "nor are they submitted again"
     assert len(lab.server.batches.batches) == 1
 
 
@@ -140,7 +140,7 @@ def test_a_row_is_the_request_that_the_live_path_sends(lab: Lab, params: dict[st
     assert lab.server.batches.batches[0].rows[1]["body"] == live.body
 
 
-def test_rows_that_failed_are_handed_in_again_alone(lab: Lab) -> None:
+def test_rows_that_failed_are_submitted_again_alone(lab: Lab) -> None:
     lab.server.script("a", text="4", faults=(None, Fault("status", status=500), Fault("status", status=429)))
     fetched = lab.run()
     assert all(answer.ok for answer in fetched.answers.values())
@@ -172,7 +172,7 @@ def test_a_parameter_that_a_model_refuses_is_left_out_of_the_next_batch(lab: Lab
     assert [len(second.rows), *("temperature" in row["body"] for row in second.rows)] == [3, False, False, False]
 
 
-def test_what_an_expired_batch_has_finished_is_kept_and_paid_and_the_rest_handed_in_again(lab: Lab) -> None:
+def test_what_an_expired_batch_has_finished_is_kept_and_paid_and_the_rest_submitted_again(lab: Lab) -> None:
     lab.server.batches.ends, lab.server.batches.finished = ["expired"], 1
     assert all(answer.ok for answer in lab.run().answers.values())
     assert [len(batch.rows) for batch in lab.server.batches.batches] == [3, 2]
@@ -185,7 +185,7 @@ def test_what_expired_each_time_is_told_and_is_no_wrong_answer(lab: Lab) -> None
     fetched = lab.run(retries=0)
     assert (len(fetched.answers), len(fetched.unasked)) == (1, 2)
     assert "expired, and this run does not submit it again, before it reached 2 requests" in lab.warned[0]
-    assert len(lab.run().answers) == 2, "a later run hands it in again"
+    assert len(lab.run().answers) == 2, "a later run submits it again"
 
 
 def test_what_was_cancelled_at_the_provider_is_neither_asked_again_nor_recorded_as_failed(lab: Lab) -> None:
@@ -205,7 +205,7 @@ def test_a_batch_that_the_provider_refuses_is_told_in_its_words(lab: Lab) -> Non
     assert "was refused: the file is not one of ours; 3 requests not answered" in lab.warned[0]
 
 
-def test_what_is_too_much_for_a_provider_is_handed_in_in_smaller_parts(lab: Lab) -> None:
+def test_what_is_too_much_for_a_provider_is_submitted_in_smaller_parts(lab: Lab) -> None:
     lab.server.batches.most = 3
     fetched = lab.run(10)
     assert (len(fetched.answers), fetched.unasked) == (10, {})
@@ -257,7 +257,7 @@ def test_a_server_without_batches_is_told_and_nothing_stays_open(lab: Lab, tmp_p
 
 
 @pytest.mark.parametrize("endpoint", ["POST files", "POST batches"])
-def test_what_was_handed_in_without_our_hearing_of_it_is_found_and_not_handed_in_twice(lab: Lab, endpoint: str) -> None:
+def test_what_was_submitted_without_our_hearing_of_it_is_found_and_not_submitted_twice(lab: Lab, endpoint: str) -> None:
     lab.server.batches.unheard[endpoint] = 1
     assert len(lab.run().answers) == 3
     assert list(lab.server.batches.asked().values()) == [1, 1, 1]
@@ -307,7 +307,7 @@ def test_the_budget_holds_at_batch_price_and_what_does_not_fit_waits_for_what_wa
     assert budget.left_usd == pytest.approx(0.10)
 
 
-def test_what_the_budget_does_not_allow_is_not_handed_in(lab: Lab) -> None:
+def test_what_the_budget_does_not_allow_is_not_submitted(lab: Lab) -> None:
     fetched = lab.run(10, budget=Budget(0.06))
     assert fetched.stopped is not None and "are left; raise --max-cost" in fetched.stopped
     assert 0 < len(fetched.answers) < 10
@@ -315,7 +315,7 @@ def test_what_the_budget_does_not_allow_is_not_handed_in(lab: Lab) -> None:
     assert lab.paid() <= 0.06
 
 
-def test_what_one_run_handed_in_another_waits_for(lab: Lab) -> None:
+def test_what_one_run_submitted_another_waits_for(lab: Lab) -> None:
     async def both() -> tuple[Fetched, Fetched]:
         return await asyncio.gather(lab.fetch(questions(4)), lab.fetch(questions(6)))
 
@@ -326,7 +326,7 @@ def test_what_one_run_handed_in_another_waits_for(lab: Lab) -> None:
     assert len(lab.rows()) == 6, "each is booked once"
 
 
-def test_runs_with_a_limit_a_day_count_what_a_run_without_any_has_handed_in(lab: Lab, tmp_path: Path) -> None:
+def test_runs_with_a_limit_a_day_count_what_a_run_without_any_has_submitted(lab: Lab, tmp_path: Path) -> None:
     lab.server.batches.busy["GET batches/id"] = 1000
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(lab.fetch(questions(3)), 2.0))
@@ -483,10 +483,18 @@ def test_no_header_of_the_environment_goes_to_a_server_that_is_not_openais(
         assert [n for n, value in headers.items() if "a secret of mine" in value] == []
 
 
-def test_a_model_of_another_provider_is_refused_with_the_remedy(lab: Lab) -> None:
-    claude = ModelEntry("claude", "anthropic/claude-sonnet-4-5")
-    with pytest.raises(InputError, match=r"`claude` cannot be asked by batch, because `anthropic` .*give --models a"):
-        require_batch([*lab.models, claude])
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("groq/llama-3.3-70b", r"`groq` is not among the providers whose batch endpoints jisi speaks \(openai, azure"),
+        ("bedrock/claude", r"`bedrock` takes batches from an S3 bucket of yours, which jisi does not write to"),
+        ("vertex_ai/gemini-2.5-pro", "`vertex_ai` takes batches from a Google Cloud Storage bucket of yours"),
+        ("local:x.gguf", "it is served on this machine"),
+    ],
+)
+def test_a_model_of_another_provider_is_refused_with_the_reason_and_the_remedy(lab: Lab, model: str, why: str) -> None:
+    with pytest.raises(InputError, match=rf"`other` cannot be asked by batch, because {why}.*; give --models a"):
+        require_batch([*lab.models, ModelEntry("other", model)])
 
 
 def test_a_list_of_batches_without_end_is_no_proof_that_a_batch_is_not_in_it(
@@ -494,12 +502,12 @@ def test_a_list_of_batches_without_end_is_no_proof_that_a_batch_is_not_in_it(
 ) -> None:
     for name in ("x", "y", "z"):
         asyncio.run(lab.fetch([Request("a", user(name), "expert", Sampling(max_tokens=20))]))
-    monkeypatch.setattr(service, "_MOST_LISTED", 2)
+    monkeypatch.setattr(openai_service, "MOST_LISTED", 2)
     lab.server.batches.busy["POST batches"] = 1
     with pytest.raises(NoAnswerError, match="list of batches goes on without end"):
         lab.run()
     assert len(lab.server.batches.batches) == 3
-    monkeypatch.setattr(service, "_MOST_LISTED", 10_000)
+    monkeypatch.setattr(openai_service, "MOST_LISTED", 10_000)
     assert len(lab.run().answers) == 3
 
 

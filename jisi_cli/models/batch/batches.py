@@ -1,4 +1,4 @@
-"""Answers by batch: handed in once, waited for by whichever process, kept and booked as answers of live calls are.
+"""Answers by batch: submitted once, waited for by whichever process, kept and booked as answers of live calls are.
 
 What came back lies in the answer cache under the keys of live calls, so neither path asks what the other has.
 """
@@ -6,34 +6,30 @@ What came back lies in the answer cache under the keys of live calls, so neither
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
-from jisi_cli.models.batch.desk import Desk, RefusedError
+from jisi_cli.models.batch.desk import Desk
+from jisi_cli.models.batch.funds import Funds
 from jisi_cli.models.batch.intake import Intake, Taken
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.outcome import without_result
 from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place, Rows, Sent
-from jisi_cli.models.batch.service import GONE, Service, State
-from jisi_cli.models.batch.terms import batch_share
+from jisi_cli.models.batch.service import GONE, NOT_FOUND, RefusedError, Service, State
+from jisi_cli.models.batch.under_way import UnderWay
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget, Reservation
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.retry_policy import RetryPolicy
-from jisi_cli.models.worst_case import worst_case_of
 from jisi_cli.types import Answer, Request
 
 OnProgress = Callable[[int, int], None]
 """Told how many requests have ended, and how many there are."""
-_NOT_FOUND = 404
-_LOOKS = 3
-"""How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _ENDS = {"failed": "refused", "cancelled": "cancelled", "expired": "expired", GONE: "forgotten"}
 """How a batch ended, in our words."""
 _UNWORKED = {
@@ -70,31 +66,18 @@ class Fetched:
     stopped: str | None = None
 
 
-@dataclass(slots=True)
-class _UnderWay:
-    """A batch at a provider, as this run sees it."""
-
-    batch: OpenBatch
-    service: Service
-    reservation: Reservation | None
-    state: State = field(default_factory=lambda: State(""))
-    taken: Taken = field(default_factory=Taken)
-    is_lost: bool = False
-    missed: int = 0
-
-
 class Batches:
     """Asks by batch; for one event loop, and one list of requests.
 
     Args:
         pool: The live pool: it says what a call is, keeps and books.
         rows: Writes requests and reads results.
-        journal: What was handed in.
+        journal: What was submitted.
         held: Receives the tag and the key of each request whose cost this run's own budget counts.
         budget: What the calls may cost; None for no limit.
-        policy: When what failed is handed in again.
+        policy: When what failed is submitted again.
         timeout: Seconds without a byte from a provider.
-        tell: Told what was handed in, and what came back.
+        tell: Told what was submitted, and what came back.
         warn: Told what goes wrong.
         on_progress: Told how far it is.
         polling: How often providers are asked.
@@ -118,26 +101,25 @@ class Batches:
         resubmits: bool = False,
     ) -> None:
         self._pool, self._rows, self._journal, self._held = pool, rows, journal, held
-        self._budget, self._polling = budget, polling or Polling()
+        self._polling = polling or Polling()
         self._tell, self._warn, self._on_progress = tell, warn, on_progress
         self._resubmits = resubmits
+        self._funds = Funds(budget, warn)
         self._desk = Desk(journal, timeout, policy, self._polling.pause)
-        self._intake = Intake(pool, rows, journal, policy, self._share)
-        self._shares: dict[str, float] = {}
+        self._intake = Intake(pool, rows, journal, policy, self._funds.share)
         self._most: dict[str, int] = {}
         """How many requests may be under way for a model at one time, where its provider has refused more."""
-        self._worst: dict[str, float | None] = {}
         self._wanted: dict[str, Call] = {}
         self._queue: list[tuple[Call, int]] = []
-        """Calls that are to be handed in, and how often they will have been then."""
-        self._under_way: list[_UnderWay] = []
+        """Calls that are to be submitted, and how often they will have been then."""
+        self._under_way: list[UnderWay] = []
         self._fetched = Fetched()
 
     async def fetch(self, requests: Iterable[Request]) -> Fetched:
         """Bring the answers to requests that the cache lacks.
 
         Args:
-            requests: What is to be asked; what is cached, or under way already, is not handed in.
+            requests: What is to be asked; what is cached, or under way already, is not submitted.
 
         Raises:
             InputError: The journal cannot be used, a parameter makes it unknowable what a call can cost, or another key
@@ -149,7 +131,7 @@ class Batches:
         self._queue = [(call, 1) for call in self._wanted.values()]
         try:
             async with self._journal.alone(self._wait):
-                await self._hand_in()
+                await self._submit()
             await self._finish()
         except asyncio.CancelledError:
             if self._under_way:
@@ -161,13 +143,13 @@ class Batches:
         return self._fetched
 
     async def close(self) -> None:
-        """Close the connections; what was handed in goes on at the providers."""
+        """Close the connections; what was submitted goes on at the providers."""
         await self._desk.close()
         await self._rows.close()
         self._journal.close()
 
     async def _finish(self) -> None:
-        """Wait for what is under way, hand in again what failed, until nothing is left."""
+        """Wait for what is under way, submit again what failed, until nothing is left."""
         number = 0
         while self._under_way or self._queue:
             self._show()
@@ -183,10 +165,10 @@ class Batches:
                     if await self._take_in(item):
                         self._under_way.remove(item)
                         number = 0
-                await self._hand_in()
+                await self._submit()
 
     async def _join(self, keys: Iterable[str]) -> set[str]:
-        """Take over what an earlier run, or another one, handed in; return which requests that is."""
+        """Take over what an earlier run, or another one, submitted; return which requests that is."""
         joined: set[str] = set()
         for batch in self._journal.open_with(frozenset(keys)):
             call = self._wanted[next(iter(batch.worst))]
@@ -200,16 +182,15 @@ class Batches:
             try:
                 found = await self._desk.identified(service, batch)
             except RefusedError:
-                continue  # which handing it in again will tell
+                continue  # which submitting it again will tell
             if found is None:
                 continue
             self._held |= {(batch.tag, key) for key in batch.worst}
-            promised = math.fsum(usd or 0.0 for usd in batch.worst.values())
-            reservation = None if self._budget is None else self._budget.take_over(call.entry.name, promised)
-            self._under_way.append(_UnderWay(found, service, reservation))
+            reservation = self._funds.take_over(call.entry, batch.worst.values())
+            self._under_way.append(UnderWay(found, service, reservation))
             joined |= batch.worst.keys()
             since = f"{batch.began:%Y-%m-%d %H:%M} UTC"
-            self._tell(f"{_requests(batch.worst)} under way at {service.host} since {since} ({found.batch_id})")
+            self._tell(f"{_requests(batch.worst)} under way at {service.host} since {since} ({_name(found)})")
         return joined
 
     def _give_up(self, batch: OpenBatch, entry: ModelEntry, service: Service) -> None:
@@ -230,8 +211,8 @@ class Batches:
         for key in batch.worst:
             self._intake.settle(batch, self._wanted[key], failure, Taken())
 
-    async def _hand_in(self) -> None:
-        """Hand in what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
+    async def _submit(self) -> None:
+        """Submit what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
         # Another run may have asked it since, or be asking it.
         queue = [(call, attempt) for call, attempt in self._queue if await self._pool.kept(call) is None]
         joined = await self._join([call.key for call, _ in queue])
@@ -242,7 +223,7 @@ class Batches:
                 alike.setdefault((call.entry.name, attempt), []).append(call)
         for (_, attempt), calls in alike.items():
             taken = self._as_many_as_are_taken(calls, attempt)
-            await self._hand_in_alike(await self._affordable(taken, attempt), attempt)
+            await self._submit_alike(await self._affordable(taken, attempt), attempt)
         if self._queue and not self._under_way:
             self._stop()
 
@@ -258,61 +239,40 @@ class Batches:
 
     async def _affordable(self, calls: Sequence[Call], attempt: int) -> list[Call]:
         """Return the calls of one model that fit what is left of the budget; the others wait."""
-        priced = [call for call in calls if await self._is_priced(call)]
-        if self._budget is None:
-            return priced
-        room, found = self._budget.left_usd, []
-        for call in priced:
-            worst = self._worst[call.key] or 0.0
-            if worst <= room:
-                room -= worst
-                found.append(call)
-            else:
-                self._queue.append((call, attempt))
-        return found
-
-    async def _is_priced(self, call: Call) -> bool:
-        """Whether a call may go out as far as it is known what it can cost at most, by batch, which is noted.
-
-        Without a limit of this run it is noted all the same, since the limits of other runs count what is under way.
-
-        Raises:
-            InputError: There is a limit, and a parameter makes it unknowable.
-        """
-        if call.key in self._worst:
-            return True
-        listed = None
-        try:
-            listed = await worst_case_of(call.entry, call.messages, call.parameters)
-            if listed is None and self._budget is not None:
-                await self._budget.reserve(call.entry.name, None)  # which says what is missing
-        except (BudgetError, InputError) as error:
-            if self._budget is not None:
-                if isinstance(error, InputError):
-                    raise
+        priced = []
+        for call in calls:
+            try:
+                await self._funds.price(call)
+            except BudgetError as error:
                 self._fetched.stopped = self._fetched.unasked[call.key] = str(error)
-                return False
-        self._worst[call.key] = None if listed is None else listed * self._share(call.entry)
-        return True
+            else:
+                priced.append(call)
+        fitting, rest = self._funds.affordable(priced)
+        self._queue += [(call, attempt) for call in rest]
+        return fitting
 
-    async def _hand_in_alike(self, calls: Sequence[Call], attempt: int) -> None:
-        """Hand in calls of one model, in as many files as they take."""
-        file, place = RequestFile(), None
+    async def _submit_alike(self, calls: Sequence[Call], attempt: int) -> None:
+        """Submit calls of one model, in as many files as they take."""
+        file, place = None, None
         try:
             for call in calls:
                 sent = self._written(call, await self._sent(call))
                 if sent is None:
                     continue
-                if not file.add(call.key, sent.body, self._worst.get(call.key)):
-                    await self._submit(call.entry, sent.place, file, attempt)
-                    file.close()
-                    file = RequestFile()
-                    file.add(call.key, sent.body, self._worst.get(call.key))
-                place = sent.place
-            if file.worst and place is not None:
-                await self._submit(calls[0].entry, place, file, attempt)
+                if file is None or place != sent.place or not self._add(file, call, sent):
+                    if file is not None and place is not None:
+                        await self._submit_file(call.entry, place, file, attempt)
+                        file.close()
+                    file, place = RequestFile(self._desk.service(sent.place)), sent.place
+                    self._add(file, call, sent)
+            if file is not None and place is not None:
+                await self._submit_file(calls[0].entry, place, file, attempt)
         finally:
-            file.close()
+            if file is not None:
+                file.close()
+
+    def _add(self, file: RequestFile, call: Call, sent: Sent) -> bool:
+        return file.add(call.key, sent.body, self._funds.worst(call.key))
 
     async def _sent(self, call: Call) -> Sent | ProviderFailure:
         try:
@@ -328,11 +288,10 @@ class Batches:
         self._fetched.answers[call.key] = self._pool.keep(call, outcome)
         return None
 
-    async def _submit(self, entry: ModelEntry, place: Place, file: RequestFile, attempt: int) -> None:
+    async def _submit_file(self, entry: ModelEntry, place: Place, file: RequestFile, attempt: int) -> None:
         service, tag, reservation = self._desk.service(place), self._desk.tag(), None
-        if self._budget is not None:
-            # It never waits for money here, where others wait to take in what would set it free.
-            reservation = self._set_aside(entry, file, attempt, self._budget)
+        if self._funds.has_limit:
+            reservation = self._set_aside(entry, file, attempt)
             if reservation is None:
                 return
         self._held |= {(tag, key) for key in file.worst}
@@ -343,16 +302,16 @@ class Batches:
                 reservation.settle(0.0)
             self._refuse(file.worst, f"{service.host} accepts no batch of {entry.name}: {refusal}")
             return
-        self._under_way.append(_UnderWay(batch, service, reservation))
+        self._under_way.append(UnderWay(batch, service, reservation))
         self._tell(
-            f"{_requests(file.worst)} to {entry.name} submitted to {service.host} ({batch.batch_id}); Ctrl-C leaves "
+            f"{_requests(file.worst)} to {entry.name} submitted to {service.host} ({_name(batch)}); Ctrl-C leaves "
             "them running there, and the same command resumes"
         )
 
-    def _set_aside(self, entry: ModelEntry, file: RequestFile, attempt: int, budget: Budget) -> Reservation | None:
-        """Set money aside for a file; None where it is not to be handed in now."""
+    def _set_aside(self, entry: ModelEntry, file: RequestFile, attempt: int) -> Reservation | None:
+        """Set money aside for a file; None where it is not to be submitted now."""
         try:
-            found = budget.reserve_now(entry.name, math.fsum(usd or 0.0 for usd in file.worst.values()))
+            found = self._funds.set_aside(entry, file.worst.values())
         except BudgetError as error:
             self._fetched.stopped = str(error)
             self._fetched.unasked |= dict.fromkeys(file.worst, str(error))
@@ -363,11 +322,8 @@ class Batches:
 
     def _stop(self) -> None:
         """Leave unasked what does not fit the budget; what waits for other calls of this run to cost less goes on."""
-        call = self._queue[0][0]
-        if self._budget is None:
-            return
         try:
-            self._budget.require(call.entry.name, self._worst.get(call.key) or 0.0)
+            self._funds.require(self._queue[0][0])
         except BudgetError as error:
             self._fetched.stopped = str(error)
             self._fetched.unasked |= {call.key: str(error) for call, _ in self._queue}
@@ -377,38 +333,26 @@ class Batches:
         self._warn(why)
         self._fetched.unasked |= dict.fromkeys(keys, why)
 
-    async def _look(self, item: _UnderWay) -> None:
-        """Find out how far a batch is; a provider that cannot be reached is asked again later.
-
-        Raises:
-            NoAnswerError: It refuses to say.
-        """
-        batch_id = item.batch.batch_id or ""
+    async def _look(self, item: UnderWay) -> None:
         try:
-            item.state, item.is_lost, item.missed = await item.service.look(batch_id), False, 0
+            await item.look(self._warn)
         except ProviderFailure as failure:
-            silent = f"{item.service.host} does not say how {batch_id} is doing: {failure.reason}"
-            if failure.status == _NOT_FOUND:
-                item.missed += 1
-                item.state = State(GONE if item.missed >= _LOOKS else "")
-            elif not failure.retryable:
-                raise _later(silent) from failure
-            elif not item.is_lost:
-                self._warn(f"{silent}; asking again")
-                item.is_lost = True
+            raise _later(failure.reason) from failure
 
-    async def _take_in(self, item: _UnderWay) -> bool:
-        """Take in the results of a batch that has ended; return whether all could be read."""
+    async def _take_in(self, item: UnderWay) -> bool:
+        """Take in the results of a batch that has ended; return whether all could be read, and nothing is left."""
+        if item.batch.is_presumed and not await self._is_confirmed(item):
+            return item.batch.batch_id is None
         batch, taken = item.batch, item.taken
         ended = self._journal.requests_of(batch.tag)
         left = {key: self._wanted[key] for key in batch.worst if not ended.get(key, True)}
         await self._take_from_others(batch.worst.keys() - left.keys() - taken.keys)
-        files = [item.service.lines(id) for id in (item.state.output_id, item.state.errors_id) if id is not None]
         try:
-            await self._intake.take(batch, left, files, taken)
+            if left:
+                await self._intake.take(batch, left, item.service, item.state, taken)
         except ProviderFailure as failure:
             unread = f"the results of {batch.batch_id} cannot be read: {failure.reason}"
-            if failure.status == _NOT_FOUND:  # providers delete them after some weeks
+            if failure.status == NOT_FOUND:  # providers delete them after some weeks
                 item.state = State(GONE)
                 self._warn(unread)
             elif failure.retryable:
@@ -426,7 +370,32 @@ class Batches:
         self._tell_end(item)
         return True
 
-    def _without_result(self, item: _UnderWay, calls: Sequence[Call]) -> None:
+    async def _is_confirmed(self, item: UnderWay) -> bool:
+        """Whether a batch that may be the one that was submitted is that; if not, it is looked for once more.
+
+        Where the provider has none after all, the item has no name any more, and its requests are to be submitted.
+        """
+        mistaken = item.batch
+        try:
+            found = await self._desk.identified(item.service, mistaken)
+        except RefusedError:
+            found = None
+        if found is not None and not found.is_presumed and found.batch_id == mistaken.batch_id:
+            item.batch = found
+            return True
+        if found is not None:
+            item.batch, item.state = found, State("")
+            return False
+        self._tell(
+            f"{mistaken.batch_id} at {item.service.host} is not the batch that was interrupted; none was created"
+        )
+        item.batch = replace(mistaken, batch_id=None)
+        if item.reservation is not None:
+            item.reservation.settle(0.0)
+        self._queue += [(self._wanted[key], mistaken.attempt) for key in mistaken.worst]
+        return False
+
+    def _without_result(self, item: UnderWay, calls: Sequence[Call]) -> None:
         """See to requests of which the results say nothing."""
         status, batch = item.state.status, item.batch
         if status == "failed" and item.state.is_too_much and len(calls) > 1:
@@ -448,8 +417,8 @@ class Batches:
         if given_up:
             self._refuse(given_up, f"{item.service.host}: {batch.batch_id} {_UNWORKED[status]} {_requests(given_up)}")
 
-    def _take_fewer(self, item: _UnderWay, calls: Sequence[Call]) -> None:
-        """Hand in again, half as many at a time, what was refused for its number; no attempt was made."""
+    def _take_fewer(self, item: UnderWay, calls: Sequence[Call]) -> None:
+        """Submit again, half as many at a time, what was refused for its number; no attempt was made."""
         name = calls[0].entry.name
         self._most[name] = len(calls) // 2
         self._journal.settle(item.batch.tag, [call.key for call in calls])
@@ -462,11 +431,11 @@ class Batches:
     async def _take_from_others(self, keys: Collection[str]) -> None:
         """See to requests whose results another run has taken in meanwhile."""
         lost = {key for key in keys if await self._pool.kept(self._wanted[key]) is None}
-        # It may have handed in again what failed.
+        # It may have submitted again what failed.
         lost -= await self._join(lost)
         self._fetched.unasked |= dict.fromkeys(lost, "another run of jisi was told that it failed")
 
-    def _tell_end(self, item: _UnderWay) -> None:
+    def _tell_end(self, item: UnderWay) -> None:
         taken, ended = item.taken, item.state.status
         for doubt in taken.doubts():
             self._warn(f"{item.batch.batch_id}: {doubt}")
@@ -485,18 +454,6 @@ class Batches:
     def _wait(self) -> None:
         self._tell("another run of jisi is submitting a batch or collecting results; waiting for it")
 
-    def _share(self, entry: ModelEntry) -> float:
-        """Return what a batch costs of a model's list price; where that is not known, as much."""
-        if entry.name not in self._shares:
-            share = batch_share(entry)
-            if share is None:
-                self._warn(
-                    f"{entry.name}: the price of a batch there is not known, so list price is assumed; "
-                    "`price = { …, batch = 0.5 }` in the pool file says that it is half"
-                )
-            self._shares[entry.name] = 1.0 if share is None else share
-        return self._shares[entry.name]
-
 
 def _later(what: str) -> NoAnswerError:
     return NoAnswerError(f"{what}; run the same command again later: nothing is submitted twice")
@@ -504,3 +461,10 @@ def _later(what: str) -> NoAnswerError:
 
 def _requests(of: Sized) -> str:
     return f"{len(of):,} request{'' if len(of) == 1 else 's'}"
+
+
+def _name(batch: OpenBatch) -> str:
+    """Return a batch's name for messages."""
+    if batch.is_presumed:
+        return f"{batch.batch_id}, as far as can be known before it ends: the line broke when it was submitted"
+    return str(batch.batch_id)

@@ -1,10 +1,11 @@
-"""Handing a file in so that it is worked on once, though the line may break, or this process end, at any moment."""
+"""Submitting requests so that they are worked on once, though the line may break, or this process end, any moment."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from jisi_cli.errors import NoAnswerError
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place
-from jisi_cli.models.batch.service import Service
+from jisi_cli.models.batch.service import RefusedError, Service, State, service_at
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.retry_policy import RetryPolicy
 
@@ -20,18 +21,14 @@ T = TypeVar("T")
 
 _LOOKS = 3
 """How often a provider is asked whether it has a batch, before another is created: its list may lag behind."""
-
-
+_LOOKS_AT_FILE = 30
+"""How often it is asked whether it has read a file, with pauses that grow: most of an hour."""
 _OF_AN_ACCOUNT = ("openai-organization", "openai-project")
 """Headers that choose among the accounts of one key."""
 
 
-class RefusedError(Exception):
-    """A provider took no batch; the message says why."""
-
-
 class Desk:
-    """Hands files in at providers, and finds again what was handed in.
+    """Submits requests to providers, finds again what was submitted, and deletes what nobody needs any more.
 
     Args:
         journal: Where each step is written down before the next.
@@ -44,14 +41,13 @@ class Desk:
         self, journal: BatchJournal, timeout: float, policy: RetryPolicy, pause: Callable[[int], float]
     ) -> None:
         self._journal, self._timeout, self._policy, self._pause = journal, timeout, policy, pause
-        self._services: dict[tuple[str, str], Service] = {}
+        self._services: dict[Place, Service] = {}
 
     def service(self, place: Place) -> Service:
         """Return the batch endpoints beside where a model's calls go."""
-        key = place.address, place.key
-        if key not in self._services:
-            self._services[key] = Service(place.address, place.key, place.headers, self._timeout)
-        return self._services[key]
+        if place not in self._services:
+            self._services[place] = service_at(place, self._timeout)
+        return self._services[place]
 
     def account(self, place: Place) -> str:
         """Return what tells the account that calls of a model are charged to from others; see `BatchJournal`."""
@@ -68,27 +64,22 @@ class Desk:
         return secrets.token_hex(16)
 
     async def submit(self, place: Place, tag: str, model: str, attempt: int, file: RequestFile) -> OpenBatch:
-        """Hand a file in.
+        """Submit requests.
 
         Raises:
-            RefusedError: The provider does not take it; then it has none of it.
-            NoAnswerError: Whether it took it is not known, and cannot be found out now; a later run looks for it.
+            RefusedError: The provider does not take them; then it has none of them.
+            NoAnswerError: Whether it took them is not known, and cannot be found out now; a later run looks for them.
         """
         service, account = self.service(place), self.account(place)
         batch = self._journal.about_to_submit(tag, model, file.content, attempt, file.worst, account)
-
-        async def upload() -> str:
-            file.file.seek(0)
-            return await service.upload(file.file, f"jisi-{tag}.jsonl")
-
         try:
-            # A file that arrived without our hearing of it costs nothing, so it may be sent again.
-            file_id = await self._insisting(upload)
+            # What arrived without our hearing of it costs nothing, so it may be sent again.
+            file_id = await self._insisting(lambda: service.prepare(file, tag))
         except ProviderFailure as failure:
             self._journal.drop(tag)
             raise RefusedError(failure.reason) from failure
         self._journal.uploaded(tag, file_id)
-        return await self._created(service, replace(batch, file_id=file_id))
+        return await self._created(service, replace(batch, file_id=file_id), file)
 
     async def is_in_reach(self, place: Place, batch: OpenBatch) -> bool:
         """Whether a batch can be seen with the key that is set now: the one it was submitted with, or one as good.
@@ -100,7 +91,8 @@ class Desk:
             return True
         service, batch_id = self.service(place), batch.batch_id
         if batch_id is None:
-            return await self._found(service, batch) is not None
+            found = await self._found(service, batch)
+            return found is not None and not found.is_presumed
         try:
             await self._insisting(lambda: service.look(batch_id))
         except ProviderFailure as failure:
@@ -116,26 +108,36 @@ class Desk:
             RefusedError: The provider has its file, and takes no batch of it.
             NoAnswerError: The provider cannot be asked now.
         """
-        if batch.batch_id is not None:
+        if batch.batch_id is not None and not batch.is_presumed:
             return batch
         found = await self._found(service, batch)
         if found is not None:
             return found
-        if batch.file_id is not None:
-            return await self._created(service, batch)
+        if batch.file_id is not None and service.keeps_requests:
+            return await self._created(service, batch, None)
         self._journal.drop(batch.tag)
         return None
 
-    async def _created(self, service: Service, batch: OpenBatch) -> OpenBatch:
-        """Have a file worked on, once."""
+    async def _created(self, service: Service, batch: OpenBatch, file: RequestFile | None) -> OpenBatch:
+        """Have requests worked on, once.
+
+        Args:
+            service: Where.
+            batch: What is known of them.
+            file: The requests; None where they lie at the provider.
+        """
         attempt = 0
         while True:
             attempt += 1
             try:
-                batch_id = await service.create(batch.file_id or "", batch.tag, batch.content)
+                await self._ready(service, batch)
+                batch_id = await service.create(batch, file)
+            except RefusedError:
+                await self._refused(service, batch)
+                raise
             except ProviderFailure as failure:
                 if _is_refusal(failure):
-                    self._journal.drop(batch.tag)
+                    await self._refused(service, batch)
                     raise RefusedError(failure.reason) from failure
                 # It may have been created all the same.
                 found = await self._found(service, batch)
@@ -148,16 +150,32 @@ class Desk:
                 self._journal.created(batch.tag, batch_id)
                 return replace(batch, batch_id=batch_id)
 
+    async def _ready(self, service: Service, batch: OpenBatch) -> None:
+        """Wait until a batch can be created."""
+        for look in range(1, _LOOKS_AT_FILE + 1):
+            if await self._insisting(lambda: service.is_ready(batch.file_id or "")):
+                return
+            await asyncio.sleep(self._pause(look))
+        raise _unknown(service, ProviderFailure("it has not finished reading the file of its requests"))
+
+    async def _refused(self, service: Service, batch: OpenBatch) -> None:
+        """Forget a batch that a provider does not take, and have it forget the requests, as far as it does."""
+        self._journal.drop(batch.tag)
+        with suppress(ProviderFailure):
+            await service.delete(batch, State(""))
+
     async def _found(self, service: Service, batch: OpenBatch) -> OpenBatch | None:
-        """Look for a batch among those of the provider."""
+        """Look for a batch among those of the provider; one that only may be it is presumed, and not noted."""
+        keys, others = self._journal.requests_of(batch.tag), self._journal.names()
         for look in range(1, _LOOKS + 1):
             try:
-                batch_id = await self._insisting(lambda: service.find(batch.tag, batch.file_id))
+                match = await self._insisting(lambda: service.find(batch, keys, others))
             except ProviderFailure as failure:
                 raise _unknown(service, failure) from failure
-            if batch_id is not None:
-                self._journal.created(batch.tag, batch_id)
-                return replace(batch, batch_id=batch_id)
+            if match is not None:
+                if match.is_sure:
+                    self._journal.created(batch.tag, match.batch_id)
+                return replace(batch, batch_id=match.batch_id, is_presumed=not match.is_sure)
             if look < _LOOKS:
                 await asyncio.sleep(self._pause(look))
         return None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
-from jisi_cli.models.batch.outcome import Result, Spent, result_in, spent_on
+from jisi_cli.models.batch.outcome import Result, Spent, spent_on
 from jisi_cli.models.batch.rows import Rows
+from jisi_cli.models.batch.service import Service, State
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure
@@ -32,7 +33,7 @@ class Taken:
 
     Attributes:
         answers: By cache key, those that came, and failures for good.
-        again: What is to be handed in once more.
+        again: What is to be submitted once more.
         spent: What the requests took, in dollars, as a budget counts it.
         odd: Lines that were left out, by what is odd about them.
     """
@@ -70,7 +71,7 @@ class Intake:
         pool: Keeps and books.
         rows: Reads results.
         journal: Where each is marked.
-        policy: What is handed in again.
+        policy: What is submitted again.
         share: Returns what a batch costs of the list price of a model.
     """
 
@@ -86,14 +87,15 @@ class Intake:
         self._policy, self._share = policy, share
 
     async def take(
-        self, batch: OpenBatch, calls: Mapping[str, Call], files: Sequence[AsyncIterable[bytes]], into: Taken
+        self, batch: OpenBatch, calls: Mapping[str, Call], service: Service, state: State, into: Taken
     ) -> None:
         """Take in the results of a batch.
 
         Args:
             batch: Whose results they are.
             calls: What this run wants of it, by cache key; what others want is theirs to take in.
-            files: The lines of each of its files.
+            service: Where it is.
+            state: How it ended.
             into: Receives what comes of them.
 
         Raises:
@@ -101,9 +103,9 @@ class Intake:
         """
         known, seen = self._journal.requests_of(batch.tag), set[str]()
         into.odd.clear()
-        for lines in files:
+        for lines in service.results(batch.batch_id or "", state):
             async for line in lines:
-                result = result_in(line) if line.strip() else None
+                result = service.result_in(line) if line.strip() else None
                 if result is None:
                     into.odd["malformed"] += bool(line.strip())
                 elif result.key not in known:
@@ -117,7 +119,7 @@ class Intake:
                         self.settle(batch, call, await self._read(call, result), into)
 
     def settle(self, batch: OpenBatch, call: Call, found: Completion | ProviderFailure, into: Taken) -> None:
-        """Keep, book and mark what came of one request, or have it handed in again."""
+        """Keep, book and mark what came of one request, or have it submitted again."""
         spent = spent_on(call, found, self._share(call.entry), batch.worst.get(call.key))
         # Nothing from here on waits, so that Ctrl-C finds all of it done, or nothing.
         into.spent.append(spent.most)

@@ -1,4 +1,4 @@
-"""What was handed in to providers, written down before anything else happens, so that nothing is handed in twice.
+"""What was submitted to providers, written down before anything else happens, so that nothing is submitted twice.
 
 A row about a batch is there before its file is uploaded; the provider's ids are added as they come. A process that
 was killed in between leaves a row without an id, and the next one asks the provider whether it has a batch of that
@@ -53,13 +53,15 @@ class OpenBatch:
         tag: Our own name of it, which the provider keeps beside it.
         model: LiteLLM's name of the model, for messages.
         content: SHA-256 of its file, in hexadecimal.
-        attempt: How often its requests have been handed in, this batch included.
+        attempt: How often its requests have been submitted, this batch included.
         began: When it was written down.
-        file_id: The provider's name of its file; None before it is known.
+        file_id: The provider's name of its file, or, where there are no files, of the newest batch before it; None
+            before it is known.
         batch_id: The provider's name of it; None before it is known.
         worst: The most that each request without a result can cost, in dollars by cache key; None where unknown.
         account: With which account it was submitted, as `BatchJournal.account` tells them apart; None in rows of older
             versions.
+        is_presumed: Whether the provider's name of it is what it may be as far as can be known before that one ends.
     """
 
     tag: str
@@ -71,6 +73,7 @@ class OpenBatch:
     batch_id: str | None
     worst: Mapping[str, float | None]
     account: str | None = None
+    is_presumed: bool = False
 
 
 def journal_folder() -> Path:
@@ -95,7 +98,7 @@ class BatchJournal:
 
     @asynccontextmanager
     async def alone(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold what one process at a time may do: hand in, or take in results.
+        """Hold what one process at a time may do: submit, or take in results.
 
         The system releases it however the process ends.
 
@@ -157,6 +160,14 @@ class BatchJournal:
             "SELECT key, requests.ended FROM requests JOIN batches ON batches.id = batch WHERE tag = ?", tag
         )
         return {key: bool(ended) for key, ended in rows}
+
+    def names(self) -> frozenset[str]:
+        """Return the providers' names of all batches that have one.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        return frozenset(name for (name,) in self._rows("SELECT batch_id FROM batches WHERE batch_id IS NOT NULL"))
 
     def promised_usd(self, since: datetime, but: Collection[tuple[str, str]] = ()) -> float:
         """Return what batches can still cost at most: what no ledger has yet.

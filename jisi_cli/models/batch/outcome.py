@@ -1,21 +1,15 @@
-"""What a line of a batch's results says, and what has to be done about it."""
+"""What became of a request of a batch, and what it cost."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from jisi_cli.models.batch.service import GONE
 from jisi_cli.models.call import Call
 from jisi_cli.models.completion import Completion
-from jisi_cli.models.failure import ProviderFailure, one_line
+from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.pricing import cost_of
 from jisi_cli.models.worst_case import most_spent
-
-_UNWORKED = frozenset({"batch_expired", "batch_cancelled"})
-"""Codes of requests whose turn did not come."""
-_MAY_GO_WELL_LATER = frozenset({"rate_limit_exceeded", "server_error", "internal_error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +29,6 @@ class Result:
     body: bytes
     failure: ProviderFailure | None
     is_unworked: bool = False
-
-
-def result_in(line: bytes) -> Result | None:
-    """Return what a line says; None where it is no result."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    key = row.get("custom_id") if isinstance(row, dict) else None
-    if not isinstance(key, str):
-        return None
-    answer = row.get("response")
-    status = answer.get("status_code") if isinstance(answer, dict) else None
-    if isinstance(answer, dict) and type(status) is int:
-        return Result(key, status, json.dumps(answer.get("body")).encode(), None)
-    error = row.get("error")
-    code = error.get("code") if isinstance(error, dict) else None
-    return Result(key, None, b"", _failure_in(error), isinstance(code, str) and code in _UNWORKED)
 
 
 def without_result(status: str) -> ProviderFailure:
@@ -103,10 +79,3 @@ def spent_on(call: Call, found: Completion | ProviderFailure, share: float, wors
     share = share if completion.provider_cost is None else 1.0
     most = most_spent(call.entry, completion, listed, worst / share if share else worst)
     return Spent(None if listed is None else share * listed, worst if most is None else share * most)
-
-
-def _failure_in(error: Any) -> ProviderFailure:  # noqa: ANN401 - whatever the provider wrote
-    said = error if isinstance(error, dict) else {}
-    code, words = said.get("code"), said.get("message")
-    reason = one_line(words) if isinstance(words, str) and words.strip() else "the batch brought no answer to it"
-    return ProviderFailure(reason, retryable=code in _MAY_GO_WELL_LATER if isinstance(code, str) else False)

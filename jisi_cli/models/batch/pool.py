@@ -10,16 +10,15 @@ from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
 
 
-class BatchedPool:
-    """Gives out what batches brought; an implementation of `Pool`.
+class BesideLive:
+    """What a pool says of itself that makes its calls otherwise than the live pool beside it.
 
     Args:
-        pool: The live pool, of which only the cache is asked, and judges.
-        fetched: What batches brought.
+        pool: The live pool.
     """
 
-    def __init__(self, pool: LivePool, fetched: Fetched) -> None:
-        self._pool, self._fetched = pool, fetched
+    def __init__(self, pool: LivePool) -> None:
+        self._pool = pool
 
     @property
     def models(self) -> Sequence[str]:
@@ -35,6 +34,19 @@ class BatchedPool:
         """Whether a request can be answered."""
         return self._pool.can_answer(request)
 
+
+class BatchedPool(BesideLive):
+    """Gives out what batches brought; an implementation of `Pool`.
+
+    Args:
+        pool: The live pool, of which only the cache is asked, and judges.
+        fetched: What batches brought.
+    """
+
+    def __init__(self, pool: LivePool, fetched: Fetched) -> None:
+        super().__init__(pool)
+        self._fetched = fetched
+
     def why_unasked(self, request: Request) -> str | None:
         """Return why a request was not asked; None where it was."""
         return self._fetched.unasked.get(self._pool.call_of(request).key)
@@ -45,7 +57,7 @@ class BatchedPool:
         A judge, who reads what came, is called.
 
         Raises:
-            BudgetError: The request was not handed in, since it did not fit what was left of the budget.
+            BudgetError: The request was not submitted, since it did not fit what was left of the budget.
         """
         call = self._pool.call_of(request)
         answer = self._fetched.answers.get(call.key)

@@ -1,22 +1,23 @@
 """Requests that wait for each other: all that is asked about the same time becomes one batch.
 
 A method asks its models one call after another, and does not know that its calls wait. Where many questions are
-under way at once, their first calls are handed in together, and then together what depends on the answers to them.
+under way at once, their first calls are submitted together, and then together what depends on the answers to them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from jisi_cli.errors import BudgetError, ExitCode, JisiError, NoAnswerError
 from jisi_cli.models.batch.batches import Batches, Fetched, OnProgress
+from jisi_cli.models.batch.pool import BesideLive
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
 
 _QUIET = 3.0
-"""Seconds without another request, after which those that wait are handed in; what comes later has its own batch."""
+"""Seconds without another request, after which those that wait are submitted; what comes later has its own batch."""
 
 
 class BatchesLeftError(JisiError):
@@ -25,14 +26,14 @@ class BatchesLeftError(JisiError):
     exit_code = ExitCode.NO_ANSWER
 
 
-class BatchQueue:
+class BatchQueue(BesideLive):
     """Asks by batch; an implementation of `Pool`. Close it with `await queue.close()`.
 
     Args:
         pool: The live pool: it says what a call is, keeps and books.
-        make: Makes what hands in requests and waits for them, given whom to tell how far it is.
+        make: Makes what submits requests and waits for them, given whom to tell how far it is.
         on_progress: Told how far all of it is.
-        quiet: Seconds without another request, after which those that wait are handed in.
+        quiet: Seconds without another request, after which those that wait are submitted.
 
     Attributes:
         fetched: What has come so far.
@@ -45,28 +46,15 @@ class BatchQueue:
         on_progress: OnProgress | None = None,
         quiet: float = _QUIET,
     ) -> None:
+        super().__init__(pool)
         self.fetched = Fetched()
-        self._pool, self._make, self._quiet = pool, make, quiet
+        self._make, self._quiet = make, quiet
         self._on_progress = on_progress
         self._progress: list[tuple[int, int]] = []
         self._waiting: dict[str, tuple[Request, asyncio.Future[None]]] = {}
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._last = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def models(self) -> Sequence[str]:
-        """The names that can be asked."""
-        return self._pool.models
-
-    @property
-    def live(self) -> bool:
-        """Whether models are called."""
-        return True
-
-    def can_answer(self, request: Request) -> bool:
-        """Whether a request can be answered."""
-        return self._pool.can_answer(request)
 
     async def ask(self, request: Request) -> Answer:
         """Wait for the batch that brings the answer; nothing that is cached is booked.
@@ -84,7 +72,7 @@ class BatchQueue:
         return answer or Answer(request.model, "", role=request.role, error="no batch brought an answer")
 
     async def close(self) -> None:
-        """Wait for nothing any more; what was handed in goes on at the providers."""
+        """Wait for nothing any more; what was submitted goes on at the providers."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,7 +95,7 @@ class BatchQueue:
         loop = asyncio.get_running_loop()
         self._last = loop.time()
         if not self._waiting:
-            self._start(self._hand_in())
+            self._start(self._submit())
         return self._waiting.setdefault(key, (request, loop.create_future()))[1]
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -115,8 +103,8 @@ class BatchQueue:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _hand_in(self) -> None:
-        """Hand in all that waits, once nothing more comes, and tell those who wait when it has ended."""
+    async def _submit(self) -> None:
+        """Submit all that waits, once nothing more comes, and tell those who wait when it has ended."""
         while (left := self._last + self._quiet - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(left)
         waiting, self._waiting = self._waiting, {}

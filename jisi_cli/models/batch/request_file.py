@@ -1,4 +1,4 @@
-"""The file of requests of one batch, while it is being written: on the disk without a name, so that nothing stays."""
+"""The requests of one batch while they are being written: on the disk without a name, so that nothing stays."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jisi_cli.models.batch.service import ENDPOINT, MOST_BYTES, MOST_REQUESTS
+if TYPE_CHECKING:
+    from jisi_cli.models.batch.service import Service
 
 
 class RequestFile:
-    """Requests, a line each."""
+    """Requests, a line each.
 
-    def __init__(self) -> None:
+    Args:
+        service: Where they go: it says how a request is written, and how many fit.
+
+    Attributes:
+        file: The lines.
+        size: Their bytes.
+        worst: The most that each can cost, in dollars by cache key; None where unknown.
+    """
+
+    def __init__(self, service: Service) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self.size = 0
         self.worst: dict[str, float | None] = {}
+        self._service = service
         self._hash = hashlib.sha256()
-        self._bytes = 0
 
     @property
     def content(self) -> str:
@@ -27,13 +38,14 @@ class RequestFile:
 
     def add(self, key: str, body: Mapping[str, Any], worst_usd: float | None) -> bool:
         """Add a request; return whether there was room for it."""
-        row = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body}
+        row = self._service.row(key, body)
         line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        if self.worst and (len(self.worst) >= MOST_REQUESTS or self._bytes + len(line) > MOST_BYTES):
+        is_full = len(self.worst) >= self._service.most_requests or self.size + len(line) > self._service.most_bytes
+        if self.worst and is_full:
             return False
         self.file.write(line)
         self._hash.update(line)
-        self._bytes += len(line)
+        self.size += len(line)
         self.worst[key] = worst_usd
         return True
 

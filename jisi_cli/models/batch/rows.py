@@ -1,26 +1,28 @@
 """What a batch sends for a call, and what comes back for it: as the live path would write the one and read the other.
 
 Both are the live path. To write a request, LiteLLM makes the call and is handed an empty answer in place of a
-connection, so that what it would have sent is known and nothing leaves. To read a result, LiteLLM makes the call
-again and is handed the result. A parameter that a model refuses is therefore left out or renamed by the same rules as
-in a live call, the next time that its requests are written.
+connection, so that what it would have sent is known, where it goes and with which key, and nothing leaves. To read a
+result, LiteLLM makes the call again and is handed the result. A parameter that a model refuses is therefore left out
+or renamed by the same rules as in a live call, the next time that its requests are written.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.messages import is_plain
-from jisi_cli.models.address import is_openai_host, provider_of
+from jisi_cli.models.address import is_openai_host
+from jisi_cli.models.batch.terms import BatchProtocol, protocol_of, refusal
 from jisi_cli.models.call import Call
 from jisi_cli.models.completion import Completion, End, completed
 from jisi_cli.models.direct_call import answering, goes_directly
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.litellm_client import litellm_loaded, load_litellm
+from jisi_cli.models.litellm_client import litellm_loaded
 from jisi_cli.models.plain_reply import WholeReader
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.reasoning import answer_in
@@ -30,20 +32,34 @@ from jisi_cli.types import whole_characters
 if TYPE_CHECKING:
     import httpx
 
-_PATH = "/chat/completions"
+_PATHS = {
+    "openai": re.compile(r"(?P<address>.+)/chat/completions"),
+    "azure": re.compile(r"(?P<address>.+?)(?:/deployments/[^/]+)?/chat/completions"),
+    "anthropic": re.compile(r"(?P<address>.+)/v1/messages"),
+}
+"""Where a live call goes, by the protocol that is spoken there; its batch endpoints are beside it."""
 _GOOD = 200
-_OPENAI = "openai"
-_EMPTY = json.dumps(
-    {
-        "id": "none",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "none",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "none"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    }
-).encode()
-_KEPT_HEADERS = ("openai-organization", "openai-project")
+_EMPTY = {
+    "id": "none",
+    "object": "chat.completion",
+    "created": 0,
+    "model": "none",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "none"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
+_EMPTY_MESSAGE = {
+    "id": "none",
+    "type": "message",
+    "role": "assistant",
+    "model": "none",
+    "content": [{"type": "text", "text": "none"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+_KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+_MORE_HEADERS = ("anthropic-version", "anthropic-beta")
+_ACCOUNT_HEADERS = ("openai-organization", "openai-project")
 """What else the user's environment says of OpenAI alone."""
 
 
@@ -54,12 +70,19 @@ class Place:
     Attributes:
         address: The server's address, without the path of an endpoint.
         key: The key.
-        headers: What else the user's own files or environment send there.
+        headers: What a call says there: the key, and what else the user's own files or environment send.
+        protocol: Which batch endpoints are there.
+        query: What stands behind the path of an address.
     """
 
     address: str
     key: str
     headers: Mapping[str, str]
+    protocol: BatchProtocol = "openai"
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.address, self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +157,14 @@ class Rows:
 
     async def _captured(self, call: Call) -> Sent:
         await litellm_loaded()
-        entry = call.entry
-        if not provider_of(entry.litellm) and _provider_in_litellm(entry) != _OPENAI:
-            raise ProviderFailure(f"`{entry.litellm}` is not OpenAI's; write `litellm` as `openai/…`")
-        handed = _Handed(200, _EMPTY)
+        entry, why = call.entry, refusal(call.entry)
+        if why is not None:
+            raise ProviderFailure(f"`{entry.litellm}` cannot be asked by batch: {why}")
+        protocol = protocol_of(entry)
+        handed = _Handed(_GOOD, json.dumps(_EMPTY_MESSAGE if protocol == "anthropic" else _EMPTY).encode())
         await self._complete(call, handed)
         request = handed.requests[0]
-        url = str(request.url.copy_with(query=None))
-        if not url.endswith(_PATH):
-            raise ProviderFailure(f"it is asked at {request.url.path}, and only {_PATH} is asked by batch")
-        key = request.headers.get("authorization", "").partition(" ")[2]
-        kept = _KEPT_HEADERS if is_openai_host(request.url.host) else ()
-        headers = {name: request.headers[name] for name in kept if name in request.headers}
-        return Sent(Place(url.removesuffix(_PATH), key, headers | _own_headers(entry)), json.loads(request.content))
+        return Sent(_place(protocol, request, entry), json.loads(request.content))
 
     async def _complete(self, call: Call, handed: _Handed) -> Completion:
         await litellm_loaded()  # before which a request might leave
@@ -203,13 +221,27 @@ def _alike(call: Call) -> str | None:
     return json.dumps([call.entry.name, roles, dict(call.parameters)], sort_keys=True, default=str)
 
 
+def _place(protocol: BatchProtocol, request: httpx.Request, entry: ModelEntry) -> Place:
+    """Return where a live call goes.
+
+    Raises:
+        ProviderFailure: That is elsewhere than to where the batch endpoints are beside it.
+    """
+    found = _PATHS[protocol].fullmatch(str(request.url.copy_with(query=None)))
+    if found is None:
+        raise ProviderFailure(f"it is asked at {request.url.path}, which is not asked by batch")
+    kept = (*_KEY_HEADERS, *_MORE_HEADERS, *(_ACCOUNT_HEADERS if is_openai_host(request.url.host) else ()))
+    headers = {name: request.headers[name] for name in kept if name in request.headers}
+    credential = next((headers[name] for name in _KEY_HEADERS if name in headers), "")
+    return Place(
+        found["address"],
+        credential.removeprefix("Bearer "),
+        headers | _own_headers(entry),
+        protocol,
+        dict(request.url.params),
+    )
+
+
 def _own_headers(entry: ModelEntry) -> dict[str, str]:
     tables = (entry.params.get(name) for name in ("extra_headers", "headers"))
     return {str(name): str(value) for table in tables if isinstance(table, Mapping) for name, value in table.items()}
-
-
-def _provider_in_litellm(entry: ModelEntry) -> str:
-    try:
-        return str(load_litellm().get_llm_provider(model=entry.litellm)[1])
-    except Exception:  # LiteLLM raises its own kind for a model that it does not know.
-        return ""

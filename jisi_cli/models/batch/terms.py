@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Literal, cast
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.models.address import address_of, is_own_host, provider_of
+from jisi_cli.models.address import address_of, environment_addresses, is_own_host, provider_of
 from jisi_cli.models.litellm_client import load_litellm
 
-_OPENAI = "openai/"
+BatchProtocol = Literal["openai", "azure", "anthropic"]
+"""Which batch endpoints a model's provider has, of those that jisi speaks."""
+
+_SPOKEN = ("openai", "azure", "anthropic")
 _HALF = 0.5
-"""What OpenAI charges (https://platform.openai.com/docs/guides/batch, "50% cost discount compared to synchronous
-APIs"), where LiteLLM's map does not know better."""
+"""What they charge, where LiteLLM's map does not know better: half of what a call costs otherwise
+(https://platform.openai.com/docs/guides/batch, https://learn.microsoft.com/azure/ai-services/openai/how-to/batch,
+https://docs.claude.com/en/docs/build-with-claude/batch-processing)."""
 _KINDS = ("input_cost_per_token", "output_cost_per_token")
+_WITH_BUCKETS = {
+    "vertex_ai": "a Google Cloud Storage bucket",
+    "vertex_ai_beta": "a Google Cloud Storage bucket",
+    "bedrock": "an S3 bucket",
+    "bedrock_converse": "an S3 bucket",
+}
+"""Providers that take batches from a store of the user's own, and what that is."""
+
+
+def protocol_of(entry: ModelEntry) -> BatchProtocol:
+    """Return which batch endpoints a model is asked through; it must be one that can be."""
+    return cast(BatchProtocol, _provider(entry.litellm))
 
 
 def batch_share(entry: ModelEntry) -> float | None:
     """Return what a call costs by batch, as a share of its price; None where that is not known.
 
-    The pool file's word goes first, then LiteLLM's map of public prices, then what OpenAI says of its own address.
-    At an address of somebody else's, list price is all that is known.
+    The pool file's word goes first, then LiteLLM's map of public prices, then what the provider says of its own
+    address. At an address of somebody else's, list price is all that is known.
     """
     if entry.price is not None and entry.price.batch is not None:
         return entry.price.batch
-    name = entry.litellm.removeprefix(_OPENAI)
-    if not is_own_host(_OPENAI, address_of(_OPENAI + name, entry.api_base) or ""):
+    provider = _provider(entry.litellm)
+    if provider not in _SPOKEN or not all(is_own_host(f"{provider}/", address) for address in _addresses(entry)):
         return None
-    known = load_litellm().model_cost.get(name) or {}
+    models = load_litellm().model_cost
+    known = models.get(entry.litellm) or models.get(entry.litellm.removeprefix(f"{provider}/")) or {}
     prices = [(known.get(kind), known.get(f"{kind}_batches")) for kind in _KINDS]
     shares = [by_batch / usual for usual, by_batch in prices if usual and by_batch]
     return min(1.0, max(shares, default=_HALF))
@@ -35,12 +54,16 @@ def batch_share(entry: ModelEntry) -> float | None:
 
 def refusal(entry: ModelEntry) -> str | None:
     """Return why a model cannot be asked by batch; None where it may be."""
-    provider = provider_of(entry.litellm)
     if entry.litellm.startswith("local:"):
         return "it is served on this machine"
-    if provider not in ("", "openai"):
-        return f"`{provider}` is not asked through OpenAI's files and batches, which is what jisi speaks"
-    return None
+    provider = _provider(entry.litellm)
+    if provider in _SPOKEN:
+        return None
+    if not provider:
+        return "LiteLLM knows no such model; write `litellm` as `provider/model`"
+    if provider in _WITH_BUCKETS:
+        return f"`{provider}` takes batches from {_WITH_BUCKETS[provider]} of yours, which jisi does not write to"
+    return f"`{provider}` is not among the providers whose batch endpoints jisi speaks (openai, azure, anthropic)"
 
 
 def require_batch(entries: Sequence[ModelEntry]) -> None:
@@ -57,3 +80,25 @@ def require_batch(entries: Sequence[ModelEntry]) -> None:
     remedy = f"give --models {','.join(rest)}" if rest else "leave --batch out"
     others = f" (nor can {len(refused) - 1:,} more)" if len(refused) > 1 else ""
     raise InputError(f"--batch: `{name}` cannot be asked by batch{others}, because {why}; {remedy}")
+
+
+def _addresses(entry: ModelEntry) -> list[str]:
+    """Return where a model is asked, as far as the pool file or the environment say."""
+    if _provider(entry.litellm) == "openai":
+        return [address_of(f"openai/{entry.litellm.removeprefix('openai/')}", entry.api_base) or ""]
+    if entry.api_base is not None:
+        return [entry.api_base]
+    named = environment_addresses(f"{_provider(entry.litellm)}/", None).values()
+    return [value for value in named if "://" in value]
+
+
+@cache
+def _provider(litellm_name: str) -> str:
+    """Return whose a model is; where its name does not begin with that, LiteLLM knows, or it is empty."""
+    named = provider_of(litellm_name)
+    if named:
+        return named
+    try:
+        return str(load_litellm().get_llm_provider(model=litellm_name)[1])
+    except Exception:  # LiteLLM raises its own kind for a model that it does not know.
+        return ""

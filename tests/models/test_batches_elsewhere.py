@@ -1,0 +1,265 @@
+"""Batches at Azure and at Anthropic: as at OpenAI, whatever is otherwise there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jisi_cli.config import ModelEntry
+from jisi_cli.errors import NoAnswerError
+from jisi_cli.models.batch.journal import BatchJournal
+from jisi_cli.models.batch.terms import batch_share
+from jisi_cli.models.limits import Budget
+from jisi_cli.types import Sampling
+from tests.batch_desk import BatchDesk
+from tests.loopback import Fault, Loopback
+from tests.models.asking import ask_once, pool
+from tests.models.test_batches import HALF, Lab, questions
+
+KEY = "a-key-of-the-lab"
+CLAUDE = "claude-haiku-4-5"
+
+
+def azure(server: Loopback, **fields: Any) -> ModelEntry:
+    address = f"http://127.0.0.1:{server.port}"
+    return ModelEntry("a", "azure/a", **{"api_base": address, "api_key_env": "LAB_KEY", "price": HALF, **fields})
+
+
+def anthropic(server: Loopback, **fields: Any) -> ModelEntry:
+    address = f"http://127.0.0.1:{server.port}"
+    return ModelEntry(
+        "a", f"anthropic/{CLAUDE}", **{"api_base": address, "api_key_env": "LAB_KEY", "price": HALF, **fields}
+    )
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_KEY", KEY)
+
+
+@pytest.fixture
+def at_azure(loopback: Loopback, tmp_path: Path) -> Lab:
+    loopback.script("a", text="four words of answer")
+    return Lab(loopback, tmp_path, azure(loopback))
+
+
+@pytest.fixture
+def at_anthropic(loopback: Loopback, tmp_path: Path) -> Lab:
+    loopback.script(CLAUDE, text="four words of answer")
+    return Lab(loopback, tmp_path, anthropic(loopback))
+
+
+@pytest.fixture(params=["azure", "azure-v1", "anthropic"])
+def lab(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Lab:
+    for model in ("a", CLAUDE):
+        loopback.script(model, text="four words of answer")
+    v1 = f"http://127.0.0.1:{loopback.port}/openai/v1/"
+    entries = {
+        "azure": azure(loopback),
+        "azure-v1": azure(loopback, api_base=v1, params={"api_version": "preview"}),
+        "anthropic": anthropic(loopback),
+    }
+    return Lab(loopback, tmp_path, entries[request.param])
+
+
+def desk(lab: Lab) -> BatchDesk:
+    is_anthropic = lab.models[0].litellm.startswith("anthropic")
+    return lab.server.message_batches if is_anthropic else lab.server.batches
+
+
+def test_each_request_is_submitted_once_answered_and_billed_at_half_price(lab: Lab) -> None:
+    fetched = lab.run()
+    assert [answer.text for answer in fetched.answers.values()] == ["four words of answer"] * 3
+    assert list(desk(lab).asked().values()) == [1, 1, 1]
+    assert lab.server.count() == 0, "no call was made live"
+    assert lab.paid() > 0
+    assert sum(row.list_cost_usd for row in lab.rows()) == pytest.approx(2 * lab.paid())
+    assert lab.warned == []
+    assert lab.run().answers == {}, "they are kept under the keys of live calls"
+    assert ask_once(lab.pool(), "question 1", role="expert", sampling=Sampling(max_tokens=20)).cached
+
+
+@pytest.mark.parametrize("params", [{}, {"stop": ["x"]}])
+def test_a_row_is_the_request_that_the_live_path_sends(lab: Lab, params: dict[str, Any]) -> None:
+    lab.models = (replace(lab.models[0], params={**lab.models[0].params, **params}, system="Be short."),)
+    lab.run(2)
+    ask_once(pool(*lab.models), "question 1", role="expert", sampling=Sampling(max_tokens=20))
+    (live,) = lab.server.requests
+    assert desk(lab).batches[0].rows[1]["body"] == live.body
+
+
+def test_the_key_goes_where_live_calls_send_it_and_in_the_same_header(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_ORG_ID", "AZURE_OPENAI_AD_TOKEN"):
+        monkeypatch.setenv(name, "a-secret-of-mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: a-secret-of-mine")
+    assert len(lab.run().answers) == 3
+    ask_once(pool(*lab.models), "another question", role="expert", sampling=Sampling(max_tokens=20))
+    (live,) = lab.server.requests
+    told = {name: value for name, value in live.headers.items() if KEY in value}
+    assert len(told) == 1
+    assert len(desk(lab).headers) >= 4
+    for headers in desk(lab).headers:
+        assert {name: value for name, value in headers.items() if KEY in value} == told
+        assert [name for name, value in headers.items() if "a-secret-of-mine" in value] == []
+
+
+def test_rows_that_failed_are_submitted_again_alone(lab: Lab) -> None:
+    faults = (None, Fault("status", status=500), Fault("status", status=429))
+    for model in ("a", CLAUDE):
+        lab.server.script(model, text="4", faults=faults)
+    fetched = lab.run()
+    assert all(answer.ok for answer in fetched.answers.values())
+    assert [len(batch.rows) for batch in desk(lab).batches] == [3, 2]
+    assert [row.attempts for row in lab.rows()] == [1, 2, 2]
+
+
+def test_what_an_expired_batch_has_finished_is_kept_and_the_rest_submitted_again(lab: Lab) -> None:
+    desk(lab).ends, desk(lab).finished = ["expired"], 1
+    assert all(answer.ok for answer in lab.run().answers.values())
+    assert [len(batch.rows) for batch in desk(lab).batches] == [3, 2]
+    assert any("(expired): 1 of 3 requests answered, 2 to be submitted again" in line for line in lab.told)
+    assert sum(row.list_cost_usd for row in lab.rows()) == pytest.approx(2 * lab.paid())
+
+
+def test_what_was_cancelled_is_neither_asked_again_nor_recorded_as_failed(lab: Lab) -> None:
+    desk(lab).ends, desk(lab).finished = ["cancelled"], 1
+    fetched = lab.run()
+    assert (len(fetched.answers), len(fetched.unasked)) == (1, 2)
+    assert len(lab.rows()) == 1
+    assert "was cancelled" in lab.warned[0]
+    assert len(lab.run().answers) == 2, "a later run asks what is left"
+
+
+def test_a_batch_whose_name_did_not_arrive_is_found_again(lab: Lab) -> None:
+    desk(lab).unheard["POST batches"] = 1
+    assert len(lab.run().answers) == 3
+    assert list(desk(lab).asked().values()) == [1, 1, 1]
+    assert len(lab.rows()) == 3
+
+
+def test_a_parameter_that_a_model_refuses_is_left_out_of_the_next_batch(lab: Lab) -> None:
+    def answer(body: dict[str, Any]) -> Any:
+        from tests.loopback import Raw
+
+        words = "Unsupported parameter: 'temperature' is not supported with this model."
+        return Raw({"error": {"message": words, "param": "temperature"}}, 400) if "temperature" in body else None
+
+    for model in ("a", CLAUDE):
+        lab.server.script(model, text="4", raw=answer)
+    assert all(answer.ok for answer in lab.run().answers.values())
+    first, second = desk(lab).batches
+    assert all("temperature" in row["body"] for row in first.rows)
+    assert [len(second.rows), *("temperature" in row["body"] for row in second.rows)] == [3, False, False, False]
+
+
+def test_azure_is_waited_for_until_it_has_read_the_file(at_azure: Lab) -> None:
+    at_azure.server.batches.reading = 3
+    assert len(at_azure.run().answers) == 3
+    assert at_azure.server.batches.requests["GET files/id"] == 3
+    assert at_azure.server.batches.requests["POST batches"] == 1
+
+
+def strangers(lab: Lab, count: int, requests: int = 3, looks: int = 0) -> None:
+    """Create batches of somebody else, with as many requests as ours, which end after so many looks."""
+    desk, rows = lab.server.message_batches, [{"custom_id": f"theirs {n}", "params": {}} for n in range(requests)]
+    usual, desk.looks = desk.looks, looks
+    for _ in range(count):
+        desk._create_of(rows)
+    desk.looks = usual
+
+
+def interrupt(lab: Lab, monkeypatch: pytest.MonkeyPatch, *, is_created: bool = True) -> None:
+    """End a run when the line breaks while a batch is created, and stays broken."""
+    desk, handle = lab.server.message_batches, lab.server.message_batches.handle
+
+    def deaf(method: str, path: str, kind: str, body: bytes) -> Any:
+        if method == "POST" and is_created and not desk.requests["POST batches"]:
+            handle(method, path, kind, body)
+        desk.requests["POST batches"] += method == "POST" and not is_created
+        return None if desk.requests["POST batches"] else handle(method, path, kind, body)
+
+    monkeypatch.setattr(desk, "handle", deaf)
+    with pytest.raises(NoAnswerError, match="submits nothing twice"):
+        lab.run(retries=0)
+    monkeypatch.setattr(desk, "handle", handle)
+
+
+def test_a_batch_is_found_at_anthropic_among_others_of_as_many_requests(
+    at_anthropic: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, desk = at_anthropic, at_anthropic.server.message_batches
+    strangers(lab, 3)
+    interrupt(lab, monkeypatch)
+    strangers(lab, 1)
+    strangers(lab, 1, looks=3)
+    strangers(lab, 11, requests=4)
+    assert len(lab.run().answers) == 3
+    assert desk.requests["POST batches"] == 1
+    assert len(lab.rows()) == 3
+
+
+def test_what_anthropic_never_had_is_submitted_when_all_that_it_might_be_has_ended(
+    at_anthropic: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, desk, budget = at_anthropic, at_anthropic.server.message_batches, Budget(10.0)
+    interrupt(lab, monkeypatch, is_created=False)
+    strangers(lab, 2, looks=2)
+    assert len(lab.run(budget=budget).answers) == 3
+    assert any("as far as can be known before it ends" in line for line in lab.told)
+    assert any("is not the batch that was interrupted" in line for line in lab.told)
+    assert desk.requests["POST batches"] == 2
+    assert budget.spent_usd == pytest.approx(lab.paid())
+
+
+def test_results_at_anthropic_are_fetched_beside_the_batch_wherever_it_says_that_they_are(at_anthropic: Lab) -> None:
+    assert len(at_anthropic.run().answers) == 3
+    assert at_anthropic.server.message_batches.requests["GET batches/content"] == 1
+
+
+def test_money_for_a_batch_that_may_be_there_is_counted_at_its_most(
+    at_anthropic: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = at_anthropic
+    interrupt(lab, monkeypatch)
+    journal = BatchJournal(lab.folder / "batches")
+    assert journal.promised_usd(datetime.now(UTC) - timedelta(hours=1)) > 3 * 20 * 0.001
+
+
+@pytest.mark.parametrize(
+    ("model", "address", "share"),
+    [
+        (f"anthropic/{CLAUDE}", None, 0.5),
+        (CLAUDE, None, 0.5),
+        ("anthropic/claude-of-tomorrow", None, 0.5),
+        (f"anthropic/{CLAUDE}", "https://gateway.example", None),
+        ("azure/my-deployment", "https://mine.openai.azure.com", 0.5),
+        ("azure/gpt-4o", "https://mine.openai.azure.com", 0.5),
+        ("azure/gpt-4o", "https://gateway.example", None),
+    ],
+)
+def test_what_a_batch_costs_is_known_at_the_providers_own_address(
+    model: str, address: str | None, share: float | None
+) -> None:
+    assert batch_share(ModelEntry("a", model, api_base=address)) == share
+
+
+def test_an_address_of_the_environment_is_not_taken_for_anthropics_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_BASE", "https://gateway.example")
+    assert batch_share(ModelEntry("a", f"anthropic/{CLAUDE}")) is None
+
+
+def test_two_runs_share_one_batch(lab: Lab) -> None:
+    async def both() -> Any:
+        return await asyncio.gather(lab.fetch(questions(4)), lab.fetch(questions(6)))
+
+    one, other = asyncio.run(both())
+    assert set(desk(lab).asked().values()) == {1}
+    assert len(one.answers.keys() | other.answers.keys()) == 6
+    assert len(lab.rows()) == 6
