@@ -10,20 +10,21 @@ from __future__ import annotations
 import re
 
 from jisi_cli.grading.statements import is_taken_back
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _MOST_WORDS = 4
 _MOST_CHARACTERS = 60
 _MARKS = ("**", "__", "`", '"', "*", "_")
-_BEGINS = re.compile(r"[^\W_]|[$€£+−-]\d|['’‘“«¿¡]\w")
-_CODE = re.compile(r"[{}<>=;|\\\[\]#@~]|\w\(")
-_TALK_OR_UNFINISHED = re.compile(r"(?:[,:?!？！：，、(–—-]|\.\.|…)\Z")
-_SENTENCE = re.compile(
+_BEGINS = lazy_pattern(r"[^\W_]|[$€£+−-]\d|['’‘“«¿¡]\w")
+_CODE = lazy_pattern(r"[{}<>=;|\\\[\]#@~]|\w\(")
+_TALK_OR_UNFINISHED = lazy_pattern(r"(?:[,:?!？！：，、(–—-]|\.\.|…)\Z")
+_SENTENCE = lazy_pattern(
     r"\b(?:is|are|was|were|isn['’]t|aren['’]t|has|have|had|does|did|says?|said|means|depends|seems|would|should|could|"
     r"it['’]s|that['’]s|there['’]s)\b"
     r"|\A(?:it|this|that|these|those|there|here|let|as an?|you|they)\s",
     re.IGNORECASE,
 )
-_NO_ANSWER = re.compile(
+_NO_ANSWER = lazy_pattern(
     r"\A(?:i(?:['’]\w+)?\s|we\s|idk\b|dunno\b|sorry|apolog|unfortunately|n/a\b|no (?:idea|answer|clue)|"
     r"h+u?m+\b|u[hm]+\b|well\b|"
     r"not (?:sure|certain)|unsure|(?:cannot|can['’]t|could not|couldn['’]t|unable)\b|don['’]t know|error\b|"

@@ -8,6 +8,7 @@ from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, answer_t
 from jisi_cli.grading.plain_text import plain_characters, to_plain
 from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.grading.statements import is_taken_back
+from jisi_cli.lazy_pattern import lazy_pattern
 
 # What stands around a letter.
 
@@ -16,20 +17,20 @@ _NOUN = r"(?:(?:[Oo]ptions?|[Cc]hoices?|[Ll]etters?|[Aa]nswers?|OPTION|选项|�
 # Not the article of "A man", and not the pronoun; but "A because ..." is a choice.
 _GOES_ON = r"(?!because|since|(?:as|is|and|or|not|nor|but|seems|looks|was|would|has|must|over|rather)\b)"
 _CAPITAL = rf"([B-HJ]|[AI](?!\s+{_GOES_ON}[a-z]))(?![\w'’])"
-_LONE = re.compile(rf"{_OPEN}([A-Ja-j])[\s*_`\"')\].:!$}}>]{{0,6}}")
-_LEADING = re.compile(rf"{_OPEN}{_NOUN}?[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
-_LEADING_SMALL = re.compile(r"[\s*_`\"'(\[]{0,6}([a-j])\)")
-_FIRST = re.compile(
+_LONE = lazy_pattern(rf"{_OPEN}([A-Ja-j])[\s*_`\"')\].:!$}}>]{{0,6}}")
+_LEADING = lazy_pattern(rf"{_OPEN}{_NOUN}?[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
+_LEADING_SMALL = lazy_pattern(r"[\s*_`\"'(\[]{0,6}([a-j])\)")
+_FIRST = lazy_pattern(
     rf"{_OPEN}{_NOUN}?[*_`\"'(\[]{{0,4}}([A-J])[*_`\"']{{0,3}}(?:[).:\],!]|\s*\n|\s*$|\s+[-–—|]|\s+(?:because|since)\b)"
 )
-_NAMED = re.compile(rf"(?<![a-zA-Z]){_NOUN}[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
-_BRACKETED = re.compile(r"(?<![\w(])\(?([A-J])\)")
-_STANDING = re.compile(r"(?<![\w'’.])([B-HJ]|A(?!\s+[a-z]))(?![\w'’])")
+_NAMED = lazy_pattern(rf"(?<![a-zA-Z]){_NOUN}[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
+_BRACKETED = lazy_pattern(r"(?<![\w(])\(?([A-J])\)")
+_STANDING = lazy_pattern(r"(?<![\w'’.])([B-HJ]|A(?!\s+[a-z]))(?![\w'’])")
 # Verdicts behind a letter ("C: correct"), and the options that a response lists.
 
 _VERDICT_RIGHT = r"(?:[:–-]|→)\s{0,2}\**(?:[Tt]rue|TRUE|[Cc]orrect|CORRECT|[Rr]ight|Yes|✓|✔|✅)"
 _VERDICT_WRONG = r"(?:[:–-]|→)?\s{0,2}\**(?:(?<=[:–-]\s)(?:[Ff]alse|FALSE|[Ii]ncorrect|INCORRECT|[Ww]rong|No\b)|✗|✘|❌)"
-_OPTION_LINE = re.compile(r"^[ \t]{0,8}\(?([A-J])[).:][ \t].*$", re.MULTILINE)
+_OPTION_LINE = lazy_pattern(r"^[ \t]{0,8}\(?([A-J])[).:][ \t].*$", re.MULTILINE)
 _SMALL_LETTERS = str.maketrans({"А": "A", "С": "C", "Α": "A", "Β": "B"})
 """Letters of other alphabets that look like a letter and name the same option; В, the third in Russian, does not."""
 
@@ -38,15 +39,15 @@ _SMALL_LETTERS = str.maketrans({"А": "A", "С": "C", "Α": "A", "Β": "B"})
 _ONE = rf"[*_`\"'(\[{{]{{0,4}}{_CAPITAL}[*_`\"')\]}}]{{0,4}}(?![\w'’])"
 # Words about one option: no other is named in them, and no clause ends.
 _ABOUT = r"(?:(?!(?<!\w)[A-J](?!\w))[^.,;\n!?]){0,60}?"
-_JOINED = re.compile(
+_JOINED = lazy_pattern(
     rf"(?<![\w'’.]){_ONE}(?:[.:]?\s[^.,;\n]{{1,40}}?(?=,?\s(?:and|or)\s))?"
     rf"(?P<joint>\s*(?:,\s*(?:and|or)\s|,|/|&|\+|\bplus\b|\band(?:/or)?\b|\bor\b|"
     rf"\bas well as\b|\bund\b|\boder\b|\bet\b|\bou\b|\by\b|\bo\b|и|или|和|或者?|与|及|、)\s*)"
     rf"(?:also\s|maybe\s|perhaps\s|possibly\s|either\s|both\s)*(?:the\s)?{_NOUN}?{_ONE}"
 )
-_LIST = re.compile(r"\W*[A-J](?:\s*(?:,|;|&|\+|\band\b|,\s*and\b|[\"'\s])\s*[\"']?[A-J](?!\w))+\W*")
-_RUN = re.compile(r"[A-J]{2,6}")
-_EITHER = re.compile(r"\b(?:either|between|torn|(?:could|might|may) be)\b", re.IGNORECASE)
+_LIST = lazy_pattern(r"\W*[A-J](?:\s*(?:,|;|&|\+|\band\b|,\s*and\b|[\"'\s])\s*[\"']?[A-J](?!\w))+\W*")
+_RUN = lazy_pattern(r"[A-J]{2,6}")
+_EITHER = lazy_pattern(r"\b(?:either|between|torn|(?:could|might|may) be)\b", re.IGNORECASE)
 
 # Letters that are not chosen ("not A", "A is wrong"), and letters that are ("I choose C", "C is correct").
 
@@ -56,7 +57,7 @@ _NOT = (
     r"nicht|pas|не|no es|não é|"
     r"non è|over|(?:second|third|next)(?:[ -]best)?|wrong|incorrect|worst|tempting"
 )
-_DENIED = re.compile(
+_DENIED = lazy_pattern(
     rf"(?:\b(?i:{_NOT})"
     rf"\s{{1,2}}(?:be\s|is\s|the\s|for\s)?|(?:不是|并非|不选|排除|而非)\s?){_NOUN}?{_ONE}"
     rf"(?:\s*(?:,|or|nor|and|/|、|和|或)\s*{_NOUN}?{_ONE}){{0,8}}"
@@ -70,7 +71,7 @@ _FALSE = (
     r"excluded|irrelevant|out\b|untrue|unlikely|inaccurate"
 )
 _FAILS = r"isn't|aren't|doesn't|don't|cannot|can't|fails?|contradicts?"
-_WRONG = re.compile(
+_WRONG = lazy_pattern(
     rf"(?<![\w'’.]){_NOUN}?{_ONE}(?:\s*(?:,|and|or|&|、|和)\s*{_NOUN}?{_ONE}){{0,8}}[):]?{_ABOUT}\s?"
     rf"(?:\b(?:{_IS_OR_NOT})\b\s{{0,2}}(?:\w+\s){{0,2}}?(?:{_FALSE})|(?:{_FAILS})\b"
     rf"|是?(?:错误|错|不正确|不对|不符)|{_VERDICT_WRONG})"
@@ -84,7 +85,7 @@ _SO = (
     r"\b[Ss]o,?|\b[Tt]herefore,?|\b[Hh]ence,?|\b[Tt]hus,?|\b[Aa]ctually,?|\b[Uu]ltimately,?|\b[Ff]inally,?|"
     r"\b[Cc]hoose|\b[Pp]ick|\b[Ss]elect|\b[Cc]hoice\sis"
 )
-_CHOSEN = re.compile(
+_CHOSEN = lazy_pattern(
     rf"(?:{_I}\s(?:\w+ly\s)?(?:{_CHOOSE})"
     r"|\b(?:must|should|has\sto|would|will)\sbe|\b[Ii]t(?:'s|\sis)|\b[Tt]hat(?:'s|\sis)"
     r"|\b(?:leaves?|left)(?:\sus)?(?:\s(?:only|with))*|"
@@ -93,14 +94,14 @@ _CHOSEN = re.compile(
 )
 _IS = r"is|was|seems|looks|appears|must be|would be|has to be|being|remains"
 _TRUE = r"right|correct|best|true|answer|choice|one|accurate|valid|appropriate|likely|the\b"
-_RIGHT = re.compile(
+_RIGHT = lazy_pattern(
     rf"(?<![\w'’.]){_NOUN}?{_ONE}[):]?(?:\s{_ABOUT})?\s?(?:\b(?:{_IS})\b"
     r"\s(?:to be\s)?(?:clearly\s|indeed\s|therefore\s|thus\s)?"
     rf"(?:the\s)?(?:only\s|most\s)?(?:{_TRUE})|"
     r"(?:是)?(?:正确|对的|答案)|\bfits\b|\bmatches\b)"
     rf"|(?<![\w'’.]){_NOUN}?{_ONE}\s{{0,2}}{_VERDICT_RIGHT}"
 )
-_PERHAPS = re.compile(
+_PERHAPS = lazy_pattern(
     rf"\b(?i:could be|might be|may be|maybe|perhaps|possibly|potentially)\s{_NOUN}?{_ONE}|(?<![\w'’.]){_ONE}\s?\?"
 )
 

@@ -6,7 +6,6 @@ import ast
 import builtins
 import json
 import os
-import re
 import secrets
 import sys
 import textwrap
@@ -20,13 +19,14 @@ from typing import Any, Self
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.grading.processes import Finished, Processes, ScratchFolder, threads_of
 from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
+from jisi_cli.lazy_pattern import lazy_pattern
 from jisi_cli.models.reasoning import without_reasoning
 
 # Finding the Python in a response.
 
 _LONGEST = 200_000
 _PYTHON = {"python", "py", "python3", "pycon", "python-repl"}
-_CODE_LINE = re.compile(r"(?:def|class|import|from|async def)\s+\w|@\w")
+_CODE_LINE = lazy_pattern(r"(?:def|class|import|from|async def)\s+\w|@\w")
 _MOST_LINES_AFTER = 40
 
 

@@ -7,8 +7,9 @@ import re
 from jisi_cli.grading.final_answer import accepted_answers, answer_text, best
 from jisi_cli.grading.plain_text import plain_characters, same_text
 from jisi_cli.grading.registry import Submission, grader
+from jisi_cli.lazy_pattern import lazy_pattern
 
-_OWN_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
+_OWN_WORD = lazy_pattern(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff]")
 """A character of a script that writes no blanks between words."""
 
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 
+from jisi_cli.lazy_pattern import lazy_pattern
+
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     r"nov(?:ember)?|dec(?:ember)?)\.?"
 )
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
-_DATE = re.compile(
+_DATE = lazy_pattern(
     r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{4}|\d{1,2}([/.])\d{1,2}\3\d{2}"
     rf"|(?:[a-z]{{3,6}}day,? )?(?:the )?{_DAY} (?:of )?{_MONTH}(?:,? \d{{4}})?"
     rf"|(?:[a-z]{{3,6}}day,? )?{_MONTH} (?:{_DAY}(?:,? \d{{4}})?|\d{{4}})",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d+(?P<parts>[-/.]\d{1,4}[-/.]\d)?")
+_NUMBER = lazy_pattern(r"\d+(?P<parts>[-/.]\d{1,4}[-/.]\d)?")
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-_MONTH_BEHIND = re.compile(rf"(?:st|nd|rd|th)?\s(?:of\s)?{_MONTHS}", re.IGNORECASE)
-_MONTH_BEFORE = re.compile(rf"\b{_MONTHS}[a-z]*\.?\s\Z", re.IGNORECASE)
+_MONTH_BEHIND = lazy_pattern(rf"(?:st|nd|rd|th)?\s(?:of\s)?{_MONTHS}", re.IGNORECASE)
+_MONTH_BEFORE = lazy_pattern(rf"\b{_MONTHS}[a-z]*\.?\s\Z", re.IGNORECASE)
 _MARKS = "*_`$\"' ."
 
 

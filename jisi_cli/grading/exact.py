@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from jisi_cli.grading.final_answer import END_LENGTH, accepted_answers, marked_answers, settle
 from jisi_cli.grading.plain_text import same_text
 from jisi_cli.grading.registry import Submission, grader
+from jisi_cli.lazy_pattern import lazy_pattern
 from jisi_cli.models.reasoning import without_reasoning
 
-_FENCE = re.compile(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
-_ONE_SENTENCE = re.compile(r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?")
-_DOUBLE = re.compile(r"\[\[.{0,2000}?\]\]", re.DOTALL)
+_FENCE = lazy_pattern(r"```[^\n`]{0,20}\n(.*?)```", re.DOTALL)
+_ONE_SENTENCE = lazy_pattern(r"(?:The|This|It)\b[^\n]{1,400}\s(?:is|prints|returns):?\s(?P<answer>[^\n]{1,200}?)\.?")
+_DOUBLE = lazy_pattern(r"\[\[.{0,2000}?\]\]", re.DOTALL)
 _QUOTES = "\"'`"
 _LONGEST_LITERAL = 4000
 _NOT_A_LITERAL = object()

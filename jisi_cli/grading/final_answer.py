@@ -11,6 +11,7 @@ from jisi_cli.grading.dates import is_date, mentions_date
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
 from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at
+from jisi_cli.lazy_pattern import lazy_pattern
 from jisi_cli.models.reasoning import without_reasoning
 from jisi_cli.printable import has_escapes, without_escapes
 
@@ -26,48 +27,48 @@ from jisi_cli.printable import has_escapes, without_escapes
 END_LENGTH = 20_000
 """Characters at the end of a text that are read."""
 
-_FIELD = re.compile(
+_FIELD = lazy_pattern(
     r"[\"'](?:(?:final|correct)?[_ ]?answer(?:[_ ](?:letter|choice|option|value))?|"
     r"(?:selected|correct)[_ ]option|choice)"
     r"[\"']\s{0,20}:\s{0,20}",
     re.IGNORECASE,
 )
-_OTHER_FIELD = re.compile(
+_OTHER_FIELD = lazy_pattern(
     r"[\"'](?:final_)?(?:result|solution|output|value|total)[\"']\s{0,20}:\s{0,20}", re.IGNORECASE
 )
 _INNER_FIELD = ("answer", "final_answer", "value", "result", "choice", "letter", "option")
-_NEXT_FIELD = re.compile(r"\s{0,20},\s{0,20}\"[^\"\n]{1,40}\"\s{0,5}:")
-_END_OF_VALUE = re.compile(r"\s{0,20}(?:[}`]|$)")
+_NEXT_FIELD = lazy_pattern(r"\s{0,20},\s{0,20}\"[^\"\n]{1,40}\"\s{0,5}:")
+_END_OF_VALUE = lazy_pattern(r"\s{0,20}(?:[}`]|$)")
 # Commands whose first letter would be read as an escape of JSON: \frac as a form feed and "rac".
-_LATEX_COMMAND = re.compile(
+_LATEX_COMMAND = lazy_pattern(
     r"(?<!\\)\\(?:[dt]?frac|tfrac|begin|boxed|binom|beta|bar|text|times|theta|tan|tau|to|neq?|nu|not|rho|right|r?angle|"
     r"forall|phi|sqrt|pi|left|cdot|circ|mathrm|pm|infty|log|sin|cos|[(\[,;!])"
 )
-_ESCAPE = re.compile(r"\\([\\\"/])")
-_TAG = re.compile(
+_ESCAPE = lazy_pattern(r"\\([\\\"/])")
+_TAG = lazy_pattern(
     r"<(?P<name>final_?answer|answer)>\s{0,20}(?P<answer>[^<]{0,2000}?)\s{0,20}(?:</(?P=name)>|$)", re.IGNORECASE
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9A-Za-z])")
-_BETWEEN_BOXES = re.compile(
+_BOX = lazy_pattern(r"\\(?:boxed|fbox)\s?\{|\\boxed\s?(?P<bare>[0-9A-Za-z])(?![0-9A-Za-z])")
+_BETWEEN_BOXES = lazy_pattern(
     r"[\s$]{0,4}(?P<word>,|and|or|&|et|und|oder|y|o|ou|e|和|或|и|или)[\s$]{0,4}(?:[a-z]\s?=\s?)?"
 )
-_DENIED_BEFORE = re.compile(
+_DENIED_BEFORE = lazy_pattern(
     r"(?:\b(?:not|never|isn't|instead of|rather than|other than|nicht|pas|не)\s|不是)[\s$(]{0,4}\Z", re.IGNORECASE
 )
-_DENIED_BEHIND = re.compile(
+_DENIED_BEHIND = lazy_pattern(
     r"[\s$)]{0,4}(?:is|was|would be)\s(?:wrong|incorrect|not\s(?:right|correct|the))", re.IGNORECASE
 )
-_STRUCK_OUT = re.compile(r"~~(?=\S)[^~\n]{1,200}~~")
-_HASH_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}####(?P<answer>[^\n]{0,400})\s*$")
-_TEXT_GROUP = re.compile(r"\s?\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,400})\}\s?")
-_SAYS_SOMETHING = re.compile(r"[^\W_]|[∞∅]")
+_STRUCK_OUT = lazy_pattern(r"~~(?=\S)[^~\n]{1,200}~~")
+_HASH_LINE = lazy_pattern(r"(?:^|\n)[ \t]{0,4}####(?P<answer>[^\n]{0,400})\s*$")
+_TEXT_GROUP = lazy_pattern(r"\s?\\(?:text|textbf|mathrm|mathbf)\s?\{([^{}]{0,400})\}\s?")
+_SAYS_SOMETHING = lazy_pattern(r"[^\W_]|[∞∅]")
 _MOST_READINGS = 10
-_LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
+_LETTER = lazy_pattern(r"\(?([A-Ja-j])(?:\)|\.)?|\(?([A-J])[).:]\s.{0,200}")
 _LONGEST_TEXT = 100
-_WORD = re.compile(r"[^\W\d_]{2}")
+_WORD = lazy_pattern(r"[^\W\d_]{2}")
 # `[[B]]`, which many prompts ask for; not the list of lists in `x = [[1, 2]]`, `f([[1]])` or `df[["a"]]`.
-_DOUBLE_BRACKETS = re.compile(r"(?<![\w)\]=,(\[])\[\[+(?P<answer>.{1,1000}?)\]\]+", re.DOTALL)
-_LIST_OF_LISTS = re.compile(r"\]\s{0,20},\s{0,20}\[")
+_DOUBLE_BRACKETS = lazy_pattern(r"(?<![\w)\]=,(\[])\[\[+(?P<answer>.{1,1000}?)\]\]+", re.DOTALL)
+_LIST_OF_LISTS = lazy_pattern(r"\]\s{0,20},\s{0,20}\[")
 
 
 def answer_text(response: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import cmath
 import math
-import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from jisi_cli.grading.plain_text import plain_characters
+from jisi_cli.lazy_pattern import lazy_pattern
 
 Value = Fraction | complex
 
@@ -22,7 +22,7 @@ _LARGEST_EXPONENT = 4000
 _MOST_BITS = 20_000
 _LARGEST_FACTORIAL = 200
 _CLEANED = tuple(
-    (re.compile(pattern), replacement)
+    (lazy_pattern(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\(?=[a-zA-Z])", r"\\"),
         (r"\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-zA-Z])|\\[,;:! ]|\$|\\[()\[\]]|~", " "),
@@ -39,11 +39,11 @@ _CLEANED = tuple(
         (r"\\\}", "}"),
     )
 )
-_TOKEN = re.compile(
+_TOKEN = lazy_pattern(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)|(?P<name>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|"
     r"ln|exp|pi)|(?P<letter>[a-zA-Zα-ωΑ-Ω](?:_(?:\{\w{1,8}\}|\w))?)|(?P<sign>[-+*/^!()\[\]{}|√_]))"
 )
-_WORD = re.compile(r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|exp|pi)[a-zA-Z]{4,}")
+_WORD = lazy_pattern(r"(?<![\\a-zA-Z])(?!sqrt|sin|cos|tan|log|ln|exp|pi)[a-zA-Z]{4,}")
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "sin": cmath.sin,
     "cos": cmath.cos,

@@ -3,7 +3,6 @@ r"""The grader for formulas that may be written in many ways: `\frac{1}{2}`, `0.
 from __future__ import annotations
 
 import importlib.util
-import re
 
 from jisi_cli.errors import InputError
 from jisi_cli.grading.final_answer import accepted_answers, marked_answer, unmarked_text
@@ -12,12 +11,13 @@ from jisi_cli.grading.numeric import Numeric, delimited
 from jisi_cli.grading.plain_text import to_plain
 from jisi_cli.grading.registry import Submission, Ungraded, grader
 from jisi_cli.grading.worker import Worker
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _LONGEST = 1000
 _LONGEST_BARE = 200
 _TOO_LONG = f"a formula is longer than {_LONGEST:,} characters"
-_DELIMITERS = re.compile(r"\\[()\[\]]|(?<!\\)\$")
-_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ ,-]+[^\W\d_]+)*")
+_DELIMITERS = lazy_pattern(r"\\[()\[\]]|(?<!\\)\$")
+_WORDS = lazy_pattern(r"[^\W\d_]{2,}(?:[ ,-]+[^\W\d_]+)*")
 
 
 @grader("math", reader="numeric", blocks=True)

@@ -12,10 +12,11 @@ from fractions import Fraction
 from jisi_cli.grading.formula import exact_value
 from jisi_cli.grading.number_words import number_in_words, scale_behind
 from jisi_cli.grading.plain_text import to_plain
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _MAGNITUDE = r"(?:(?:\d{1,3}(?:,\d{3}){1,99}(?!\d)|\d{1,300}(?!\d))(?:\.\d{0,300})?|\.\d{1,300})(?!\d)"
 _EXPONENT = r"(?:[eE](?P<e>[+-]?\d{1,3})(?!\d)|\s?[*x×]\s?10\s?(?:\^|\*\*)\s?\{?(?P<power>[+-]?\d{1,3})\}?)"
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     # A minus after a digit, letter or bracket subtracts; before one it is a sign.
     r"(?<![\w.^])(?P<sign>(?:(?<![\w)\]}])[-+])?)\s?[$€£¥₹₩₽₺₫₴฿]?\s?(?P<inner>-?)"
     r"(?:(?P<whole>\d{1,9})\s{1,2}(?:and\s)?(?=\d{1,9}\s?/\s?\d))?"
@@ -23,7 +24,7 @@ _NUMBER = re.compile(
     rf"(?:\s?/\s?(?P<bottom>{_MAGNITUDE})(?![\w/]))?"
 )
 _LARGEST = Fraction(10) ** 300
-_FORMULA = re.compile(
+_FORMULA = lazy_pattern(
     r"[\\^√π*+_{}<>|×÷]|\b(?:sqrt|pi|log|ln|sin|cos|tan)\b|\d\s?/|\d[abcdeiknpqrtuvwxyz]\b|\)\(|\s-\s"
 )
 _DASH = r"\s(?:[-–—]\s)?"
@@ -31,65 +32,65 @@ _CONTINUED = (
     rf"{_DASH}\(?(?:or|times|plus|minus|over|root|square root|to the|sqrt|pi|mod|log|ln|sin|cos|tan|and\s+-?\d)\b"
 )
 # `18 apples (3 * 6)` and `18 (since 3 * 6)` are 18, but `6 sqrt(2)` and `3 or 4` go on.
-_WORDS_FOLLOW = re.compile(rf"(?!{_CONTINUED}){_DASH}\(?[^\W\d_]{{2,}}", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]{2,}")
-_TWO_WORDS = re.compile(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
+_WORDS_FOLLOW = lazy_pattern(rf"(?!{_CONTINUED}){_DASH}\(?[^\W\d_]{{2,}}", re.IGNORECASE)
+_WORD = lazy_pattern(r"[^\W\d_]{2,}")
+_TWO_WORDS = lazy_pattern(r"[^\W\d_]{2,}[ ,]+[^\W\d_]{2,}")
 _JOINERS = {"or", "and"}
-_UNIT = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff\u0e00-\u0effµ°%‰€£¥₹₩₽₺₫₴฿$²³/().,;:!?'\" \]\}>|*-]){0,80}")
-_POWER_OF_UNIT = re.compile(r"(?<=[^\W\d_])\^?\{?-?[123]\}?(?![\w{])")
-_VARIABLE = re.compile(r"(?:[abcdeiknpqrtuvwxyz]|pi|π|sqrt|log|ln|sin|cos|tan|mod)(?![^\W\d_])")
-_SPACED_THOUSANDS = re.compile(r"(-?\s?[$€£¥₹]?-?\d{1,3}(?:[ ']\d{3}){1,99})(?!\d)")
-_ANSWER = re.compile(r"A(?:ns)?\s?:")
-_BASE = re.compile(r"(?<=\d)_\{?\w{1,3}\}?")
-_SYMBOLS = re.compile("[✀-➿⌀-⏿■-◿☀-⛿⬀-⯿\U0001f000-\U0001faff©®™]")
+_UNIT = lazy_pattern(r"(?:[^\W\d_]|[\u0900-\u0dff\u0e00-\u0effµ°%‰€£¥₹₩₽₺₫₴฿$²³/().,;:!?'\" \]\}>|*-]){0,80}")
+_POWER_OF_UNIT = lazy_pattern(r"(?<=[^\W\d_])\^?\{?-?[123]\}?(?![\w{])")
+_VARIABLE = lazy_pattern(r"(?:[abcdeiknpqrtuvwxyz]|pi|π|sqrt|log|ln|sin|cos|tan|mod)(?![^\W\d_])")
+_SPACED_THOUSANDS = lazy_pattern(r"(-?\s?[$€£¥₹]?-?\d{1,3}(?:[ ']\d{3}){1,99})(?!\d)")
+_ANSWER = lazy_pattern(r"A(?:ns)?\s?:")
+_BASE = lazy_pattern(r"(?<=\d)_\{?\w{1,3}\}?")
+_SYMBOLS = lazy_pattern("[✀-➿⌀-⏿■-◿☀-⛿⬀-⯿\U0001f000-\U0001faff©®™]")
 _CODES = r"(?:USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|CAD|CHF|KRW|RUB|BRL|MXN|Rs\.?|(?:US|A|C|HK|NZ|S|R)(?=\$))"
-_LEADING = re.compile(
+_LEADING = lazy_pattern(
     rf"\A(?:[\s≈~:=#'\"*_`\[<>|→]|\{{(?=[^{{}}]*\}}\W*$)|\((?=(?:[^(),]|,(?=\d{{3}}))*\)\W*$)|{_CODES}(?![a-zA-Z])|{_CODES}\s?(?=[\d$-])|"
     r"(?:approximately|approx\.?|about|around|roughly|exactly|nearly|precisely|just|only|circa|ca\.|env\.|environ|etwa|"
     r"ungefähr|около|примерно|aproximadamente|约为|大约|约|約)(?![a-zA-Z]))+",
     re.IGNORECASE,
 )
-_SIGN_WORD = re.compile(r"(?:minus|negative|负|負|минус|moins|menos)\s?(?=[\d$.])", re.IGNORECASE)
-_IMPLIES = re.compile(r"=>|⇒|⟹|→|⟶|∴|\\(?:implies|Rightarrow|rightarrow|to|therefore)(?![a-zA-Z])")
-_EQUALS = re.compile(r"(?<![<>!:])=(?!=)|:=|≈|==|\\equiv(?![a-zA-Z])|≡")
-_NAME = re.compile(r"\\?[^\W\d_]{1,7}(?:_\{?\w{1,8}\}?)?'?")
-_EQUATION = re.compile(
+_SIGN_WORD = lazy_pattern(r"(?:minus|negative|负|負|минус|moins|menos)\s?(?=[\d$.])", re.IGNORECASE)
+_IMPLIES = lazy_pattern(r"=>|⇒|⟹|→|⟶|∴|\\(?:implies|Rightarrow|rightarrow|to|therefore)(?![a-zA-Z])")
+_EQUALS = lazy_pattern(r"(?<![<>!:])=(?!=)|:=|≈|==|\\equiv(?![a-zA-Z])|≡")
+_NAME = lazy_pattern(r"\\?[^\W\d_]{1,7}(?:_\{?\w{1,8}\}?)?'?")
+_EQUATION = lazy_pattern(
     r"(?<![^\W\d_])[^\W\d_]\b\s?[-+*/^]|[-+*/]\s?[^\W\d_](?![^\W\d_])|\d\s?[a-z](?![^\W\d_])|[a-z]\^"
 )
-_FUNCTION_VALUE = re.compile(r"[^\W\d_]{1,7}\s?\([^()=]{1,30}\)")
-_BARS = re.compile(r"\|\S[^|]{0,40}\S\||\|\S\|")
-_PERCENT = re.compile(r"\s?(?:%|per ?cent\b|pct\b|prozent\b|por ciento\b|pour cent\b|процент)", re.IGNORECASE)
-_NO_CENTS = re.compile(r"(?<=\d\.)-{1,2}(?=\W*$)")
-_BRACKET = re.compile(r"[(\[{)\]}]")
-_EUROPEAN = re.compile(r"(-?[$€£]?)(\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,]\d)")
-_INDIAN = re.compile(r"-?[$€£¥₹]?\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)")
-_COMMA_DECIMAL = re.compile(r"(-?[$€£¥]?\d{1,15}),(\d{1,2}|\d{4,15})(?![\d,.]*\d)")
-_ONE_SEPARATOR = re.compile(r"-?[$€£¥]?\d{1,3}[.,]\d{3}(?![\d.,]*\d)")
-_VERB_NUMBER = re.compile(
+_FUNCTION_VALUE = lazy_pattern(r"[^\W\d_]{1,7}\s?\([^()=]{1,30}\)")
+_BARS = lazy_pattern(r"\|\S[^|]{0,40}\S\||\|\S\|")
+_PERCENT = lazy_pattern(r"\s?(?:%|per ?cent\b|pct\b|prozent\b|por ciento\b|pour cent\b|процент)", re.IGNORECASE)
+_NO_CENTS = lazy_pattern(r"(?<=\d\.)-{1,2}(?=\W*$)")
+_BRACKET = lazy_pattern(r"[(\[{)\]}]")
+_EUROPEAN = lazy_pattern(r"(-?[$€£]?)(\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,]\d)")
+_INDIAN = lazy_pattern(r"-?[$€£¥₹]?\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)")
+_COMMA_DECIMAL = lazy_pattern(r"(-?[$€£¥]?\d{1,15}),(\d{1,2}|\d{4,15})(?![\d,.]*\d)")
+_ONE_SEPARATOR = lazy_pattern(r"-?[$€£¥]?\d{1,3}[.,]\d{3}(?![\d.,]*\d)")
+_VERB_NUMBER = lazy_pattern(
     r"\b(?:is|are|was|were|equals|be|makes?|gives?|yields?|total(?:s| of)?|得|是|为|共|est|es|ist)\s"
     r"(?:only |about |exactly )?(?=[-+]?[$€£]?\d)"
 )
-_BECAUSE = re.compile(r"[,;]?\s\(?(?:because|since|as|where|which|given|so that|if)\b", re.IGNORECASE)
-_SENTENCE_START = re.compile(r"[.!](?=\s)|[。！\n]")
+_BECAUSE = lazy_pattern(r"[,;]?\s\(?(?:because|since|as|where|which|given|so that|if)\b", re.IGNORECASE)
+_SENTENCE_START = lazy_pattern(r"[.!](?=\s)|[。！\n]")
 # Not `= (6 + 1) * 6` and "is (42)".
-_ASIDE = re.compile(
+_ASIDE = lazy_pattern(
     r"(?<=[\w%°$€£*])(?<!\bis)(?<!\bare)(?<!\bwas)\s\((?=[^()=]{0,60}(?:[^\W\d_]{2}|[-+*/×]))|"
     r"[,;]?\s(?:because|since)\b|,\swhich\s(?!(?:is|are|was|means|leaves|makes|gives|brings|equals|totals|comes)\b)",
     re.IGNORECASE,
 )
-_SO = re.compile(r"[=⇒→]|\b(?:so|thus|hence|therefore|leav(?:es|ing)|total)\b|\d\s?\)\s?[-+*/×]", re.IGNORECASE)
-_LEAVES_OPEN = re.compile(
+_SO = lazy_pattern(r"[=⇒→]|\b(?:so|thus|hence|therefore|leav(?:es|ing)|total)\b|\d\s?\)\s?[-+*/×]", re.IGNORECASE)
+_LEAVES_OPEN = lazy_pattern(
     r"\A\s?(?:and|und|et|y|e|и|和)\s?\Z|\b(?:or|oder|ou)\b[^\d\n]{0,20}\Z|或|\?\s?\Z|\b(?:after|within|during|in|see)\s(?:\w+\s)?\Z",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(
+_NEGATED = lazy_pattern(
     r"(?:\b(?:not|never|isn't|aren't|wasn't|cannot be|can't be|rather than|instead of|other than|anything but|"
     r"neither|nor|nicht|pas|не|no es|não é|non è)\s(?:be\s|equals?(?:\sto)?\s)?|(?:不是|并非|不等于|≠|!=)\s?)"
     r"(?:(?:\\boxed\{|[-$€£(\\]){0,2}[0-9][^\s,;]{0,40}[^\s.,;!?]|[-$€£(]?[0-9])|"
     r"[-$]?[0-9][0-9.,]{0,20}\s?(?:ではなく|じゃなく|이 아니라|가 아니라)",
     re.IGNORECASE,
 )
-_BUT = re.compile(r"[\s,;:.]*(?:but|rather|instead|it is|it's|sondern|mais|sino|а|而是|但)?[\s,;:]*", re.IGNORECASE)
+_BUT = lazy_pattern(r"[\s,;:.]*(?:but|rather|instead|it is|it's|sondern|mais|sino|а|而是|但)?[\s,;:]*", re.IGNORECASE)
 _LONGEST_FORMULA = 200
 
 

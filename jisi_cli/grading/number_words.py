@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from jisi_cli.lazy_pattern import lazy_pattern
+
 _SMALL = {
     word: value
     for value, word in enumerate(
@@ -54,7 +56,7 @@ _CHINESE_DIGITS = {character: value for value, character in enumerate("零一二
 }
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _CHINESE_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_CHINESE = re.compile(r"(?P<number>[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20})\s?[^\W\d_a-zA-Z]{0,3}[.!]?")
+_CHINESE = lazy_pattern(r"(?P<number>[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20})\s?[^\W\d_a-zA-Z]{0,3}[.!]?")
 
 _SCALES = (
     (10**2, r"hundred|hundert|cent[oi]s"),
@@ -71,8 +73,8 @@ _SCALES = (
     (10**12, r"trillions?|tn"),
     (12, r"dozens?"),
 )
-_SCALE = tuple((factor, re.compile(rf"\s?(?:{words})(?![a-zA-Z])", re.IGNORECASE)) for factor, words in _SCALES)
-_MEGA = re.compile(r"M(?![\w/])")
+_SCALE = tuple((factor, lazy_pattern(rf"\s?(?:{words})(?![a-zA-Z])", re.IGNORECASE)) for factor, words in _SCALES)
+_MEGA = lazy_pattern(r"M(?![\w/])")
 
 
 def scale_behind(text: str, start: int) -> tuple[int, int]:

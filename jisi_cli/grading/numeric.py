@@ -26,19 +26,20 @@ from jisi_cli.grading.number_words import number_in_words
 from jisi_cli.grading.plain_text import to_plain
 from jisi_cli.grading.registry import Submission, grader
 from jisi_cli.grading.several import Several, several
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _LONGEST_BARE = 200
 _SHORT = 30
-_DELIMITED = re.compile(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
-_BOUND = re.compile(
+_DELIMITED = lazy_pattern(r"\$\$?([^$\n]{1,1000})\$\$?|\\\(([^\n]{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
+_BOUND = lazy_pattern(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|up to|over|under|above|below)"
     r"\s[$€£]?-?[\d.]|\bbetween\s[$€£]?-?[\d.,]+\s(?:and|to)\s[$€£]?-?[\d.,]+\W*\Z",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?<!\d)\d{4}-\d\d?-\d\d?(?!\d)|(?<!\d)\d\d?/\d\d?/\d{2,4}(?!\d)")
-_RATIO = re.compile(r"\s*(\d{1,9})\s?:\s?(\d{1,9})\s*")
+_DATE = lazy_pattern(r"(?<!\d)\d{4}-\d\d?-\d\d?(?!\d)|(?<!\d)\d\d?/\d\d?/\d{2,4}(?!\d)")
+_RATIO = lazy_pattern(r"\s*(\d{1,9})\s?:\s?(\d{1,9})\s*")
 _NOISE = Fraction(1, 10**6)
-_NO_NUMBER = re.compile(
+_NO_NUMBER = lazy_pattern(
     r"\b(?:no (?:[\w-]+ ){0,3}(?:solutions?|answer|such|value|number)|none|undefined|(?:does|do) ?n['o]t exist|dne|"
     r"(?:im|not )possible|infinit\w*|\\infty|unlimited|unknown|n/a|"
     r"(?:can ?not|can't|could not|unable to)\b(?!\s+(?:say|tell|answer|help|assist|comply))|"
@@ -46,8 +47,8 @@ _NO_NUMBER = re.compile(
     r"un(?:solvable|determined|clear)|indeterminate|ambiguous|any (?:\w+ )?(?:number|value)|non-real)|∞|无解|không có",
     re.IGNORECASE,
 )
-_SAYS_NONE = re.compile(rf"[^\d\n]{{0,15}}(?:{_NO_NUMBER.pattern})[^\d\n]{{0,15}}|\d+ out of \d+\.?", re.IGNORECASE)
-_NOTHING = re.compile(r"\b(?:none|nothing|nil|no|nobody)\b", re.IGNORECASE)
+_SAYS_NONE = lazy_pattern(rf"[^\d\n]{{0,15}}(?:{_NO_NUMBER.pattern})[^\d\n]{{0,15}}|\d+ out of \d+\.?", re.IGNORECASE)
+_NOTHING = lazy_pattern(r"\b(?:none|nothing|nil|no|nobody)\b", re.IGNORECASE)
 _UNITS = {
     name: symbol
     for symbol, names in {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from jisi_cli.lazy_pattern import lazy_pattern
+
 # One form for characters that mean the same: full-width and Arabic digits, curly quotes, dashes and blanks.
 
 
@@ -34,13 +36,13 @@ _SAME = {
     "\u2029": "\n",
     "\u0085": "\n",
 }
-_DIRECTION = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]")
-_RAISED = re.compile("[⁰¹²³⁴-⁹⁺⁻⁽⁾ⁿⁱ]+")
-_LOWERED = re.compile("[₀-₉]+")
-_FRACTION = re.compile("(?P<whole>[0-9]?)(?P<fraction>[¼-¾⅐-⅞↉])")
-_PLAIN = re.compile(r"[\x00-\x7f]*")
+_DIRECTION = lazy_pattern("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]")
+_RAISED = lazy_pattern("[⁰¹²³⁴-⁹⁺⁻⁽⁾ⁿⁱ]+")
+_LOWERED = lazy_pattern("[₀-₉]+")
+_FRACTION = lazy_pattern("(?P<whole>[0-9]?)(?P<fraction>[¼-¾⅐-⅞↉])")
+_PLAIN = lazy_pattern(r"[\x00-\x7f]*")
 _OTHER_SCRIPT = "[\u0400-\u1dff\u2c00-\u2dff\u2e80-\ua4ff\uac00-\ud7af\uf900-\ufaff\ufb50-\ufdff\ufe70-\ufeff]"
-_SCRIPTS_MEET = re.compile(rf"(?<=[0-9A-Za-z])(?={_OTHER_SCRIPT})|(?<={_OTHER_SCRIPT})(?=[0-9A-Za-z])")
+_SCRIPTS_MEET = lazy_pattern(rf"(?<=[0-9A-Za-z])(?={_OTHER_SCRIPT})|(?<={_OTHER_SCRIPT})(?=[0-9A-Za-z])")
 _TEXT = {
     **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
     **dict.fromkeys("‘’‚‛′＇ʼ´", "'"),
@@ -117,7 +119,7 @@ def _compatible(character: str) -> str:
 
 _BRACED_NUMBER = r"\{\s{0,3}(-?[\d.,]{1,40})\s{0,3}\}"
 _SUBSTITUTIONS = tuple(
-    (re.compile(pattern), replacement)
+    (lazy_pattern(pattern), replacement)
     for pattern, replacement in (
         (r"</?(?:b|i|strong|em|u|span|mark|code|p|br|sup|sub|small|font)(?:\s[^<>]{0,80})?/?>|&nbsp;", " "),
         # Emphasis, whose opening half may have been cut off; `2**3` is a power.

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from jisi_cli.grading.formula import constant_value
 from jisi_cli.grading.number import last_side, read_number
 from jisi_cli.grading.plain_text import to_plain
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _CLOSERS = {"(": ")]", "[": "])", "{": "}"}
-_SEPARATOR = re.compile(
+_SEPARATOR = lazy_pattern(
     r"\s*(?:,?\s(?:and|or|und|oder|et|ou|y|o|e|и|или)\s(?!=)|[;,]\s+|;|,(?=[^\W\d_](?:_\{?\w{1,8}\}?)?\s?=)|和|或)\s*",
     re.IGNORECASE,
 )
-_THOUSANDS = re.compile(r"-?[$€£]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_EITHER_SIGN = re.compile(r"(?:\\pm(?![a-zA-Z])|±|\+/-|\+-)\s?(?P<rest>.+)")
-_NAME = re.compile(r"[^\W\d_](?:_\{?\w{1,8}\}?)?\s?(?:=|\\in(?![a-zA-Z])|∈)\s?")
+_THOUSANDS = lazy_pattern(r"-?[$€£]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_EITHER_SIGN = lazy_pattern(r"(?:\\pm(?![a-zA-Z])|±|\+/-|\+-)\s?(?P<rest>.+)")
+_NAME = lazy_pattern(r"[^\W\d_](?:_\{?\w{1,8}\}?)?\s?(?:=|\\in(?![a-zA-Z])|∈)\s?")
 _MOST = 50
 
 Compare = Callable[[str, str], float | None]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jisi_cli.lazy_pattern import lazy_pattern
+
 _LONGEST = 400
 
 
@@ -94,16 +96,16 @@ _LINK = (
 )
 _BARE = r"[\s*_]{1,3}(?=[-+−$€£]?[0-9٠-٩०-९]|\\boxed)"
 _AFTER = r"(?:[:：=*_\s|>}]{0,12}(?:```\w{0,10}\n\s{0,10})?)"
-_STATED = re.compile(
+_STATED = lazy_pattern(
     rf"(?:(?:{_ENGLISH}|{_LETTERS}|{_NO_BLANKS}){_DETAIL}{_LINK}|(?:\bfinal\sanswer|{_LETTERS}|{_NO_BLANKS}){_BARE}){_AFTER}",
     re.IGNORECASE,
 )
-_IS_THE_ANSWER = re.compile(
+_IS_THE_ANSWER = lazy_pattern(
     r"(?P<answer>(?:[^\s,;:.!?]|[.,](?=\d)){1,40})\s(?:is|was|must\sbe|would\sbe)\s(?:\w{1,10}\s)?(?:the|our|my)\s"
     r"(?:final\s|correct\s|right\s)?answer\b",
     re.IGNORECASE,
 )
-_DISPLAYED = re.compile(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
+_DISPLAYED = lazy_pattern(r"(?:\$\$|\\\[)\s{0,20}(?P<math>.{1,400}?)\s{0,20}(?:\$\$|\\\])", re.DOTALL)
 
 # Words that take an answer back, and what the text says instead.
 
@@ -116,7 +118,7 @@ _MISTAKE = (
     "let me (?:correct|fix|redo|re-?check|re-?compute|re-?calculate|double[- ]check)|i (?:made|see) (?:a|an|my) "
     r"(?:\w+ )?(?:mistake|error)|i was wrong|my mistake"
 )
-_TAKEN_BACK = re.compile(
+_TAKEN_BACK = lazy_pattern(
     rf"\b(?:{_EXCLAMATION}|{_MISTAKE}|no(?:,| [—–-]|[—–]) |nein, |non, |erratum|"
     r"corrección|correção|korrektur|perdón|pardon|entschuldigung|"
     r"исправление|нет, |подождите)|"
@@ -125,7 +127,7 @@ _TAKEN_BACK = re.compile(
     rf"{_BUT_SO}",
     re.IGNORECASE,
 )
-_BREAKS_OFF = re.compile(
+_BREAKS_OFF = lazy_pattern(
     rf"\s?(?:[,;:.!?…—–(→，；。]|\s--?)\s{{0,2}}(?:(?:oh|or),?\s)?(?={_TAKEN_BACK.pattern})", re.IGNORECASE
 )
 _IT_IS = (
@@ -133,30 +135,30 @@ _IT_IS = (
     r"must be|i meant?(?: to say)?|make (?:that|it)|rather|actually"
 )
 _NO = "sorry|correction|oops|hmm+|wait|scratch that|on second thoughts?|nope|no|nein|non|нет|perdón|pardon"
-_AMENDED = re.compile(
+_AMENDED = lazy_pattern(
     rf"(?:(?:\b(?:{_IT_IS}|{_NO})\b|"
     rf"{_BUT_SO})(?:(?:\s?[,:;.!…—–-]{{1,3}})?\s{{1,3}}|[—–]))+(?P<answer>[^\n]{{1,200}})"
     r"|(?:应该是|應該是|是)(?P<chinese>[^\n]{1,200})",
     re.IGNORECASE,
 )
-_WITHDRAWN = re.compile(
+_WITHDRAWN = lazy_pattern(
     r"\b(?:wrong|mistake|error|incorrect|not (?:right|correct)|scratch that|oops|redo)\b|不对|不對|错", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(
+_SENTENCE_END = lazy_pattern(
     r"(?<!\bapprox)(?<!\bapp)(?<!\bca)(?<!\bcirca)(?<!\bvs)(?<!\bRs)(?<!\be\.g)(?<!\bi\.e)[.!?](?=[\s*_)\]\"'”’»]|$)|[。！？।]",
     re.IGNORECASE,
 )
 _CLOSER = {'"': '"', "'": "'", "`": "`", "$": "$", "(": ")", "“": "”", "«": "»", "「": "」"}
-_EMPTY_PHRASE = re.compile(
+_EMPTY_PHRASE = lazy_pattern(
     r"(?:in|even|odd|correct|right|wrong|incorrect|given|shown|above|below|as follows|based|found|obtained|"
     r"the same|clear|clearly|obvious|simple|consistent|reasonable|valid|verified|confirmed|also|expected|already|"
     r"supported|derived|presented|provided|unchanged|still|that|because|simply)\b(?!\s?[:=]?\s?\(?[-$]?\d)[^\d\\$]{0,200}",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(r"\s(?:close|tempting|plausible|possible|similar|also|too)\b", re.IGNORECASE)
+_COMMENT = lazy_pattern(r"\s(?:close|tempting|plausible|possible|similar|also|too)\b", re.IGNORECASE)
 """What is said of another answer than the one that counts."""
 _LONGEST_QUALITY = 30
-_OF_ANOTHER = re.compile(
+_OF_ANOTHER = lazy_pattern(
     r"\b(?:second|third|next|wrong|incorrect|false|worst|worse|tempting|alternative|runner-up)"
     r"(?:[- ](?:best|most|likely))*\s\Z",
     re.IGNORECASE,

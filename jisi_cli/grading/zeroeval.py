@@ -14,15 +14,16 @@ import re
 from collections.abc import Callable
 
 from jisi_cli.grading.registry import Submission, grader
+from jisi_cli.lazy_pattern import lazy_pattern
 
 _LONGEST = 200_000
 _LONGEST_SUM = 1000
 _MISSING = object()
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
-_BOXED_AT_END = re.compile(r"\\boxed{(\w+)}")
+_NUMBER = lazy_pattern(r"-?\d+(\.\d+)?")
+_BOXED_AT_END = lazy_pattern(r"\\boxed{(\w+)}")
 _END = 30
 _SLOTS = tuple(
-    re.compile(pattern, flags)
+    lazy_pattern(pattern, flags)
     for pattern, flags in (
         (r'"answer"\s*:\s*"([^"]*?)"', 0),
         (r'"answer"\s*:\s*"(.*?)"', re.DOTALL),
