@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jisi_cli.errors import InputError
+
+# Imported where work begins: it takes 50 ms, and not every command that could make calls makes one.
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class Background:
             KeyboardInterrupt: After Ctrl-C, when everything that was under way has been cancelled and closed; after a
                 second Ctrl-C at once.
         """
+        import asyncio
+
         loop, ended, tasks = self._loop_for(work), threading.Event(), list[asyncio.Task[T]]()
 
         def begin() -> None:
@@ -65,10 +70,14 @@ class Background:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin some work; cancelling what this returns cancels the work."""
+        import asyncio
+
         return asyncio.run_coroutine_threadsafe(work, self._loop_for(work))
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry out some work and wait for it in the caller's own event loop; cancelling this cancels the work."""
+        import asyncio
+
         return await asyncio.wrap_future(self.submit(work))
 
     @property
@@ -124,6 +133,8 @@ class Background:
             return self._loop
 
     def _serve(self, ready: threading.Event) -> None:
+        import asyncio
+
         async def until_stopped() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             ready.set()

@@ -149,11 +149,11 @@ class RunAccount:
         Raises:
             InputError: A limit makes no sense, or what was spent cannot be read.
         """
-        from jisi_cli.models.limits import Budget
-
         found = self._allowances()
         if self.max_cost is None and not found:
             return None
+        from jisi_cli.models.limits import Budget
+
         first = self._limit_beside(found, 0.0)
         return Budget(first.usd, first.setting, first.about, todays=self._todays_limit if found else None)
 

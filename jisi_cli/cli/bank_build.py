@@ -31,6 +31,7 @@ from jisi_cli.cli.options import (
     VerboseOption,
     grading_options,
     require_asked,
+    require_grading,
     split_names,
 )
 from jisi_cli.cli.output import Output, count
@@ -164,12 +165,9 @@ def build(
     from jisi_cli.bank.manifest import split_rule
     from jisi_cli.bank.sources import Selection
     from jisi_cli.cli.build import Build
-    from jisi_cli.cli.build_collection import Collection, show_forecast
     from jisi_cli.cli.build_vectors import EmbedderFlags
-    from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.cluster.engine import read_engine
-    from jisi_cli.collect.question_sources import QuestionSources
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
     from jisi_cli.spending import RunAccount
@@ -211,24 +209,29 @@ def build(
     )
     account.resubmits = resubmit
     problems = ImportIssues(out, strict=strict)
-    collection = Collection(
-        asked=QuestionSources(sources, starter, seed, columns),
-        selection=selection,
-        grading=grading,
-        bank=output,
-        append=append,
-        retry_failed=retry_failed,
-        by_batch=batch,
-        account=account,
-        problems=problems,
-        out=out,
-    )
+    collection = None
+    if call:
+        from jisi_cli.cli.build_collection import Collection
+        from jisi_cli.collect.question_sources import QuestionSources
+
+        collection = Collection(
+            asked=QuestionSources(sources, starter, seed, columns),
+            selection=selection,
+            grading=grading,
+            bank=output,
+            append=append,
+            retry_failed=retry_failed,
+            by_batch=batch,
+            account=account,
+            problems=problems,
+            out=out,
+        )
     work = Build(
         sources=sources,
         columns=columns,
         format=format,
         selection=selection,
-        collection=collection if call else None,
+        collection=collection,
         feedback=feedback,
         bank=output,
         options=options,
@@ -240,6 +243,8 @@ def build(
         out=out,
     )
     if dry_run:
+        from jisi_cli.cli.build_collection import show_forecast
+
         expected = work.forecast()
         out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
         return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
@@ -14,21 +15,21 @@ from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.sources import ReadSources, Selection, read_sources, release_with_vectors
 from jisi_cli.bank.staging import write_jisi
-from jisi_cli.bank.update import update_scores
 from jisi_cli.bank.vectors import VectorSource
-from jisi_cli.cli.build_collection import Collection
 from jisi_cli.cli.build_vectors import EmbedderFlags, open_vectors
-from jisi_cli.cli.grading import agreed, note_agreement
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.progress import embedding_bar
-from jisi_cli.collect.forecast import CollectionForecast
-from jisi_cli.collect.regrade import Regraded
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.spending import RunAccount, require_models
 from jisi_cli.user import EmbedderChoice, ImportIssues
+
+# Imported where they are used: they load graders and what calls models, which a build of recorded answers does without.
+if TYPE_CHECKING:
+    from jisi_cli.cli.build_collection import Collection
+    from jisi_cli.collect.forecast import CollectionForecast
 
 _SHOWN_CONFLICTS = 10
 
@@ -208,6 +209,10 @@ class Build:
         chosen = self.grading if self.collection is not None else self.grading.only_comparing()
         if self.collection is None and chosen == GradingOptions():
             return report
+        from jisi_cli.bank.update import update_scores
+        from jisi_cli.cli.grading import agreed, note_agreement
+        from jisi_cli.collect.regrade import Regraded
+
         with nullcontext() if not self.options.append else exclusive(self.bank, self._wait):
             bank, found = Bank(self.bank), Regraded()
             scores = agreed(bank, chosen, found, self.out)

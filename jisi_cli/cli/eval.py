@@ -18,6 +18,7 @@ from jisi_cli.cli.options import (
     ResubmitOption,
     grading_options,
     require_asked,
+    require_grading,
     split_names,
 )
 from jisi_cli.cli.output import Output
@@ -137,7 +138,6 @@ def evaluate(
     from jisi_cli.cli.comparison_view import show_methods
     from jisi_cli.cli.eval_ci import Threshold, chosen_format
     from jisi_cli.cli.eval_experiments import refuse_other_questions, refuse_together, show_splits, show_sweep
-    from jisi_cli.cli.grading import require_grading
     from jisi_cli.cli.learning_curve import measure_curve
     from jisi_cli.cli.progress import counted
     from jisi_cli.cli.report import require_page

@@ -186,18 +186,6 @@ def note_grading(graders: GraderSet, out: Output) -> None:
         out.warn(warning)
 
 
-def require_grading(
-    needed: str, grading: GradingOptions, *, present: bool, without: GradingOptions = _NO_FLAGS
-) -> None:
-    """Refuse flags about grading where nothing is graded, but for some that need nothing.
-
-    Raises:
-        InputError: There are such flags.
-    """
-    if not present and grading not in (_NO_FLAGS, without):
-        raise InputError(f"--grader, --allow-code, --judge and --grader-command need {needed}: else nothing is graded")
-
-
 _COUNTS = ("graded", "changed", "unscored", "lost")
 _TITLES = ("graded", "changed", "unscored", "lost their score", "before", "after")
 

@@ -273,3 +273,15 @@ def _grading(flags: Mapping[str, Any]) -> GradingOptions:
     return GradingOptions(
         for_all, by_dataset, allow_code=flags["allow_code"], judge=flags["judge"], command=flags["grader_command"]
     )
+
+
+def require_grading(
+    needed: str, grading: GradingOptions, *, present: bool, without: GradingOptions | None = None
+) -> None:
+    """Refuse flags about grading where nothing is graded, but for some that need nothing.
+
+    Raises:
+        InputError: There are such flags.
+    """
+    if not present and grading not in (GradingOptions(), without):
+        raise InputError(f"--grader, --allow-code, --judge and --grader-command need {needed}: else nothing is graded")
