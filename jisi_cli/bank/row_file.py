@@ -75,11 +75,12 @@ class RowFile:
         if self._file is None:
             self._file = _unnamed_file(self._folder)
         self._file.seek(self._written)
-        rest = memoryview(bytes(self._pending))
-        while rest:
-            # Unbuffered, a disk that is nearly full accepts a part silently; only the next write fails.
-            rest = rest[self._file.write(rest) :]
-        self._written += len(self._pending)
+        done, size = 0, len(self._pending)
+        with memoryview(self._pending) as pending:
+            while done < size:
+                # Unbuffered, a disk that is nearly full accepts a part silently; only the next write fails.
+                done += self._file.write(pending[done:])
+        self._written += size
         self._pending.clear()
 
 
@@ -129,32 +130,33 @@ def pack_answers(answers: AnswerBlock, rows: Sequence[int]) -> tuple[bytes, NDAr
         answers: The answers.
         rows: Which of them, in which order (k).
     """
-    head = np.zeros(len(rows), dtype=_ANSWER)
+    head = np.zeros(len(answers), dtype=_ANSWER)
     for place, name in enumerate(_NUMBERS):
-        values = _taken(answers[name], rows)
-        is_known = np.array([value is not None for value in values], dtype=bool)
-        head["known"] |= is_known.astype(np.uint8) << place
-        head[name] = values if is_known.all() else [0 if value is None else value for value in values]
+        values, unknown = answers[name], answers[name].count(None)
+        if unknown == 0:
+            head[name] = values
+            head["known"] |= 1 << place
+        elif unknown < len(values):
+            head[name] = [0 if value is None else value for value in values]
+            head["known"] |= np.array([(value is not None) << place for value in values], dtype=np.uint8)
+    head = head[list(rows)]
     sizes = np.full(len(rows), _PACK.size, dtype=np.int64)
     packed = []
     for name in _TEXTS:
-        found = _taken(answers[name], rows)
-        usual = _USUAL_SOURCE if name == "scored_by" else None
-        if found.count(usual) == len(found):
+        values = answers[name]
+        if name == "scored_by":
+            values = [None if source == _USUAL_SOURCE else source for source in values]
+        if values.count(None) == len(values):
             head[name] = -1
             continue
-        texts = [None if text is None or text == usual else text.encode("utf-8", "surrogatepass") for text in found]
-        head[name] = list(map(_length, texts))
+        texts = [None if (text := values[row]) is None else text.encode("utf-8", "surrogatepass") for row in rows]
+        head[name] = [-1 if text is None else len(text) for text in texts]
         sizes += np.maximum(head[name], 0)
-        packed.append([text or b"" for text in texts])
+        packed.append([text or b"" for text in texts] if None in texts else texts)
     heads = head.tobytes()
     starts = range(0, len(heads), _PACK.size)
-    pieces = zip((heads[start : start + _PACK.size] for start in starts), *packed, strict=True)
+    pieces = zip([heads[start : start + _PACK.size] for start in starts], *packed, strict=True)
     return b"".join(chain.from_iterable(pieces)), sizes
-
-
-def _taken(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
-    return [values[row] for row in rows]
 
 
 class PackedAnswer(NamedTuple):

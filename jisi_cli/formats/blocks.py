@@ -50,6 +50,11 @@ class Block:
             names.update(row)
         return {name: [row.get(name) for row in rows] for name in names}
 
+    @cached_property
+    def kinds(self) -> Mapping[str, frozenset[type]]:
+        """The types that each column's values have."""
+        return {name: frozenset(map(type, column)) for name, column in self.columns.items()}
+
 
 class ColumnBlock(Block):
     """Rows that came as columns.
