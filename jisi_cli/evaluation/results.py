@@ -91,9 +91,12 @@ class Result:
     split: int | None = None
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
+
+
 def content_key(*parts: object) -> str:
     """Return a key that is the same exactly when all parts are."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    text = _CANONICAL.encode(parts)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 

@@ -201,7 +201,8 @@ async def run_method(
     else:
         for row in open_rows:
             file.write(_bound(entry, tests, row, keys[row]))
-    results = [replace(file.known[key], method=entry.name) for key in keys]
+    found = [file.known[key] for key in keys]
+    results = [result if result.method == entry.name else replace(result, method=entry.name) for result in found]
     for result in results:
         if on_result is not None:
             on_result(result)
@@ -405,26 +406,24 @@ class _Heard(Silent):
 async def _run_one(run: _Run, method: Method[Any], row: int, plan: object, key: str) -> Result:
     tests, pool, live = run.tests, run.pool, run.live
     question, heard = tests.questions[row], _Heard()
-    asked = query_hash(question.query)
-    score = 0.0 if tests.failed == "wrong" else None
     known = (key, question.dataset, question.index, run.entry.name)
-    failed = Result(*known, "failed", score=score, query_hash=asked, split=tests.split)
+    result = partial(Result, *known, query_hash=query_hash(question.query), split=tests.split)
+    failed = partial(result, "failed", score=0.0 if tests.failed == "wrong" else None)
     try:
         outcome = await method.answer(tests.queries[row], plan, pool, heard)
     except NoAnswerError as error:
-        return replace(failed, error=str(error), **spent_on(heard.calls, None, live=live))
+        return failed(error=str(error), **spent_on(heard.calls, None, live=live))
     if outcome.missing:
         # Not what the method would have said; a later run asks again, and finds the answers in the cache.
-        return replace(failed, error="; ".join(outcome.missing), **spent_on(outcome.calls, outcome.answer, live=live))
+        return failed(error="; ".join(outcome.missing), **spent_on(outcome.calls, outcome.answer, live=live))
     if outcome.stopped_by_budget:
         raise BudgetError(f"the budget was used up at {question.dataset}/{question.index}; raise --max-cost and go on")
     if not live and any(call.error == ReplayPool.NOT_RECORDED for call in outcome.calls):
         mode, support, evidence = _wanted_mode(outcome), _support(outcome), _evidence(run, outcome)
-        return replace(failed, status="needs-live", score=None, mode=mode, support_size=support, evidence=evidence)
+        return result("needs-live", mode=mode, support_size=support, evidence=evidence)
     score = await _grade(run, question, outcome.answer) if live else tests.label(row, outcome.answer.model)
-    return replace(
-        failed,
-        status="unscored" if score is None else "scored",
+    return result(
+        "unscored" if score is None else "scored",
         score=score,
         model=outcome.answer.model,
         mode=outcome.mode,

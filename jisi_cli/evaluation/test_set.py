@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ class TestSet:
         if model not in self.models:
             return None
         score = float(self.scores[row, self.models.index(model)])
-        return None if np.isnan(score) else score
+        return None if math.isnan(score) else score
 
 
 _MISSING = RecordedAnswer("", error="recorded as missing")
@@ -111,21 +112,29 @@ def from_bank(bank: Bank, models: Sequence[str], rows: NDArray[np.intp], prices:
         if model not in bank.models:
             recorded.update(((question.key, model), _MISSING) for question in questions)
             continue
-        columns = bank.answers(model)
         scores[:, place] = bank.verdicts(model)[rows]
-        texts, vectors = bank.responses(model), bank.response_vectors(model)
-        for row, question in zip(rows.tolist(), questions, strict=True):
-            prompt, completion = _whole(columns.prompt_tokens[row]), _whole(columns.completion_tokens[row])
-            recorded[question.key, model] = RecordedAnswer(
-                text=texts[row] or "",
-                prompt_tokens=prompt,
-                completion_tokens=completion,
-                cost_usd=_dollars(_known(columns.cost_usd[row]), prompt, completion, prices.get(model)),
-                error=None if texts[row] else f"recorded as {columns.status[row]}",
-                vector=vectors[row] if texts[row] else None,
-            )
+        answers = _answers(bank, model, rows, prices.get(model))
+        recorded.update(((question.key, model), answer) for question, answer in zip(questions, answers, strict=True))
     pool = _replay(questions, recorded, models)
     return TestSet(questions, queries, tuple(models), scores, pool, str(bank.path), bank.failed)
+
+
+def _answers(bank: Bank, model: str, rows: NDArray[np.intp], price: Price | None) -> Iterator[RecordedAnswer]:
+    """Yield what a model of a bank answered to some questions."""
+    columns, texts, vectors = bank.answers(model), bank.responses(model), bank.response_vectors(model)
+    # By column: to take single numbers out of arrays would be most of the work.
+    numbers = (columns.prompt_tokens, columns.completion_tokens, columns.cost_usd)
+    of_rows = zip(rows.tolist(), *(column[rows].tolist() for column in numbers), strict=True)
+    for row, prompt_tokens, completion_tokens, dollars in of_rows:
+        prompt, completion, text = _whole(prompt_tokens), _whole(completion_tokens), texts[row]
+        yield RecordedAnswer(
+            text=text or "",
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cost_usd=_dollars(_known(dollars), prompt, completion, price),
+            error=None if text else f"recorded as {columns.status[row]}",
+            vector=vectors[row] if text else None,
+        )
 
 
 def from_records(
@@ -226,11 +235,11 @@ def _dollars(recorded: float | None, prompt: int | None, completion: int | None,
 
 
 def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else value
 
 
 def _whole(value: float) -> int | None:
-    return None if np.isnan(value) else int(value)
+    return None if math.isnan(value) else int(value)
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:

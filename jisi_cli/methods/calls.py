@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jisi_cli.errors import BudgetError, NoAnswerError
 from jisi_cli.messages import NOTHING
@@ -15,6 +15,8 @@ from jisi_cli.types import Answer, Message, OnText, Pool, Request, Role, Samplin
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext
+
+T = TypeVar("T")
 
 # Calls on behalf of one question: made, told to the listener, noted, and held by the budget.
 
@@ -61,6 +63,17 @@ class Asker:
     def conclude(self, words: str) -> None:
         """Tell the listener what comes of the answers so far."""
         self._listener.concluded(words)
+
+    async def together(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Await several calls at the same time; in a replay, where a task takes longer than a call, one by one."""
+        if self.live:
+            return await asyncio.gather(*calls)
+        return [await call for call in calls]
+
+    @property
+    def live(self) -> bool:
+        """Whether models are called; in a replay their answers are there at once."""
+        return self._pool.live
 
     def can_answer(self, model: str) -> bool:
         """Whether a model can answer the question itself, as far as is known without a call."""
@@ -165,8 +178,8 @@ class Panel:
 
     async def ask(self, asker: Asker, messages: Sequence[Message], sampling: Sampling) -> list[Answer]:
         """Ask all members at the same time; return the answers that came, best member first."""
-        found = await asyncio.gather(
-            *(asker.ask(member.model, messages, "expert", sampling, sample=member.sample) for member in self.members)
+        found = await asker.together(
+            asker.ask(member.model, messages, "expert", sampling, sample=member.sample) for member in self.members
         )
         return [answer for answer in found if answer is not None]
 

@@ -143,7 +143,7 @@ class Decision:
         scores = self.coarse.scores if self.fine is None else self.fine.scores
         if len(scores) < 2 or float(scores.max()) <= 0:
             return None
-        second, best = (float(score) for score in np.partition(scores, -2)[-2:])
+        second, best = sorted(scores.tolist())[-2:]
         return 1.0 - max(0.0, second) / best
 
     def nearest(self, count: int) -> list[tuple[int, float, bool | None]]:
@@ -168,7 +168,7 @@ class Decision:
     def _promised(self, scores: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
         total = 1.0 if self.scores_are_means else float(weights.sum())
         shares = scores / total if total > 0 else np.zeros_like(scores)
-        return [float(share) for share in np.clip(shares, 0.0, 1.0)]
+        return [min(max(share, 0.0), 1.0) for share in shares.tolist()]
 
     def to_json(self, neighbours: int = 0, describe: Describe | None = None) -> dict[str, Any]:
         """Return everything as plain data, with None for what is no number, as without a bank.

@@ -281,7 +281,7 @@ class _Run:
             for size in self.settings.rounds():
                 now, rest = rest[:size], rest[size:]
                 self.asked += now
-                await asyncio.gather(*(self._probe_one(model) for model in now))
+                await self._probe_round(now)
                 group = self.group() if self.settings.switch == "consensus" else None
                 if group is not None and self._ends(group, last=not rest):
                     return group
@@ -311,7 +311,7 @@ class _Run:
             answered = tuple(model for model in self.first.candidates if model in self.answers)
             tokens = np.array([self._tokens(model) for model in answered])
             probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
-            answerable = np.array([self.asker.can_answer(name) for name in self.names])
+            answerable = self._answerable()
             second = fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
             return second if prices is None else prices.fine(second, self.first, probes, answerable)
@@ -358,10 +358,29 @@ class _Run:
         means = self.settings.compat == "openjisi"
         return Decision(self.names, self.first, second, answered, chosen, scores_are_means=means)
 
+    async def _probe_round(self, models: Sequence[int]) -> None:
+        """Ask some candidates at the same time, and embed each response as it arrives."""
+        if self.asker.live:
+            await asyncio.gather(*(self._probe_one(model) for model in models))
+            return
+        # A replay's answers are there at once, most with their vectors: only embedding is worth a task.
+        waiting = []
+        for model in models:
+            answer = await self._ask(model, "probe")
+            if answer is not None and answer.vector is None:
+                waiting.append(self._take(model, answer))
+            elif answer is not None:
+                await self._take(model, answer)
+        if waiting:
+            await asyncio.gather(*waiting)
+
     async def _probe_one(self, model: int) -> None:
         answer = await self._ask(model, "probe")
-        if answer is None:
-            return
+        if answer is not None:
+            await self._take(model, answer)
+
+    async def _take(self, model: int, answer: Answer) -> None:
+        """Let a response take part in the decision, which needs its vector."""
         vector = answer.vector
         if vector is None:
             try:
@@ -376,6 +395,12 @@ class _Run:
                 return
         self.answers[model], self.vectors[model] = answer, vector
 
+    def _answerable(self) -> NDArray[np.bool_] | None:
+        """Say which models can answer (M,), where the settings ask for it."""
+        if self.settings.compat != "openjisi":
+            return None
+        return np.array([self.asker.can_answer(name) for name in self.names])
+
     async def _ask(self, model: int, role: Role) -> Answer | None:
         """Return a model's answer, which may be there already."""
         if model in self.known:
@@ -388,7 +413,7 @@ class _Run:
         if not missing:
             return
         with self._timed("experts"):
-            found = await asyncio.gather(*(self._ask(model, "expert") for model in missing))
+            found = await self.asker.together(self._ask(model, "expert") for model in missing)
         self.answers.update((model, answer) for model, answer in zip(missing, found, strict=True) if answer)
 
     async def _aggregate(self, second: Fine, used: tuple[int, ...]) -> Outcome:

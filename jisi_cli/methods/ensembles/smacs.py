@@ -10,7 +10,6 @@ all results; it is off at first, because some servers refuse a request that asks
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -133,7 +132,7 @@ class Smacs(ContextMethod[SmacsSettings]):
             if asker.stopped is not None:
                 break
             calls = (asker.ask(model, messages, "aggregator", self._writing) for messages in requests)
-            written = [answer for answer in await asyncio.gather(*calls) if answer is not None]
+            written = [answer for answer in await asker.together(calls) if answer is not None]
             if written:
                 return written
         return []

@@ -7,7 +7,6 @@ what they would have been: it needs live calls.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ class AutoMix(ContextMethod[AutoMixSettings]):
             asker.ask(answer.model, messages, "judge", self._checking, sample=sample)
             for sample in range(self.settings.checks)
         )
-        verdicts = [read_verdict(reply.text) for reply in await asyncio.gather(*calls) if reply is not None]
+        verdicts = [read_verdict(reply.text) for reply in await asker.together(calls) if reply is not None]
         known = [verdict for verdict in verdicts if verdict is not None]
         return sum(known) / len(known) if known else None
 
