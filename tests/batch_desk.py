@@ -115,6 +115,7 @@ class BatchDesk:
     reached: threading.Event = field(default_factory=threading.Event)
     files: dict[str, bytes] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
@@ -156,6 +157,9 @@ class BatchDesk:
                 return self._json(self._upload(kind, body))
             case "GET", "files", name, "content" if name in self.files:
                 return 200, self.files[name], "application/octet-stream"
+            case "GET", "files":
+                rows = [{"id": name, "object": "file", "filename": self.names.get(name)} for name in self.files]
+                return self._json({"object": "list", "data": rows, "has_more": False})
             case "GET", "files", name if name in self.files:
                 self.reading -= 1
                 return self._json(
@@ -194,8 +198,9 @@ class BatchDesk:
         parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
         assert parts["purpose"].get_payload(decode=True) == b"batch"
         content = parts["file"].get_payload(decode=True)
-        name = f"file-{len(self.files) + 1}"
+        name = f"file-{len(self.names) + 1}"
         self.files[name] = content
+        self.names[name] = parts["file"].get_filename()
         return {
             "id": name,
             "object": "file",

@@ -406,6 +406,7 @@ def test_a_journal_of_an_older_version_is_read_and_holds_no_key_afterwards(
     left_alone(keyed, "GET batches/id")
     with sqlite3.connect(tmp_path / "batches" / "journal.sqlite") as rows:
         rows.execute("ALTER TABLE batches DROP COLUMN account")
+        rows.execute("ALTER TABLE batches DROP COLUMN deleted")
         rows.execute("DROP TABLE secret")
     assert len(keyed.run(4).answers) == 4
     assert b"sk-first" not in everything_written(tmp_path / "batches")
@@ -523,6 +524,25 @@ def test_a_batch_whose_provider_cannot_be_asked_any_more_is_one_line(lab: Lab, m
     with pytest.raises(NoAnswerError, match="cannot be looked for: no key; run the same command again later"):
         lab.run()
     assert len(lab.server.batches.batches) == 1
+
+
+@pytest.mark.parametrize("answer", [(302, b"", "text/html"), (200, b"<html>", "text/html"), (200, b"{}", "text/html")])
+def test_a_provider_that_answers_with_no_state_time_after_time_ends_the_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes, str]
+) -> None:
+    desk = lab.server.batches
+    handle = desk.handle
+
+    def page(method: str, path: str, *rest: Any) -> Any:
+        return answer if method == "GET" and "batch_1" in path else handle(method, path, *rest)
+
+    monkeypatch.setattr(desk, "handle", page)
+    with pytest.raises(NoAnswerError, match=r"does not say how batch_1 is doing: .*again later: nothing is submitted"):
+        lab.run()
+    assert len(lab.warned) == 1
+    monkeypatch.setattr(desk, "handle", handle)
+    assert len(lab.run().answers) == 3
+    assert list(desk.asked().values()) == [1, 1, 1]
 
 
 def test_methods_do_not_take_a_provider_that_refuses_to_say_for_models_that_failed(lab: Lab) -> None:

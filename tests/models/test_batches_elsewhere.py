@@ -54,17 +54,12 @@ def at_anthropic(loopback: Loopback, tmp_path: Path) -> Lab:
     return Lab(loopback, tmp_path, anthropic(loopback))
 
 
-@pytest.fixture(params=["azure", "azure-v1", "anthropic"])
+@pytest.fixture(params=["azure", "anthropic"])
 def lab(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Lab:
     for model in ("a", CLAUDE):
         loopback.script(model, text="four words of answer")
-    v1 = f"http://127.0.0.1:{loopback.port}/openai/v1/"
-    entries = {
-        "azure": azure(loopback),
-        "azure-v1": azure(loopback, api_base=v1, params={"api_version": "preview"}),
-        "anthropic": anthropic(loopback),
-    }
-    return Lab(loopback, tmp_path, entries[request.param])
+    make = {"azure": azure, "anthropic": anthropic}[request.param]
+    return Lab(loopback, tmp_path, make(loopback))
 
 
 def desk(lab: Lab) -> BatchDesk:
@@ -157,6 +152,14 @@ def test_a_parameter_that_a_model_refuses_is_left_out_of_the_next_batch(lab: Lab
     first, second = desk(lab).batches
     assert all("temperature" in row["body"] for row in first.rows)
     assert [len(second.rows), *("temperature" in row["body"] for row in second.rows)] == [3, False, False, False]
+
+
+def test_azures_later_addresses_have_their_own_key_header_and_rows(at_azure: Lab) -> None:
+    v1 = f"http://127.0.0.1:{at_azure.server.port}/openai/v1/"
+    at_azure.models = (azure(at_azure.server, api_base=v1, params={"api_version": "preview"}),)
+    assert len(at_azure.run().answers) == 3
+    assert {headers.get("authorization") for headers in at_azure.server.batches.headers} == {f"Bearer {KEY}"}
+    assert {row["url"] for row in at_azure.server.batches.batches[0].rows} == {"/v1/chat/completions"}
 
 
 def test_azure_is_waited_for_until_it_has_read_the_file(at_azure: Lab) -> None:

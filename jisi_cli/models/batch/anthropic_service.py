@@ -136,8 +136,8 @@ class AnthropicService:
                 if not found.state.has_ended:
                     likely = found.id
                 elif await self._is_about(found, keys):
-                    return Match(found.id)
-        return None if likely is None else Match(likely, is_sure=False)
+                    return Match(found.id, is_deletable=False)
+        return None if likely is None else Match(likely, is_sure=False, is_deletable=False)
 
     async def look(self, batch_id: str) -> State:
         """Return how far a batch is.

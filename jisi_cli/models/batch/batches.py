@@ -131,6 +131,7 @@ class Batches:
         self._queue = [(call, 1) for call in self._wanted.values()]
         try:
             async with self._journal.alone(self._wait):
+                await self._tidy_earlier()
                 await self._submit()
             await self._finish()
         except asyncio.CancelledError:
@@ -166,6 +167,15 @@ class Batches:
                         self._under_way.remove(item)
                         number = 0
                 await self._submit()
+
+    async def _tidy_earlier(self) -> None:
+        """Delete at providers what an earlier run was kept from deleting."""
+        models = {batch.model for batch in self._journal.left_at_providers()}
+        calls = {call.entry.litellm: call for call in self._wanted.values() if call.entry.litellm in models}
+        for model, call in calls.items():
+            sent = await self._sent(call)
+            if isinstance(sent, Sent):
+                await self._desk.tidy_earlier(sent.place, model)
 
     async def _join(self, keys: Iterable[str]) -> set[str]:
         """Take over what an earlier run, or another one, submitted; return which requests that is."""
@@ -367,7 +377,10 @@ class Batches:
         self._queue += [(call, batch.attempt + 1) for call in taken.again]
         if item.reservation is not None:
             item.reservation.settle(taken.spent_usd)
-        self._tell_end(item)
+        self._tell_end(item, is_collected=bool(left or taken.keys))
+        why = await self._desk.tidy(item.service, batch, item.state)
+        if why is not None:
+            self._tell(f"the requests and results of {batch.batch_id} still lie at {item.service.host}: {why}")
         return True
 
     async def _is_confirmed(self, item: UnderWay) -> bool:
@@ -435,10 +448,13 @@ class Batches:
         lost -= await self._join(lost)
         self._fetched.unasked |= dict.fromkeys(lost, "another run of jisi was told that it failed")
 
-    def _tell_end(self, item: UnderWay) -> None:
+    def _tell_end(self, item: UnderWay, *, is_collected: bool) -> None:
         taken, ended = item.taken, item.state.status
         for doubt in taken.doubts():
             self._warn(f"{item.batch.batch_id}: {doubt}")
+        if not is_collected:
+            self._tell(f"another run of jisi has collected the results of {item.batch.batch_id}")
+            return
         again = f", {len(taken.again):,} to be submitted again" if taken.again else ""
         how = "" if ended == "completed" else f" ({_ENDS.get(ended, ended)})"
         self._tell(

@@ -13,7 +13,7 @@ from jisi_cli.errors import NoAnswerError
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place
-from jisi_cli.models.batch.service import RefusedError, Service, State, service_at
+from jisi_cli.models.batch.service import NOT_FOUND, RefusedError, Service, State, service_at
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.retry_policy import RetryPolicy
 
@@ -115,8 +115,44 @@ class Desk:
             return found
         if batch.file_id is not None and service.keeps_requests:
             return await self._created(service, batch, None)
-        self._journal.drop(batch.tag)
+        await self._refused(service, batch)
         return None
+
+    async def tidy(self, service: Service, batch: OpenBatch, state: State | None = None) -> str | None:
+        """Delete what a provider has of a batch, once all its requests have ended; nobody needs it any more.
+
+        A provider that cannot be reached is asked again by a later run, one that refuses is not.
+
+        Args:
+            service: Where it is.
+            batch: Which.
+            state: How it ended; None to find out.
+
+        Returns:
+            Why it still lies there; None where it does not, or is not to be deleted.
+        """
+        if not self._journal.is_to_be_deleted(batch.tag):
+            return None
+        try:
+            await service.delete(batch, state or await service.look(batch.batch_id or ""))
+        except ProviderFailure as failure:
+            if failure.status != NOT_FOUND:
+                if not failure.retryable:
+                    self._journal.deleted(batch.tag)
+                return failure.reason
+        self._journal.deleted(batch.tag)
+        return None
+
+    async def tidy_earlier(self, place: Place, model: str) -> None:
+        """Delete what an earlier run was kept from deleting.
+
+        Args:
+            place: Where calls of a model go.
+            model: LiteLLM's name of it.
+        """
+        for batch in self._journal.left_at_providers():
+            if batch.model == model and batch.account in (None, self.account(place)):
+                await self.tidy(self.service(place), batch)
 
     async def _created(self, service: Service, batch: OpenBatch, file: RequestFile | None) -> OpenBatch:
         """Have requests worked on, once.
@@ -159,7 +195,7 @@ class Desk:
         raise _unknown(service, ProviderFailure("it has not finished reading the file of its requests"))
 
     async def _refused(self, service: Service, batch: OpenBatch) -> None:
-        """Forget a batch that a provider does not take, and have it forget the requests, as far as it does."""
+        """Forget a batch that a provider does not take, and have it forget the requests, as far as it will."""
         self._journal.drop(batch.tag)
         with suppress(ProviderFailure):
             await service.delete(batch, State(""))
@@ -175,6 +211,8 @@ class Desk:
             if match is not None:
                 if match.is_sure:
                     self._journal.created(batch.tag, match.batch_id)
+                if match.is_sure and not match.is_deletable:
+                    self._journal.deleted(batch.tag)
                 return replace(batch, batch_id=match.batch_id, is_presumed=not match.is_sure)
             if look < _LOOKS:
                 await asyncio.sleep(self._pause(look))

@@ -31,14 +31,19 @@ if TYPE_CHECKING:
 _CREATE = """
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE, model TEXT NOT NULL, content TEXT NOT NULL,
-    attempt INTEGER NOT NULL, began TEXT NOT NULL, file_id TEXT, batch_id TEXT, ended TEXT, account TEXT
+    attempt INTEGER NOT NULL, began TEXT NOT NULL, file_id TEXT, batch_id TEXT, ended TEXT, account TEXT,
+    deleted TEXT
 );
 CREATE TABLE IF NOT EXISTS requests (
     batch INTEGER NOT NULL, key TEXT NOT NULL, worst_usd REAL, ended INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch, key)
 ) WITHOUT ROWID;
 """
-"""A request has ended when its result is kept in the cache and booked in the ledger."""
+"""A request has ended when its result is kept in the cache and booked in the ledger; a batch, when all of its requests
+have. What lies of it at the provider is deleted then."""
+_FIELDS = "tag, model, content, attempt, began, file_id, batch_id, account"
+_LATER = ("account", "deleted")
+"""Columns that came later; older versions pass over them."""
 _CREATE_SECRET = "CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)"
 _PROMISE = timedelta(hours=48)
 """How long a batch may still cost something: providers end one within a day."""
@@ -90,7 +95,7 @@ class BatchJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._database = Database(folder / "journal.sqlite", "a journal of batches", _CREATE, upgrade=_add_account)
+        self._database = Database(folder / "journal.sqlite", "a journal of batches", _CREATE, upgrade=_add_columns)
 
     def close(self) -> None:
         """Close the file."""
@@ -145,10 +150,28 @@ class BatchJournal:
         ):
             if key in wanted:
                 found.setdefault(batch, {})[key] = worst
-        rows = self._rows(
-            "SELECT id, tag, model, content, attempt, began, file_id, batch_id, account FROM batches ORDER BY id"
-        )
+        rows = self._rows(f"SELECT id, {_FIELDS} FROM batches ORDER BY id")
         return [_batch(row[1:], found[row[0]]) for row in rows if row[0] in found]
+
+    def left_at_providers(self) -> list[OpenBatch]:
+        """Return the batches that have ended, and may still lie at the provider, with questions and answers.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        rows = self._rows(
+            f"SELECT {_FIELDS} FROM batches WHERE ended IS NOT NULL AND deleted IS NULL "
+            "AND batch_id IS NOT NULL ORDER BY id"
+        )
+        return [_batch(row, {}) for row in rows]
+
+    def is_to_be_deleted(self, tag: str) -> bool:
+        """Whether a batch has ended and may still lie at the provider.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        return any(batch.tag == tag for batch in self.left_at_providers())
 
     def requests_of(self, tag: str) -> dict[str, bool]:
         """Return whether each request of a batch has ended; empty once all have.
@@ -231,6 +254,10 @@ class BatchJournal:
         """Note the provider's name of a batch."""
         self._set(tag, "batch_id", batch_id)
 
+    def deleted(self, tag: str) -> None:
+        """Note that nothing of a batch lies at the provider any more, or nothing that is to be deleted."""
+        self._set(tag, "deleted", datetime.now(UTC).isoformat(timespec="milliseconds"))
+
     def drop(self, tag: str) -> None:
         """Forget a batch that the provider never had."""
         with self._changing() as connection:
@@ -277,17 +304,21 @@ class BatchJournal:
             ) from error
 
 
-def _add_account(connection: sqlite3.Connection) -> None:
-    """Give a journal of an older version the column that it lacks; older versions pass over it."""
-    columns = "SELECT 1 FROM pragma_table_info('batches') WHERE name = 'account'"
-    if connection.execute(columns).fetchone() is None:
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give a journal of an older version the columns that it lacks."""
+    for column in _LATER:
         try:
             with connection:
-                connection.execute("ALTER TABLE batches ADD COLUMN account TEXT")
+                if column not in _columns(connection):
+                    connection.execute(f"ALTER TABLE batches ADD COLUMN {column} TEXT")
         except sqlite3.Error:
             # Another process was first.
-            if connection.execute(columns).fetchone() is None:
+            if column not in _columns(connection):
                 raise
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('batches')")}
 
 
 def _batch(row: tuple[Any, ...], worst: Mapping[str, float | None]) -> OpenBatch:

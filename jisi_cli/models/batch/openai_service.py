@@ -102,7 +102,7 @@ class OpenAIService:
         """
         file.file.seek(0)
         async with self._told():
-            given = (f"jisi-{tag}.jsonl", file.file, "application/jsonl")
+            given = (_file_name(tag), file.file, "application/jsonl")
             made = await self._client.files.create(file=given, purpose="batch")
             return checked_id(made.id, "file")
 
@@ -192,7 +192,8 @@ class OpenAIService:
         Raises:
             ProviderFailure: One is not deleted.
         """
-        for file_id in (batch.file_id, state.output_id, state.errors_id):
+        uploaded = batch.file_id or await self._uploaded(batch.tag)
+        for file_id in (uploaded, state.output_id, state.errors_id):
             if file_id is None:
                 continue
             try:
@@ -201,6 +202,18 @@ class OpenAIService:
             except ProviderFailure as failure:
                 if failure.status != NOT_FOUND:
                     raise
+
+    async def _uploaded(self, tag: str) -> str | None:
+        """Return the name of a file that arrived without our hearing of it; None where there is none."""
+        async with self._told():
+            looked = 0
+            async for found in self._client.files.list(purpose="batch"):
+                looked += 1
+                if found.filename == _file_name(tag):
+                    return checked_id(found.id, "file")
+                if looked >= MOST_LISTED:
+                    break
+        return None
 
     async def _lines(self, file_id: str) -> AsyncIterator[bytes]:
         content = self._client.files.with_streaming_response.content
@@ -227,6 +240,10 @@ class OpenAIService:
 
     def _told(self) -> AbstractAsyncContextManager[None]:
         return told(self._withheld)
+
+
+def _file_name(tag: str) -> str:
+    return f"jisi-{tag}.jsonl"
 
 
 def _failure_in(error: Any) -> ProviderFailure:  # noqa: ANN401 - whatever the provider wrote

@@ -78,10 +78,12 @@ class Match:
     Attributes:
         batch_id: The provider's name of it.
         is_sure: Whether it is ours; where it only may be, its results will tell.
+        is_deletable: Whether it is nobody else's: two machines that ask the same at the same time may be given one.
     """
 
     batch_id: str
     is_sure: bool = True
+    is_deletable: bool = True
 
 
 class Service(Protocol):
@@ -163,7 +165,7 @@ class Service(Protocol):
         ...
 
     async def delete(self, batch: OpenBatch, state: State) -> None:
-        """Delete what holds questions and answers of a batch that has ended.
+        """Delete what holds questions and answers of a batch that has ended, or that was not created.
 
         Raises:
             ProviderFailure: It is not deleted, or not all of it.
@@ -222,6 +224,10 @@ async def told(withheld: Withheld) -> AsyncIterator[None]:
         yield
     except (ProviderFailure, RefusedError, GeneratorExit):
         raise
+    except (AttributeError, LookupError, TypeError) as error:
+        # OpenAI's client gives out what is no JSON as a text, and checks no types.
+        reason = "the answer is none of a batch endpoint; look at the model's `api_base`"
+        raise ProviderFailure(reason, retryable=True, billable=True, most_retries=1) from error
     except Exception as error:  # Clients raise many kinds, and what they meet in odd answers besides.
         raise failure_from(error, withheld) from error
 
