@@ -20,6 +20,7 @@ from jisi_cli.methods.familiar import FamiliarCoarse
 from jisi_cli.methods.protocol import Aggregation, Method, Query, StagedMethod, settings_json
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.methods.router import Router
+from jisi_cli.methods.shared_stages import SharedFine
 from jisi_cli.methods.training import Training
 from jisi_cli.opened import Opened, opened_once
 from jisi_cli.spending import amount
@@ -141,7 +142,8 @@ class ConfiguredMethod:
             return PoolOrder.of_context(self.context, self.stated)
         user = self.opened.user
         with user.training(self.method) if method_info(self.method).trains else nullcontext() as on_step:
-            context = replace(self.context, training=Training(on_step))
+            # A question that is asked has no other method to share its last stages with.
+            context = replace(self.context, training=Training(on_step), fine=SharedFine(room=0))
             if (self.unlike or ("bank" if self.hyperparameters.compat == "paper" else "ignore")) == "bank":
                 context = replace(context, coarse=FamiliarCoarse(self.opened.bank, self.arrays))
             made = make_method(self.method, context)

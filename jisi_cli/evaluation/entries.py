@@ -171,6 +171,7 @@ def _make(
         needs_live=needs_live,
         among=context.bank.model_names,
         coarse=context.coarse,
+        fine=context.fine,
         compares_answers=_compares_answers(info, variant),
         kept_as=variant.kept_as,
     )

@@ -23,9 +23,9 @@ from jisi_cli.formats.record import Question
 from jisi_cli.grading.final_answer import later_readings
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, reader_of
-from jisi_cli.methods.context import SharedCoarse
 from jisi_cli.methods.decision import Evidence, evidence_of
 from jisi_cli.methods.protocol import Method, Outcome, Silent
+from jisi_cli.methods.shared_stages import Shared, SharedCoarse, SharedFine
 from jisi_cli.methods.training import Training
 from jisi_cli.models.live import query_hash
 from jisi_cli.models.replay import ReplayPool
@@ -92,6 +92,7 @@ class Entry:
         needs_live: Whether it wants calls that no replay has, and is not even tried in one.
         among: The models that a bound chooses from; None for all that the test set has.
         coarse: What computes stage 1 for it and for others; None where it is not shared.
+        fine: The same of stages 2 and 3.
         compares_answers: Whether it compares final answers, so that its results depend on how those are read.
         kept_as: What keys of its results call it, where an earlier version gave it another name.
     """
@@ -104,6 +105,7 @@ class Entry:
     needs_live: bool = False
     among: Sequence[str] | None = None
     coarse: SharedCoarse | None = None
+    fine: SharedFine | None = None
     compares_answers: bool = False
     kept_as: str = ""
 
@@ -115,7 +117,7 @@ class Timing:
     Attributes:
         plan: For deciding what needs no call, for all questions that no earlier run had settled; with what it took
             when it was done for another method.
-        answer: For the rest of it, the waiting for models included.
+        answer: For the rest of it, the waiting for models included; likewise.
         make: For making the method in this run; little where what it trained before was kept.
         train: For training it, in this run or the earlier one whose result was kept; None where nothing is trained,
             or it is not known.
@@ -376,12 +378,11 @@ async def _run_block(
     concurrency: int,
     spent: list[float],
 ) -> None:
-    shared = run.entry.coarse
-    started, saved = time.perf_counter(), shared.saved if shared else 0.0
+    # Each is charged for the whole of all stages, or the order of methods would decide what they seem to take.
+    started = time.perf_counter() + _saved(run.entry.coarse)
     plans = list(method.plan([run.tests.queries[row] for row in rows]))
-    # Each is charged for the whole of stage 1, or the order of methods would decide what they seem to take.
-    spent[0] += time.perf_counter() - started + (shared.saved - saved if shared else 0.0)
-    started = time.perf_counter()
+    spent[0] += time.perf_counter() + _saved(run.entry.coarse) - started
+    started = time.perf_counter() + _saved(run.entry.fine)
 
     async def one(work: tuple[int, Any]) -> None:
         row, plan = work
@@ -389,7 +390,11 @@ async def _run_block(
         run.on_done()
 
     await for_each(zip(rows, plans, strict=True), one, concurrency)
-    spent[1] += time.perf_counter() - started
+    spent[1] += time.perf_counter() + _saved(run.entry.fine) - started
+
+
+def _saved(stage: Shared[Any] | None) -> float:
+    return stage.saved if stage else 0.0
 
 
 class _Heard(Silent):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,8 +16,9 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.final_answers import BankAnswers, FinalAnswers, SomeAnswers
 from jisi_cli.methods.protocol import Aggregation
 from jisi_cli.methods.rankings import Ranking, best_first, cheapest_first
+from jisi_cli.methods.shared_stages import SharedCoarse, SharedFine
 from jisi_cli.methods.training import Training, TrainingData, training_data
-from jisi_cli.scoring import BankArrays, Coarse, Floats, Rows, coarse_block
+from jisi_cli.scoring import BankArrays, Floats, Rows
 from jisi_cli.types import Sampling
 
 if TYPE_CHECKING:
@@ -155,90 +154,6 @@ def mean_costs(dollars: Floats) -> Floats:
     return np.array(costs)
 
 
-# Stage 1 of a block of queries, computed once for all methods of a comparison that want the same.
-
-CoarseBlock = Callable[[BankArrays, NDArray[np.floating], Hyperparameters], Iterator[Coarse]]
-"""`scoring.coarse_block`, or what stands in for it."""
-
-_ROOM = 1 << 27
-_OVERHEAD = 1024
-"""Bytes that one result takes besides its arrays, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Stage 1 of one block.
-
-    Attributes:
-        results: For each query.
-        seconds: What computing them took.
-        size: Bytes that they take.
-    """
-
-    results: tuple[Coarse, ...]
-    seconds: float
-    size: int
-
-
-class SharedCoarse:
-    """Stands in for `scoring.coarse_block` and keeps what it returned, for the next method that asks for the same.
-
-    It keeps results of one bank at a time. When room runs out, it drops the least recently used.
-
-    Args:
-        room: Bytes that are kept at most.
-
-    Attributes:
-        saved: Seconds that it took to compute everything that was found again.
-    """
-
-    def __init__(self, room: int = _ROOM) -> None:
-        self.saved = 0.0
-        self._room, self._taken = room, 0
-        self._bank: BankArrays | None = None
-        self._kept: dict[tuple[object, ...], _Found] = {}
-
-    def __call__(
-        self, bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters
-    ) -> Iterator[Coarse]:
-        """Yield exactly what `scoring.coarse_block` does."""
-        if bank is not self._bank:
-            self._bank, self._taken = bank, 0
-            self._kept.clear()
-        key = _key(query_vectors, settings)
-        found = self._kept.pop(key, None)
-        if found is None:
-            found = _compute(bank, query_vectors, settings)
-        else:
-            self._taken -= found.size
-            self.saved += found.seconds
-        self._keep(key, found)
-        return (replace(result, k=settings.k) for result in found.results)
-
-    def _keep(self, key: tuple[object, ...], found: _Found) -> None:
-        if found.size > self._room:
-            return
-        self._kept[key] = found
-        self._taken += found.size
-        while self._taken > self._room:
-            self._taken -= self._kept.pop(next(iter(self._kept))).size
-
-
-def _key(query_vectors: NDArray[np.floating], settings: Hyperparameters) -> tuple[object, ...]:
-    """Return what decides stage 1 of one bank; the number of candidates is read off the ranking."""
-    content = hashlib.sha256(np.ascontiguousarray(query_vectors).data).hexdigest()
-    asked = (content, query_vectors.shape, query_vectors.dtype.str)
-    return (*asked, settings.n_base, settings.gamma, settings.compat, settings.prior)
-
-
-def _compute(bank: BankArrays, query_vectors: NDArray[np.floating], settings: Hyperparameters) -> _Found:
-    started = time.perf_counter()
-    results = tuple(coarse_block(bank, query_vectors, settings))
-    seconds = time.perf_counter() - started
-    size = sum(part.rows.nbytes + part.similarities.nbytes + part.scores.nbytes + _OVERHEAD for part in results)
-    return _Found(results, seconds, size)
-
-
 class SharedTrainingData:
     """Puts a bank's train rows in order once for all methods that learn from them; those of one bank at a time."""
 
@@ -268,6 +183,7 @@ class MethodContext:
         training: Told how a method's training goes, where it has one.
         shared_data: Orders the train rows, once for all methods made from contexts that share it.
         coarse: Computes stage 1, once for all of these in the same way.
+        fine: Computes stages 2 and 3, likewise.
         options: Settings that were given as options or in the pool file, for whichever method has them.
         own: Hyperparameters of the methods that the bank holds some of their own for, by name; see `for_method`.
     """
@@ -283,6 +199,7 @@ class MethodContext:
     training: Training = field(default_factory=Training)
     shared_data: SharedTrainingData = field(default_factory=SharedTrainingData)
     coarse: SharedCoarse = field(default_factory=SharedCoarse)
+    fine: SharedFine = field(default_factory=SharedFine)
     options: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Hyperparameters] = field(default_factory=dict)
 

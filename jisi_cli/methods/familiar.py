@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.methods.context import SharedCoarse
+from jisi_cli.methods.shared_stages import SharedCoarse
 from jisi_cli.methods.training import read_state, state_path, write_state
 from jisi_cli.scoring import BankArrays, Coarse
 from jisi_cli.scoring.resemblance import by_whole_bank, usual_similarity

@@ -17,7 +17,6 @@ from jisi_cli.errors import BudgetError, JisiError, NoAnswerError
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.calls import Asker
 from jisi_cli.methods.consensus import Consensus, heaviest_group
-from jisi_cli.methods.context import CoarseBlock
 from jisi_cli.methods.decision import Decision
 from jisi_cli.methods.final_answers import final_answer
 from jisi_cli.methods.prompts import aggregation_messages
@@ -25,6 +24,7 @@ from jisi_cli.methods.protocol import Aggregation, Listener, Mode, Outcome, Quer
 from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
+from jisi_cli.methods.shared_stages import CoarseBlock, FineStage
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
 from jisi_cli.scoring.price_weight import price_weight_of
 from jisi_cli.types import Answer, Pool, Role, Sampling
@@ -56,6 +56,7 @@ class JiSi:
         sampling: Sampling parameters of every call.
         dollars: Dollars of every train answer (N, M), NaN where unknown; only a price weight needs them.
         coarse: Computes stage 1.
+        fine: Computes stages 2 and 3.
 
     Raises:
         InputError: There is a price weight and no price.
@@ -75,8 +76,10 @@ class JiSi:
         sampling: Sampling | None = None,
         dollars: NDArray[np.float64] | None = None,
         coarse: CoarseBlock = coarse_block,
+        fine: FineStage = fine,
     ) -> None:
-        self.bank, self.embedder, self.aggregation, self.coarse = bank, embedder, aggregation, coarse
+        self.bank, self.embedder, self.aggregation = bank, embedder, aggregation
+        self.coarse, self.fine = coarse, fine
         self.hyperparameters = replace(settings, t=0.0) if aggregation == "always" else settings
         self.sampling = sampling or Sampling()
         self.prices = price_weight_of(bank, dollars, self.hyperparameters)
@@ -90,7 +93,8 @@ class JiSi:
         """
         aggregation = cls.only or context.aggregation or "auto"
         dollars = context.dollars if settings.price_weight else None
-        return cls(context.bank, context.embedder, settings, aggregation, context.sampling(), dollars, context.coarse)
+        stages = context.coarse, context.fine
+        return cls(context.bank, context.embedder, settings, aggregation, context.sampling(), dollars, *stages)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -312,7 +316,7 @@ class _Run:
             tokens = np.array([self._tokens(model) for model in answered])
             probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
             answerable = self._answerable()
-            second = fine(self.method.bank, self.first, probes, self.settings, answerable)
+            second = self.method.fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
             return second if prices is None else prices.fine(second, self.first, probes, answerable)
 

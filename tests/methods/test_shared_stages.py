@@ -1,0 +1,181 @@
+"""Stages shared by methods: the same bits as without, computed once, within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jisi_cli.evaluation.results import ResultFile
+from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.hyperparameters import Hyperparameters
+from jisi_cli.methods import shared_stages
+from jisi_cli.methods.registry import make_method
+from jisi_cli.methods.shared_stages import SharedCoarse, SharedFine
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine
+from tests.methods.synthetic import setting
+
+GIVEN = setting(gaps=0.2)
+BANK = GIVEN.context.bank
+QUERIES = np.stack([query.vector for query in GIVEN.tests.queries])
+SETTINGS = Hyperparameters(n_base=8)
+VARIANTS = ("jisi", "jisi-router", "jisi-static", "jisi-query", "jisi-vote", "jisi-consensus")
+
+# Another value of every hyperparameter; the three weights change together.
+CHANGES: dict[str, dict[str, object]] = {
+    "k": {"k": 2},
+    "n_base": {"n_base": 20},
+    "gamma": {"gamma": 0.5},
+    "beta": {"beta": 0.1},
+    **{name: {"epsilon": 0.2, "sigma": 0.2, "delta": 0.6} for name in ("epsilon", "sigma", "delta")},
+    "t": {"t": 0.1},
+    "max_aggregate_tokens": {"max_aggregate_tokens": 1},
+    "compat": {"compat": "openjisi"},
+    "switch": {"switch": "consensus"},
+    "u": {"u": 0.5},
+    "probe_schedule": {"switch": "consensus", "probe_schedule": "2,1"},
+    "price_weight": {"price_weight": 0.5},
+    "prior": {"prior": 10.0},
+}
+DECIDES = {"n_base", "gamma", "compat", "prior"}
+DECIDES_FINE = {"beta", "epsilon", "sigma", "delta", "t", "compat", "prior"}
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[Hyperparameters]:
+    """The settings of every stage 1 that is really computed."""
+    found: list[Hyperparameters] = []
+
+    def noted(bank: object, vectors: object, settings: Hyperparameters) -> Iterator[Coarse]:
+        found.append(settings)
+        return coarse_block(bank, vectors, settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shared_stages, "coarse_block", noted)
+    return found
+
+
+def bits(results: Iterator[Coarse]) -> list[tuple[object, ...]]:
+    arrays = ("rows", "similarities", "scores")
+    return [
+        (*(getattr(part, name).tobytes() for name in arrays), part.kth, part.threshold, part.ranking, part.k)
+        for part in results
+    ]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Hyperparameters)])
+def test_what_is_found_again_is_what_would_be_computed(name: str, computed: list[Hyperparameters]) -> None:
+    shared, changed = SharedCoarse(), SETTINGS.with_changes(CHANGES[name], "test")
+    list(shared(BANK, QUERIES, SETTINGS))
+    assert bits(shared(BANK, QUERIES, changed)) == bits(coarse_block(BANK, QUERIES, changed))
+    assert bits(shared(BANK, QUERIES, SETTINGS)) == bits(coarse_block(BANK, QUERIES, SETTINGS))
+    assert len(computed) == (2 if name in DECIDES else 1)
+
+
+def test_other_queries_and_other_banks_are_computed(computed: list[Hyperparameters]) -> None:
+    shared = SharedCoarse()
+    smaller = GIVEN.with_rows(range(30)).context.bank
+    for bank, queries in ((BANK, QUERIES), (BANK, QUERIES[::-1]), (smaller, QUERIES), (BANK, QUERIES.astype(float))):
+        assert bits(shared(bank, queries, SETTINGS)) == bits(coarse_block(bank, queries, SETTINGS))
+    assert len(computed) == 4
+    assert shared.saved == 0
+
+
+def test_no_more_is_kept_than_there_is_room_for(computed: list[Hyperparameters]) -> None:
+    (size,) = (found.size for found in kept(SharedCoarse(), SETTINGS))
+    first, second, third = (replace(SETTINGS, gamma=gamma) for gamma in (0.95, 0.951, 0.952))
+    shared = SharedCoarse(room=int(2.5 * size))
+    assert len(kept(shared, first, second, first, third)) == 2
+    computed.clear()
+    # The second was not asked for longest.
+    assert len(kept(shared, first, third)) == 2
+    assert computed == []
+    assert kept(SharedCoarse(room=size - 1), SETTINGS, SETTINGS) == []
+
+
+def kept(shared: SharedCoarse, *asked: Hyperparameters) -> list[shared_stages._Found[tuple[Coarse, ...]]]:
+    for settings in asked:
+        shared(BANK, QUERIES, settings)
+    return list(shared._kept.values())
+
+
+@pytest.fixture
+def refined(monkeypatch: pytest.MonkeyPatch) -> list[Hyperparameters]:
+    """The settings of every stage 2 that is really computed."""
+    found: list[Hyperparameters] = []
+
+    def noted(bank: BankArrays, first: Coarse, probes: Probes, settings: Hyperparameters, answerable: Models) -> Fine:
+        found.append(settings)
+        return fine(bank, first, probes, settings, answerable)
+
+    monkeypatch.setattr(shared_stages, "fine", noted)
+    return found
+
+
+Models = NDArray[np.bool_] | None
+FIRST = coarse(BANK, QUERIES[0], SETTINGS)
+PROBES = Probes(FIRST.candidates, QUERIES[1 : 1 + SETTINGS.k], np.array([10.0, 200.0, 900.0]))
+ANSWERABLE = np.arange(len(BANK.model_names)) != FIRST.ranking[0]
+
+
+def fine_bits(found: Fine) -> tuple[object, ...]:
+    arrays = ("response_similarities", "cost_similarities", "mixed", "kept", "scores")
+    return (*(getattr(found, name).tobytes() for name in arrays), found.ranking, found.aggregatees, found.ratios)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Hyperparameters)])
+def test_a_stage_2_found_again_is_what_would_be_computed(name: str, refined: list[Hyperparameters]) -> None:
+    shared, changed = SharedFine(), SETTINGS.with_changes(CHANGES[name], "test")
+    shared(BANK, FIRST, PROBES, SETTINGS, ANSWERABLE)
+    for settings in (changed, SETTINGS):
+        expected = fine_bits(fine(BANK, FIRST, PROBES, settings, ANSWERABLE))
+        assert fine_bits(shared(BANK, FIRST, PROBES, settings, ANSWERABLE)) == expected
+    assert len(refined) == (2 if name in DECIDES_FINE else 1)
+
+
+def test_another_stage_1_and_other_answers_make_another_stage_2(refined: list[Hyperparameters]) -> None:
+    shared, settings = SharedFine(), replace(SETTINGS, compat="openjisi")
+    others = [
+        (coarse(BANK, QUERIES[1], SETTINGS), PROBES, ANSWERABLE),
+        (replace(FIRST, similarities=FIRST.similarities / 2), PROBES, ANSWERABLE),
+        (FIRST, replace(PROBES, models=PROBES.models[::-1]), ANSWERABLE),
+        (FIRST, replace(PROBES, vectors=PROBES.vectors[::-1]), ANSWERABLE),
+        (FIRST, replace(PROBES, completion_tokens=np.array([10.0, 200.0, np.nan])), ANSWERABLE),
+        (FIRST, PROBES, ~ANSWERABLE),
+        (FIRST, PROBES, None),
+    ]
+    for first, probes, answerable in [(FIRST, PROBES, ANSWERABLE), *others]:
+        expected = fine_bits(fine(BANK, first, probes, settings, answerable))
+        assert fine_bits(shared(BANK, first, probes, settings, answerable)) == expected
+    assert len(refined) == 1 + len(others)
+    assert shared.saved == 0
+
+
+def test_all_variants_of_jisi_compute_each_stage_once_and_each_is_charged_for_it(
+    computed: list[Hyperparameters], refined: list[Hyperparameters]
+) -> None:
+    context = replace(GIVEN.context, coarse=SharedCoarse(), fine=SharedFine())
+    timings, alone, saved = {}, {}, {}
+    for name in VARIANTS:
+        entry = Entry(name, make_method(name, context), (name,), coarse=context.coarse, fine=context.fine)
+        before = context.fine.saved
+        with ResultFile(None) as file:
+            results, timings[name] = asyncio.run(run_method(entry, GIVEN.tests, GIVEN.tests.pool, file))
+        saved[name] = context.fine.saved - before
+        shared = len(computed), len(refined)
+        with ResultFile(None) as file:
+            apart = replace(context, coarse=SharedCoarse(), fine=SharedFine())
+            entry = Entry(name, make_method(name, apart), (name,))
+            assert asyncio.run(run_method(entry, GIVEN.tests, GIVEN.tests.pool, file))[0] == results
+        alone[name] = len(refined) - shared[1]
+        del computed[shared[0] :], refined[shared[1] :]
+    assert len(computed) == 1
+    # The one that always aggregates has another t, and so another stage 3.
+    assert len(refined) == alone["jisi"] + alone["jisi-static"]
+    (found,) = context.coarse._kept.values()
+    assert all(timing.plan >= found.seconds for timing in timings.values())
+    assert saved["jisi-router"] > 0
+    assert all(timings[name].answer >= saved[name] for name in VARIANTS)
