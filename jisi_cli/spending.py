@@ -285,7 +285,7 @@ class RunAccount:
         Raises:
             InputError: The configuration names no models, a limit makes no sense, or the user never allowed the file.
         """
-        import numpy as np
+        import random
 
         from jisi_cli.models.json_disk import open_cache
         from jisi_cli.models.limits import Limits, PerMinute
@@ -306,7 +306,7 @@ class RunAccount:
         per_minute = {entry.name: PerMinute(entry.requests_per_minute, entry.tokens_per_minute) for entry in entries}
         return LivePool(
             entries,
-            rng=np.random.default_rng(),
+            rng=random.Random(),
             cache=open_cache(cache_folder() / "answers", warn=self.user.warn),
             ledger=self.ledger,
             budget=self.budget,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import platform
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 import jisi_cli
 from jisi_cli.cluster.call_messages import (
@@ -103,7 +102,7 @@ class CallWorker:
             desk,
             desk if settings.has_budget else None,
             settings.policy,
-            np.random.default_rng(),
+            random.Random(),
             lambda words: self._tell(Warned(words)),
         )
         self._calls: dict[int, asyncio.Task[None]] = {}

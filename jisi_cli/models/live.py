@@ -27,7 +27,7 @@ from jisi_cli.spans import call_span
 from jisi_cli.types import Answer, OnText, Request, record_fields
 
 if TYPE_CHECKING:
-    import numpy as np
+    import random
 
     from jisi_cli.models.provider import LocalServers
     from jisi_cli.models.retry import Caller
@@ -117,7 +117,7 @@ class LivePool:
         self,
         entries: Sequence[ModelEntry],
         *,
-        rng: np.random.Generator,
+        rng: random.Random,
         cache: JsonCache | None = None,
         ledger: Ledger | None = None,
         budget: Budget | None = None,
@@ -344,7 +344,7 @@ class _CutShort(Exception):
 
 
 def _caller(
-    rng: np.random.Generator,
+    rng: random.Random,
     local_models: LocalServers | None,
     entries: Sequence[ModelEntry],
     timeout: float,

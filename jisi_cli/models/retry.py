@@ -24,7 +24,7 @@ from jisi_cli.models.worst_case import most_spent, needs_litellm, worst_case_kno
 from jisi_cli.types import format_dollars
 
 if TYPE_CHECKING:
-    import numpy as np
+    import random
 
 
 class Reserved(Protocol):
@@ -90,7 +90,7 @@ class Caller:
         limiter: Turns,
         budget: Money | None,
         policy: RetryPolicy,
-        rng: np.random.Generator,
+        rng: random.Random,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._provider = provider

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    import random
 
     from jisi_cli.models.failure import ProviderFailure
 
@@ -32,7 +32,7 @@ class RetryPolicy:
         most = self.max_retries if failure.most_retries is None else min(self.max_retries, failure.most_retries)
         return failure.retryable and attempts <= most
 
-    def delay(self, retry: int, retry_after: float | None, rng: np.random.Generator) -> float:
+    def delay(self, retry: int, retry_after: float | None, rng: random.Random) -> float:
         """Return the seconds to wait before a retry.
 
         A provider that says when to come back is believed up to `retry_after_cap`; a little jitter keeps
@@ -44,7 +44,7 @@ class RetryPolicy:
             retry_after: What the provider asked for, in seconds; None when it did not.
             rng: Source of the jitter.
         """
-        jitter = float(rng.random())
+        jitter = rng.random()
         # Beyond a thousand retries the power is no number any more.
         bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
         if retry_after is None:

@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.json_disk import open_cache
@@ -75,7 +74,7 @@ async def compare(folder: Path, api_base: str, calls: int, concurrency: int, rou
     entry = ModelEntry(MODEL, f"openai/{MODEL}", api_base=api_base, price=Price(1, 2))
     pool = LivePool(
         [entry],
-        rng=np.random.default_rng(0),
+        rng=random.Random(0),
         cache=open_cache(folder / "cache", warn=print),
         ledger=Ledger(folder / "ledger" / "calls.sqlite", warn=print),
         budget=Budget(1000.0),

@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import tempfile
 import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from jisi_cli.cluster.calls import ClusterCaller
 from jisi_cli.cluster.engine import read_engine
@@ -55,7 +54,7 @@ def measure(
     budget = Budget(100.0)
     pool = LivePool(
         [entry],
-        rng=np.random.default_rng(0),
+        rng=random.Random(0),
         cache=open_cache(folder / "cache", warn=print),
         ledger=Ledger(folder / "ledger" / "calls.sqlite", warn=print),
         budget=budget,

@@ -7,9 +7,8 @@ several, and kill some.
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
-
-import numpy as np
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.models.json_disk import open_cache
@@ -23,7 +22,7 @@ from jisi_cli.types import Message, Request
 async def main(api_base: str, count: int, streamed: bool, told: bool) -> None:
     pool = LivePool(
         [ModelEntry("a", "openai/a", api_base=api_base, price=Price(1, 2))],
-        rng=np.random.default_rng(),
+        rng=random.Random(),
         cache=open_cache(cache_folder() / "answers", warn=sys.exit),
         ledger=Ledger(ledger_path(), warn=sys.exit),
         limits=Limits(concurrency=4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ class LiteLLMEncoder:
         self._concurrency, self._timeout = concurrency, timeout
         self._tokens = 0
         self._counting = threading.Lock()
-        self._rng = np.random.default_rng()
+        self._rng = random.Random()
 
     @property
     def dimension(self) -> int | None:
