@@ -7,8 +7,10 @@ diskcache pickles by default, so that anyone who can write to its folder can run
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -29,6 +31,8 @@ _BUSY_SECONDS = 60.0
 _PAGES = 256
 """Pages of the file, of 4 kB, that each thread keeps in memory: a server has many threads, and the system keeps the
 file in memory by itself. diskcache's own 8,192, beside 64 MB of the file mapped, are 96 MB for each thread."""
+_RAW, _BINARY = 1, 2
+"""diskcache's modes of a value that is in the row itself, as it is."""
 _LARGEST = 128 * 2**20
 """Bytes of a value's JSON: beyond any answer, and less than a few bytes may unfold to."""
 
@@ -41,7 +45,7 @@ class JsonCache:
     """Values by key on disk; a cache that fails is a cache that holds nothing, and says so once.
 
     Args:
-        rows: The diskcache underneath; None when it could not be opened.
+        rows: The rows underneath; None when they could not be opened.
         folder: Where it lies, for messages.
         warn: Receives at most one note about what is wrong.
     """
@@ -102,7 +106,7 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
             read, keeps nothing new.
     """
     try:
-        return JsonCache(_rows(folder), folder, warn)
+        return JsonCache(_readable_rows(folder) or _all_rows(folder), folder, warn)
     except _broken() as error:
         reason = _line(error)
         rows = _unwritable_rows(folder) if is_refused(error) else None
@@ -115,7 +119,68 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
     return cache
 
 
-def _rows(folder: Path) -> Any:  # noqa: ANN401 - diskcache has no types
+_ROW = "SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
+
+
+class _ReadableRows:
+    """The rows of a cache that is there already: diskcache opens it when something is to be kept.
+
+    Importing diskcache takes 10 ms, and whenever it opens a cache, it writes every one of its settings to the disk.
+    Answers and vectors that are there need neither.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._local, self._opening = threading.local(), threading.Lock()
+        self._all: Any = None
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        if not hasattr(self._local, "con"):
+            rows = sqlite3.connect(self._folder / _DATABASE, timeout=_BUSY_SECONDS, isolation_level=None)
+            rows.execute(f"PRAGMA cache_size = {_PAGES}")
+            rows.execute("PRAGMA mmap_size = 0")
+            self._local.con = rows
+        con: sqlite3.Connection = self._local.con
+        return con
+
+    def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
+        if self._all is not None:
+            return self._all.get(key)
+        found = self._con.execute(_ROW, (key,)).fetchone()
+        return None if found is None else _value(self._folder, *found)
+
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        with self._opening:
+            if self._all is None:
+                self._all = _all_rows(self._folder)
+        self._all.set(key, value)
+
+    def close(self) -> None:
+        """Close this thread's connections, as diskcache does."""
+        if hasattr(self._local, "con"):
+            self._local.con.close()
+            del self._local.con
+        if self._all is not None:
+            self._all.close()
+
+
+def _readable_rows(folder: Path) -> _ReadableRows | None:
+    """Return the rows of a cache that can be read and written; None where it is not there, or something is wrong."""
+    database = folder / _DATABASE
+    try:
+        refuse_links(database)
+        if not (database.is_file() and os.access(database, os.W_OK) and os.access(folder, os.W_OK)):
+            return None
+        rows = _ReadableRows(folder)
+        rows.get("")
+    except (OSError, sqlite3.Error, UnicodeDecodeError, PoisonedRowError):
+        return None  # diskcache is to say what it is
+    return rows
+
+
+def _all_rows(folder: Path) -> Any:  # noqa: ANN401 - diskcache has no types
     import diskcache
 
     _refuse_what_is_not_ours(folder)
@@ -137,13 +202,12 @@ class _UnwritableRows:
     """The rows of a cache where nothing can be written, which diskcache does not open."""
 
     def __init__(self, folder: Path) -> None:
-        self._database = folder / _DATABASE
-        self._disk = _json_disk()(str(folder))
+        self._folder = folder
 
     def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
-        with closing(connect_unwritable(self._database)) as rows:
-            found = rows.execute("SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
-        return None if found is None else self._disk.fetch(*found, read=False)
+        with closing(connect_unwritable(self._folder / _DATABASE)) as rows:
+            found = rows.execute(_ROW, (key,)).fetchone()
+        return None if found is None else _value(self._folder, *found)
 
     def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - as above
         """Keep nothing."""
@@ -166,7 +230,6 @@ def _unwritable_rows(folder: Path) -> _UnwritableRows | None:
 def _json_disk() -> type:
     """Make the Disk class on first use, because importing diskcache costs start-up time."""
     import diskcache
-    from diskcache.core import MODE_BINARY, MODE_RAW
 
     class JsonDisk(diskcache.Disk):  # type: ignore[misc] # diskcache has no types
         """Keys are text, values are zlib-compressed JSON."""
@@ -181,20 +244,29 @@ def _json_disk() -> type:
 
         def store(self, value: Any, read: bool, key: object = None) -> tuple[int, int, None, bytes]:  # noqa: ANN401
             data = zlib.compress(json.dumps(value, ensure_ascii=False).encode(), 1)
-            return len(data), MODE_BINARY, None, data
+            return len(data), _BINARY, None, data
 
         def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:  # noqa: ANN401
-            if mode not in (MODE_RAW, MODE_BINARY) or filename is not None or not isinstance(value, bytes):
-                raise PoisonedRowError(f"the cache at {self._directory} has a row that jisi did not write")
-            try:
-                return json.loads(_unfolded(value))
-            except (zlib.error, ValueError, RecursionError) as error:
-                raise PoisonedRowError(f"the cache at {self._directory} has a damaged row") from error
+            return _value(self._directory, mode, filename, value)
 
         def remove(self, file_path: str) -> None:
             """Delete nothing: no value of ours is a file, so a row that names one is not ours."""
 
     return JsonDisk
+
+
+def _value(folder: Path | str, mode: int, filename: str | None, value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value that a row holds.
+
+    Raises:
+        PoisonedRowError: It is no compressed JSON in the row itself.
+    """
+    if mode not in (_RAW, _BINARY) or filename is not None or not isinstance(value, bytes):
+        raise PoisonedRowError(f"the cache at {folder} has a row that jisi did not write")
+    try:
+        return json.loads(_unfolded(value))
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise PoisonedRowError(f"the cache at {folder} has a damaged row") from error
 
 
 def _unfolded(value: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +72,8 @@ def test_another_spec_never_gets_these_vectors(tmp_path: Path, change: dict[str,
 def test_a_damaged_vector_is_made_anew(tmp_path: Path) -> None:
     made = cached(hashing(), tmp_path).embed(["one"])
     rows = open_cache(tmp_path, warn=pytest.fail)
-    (key,) = rows._rows
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as database:
+        ((key,),) = database.execute("SELECT key FROM Cache")
     for damage in ("", "!", "AAAA", "AACAPw==", 3, None, ["x"], {"a": 1}):
         rows.set(key, damage)
         again = hashing()

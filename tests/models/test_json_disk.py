@@ -72,6 +72,27 @@ def test_each_thread_keeps_a_megabyte_of_the_file_in_memory_also_of_one_that_kep
     assert kept == [(256, 0)] * 2
 
 
+def test_what_is_there_is_read_without_writing_anything(tmp_path: Path) -> None:
+    with closing(cache_in(tmp_path)) as cache:
+        cache.set("key", [1])
+    before = (tmp_path / "cache" / "cache.db").read_bytes()
+    with closing(cache_in(tmp_path)) as cache:
+        assert cache.get("key") == [1]
+        assert cache.get("another") is None
+    assert (tmp_path / "cache" / "cache.db").read_bytes() == before
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["cache.db"]
+
+
+def test_what_another_has_kept_meanwhile_is_found_by_whoever_only_read_before(tmp_path: Path) -> None:
+    cache_in(tmp_path).set("key", 1)
+    with closing(cache_in(tmp_path)) as reader, closing(cache_in(tmp_path)) as writer:
+        assert (reader.get("new"), writer.get("new")) == (None, None)
+        writer.set("new", 2)
+        assert (reader.get("new"), writer.get("new")) == (2, 2)
+        reader.set("newer", 3)
+        assert (reader.get("newer"), writer.get("newer")) == (3, 3)
+
+
 def test_the_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
     cache_in(tmp_path).set("key", 1)
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
