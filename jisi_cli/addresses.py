@@ -62,7 +62,7 @@ def read_address(bank: PurePath | str) -> Address | None:
         return None
     scheme, authority, prefix = _SCHEMES.get(found[1].lower()), found[2], found[3].replace("\\", "/").strip("/")
     if scheme is None:
-        raise InputError(f"no bank can be at {found[1].lower()}://; {_HOW}, or the path of a folder")
+        raise InputError(f"a bank cannot be at {found[1].lower()}://; {_HOW}, or the path of a folder")
     if not (_CONTAINER if scheme == "abfs" else _BUCKET).fullmatch(authority) or set("?#") & set(prefix):
         if set(":@?#") & set(authority + prefix):
             raise InputError(

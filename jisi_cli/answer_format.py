@@ -37,7 +37,7 @@ _Check = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 class UnfitError(ValueError):
-    """An answer that has not the form that was asked for; the message says where and why."""
+    """An answer without the form that was asked for; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class AnswerFormat:
         try:
             value = json.loads(found, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise UnfitError("it is no JSON") from None
+            raise UnfitError("it is not JSON") from None
         if self.schema is None:
             if not isinstance(value, dict):
-                raise UnfitError("it is no JSON object")
+                raise UnfitError("it is not a JSON object")
             return found
         _until.set(time.monotonic() + _MOST_SECONDS)
         try:
@@ -157,14 +157,14 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
         raise InputError(f"{where} must be a JSON object")
     own: dict[str, Any] = own_json(dict(schema), where)
     if not isinstance(own.get("$schema", ""), str):
-        raise InputError(f"{where} is no JSON schema: `$schema` must be a text")
+        raise InputError(f"{where} is not a JSON schema: `$schema` must be a text")
     _check_size(own, where)
     kind = jsonschema.validators.validator_for(own, default=jsonschema.Draft202012Validator)
     try:
         # What is a pattern is found out when it is used: other languages have others.
         kind.check_schema(own, format_checker=jsonschema.FormatChecker(formats=()))
     except jsonschema.SchemaError as error:
-        raise InputError(f"{where} is no JSON schema: {error.json_path}: {_short(error.message)}") from None
+        raise InputError(f"{where} is not a JSON schema: {error.json_path}: {_short(error.message)}") from None
     except RecursionError:
         raise InputError(f"{where} is nested too deeply") from None
     _check_references(own, where)
@@ -241,7 +241,7 @@ def _short(words: str) -> str:
 
 
 def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 # Keywords whose work jsonschema does not bound: patterns may take for ever, and comparing each with each grows with

@@ -274,18 +274,18 @@ def _parse(data: Mapping[str, Any]) -> Answered:
     kept = known_fields(Answered, data)
     for name in ("key", "query", "dataset", "index"):
         if not isinstance(kept.get(name), str):
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} is not text")
     kept["answers"] = tuple(_said(answer) for answer in kept.get("answers", ()))
     kept["missing"] = tuple(kept.get("missing", ()))
     if not all(isinstance(words, str) for words in kept["missing"]):
-        raise TypeError("missing is no list of texts")
+        raise TypeError("missing is not a list of texts")
     return Answered(**kept)
 
 
 def _said(data: Mapping[str, Any]) -> SaidAnswer:
     kept = known_fields(SaidAnswer, data)
     if not isinstance(kept.get("model"), str):
-        raise TypeError("model is no text")
+        raise TypeError("model is not text")
     return SaidAnswer(**kept)
 
 

@@ -145,7 +145,7 @@ def as_conversation(question: Asked, system: str | None = None, wanted: Wanted |
     elif isinstance(question, Sequence):
         found = read_conversation(question)
     else:
-        raise InputError("the question is no text; ask in words, or pass a list of messages")
+        raise InputError("the question is not text; ask in words, or pass a list of messages")
     parts = [part for part in (system, found.system) if part]
     return replace(found, system="\n\n".join(parts) or None, wanted=found.wanted if wanted is None else wanted)
 

@@ -282,7 +282,7 @@ def models_in_use(
         if name not in shared:
             where = "the bank" if name not in known else str(config.path)
             near = did_you_mean(name, shared)
-            raise InputError(f"--models: {where} has no `{name}`{near}; to choose from are {', '.join(shared)}")
+            raise InputError(f"--models: {where} has no `{name}`{near}; choose from {', '.join(shared)}")
     if pool:
         for name in sorted(set(known) - set(pool)):
             user.detail(f"note: {name} is in the bank but not in the pool; it is left out")

@@ -61,7 +61,7 @@ def read_picture(part: Mapping[str, Any], where: str) -> Part:
     try:
         content = base64.b64decode(code, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError(f"{where}.image_url.url is no base64") from None
+        raise InputError(f"{where}.image_url.url is not base64") from None
     return _part(content, code, f"{where}.image_url.url", detail)
 
 
@@ -70,7 +70,7 @@ def _part(content: bytes, code: str, where: str, detail: str | None = None) -> P
         raise InputError(f"{where} is larger than {MOST_BYTES >> 20} MiB; send a smaller picture")
     kind = _kind(content)
     if kind is None:
-        raise InputError(f"{where} is no PNG, JPEG, GIF or WebP picture")
+        raise InputError(f"{where} is not a PNG, JPEG, GIF or WebP picture")
     url = f"data:{kind};base64,{code}"
     return {"type": "image_url", "image_url": {"url": url} if detail is None else {"url": url, "detail": detail}}
 

@@ -295,7 +295,7 @@ class RunAccount:
         require_models(self.config)
         timeout = self._limit(self._timeout, "timeout", _TIMEOUT)
         if not timeout:
-            raise InputError("no call can be answered within a timeout of 0 seconds; give more")
+            raise InputError("no call can be answered within a timeout of 0 seconds; allow more")
         retries = self._limit(None, "max_retries", _RETRIES)
         self.require_consent(models)
         entries = [entry for entry in self.config.models if entry.name in models]

@@ -251,7 +251,7 @@ class Answer(CallRecord):
         finish_reason: Why the response ended, in the provider's word; None when it did not say.
         key_refused: Whether the model is not asked in this run, because its key is missing or was refused at once.
         tool_calls: The user's tools that the model asks to be called, with or without a text.
-        unfit: Whether it failed because its response has not the form that was asked for.
+        unfit: Whether it failed because its response does not have the form that was asked for.
         cached_prompt_tokens: Tokens of the prompt that the provider had in its own cache, at a price of their own; 0
             where it reports none.
     """

@@ -55,9 +55,9 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(address: str) -> Non
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("https://hidden@host/bank", "no bank can be at https://"),
+        ("https://hidden@host/bank", "a bank cannot be at https://"),
         ("file:///srv/bank", "or the path of a folder"),
-        ("hdfs://host/bank", "no bank can be at hdfs://"),
+        ("hdfs://host/bank", "a bank cannot be at hdfs://"),
         ("s3://bucket", "names no folder"),
         ("s3://bucket/", "names no folder"),
         ("s3:///bank", "names no"),

@@ -29,10 +29,10 @@ def test_the_json_of_an_answer_is_taken_out_of_a_code_block_around_it() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Ada is 36.", "it is no JSON"),
-        ('{"name": "Ada", "age": NaN}', "it is no JSON"),
-        ('Here it is: {"name": "Ada", "age": 36}', "it is no JSON"),
-        ("[" * 100_000, "it is no JSON"),
+        ("Ada is 36.", "it is not JSON"),
+        ('{"name": "Ada", "age": NaN}', "it is not JSON"),
+        ('Here it is: {"name": "Ada", "age": 36}', "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
         ('{"name": "Ada"}', r"\$: 'age' is a required property"),
         ('{"name": "Ada", "age": "36"}', r"\$\.age: '36' is not of type 'integer'"),
         ('{"name": "ada", "age": 36}', r"\$\.name: 'ada' does not match"),
@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_told_with_its_place(text: str, words: str) -> None
 def test_any_json_object_will_do_without_a_schema() -> None:
     form = read_format({"type": "json_object"})
     assert form is not None and form.fit('{"a": 1}') == '{"a": 1}'
-    with pytest.raises(UnfitError, match="no JSON object"):
+    with pytest.raises(UnfitError, match="not a JSON object"):
         form.fit("[1]")
     assert read_format(None) is read_format({"type": "text"}) is None
 
@@ -117,8 +117,8 @@ def test_a_schema_holds_nothing_up(schema: Any, answer: str) -> None:
     [
         ([], "must be a JSON object"),
         ({"$schema": []}, "`.schema` must be a text"),
-        ({"type": "strange"}, r"is no JSON schema: \$\.type"),
-        ({"properties": {"a": 3}}, r"is no JSON schema: \$\.properties\.a"),
+        ({"type": "strange"}, r"is not a JSON schema: \$\.type"),
+        ({"properties": {"a": 3}}, r"is not a JSON schema: \$\.properties\.a"),
         (
             {"$ref": "https://example.org/schema.json"},
             "refers to 'https://example.org/schema.json'; nothing",

@@ -32,7 +32,9 @@ _SHOWN_WORDS = 200
 def ask(
     query: Annotated[
         str | None,
-        typer.Argument(metavar="[QUERY]", help="The question; a pipe on stdin is put behind it, `-` is stdin alone."),
+        typer.Argument(
+            metavar="[QUERY]", help="The question; piped input is put after it, and `-` is piped input alone."
+        ),
     ] = None,
     source: Annotated[
         Path | None,
@@ -41,7 +43,7 @@ def ask(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Keep one line per question of --input; resumed.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write a line per question of --input; resumes.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line of --input that cannot be used.")
@@ -52,7 +54,7 @@ def ask(
     system: SystemOption = None,
     attach: Annotated[
         list[Path] | None,
-        typer.Option("--attach", "-a", metavar="FILE", help="A picture that belongs to the question; several: -a -a."),
+        typer.Option("--attach", "-a", metavar="FILE", help="A picture for the question; repeat for more."),
     ] = None,
     schema: SchemaOption = None,
     aggregate: Annotated[
@@ -60,7 +62,7 @@ def ask(
         typer.Option("--aggregate", metavar="HOW", help="auto or never (--mode route)."),
     ] = None,
     answers: Annotated[
-        bool, typer.Option("--answers", help="Show what each model answered, too, side by side on stderr.")
+        bool, typer.Option("--answers", help="Also show what each model answered, side by side on stderr.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show on stderr how the decision came about.")] = False,
     stream: Annotated[
@@ -68,7 +70,7 @@ def ask(
     ] = None,
     as_json: JsonOption = False,
     as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print one JSON document a line, as --input without --out does.")
+        bool, typer.Option("--jsonl", help="Print one JSON document per line, as --input without --out does.")
     ] = False,
     *,
     opening: Opening,
@@ -76,33 +78,34 @@ def ask(
     """Answer a question with the pool. stdout is the answer alone; a footer on stderr says how it came about.
 
     A question that resembles nothing in the bank (its largest similarity is below what 95 % of the bank's questions
-    have to their nearest one) is ranked by the whole bank, which a note says; --unlike ignore takes it like any other.
+    have to their nearest one) is ranked by the whole bank, and a note says so; --unlike ignore treats it like any
+    other.
 
     The footer begins with how many models gave the answer, where final answers can be compared, and how sure it is,
     where the method knows (jisi-cascade); "promised" is the share of similar questions that the model solved.
 
     A pipe on standard input is added to the question, and so is a file (`< notes.txt`) unless something else has begun
-    to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` behind the
+    to read it. `-` is standard input alone. In a loop over questions (`while read -r q`) write `< /dev/null` after the
     question, or ask them all with --input.
 
-    -c goes on with the last conversation: its questions and answers so far are sent along. A new --system takes the
-    place of the one before. Conversations are kept in your data folder until `jisi cost --erase`, and not with
-    --no-store; `jisi chat` is for more than one question.
+    -c continues the last conversation: its questions and answers so far are sent along. A new --system replaces the
+    one before. Conversations are kept in your data folder until `jisi cost --erase`, and not with --no-store; `jisi
+    chat` is for more than one question.
 
-    -a adds a picture (PNG, JPEG, GIF, WebP) to the question. Only models that can see are asked: those of which the
-    pool file says `vision = true`, or LiteLLM that they can. The words choose among them; without words it is the whole
-    bank.
+    -a adds a picture (PNG, JPEG, GIF, WebP) to the question. Only models that can see are asked: those with
+    `vision = true` in the pool file, or that LiteLLM knows to see. The question's words decide among them, or, without
+    words, the whole bank.
 
-    --schema asks every model for JSON that fits a schema and checks what comes: an answer that does not fit counts as
-    none, so that one of another model is given instead. The schema is one file, from which nothing is fetched.
+    --schema asks every model for JSON that fits a schema, and checks it: an answer that does not fit counts as none, so
+    that another model's is given instead. The schema is a single file; what it refers to elsewhere is not fetched.
 
-    Without a bank, the first --k models of the pool file are asked: if they agree, that is the answer, else the first
-    of them combines the answers.
+    Without a bank, the first --k models of the pool file are asked: if they agree, that is the answer; if not, the
+    first of them combines the answers.
 
-    --input asks many, several at once, and prints one JSON document a line in their order, or keeps it in --out as it
-    happens: run again, it goes on where it was, and asks anew what failed. A line that cannot be used is told of and
-    counted. --max-cost is for all. It ends with 0 when all were answered, 1 when some were not, 4 when none was, 5 when
-    the budget ended it.
+    --input asks many questions, several at once, and prints one JSON document per line in their order, or adds each to
+    --out as it comes: run again, it resumes, and asks again what failed. Lines that cannot be used are reported and
+    counted. --max-cost is for all of them together. The exit code is 0 if all were answered, 1 if some were not, 4 if
+    none was, and 5 if the budget ended it.
 
     Example: git diff | jisi ask "Review this change." --config sample_data/jisi.toml
     """

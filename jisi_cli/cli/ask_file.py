@@ -41,7 +41,7 @@ def refuse_with_input(*, query: str | None, json: bool, **for_one: object) -> No
         raise InputError("--json is one document and --jsonl one a line; give one of them")
     for name, value in for_one.items():
         if value:
-            raise InputError(f"--{name} is about one question; the lines of --input say all")
+            raise InputError(f"--{name} is about one question; leave it out with --input")
 
 
 def refuse_without_input(**for_many: object) -> None:

@@ -113,7 +113,7 @@ def build(
     ] = None,
     feedback: Annotated[
         bool,
-        typer.Option("--feedback", help="With --append: take in what `jisi feedback` and clients said of answers."),
+        typer.Option("--feedback", help="With --append: add what `jisi feedback` and clients said of answers."),
     ] = False,
     save_answers: Annotated[
         Path | None, typer.Option("--save-answers", metavar="FILE", help="Also write the answers as JSONL.")
@@ -144,14 +144,14 @@ def build(
     A build that was killed continues where it stopped when it is run again. The format of the sources is detected:
     `jisi` JSONL, and `long` tables (JSONL, CSV, Parquet) with one row per question and model, among others.
 
-    Where there is no answer key, --grader agreement takes for right what the models agree on; see `jisi bank label`.
-    Where there are no questions, --starter --call makes some (`pip install "jisi[starter]"`); --seed decides which.
+    Without an answer key, --grader agreement counts as right what the models agree on; see `jisi bank label`.
+    Without questions, --starter --call generates some (`pip install "jisi[starter]"`); --seed decides which.
 
     --call --batch asks through the batch endpoints of OpenAI, Azure OpenAI and Anthropic, at about half the list
     price and within a day. You can stop waiting at any time: the same command resumes, and submits nothing twice.
 
-    --append --feedback takes in what people said of answers (`jisi feedback`, and clients of a server): each question
-    becomes a train row, with scores for the models whose answer it was and gaps for the others.
+    --append --feedback adds what people said of answers (with `jisi feedback`, or as clients of a server): each
+    question becomes a train row, with scores for the models whose answer it was and gaps for the others.
 
     Questions and recorded answers may also come from the Hugging Face hub, as hf:DATASET[/CONFIG[/SPLIT]]; no code from
     there is run.
@@ -294,10 +294,10 @@ def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool
     """
     if starter is not None and not call:
         raise InputError(
-            "--starter makes questions; add --call to ask your models, and --dry-run to see the cost first"
+            "--starter generates questions; add --call to ask your models, and --dry-run to see the cost first"
         )
     if not sources and starter is None:
-        raise InputError("nothing to build from: name a SOURCE, or make questions with --starter --call")
+        raise InputError("nothing to build from: name a SOURCE, or generate questions with --starter --call")
 
 
 def _set(names: list[str] | None) -> frozenset[str] | None:

@@ -57,9 +57,10 @@ def calibrate(
 ) -> None:
     """Choose a method's settings for a bank and its embedder by nested cross-validation on its train rows.
 
-    Of settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is written
-    into the bank, for that method alone, if the gain is real: if its 95 % interval, on questions that the choice never
-    saw, lies above zero. Else the defaults stay. What is chosen for jisi-router holds for jisi and jisi-static, too.
+    Of the settings that recorded answers cannot tell from the best, the one with the fewest calls is chosen. It is
+    written into the bank, for that method alone, if the gain is real: if its 95 % interval, on questions that the
+    choice never saw, is above zero. Otherwise the defaults stay. What is chosen for jisi-router also holds for jisi and
+    jisi-static.
 
     Example: jisi bank calibrate sample_data/bank --dry-run
     """
@@ -156,7 +157,7 @@ def _show(data: Mapping[str, Any], out: Output) -> None:
     interval = f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]"
     out.data(f"gain: {100 * gain['average']:+.2f} points, 95 % interval {interval}")
     if data["method"] == "jisi-consensus":
-        out.note("where an aggregator would write, whose answers no recording has, the router's choice was scored")
+        out.note("where an aggregator would write an answer, which was never recorded, the router's choice was scored")
     out.note(_consequence(data, defaults))
 
 

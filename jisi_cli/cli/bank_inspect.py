@@ -39,7 +39,7 @@ def inspect(
 ) -> None:
     """Show what a bank contains, whether it is healthy, and how many questions would be enough.
 
-    With --curve it reads every recorded answer, which takes a second for each thousand the first time.
+    With --curve it reads every recorded answer, which takes about a second per thousand the first time.
 
     Example: jisi bank inspect sample_data/bank
     """

@@ -22,14 +22,14 @@ def label(
     bank: BankArgument = None,
     config: ConfigOption = None,
     number: Annotated[
-        int, typer.Option("--n", metavar="N", min=1, help="Labels that the bank is to have in the end.")
+        int, typer.Option("--n", metavar="N", min=1, help="Stop when the bank has this many labels.")
     ] = 30,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE", help="Write the questions as JSONL (- for stdout) instead of asking."),
     ] = None,
     import_: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Take in such a file, filled in, instead of asking.")
+        Path | None, typer.Option("--import", metavar="FILE", help="Read such a file, filled in, instead of asking.")
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -38,8 +38,8 @@ def label(
     """Say which answers are right, on the questions where the models differ most. No model is called or named.
 
     One reply a line, each kept at once: the number of an answer, `=TEXT` for another one, `n` if none is right, `s` to
-    skip, `u` to undo, `m` for the whole text, `q` to stop and go on later. From 20 labels on they say which models to
-    believe on all other questions that no grader has scored.
+    skip, `u` to undo, `m` for the whole text, `q` to stop and continue later. From 20 labels on they say which models
+    to believe on all other questions that no grader has scored.
 
     Example: jisi bank label sample_data/bank --n 30
     """

@@ -120,7 +120,7 @@ class Build:
             BankError: The bank to extend cannot be opened.
         """
         if self.collection is None:
-            raise InputError("--dry-run tells what --call would ask; give both, or leave it out")
+            raise InputError("--dry-run shows what --call would ask; give both, or leave it out")
         require_models(self.account.config)
         self.check()
         return self.collection.forecast(self.embedder)

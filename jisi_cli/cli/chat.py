@@ -35,14 +35,12 @@ def chat(
     goes_on: ContinueOption = False,
     conversation: ConversationOption = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List the conversations that are kept.", rich_help_panel="Output")
+        bool, typer.Option("--list", help="List the stored conversations.", rich_help_panel="Output")
     ] = False,
     system: SystemOption = None,
     attach: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--attach", "-a", metavar="FILE", help="A picture that belongs to the first turn; several: -a -a."
-        ),
+        typer.Option("--attach", "-a", metavar="FILE", help="A picture for the first turn; repeat for more."),
     ] = None,
     schema: SchemaOption = None,
     stream: Annotated[
@@ -54,17 +52,17 @@ def chat(
 ) -> None:
     '''Talk with the pool. Each turn is asked as `jisi ask -c` asks it, and its answer has the same footer.
 
-    A turn is a line. A line that begins with """ begins a turn of several lines, which the next """ ends. The
-    arrow keys edit a line and bring back earlier questions. Ctrl-C stops an answer, of which nothing is kept, or gives
-    up a line; Ctrl-D or /exit ends the conversation.
+    A line is a turn. A line that begins with """ opens a turn of several lines, which the next """ closes. The
+    arrow keys edit a line and bring back earlier questions. Ctrl-C stops an answer, of which nothing is kept, or
+    discards a line; Ctrl-D or /exit ends the conversation.
 
     -a adds a picture to the first turn, and --schema asks for JSON in every turn, both as in ask.
 
-    -c goes on with the last conversation, of ask or of chat. --list shows those that are kept in your data folder:
-    1,000 at most, until `jisi cost --erase`; with --no-store none is.
+    -c continues the last conversation, of ask or of chat. --list shows those kept in your data folder: at most 1,000,
+    until `jisi cost --erase`; with --no-store none is kept.
 
     Where standard input is not a terminal, each of its lines is a turn, and stdout is the answers alone. The first turn
-    that cannot be answered ends it, since the next ones would build on it.
+    that cannot be answered ends the conversation, since the next ones would build on it.
 
     Example: echo "What is 17 * 23?" | jisi chat --config sample_data/jisi.toml
     '''

@@ -49,7 +49,7 @@ def demo(
     with Jisi(sample / "bank", sample / "jisi.toml", method=_METHOD, calls="ignored", user=out, command="demo") as jisi:
         tests = from_bank(jisi.bank, jisi.models, jisi.bank.test_rows, jisi.opened.prices)
         if number is not None and number > len(tests):
-            raise InputError(f"the sample has {len(tests)} test questions; {number} is none of them")
+            raise InputError(f"the sample has {len(tests)} test questions; {number} is not one of them")
         outcomes = _replay(jisi, tests, _METHOD)
         row = _telling(tests, outcomes) if number is None else number - 1
         found = _to_json(jisi, tests, row, outcomes[row]) | {"chosen": number is None}

@@ -47,20 +47,20 @@ def evaluate(
             "--method",
             "-m",
             metavar="NAMES",
-            help=f"Methods, or `all` [{_DEFAULT.replace(',', ', ')}, and in a replay oracle].",
+            help=f"Methods, or `all` [{_DEFAULT.replace(',', ', ')}; in a replay oracle, too].",
         ),
     ] = None,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Name the methods and what they need.")] = False,
     versus: Annotated[
-        list[str] | None, typer.Option("--versus", metavar="METHOD", help="Compare with this method, too.")
+        list[str] | None, typer.Option("--versus", metavar="METHOD", help="Also compare with this method.")
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Call the models of the pool; answers are graded.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Call the models of the pool and grade their answers.")] = False,
     batch: BatchOption = False,
     resubmit: ResubmitOption = False,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="One line per question and method; resumed.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write a line per question and method; resumes.")
     ] = None,
-    format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [found out].")] = None,
+    format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Format of TEST [detected].")] = None,
     map_: MapOption = None,
     datasets: DatasetsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Questions per dataset.")] = None,
@@ -93,11 +93,11 @@ def evaluate(
             metavar="N",
             min=2,
             max=1000,
-            help="Split the bank anew N times, fit and test on each, compare over all.",
+            help="Split the bank N times, fit and test on each split, and compare over all.",
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the comparison as a page (HTML), too.")
+        Path | None, typer.Option("--report", metavar="FILE", help="Also write the comparison as a page (HTML).")
     ] = None,
     seed: Annotated[
         int,
@@ -112,7 +112,7 @@ def evaluate(
     fail_under: Annotated[
         str | None,
         typer.Option(
-            "--fail-under", metavar="X[:METHOD]", help="Exit 6 when a method's Avg in % is below [the first]."
+            "--fail-under", metavar="X[:METHOD]", help="Exit with 6 if a method's Avg is below X % [the first method]."
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that cannot be used.")] = False,

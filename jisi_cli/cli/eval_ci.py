@@ -53,7 +53,7 @@ class Threshold:
         if 0 < percent < 1:
             meant = text.replace(number, f"{100 * percent:g}", 1)
             raise InputError(
-                f"--fail-under takes a percentage, so that {number} demands less than 1 %; "
+                f"--fail-under takes a percentage, and {number} demands less than 1 %; "
                 f"did you mean {100 * percent:g} %? Then write --fail-under {meant}"
             )
         if not 0 <= percent <= 100:

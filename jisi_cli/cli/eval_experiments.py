@@ -29,7 +29,7 @@ def refuse_together(experiments: Mapping[str, object], **beside_a_comparison: ob
     for name, value in beside_a_comparison.items() if given == ["--sweep"] else ():
         if value:
             option = f"--{name.replace('_', '-')}"
-            raise InputError(f"--sweep compares settings on train rows and heeds no {option}; leave it out")
+            raise InputError(f"--sweep compares settings on train rows and ignores {option}; leave it out")
 
 
 def show_sweep(jisi: Jisi, texts: Sequence[str], names: Sequence[str] | None, out: Output, *, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def refuse_other_questions(test: str | None, bank: Path | None, *, live: bool) -
     is_bank = (Path(test) / MANIFEST_NAME).exists()
     if not is_bank or (bank is not None and bank.resolve() != Path(test).resolve()):
         raise InputError(
-            f"{test}: --splits draws train and test questions from the bank, and besides it there is nothing to split; "
+            f"{test}: --splits draws train and test questions from the bank, and nothing else can be split; "
             "leave it out"
         )
 
@@ -104,7 +104,7 @@ def show_splits(run: SplitRun, report: Path | None, out: Output, *, as_json: boo
         if finished:
             give_time()
             again = "run it again to go on" if run.out is not None else "with --out a later run could go on"
-            out.warn(f"interrupted: shown are {len(finished)} of {run.splits} splits; {again}")
+            out.warn(f"interrupted: showing {len(finished)} of {run.splits} splits; {again}")
             _show_finished(run, finished, out, as_json=as_json)
         raise
     comparison = _show_finished(run, finished, out, as_json=as_json)

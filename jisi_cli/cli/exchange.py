@@ -25,7 +25,7 @@ def begin_talk(name: str | None, *, goes_on: bool, store: bool) -> Talk:
     from jisi_cli.history.conversations import Talk
 
     if goes_on and name is not None:
-        raise InputError("-c goes on with the last conversation and --conversation with another; give one of them")
+        raise InputError("-c continues the last conversation and --conversation another; give one of them")
     return Talk(name, goes_on=goes_on, store=store)
 
 

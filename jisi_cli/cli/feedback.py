@@ -18,7 +18,9 @@ def feedback(
     score: Annotated[str | None, typer.Argument(metavar="[SCORE]", help="good, bad, or a number from 0 to 1.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", metavar="TEXT", help="The right answer, instead of a score: a grader compares."),
+        typer.Option(
+            "--reference", metavar="TEXT", help="The right answer, instead of a score; a grader compares with it."
+        ),
     ] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why, for your own records.")] = None,
     as_json: JsonOption = False,
@@ -26,13 +28,13 @@ def feedback(
 ) -> None:
     """Say what an answer was worth, so that a bank can learn from it.
 
-    It waits in an inbox, in your data folder, until `jisi bank build --append --feedback -o BANK` takes it into a bank:
-    a score counts for the model that answered, for all that agreed where agreement decided, and for the aggregator
-    where one wrote the answer. With --reference, the answers of all models that were asked are graded when the bank
-    takes them in. Of what is said twice the last word counts.
+    It waits in an inbox in your data folder until `jisi bank build --append --feedback -o BANK` adds it to a bank: a
+    score counts for the model that answered, for all that agreed if agreement decided, and for the aggregator if one
+    wrote the answer. With --reference, the answers of all models that were asked are graded when they are added. If you
+    say something twice, the last word counts.
 
     The last 1,000 answers are remembered, until `jisi cost --erase`; none with --no-store. `last` is the last one of
-    ask, chat or llm. Those of ask --input, mcp and serve come with an id.
+    ask, chat or llm. Answers of ask --input, mcp and serve come with an id.
 
     Example: jisi feedback last good
     """

@@ -48,7 +48,7 @@ def named(names: list[str]) -> list[Found]:
     unknown = next((name for name in names if name not in NAMES), None)
     if unknown is not None:
         raise InputError(
-            f"--providers: no provider `{unknown}`{did_you_mean(unknown, NAMES)}; to choose from are {', '.join(NAMES)}"
+            f"--providers: no provider `{unknown}`{did_you_mean(unknown, NAMES)}; choose from {', '.join(NAMES)}"
         )
     servers = []
     for name in LOCAL_NAMES:

@@ -41,19 +41,19 @@ _HEAD = """\
 def init(
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write, never one that exists [./jisi.toml]."),
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write; it must not exist yet [./jisi.toml]."),
     ] = None,
     providers: Annotated[
         list[str] | None,
         typer.Option("--providers", metavar="NAMES", help="These providers, whether or not their keys are set yet."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take all that is found.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take everything found.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write a jisi.toml with models for the keys in your environment and the servers on this machine.
 
     A running Ollama or llama.cpp is asked which models it has. Keys are found by the names of their variables. On a
-    terminal you are asked where to, which of what is found, and what a run may cost.
+    terminal you are asked where to write it, which models to take, and what a run may cost.
 
     Example: jisi init --providers openai,gemini --output team.toml
     """

@@ -108,7 +108,7 @@ def export_from(path: Path, target: Path, out: Output, *, wanted: int) -> dict[s
     if number:
         out.note(f"{target}: {count(number, 'question')}; fill in `label`, or set `none_right`, and --import the file")
     else:
-        out.note(f"no question of {path} is to be labelled; nothing was written")
+        out.note(f"no question of {path} needs a label; nothing was written")
     return {"bank": str(path), "exported": number, "wanted": wanted}
 
 
@@ -202,7 +202,7 @@ class _Session:
             self._out.show(_HELP)
         else:
             raise InputError(
-                f"line {self._line} of standard input: {one_line(reply, 40)!r} is no reply to a question with "
+                f"line {self._line} of standard input: {one_line(reply, 40)!r} is not a reply to a question with "
                 f"{count(len(question.answers), 'answer')}; replies are: {_HELP}"
             )
 

@@ -46,7 +46,7 @@ def measure_curve(
         out.warn(f"no learning curve: {problem}")
         return None
     if len(rows) < LEAST_QUESTIONS:
-        out.warn(f"a learning curve takes {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
+        out.warn(f"a learning curve needs {LEAST_QUESTIONS} train questions; the bank has {len(rows)}")
         return None
     with counted(out, "reading final answers") as on_progress:
         finals = answer_codes(bank, models or bank.models, on_progress, workers)

@@ -83,7 +83,7 @@ def _wanted(pool: Config, names: list[str] | None) -> list[ModelEntry]:
     for name in names or ():
         if name not in known:
             near = did_you_mean(name, known)
-            raise InputError(f"--models: {pool.path} has no `{name}`{near}; to choose from are {', '.join(known)}")
+            raise InputError(f"--models: {pool.path} has no `{name}`{near}; choose from {', '.join(known)}")
     return [entry for entry in pool.models if names is None or entry.name in names]
 
 

@@ -74,7 +74,7 @@ _WHERE_NAMED: Mapping[str, tuple[Any, object]] = {
         None,
     ),
     "max_tokens": (
-        Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Length of an answer at most.")],
+        Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Longest answer, in tokens.")],
         None,
     ),
     "concurrency": (ConcurrencyOption, None),

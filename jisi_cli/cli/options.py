@@ -49,26 +49,26 @@ TimeoutOption = Annotated[float | None, typer.Option("--timeout", metavar="S", h
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Keep questions and answers out of jisi's cache and ledger.")
 ]
-ContinueOption = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")]
+ContinueOption = Annotated[bool, typer.Option("--continue", "-c", help="Continue the last conversation.")]
 ConversationOption = Annotated[
-    str | None, typer.Option("--conversation", metavar="ID", help="Go on with this one; `jisi chat --list` names them.")
+    str | None, typer.Option("--conversation", metavar="ID", help="Continue this one; `jisi chat --list` names them.")
 ]
 SystemOption = Annotated[
     str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message for every model.")
 ]
 SchemaOption = Annotated[
     Path | None,
-    typer.Option("--schema", metavar="FILE", help="A JSON schema that the answer must fit; it is JSON then."),
+    typer.Option("--schema", metavar="FILE", help="A JSON schema; the answer is JSON that fits it."),
 ]
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="What to call this run in `jisi cost --by label`.")
 ]
 MaxCostOption = Annotated[
-    float | None, typer.Option("--max-cost", metavar="USD", help="Dollars at most for the whole run.")
+    float | None, typer.Option("--max-cost", metavar="USD", help="At most this many dollars for the whole run.")
 ]
 MaxCostPerDayOption = Annotated[
     float | None,
-    typer.Option("--max-cost-per-day", metavar="USD", help="Dollars at most for all that jisi calls in a day."),
+    typer.Option("--max-cost-per-day", metavar="USD", help="At most this many dollars for all calls of a day."),
 ]
 BatchOption = Annotated[
     bool,
@@ -79,7 +79,7 @@ ResubmitOption = Annotated[
     typer.Option("--resubmit", help="With --batch: submit again what was submitted with a key that is not set now."),
 ]
 ConcurrencyOption = Annotated[
-    int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at one time [16].")
+    int | None, typer.Option("--concurrency", metavar="N", min=1, help="Calls at the same time [16].")
 ]
 EngineOption = Annotated[
     str | None,
@@ -91,7 +91,7 @@ UnlikeOption = Annotated[
     typer.Option(
         "--unlike",
         metavar="HOW",
-        help="A question that resembles nothing in the bank: rank by the whole `bank`, or `ignore` it [bank] (ours).",
+        help="If a question resembles nothing in the bank: rank by the whole `bank`, or `ignore` that [bank] (ours).",
     ),
 ]
 
@@ -100,25 +100,25 @@ FailedOption = Annotated[
     typer.Option(
         "--failed",
         metavar="HOW",
-        help="Failed and empty answers to graded questions: wrong (0) or unscored [the bank's own: wrong].",
+        help="Count failed and empty answers to graded questions as wrong (0) or unscored [as the bank does: wrong].",
     ),
 ]
 
 _ROUTING: dict[str, tuple[type, str, str]] = {
     "k": (int, "Models to ask first", "K"),
-    "n_base": (int, "Similar past questions to go by, at least", "N_base"),
-    "gamma": (float, "Others count too from this share of the last one's similarity", "γ"),
+    "n_base": (int, "Go by at least this many similar past questions", "N_base"),
+    "gamma": (float, "Others count, too, from this share of the last one's similarity", "γ"),
     "beta": (float, "Share of those questions to keep once the answers are known", "β"),
     "epsilon": (float, "Weight of similar questions in that choice", "ε"),
     "sigma": (float, "Weight of similar answers in it", "σ"),
     "delta": (float, "Weight of answers of similar length; the three sum to 1", "δ"),
-    "t": (float, "Share of the best model's score from which an answer is combined", "t"),
-    "max_aggregate_tokens": (int, "Combine only the best two of answers that are longer together, in tokens", ""),
+    "t": (float, "Combine answers of models with at least this share of the best score", "t"),
+    "max_aggregate_tokens": (int, "If all answers together are longer, in tokens, combine only the best two", ""),
     "compat": (str, "`paper`, or `openjisi` for the choices of the authors' code", ""),
     "switch": (str, "`paper`, or `consensus` to stop where answers agree", "ours"),
     "u": (float, "With consensus: share of the answers that must agree; 0.5 is a majority", "ours"),
-    "price_weight": (float, "Prefer cheaper models: from 0, price counts nothing, to 1", "ours"),
-    "prior": (float, "Questions that a model's mean over the whole bank counts for", "ours"),
+    "price_weight": (float, "Prefer cheaper models, from 0 (ignore the price) to 1", "ours"),
+    "prior": (float, "Count a model's mean over the whole bank as this many questions", "ours"),
     "probe_schedule": (str, "With consensus: ask in rounds, as in 2,1", "ours"),
 }
 """Type, plain words, and what the paper calls it; `ours` for what the paper does not have."""
@@ -126,7 +126,7 @@ _ROUTING: dict[str, tuple[type, str, str]] = {
 
 _CASCADE: dict[str, tuple[type, str, str]] = {
     "tau": (float, "jisi-cascade: give an answer that is right with this probability", "ours"),
-    "max_calls": (int, "jisi-cascade: answers to a question at most", "ours"),
+    "max_calls": (int, "jisi-cascade: at most this many answers to a question", "ours"),
     "mean_calls": (float, "jisi-cascade: answers to a question on average; chooses tau", "ours"),
 }
 
@@ -241,7 +241,7 @@ _GRADING = [
     ),
     option_parameter(
         "allow_code",
-        Annotated[bool, typer.Option("--allow-code", help="Let the grader `code` run what models wrote, confined.")],
+        Annotated[bool, typer.Option("--allow-code", help="Let the grader `code` run, confined, what models wrote.")],
         False,
     ),
     option_parameter(

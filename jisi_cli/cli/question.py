@@ -85,7 +85,7 @@ def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str
     issues.summarise()
     if not questions:
         where = "standard input" if str(source) == "-" else str(source)
-        raise InputError(f"{where}: no question in it; it needs one JSON object with `query` or `messages` a line")
+        raise InputError(f"{where}: no question in it; each line needs a JSON object with `query` or `messages`")
     return questions, issues.skipped
 
 
@@ -123,7 +123,7 @@ def read_schema(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"--schema: {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--schema: {path} is no JSON: {error}") from None
+        raise InputError(f"--schema: {path} is not JSON: {error}") from None
     format_of(schema, f"--schema: {path}")
     return dict(schema)
 

@@ -32,7 +32,7 @@ def report(
     bank: Annotated[
         Path | None,
         typer.Option(
-            "--bank", metavar="PATH", help="The bank they were made on: the page has its questions and answers."
+            "--bank", metavar="PATH", help="The bank they were made on; the page then shows its questions and answers."
         ),
     ] = None,
     seed: Annotated[

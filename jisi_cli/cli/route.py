@@ -29,8 +29,8 @@ _NEIGHBOURS = 10
 @opens_pool(
     "unlike",
     "label",
-    method="Who decides: jisi, jisi-cascade, or one of its kind.",
-    no_cache="Use no cached answer, with --probe.",
+    method="Who decides: jisi, jisi-cascade, or another of their kind.",
+    no_cache="With --probe: use no cached answer.",
 )
 def route(
     query: Annotated[
@@ -41,7 +41,7 @@ def route(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="Route every question of a file (JSONL, CSV, Parquet), one JSON document a line; `-` is stdin.",
+            help="Route every question of a file (JSONL, CSV, Parquet), one JSON document per line; `-` is stdin.",
         ),
     ] = None,
     map_: MapOption = None,
@@ -49,14 +49,14 @@ def route(
         bool, typer.Option("--probe", help="Call the candidates and complete the decision, without the aggregator.")
     ] = False,
     answers: Annotated[
-        bool, typer.Option("--answers", help="Show what each candidate answered, side by side, with --probe.")
+        bool, typer.Option("--answers", help="With --probe: show what each candidate answered, side by side.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the nearest questions of the bank.")] = False,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Draw the decision as a page (HTML), too.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Also draw the decision as a page (HTML).")
     ] = None,
     as_json: JsonOption = False,
-    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")] = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON document per line.")] = False,
     *,
     opening: Opening,
 ) -> None:
@@ -133,7 +133,7 @@ def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *,
     rows = read_lines(source) if is_lines else source
     questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:
-        raise InputError(f"{source}: no question in it; it needs one JSON object with `query` or `messages` a line")
+        raise InputError(f"{source}: no question in it; each line needs a JSON object with `query` or `messages`")
     talks = [question.conversation for question in questions]
     if probe and any(talks):
         raise InputError("--probe asks bare questions, and some lines hold messages; leave it out, or use ask --input")

@@ -25,7 +25,7 @@ _GRACE = 30
 @opens_pool("max_cost_per_day", "concurrency", method="Who answers as `jisi`; eval --list-methods names all.")
 def serve(
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond loopback with --key-env only.")
+        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond loopback only with --key-env.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8484,
     key_env: Annotated[
@@ -33,7 +33,7 @@ def serve(
         typer.Option("--key-env", metavar="NAME", help="The variable with the key that clients must send."),
     ] = None,
     places: Annotated[
-        int, typer.Option("--places", metavar="N", min=1, help="Questions under way at one time; more get 429.")
+        int, typer.Option("--places", metavar="N", min=1, help="Questions answered at the same time; others get 429.")
     ] = 256,
     *,
     opening: Opening,
@@ -41,9 +41,9 @@ def serve(
     """Serve the pool as one model over OpenAI's API, until Ctrl-C or SIGTERM.
 
     A request with tools is answered by one model, the best that can call them (`tools = true` in the pool file, or
-    LiteLLM knows it), and the model that made a call goes on with its result. Pictures are for models that can see
-    (`vision = true`, likewise); they are sent as data URLs, since nothing is fetched. An answer for which
-    `response_format` asks comes when it is checked, in one piece also of a stream.
+    known to LiteLLM); the model that made a call also gets its result. Pictures are for models that can see (`vision =
+    true`, likewise); they are sent as data URLs, since nothing is fetched. An answer that must fit a `response_format`
+    is sent once it is checked, in one piece even in a stream.
 
     Example: jisi serve --config sample_data/jisi.toml
     """

@@ -19,11 +19,9 @@ _POOL_FILE = "jisi.toml"
 
 
 def trust(
-    place: Annotated[
-        str, typer.Argument(metavar="[FOLDER|FILE]", help="The pool file, or the folder that it lies in.")
-    ] = ".",
+    place: Annotated[str, typer.Argument(metavar="[FOLDER|FILE]", help="The pool file, or its folder.")] = ".",
     listed: Annotated[bool, typer.Option("--list", help="Print what is allowed; allow nothing.")] = False,
-    forget: Annotated[bool, typer.Option("--forget", help="Stop allowing it; embedders by name.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Stop allowing it; an embedder is given by name.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Allow the pool file in a folder to name addresses and keys, until it changes.
@@ -58,7 +56,7 @@ def _allow(path: Path, out: Output) -> None:
     record.trust("pool_files", config.identity, label)
     for words in _what_is_allowed(config):
         out.note(words)
-    out.note(f"{label} is allowed until it changes; take that back with jisi trust --forget")
+    out.note(f"{label} is allowed until it changes; undo that with jisi trust --forget")
 
 
 def _what_is_allowed(config: Config) -> list[str]:

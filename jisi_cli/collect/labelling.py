@@ -94,7 +94,7 @@ class LabelConflictError(InputError):
 
     def __init__(self, label: Label) -> None:
         said = "none of the answers" if label.answer is None else printable(label.answer)
-        super().__init__(f"somebody else has said meanwhile that {said} is right on question {named(label)}")
+        super().__init__(f"someone else has said meanwhile that {said} is right on question {named(label)}")
         self.label = label
 
 

@@ -44,7 +44,7 @@ class Command:
             raise InputError(f"the grader command {command!r} cannot be read ({error}); check its quotes") from None
         if not self._command or shutil.which(self._command[0]) is None:
             program = self._command[0] if self._command else command
-            raise InputError(f"the grader command {program!r} is no program that can be run; check its path")
+            raise InputError(f"the grader command {program!r} cannot be run as a program; check its path")
         self._seconds = seconds
         self._processes = Processes()
 

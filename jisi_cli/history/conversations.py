@@ -110,7 +110,7 @@ class Talk:
     def _last(self) -> str:
         found = self._table.select(["name"], "ORDER BY id DESC LIMIT 1")
         if not found or found[0][0] is None:
-            raise InputError("there is no conversation to go on with; ask without -c first (--no-store keeps none)")
+            raise InputError("there is no conversation to continue; ask without -c first (--no-store keeps none)")
         return str(found[0][0])
 
 

@@ -67,7 +67,7 @@ class Table:
         """
         size = sum(len(value.encode("utf-8", "replace")) for value in row.values() if isinstance(value, str))
         if size > LARGEST:
-            raise InputError(f"more than {LARGEST >> 20} MiB are too long to be remembered")
+            raise InputError(f"more than {LARGEST >> 20} MiB cannot be remembered")
         filled = {**row, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "size": size}
         names = COLUMNS[self.kind]
         sql = f"INSERT INTO {self.kind} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"

@@ -96,7 +96,7 @@ class Asker:
         self, models: Sequence[str], messages: Sequence[Message], role: Role, sampling: Sampling
     ) -> Answer | None:
         """Let one model after another write the final answer until one does; None when none does."""
-        # Pieces of an answer that then has not the form that was asked for could not be taken back.
+        # Pieces could not be taken back if the whole answer did not have the form that was asked for.
         in_pieces = self._listener.streams and self._query.wanted.format is None
         for model in models:
             self._listener.writing(model)

@@ -280,7 +280,7 @@ def _number(digits: str) -> float | int:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _has_open_text(value: Any) -> bool:  # noqa: ANN401 - any JSON value

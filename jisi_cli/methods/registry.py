@@ -232,7 +232,7 @@ def method_info(name: str) -> MethodInfo:
     if info.argument and not behind:
         raise InputError(f"no method is called `{name}`; write {info.usage}")
     if colon and not info.argument and (info.settings is None or info.takes_hyperparameters):
-        raise InputError(f"no method is called `{name}`: `{base}` takes no settings behind its name")
+        raise InputError(f"no method is called `{name}`: `{base}` takes no settings after its name")
     return info
 
 

@@ -118,7 +118,7 @@ async def fitted(answer: Answer, wanted: AnswerFormat | None) -> Answer:
         # In a thread: a long answer to an intricate schema takes a while.
         return replace(answer, text=await asyncio.to_thread(wanted.fit, answer.text))
     except UnfitError as reason:
-        why = f"its answer has not the form that was asked for: {reason}"
+        why = f"its answer does not have the form that was asked for: {reason}"
         if answer.cut_off is not None:
             why += f" (it was cut off {cut_off_words(answer.cut_off)})"
         return replace(answer, text="", error=why, unfit=True)

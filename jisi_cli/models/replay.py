@@ -106,7 +106,7 @@ class ReplayPool:
         model, on_text = request.model, request.on_text
         if model not in self._models:
             known = ", ".join(self._models) or "none"
-            raise InputError(f"nothing is recorded of a model `{model}`; recorded are: {known}")
+            raise InputError(f"no answers of a model `{model}` are recorded; recorded are: {known}")
         found = self._find(request)
         if found is None:
             return Answer(model, "", role=request.role, error=self.NOT_RECORDED)

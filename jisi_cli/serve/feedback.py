@@ -63,7 +63,7 @@ class Desk:
         except InputError as error:
             # Where it lies is nothing for a client.
             self._user.warn(f"feedback is not kept: {error}")
-            raise JisiError("feedback cannot be kept; the server has said why where it runs") from None
+            raise JisiError("feedback cannot be kept; the server's own output says why") from None
         return {"object": "feedback", "id": name, "score": score, "reference": texts["reference"]}
 
     def close(self) -> None:

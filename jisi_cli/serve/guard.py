@@ -54,7 +54,7 @@ class Guard:
 
     def _check(self, path: str, found: dict[str, str]) -> None:
         if self._local and not is_loopback(_name(found.get("host", ""))):
-            raise RequestError("this server answers to localhost alone", status=421, code="misdirected_request")
+            raise RequestError("this server answers requests to localhost only", status=421, code="misdirected_request")
         if self._key is not None and path not in _OPEN:
             given = found.get("authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):

@@ -70,8 +70,8 @@ def test_a_budget_reserves_for_a_picture(given: list[str | Path], tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"no picture", "is no PNG, JPEG, GIF or WebP picture"),
-        ("empty.png", b"", "is no PNG"),
+        ("text.png", b"no picture", "is not a PNG, JPEG, GIF or WebP picture"),
+        ("empty.png", b"", "is not a PNG"),
         ("large.png", PICTURES["a.png"] + bytes(20 * 2**20), "more than 20 MiB"),
         ("none.png", None, "No such file"),
     ],

@@ -422,7 +422,7 @@ def test_a_bank_too_small_for_a_curve_says_so(small_bank: Path) -> None:
     run = jisi("bank", "inspect", small_bank, "--curve", "--json")
     assert "curve" not in run.json
     assert "--curve measures" not in jisi("bank", "inspect", small_bank).stderr
-    assert run.warnings[-1] == "warning: a learning curve takes 20 train questions; the bank has 12"
+    assert run.warnings[-1] == "warning: a learning curve needs 20 train questions; the bank has 12"
 
 
 def test_inspect_takes_a_pool_file_with_settings_of_the_cascade(small_bank: Path, tmp_path: Path) -> None:

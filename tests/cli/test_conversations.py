@@ -64,7 +64,7 @@ def test_a_question_that_no_model_answered_is_not_part_of_it(ask: Any, loopback:
 
 
 def test_what_cannot_go_on_is_refused_before_a_model_is_called(ask: Any, loopback: Loopback) -> None:
-    says_one_error(ask("and?", "-c"), 2, "there is no conversation to go on with")
+    says_one_error(ask("and?", "-c"), 2, "there is no conversation to continue")
     says_one_error(
         ask("and?", "--conversation", "nowhere"), 2, "there is no conversation 'nowhere'", "jisi chat --list"
     )

@@ -173,7 +173,7 @@ def test_ctrl_c_shows_the_splits_that_were_finished(bank: Path, monkeypatch: pyt
     run = interrupted(monkeypatch, 2, bank, "--splits", "4", "--method", "knn", "--json")
     assert run.exit_code == 130
     assert run.json["split"]["seeds"] == [42, 43]
-    assert "interrupted: shown are 2 of 4 splits; with --out a later run could go on" in run.warnings[0]
+    assert "interrupted: showing 2 of 4 splits; with --out a later run could go on" in run.warnings[0]
 
 
 # What is refused, and --fail-under.
@@ -212,7 +212,7 @@ def test_the_library_refuses_fewer_than_two_splits(bank: Path) -> None:
 def test_questions_from_a_file_leave_nothing_to_split(bank: Path, tmp_path: Path) -> None:
     questions = write_lines(tmp_path / "questions.jsonl", [{"query": "How many?"}])
     run = jisi("eval", questions, "--bank", bank, "--splits", "2")
-    assert "besides it there is nothing to split" in says_one_error(run, 2)
+    assert "nothing else can be split" in says_one_error(run, 2)
     other = shutil.copytree(bank, tmp_path / "other")
     assert "nothing to split" in says_one_error(jisi("eval", other, "--bank", bank, "--splits", "2"), 2)
 

@@ -120,7 +120,7 @@ def test_a_bank_without_labels_is_left_as_it_is(bank: Path) -> None:
 def test_a_reply_from_a_pipe_that_is_none_is_an_error_and_what_came_before_is_kept(bank: Path) -> None:
     run = label(bank, "1", "perhaps")
     assert run.exit_code == 2 and run.stdout == ""
-    assert "line 2 of standard input: 'perhaps' is no reply" in run.errors[0]
+    assert "line 2 of standard input: 'perhaps' is not a reply" in run.errors[0]
     assert labels(bank) == [("1", "1", False)] and scores(bank)[1] == [1, 0, 0, 0]
     for reply in ("0", "5", "99999999999999999999", "²", "=", ""):
         assert label(bank, reply).exit_code == 2, reply
@@ -357,7 +357,7 @@ def test_through_a_pipe_what_somebody_else_said_meanwhile_stays(bank: Path, monk
     monkeypatch.setattr(Labelling, "_read", read_and_overtaken)
     run = label(bank, "1", "2", "q")
     assert run.exit_code == 0 and labels(bank) == [("1", "3", False), ("2", "2", False)]
-    assert any("somebody else has said meanwhile that 3 is right" in line for line in run.warnings)
+    assert any("someone else has said meanwhile that 3 is right" in line for line in run.warnings)
 
 
 def test_imported_labels_of_graded_questions_are_left_out_and_told(tmp_path: Path) -> None:
@@ -510,7 +510,7 @@ def test_of_two_people_who_disagree_the_later_is_told_and_asked_again(bank: Path
         one.until("right answer?")
         other.type("2\n")
         shown = " ".join(" ".join(plain(other.until("right answer?"))).split())
-        assert "somebody else has said meanwhile that 1 is right on question `1` of `riddles`" in shown
+        assert "someone else has said meanwhile that 1 is right on question `1` of `riddles`" in shown
         assert "reply again to replace that" in shown and labels(bank) == [("1", "1", False)]
         other.type("2\n")
         assert "riddle number 2" in other.until("right answer?")

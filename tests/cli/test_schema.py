@@ -48,14 +48,16 @@ def test_answers_that_are_the_same_json_agree_however_they_are_written(
 def test_no_answer_that_fits_is_exit_4_with_the_reason(given: list[str | Path], loopback: Loopback) -> None:
     for model in ("ada", "bob", "cyd", "dee"):
         loopback.script(model, text="four")
-    line = says_one_error(jisi("ask", "What is 2 + 2?", *given), 4, "ada: its answer has not the form", "it is no JSON")
+    line = says_one_error(
+        jisi("ask", "What is 2 + 2?", *given), 4, "ada: its answer does not have the form", "it is not JSON"
+    )
     assert "dee" in line
 
 
 def test_json_that_was_cut_off_is_said_to_be(given: list[str | Path], loopback: Loopback) -> None:
     for model in ("ada", "bob", "cyd", "dee"):
         loopback.script(model, text='{"n": ', finish_reason="length")
-    says_one_error(jisi("ask", "What is 2 + 2?", *given), 4, "it is no JSON (it was cut off at its longest length")
+    says_one_error(jisi("ask", "What is 2 + 2?", *given), 4, "it is not JSON (it was cut off at its longest length")
 
 
 def test_the_questions_of_a_file_are_asked_for_it_and_another_schema_asks_anew(
@@ -76,10 +78,10 @@ def test_the_questions_of_a_file_are_asked_for_it_and_another_schema_asks_anew(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{", "is no JSON"),
-        (b"\xff", "is no JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not JSON"),
         (b"[]", "must be a JSON object"),
-        (b'{"type": "whole"}', "is no JSON schema: $.type"),
+        (b'{"type": "whole"}', "is not a JSON schema: $.type"),
         (b'{"$ref": "http://127.0.0.1:9/a"}', "nothing is fetched"),
         (None, "No such file"),
         (b" " * (2**20 + 1), "more than 1 MiB"),

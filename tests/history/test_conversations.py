@@ -119,7 +119,7 @@ def test_bytes_are_bounded_but_the_conversation_under_way_stays(monkeypatch: pyt
     for _ in range(3):
         new.add("x" * 500, "yes")
     assert [found["turns"] for found in kept_conversations(10)] == [3]
-    with pytest.raises(InputError, match="too long to be remembered"):
+    with pytest.raises(InputError, match="cannot be remembered"):
         new.add("x" * (17 << 20), "yes")
 
 

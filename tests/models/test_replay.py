@@ -75,5 +75,5 @@ def test_a_replay_knows_what_it_can_answer() -> None:
 
 
 def test_a_model_of_which_nothing_is_recorded_is_an_error() -> None:
-    with pytest.raises(InputError, match="nothing is recorded of a model `c`; recorded are: a, b"):
+    with pytest.raises(InputError, match="no answers of a model `c` are recorded; recorded are: a, b"):
         replay("c", user("2 + 2?"))

@@ -108,7 +108,7 @@ def test_where_no_answer_fits_the_error_says_why_and_the_next_request_asks_again
     form = {"type": "json_schema", "json_schema": {"name": "p", "schema": Person.model_json_schema()}}
     found = running.chat("Who was Ada, at last?", response_format=form)
     assert (found.status_code, found.json()["error"]["code"]) == (503, "no_answer")
-    assert "ada: its answer has not the form that was asked for: $.age" in found.json()["error"]["message"]
+    assert "ada: its answer does not have the form that was asked for: $.age" in found.json()["error"]["message"]
     for model in ("ada", "bob", "cyd", "dee"):
         running.upstream.script(model, text=f"```json\n{FITS}\n```")
     again = running.chat("Who was Ada, at last?", response_format=form)
@@ -131,7 +131,7 @@ def test_a_model_whose_provider_takes_no_form_is_asked_in_words(running: Running
 def test_any_object_will_do_for_json_mode(running: Running) -> None:
     running.upstream.script("dee", text="[1, 2]")
     found = running.chat("Numbers, as JSON?", model="dee", response_format={"type": "json_object"})
-    assert "it is no JSON object" in found.json()["error"]["message"]
+    assert "it is not a JSON object" in found.json()["error"]["message"]
     running.upstream.script("dee", text='{"numbers": [1, 2]}')
     found = running.chat("Numbers, as JSON?", model="dee", response_format={"type": "json_object"})
     assert found.json()["choices"][0]["message"]["content"] == '{"numbers": [1, 2]}'

@@ -116,9 +116,9 @@ def test_a_picture_is_what_its_bytes_say(running: Running) -> None:
         ("https://example.org/a.png", "nothing is fetched"),
         ("file:///etc/passwd", "nothing is fetched"),
         ("data:image/png,abc", "nothing is fetched"),
-        ("data:image/png;base64,!!!", "is no base64"),
-        ("data:image/png;base64,aGVsbG8=", "is no PNG, JPEG, GIF or WebP picture"),
-        (url(b"<svg onload='x'/>", "image/svg+xml"), "is no PNG, JPEG, GIF or WebP picture"),
+        ("data:image/png;base64,!!!", "is not base64"),
+        ("data:image/png;base64,aGVsbG8=", "is not a PNG, JPEG, GIF or WebP picture"),
+        (url(b"<svg onload='x'/>", "image/svg+xml"), "is not a PNG, JPEG, GIF or WebP picture"),
         (7, "must be an object with a `url`"),
     ],
 )

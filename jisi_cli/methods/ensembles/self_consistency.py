@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """Settings of `self-consistency`.
+    """Settings of both methods.
 
     Attributes:
         samples: Answers of the best model on train.
@@ -63,30 +63,17 @@ class SelfConsistency(PanelMethod[SamplingSettings]):
         return await vote(asker, query, answers, self._similarity, "sample")
 
 
-@dataclass(frozen=True, slots=True)
-class UniversalSettings:
-    """Settings of `universal-self-consistency`.
-
-    Attributes:
-        samples: Answers of the best model on train.
-        temperature: Of the samples, which must differ; a model's own in the pool file wins.
-    """
-
-    samples: int = 8
-    temperature: float = 0.7
-
-
 @register_method(
     "universal-self-consistency",
     "8 samples of the best model, of which it chooses the most consistent",
     "live",
     "Universal Self-Consistency, arXiv 2311.17311",
-    settings=UniversalSettings(),
+    settings=SamplingSettings(samples=8),
 )
-class UniversalSelfConsistency(PanelMethod[UniversalSettings]):
+class UniversalSelfConsistency(PanelMethod[SamplingSettings]):
     """One model answers several times, then chooses among its answers."""
 
-    def __init__(self, context: MethodContext, settings: UniversalSettings) -> None:
+    def __init__(self, context: MethodContext, settings: SamplingSettings) -> None:
         panel = Panel.of_samples(context.best_first(), settings.samples)
         super().__init__(context, settings, panel, context.sampling(settings.temperature))
         self._chooser = panel.models[0]
