@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jisi_cli.costs.calls import Found
     from jisi_cli.costs.erasing import Kept
     from jisi_cli.costs.savings import Comparison, Saving
+    from jisi_cli.models.batch.journal import Uncollected
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """How a formula begins."""
@@ -55,12 +56,14 @@ class Bill:
         charges: The calls.
         summary: Their sums.
         comparison: With a reference model; None when none was named.
+        batches: What was submitted by batch and is in no bill yet.
     """
 
     source: Mapping[str, Any]
     charges: Sequence[Charge]
     summary: Summary
     comparison: Comparison | None
+    batches: Sequence[Uncollected] = ()
 
     @cached_property
     def runs(self) -> dict[str | None, Charge]:
@@ -119,6 +122,9 @@ def cost(
     bare question's prompt and of our final answer (in the ledger, which does not record who won a routed
     question, the mean of the responses). saving = 1 - ours / MODEL's.
 
+    Batches whose answers have not been collected are not in the sums: notes, and `batches` in JSON, say what they may
+    cost.
+
     --erase permanently deletes the ledger, the cached answers and vectors, conversations, remembered answers and
     feedback, and what methods learned: an answer that was paid for will be paid for again. Banks and files that you
     named stay. Other jisi processes may go on working meanwhile.
@@ -149,13 +155,29 @@ def cost(
     comparison = None
     if against is not None:
         comparison = _compare(found, against, prices, bank, read_config(config, out), out)
-    bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison)
+    batches = [] if sources or run else _uncollected(out)
+    bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison, batches)
     if as_json:
         out.json(_to_json(bill))
     elif as_csv:
         out.data(_to_csv(bill))
-    elif found.calls:
-        _show(bill, out)
+    else:
+        if found.calls:
+            _show(bill, out)
+        _explain_batches(bill.batches, out)
+
+
+def _uncollected(out: Output) -> list[Uncollected]:
+    from jisi_cli.models.batch.journal import BatchJournal, journal_folder
+
+    journal = BatchJournal(journal_folder())
+    try:
+        return journal.uncollected()
+    except InputError as error:  # what was booked is a bill all the same
+        out.warn(str(error))
+        return []
+    finally:
+        journal.close()
 
 
 def _compare(
@@ -197,6 +219,7 @@ def _to_json(bill: Bill) -> dict[str, Any]:
             for group in summary.groups
         ],
         "total": asdict(summary.total),
+        "batches": [asdict(batch) for batch in bill.batches],
         "against": None if bill.comparison is None else _comparison_json(bill.comparison),
     }
 
@@ -351,6 +374,17 @@ def _explain_totals(bill: Bill, out: Output) -> None:
         )
     if total.uncounted_calls:
         out.note(f"the tokens of {count(total.uncounted_calls, 'answer')} are unknown and not in the sums")
+
+
+def _explain_batches(batches: Sequence[Uncollected], out: Output) -> None:
+    """Say what no bill has, and nobody may ask for again."""
+    for batch in batches:
+        most = "an unknown amount" if batch.most_usd is None else f"up to {dollars(batch.most_usd)}"
+        name = f", {batch.batch_id}" if batch.batch_id else ""
+        out.note(
+            f"not in these sums: {most} for {count(batch.requests, 'request')} to {batch.model} by batch "
+            f"({_moment(batch.since) or batch.since}{name}); the command that submitted them collects the answers"
+        )
 
 
 def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from jisi_cli import days
+from jisi_cli.models.batch.journal import BatchJournal, journal_folder
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
 from jisi_cli.models.live import query_hash
 from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, write_lines
@@ -131,7 +132,7 @@ def test_an_empty_ledger_is_an_empty_bill_and_none_is_made(format: list[str]) ->
 
 def test_json_has_the_documented_keys_and_the_sums(ledger: None) -> None:
     document = jisi("cost", "--json").json
-    assert set(document) == {"ledger", "by", "groups", "total", "against"}
+    assert set(document) == {"ledger", "by", "groups", "total", "batches", "against"}
     assert (document["ledger"], document["by"], document["against"]) == (str(ledger_path()), ["model"], None)
     assert document["total"] == TOTAL
     assert [group["model"] for group in document["groups"]] == ["ada", "judy", "bob", "litellm:openai/v", "cyd"]
@@ -341,7 +342,7 @@ def test_a_replay_costs_nothing_and_says_what_it_would_have_cost(small_bank: Pat
         assert group["cached_list_cost_usd"] == pytest.approx(12e-6)
         assert group["price_sources"] == {"recorded": 12}
     assert found["model:ada",]["completion_tokens"] == 12 * 20 + 66
-    assert set(jisi("cost", results, "--json").json) == {"files", "by", "groups", "total", "against"}
+    assert set(jisi("cost", results, "--json").json) == {"files", "by", "groups", "total", "batches", "against"}
 
 
 def test_the_table_of_the_paper_by_method_and_dataset(small_bank: Path, tmp_path: Path) -> None:
@@ -495,3 +496,25 @@ def test_what_a_call_that_was_cut_off_can_have_cost_is_shown_as_the_most() -> No
     write(replace(ASK, cost_usd=None, list_cost_usd=None, error="HTTP 500"))
     assert "$0.500 + 2 unknown" in jisi("cost").stdout
     assert jisi("cost", "--json").json["total"]["most_cost_usd"] is None
+
+
+def test_what_was_submitted_by_batch_and_not_collected_is_told(ledger: None) -> None:
+    journal = BatchJournal(journal_folder())
+    journal.about_to_submit("0" * 32, "openai/ada", "c" * 64, 1, {"a": 2.0, "b": 0.5, "c": 0.25})
+    journal.created("0" * 32, "batch_7")
+    journal.settle("0" * 32, ["c"])
+    journal.about_to_submit("1" * 32, "openai/bob", "c" * 64, 1, {"a": 2.0, "b": None})
+    run = jisi("cost")
+    assert "not in these sums: up to $2.50 for 2 requests to openai/ada by batch" in run.stderr
+    assert ", batch_7); the command that submitted them collects the answers" in run.stderr
+    assert "not in these sums: an unknown amount for 2 requests to openai/bob by batch" in run.stderr
+    first, second = jisi("cost", "--json").json["batches"]
+    assert first == {**first, "model": "openai/ada", "batch_id": "batch_7", "requests": 2, "most_usd": 2.5}
+    assert (second["batch_id"], second["most_usd"]) == (None, None)
+    assert days.local(first["since"]) is not None
+    assert jisi("cost", "--run", "aaaa1111", "--json").json["batches"] == []
+    for file in journal_folder().iterdir():
+        file.write_text("not a journal")
+    run = jisi("cost", "--json")
+    assert (run.exit_code, run.json["batches"]) == (0, [])
+    assert "cannot be read as a journal of batches" in run.stderr

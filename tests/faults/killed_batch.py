@@ -1,11 +1,12 @@
 """Kill `jisi bank build --call --batch` wherever it waits for the provider, and see that nothing is submitted twice.
 
-    python -m tests.faults.killed_batch [--requests 1000]
+    python -m tests.faults.killed_batch [--requests 1000] [--provider openai|azure|anthropic]
 
 The server carries a step out and does not answer, which is when the command is killed: between the upload and the
-file's id, between the creation of the batch and its id, while it is polled, while results are taken in. The first
-batch of each model expires half done, and of the rest every tenth row fails once. In the end every request must have
-been answered once, the bill be half of the list price, and the bank that of a build with live calls.
+file's id, between the creation of the batch and its id, while it is polled, while results are taken in, while what lies
+there is deleted. The first batch of each model expires half done, and of the rest every tenth row fails once. In the
+end every request must have been answered once, the bill be half of the list price, the bank that of a build with live
+calls, and nothing be left at the provider but what Anthropic was found to have without having told its name.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jisi_cli.models.batch.journal import BatchJournal
 from jisi_cli.models.ledger import Ledger
 from tests.bank.making import data_of
-from tests.faults.scene import EMBEDDER, Process, Start, start, write_questions
+from tests.batch_desk import BatchDesk
+from tests.faults.scene import EMBEDDER, Process, Start, environment, start, write_questions
 from tests.loopback import Fault, Loopback
 
 MODELS = ("ada", "bob")
-KILLED_AT = ("POST files", "POST batches", "GET batches/id", "GET files/content")
+_WITH_FILES = ("POST files", "POST batches", "GET batches/id", "GET files/content", "DELETE files/id")
+KILLED_AT = {
+    "openai": _WITH_FILES,
+    "azure": _WITH_FILES,
+    "anthropic": ("POST batches", "GET batches/id", "GET batches/content", "DELETE batches/id"),
+}
+"""Steps at which the command is killed, by provider."""
+KEY = "LAB_KEY"
 
 
 @dataclass
@@ -44,9 +54,12 @@ class Outcome:
         same_data: Whether the bank is the one that live calls make.
         killed: At which steps the command was killed.
         open: Batches that the journal still waits for.
+        left: What lies at the provider in the end.
+        provider: Whose endpoints were spoken.
     """
 
     wanted: int
+    provider: str = "openai"
     answered: Counter[str] = field(default_factory=Counter)
     batches: int = 0
     rows: int = 0
@@ -57,6 +70,7 @@ class Outcome:
     same_data: bool = False
     killed: list[str] = field(default_factory=list)
     open: int = 0
+    left: int = 0
 
     @property
     def passed(self) -> bool:
@@ -66,21 +80,23 @@ class Outcome:
             and set(self.answered.values()) == {1}
             and self.rows == self.expected_rows
             and abs(self.paid - self.listed / 2) < 1e-9
-            and self.killed == list(KILLED_AT)
+            and self.killed == list(KILLED_AT[self.provider])
             and not self.open
+            and self.left == (self.provider == "anthropic")
         )
 
 
-def run(folder: Path, *, requests: int, start: Start = start) -> Outcome:
+def run(folder: Path, *, requests: int, provider: str = "openai", start: Start = start) -> Outcome:
     """Build once with live calls, and once by batch with kills.
 
     Args:
         folder: Where all lies.
         requests: Questions for each of the two models together.
+        provider: Whose endpoints are spoken.
         start: How a command becomes a process.
     """
     source = write_questions(folder / "questions.jsonl", requests // len(MODELS))
-    outcome = Outcome(requests // len(MODELS) * len(MODELS))
+    outcome = Outcome(requests // len(MODELS) * len(MODELS), provider)
     homes = {name: folder / name for name in ("live", "batch")}
     with Loopback() as server:
         for model in MODELS:
@@ -88,15 +104,18 @@ def run(folder: Path, *, requests: int, start: Start = start) -> Outcome:
         for home in homes.values():
             home.mkdir()
         command = ("bank", "build", source, "-o", homes["live"] / "bank", "--call", *EMBEDDER)
-        end(start(homes["live"], *command, "--config", pool(homes["live"], server)))
+        begin = partial(with_key, start)
+        end(begin(homes["live"], *command, "--config", pool(homes["live"], server, provider)))
         _count_answers(server, outcome)
         command = ("bank", "build", source, "-o", homes["batch"] / "bank", "--call", "--batch", *EMBEDDER)
-        command = (*command, "--config", pool(homes["batch"], server), "--max-cost", "1000")
-        for step in KILLED_AT:
-            kill_at(step, server, start(homes["batch"], *command), outcome)
-        end(start(homes["batch"], *command))
-        outcome.batches = len(server.batches.batches)
-        outcome.rows = sum(len(batch.rows) for batch in server.batches.batches)
+        command = (*command, "--config", pool(homes["batch"], server, provider), "--max-cost", "1000")
+        for step in KILLED_AT[provider]:
+            kill_at(step, server, begin(homes["batch"], *command), outcome)
+        end(begin(homes["batch"], *command))
+        desk = desk_of(server, provider)
+        outcome.batches = len(desk.batches)
+        outcome.rows = sum(len(batch.rows) for batch in desk.batches)
+        outcome.left = len(desk.files) - len(desk.deleted) if provider == "anthropic" else len(desk.files)
     rows = list(Ledger(homes["batch"] / "data" / "ledger" / "calls.sqlite", warn=print).rows())
     answers = [row for row in rows if row.error is None and not row.cached]
     outcome.booked = len(answers)
@@ -107,9 +126,15 @@ def run(folder: Path, *, requests: int, start: Start = start) -> Outcome:
     return outcome
 
 
+def with_key(start: Start, home: Path, *command: str | Path) -> Process:
+    """Start a command that has a key for the models."""
+    return start(home, *command, env={**environment(home), KEY: "a-key-of-the-lab"})
+
+
 def _count_answers(server: Loopback, outcome: Outcome) -> None:
     """Have the first batch of each model expire half done, every tenth other row fail once, and answers counted."""
-    desk, usual, failed = server.batches, server.batches.answer, set[str]()
+    desk, failed = desk_of(server, outcome.provider), set[str]()
+    usual = desk.answer
     half = outcome.wanted // len(MODELS) // 2
     desk.ends, desk.finished, desk.looks = ["expired"] * len(MODELS), half, 2
     outcome.expected_rows = outcome.wanted
@@ -131,7 +156,7 @@ def _count_answers(server: Loopback, outcome: Outcome) -> None:
 
 def kill_at(step: str, server: Loopback, process: Process, outcome: Outcome) -> None:
     """Kill a command where it waits at a step, and let the server go on."""
-    desk = server.batches
+    desk = desk_of(server, outcome.provider)
     desk.reached.clear()
     desk.held.add(step)
     while process.poll() is None and not desk.reached.wait(0.05):
@@ -150,12 +175,18 @@ def end(process: Process) -> None:
         raise RuntimeError(said)
 
 
-def pool(home: Path, server: Loopback) -> Path:
+def desk_of(server: Loopback, provider: str) -> BatchDesk:
+    """Return the batch endpoints of a provider."""
+    return server.message_batches if provider == "anthropic" else server.batches
+
+
+def pool(home: Path, server: Loopback, provider: str) -> Path:
     """Write a pool file whose models cost half by batch."""
     path = home / "jisi.toml"
+    address = server.api_base.removesuffix("" if provider == "openai" else "/v1")
     tables = (
-        f'[[models]]\nname = "{model}"\nlitellm = "openai/{model}"\napi_base = "{server.api_base}"\n'
-        "price = { input = 1, output = 2, batch = 0.5 }\nparams = { max_tokens = 1000 }\n"
+        f'[[models]]\nname = "{model}"\nlitellm = "{provider}/{model}"\napi_base = "{address}"\n'
+        f'api_key_env = "{KEY}"\nprice = {{ input = 1, output = 2, batch = 0.5 }}\nparams = {{ max_tokens = 1000 }}\n'
         for model in MODELS
     )
     path.write_text("\n".join(tables))
@@ -165,10 +196,11 @@ def pool(home: Path, server: Loopback) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--provider", choices=sorted(KILLED_AT), default="openai")
     arguments = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder), requests=arguments.requests)
+        outcome = run(Path(folder), requests=arguments.requests, provider=arguments.provider)
     submitted = f"{outcome.rows:,} rows in {outcome.batches} batches (expected {outcome.expected_rows:,})"
     twice = sum(count - 1 for count in outcome.answered.values())
     print(f"{outcome.wanted:,} requests, killed at {', '.join(outcome.killed)}: {submitted}; answered twice: {twice}")

@@ -81,6 +81,25 @@ class OpenBatch:
     is_presumed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Uncollected:
+    """Requests of a batch whose results have not been collected.
+
+    Attributes:
+        model: LiteLLM's name of the model.
+        batch_id: The provider's name of the batch; None before it is known.
+        since: When it was submitted.
+        requests: How many.
+        most_usd: The most that they can cost; None where that is not known of all.
+    """
+
+    model: str
+    batch_id: str | None
+    since: str
+    requests: int
+    most_usd: float | None
+
+
 def journal_folder() -> Path:
     """Return where this user's journal of batches lies."""
     return data_folder() / "batches"
@@ -152,6 +171,18 @@ class BatchJournal:
                 found.setdefault(batch, {})[key] = worst
         rows = self._rows(f"SELECT id, {_FIELDS} FROM batches ORDER BY id")
         return [_batch(row[1:], found[row[0]]) for row in rows if row[0] in found]
+
+    def uncollected(self) -> list[Uncollected]:
+        """Return what is out at providers, oldest first.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        rows = self._rows(
+            "SELECT model, batch_id, began, COUNT(*), CASE COUNT(worst_usd) WHEN COUNT(*) THEN SUM(worst_usd) END "
+            "FROM requests JOIN batches ON batches.id = batch WHERE NOT requests.ended GROUP BY batch ORDER BY batch"
+        )
+        return [Uncollected(*row) for row in rows]
 
     def left_at_providers(self) -> list[OpenBatch]:
         """Return the batches that have ended, and may still lie at the provider, with questions and answers.
