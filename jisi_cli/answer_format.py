@@ -97,12 +97,11 @@ class AnswerFormat:
         return jsonschema.validators.extend(usual, keywords)(schema, registry=Registry())
 
 
-def read_format(value: object, where: str = "response_format") -> AnswerFormat | None:
+def read_format(value: object) -> AnswerFormat | None:
     """Read the form of an answer in OpenAI's shape; None for text.
 
     Args:
         value: `{"type": "text" | "json_object" | "json_schema", …}`, or None.
-        where: What it is called in an error.
 
     Raises:
         InputError: It has another shape, or the schema is none.
@@ -114,16 +113,19 @@ def read_format(value: object, where: str = "response_format") -> AnswerFormat |
         return AnswerFormat({"type": "json_object"})
     given = value.get("json_schema") if isinstance(value, Mapping) and kind == "json_schema" else None
     if not isinstance(given, Mapping):
-        raise InputError(f"`{where}` must be of type text, json_object, or json_schema with a `json_schema`")
+        raise InputError("`response_format` must be of type text, json_object, or json_schema with a `json_schema`")
     unknown = sorted(map(str, given.keys() - _JSON_KEYS))
     if unknown:
-        raise InputError(f"{where}.json_schema.{unknown[0][:80]} is unknown")
+        raise InputError(f"response_format.json_schema.{unknown[0][:80]} is unknown")
     name = given.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"{where}.json_schema.name must be a name of letters, digits, _ and -")
+        raise InputError("response_format.json_schema.name must be a name of letters, digits, _ and -")
     if given.get("strict") not in (None, True, False) or not isinstance(given.get("description", ""), str):
-        raise InputError(f"{where}.json_schema: `strict` is true or false, `description` a text")
-    checked = {**own_json(dict(given), where), "schema": _schema(given.get("schema"), f"{where}.json_schema.schema")}
+        raise InputError("response_format.json_schema: `strict` is true or false, `description` a text")
+    checked = {
+        **own_json(dict(given), "response_format"),
+        "schema": _schema(given.get("schema"), "response_format.json_schema.schema"),
+    }
     return AnswerFormat({"type": "json_schema", "json_schema": checked})
 
 

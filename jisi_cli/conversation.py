@@ -93,30 +93,29 @@ class Conversation:
         return last_calls(self.turn) if len(self.turn) > 1 else []
 
 
-def read_conversation(messages: object, where: str = "messages") -> Conversation:
+def read_conversation(messages: object) -> Conversation:
     """Read messages in OpenAI's shape: `role` and `content`, which is text or a list of parts, and calls of tools.
 
     Args:
         messages: The conversation, oldest first. A `developer` message is a system message.
-        where: What the messages are called in an error.
 
     Raises:
         InputError: There is no message, one has another role or content, or the last is neither the user's nor a
             tool's.
     """
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence) or not messages:
-        raise InputError(f"{where} must be a list with at least one message")
-    read = [_read_message(message, f"{where}[{place}]") for place, message in enumerate(messages)]
+        raise InputError("messages must be a list with at least one message")
+    read = [_read_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
     asked = max((place for place, message in enumerate(read) if message["role"] == "user"), default=None)
     if asked is None or read[-1]["role"] not in ("user", "tool"):
-        raise InputError(f"{where}[{len(read) - 1}] must be the user's, or a tool's result: the question comes last")
-    _check_results(read, where)
+        raise InputError(f"messages[{len(read) - 1}] must be the user's, or a tool's result: the question comes last")
+    _check_results(read)
     leading = next(place for place, message in enumerate(read) if message["role"] != "system")
     system = "\n\n".join(text for message in read[:leading] if (text := text_of(message)).strip())
     text, turn = text_of(read[asked]), tuple(read[asked:])
     pictures = bool(pictures_of(turn[0]))
     if not text.strip() and not pictures:
-        raise InputError(f"{where}[{asked}].content is empty; ask in words")
+        raise InputError(f"messages[{asked}].content is empty; ask in words")
     is_more = len(turn) > 1 or pictures
     return Conversation(text.strip() and text, system or None, tuple(read[leading:asked]), turn if is_more else ())
 
@@ -150,13 +149,13 @@ def as_conversation(question: Asked, system: str | None = None, wanted: Wanted |
     return replace(found, system="\n\n".join(parts) or None, wanted=found.wanted if wanted is None else wanted)
 
 
-def _check_results(messages: Sequence[Message], where: str) -> None:
+def _check_results(messages: Sequence[Message]) -> None:
     """Refuse the result of a tool that no model had called."""
     called: set[str] = set()
     for place, message in enumerate(messages):
         called.update(call["id"] for call in message.get("tool_calls", ()))
         if message["role"] == "tool" and message["tool_call_id"] not in called:
-            raise InputError(f"{where}[{place}].tool_call_id names no call of a tool before it")
+            raise InputError(f"messages[{place}].tool_call_id names no call of a tool before it")
 
 
 def _read_message(message: object, where: str) -> Message:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 FAULTS = (OSError, sqlite3.Error, UnicodeDecodeError)
 """What goes wrong with such a file: the system refuses, or it is damaged."""
 _BUSY_SECONDS = 30.0
+_VERSION = 1
+"""Of what is in these files; a file of a later version is refused."""
 
 
 class Database:
@@ -29,7 +31,6 @@ class Database:
         path: The file; what is new of it can be read by its owner alone.
         what: What it is, for messages.
         create: SQL that makes its tables, if there are none.
-        version: Of what is in it; a file of a later version is refused.
         upgrade: Brings a file of an earlier version up to date.
     """
 
@@ -39,11 +40,10 @@ class Database:
         what: str,
         create: str,
         *,
-        version: int = 1,
         upgrade: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.path = path
-        self._what, self._create, self._version, self._upgrade = what, create, version, upgrade
+        self._what, self._create, self._upgrade = what, create, upgrade
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
@@ -97,7 +97,7 @@ class Database:
 
     def _check_version(self, connection: sqlite3.Connection) -> int:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > self._version:
+        if version > _VERSION:
             raise InputError(f"{self.path} was written by a newer jisi (format {version}); upgrade jisi")
         return version
 
@@ -112,7 +112,7 @@ class Database:
             if version == 0:
                 with connection:
                     connection.executescript(self._create)
-                    connection.execute(f"PRAGMA user_version = {self._version}")
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
             elif self._upgrade is not None:
                 self._upgrade(connection)
         except BaseException:

@@ -142,12 +142,12 @@ def _parted(incomplete: str) -> tuple[str, str, str]:
     return incomplete[: max(place, 0)], incomplete[place : place + 1] if place >= 0 else "", incomplete[place + 1 :]
 
 
-def command_to_complete(variable: str = "_JISI_COMPLETE") -> str | None:
-    """Return the first word behind `jisi` where a shell asks what comes next; None where none does, or there is none.
+def command_to_complete() -> str | None:
+    """Return the first word after `jisi` if a shell asks what comes next; None if it does not, or there is no word.
 
     Only the module of that command is needed then.
     """
-    if variable not in os.environ:
+    if "_JISI_COMPLETE" not in os.environ:
         return None
     words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()
     return words[1] if len(words) > 1 else None

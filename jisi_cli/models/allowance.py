@@ -117,5 +117,5 @@ def _limit(file: Config, key: str) -> float:
     return float(value)
 
 
-def _since(key: str, now: datetime | None = None) -> str:
-    return "today" if key == "max_cost_per_day" else days.start_of_month(now or days.now()).date().isoformat()
+def _since(key: str) -> str:
+    return "today" if key == "max_cost_per_day" else days.start_of_month(days.now()).date().isoformat()

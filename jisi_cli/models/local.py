@@ -145,15 +145,10 @@ def is_local(litellm_name: str) -> bool:
 class LocalModels:
     """The local models of a run: started when first asked for, ended by `close` or with this process."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        """Start nothing yet.
-
-        Args:
-            threads: Computing threads of each model; None for half of the cores. llama.cpp's threads
-                wait for one another by spinning: as soon as there are more of them than free cores,
-                answers take tens of times longer, so two models must fit side by side.
-        """
-        self._threads = threads or max(1, _cores() // 2)
+    def __init__(self) -> None:
+        # llama.cpp's threads wait for one another by spinning: as soon as there are more of them than free cores,
+        # answers take tens of times longer, so two models must fit side by side.
+        self._threads = max(1, _cores() // 2)
         self._starts: dict[str, asyncio.Task[LocalEndpoint]] = {}
         self._servers: dict[str, _Server] = {}
         self._closed = False
