@@ -42,8 +42,10 @@ class ClusterEmbedding:
         """Yield unit rows (n, d) for each chunk, in their order."""
         on_gpu = (self._device or "").startswith("cuda")
         size, gpus = (self._session.gpus, 1.0) if on_gpu else (self._session.cpus, 0.0)
+        # A worker sees one GPU, the first of all that it sees, whatever its number on the node is.
+        device = "cuda" if on_gpu else self._device
         crew: Crew[Sequence[str], _Vectors] = Crew(
-            self._session, size, _embedding, self._spec, self._device, self._batch_size, gpus=gpus
+            self._session, size, _embedding, self._spec, device, self._batch_size, gpus=gpus
         )
         with crew:
             for vectors, truncated in crew.in_order(chunks):

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from jisi_cli.cluster.session import Session
 
 _PATIENCE = 120.0
-"""Seconds without any worker after which a run gives up, unless others have what it needs."""
-_SOON = 10.0
-"""Seconds between looks at whether others have it."""
+"""Seconds without any worker after which a run gives up, unless what it needs is taken."""
+_LOOK = 10.0
+"""Seconds until it is looked whether that is so."""
+_TELL = 30.0
+"""Seconds after which the user is told: on a busy machine a worker takes long to start, and has taken it itself."""
 
 
 class Patience:
@@ -32,7 +34,7 @@ class Patience:
 
     def renew(self) -> None:
         """Take note that there is a worker, or that waiting begins."""
-        self._since = time.monotonic()
+        self._began = self._taken = time.monotonic()
 
     def check(self) -> None:
         """Take note that there is no worker.
@@ -40,16 +42,18 @@ class Patience:
         Raises:
             JisiError: There has been none for too long.
         """
-        waited = time.monotonic() - self._since
-        if waited < _SOON:
+        now = time.monotonic()
+        if now - self._taken < _LOOK:
             return
         wanted = " and ".join(f"{number:g} {name}" for name, number in self._needs.items())
         if self._session.is_taken(self._needs):
-            if not self._told:
-                self._session.warn(f"others use the whole Ray cluster; waiting for a worker with {wanted}")
-            self._told = True
-            self.renew()
-        elif waited > _PATIENCE:
+            self._taken = now
+            if now - self._began >= _TELL and not self._told:
+                self._session.warn(
+                    f"waiting for a worker of the Ray cluster with {wanted}; `ray status` shows what is in use"
+                )
+                self._told = True
+        elif now - self._taken > _PATIENCE:
             raise JisiError(
                 f"the Ray cluster gave no worker with {wanted} for {_PATIENCE:.0f} seconds; `ray status` says why"
             )

@@ -75,7 +75,7 @@ class Session:
         return int(self.ray.cluster_resources().get("GPU", 0))
 
     def is_taken(self, needs: Mapping[str, float]) -> bool:
-        """Whether the cluster has what a worker needs, and other work is using it.
+        """Whether the cluster has what a worker needs, and it is in use, by other work or by a worker that starts.
 
         Args:
             needs: How much of what, by Ray's names.

@@ -84,10 +84,11 @@ class Nodes:
                 node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add(self, number: int = 1, env: dict[str, str] | None = None) -> None:
-        """Start other nodes, and wait until they have joined."""
+    def add(self, number: int = 1, env: dict[str, str] | None = None, *, gpus: int = 0, cpus: int = 1) -> None:
+        """Start other nodes, and wait until they have joined; Ray takes their word for it that they have GPUs."""
         for _ in range(number):
-            self.others.append(self._started("--address", f"127.0.0.1:{self.port}", cpus=1, env=env))
+            joins = ("--address", f"127.0.0.1:{self.port}", "--num-gpus", str(gpus))
+            self.others.append(self._started(*joins, cpus=cpus, env=env))
 
     def kill(self, node: Node) -> None:
         """Kill one of them."""

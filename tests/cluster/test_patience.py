@@ -34,11 +34,12 @@ def waiting(
 def test_a_cluster_that_others_use_is_waited_for_and_the_user_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"GPU": 1.0}
     clock, patient, told = waiting(monkeypatch, {"CPU": 2.0}, free)
-    patient.check()
-    assert told == []
-    for clock.now in range(11, 2000, 10):
+    for clock.now in range(0, 30, 2):
         patient.check()
-    assert told == ["others use the whole Ray cluster; waiting for a worker with 1 CPU"]
+    assert told == []
+    for clock.now in range(30, 2000, 2):
+        patient.check()
+    assert told == ["waiting for a worker of the Ray cluster with 1 CPU; `ray status` shows what is in use"]
     # They have ended, and still there is no worker.
     free["CPU"] = 1.0
     clock.now += 110

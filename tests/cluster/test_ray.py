@@ -16,7 +16,7 @@ import pytest
 
 from tests.bank.making import files_of
 from tests.cli.commands import ROOT, SCORES, Run, build_small_bank, finish, says_one_error, start, wait_for
-from tests.cluster import crew_process, killed_nodes
+from tests.cluster import crew_process, gpu_process, killed_nodes
 from tests.cluster.nodes import Nodes
 from tests.faults import scene
 from tests.faults.scene import EMBEDDER, environment, serving, write_pool, write_questions
@@ -159,6 +159,21 @@ def test_a_bank_is_graded_on_a_cluster_as_by_one_process(nodes: Nodes, tmp_path:
     away, here = jisi(nodes, *asked), finish(start(*asked))
     assert (away.exit_code, away.stderr) == (0, here.stderr)
     assert away.json == here.json and here.json["changed"] > 0 and here.json["graded"] > 300
+
+
+def test_embedding_with_cuda_has_a_worker_on_each_gpu_and_nowhere_else(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.add(env={"NODE": "with-gpus"}, gpus=gpu_process.GPUS, cpus=4)
+    try:
+        command = [sys.executable, "-m", "tests.cluster.gpu_process", nodes.engine, str(tmp_path)]
+        run = subprocess.run(command, cwd=ROOT, env={**os.environ, **nodes.env}, capture_output=True, check=True)
+    finally:
+        nodes.kill(nodes.others[-1])
+    found = json.loads(run.stdout)
+    said = [path.name.split("-", 1) for path in tmp_path.iterdir()]
+    # A worker sees its own GPU, by whatever number the user asked for one.
+    assert sorted(where for _, where in said) == ["with-gpus-0-cuda", "with-gpus-1-cuda"]
+    assert found["gpus"] == gpu_process.GPUS and len(found["embedded"]) == gpu_process.CHUNKS
+    assert {str(int(pid)) for [[pid]] in found["embedded"]} == {pid for pid, _ in said}
 
 
 def test_a_live_comparison_on_a_cluster_is_that_of_one_process(nodes: Nodes, tmp_path: Path) -> None:
