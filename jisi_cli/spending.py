@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from jisi_cli.embed.account import EmbeddingAccount
     from jisi_cli.embed.protocol import EmbedderSpec
     from jisi_cli.grading.registry import GradingOptions
-    from jisi_cli.models.allowance import Allowance
     from jisi_cli.models.batch.batches import Batches, OnProgress
     from jisi_cli.models.call import CallEvent, OnEvent
     from jisi_cli.models.ledger import Ledger
-    from jisi_cli.models.limits import Budget, Limit
+    from jisi_cli.models.limits import Budget
     from jisi_cli.models.live import LivePool, MakesCalls, Run
+    from jisi_cli.models.outstanding import Mark
 
 _CONCURRENCY = 16
 _TIMEOUT = 300.0
@@ -98,6 +98,8 @@ class RunAccount:
     def close(self) -> None:
         """End the thread that calls are made on, and leave the cluster."""
         self.background.close()
+        if "mark" in self.__dict__:
+            self.mark.close()
         if "cluster" in self.__dict__ and self.cluster is not None:
             self.cluster.close()
 
@@ -149,22 +151,25 @@ class RunAccount:
         Raises:
             InputError: A limit makes no sense, or what was spent cannot be read.
         """
-        found = self._allowances()
-        if self.max_cost is None and not found:
+        from jisi_cli.models.allowance import RunLimit
+
+        own = math.inf if self.max_cost is None else self.max_cost
+        limit = RunLimit(self.config, self.ledger, self.run.id, own, self._per_day, self._promised)
+        if self.max_cost is None and not limit.changes:
             return None
         from jisi_cli.models.limits import Budget
+        from jisi_cli.models.outstanding import outstanding
 
-        first = self._limit_beside(found, 0.0)
-        return Budget(first.usd, first.setting, first.about, todays=self._todays_limit if found else None)
+        first = limit.now(0.0, outstanding() if limit.changes else ())
+        todays = limit.now if limit.changes else None
+        return Budget(first.usd, first.setting, first.about, todays, mark=self.mark)
 
-    def _todays_limit(self, spent_usd: float) -> Limit:
-        return self._limit_beside(self._allowances(), spent_usd)
+    @cached_property
+    def mark(self) -> Mark:
+        """Where it is written down what calls of this run that are out may cost."""
+        from jisi_cli.models.outstanding import Mark
 
-    def _allowances(self) -> Sequence[Allowance]:
-        """Return the limits a day and a month; what other runs' batches may still cost counts as well."""
-        from jisi_cli.models.allowance import allowances
-
-        return allowances(self.config, self.ledger, self._per_day, self._promised)
+        return Mark(self.run)
 
     def _promised(self, start: datetime) -> float:
         from jisi_cli.models.batch.journal import BatchJournal, journal_folder
@@ -174,17 +179,6 @@ class RunAccount:
             return journal.promised_usd(start, self._batches)
         finally:
             journal.close()
-
-    def _limit_beside(self, found: Sequence[Allowance], spent_usd: float) -> Limit:
-        """Return what the run may spend in all, after it has spent so much: what it may itself, or a day or a month."""
-        from jisi_cli.models.allowance import smallest
-        from jisi_cli.models.limits import Limit
-
-        own = math.inf if self.max_cost is None else self.max_cost
-        least = smallest(found)
-        if least is not None and spent_usd + least.left_usd < own:
-            return Limit(spent_usd + least.left_usd, least.setting, str(least))
-        return Limit(own)
 
     def embedding(self, spec: EmbedderSpec, device: str | None, batch_size: int | None) -> ClusterEmbedding | None:
         """Return what embeds on the cluster; None for this process alone.
@@ -214,7 +208,10 @@ class RunAccount:
         from jisi_cli.models.parameters import check_costs
 
         check_costs([entry for entry in self.config.models if entry.name in names])
-        question_budget.set(Budget(amount(max_cost, "max_cost"), "max_cost", above=self.budget))
+        own = Budget(
+            amount(max_cost, "max_cost"), "max_cost", above=self.budget, mark=self.mark if self.budget is None else None
+        )
+        question_budget.set(own)
 
     @property
     def concurrency(self) -> int:
@@ -310,6 +307,7 @@ class RunAccount:
             cache=open_cache(cache_folder() / "answers", warn=self.user.warn),
             ledger=self.ledger,
             budget=self.budget,
+            mark=self.mark,
             limits=Limits(concurrency=self.concurrency, per_minute=per_minute),
             timeout=timeout,
             max_retries=int(retries),
@@ -369,7 +367,7 @@ class RunAccount:
         """Return what pays for the requests of an embedder that is an endpoint."""
         from jisi_cli.embed.account import EmbeddingAccount
 
-        return EmbeddingAccount(entry, self.run, self.ledger, self.budget)
+        return EmbeddingAccount(entry, self.run, self.ledger, self.budget, self.mark)
 
     def _limit(self, given: float | None, key: str, default: float) -> float:
         found = limit(given, self.config, key)

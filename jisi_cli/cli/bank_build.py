@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -248,7 +249,8 @@ def build(
         expected = work.forecast()
         out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
         return
-    report = work.run()
+    with closing(work.account):
+        report = work.run()
     if as_json:
         out.json({"bank": str(output), **report.to_json()})
         return

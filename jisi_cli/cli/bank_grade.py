@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -60,25 +61,27 @@ def grade(
 
     out = Output(quiet=quiet, verbose=verbose)
     settings = read_config(config, out)
-    data = grade_bank(
-        bank_folder(bank, settings, out),
-        grading,
-        RunAccount(
-            settings,
-            "bank grade",
-            out,
-            timeout=timeout,
-            max_cost=max_cost,
-            concurrency=concurrency,
-            store=not no_store,
-            label=label,
-            engine=read_engine(engine),
-        ),
+    account = RunAccount(
+        settings,
+        "bank grade",
         out,
-        models=split_names(models),
-        datasets=split_names(datasets),
-        dry_run=dry_run,
+        timeout=timeout,
+        max_cost=max_cost,
+        concurrency=concurrency,
+        store=not no_store,
+        label=label,
+        engine=read_engine(engine),
     )
+    with closing(account):
+        data = grade_bank(
+            bank_folder(bank, settings, out),
+            grading,
+            account,
+            out,
+            models=split_names(models),
+            datasets=split_names(datasets),
+            dry_run=dry_run,
+        )
     if as_json:
         out.json(data)
     else:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jisi_cli.costs.erasing import Kept
     from jisi_cli.costs.savings import Comparison, Saving
     from jisi_cli.models.batch.journal import Uncollected
+    from jisi_cli.models.outstanding import Out
 
 _FORMULA = tuple("=+-@＝＋－＠")
 """How a formula begins."""
@@ -57,6 +58,7 @@ class Bill:
         summary: Their sums.
         comparison: With a reference model; None when none was named.
         batches: What was submitted by batch and is in no bill yet.
+        out: What runs may have out beyond that.
     """
 
     source: Mapping[str, Any]
@@ -64,6 +66,7 @@ class Bill:
     summary: Summary
     comparison: Comparison | None
     batches: Sequence[Uncollected] = ()
+    out: Sequence[Out] = ()
 
     @cached_property
     def runs(self) -> dict[str | None, Charge]:
@@ -122,8 +125,8 @@ def cost(
     bare question's prompt and of our final answer (in the ledger, which does not record who won a routed
     question, the mean of the responses). saving = 1 - ours / MODEL's.
 
-    Batches whose answers have not been collected are not in the sums: notes, and `batches` in JSON, say what they may
-    cost.
+    Batches whose answers have not been collected are not in the sums, nor are calls that are out, or were when their
+    run was killed: notes, and `batches` and `out` in JSON, say what they may cost.
 
     --erase permanently deletes the ledger, the cached answers and vectors, conversations, remembered answers and
     feedback, and what methods learned: an answer that was paid for will be paid for again. Banks and files that you
@@ -156,7 +159,7 @@ def cost(
     if against is not None:
         comparison = _compare(found, against, prices, bank, read_config(config, out), out)
     batches = [] if sources or run else _uncollected(out)
-    bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison, batches)
+    bill = Bill(found.source, found.calls, summarise(found.calls, found.by), comparison, batches, found.out)
     if as_json:
         out.json(_to_json(bill))
     elif as_csv:
@@ -165,6 +168,7 @@ def cost(
         if found.calls:
             _show(bill, out)
         _explain_batches(bill.batches, out)
+        _explain_what_is_out(bill.out, out)
 
 
 def _uncollected(out: Output) -> list[Uncollected]:
@@ -220,6 +224,7 @@ def _to_json(bill: Bill) -> dict[str, Any]:
         ],
         "total": asdict(summary.total),
         "batches": [asdict(batch) for batch in bill.batches],
+        "out": [asdict(run) for run in bill.out],
         "against": None if bill.comparison is None else _comparison_json(bill.comparison),
     }
 
@@ -385,6 +390,20 @@ def _explain_batches(batches: Sequence[Uncollected], out: Output) -> None:
             f"not in these sums: {most} for {count(batch.requests, 'request')} to {batch.model} by batch "
             f"({_moment(batch.since) or batch.since}{name}); the command that submitted them collects the answers"
         )
+
+
+def _explain_what_is_out(found: Sequence[Out], out: Output) -> None:
+    """Say what no bill has: what calls may cost that are out, and what those may have cost whose run was cut off."""
+    for run in found:
+        name = run.command + (f", {run.label}" if run.label else "")
+        about = f"({name}; {_moment(run.time) or run.time})"
+        if run.is_under_way:
+            out.note(f"not in these sums: up to {dollars(run.usd)} for calls of a run that is under way {about}")
+        else:
+            out.note(
+                f"not in these sums: up to {dollars(run.usd)} for calls that were out when their run was cut off "
+                f"{about}; limits of that day and month count it"
+            )
 
 
 def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:

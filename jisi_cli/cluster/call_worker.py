@@ -226,3 +226,6 @@ class _Reserved:
     def settle(self, actual_usd: float | None) -> None:
         """Say what the attempt cost."""
         self._tell(Settled(self._number, actual_usd))
+
+    def booked(self) -> None:
+        """Do nothing: the ledger is the driver's."""

@@ -118,6 +118,7 @@ class Flight:
         except BudgetError as error:
             self.line.send(Grant(self.number, error))
             return
+        self.course.until_booked.append(self._reservation.booked)
         self._worst_usd = usd
         self.line.send(Grant(self.number))
 

@@ -13,6 +13,7 @@ from jisi_cli import days
 from jisi_cli.costs.bills import DIMENSIONS, Charge, Dimension, from_ledger, from_results
 from jisi_cli.errors import InputError
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
+from jisi_cli.models.outstanding import Out, outstanding
 from jisi_cli.suggest import did_you_mean
 
 _LATEST = "last"
@@ -39,11 +40,13 @@ class Found(NamedTuple):
         source: The path of the ledger, or those of the files.
         by: What keeps calls apart in a bill.
         calls: The calls.
+        out: What runs may have out beyond that, or had out when they were cut off.
     """
 
     source: dict[str, Any]
     by: tuple[Dimension, ...]
     calls: list[Charge]
+    out: list[Out]
 
 
 def find_calls(
@@ -67,13 +70,13 @@ def find_calls(
     if not files:
         ledger = Ledger(ledger_path(), warn=out.warn)
         keys = _dimensions(by, "model", {"method": "the ledger"})
-        return Found({"ledger": str(ledger.path)}, keys, _ledger_calls(ledger, wanted, since, until, out))
+        return Found({"ledger": str(ledger.path)}, keys, *_ledger_calls(ledger, wanted, since, until, out))
     if wanted:
         raise InputError(f"a result file and a run of the ledger ({wanted[0]}) hold the same calls; give one kind")
     if since or until:
         raise InputError("a result file has no dates; leave out --since and --until")
     keys = _dimensions(by, "method", {"day": "a result file", "label": "a result file"})
-    return Found({"files": [str(path) for path in files]}, keys, _result_calls(files, out))
+    return Found({"files": [str(path) for path in files]}, keys, _result_calls(files, out), [])
 
 
 def _is_file(name: str) -> bool:
@@ -97,23 +100,33 @@ def _result_calls(files: Sequence[Path], out: Notes) -> list[Charge]:
 
 def _ledger_calls(
     ledger: Ledger, runs: Sequence[str], since: str | None, until: str | None, out: Notes
-) -> list[Charge]:
+) -> tuple[list[Charge], list[Out]]:
     at = days.now()
     first = None if since is None else days.since(since, "--since", at)
     last = None if until is None else days.until(until, "--until", at)
-    entries = list(ledger.rows())
+    entries, under_way = list(ledger.rows()), _outstanding(out)
     ledger.close()
     if not entries:
         out.note(f"no call was made yet: {ledger.path} is empty")
-        return []
+        return [], under_way
     if runs:
         wanted = {_run(name, entries) for name in runs}
         entries = [entry for entry in entries if entry.run in wanted]
+        under_way = [one for one in under_way if one.run in wanted]
     if since is not None or until is not None:
         entries = [entry for entry in entries if _is_between(entry.time, first, last)]
+        under_way = [one for one in under_way if _is_between(one.time, first, last)]
     if not entries:
         out.note("the ledger has no call in that time")
-    return list(from_ledger(entries))
+    return list(from_ledger(entries)), under_way
+
+
+def _outstanding(out: Notes) -> list[Out]:
+    try:
+        return outstanding()
+    except InputError as error:  # what was booked is a bill all the same
+        out.warn(str(error))
+        return []
 
 
 def _is_between(time: str, first: datetime.datetime | None, last: datetime.datetime | None) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from jisi_cli.errors import JisiError
 from jisi_cli.history.table import COLUMNS, Kind, table_path
 from jisi_cli.models.ledger import LEDGER_COLUMNS, ledger_path
+from jisi_cli.models.outstanding import OUTSTANDING_COLUMNS, outstanding_path
 from jisi_cli.paths import DATABASE_ENDINGS, cache_folder, link_error, refuse_links
 
 _BUSY_SECONDS = 30.0
@@ -35,7 +36,7 @@ _REMEMBERED: dict[Kind, str] = {
     "answers": "remembered answers",
     "feedback": "pieces of feedback",
 }
-_OUR_COLUMNS: dict[str, frozenset[str]] = {"calls": LEDGER_COLUMNS} | {
+_OUR_COLUMNS: dict[str, frozenset[str]] = {"calls": LEDGER_COLUMNS, "runs": OUTSTANDING_COLUMNS} | {
     kind: frozenset({"id", *COLUMNS[kind]}) for kind in _REMEMBERED
 }
 """Columns of the tables that jisi writes, by name; diskcache's are told by their settings."""
@@ -71,6 +72,7 @@ def kept() -> list[Kept]:
         _database("cached answers", cache / "answers" / "cache.db", "Cache"),
         _database("cached vectors", cache / "vectors" / "cache.db", "Cache"),
         _database("calls of the ledger", ledger_path(), "calls"),
+        _database("runs with calls out", outstanding_path(), "runs"),
         _files("trained methods", cache / "trained"),
         *(_database(what, table_path(kind), kind) for kind, what in _REMEMBERED.items()),
     ]

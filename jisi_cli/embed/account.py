@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.models.call import CUT_OFF
@@ -17,6 +18,9 @@ from jisi_cli.models.pricing import UNKNOWN, Cost, price_of_call
 from jisi_cli.models.usage import count_text, is_count, most_reported_cost, most_text_tokens, reported_cost
 from jisi_cli.models.worst_case import worst_case
 from jisi_cli.types import TokensSource, whole_sum
+
+if TYPE_CHECKING:
+    from jisi_cli.models.outstanding import Mark
 
 # The seam between an endpoint and the account that its requests are charged to.
 
@@ -101,18 +105,27 @@ class EmbeddingAccount:
         run: What the ledger says about where the requests came from.
         ledger: Where they are booked; None books none.
         budget: What they may cost; None for no limit.
+        mark: Where it is written down what requests may cost that are out, if no budget does so; None for nowhere.
     """
 
-    def __init__(self, entry: ModelEntry, run: Run, ledger: Ledger | None, budget: Budget | None) -> None:
+    def __init__(
+        self, entry: ModelEntry, run: Run, ledger: Ledger | None, budget: Budget | None, mark: Mark | None = None
+    ) -> None:
         self.entry, self.run, self.ledger, self.budget = entry, run, ledger, budget
+        self.mark = mark if budget is None else None
 
     def request(self, texts: Sequence[str]) -> EmbeddingRequest:
         """Open the account of one request that embeds these texts."""
         return EmbeddingRequest(self, texts)
 
-    def worst_case(self, texts: Sequence[str]) -> float | None:
-        """Return the most that embedding some texts can cost once, in dollars; None when there is no price."""
-        return worst_case(self.entry, sum(_most_tokens(self.entry, text) for text in texts), 0)
+    def worst_case(self, texts: Sequence[str], *, exactly: bool = True) -> float | None:
+        """Return the most that embedding some texts can cost once, in dollars; None when there is no price.
+
+        Args:
+            texts: The texts.
+            exactly: Whether to count with the model's own tokenizer, where that is known, which takes long.
+        """
+        return worst_case(self.entry, sum(_most_tokens(self.entry, text, exactly) for text in texts), 0)
 
 
 class EmbeddingRequest:
@@ -123,6 +136,7 @@ class EmbeddingRequest:
         self._started = time.perf_counter()
         self._worst: float | None = None
         self._reservation: Reservation | None = None
+        self._until_booked: list[Callable[[], None]] = []
         self._costs: list[float | None] = []
         self._counted: list[float | None] = []
         self._is_out = False
@@ -141,6 +155,10 @@ class EmbeddingRequest:
             if not self._costs:
                 self._worst = account.worst_case(self._texts)
             self._reservation = account.budget.reserve_in_thread(account.entry.name, self._worst)
+            self._until_booked.append(self._reservation.booked)
+        elif account.mark is not None and (usd := account.worst_case(self._texts, exactly=False)):
+            account.mark.add(usd)
+            self._until_booked.append(partial(account.mark.release, usd))
         self._is_out = True
 
     def failed(self, reason: str, *, billable: bool) -> None:
@@ -183,6 +201,8 @@ class EmbeddingRequest:
             self._ended(None)
         if self._costs and self._account.ledger is not None:
             self._account.ledger.append(self._row())
+        for release in self._until_booked:
+            release()
 
     def _ended(self, cost: float | None, most: float | None = None) -> None:
         self._is_out = False
@@ -224,6 +244,6 @@ class EmbeddingRequest:
         )
 
 
-def _most_tokens(entry: ModelEntry, text: str) -> int:
+def _most_tokens(entry: ModelEntry, text: str, exactly: bool) -> int:
     """Return how many tokens an endpoint can find in a text."""
-    return most_text_tokens(entry, text) + _SPECIAL_TOKENS
+    return most_text_tokens(entry, text, exactly=exactly) + _SPECIAL_TOKENS

@@ -2,15 +2,17 @@
 
 The smallest limit counts of what the pool file in force and the user's own one (in the configuration folder) say: a
 limit a day is about a person, so that no file in a project's folder can raise it. Days and months begin at midnight in
-the time zone of this machine. What is known of past calls is summed when a run begins, and when the day turns while it
-goes on; runs at the same time do not see each other's calls meanwhile.
+the time zone of this machine. What other runs have spent, and have out, is looked at before more goes out than was
+agreed upon (see `outstanding`), so that the limits hold for runs at the same time, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from jisi_cli import days
 from jisi_cli.config import Config, load_config
@@ -18,6 +20,10 @@ from jisi_cli.errors import InputError
 from jisi_cli.models.ledger import Ledger, Spent
 from jisi_cli.paths import config_folder
 from jisi_cli.types import format_dollars, is_dollars
+
+if TYPE_CHECKING:
+    from jisi_cli.models.limits import Limit
+    from jisi_cli.models.outstanding import Out
 
 PERIODS = {"max_cost_per_day": "today", "max_cost_per_month": "this month"}
 """Keys of [budget], and what each is about."""
@@ -33,6 +39,7 @@ class Allowance:
         where: The file that says so; None for an option of the command.
         spent: What calls have cost so far.
         promised_usd: Dollars that batches under way may still cost.
+        out_usd: Dollars that calls of other runs may cost, which are under way or were cut off with their run.
     """
 
     key: str
@@ -40,11 +47,12 @@ class Allowance:
     where: str | None
     spent: Spent
     promised_usd: float = 0.0
+    out_usd: float = 0.0
 
     @property
     def left_usd(self) -> float:
         """Dollars that are left."""
-        return max(0.0, self.limit_usd - self.spent.usd - self.promised_usd)
+        return max(0.0, self.limit_usd - self.spent.usd - self.promised_usd - self.out_usd)
 
     @property
     def setting(self) -> str:
@@ -59,6 +67,8 @@ class Allowance:
         more += f", and {number:,} call{'' if number == 1 else 's'} of unknown cost" if number else ""
         if self.promised_usd:
             more += f", and batches under way may cost {format_dollars(self.promised_usd)}"
+        if self.out_usd:
+            more += f", and calls of other runs, under way or cut off, may cost {format_dollars(self.out_usd)}"
         end = "tomorrow" if self.key == "max_cost_per_day" else "next month"
         return (
             f"{format_dollars(spent.usd)} of {format_dollars(self.limit_usd)} are spent {PERIODS[self.key]}{more} "
@@ -66,40 +76,81 @@ class Allowance:
         )
 
 
-def allowances(
-    config: Config,
-    ledger: Ledger,
-    per_day: float | None = None,
-    promised: Callable[[datetime], float] = lambda start: 0.0,
-) -> list[Allowance]:
-    """Return the limits a day and a month that are in force, with what was spent of them.
+class RunLimit:
+    """What one run may spend: what it was told itself, and what other runs leave of a day and a month.
 
     Args:
         config: The pool file in force.
         ledger: The calls that were made.
+        run: The run, whose own spending is not looked for there.
+        own_usd: What the run itself may spend, in dollars; infinite for no limit.
         per_day: What the command was told of a day, in dollars; None for nothing. It raises no file's limit.
         promised: Returns the dollars that batches which began since a moment may still cost.
 
     Raises:
-        InputError: A limit is no number from 0, or the ledger or the user's own file cannot be read.
+        InputError: A limit is no number from 0, or the user's own file cannot be read.
     """
-    found = []
-    now = days.now()
-    told = {} if per_day is None else {"max_cost_per_day": per_day}
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        run: str,
+        own_usd: float = math.inf,
+        per_day: float | None = None,
+        promised: Callable[[datetime], float] = lambda start: 0.0,
+    ) -> None:
+        self._ledger, self._run, self._own_usd, self._promised = ledger, run, own_usd, promised
+        self._limits = _limits(config, per_day)
+        self._before: dict[datetime, float] = {}
+        """What the run had spent when a day or a month began."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether other runs, or another day, change it."""
+        return bool(self._limits)
+
+    def now(self, spent_usd: float, others: Sequence[Out]) -> Limit:
+        """Return what the run may spend in all, as things stand.
+
+        Args:
+            spent_usd: What it has spent so far, in dollars.
+            others: What other runs have out.
+
+        Raises:
+            InputError: The ledger, or the journal of batches, cannot be read.
+        """
+        from jisi_cli.models.limits import Limit
+
+        found = [self._allowance(key, spent_usd, others) for key in self._limits]
+        least = min(found, key=lambda allowance: allowance.left_usd, default=None)
+        if least is not None and spent_usd + least.left_usd < self._own_usd:
+            return Limit(spent_usd + least.left_usd, least.setting, str(least))
+        return Limit(self._own_usd)
+
+    def _allowance(self, key: str, spent_usd: float, others: Sequence[Out]) -> Allowance:
+        from jisi_cli.models.outstanding import out_since
+
+        moment = days.now()
+        start = days.start_of_day(moment) if key == "max_cost_per_day" else days.start_of_month(moment)
+        spent = self._ledger.spent_since(start, self._run)
+        # What the run itself has spent it knows best: part of it may not be in the ledger yet.
+        own = spent_usd - self._before.setdefault(start, spent_usd)
+        limit_usd, where = self._limits[key]
+        spent = spent._replace(usd=spent.usd + own)
+        return Allowance(key, limit_usd, where or None, spent, self._promised(start), out_since(others, start))
+
+
+def _limits(config: Config, per_day: float | None) -> dict[str, tuple[float, str]]:
+    """Return the smallest limit of a day and of a month, and where it stands; empty for an option of the command."""
     files = [config, *_own(config)]
+    found = {}
     for key in PERIODS:
         limits = [(_limit(file, key), str(file.path)) for file in files if key in file.budget]
-        limits += [(told[key], "")] if key in told else []
+        limits += [(per_day, "")] if key == "max_cost_per_day" and per_day is not None else []
         if limits:
-            smallest, where = min(limits)
-            start = days.start_of_day(now) if key == "max_cost_per_day" else days.start_of_month(now)
-            found.append(Allowance(key, smallest, where or None, ledger.spent_since(start), promised(start)))
+            found[key] = min(limits)
     return found
-
-
-def smallest(found: Iterable[Allowance]) -> Allowance | None:
-    """Return the limit of which least is left; None for none."""
-    return min(found, key=lambda allowance: allowance.left_usd, default=None)
 
 
 def _own(config: Config) -> list[Config]:

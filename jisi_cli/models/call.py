@@ -135,6 +135,8 @@ class Course:
         counted: Dollars that limits count for each of them: the worst case of one whose cost is not known, and None
             where that is not known either.
         failure: What the last attempt met; None while one is out.
+        before_attempt: Called before a request goes out; None for nothing.
+        until_booked: What is to be called once the ledger has the call, or nothing of it has gone out.
     """
 
     started: float = 0.0
@@ -142,13 +144,23 @@ class Course:
     costs: list[float | None] = field(default_factory=list)
     counted: list[float | None] = field(default_factory=list)
     failure: ProviderFailure | None = None
+    before_attempt: Callable[[], None] | None = None
+    until_booked: list[Callable[[], None]] = field(default_factory=list)
 
     def begin_attempt(self) -> None:
         """Note that a request goes out; until it is known what it cost, it may have cost anything."""
+        if self.before_attempt is not None:
+            self.before_attempt()
         if not self.costs:
             self.started = time.perf_counter()
         self.costs.append(None)
         self.failure = None
+
+    def booked(self) -> None:
+        """Note that nothing of it is out any more that the ledger has not."""
+        for release in self.until_booked:
+            release()
+        self.until_booked.clear()
 
     @property
     def may_have_cost(self) -> bool:

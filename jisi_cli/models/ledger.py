@@ -83,6 +83,8 @@ _ALWAYS = frozenset({"run", "time", "command", "role", "model", "litellm", "seco
 _CREATE = "CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {})".format(
     ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in _COLUMNS)
 )
+_NEWEST = "SELECT MAX(id) FROM calls"
+_BETWEEN = "WHERE id > ? AND id <= ? AND time >= ? AND run IS NOT ?"
 _INSERT = f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -104,6 +106,7 @@ class Ledger:
         self._warn = warn
         self._database = Database(path, "a ledger", _CREATE, upgrade=_add_columns)
         self._unusable = False
+        self._sums: dict[tuple[datetime, str | None], tuple[int, Spent]] = {}
 
     def append(self, entry: LedgerEntry) -> None:
         """Write one row; a ledger that cannot be written is reported once and then left alone."""
@@ -133,18 +136,30 @@ class Ledger:
         for row in found:
             yield self._entry(dict(zip(_COLUMNS, row, strict=True)))
 
-    def spent_since(self, start: datetime) -> Spent:
-        """Return what the calls since a moment have cost.
+    def spent_since(self, start: datetime, but: str | None = None) -> Spent:
+        """Return what the calls since a moment have cost; asked again, it reads only what has come since.
+
+        Args:
+            start: The moment.
+            but: A run whose calls are left out; None for none.
 
         Raises:
             InputError: The file is not a ledger this version can read.
         """
         first = start.astimezone(UTC).isoformat(timespec="milliseconds")
-        entries = list(self.rows(since=first))
+        last, before = self._sums.get((start, but), (0, Spent(0.0, 0.0, 0)))
+        newest: int = self._database.read(lambda connection: connection.execute(_NEWEST).fetchone()[0] or 0, 0)
+        if newest < last:  # it has been erased meanwhile
+            last, before = 0, Spent(0.0, 0.0, 0)
+        values = (last, newest, first, but)
+        found: list[Any] = self._database.read(lambda connection: _select(connection, _BETWEEN, values), [])
+        entries = [self._entry(dict(zip(_COLUMNS, row, strict=True))) for row in found]
         pairs = [(entry.counted_usd, entry.cost_usd or 0.0) for entry in entries]
         counted = [(most, known) for most, known in pairs if most is not None]
         usd, unsure = math.fsum(most for most, _ in counted), math.fsum(most - known for most, known in counted)
-        return Spent(usd, unsure, len(pairs) - len(counted))
+        spent = Spent(before.usd + usd, before.unsure_usd + unsure, before.unknown + len(pairs) - len(counted))
+        self._sums[start, but] = newest, spent
+        return spent
 
     def close(self) -> None:
         """Close the file."""
@@ -176,7 +191,7 @@ def _add_columns(connection: sqlite3.Connection) -> None:
                 raise
 
 
-def _select(connection: sqlite3.Connection, where: str, values: tuple[str, ...]) -> list[Any]:
+def _select(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[Any]:
     """Return the rows of a ledger, one that lacks columns and cannot be changed included."""
     there = _columns_of(connection)
     columns = [name if name in there or name in _FIRST_COLUMNS else "NULL" for name in _COLUMNS]

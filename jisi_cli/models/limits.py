@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
 
 from jisi_cli import days
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import BudgetError, JisiError
 from jisi_cli.types import format_dollars
+
+if TYPE_CHECKING:
+    from jisi_cli.models.outstanding import Mark, Out
 
 _ROUNDING = 1e-9
 
@@ -34,17 +39,18 @@ class Limit:
     about: str | None = None
 
 
-TodaysLimit = Callable[[float], Limit]
-"""Gives the limit from now on, told what the run has spent so far, in dollars."""
+TodaysLimit = Callable[[float, "Sequence[Out]"], Limit]
+"""Gives the limit from now on, told what the run has spent so far, in dollars, and what other runs have out."""
 
 
 class Reservation:
     """Money set aside for one call until it is known what the call cost."""
 
-    def __init__(self, budget: Budget, model: str, usd: float) -> None:
+    def __init__(self, budget: Budget, model: str, usd: float, mark: Mark | None) -> None:
         self._budget = budget
         self._model = model
         self._usd: float | None = usd
+        self._out_usd, self._mark = usd, mark
         self.above: Reservation | None = None
         """The same money set aside in the budget above."""
 
@@ -54,6 +60,8 @@ class Reservation:
         Args:
             actual_usd: Dollars; 0 when the call cost nothing. None when that is unknown: the worst case then
                 counts as spent, because the limit must hold. More than the worst case ends the run.
+
+        Until it is in the ledger, too, `booked` says so, the worst case counts as out.
         """
         if self._usd is None:
             return
@@ -61,6 +69,16 @@ class Reservation:
             self.above.settle(actual_usd)
         self._budget.settle(self._model, self._usd, self._usd if actual_usd is None else actual_usd)
         self._usd = None
+        if actual_usd == 0.0:
+            self.booked()
+
+    def booked(self) -> None:
+        """Note that what the call cost, or may yet, is written down elsewhere: it is no longer out."""
+        if self.above is not None:
+            self.above.booked()
+        if self._mark is not None:
+            self._mark.release(self._out_usd)
+            self._mark = None
 
 
 class Budget:
@@ -70,7 +88,10 @@ class Budget:
         limit_usd: The most, in dollars.
         setting: What asks for the limit, for messages.
         about: What to say when it is used up, remedy included; None for a limit of the run alone.
-        todays: Gives the limit anew whenever a day has turned; None where no day changes it.
+        todays: Gives the limit anew whenever a day has turned, and whenever more is to go out than `mark` covers; None
+            where no day changes it.
+        mark: Where it is written down what the run has out; None for nowhere. With it and `todays`, a limit of a day
+            holds for runs at the same time, too.
         above: A budget that this one is a part of: what is spent here is spent there.
 
     Attributes:
@@ -85,18 +106,21 @@ class Budget:
         about: str | None = None,
         todays: TodaysLimit | None = None,
         above: Budget | None = None,
+        mark: Mark | None = None,
     ) -> None:
         self.limit_usd, self.setting = limit_usd, setting
         self._about, self._todays = about, todays
         self._day: date | None = days.now().date()
-        self._above = above
+        self._above, self._mark = above, mark
+        self._granted_usd = 0.0
+        """What the run may come to, spent and set aside, before it has to ask again what others have out."""
         self.spent_usd = 0.0
         self.overrun: str | None = None
         self._reserved_usd = 0.0
         self._reservations = 0
         self._held_usd = 0.0
         self._waiting: list[Future[None]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock() if mark is None else mark.lock
 
     @property
     def left_usd(self) -> float:
@@ -143,13 +167,10 @@ class Budget:
         Raises:
             BudgetError: A call before it cost more than its worst case, or what may be spent today is not known.
         """
-        self._renew()
         with self._lock:
+            self._renew(usd)
             self.check()
-            # A sum of many worst cases is not more than what is left because of how it was rounded.
-            if usd > self.left_usd + _ROUNDING * usd:
-                return None
-            return self._set_aside(model, usd)
+            return self._set_aside(model, usd) if self._fits(usd) else None
 
     def require(self, model: str, usd: float) -> None:
         """Refuse a call that does not fit, even once all calls that are out have been settled.
@@ -157,8 +178,8 @@ class Budget:
         Raises:
             BudgetError: It does not.
         """
-        self._renew()
         with self._lock:
+            self._renew(usd)
             self.check()
             self._require(model, usd)
 
@@ -169,7 +190,7 @@ class Budget:
         """
         with self._lock:
             self._day = None
-            return self._set_aside(model, usd)
+            return self._set_aside(model, usd, is_known=True)
 
     def hold_back(self, usd: float) -> None:
         """Keep money for a later part of the run; calls before that part cannot use it."""
@@ -211,49 +232,95 @@ class Budget:
 
     def _reserve(self, model: str, worst_case_usd: float | None) -> Reservation | Future[None]:
         """Set money aside, or return what is done once another call has been settled."""
-        self._renew()
         if worst_case_usd is None:
             raise BudgetError(
                 f"{self.setting} needs a price for `{model}`, and none is known; "
                 "add `price = { input = …, output = … }` to it in the pool file"
             )
         with self._lock:
+            self._renew(worst_case_usd)
             self.check()
-            if worst_case_usd <= self.left_usd:
+            if self._fits(worst_case_usd):
                 return self._set_aside(model, worst_case_usd)
             self._require(model, worst_case_usd)
             waiting: Future[None] = Future()
             self._waiting.append(waiting)
             return waiting
 
-    def _set_aside(self, model: str, usd: float) -> Reservation:
+    def _fits(self, usd: float) -> bool:
+        """Whether so much is left: a sum of many worst cases is not more because of how it was rounded."""
+        return usd <= self.left_usd + _ROUNDING * usd
+
+    def _set_aside(self, model: str, usd: float, *, is_known: bool = False) -> Reservation:
+        """Set money aside.
+
+        Args:
+            model: The pool's name of the model.
+            usd: How much.
+            is_known: Whether it is written down already that it may be spent.
+        """
         self._reserved_usd += usd
         self._reservations += 1
-        return Reservation(self, model, usd)
+        mark = None if is_known else self._mark
+        if mark is not None:
+            mark.add(usd)
+        return Reservation(self, model, usd, mark)
+
+    @property
+    def _unspent_usd(self) -> float:
+        return self.limit_usd - self.spent_usd - self._held_usd
 
     def _require(self, model: str, usd: float) -> None:
-        unspent = self.limit_usd - self.spent_usd - self._held_usd
-        if usd > unspent:
-            raise BudgetError(f"a call to `{model}` may cost {format_dollars(usd)}, and {self._left(unspent)}")
+        if usd > self._unspent_usd:
+            left = self._left(self._unspent_usd)
+            raise BudgetError(f"a call to `{model}` may cost {format_dollars(usd)}, and {left}")
 
-    def _renew(self) -> None:
-        """Take the limit of today, where the last one was another day's: a server outlives many.
+    def _renew(self, usd: float) -> None:
+        """Take the limit of today, where the last one was another day's, or what other runs spend changes it.
 
-        Calls that are still out count for the new day.
+        A server outlives many days; calls that are still out count for the new one. What other runs spend is looked at
+        before more goes out than was agreed upon, and before a call is refused for good.
+
+        Args:
+            usd: What is to be set aside.
 
         Raises:
             BudgetError: What was spent cannot be read, so that no limit would hold.
         """
-        today = days.now().date()
-        if self._todays is None or today == self._day:
+        if self._todays is None:
             return
-        with self._lock:
-            try:
-                limit = self._todays(self.spent_usd)
-            except JisiError as error:
-                raise BudgetError(f"what may be spent today is not known: {error}") from error
-            self.limit_usd, self.setting, self._about = limit.usd, limit.setting, limit.about
-            self._day = today
+        today = days.now().date()
+        if today == self._day and not (self._mark is not None and self._has_to_ask(self._mark, usd)):
+            return
+        try:
+            if self._mark is None:
+                self._take(self._todays(self.spent_usd, ()))
+            else:
+                self._mark.claim(partial(self._agree, self._todays, self._mark, usd))
+        except JisiError as error:
+            raise BudgetError(f"what may be spent today is not known: {error}") from error
+        self._day = today
+
+    def _has_to_ask(self, mark: Mark, usd: float) -> bool:
+        if self._fits(usd):
+            return self.spent_usd + self._reserved_usd + usd > self._granted_usd or not mark.covers(usd)
+        return usd > self._unspent_usd
+
+    def _agree(self, todays: TodaysLimit, mark: Mark, usd: float, others: Sequence[Out]) -> float:
+        """Take the limit that what other runs have out leaves; return what this one may have out beyond what it has.
+
+        That is twice of what is out then, so that the next calls need not ask, but no more than half of what is left.
+        """
+        self._take(todays(self.spent_usd, others))
+        self._granted_usd = self.spent_usd + self._reserved_usd
+        if not self._fits(usd):
+            return 0.0
+        more = usd + max(0.0, min(mark.out_usd + usd, (self.left_usd - usd) / 2))
+        self._granted_usd += more
+        return more
+
+    def _take(self, limit: Limit) -> None:
+        self.limit_usd, self.setting, self._about = limit.usd, limit.setting, limit.about
 
     def _left(self, usd: float) -> str:
         """Say what is left, and what helps."""

@@ -19,7 +19,7 @@ from jisi_cli.models.call import CUT_OFF, Asker, Call, CallEvent, Course, OnEven
 from jisi_cli.models.completion import Completion, fitted
 from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
-from jisi_cli.models.limits import Budget, Limits, RateLimiter
+from jisi_cli.models.limits import Budget, Limits, RateLimiter, question_budget
 from jisi_cli.models.pricing import cost_of
 from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.models.single_flight import ProcessLock, SingleFlight
@@ -29,6 +29,7 @@ from jisi_cli.types import Answer, OnText, Request, record_fields
 if TYPE_CHECKING:
     import random
 
+    from jisi_cli.models.outstanding import Mark
     from jisi_cli.models.provider import LocalServers
     from jisi_cli.models.retry import Caller
 
@@ -97,6 +98,7 @@ class LivePool:
         cache: Where answers are kept; None keeps none.
         ledger: Where calls are booked; None books none.
         budget: What the calls may cost; None for no limit.
+        mark: Where it is written down what calls may cost that are out and not held to a budget; None for nowhere.
         limits: How many calls may be out at one time.
         timeout: Seconds one attempt may take.
         max_retries: Attempts after the first.
@@ -121,6 +123,7 @@ class LivePool:
         cache: JsonCache | None = None,
         ledger: Ledger | None = None,
         budget: Budget | None = None,
+        mark: Mark | None = None,
         limits: Limits | None = None,
         timeout: float = 300.0,
         max_retries: int = 3,
@@ -143,6 +146,7 @@ class LivePool:
         self._ledger = ledger
         self._run = run or Run()
         self._store = store
+        self._mark = mark if budget is None else None
         self._local_models = local_models
         turnstile = RateLimiter(limits or Limits(), entries)
         policy = RetryPolicy(max_retries=max_retries)
@@ -278,14 +282,18 @@ class LivePool:
 
     async def _paid(self, call: Call) -> Answer:
         course = Course()
+        if self._mark is not None and question_budget.get() is None:
+            course.before_attempt = partial(_note_what_is_out, self._mark, call, course)
         try:
             outcome = await self._caller.call(call, course)
         except BaseException:
             # A provider bills what has reached it, whoever still waits for it.
             if course.may_have_cost:
                 self._book_outcome(call, course.cut_off())
+            course.booked()
             raise
         answer = self.keep(call, outcome)
+        course.booked()
         if outcome.is_cut_short:
             raise _CutShort(answer)
         return answer
@@ -358,6 +366,16 @@ def _caller(
     from jisi_cli.models.retry import Caller
 
     return Caller(Provider(timeout, local_models), limiter, budget, policy, rng, warn)
+
+
+def _note_what_is_out(mark: Mark, call: Call, course: Course) -> None:
+    """Write down, before a request goes out, what it may cost, as far as that is known without waiting."""
+    from jisi_cli.models.worst_case import worst_case_at_a_glance
+
+    usd = worst_case_at_a_glance(call.entry, call.messages, call.parameters)
+    if usd:
+        mark.add(usd)
+        course.until_booked.append(partial(mark.release, usd))
 
 
 def _query(call: Call) -> str:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 class Reserved(Protocol):
     """Money set aside for one attempt."""
 
+    def booked(self) -> None:
+        """Note that what the attempt cost is in the ledger."""
+        ...
+
     def settle(self, actual_usd: float | None) -> None:
         """Say what the attempt cost; None where that is unknown."""
         ...
@@ -145,6 +149,8 @@ class Caller:
     ) -> Completion | ProviderFailure:
         name = call.entry.name
         reservation = None if budget is None else await budget.reserve(name, worst_usd)
+        if reservation is not None:
+            course.until_booked.append(reservation.booked)
         cost: float | None = 0.0
         try:
             async with self._limiter.turn(name):

@@ -266,10 +266,18 @@ def count_text(entry: ModelEntry, text: str) -> int:
     return int(load_litellm().token_counter(model=entry.litellm, text=text)) if text else 0
 
 
-def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message]) -> int:
-    """Return the most tokens that a conversation can have, with what a chat template and a provider put around it."""
+def most_prompt_tokens(entry: ModelEntry, messages: Sequence[Message], *, exactly: bool = True) -> int:
+    """Return the most tokens that a conversation can have, with what a chat template and a provider put around it.
+
+    Args:
+        entry: The model's pool entry.
+        messages: The conversation.
+        exactly: Whether to count with the model's own tokenizer, where that is known, which takes long.
+    """
     texts = sum(
-        most_text_tokens(entry, text) for message in messages for text in (text_of(message), _calls_of(message))
+        most_text_tokens(entry, text, exactly=exactly)
+        for message in messages
+        for text in (text_of(message), _calls_of(message))
     )
     is_dear = _DEAR_PICTURES in entry.litellm
     pictures = sum(len(pictures_of(message)) for message in messages) * (_DEAR_PICTURE if is_dear else _PICTURE_TOKENS)
@@ -282,14 +290,14 @@ def _calls_of(message: Message) -> str:
     return json.dumps([*calls], ensure_ascii=False) if calls else ""
 
 
-def most_text_tokens(entry: ModelEntry, text: str) -> int:
+def most_text_tokens(entry: ModelEntry, text: str, *, exactly: bool = True) -> int:
     """Return the most tokens that a text can have with the model's own tokenizer.
 
     LiteLLM has that of OpenAI's models alone. Of any other a token is at least one byte of UTF-8; some tokenizers
     write compatibility characters out first.
     """
     most = max(_bytes(text), _bytes(unicodedata.normalize("NFKC", text)))
-    if len(text) > _LONGEST_EXACT or not has_own_tokenizer(entry):
+    if not exactly or len(text) > _LONGEST_EXACT or not has_own_tokenizer(entry):
         return most
     return min(most, math.ceil(count_text(entry, text) * _OWN_TOKENIZER_MARGIN))
 

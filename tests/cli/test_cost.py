@@ -132,7 +132,7 @@ def test_an_empty_ledger_is_an_empty_bill_and_none_is_made(format: list[str]) ->
 
 def test_json_has_the_documented_keys_and_the_sums(ledger: None) -> None:
     document = jisi("cost", "--json").json
-    assert set(document) == {"ledger", "by", "groups", "total", "batches", "against"}
+    assert set(document) == {"ledger", "by", "groups", "total", "batches", "out", "against"}
     assert (document["ledger"], document["by"], document["against"]) == (str(ledger_path()), ["model"], None)
     assert document["total"] == TOTAL
     assert [group["model"] for group in document["groups"]] == ["ada", "judy", "bob", "litellm:openai/v", "cyd"]
@@ -342,7 +342,7 @@ def test_a_replay_costs_nothing_and_says_what_it_would_have_cost(small_bank: Pat
         assert group["cached_list_cost_usd"] == pytest.approx(12e-6)
         assert group["price_sources"] == {"recorded": 12}
     assert found["model:ada",]["completion_tokens"] == 12 * 20 + 66
-    assert set(jisi("cost", results, "--json").json) == {"files", "by", "groups", "total", "batches", "against"}
+    assert set(jisi("cost", results, "--json").json) == {"files", "by", "groups", "total", "batches", "out", "against"}
 
 
 def test_the_table_of_the_paper_by_method_and_dataset(small_bank: Path, tmp_path: Path) -> None:

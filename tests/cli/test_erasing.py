@@ -22,12 +22,14 @@ from jisi_cli.history.feedback import Inbox
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.models.json_disk import JsonCache, open_cache
 from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.models.live import Run as LiveRun
+from jisi_cli.models.outstanding import Mark
 from jisi_cli.types import Answer
 from tests.cli.commands import ROOT, Run, jisi, says_one_error
 from tests.cli.test_cost import ASK
 
 SECRET = "a-question-nobody-may-read"
-PLACES = ["cached answers", "cached vectors", "calls of the ledger", "trained methods"]
+PLACES = ["cached answers", "cached vectors", "calls of the ledger", "runs with calls out", "trained methods"]
 REMEMBERED = ["turns of conversations", "remembered answers", "pieces of feedback"]
 
 
@@ -52,6 +54,9 @@ def answers() -> Iterator[JsonCache]:
     ledger.append(ASK)
     ledger.append(ASK)
     ledger.close()
+    mark = Mark(LiveRun("aaaa1111", "ask", SECRET))
+    mark.add(1.0)
+    mark.close()
     talk = Talk()
     talk.add(SECRET, SECRET)
     talk.close()
@@ -79,12 +84,12 @@ def test_all_of_it_is_erased_and_told(answers: JsonCache) -> None:
     run = jisi("cost", "--erase", "--yes", "--json")
     assert run.exit_code == 0, run
     assert [(found["what"], found["entries"]) for found in run.json["erased"]] == list(
-        zip([*PLACES, *REMEMBERED], (50, 1, 2, 1, 1, 1, 1), strict=True)
+        zip([*PLACES, *REMEMBERED], (50, 1, 2, 1, 1, 1, 1, 1), strict=True)
     )
     assert run.json["bytes_freed"] > 0
     assert run.stderr.startswith(
-        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 trained methods, "
-        "1 turns of conversations, 1 remembered answers, 1 pieces of feedback"
+        "erased: 50 cached answers, 1 cached vectors, 2 calls of the ledger, 1 runs with calls out, "
+        "1 trained methods, 1 turns of conversations, 1 remembered answers, 1 pieces of feedback"
     )
     assert left_of(SECRET) == left_of("aaaa1111") == []
     again = jisi("cost", "--erase", "-y")

@@ -297,7 +297,7 @@ def test_the_limit_is_taken_anew_when_the_day_turns(monkeypatch: pytest.MonkeyPa
     turned(monkeypatch, 1)
     told: list[float] = []
 
-    def todays(spent: float) -> Limit:
+    def todays(spent: float, others: object) -> Limit:
         told.append(spent)
         return Limit(spent + 1.0, "max_cost_per_day", "$0 of $1.00 are spent today")
 
@@ -317,7 +317,7 @@ def test_the_limit_is_taken_anew_when_the_day_turns(monkeypatch: pytest.MonkeyPa
 
 def test_a_call_that_is_out_when_the_day_turns_counts_for_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     turned(monkeypatch, 1)
-    budget = Budget(1.0, todays=lambda spent: Limit(spent + 1.0))
+    budget = Budget(1.0, todays=lambda spent, others: Limit(spent + 1.0))
 
     async def over_midnight() -> None:
         out = await budget.reserve("a", 0.4)
@@ -334,7 +334,7 @@ def test_where_what_was_spent_cannot_be_read_on_the_new_day_no_call_goes_out(mon
     turned(monkeypatch, 1)
     readable = False
 
-    def todays(spent: float) -> Limit:
+    def todays(spent: float, others: object) -> Limit:
         if not readable:
             raise InputError("calls.sqlite cannot be read as a ledger; move it away")
         return Limit(spent + 1.0)

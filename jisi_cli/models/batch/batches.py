@@ -218,8 +218,11 @@ class Batches:
             )
         self._warn(f"{what} submitted again: another key's batch ({known}) counts as if it cost the most it can")
         failure = ProviderFailure("submitted with another key, and then again with this one", billable=True)
+        taken = Taken()
         for key in batch.worst:
-            self._intake.settle(batch, self._wanted[key], failure, Taken())
+            self._intake.settle(batch, self._wanted[key], failure, taken)
+        if self._budget is not None:
+            self._budget.take_over(entry.name, taken.spent_usd).settle(None)
 
     async def _submit(self) -> None:
         """Submit what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
@@ -312,6 +315,8 @@ class Batches:
                 reservation.settle(0.0)
             self._refuse(file.worst, f"{service.host} accepts no batch of {entry.name}: {refusal}")
             return
+        if reservation is not None:
+            reservation.booked()  # in the journal
         self._under_way.append(UnderWay(batch, service, reservation))
         self._tell(
             f"{_requests(file.worst)} to {entry.name} submitted to {service.host} ({_name(batch)}); Ctrl-C leaves "
