@@ -27,6 +27,8 @@ from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, validate
 from jisi_cli.formats.column_map import ColumnMap
+from jisi_cli.formats.hub_dataset import is_hub_dataset
+from jisi_cli.formats.registry import require_file
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, option_name
@@ -172,6 +174,8 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
         BankError: See `Jisi`.
     """
     test = None if test is None else local_folder(test)
+    if test is not None and str(test) != "-" and not is_hub_dataset(test):
+        require_file(test)
     if bank is None and test is not None and (test / MANIFEST_NAME).exists():
         bank = test
     return Jisi(bank, method=None, calls="required" if live else "ignored", **options)

@@ -150,7 +150,7 @@ class Collection:
         found = self.asked.read(self.problems)
         questions = chosen_questions(found, self.selection.datasets, self.selection.limit)
         if not questions:
-            raise InputError("the sources hold no question to ask; each line needs `query`")
+            raise InputError("the sources hold no question to ask; each row needs a `question`")
         return questions
 
     def _chosen_models(self) -> list[str]:

@@ -85,7 +85,7 @@ def read_batch(source: Path, out: Output, *, strict: bool, columns: Sequence[str
     issues.summarise()
     if not questions:
         where = "standard input" if str(source) == "-" else str(source)
-        raise InputError(f"{where}: no question in it; each line needs a JSON object with `query` or `messages`")
+        raise InputError(f"{where}: no question in it; each row needs a `question`, or `messages`")
     return questions, issues.skipped
 
 

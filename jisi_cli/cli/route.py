@@ -133,7 +133,7 @@ def _route_all(jisi: Jisi, source: Path, columns: Sequence[str], out: Output, *,
     rows = read_lines(source) if is_lines else source
     questions: list[Question] = list(read_questions(rows, problems, columns=ColumnMap.parse(columns)))
     if not questions:
-        raise InputError(f"{source}: no question in it; each line needs a JSON object with `query` or `messages`")
+        raise InputError(f"{source}: no question in it; each row needs a `question`, or `messages`")
     talks = [question.conversation for question in questions]
     if probe and any(talks):
         raise InputError("--probe asks bare questions, and some lines hold messages; leave it out, or use ask --input")

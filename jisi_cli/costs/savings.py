@@ -210,6 +210,11 @@ def read_reference(
     entry = ModelEntry(name, found.litellm, price=prices.get(name, found.price))
     recorded = recorded_use(bank, name) if bank is not None and name in bank.models else {}
     if not recorded and price_of_call(entry, 1, 1).usd is None:
+        if found in pool:
+            raise InputError(
+                f"--against: `{name}` has no price in {where}; add price = {{ input = …, output = … }} (USD per "
+                "million tokens), name a file with --prices, or a bank that holds its answers with --bank"
+            )
         near = did_you_mean(name, [*(entry.name for entry in pool), *prices, *(bank.models if bank else ())])
         raise InputError(
             f"--against: no price is known for `{name}`{near}, and no bank has answers of it; add it with its price to "

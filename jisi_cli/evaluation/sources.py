@@ -96,7 +96,7 @@ class TestReader:
         questions = chosen_questions(found, self.datasets, self.limit)
         where = "standard input" if is_piped else str(path)
         if not questions:
-            raise InputError(f"{where}: no question in it; it needs one JSON object with `query` or `messages` a line")
+            raise InputError(f"{where}: no question in it; each row needs a `question`, or `messages`")
         if not live:
             raise InputError(f"{where}: questions without recorded answers; add --live to ask the models")
         return from_questions(questions, self.embedder(), where, self.bank.failed)

@@ -53,7 +53,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "split": ("split",),
 }
 """What `--map` can name, and all the names under which it would be read otherwise."""
-_SHOWN = 12
+_MEANT = {name: what for what, names in _GROUPS.items() for name in names}
+"""What a name stands for: `--map question=frage` says the same as `--map query=frage`."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,19 @@ class ColumnMap:
     """Which columns hold what, as the user says it.
 
     Attributes:
-        columns: The column by jisi's name of what it holds.
+        columns: The column by jisi's name of what it holds, or by another name that is read as that one.
 
     Raises:
-        InputError: A name is none that is read.
+        InputError: A name is none that is read, or two of them say that one thing is in two columns.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = next((name for name in self.columns if name not in _GROUPS), None)
-        if unknown is not None:
-            near, names = did_you_mean(unknown, _GROUPS), ", ".join(_GROUPS)
-            raise InputError(f"--map: nothing called `{unknown}` is read{near}; the names are {names}")
+        found: dict[str, str] = {}
+        for name, column in self.columns.items():
+            _put(found, name, column)
+        object.__setattr__(self, "columns", found)
 
     def __bool__(self) -> bool:
         return bool(self.columns)
@@ -90,9 +91,7 @@ class ColumnMap:
             name, equals, column = (piece.strip() for piece in part.replace("\\,", ",").partition("="))
             if not (name and equals and column):
                 raise InputError(f"--map takes NAME=COLUMN, as in --map query=question,gt=answer, not {part!r}")
-            if found.get(name, column) != column:
-                raise InputError(f"--map: `{name}` cannot be in {found[name]!r} and in {column!r}; name one of them")
-            found[name] = column
+            _put(found, name, column)
         return cls(found)
 
     @property
@@ -122,8 +121,24 @@ class ColumnMap:
             yield location, kept | {name: row.get(column) for name, column in self.columns.items()}
         if seen and absent:
             missing = sorted(absent)[0]
-            names = ", ".join(map(fields.shown, list(seen)[:_SHOWN])) + (", …" if len(seen) > _SHOWN else "")
+            names = fields.shown_names(seen)
             raise InputError(f"{source}: no column `{missing}`, which --map names; its columns are {names}")
+
+
+def _put(found: dict[str, str], name: str, column: str) -> None:
+    """Add to a map in which column something is.
+
+    Raises:
+        InputError: Nothing of that name is read, or it is said to be in another column already.
+    """
+    what = _MEANT.get(name)
+    if what is None:
+        near, names = did_you_mean(name, _GROUPS), ", ".join(_GROUPS)
+        turned = f" (the other way round, {column}={name}?)" if column in _MEANT else ""
+        raise InputError(f"--map: nothing called `{name}` is read{turned or near}; the names are {names}")
+    if found.get(what, column) != column:
+        raise InputError(f"--map: `{name}` cannot be in {found[what]!r} and in {column!r}; name one of them")
+    found[what] = column
 
 
 def require_one(row: Row, what: str, source: object) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import ClassVar, TypeVar
 
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Split, Status
 from jisi_cli.types import MOST_TOKENS, is_dollars
 
+_NAMED = 12
+"""Columns that a message names."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _UNKNOWN_WORDS = {"", "nan", "null", "none", "na", "n/a"}
 
@@ -218,6 +221,12 @@ def shown(value: object) -> str:
     written = text(value) or "nothing"
     written = " ".join(written.split())
     return f"`{written[:40]}…`" if len(written) > 41 else f"`{written}`"
+
+
+def shown_names(columns: Iterable[object]) -> str:
+    """Return the names of columns in one line, the first twelve of them."""
+    first = [shown(column) for column in islice(columns, _NAMED + 1)]
+    return ", ".join(first[:_NAMED]) + (", …" if len(first) > _NAMED else "")
 
 
 class Numbers:

@@ -54,4 +54,5 @@ def read_answers(source: Path, on_issue: OnIssue, names: ColumnMap | None = None
     for block in blocks:
         yield from read_block(block, reader, on_issue)
     reader.numbers.report(on_issue)
-    note_unread(reader.columns, reader.known, str(source), on_issue)
+    known = reader.known if names is None else {*reader.known, *names.columns.values()}
+    note_unread(reader.columns, known, str(source), on_issue)

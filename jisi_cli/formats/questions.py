@@ -29,9 +29,6 @@ _ANSWERS = frozenset({"records", "usages", "raw_output", "errors"})
 MESSAGES = "messages"
 """The key of a whole conversation, beside or instead of a question."""
 
-_NAMED = 12
-"""Unread columns that a note names."""
-
 
 def read_questions(
     source: Path | Iterable[bytes],
@@ -58,10 +55,11 @@ def read_questions(
         dataset, rows = dataset_name(source), read_rows(source, on_issue)
     else:
         rows = json_rows(source, "-", on_issue)
-    rows = (columns or ColumnMap()).renamed(rows, str(source) if isinstance(source, Path) else "-")
+    columns, where = columns or ColumnMap(), str(source) if isinstance(source, Path) else "-"
+    rows = columns.renamed(rows, where)
     seen: set[tuple[str, str]] = set()
     found_columns: dict[str, None] = {}
-    read = {"index", "dataset", "grader", MESSAGES, *TEXT, *REFERENCE, *CHOICES, *_ANSWERS}
+    read = {"index", "dataset", "grader", MESSAGES, *TEXT, *REFERENCE, *CHOICES, *_ANSWERS, *columns.columns.values()}
     for location, row in rows:
         found_columns.update(dict.fromkeys(row))
         try:
@@ -74,7 +72,12 @@ def read_questions(
         else:
             seen.add((question.dataset, question.index))
             yield question
-    note_unread(found_columns, read, str(source) if isinstance(source, Path) else "-", on_issue)
+    if seen or not found_columns or poses_question(found_columns) or MESSAGES in found_columns:
+        note_unread(found_columns, read, where, on_issue)
+    else:
+        names = fields.shown_names(found_columns)
+        unnamed = f"no column is called `question`; say which one is it with --map query=COLUMN: {names}"
+        on_issue(ImportIssue(where, None, unnamed, note=True))
 
 
 def question_of(row: Row, dataset: str, location: Location) -> Question:
@@ -244,7 +247,7 @@ def _chosen(row: Row, answers: tuple[str, ...], choices: Choices) -> str | None:
 
 def note_unread(columns: Iterable[str], read: Collection[str], source: str, on_issue: OnIssue) -> None:
     """Tell of the columns of a table that were not read, in one note."""
-    ignored = [fields.shown(column) for column in columns if column not in read]
+    ignored = [column for column in columns if column not in read]
     if ignored:
-        names = ", ".join(ignored[:_NAMED]) + (", …" if len(ignored) > _NAMED else "")
+        names = fields.shown_names(ignored)
         on_issue(ImportIssue(source, None, f"columns that are not read: {names}", note=True))

@@ -204,6 +204,10 @@ def _header(source: Path, reader: Reader) -> list[str]:
     if not cells:
         raise InputError(f"{source}: the file is empty; a CSV begins with a line of column names")
     names = [cell.strip() for cell in cells]
+    other = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        written = "semicolons; save it with commas" if other == ";" else "tabs; call it .tsv, or save it with commas"
+        raise InputError(f"{source}: the columns seem to be separated by {written}")
     refuse_repeated(source, names)
     return names
 

@@ -253,6 +253,13 @@ def test_what_cannot_be_done_is_one_line(ledger: None, arguments: list[str], wor
 # Against a reference model
 
 
+def test_a_model_of_the_pool_that_has_no_price_is_not_guessed_to_be_itself(ledger: None, tmp_path: Path) -> None:
+    pool = tmp_path / "pool.toml"
+    pool.write_text('[[models]]\nname = "cy"\nlitellm = "openai/cy-of-ours"\napi_base = "http://127.0.0.1:9/v1"\n')
+    run = jisi("cost", "--against", "cy", "--config", pool)
+    says_one_error(run, 2, f"--against: `cy` has no price in {pool}; add price = {{ input = …, output = … }}")
+
+
 def prices(folder: Path, **by_model: tuple[float, float]) -> Path:
     path = folder / "prices.json"
     path.write_text(json.dumps({name: {"input": put, "output": got} for name, (put, got) in by_model.items()}))

@@ -567,7 +567,7 @@ def test_questions_without_recorded_answers_need_live_calls(bank: Path, tmp_path
 
 @pytest.mark.parametrize("stdin", ["", "\n\n", "What is 2 plus 2?\n", b"\xff\xfe\x00", "[]\n"])
 def test_standard_input_without_a_question_is_told(bank: Path, stdin: str | bytes) -> None:
-    says_one_error(jisi("eval", "-", "--bank", bank, stdin=stdin), 2, "standard input: no question in it", "`query`")
+    says_one_error(jisi("eval", "-", "--bank", bank, stdin=stdin), 2, "standard input: no question in it", "`question`")
 
 
 def test_a_bank_of_another_embedder_is_refused_with_both_names(bank: Path, tmp_path: Path) -> None:
@@ -605,6 +605,7 @@ def refusals(bank: Path) -> dict[str, tuple[list[str | Path], int, str]]:
     return {
         "no bank": (["eval"], 2, "no bank was named"),
         "no such file": (["eval", "nowhere.jsonl", "--bank", bank], 2, "nowhere.jsonl"),
+        "no such file or bank": (["eval", "my-bnak"], 2, "my-bnak: no such file or folder"),
         "no such bank": (["eval", "--bank", "nowhere"], 3, "no bank at nowhere"),
         "no such method": (["eval", bank, "-m", "jisi-best"], 2, "no method is called `jisi-best`"),
         "no such model": (["eval", bank, "-m", "model:eve"], 2, "the bank has no such model"),

@@ -113,13 +113,51 @@ def test_a_map_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     for given, words in (
         ("query", "NAME=COLUMN"),
         ("query=", "NAME=COLUMN"),
-        ("question=a", "nothing called `question` is read.*; the names are query, gt"),
+        ("frage=a", "nothing called `frage` is read; the names are query, gt"),
+        ("frage=query", r"nothing called `frage` is read \(the other way round, query=frage\?\)"),
+        ("query=a,question=b", "`question` cannot be in 'a' and in 'b'"),
         ("qery=a", r"did you mean `query`\?"),
         ("query=a,query=b", "cannot be in 'a' and in 'b'"),
     ):
         with pytest.raises(InputError, match=words):
             ColumnMap.parse([given])
     assert ColumnMap.parse([r"query=a\,b,gt=c"]).columns == {"query": "a,b", "gt": "c"}
+
+
+def test_a_map_takes_the_names_that_columns_may_have(tmp_path: Path) -> None:
+    assert ColumnMap.parse(["question=frage,answer=loesung"]) == ColumnMap.parse(["query=frage,gt=loesung"])
+    assert ColumnMap({"question": "frage"}).columns == {"query": "frage"}
+
+
+def notes(path: Path, *maps: str) -> list[str]:
+    """Return what is said of a file of questions that is read to its end."""
+    said: list[ImportIssue] = []
+    list(read_questions(path, said.append, columns=ColumnMap.parse(maps)))
+    return [issue.message for issue in said if issue.note]
+
+
+def test_a_column_that_a_map_names_is_not_called_unread(tmp_path: Path) -> None:
+    row = {"frage": "2 + 2?", "loesung": "4", "model": "ada", "reply": "4", "page": 3}
+    path = written(tmp_path / "q.csv", [row])
+    assert notes(path, "query=frage,gt=loesung,index=page") == ["columns that are not read: `model`, `reply`"]
+    said: list[ImportIssue] = []
+    columns = ColumnMap.parse(["query=frage,gt=loesung,model=model,response=reply"])
+    list(read_records(path, on_issue=said.append, columns=columns))
+    assert [issue.message for issue in said] == ["columns that are not read: `page`"]
+
+
+def test_a_table_without_a_question_says_how_to_name_its_column(tmp_path: Path) -> None:
+    path = written(tmp_path / "q.csv", [{"frage": "2 + 2?", "loesung": "4"}])
+    expected = "no column is called `question`; say which one is it with --map query=COLUMN: `frage`, `loesung`"
+    assert notes(path) == [expected]
+
+
+@pytest.mark.parametrize(("mark", "words"), [(";", "semicolons; save it with commas"), ("\t", "tabs; call it .tsv")])
+def test_a_csv_whose_columns_another_mark_separates_is_refused(tmp_path: Path, mark: str, words: str) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(f"question{mark}answer\nWhat is 2 + 2?{mark}4\n", encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        questions(path)
 
 
 def test_recorded_answers_are_read_by_a_map_too(tmp_path: Path) -> None:
