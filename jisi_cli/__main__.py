@@ -28,7 +28,7 @@ def _keep(phase: str, info: dict[str, int]) -> None:
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is heeded while it is still being imported, when nothing is under way yet."""
+    """Run the command line; Ctrl-C works while it is still being imported, when nothing is under way yet."""
     gc.callbacks.append(_keep)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _SOON)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -1,6 +1,6 @@
 """The form of an answer that a question asks for: JSON, or JSON that fits a schema.
 
-A schema is somebody else's. It fetches nothing, it may not run for long, and no pattern of it holds up the rest.
+A schema is someone else's. It fetches nothing, it may not run for long, and no pattern of it holds up the rest.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class AnswerFormat:
         keywords = {name: _within_time(check) for name, check in {**usual.VALIDATORS, **_OWN}.items()}
         # A reference back to a part that names its dialect would be checked by that dialect's own keywords.
         schema = {name: part for name, part in (self.schema or {}).items() if name != "$schema"}
-        # A registry of its own is never asked for what lies elsewhere.
+        # A registry of its own is never asked for what is elsewhere.
         return jsonschema.validators.extend(usual, keywords)(schema, registry=Registry())
 
 
@@ -177,7 +177,7 @@ def _schema(schema: object, where: str) -> dict[str, Any]:
 def _check_size(schema: dict[str, Any], where: str) -> None:
     """Refuse a schema that takes long to be checked itself (a minute for a megabyte), or by rules of another dialect.
 
-    jsonschema checks a part that names a dialect by that dialect as it stands, with patterns that heed no time.
+    jsonschema checks a part that names a dialect by that dialect as it stands, with patterns that know no time limit.
     """
     if sum(1 for _ in _parts(schema)) > _MOST_PARTS:
         raise InputError(f"{where} has more than {_MOST_PARTS:,} parts; make it smaller")
@@ -216,7 +216,7 @@ def _references(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_patterns(schema: dict[str, Any], where: str) -> None:
-    """Refuse patterns that would hold everybody up: Python's own `re`, or one that is long to read, heeds no time."""
+    """Refuse patterns that could run for ever: in Python's own `re`, or if long to read, they know no time limit."""
     keywords = list(_keywords(schema))
     by_name = [part for name, part in keywords if name == "patternProperties" and isinstance(part, dict)]
     if by_name and any(name == "unevaluatedProperties" for name, _ in keywords):

@@ -119,7 +119,7 @@ def ask_all(
         system: A system message for every model.
         schema: A JSON schema that every answer must fit; see `Jisi.ask`.
         jisi: What is open already; None opens it with `options`, and closes it.
-        out: A file with one line per question, which a later run goes on with: what is answered there, by the same
+        out: A file with one line per question, which a later run resumes: what is answered there, by the same
             method, models and bank, is not asked again and comes first. None keeps nothing.
         remember: Remember the answers for `jisi feedback`; see `Jisi.remember`.
         **options: Of `Jisi`.

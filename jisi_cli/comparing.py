@@ -80,7 +80,7 @@ def evaluate(
         versus: Methods that all are compared with, besides `best-single`.
         live: Call the models of the pool and grade their answers.
         by_batch: With `live`, call them through their providers' batch endpoints, at about half the price.
-        out: A file with one line per question and method, which a later run goes on with.
+        out: A file with one line per question and method, which a later run resumes.
         format: Format of `test`; None finds it out.
         datasets: Only questions of these data sets.
         limit: Questions per data set.
@@ -118,7 +118,7 @@ def evaluate(
             ablate=ablate,
             curve=curve,
         )
-        refuse_unheeded(opened.configured.stated, [variant.method for variant in compared])
+        refuse_unused(opened.configured.stated, [variant.method for variant in compared])
         if curve:
             _refuse_varied(opened.configured.stated, [variant.method for variant in compared])
         mapped = ColumnMap(columns or {})
@@ -181,7 +181,7 @@ def open_for(test: Path | None, *, live: bool, bank: Path | None = None, **optio
     return Jisi(bank, method=None, calls="required" if live else "ignored", **options)
 
 
-def refuse_unheeded(stated: Mapping[str, object], methods: Sequence[str]) -> None:
+def refuse_unused(stated: Mapping[str, object], methods: Sequence[str]) -> None:
     """Refuse settings of one method that is not among those that are compared.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.resplit import PAPER_FRACTION, ResplitBank
-from jisi_cli.comparing import made_of, open_for, refuse_unheeded, settings_of
+from jisi_cli.comparing import made_of, open_for, refuse_unused, settings_of
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
 from jisi_cli.evaluation.runner import Entry, Ran, run_entries
@@ -42,7 +42,7 @@ def evaluate_splits(
 ) -> SplitComparison:
     """Compare methods on several splits of a bank's recorded answers.
 
-    All questions of the bank take part, whatever split it was built with. Each split draws train and test rows anew by
+    All questions of the bank take part, whatever split it was built with. Each split draws train and test rows again by
     the paper's rule, the first with `seed` (by default 42), the next ones with the numbers that follow; methods are
     made from its train rows alone.
 
@@ -56,7 +56,7 @@ def evaluate_splits(
         methods: Methods by name, or `all`; None for a usual choice.
         jisi: What is open already; None opens it with `options`, and closes it.
         versus: Methods that all are compared with, besides `best-single`.
-        out: A file with one line per split, question and method, which a later run goes on with.
+        out: A file with one line per split, question and method, which a later run resumes.
         datasets: Test only questions of these data sets.
         limit: Test questions per data set and split.
         **options: Of `Jisi`.
@@ -168,7 +168,7 @@ class SplitRun:
         rows = BankRows(bank, jisi.models, jisi.opened.prices)
         context = replace(jisi.configured.context, bank=bank.arrays(jisi.models), rows=rows)
         compared = variants(context, bank, self.methods, self.versus)
-        refuse_unheeded(jisi.configured.stated, [variant.method for variant in compared])
+        refuse_unused(jisi.configured.stated, [variant.method for variant in compared])
         entries = make_entries(
             compared,
             bank,
@@ -224,7 +224,7 @@ class SplitRun:
             least = next(size for size in count(1) if int(self.fraction * size))
             raise InputError(
                 f"{bank.path}: a split of {self.fraction:g} leaves no train question, since every data set has fewer "
-                f"than {least}; add questions with `jisi bank build --append`, or build the bank anew with one "
+                f"than {least}; add questions with `jisi bank build --append`, or build the bank again with one "
                 "`dataset` for questions that belong together"
             )
 

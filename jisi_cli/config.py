@@ -194,7 +194,7 @@ def config_in_force(explicit: Path | None = None) -> Config:
     """Find and read the configuration in force, and decide whether it is trusted.
 
     A file that the user named (`--config`, `JISI_CONFIG`) or keeps in the configuration folder is the user's own. One
-    that is only found in the current folder, or above it, may have come with somebody else's archive or repository.
+    that is only found in the current folder, or above it, may have come with someone else's archive or repository.
 
     Raises:
         InputError: A file was named and is not there, or the file cannot be used.

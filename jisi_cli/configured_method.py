@@ -257,7 +257,7 @@ def in_force(bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]) ->
 
 
 def check_method(method: str, mode: str, settings: Mapping[str, object]) -> None:
-    """Refuse what cannot answer a question, and options that a method would not heed.
+    """Refuse what cannot answer a question, and options that a method would ignore.
 
     Raises:
         InputError: Such a method or option was given.

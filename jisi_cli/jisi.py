@@ -170,7 +170,7 @@ class Jisi:
             )
         )
         if calls == "required":
-            # Asked before anything is under way; the pool itself asks nobody twice.
+            # Asked before anything is under way; the pool itself asks no one twice.
             account.require_consent(self.models)
 
     def _begin(self, configured: ConfiguredMethod) -> None:
@@ -260,7 +260,7 @@ class Jisi:
                 it where it has fewer than eight words.
             system: A system message for every model.
             tools: Functions, in OpenAI's shape, that the model may ask you to call (`outcome.answer.tool_calls`). One
-                model answers then, the best that can call tools. Ask again with its message and the results behind the
+                model answers then, the best that can call tools. Ask again with its message and the results after the
                 others, and the same model goes on.
             schema: A JSON schema that the answer must fit. Every model is asked for it; an answer that does not fit
                 counts as none.
@@ -305,7 +305,7 @@ class Jisi:
     ) -> Generator[str, None, None]:
         """Yield the answer piece by piece, as it arrives; see `ask`.
 
-        Where a model breaks off and another begins anew, an empty line stands between the two.
+        If a model breaks off and another starts over, an empty line separates the two.
 
         Args:
             text: The question, or a conversation.

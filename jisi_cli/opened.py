@@ -42,7 +42,7 @@ _REFUSED_FOR = 300.0
 class opened_once(Generic[T]):
     """A property that one thread opens, while others that want it of the same object wait.
 
-    Once it is open, nobody waits. (`cached_property` of Python 3.11 lets all objects of a class wait for one another.)
+    Once it is open, no one waits. (`cached_property` of Python 3.11 lets all objects of a class wait for one another.)
 
     Args:
         open_it: Opens it for an object, whose `opening` is held meanwhile.

@@ -36,8 +36,8 @@ def picture_part(content: bytes, where: str) -> Part:
 def read_picture(part: Mapping[str, Any], where: str) -> Part:
     """Read a part with a picture, `{"type": "image_url", "image_url": {"url": "data:…;base64,…", "detail": …}}`.
 
-    An address is refused: for some providers LiteLLM fetches what is there itself, so that anybody who may ask could
-    have this machine look at what lies in its network.
+    An address is refused: for some providers LiteLLM fetches what is there itself, so that anyone who may ask could
+    have this machine look at what is in its network.
 
     Args:
         part: The part.

@@ -1,4 +1,4 @@
-"""Tools that a model may ask to be called, and its calls in a conversation, read from what nobody vouches for."""
+"""Tools that a model may ask to be called, and its calls in a conversation, read from what is not trusted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_tool_calls(calls: object, where: str) -> list[Mapping[str, Any]]:
         where: What it is called in an error.
 
     Raises:
-        InputError: It is no list of calls of functions.
+        InputError: It is not a list of calls of functions.
     """
     if not isinstance(calls, list) or len(calls) > _MOST_TOOLS:
         raise InputError(f"{where} must be a list of at most {_MOST_TOOLS} calls")

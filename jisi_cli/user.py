@@ -91,7 +91,7 @@ class Log:
 
 
 def read_config(path: Path | None, user: User) -> Config:
-    """Return the configuration in force, and warn of one that merely lies here and that the user has not allowed.
+    """Return the configuration in force, and warn of one that is merely here and that the user has not allowed.
 
     What was allowed is a content: a file that has changed since is warned of again.
 
@@ -104,7 +104,7 @@ def read_config(path: Path | None, user: User) -> Config:
         if config.trusted:
             user.detail(words)
         else:
-            user.warn(f"{words}, which may be somebody else's; read it, then `{_trust_command(config)}` allows it")
+            user.warn(f"{words}, which may be someone else's; read it, then `{_trust_command(config)}` allows it")
     return config
 
 
@@ -172,7 +172,7 @@ def _ranges(numbers: Iterable[int]) -> Iterator[str]:
         yield str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
 
 
-# A pool file that merely lies in the current folder or above it, before it names an address or a key.
+# A pool file that is merely in the current folder or above it, before it names an address or a key.
 
 _LOCAL = "local:"
 _allowed: set[str] = set()

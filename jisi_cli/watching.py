@@ -1,4 +1,4 @@
-"""Watching how a question is answered: its calls, the requests behind them, and the final answer piece by piece."""
+"""Watching how a question is answered: its calls, the requests that they make, and the final answer piece by piece."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Listener, Protocol):
-    """A listener that hears of the requests behind each call, too."""
+    """A listener that is also told of the requests of each call."""
 
     def called(self, event: CallEvent) -> None:
         """A request has gone out, waits, or goes out again."""
@@ -32,7 +32,7 @@ class Pieces(Silent):
         put: Receives each piece, on another thread.
 
     Attributes:
-        model: Who is writing; None before somebody is.
+        model: Who is writing; None before anyone is.
     """
 
     streams = True
@@ -42,7 +42,7 @@ class Pieces(Silent):
         self.model: str | None = None
 
     def called(self, event: CallEvent) -> None:
-        """Begin anew when a request goes out again."""
+        """Start over when a request is sent again."""
         if event.kind == "retry" and event.role in ("aggregator", "expert"):
             self.writing(event.model)
 

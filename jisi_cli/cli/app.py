@@ -32,7 +32,7 @@ _CHECK = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR
 
 
 def refusal(error: BaseException) -> str | None:
-    """Return what is to be said of an error that the machine, not the program, is to blame for; None for another.
+    """Return the words for an error that the machine, not the program, is to blame for; None for any other.
 
     Of an error that ran through tasks, the first of what they met is looked at.
     """
@@ -58,7 +58,7 @@ class JisiGroup(Group):
     """A command group that turns what goes wrong into one line and an exit code."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the vendored Click is not ours to import
-        """Read what stands before the command's name."""
+        """Read what comes before the command's name."""
         with _shown():
             return super().make_context(*args, **options)
 
@@ -210,7 +210,7 @@ def main() -> None:
         # Before the command began, or once more while it was ending.
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     finally:
-        # All is said and kept: whoever is still in a hurry gets no traceback of Python's own ending.
+        # All is written: another Ctrl-C must not end in a traceback while Python shuts down.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Nothing is left to collect, but Python would look at every object once more, for a second after LiteLLM.
         gc.freeze()

@@ -83,7 +83,7 @@ def ask_file(
         as_jsonl: Write lines to stdout beside the file, too.
 
     Returns:
-        How it went: failed when a question has no answer, and that nobody answered when none has.
+        The exit code: 1 if a question has no answer, 4 if none has.
 
     Raises:
         InputError: The source or the file cannot be used.

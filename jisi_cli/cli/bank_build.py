@@ -289,7 +289,7 @@ def _require_feedback_alone(*, append: bool, **others: object) -> None:
 
 
 def _require_sources(sources: Sequence[Path], starter: int | None, *, call: bool) -> None:
-    """Refuse a build of nothing, and questions that nobody is to be asked.
+    """Refuse a build of nothing, and generated questions without models to ask.
 
     Raises:
         InputError: It is such a build.

@@ -141,6 +141,6 @@ def _precomputed(
     if recorded is None and not (flags.spec.get("name") or config.embedder.get("name")):
         raise InputError(
             f"{release}: it does not say which embedder made its vectors; name it with --embedder (the paper's is "
-            "Alibaba-NLP/gte-Qwen2-7B-instruct), or move the .tar files away to embed the texts anew"
+            "Alibaba-NLP/gte-Qwen2-7B-instruct), or move the .tar files away to embed the texts again"
         )
     return read_released_vectors(release, pinned(flags.named(config, recorded)))

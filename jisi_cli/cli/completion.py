@@ -1,4 +1,4 @@
-"""What a shell completes behind an option: methods, models of the pool, graders, formats and the other names it takes.
+"""What a shell completes after an option: methods, models of the pool, graders, formats and the other names it takes.
 
 A shell waits for it at each Tab. So names are read from where they are declared, without importing what declares them,
 nothing is asked of any host, and whatever goes wrong completes nothing and says nothing. A pool file may be a

@@ -114,7 +114,7 @@ def agreed(
     out: Output,
     datasets: Sequence[str] | None = None,
 ) -> KeylessScores | None:
-    """Score by agreement what is to be scored so; None where nothing is.
+    """Score by agreement the questions that are scored so; None if there are none.
 
     Args:
         bank: The bank.

@@ -163,7 +163,7 @@ def _problem(error: Any, flags: Sequence[str]) -> str:  # noqa: ANN401
 
 
 def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]], width: int) -> None:  # noqa: ANN401
-    """Write what stands at the left in `width` characters, and beside it its explanation."""
+    """Write the left part in `width` characters, and its explanation beside it."""
     margin = " " * formatter.current_indent
     below = f"{margin}{'':{width}}  "
     for left, right in rows:
@@ -173,7 +173,7 @@ def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]], width: int) -> 
 
 
 def _wrapped(text: str, formatter: Any, indent: str, first: str | None = None) -> str:  # noqa: ANN401
-    """Return a paragraph in lines that break between words alone, unlike the formatter's own."""
+    """Return a paragraph in lines that break only between words, unlike the formatter's own."""
     return textwrap.fill(
         text,
         formatter.width,
@@ -203,7 +203,7 @@ def _with_number(arguments: Sequence[str], flag: str) -> list[str]:
 
 
 class Group(_Layout, TyperGroup):
-    """A group of commands with such help; alone it prints it, and that is no error."""
+    """A group of commands with such help; alone it prints it, which is not an error."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Print help if nothing was asked for."""

@@ -2,8 +2,8 @@
 
 The first Ctrl-C raises `KeyboardInterrupt` in the main thread, which cancels what is under way and closes it. Python
 does that only between two of the main thread's own instructions, and a library that is being imported, a long
-computation or a thread that nobody can cancel may hold it up. So a second thread hears of the signal at once, through
-a pipe that Python's own handler writes to, and ends the process if it is still there a moment later. Every answer is
+computation or a thread that cannot be cancelled may hold it up. So a second thread is told of the signal at once, by a
+pipe that Python's own handler writes to, and ends the process if it is still there a moment later. Every answer is
 kept and booked when it comes, and files are whole or absent whenever a process ends, so nothing is lost by that.
 A conversation at a terminal survives it (`surviving`): there Ctrl-C stops the answer.
 
@@ -38,7 +38,7 @@ _pressed = _heard = 0
 
 
 def heed_interrupts(instead_of: object = signal.default_int_handler) -> None:
-    """Let Ctrl-C end this process within half a second; does nothing where the signal is ignored or heeded already.
+    """Let Ctrl-C end this process within half a second; does nothing if the signal is ignored or handled already.
 
     Args:
         instead_of: The handler that is replaced.
@@ -85,7 +85,7 @@ def _begin() -> None:
 
 
 def is_first_to_tell() -> bool:
-    """Whether it has not been said yet that the command was interrupted; who asks says it."""
+    """Whether the caller is the first to ask, and so the one to say that the command was interrupted."""
     return _told.acquire(blocking=False)
 
 

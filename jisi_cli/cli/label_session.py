@@ -222,7 +222,7 @@ class _Session:
     def _say(self, label: Label) -> None:
         before = self._labelling.said(label.key)
         if label.skipped and before is not None and not before.skipped:
-            self._go_on()  # somebody else knows the answer
+            self._go_on()  # someone else has given the answer
             return
         try:
             self._keep(label.key, label)
@@ -236,7 +236,7 @@ class _Session:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Go to the next question that nobody else has labelled meanwhile."""
+        """Go to the next question without a label from someone else."""
         self._position += 1
         labels = self._labelling.labels
         while self._position < len(self._queue) and self._queue[self._position].key in labels:
@@ -261,7 +261,7 @@ class _Session:
         """Keep a label before anything else is asked.
 
         Raises:
-            LabelConflictError: Somebody else has said something else.
+            LabelConflictError: Someone else has said something else.
         """
         self._unkept = key, label
         try:

@@ -125,7 +125,7 @@ def draw_table(
 def _room(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], places: Sequence[int], width: int, picture: Picture
 ) -> int:
-    """Return the characters that a picture has behind these columns with their text whole."""
+    """Return how many characters are left for a picture after these columns with their text whole."""
     longest = _longest(columns, rows)
     room = width - _EDGES - sum(longest[place] + _GAP for place in places)
     return room if room >= len(picture.title) else 0
@@ -177,7 +177,7 @@ def _longest(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[i
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Return the width of each column: Rich, left alone, narrows numbers like everything else."""
+    """Return the width of each column: Rich by itself narrows numbers like everything else."""
     widths = _longest(columns, rows)
     texts = [place for place, column in enumerate(columns) if not column.right]
     excess = sum(widths) + _GAP * (len(widths) - 1) + _EDGES - width

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def markdown(text: str) -> Markdown:
     """Return an answer for a Rich console.
 
-    Links are written as `words (target)`, without the escape sequence that would put a target behind other words;
+    Links are written as `words (target)`, without the escape sequence that would hide a target under other words;
     images likewise. HTML, which Rich would leave out, is shown as it is written.
 
     Args:

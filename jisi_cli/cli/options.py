@@ -142,7 +142,7 @@ def gathered(
     Args:
         command: The command; its parameter `into` is not seen on the command line.
         into: The name of that argument.
-        options: The options, which come behind the command's own.
+        options: The options, which come after the command's own.
         gather: Makes the argument of their values by name.
     """
     signature = inspect.signature(command, eval_str=True)

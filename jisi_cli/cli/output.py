@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LONGEST_NOTE = 10_000
-"""Characters of a note, which may quote what somebody else wrote."""
+"""Characters of a note, which may quote what someone else wrote."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -105,7 +105,7 @@ class Output:
             self._err_line(line)
 
     def separate(self) -> None:
-        """Leave room before or behind a table; one that is drawn has its own."""
+        """Write an empty line before or after a table; one that is drawn has its own."""
         if not self.stdout_is_terminal:
             self.data("")
 

@@ -1,11 +1,11 @@
-"""The question of a command: its argument, and what stands on standard input where that was meant for it.
+"""The question of a command: its argument, and what is on standard input if that was meant for it.
 
 `git diff | jisi ask "Review this."` adds the change to the question; `while read q; do jisi ask "$q"; done < file` must
 not add the rest of the file to the first question. So beside a question that was given:
 
 - a pipe or a socket is read to its end: nothing tells whether more is to come, so that a wait is told of, and cut short
   by nothing;
-- a file is read where it stands at its beginning; one that somebody has begun to read is left alone;
+- a file is read where it stands at its beginning; one that something has begun to read is left alone;
 - a terminal and a device, as /dev/null is, are not read.
 
 The loop over a pipe (`cat file | while read q; …`) cannot be told from the first case; what was added then looks like
@@ -39,7 +39,7 @@ _A_QUESTION = re.compile(r"""[?？][\s"'”’)\]]*\Z|\A\{.*"(?:query|question|p
 
 
 def read_question(argument: str | None, out: Output, *, may_be_empty: bool = False) -> str:
-    """Return the question: the argument with standard input behind it; `-` or no argument takes standard input alone.
+    """Return the question: the argument with standard input after it; `-` or no argument takes standard input alone.
 
     Args:
         argument: The question on the command line.
@@ -132,7 +132,7 @@ def checked_text(text: str, what: str) -> str:
     """Return text from the command line.
 
     Raises:
-        InputError: The shell handed over bytes that are no text.
+        InputError: The shell passed bytes that are not text.
     """
     try:
         text.encode()
@@ -182,7 +182,7 @@ def _to_the_end(stream: TextIO, out: Output) -> bytes:
         if not told and place is not None and not _has_something(place):
             out.note("reading standard input until it ends; `< /dev/null` if nothing is to be added to the question")
             told = True
-        # Past the buffer of Python, of which nobody knows whether more than it holds can be read.
+        # Past the buffer of Python, since it cannot be known whether more than it holds can be read.
         piece = stream.buffer.read(_PIECE) if place is None else os.read(place, _PIECE)
         if not piece:
             return bytes(content)
@@ -223,5 +223,5 @@ def _warn_of_questions(question: str, context: str, out: Output) -> None:
     if found >= least and 2 * found > len(lines):
         out.warn(
             f"standard input was added to the question, and looks like {count(found, 'more question')}: in a loop, "
-            "write `< /dev/null` behind the question; to ask them all, give them to --input"
+            "write `< /dev/null` after the question; to ask them all, give them to --input"
         )

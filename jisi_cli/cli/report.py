@@ -173,7 +173,7 @@ def shown_arguments(arguments: Sequence[str]) -> list[str]:
     """Return a command line for others to read: of a program that grades, which may be given a key, only the option.
 
     Args:
-        arguments: What was typed behind `jisi`.
+        arguments: What was typed after `jisi`.
     """
     shown: list[str] = []
     option = ""

@@ -71,7 +71,7 @@ class Turns:
         """Return a turn, which costs money to ask.
 
         Raises:
-            InputError: It holds bytes that are no text, which Python reads as halves of characters.
+            InputError: It holds bytes that are not text, which Python reads as halves of characters.
         """
         try:
             said.encode()

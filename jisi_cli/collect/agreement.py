@@ -59,7 +59,7 @@ class KeylessAnswers:
 
 
 def normalised(answer: str, question: Question) -> str | None:
-    """Return a final answer that somebody wrote as models' are read; None where it is none for such a question."""
+    """Return a final answer that a person wrote, read as models' are; None if it is none for such a question."""
     return final_answer(json.dumps({"answer": answer}, ensure_ascii=False), _kind(question))
 
 

@@ -185,7 +185,7 @@ async def _graded(question: Question, answer: Answer, graders: GraderSet, collec
         cost_usd=answer.list_cost_usd if answer.ok else None,
         score=score,
         status="failed" if error is not None else "unscored" if score is None else "ok",
-        # How an answer is read stays the question's own, whoever compares them.
+        # How an answer is read is the question's own, whatever compares them.
         grader=question.grader if compared or spec is None else spec.name,
         order=question.order,
         error=error,

@@ -1,4 +1,4 @@
-"""Labels that are given elsewhere: JSON lines, one a question, whose `label` somebody fills in."""
+"""Labels that are given elsewhere: JSON lines, one a question, whose `label` someone fills in."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class KeylessQuestion:
 
 
 class LabelConflictError(InputError):
-    """Somebody else has labelled the question otherwise since it was read.
+    """Someone else has labelled the question otherwise since it was read.
 
     Attributes:
         label: What they said.
@@ -206,14 +206,14 @@ class Labelling:
         Args:
             key: Data set and index of the question.
             answer: The right answer, one of the models' or another; None where none of theirs is right.
-            replace: Whether a label that somebody else gave meanwhile is replaced.
+            replace: Whether a label that someone else gave meanwhile is replaced.
 
         Returns:
             Whether a model gave that answer; otherwise all models are wrong there.
 
         Raises:
             InputError: There is no such question, or the answer cannot be compared with the models'.
-            LabelConflictError: Somebody else has said something else meanwhile; nothing was changed.
+            LabelConflictError: Someone else has said something else meanwhile; nothing was changed.
             BankError: The bank cannot be written.
         """
         place = self._place(key)
@@ -236,7 +236,7 @@ class Labelling:
         Args:
             key: Data set and index of the question.
             label: What is said; None takes back what was said.
-            replace: Whether a label that somebody else gave meanwhile is replaced.
+            replace: Whether a label that someone else gave meanwhile is replaced.
         """
         known = None if replace else self._said
         manifest, others = change_labels(self.bank.path, {key: label}, self._on_wait, known)
@@ -245,7 +245,7 @@ class Labelling:
             raise LabelConflictError(others[key])
 
     def score(self) -> Scored:
-        """Score the bank anew by its labels and by agreement.
+        """Score the bank again by its labels and by agreement.
 
         Without any label, a bank that agreement has not scored stays as it is.
 

@@ -26,7 +26,7 @@ _FIRST = lazy_pattern(
 _NAMED = lazy_pattern(rf"(?<![a-zA-Z]){_NOUN}[*_`\"'(\[{{]{{0,4}}{_CAPITAL}")
 _BRACKETED = lazy_pattern(r"(?<![\w(])\(?([A-J])\)")
 _STANDING = lazy_pattern(r"(?<![\w'’.])([B-HJ]|A(?!\s+[a-z]))(?![\w'’])")
-# Verdicts behind a letter ("C: correct"), and the options that a response lists.
+# Verdicts after a letter ("C: correct"), and the options that a response lists.
 
 _VERDICT_RIGHT = r"(?:[:–-]|→)\s{0,2}\**(?:[Tt]rue|TRUE|[Cc]orrect|CORRECT|[Rr]ight|Yes|✓|✔|✅)"
 _VERDICT_WRONG = r"(?:[:–-]|→)?\s{0,2}\**(?:(?<=[:–-]\s)(?:[Ff]alse|FALSE|[Ii]ncorrect|INCORRECT|[Ww]rong|No\b)|✗|✘|❌)"

@@ -20,7 +20,7 @@ from jisi_cli.printable import has_escapes, without_escapes
 # Looked for, each time its last occurrence: the `answer` field of JSON (also of JSON that is invalid because LaTeX or
 # quotes were not escaped), `<answer>` tags, `\boxed{}`, a sentence that states it (see `statements`), a last line
 # `#### X`. JSON and tags are the strongest marks, since a program was asked for; of the others the last counts. A mark
-# that the text takes back ("Wait, …") counts for less than any mark behind those words. Reasoning in blocks of its own
+# that the text takes back ("Wait, …") counts for less than any mark after those words. Reasoning in blocks of its own
 # is no part of an answer, and only the end of a text is read, so that a text of any size costs the same.
 
 
@@ -73,7 +73,7 @@ _LIST_OF_LISTS = lazy_pattern(r"\]\s{0,20},\s{0,20}\[")
 
 def answer_text(response: str) -> str:
     """Return the part of a response in which its answer is looked for: its end, without blocks of reasoning."""
-    # The 31 of a colour is no number that somebody answered.
+    # The 31 of a colour is not a number that was answered.
     return _STRUCK_OUT.sub(" ", without_escapes(without_reasoning(response)[-END_LENGTH:]))
 
 
@@ -94,7 +94,7 @@ def marked_answers(text: str) -> list[str]:
 
 
 def unmarked_text(text: str) -> str:
-    """Return where an answer stands in a text that marks none: behind the last answer that was taken back."""
+    """Return where an answer stands in a text that marks none: after the last answer that was taken back."""
     end = answer_text(text)
     last = max((mark.end for mark in _marks(end)), default=0)
     return end[last:]
@@ -270,7 +270,7 @@ def _letter_or_number(answer: str) -> str | None:
 
 
 def _bracketed(response: str, marked: str | None) -> str | None:
-    """Return the last text in double square brackets, unless another answer is marked behind it.
+    """Return the last text in double square brackets, unless another answer is marked after it.
 
     In the JSON or the tags that a program was asked for, double brackets are a list.
     """

@@ -131,7 +131,7 @@ def read_number(text: str) -> Number | None:
 
     Currency, a percent sign, a unit (`12 km/h`, `5 cm^2`), the base of a numeral (`221_3`), "about", marks of
     approval and brackets around it are read over, and so is `A:` before it. Of `x = 3` or `6/2 = 3` the
-    last side counts; an equation between variables (`2x + 3y = 6`) is no number.
+    last side counts; an equation between variables (`2x + 3y = 6`) is not a number.
     """
     plain = _SYMBOLS.sub(" ", _BASE.sub("", to_plain(text)))
     if _BARS.fullmatch(plain.strip()):
@@ -263,12 +263,12 @@ def canonical_math(text: str) -> str | None:
 
 
 def last_side(text: str) -> str:
-    """Return what stands behind the last `=` of a text."""
+    """Return what follows the last `=` of a text."""
     return _EQUALS.split(_IMPLIES.split(text)[-1])[-1].strip()
 
 
 def sides(text: str) -> list[str]:
-    """Return what stands between the `=` of a text, behind the last arrow."""
+    """Return what is between the `=` of a text, after the last arrow."""
     return [side.strip() for side in _EQUALS.split(_IMPLIES.split(text)[-1])]
 
 

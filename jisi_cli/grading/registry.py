@@ -101,7 +101,7 @@ class GraderInfo:
     Attributes:
         reader: The grader that reads the final answers of its questions; None where they have none.
         blocks: Whether it works in a process of its own and is called in a thread.
-        takes: What may stand behind a colon after its name.
+        takes: What may follow its name and a colon.
         compares: Whether it needs the answers of all models to a question, and no reference: it grades banks, not
             single answers.
     """
@@ -128,7 +128,7 @@ def grader(
         names: The grader's name; an entry point has its own.
         reader: The grader that reads the final answers of its questions.
         blocks: Whether it is called in a thread.
-        takes: What may stand behind a colon after its name.
+        takes: What may follow its name and a colon.
         compares: Whether it needs the answers of all models to a question.
     """
 

@@ -43,7 +43,7 @@ def read_score(value: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said of one answer.
+    """What someone said of one answer.
 
     Attributes:
         place: Its row in the inbox.
@@ -109,7 +109,7 @@ class Inbox:
             name: As `Answers.find` takes it.
             score: In [0, 1]; None where a reference says what is right.
             reference: The right answer, by which the models' answers are graded later.
-            note: Why; kept for whoever reads the inbox, never sent.
+            note: Why; kept for readers of the inbox, never sent.
 
         Returns:
             The answer's own name.
@@ -143,7 +143,7 @@ class Inbox:
         return list(found.values())
 
     def remove(self, taken: Collection[Feedback]) -> None:
-        """Remove what a bank has taken in; what was said anew meanwhile stays.
+        """Remove what a bank has taken in; what was said again meanwhile stays.
 
         Raises:
             InputError: The inbox cannot be written.

@@ -36,7 +36,7 @@ _OFTEN = 20
 
 
 def table_path(kind: Kind) -> Path:
-    """Return where this user's table lies."""
+    """Return the path of this user's table."""
     return data_folder() / "history" / f"{kind}.sqlite"
 
 

@@ -144,7 +144,7 @@ def _compared(
     def agrees(call: Answer, final: str | None) -> bool | None:
         if final is not None and reference is not None:
             return final == reference
-        # Open text that says the same agrees; of what says it otherwise nobody knows.
+        # Open text that says the same agrees; what says it otherwise cannot be told apart.
         return True if final is None and call.ok and words and words_of(call.text) == words else None
 
     given = [GivenAnswer(call, promises.get(call.model), final, agrees(call, final)) for call, final in read]

@@ -18,7 +18,7 @@ def find_centres(vectors: NDArray[Any], count: int, seed: int, restarts: int = 1
         vectors: Points (N, d), N >= 1.
         count: Clusters; fewer are found when there are fewer different points.
         seed: Seed of the first centres.
-        restarts: Times that it begins anew; the tightest clusters count.
+        restarts: Runs from new starting points; the tightest clusters are kept.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

@@ -100,7 +100,7 @@ class Choices(Generic[Settings]):
     """Reads from a method's name which settings to choose from: `original=yes`, `no`, or `auto` for both.
 
     Args:
-        ours: Our settings, which the others behind the name change.
+        ours: Our settings, which the others after the name change.
         original: The original's.
     """
 

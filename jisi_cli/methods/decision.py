@@ -136,7 +136,7 @@ class Decision:
         return first, self._promised(self.fine.scores, self.fine.mixed[self.fine.kept])
 
     def margin(self) -> float | None:
-        """Return how far the second best model's score lies below the best, as a share of it.
+        """Return how far the second best model's score is below the best, as a share of it.
 
         The last stage that was reached counts; None with one model, or where no model solved anything.
         """
@@ -171,7 +171,7 @@ class Decision:
         return [min(max(share, 0.0), 1.0) for share in shares.tolist()]
 
     def to_json(self, neighbours: int = 0, describe: Describe | None = None) -> dict[str, Any]:
-        """Return everything as plain data, with None for what is no number, as without a bank.
+        """Return everything as plain data, with None for what is not a number, as without a bank.
 
         Args:
             neighbours: How many support queries to list, the nearest first.
@@ -283,7 +283,7 @@ class Evidence:
         models: Names of the M models, as the expected scores are ordered.
         coarse: What stage 1 expects of each model (M): the weighted share of the support set it solved, in [0, 1].
         fine: The same of stage 2; None when it was not reached.
-        margin: How far the second best score lies below the best, as a share of it; None where there is none.
+        margin: How far the second best score is below the best, as a share of it; None where there is none.
         neighbours: Dataset, index and similarity of the nearest support queries, and whether the filter kept them
             (None when there was no filter), nearest first.
     """

@@ -1,6 +1,6 @@
 """Stage 1 for questions of users, of which some resemble nothing in the bank; a replay has the paper's for all.
 
-What is usual in a bank is found once and kept in the cache folder, never in the bank, which may be somebody else's.
+What is usual in a bank is found once and kept in the cache folder, never in the bank, which may be someone else's.
 """
 
 from __future__ import annotations

@@ -335,7 +335,7 @@ class _Run:
         return self._outcome(self.unembedded[found], "fallback", reason, None, [found])
 
     async def ask_the_rest(self) -> Outcome:
-        """Ask the models behind the candidates, one after another, when no candidate answered."""
+        """Ask the models ranked after the candidates, one by one, when no candidate answered."""
         rest = [self.names[model] for model in self.first.ranking[len(self.first.candidates) :]]
         answer = await self.asker.first_that_answers(rest, self.query.messages(), "expert", self.method.sampling)
         if answer is None:

@@ -74,9 +74,9 @@ class PoolOrder(PanelMethod[PoolOrderSettings]):
         given = context.hyperparameters
         settings = PoolOrderSettings(given.k, given.u, given.max_aggregate_tokens, context.aggregation or "auto")
         known = {field.name for field in fields(settings)}
-        unheeded = next((name for name in stated if name not in known), None)
-        if unheeded is not None:
-            option = f"--{unheeded.replace('_', '-')}"
+        needs_bank = next((name for name in stated if name not in known), None)
+        if needs_bank is not None:
+            option = f"--{needs_bank.replace('_', '-')}"
             raise InputError(f"{option} is about similar questions of a bank, and there is no bank; leave it out")
         return cls(context, settings)
 

@@ -48,17 +48,17 @@ class MethodInfo:
         needs: What an evaluation must have.
         source: Where it comes from.
         made_by: The class.
-        settings: The defaults of its settings: a frozen dataclass whose fields may stand behind the name, as in
+        settings: The defaults of its settings: a frozen dataclass whose fields may follow the name, as in
             `moa:layers=2`; a function from the name to the settings; `Hyperparameters`, for a method that takes those
             of the bank, the configuration and the command line; or None.
         fixed: Hyperparameters that the name fixes, whatever else is configured.
-        argument: What stands behind the name and a colon where it is no setting, as in `model:NAME`.
+        argument: What follows the name and a colon if it is not a setting, as in `model:NAME`.
         training_seconds: About how much processor time training takes on 2,000 questions and 10 models, with vectors
             of 384 numbers; None where nothing is trained.
         departures: How it differs from what its authors published; empty where it does not, or is ours.
         trade_off: The setting that trades quality for dollars, in [0, 1]; empty where there is none.
         options: Settings of its own that may be given as options or in the pool file, too, as `tau` by `--tau`.
-        delegates: Whether it leaves some questions to the paper's stages, whose hyperparameters it then heeds.
+        delegates: Whether it leaves some questions to the paper's stages, whose hyperparameters it then uses.
         compares_answers: Whether it compares final answers whatever its settings, so that results depend on how those
             are read.
     """
@@ -94,11 +94,11 @@ class MethodInfo:
         return isinstance(self.settings, Hyperparameters)
 
     def takes(self, hyperparameter: str) -> bool:
-        """Return whether it heeds one hyperparameter: it takes them, and its name does not fix this one."""
+        """Return whether it uses one hyperparameter: it takes them, and its name does not fix this one."""
         return self.takes_hyperparameters and hyperparameter not in self.fixed
 
     def check_options(self, given: Mapping[str, object]) -> None:
-        """Refuse hyperparameters, given for this method alone, that it would not heed.
+        """Refuse hyperparameters, given for this method alone, that it would ignore.
 
         Args:
             given: Values by hyperparameter.
@@ -200,7 +200,7 @@ def make_method(name: str, context: MethodContext) -> Method[Any]:
     """Make a method from train data.
 
     Args:
-        name: Its name, with settings or an argument behind a colon.
+        name: Its name, with settings or an argument after a colon.
         context: What it may be made from.
 
     Raises:
@@ -215,7 +215,7 @@ def method_info(name: str) -> MethodInfo:
     """Return what a method is. Few modules are imported for a method whose file is called as the method is.
 
     Args:
-        name: Its name; what stands behind a colon may be there, too.
+        name: Its name; what follows a colon may be there, too.
 
     Raises:
         InputError: There is no such method.
@@ -273,7 +273,7 @@ def parse_settings(name: str, defaults: Settings) -> Settings:
     """Return a method's settings with those replaced that its name mentions, as in `moa:layers=2:proposers=4`.
 
     Args:
-        name: A method's name, with `:setting=value` once or several times behind it.
+        name: A method's name, with `:setting=value` once or several times after it.
         defaults: A frozen dataclass of whole numbers, numbers and words.
 
     Raises:
@@ -327,7 +327,7 @@ def _is_ours(info: MethodInfo) -> bool:
 
 
 def _path(info: MethodInfo) -> str:
-    # A cell of a notebook that is run again defines the same class anew.
+    # A cell of a notebook that is run again defines the same class again.
     return f"{info.made_by.__module__}.{info.made_by.__qualname__}"
 
 

@@ -239,7 +239,7 @@ def read_state(path: Path) -> State | None:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Keep arrays in a file that is either whole or not there, whoever else writes it at the same time.
+    """Keep arrays in a file that is either whole or not there, even if others write it at the same time.
 
     Without a place to keep them, the next run makes them again: slower, not wrong.
     """

@@ -16,14 +16,14 @@ _KINDS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ClientConnectorError, httpx.ConnectError),
     (aiohttp.ClientError, httpx.ReadError),
 )
-"""What goes wrong, the particular before the general, and httpx's word for it."""
+"""What may go wrong, the specific before the general, and httpx's error for it."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends requests and gives their answers as they come, undecoded; no proxy, no cookie, no redirect.
 
     Args:
-        trust: Whom to believe that they are who they say.
+        trust: The certificate authorities to trust.
     """
 
     def __init__(self, trust: ssl.SSLContext) -> None:

@@ -48,14 +48,14 @@ OnEvent = Callable[[CallEvent], None]
 
 
 class Asker:
-    """Who asked for a call, and hears of it while they wait; others may go on to wait for the same call.
+    """Who asked for a call, and is told of it while they wait; others may wait longer for the same call.
 
     Args:
         on_event: Receives what happens.
         on_text: Receives the response piece by piece; None to get it whole.
 
     Attributes:
-        has_gone: Whether they have stopped waiting, after which they hear nothing.
+        has_gone: Whether they have stopped waiting, after which they are told nothing.
     """
 
     def __init__(self, on_event: OnEvent, on_text: OnText | None) -> None:
@@ -87,7 +87,7 @@ class Call:
         parameters: Sampling parameters by LiteLLM's names.
         request: What it was made of.
         key: Its cache key.
-        asker: Who hears of it.
+        asker: Who is told of it.
     """
 
     entry: ModelEntry
@@ -126,7 +126,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Course:
-    """The attempts of one call; whoever makes the call keeps it, so that it is known also when the call is cut off.
+    """The attempts of one call; kept by what makes the call, so that it is known even if the call is cut off.
 
     Attributes:
         started: When the first request went out.
@@ -172,7 +172,7 @@ class Course:
         return self._outcome(completion, self._error(completion), is_cut_short=is_cut_short)
 
     def cut_off(self) -> Outcome:
-        """Return how a call ended that nobody waits for any more."""
+        """Return how a call ended for which no one waits any more."""
         before = "" if self.failure is None else f"{self.failure.reason}; "
         return self._outcome(None, before + CUT_OFF)
 

@@ -38,7 +38,7 @@ class CalledTools:
         return tuple(written.call(place) for place, written in enumerate(self._calls) if written.name)
 
     def _at(self, piece: Any, place: int) -> _Written:  # noqa: ANN401 - as above
-        """Return the call that a piece goes on with; some servers number every call of several with 0."""
+        """Return the call that a piece continues; some servers number every call of several with 0."""
         index, given = getattr(piece, "index", None), getattr(piece, "id", None)
         index = place if index is None else index
         written = self._places.get(index)

@@ -33,7 +33,7 @@ class Completion:
         reasoning_tokens: Tokens of the response that are reasoning.
         service_tier: The tier that the provider says it answered in, where that changes the price.
         tool_calls: The user's tools that the model asks to be called.
-        usage: The figures behind all this, with what does not agree in them; None once the response was stored.
+        usage: The figures behind these, with any contradictions in them; None once the response was stored.
     """
 
     text: str

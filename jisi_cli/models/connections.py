@@ -2,7 +2,7 @@
 
 httpx is soon imported, and takes several milliseconds of processor time for each request beside others; aiohttp, which
 LiteLLM sends through, takes less than one, and a third of a second to import. So the first requests leave over httpx,
-and those that follow over aiohttp, whose answers are then httpx's all the same.
+and those that follow over aiohttp, whose answers are given as httpx's, too.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _quick(trust: ssl.SSLContext) -> httpx.AsyncBaseTransport:
 
 @cache
 def _trust(is_secure: bool) -> ssl.SSLContext:
-    """Return whom to believe that they are who they say."""
+    """Return the certificate authorities to trust."""
     if is_secure:
         import httpx
 

@@ -62,7 +62,7 @@ _ERROR_FIELDS = ("error", "errors", "detail")
 # "litellm.RateLimitError: RateLimitError: OpenAIException - " says three times what the status says.
 _WRAPPING = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::| -)\s*)+")
 
-# What LiteLLM puts behind the words: its own stack, or the whole response.
+# What LiteLLM puts after the words: its own stack, or the whole response.
 _APPENDED = re.compile(
     r"(?<!\W)\W*(?:Traceback \(most recent call last\)|original response:|received_args=).*", re.I | re.S
 )
@@ -80,7 +80,7 @@ class ProviderFailure(Exception):
         most_retries: How often the same call may be tried again at most, fewer than usual; None for as often as that.
         refused: Names that stand in the provider's words where it refuses a parameter; else empty.
         key_refused: Whether the model's key is missing, or is what the provider refuses.
-        spent: What the provider reports that it took all the same, without a text; None where it reports nothing.
+        spent: The usage that the provider reports nevertheless, without a text; None where it reports nothing.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ def _body(chain: list[BaseException]) -> str:
     for error in chain:
         response = getattr(error, "response", None)
         if response is not None and getattr(response, "is_stream_consumed", False):
-            with contextlib.suppress(Exception):  # Bytes that are no text of the charset that the answer names.
+            with contextlib.suppress(Exception):  # Bytes that are not text in the charset that the answer names.
                 if response.text.strip():
                     return str(response.text)
     for error in reversed(chain):

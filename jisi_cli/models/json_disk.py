@@ -46,7 +46,7 @@ class JsonCache:
 
     Args:
         rows: The rows underneath; None when they could not be opened.
-        folder: Where it lies, for messages.
+        folder: Where it is, for messages.
         warn: Receives at most one note about what is wrong.
     """
 
@@ -58,7 +58,7 @@ class JsonCache:
 
     @property
     def folder(self) -> Path | None:
-        """Where it lies; None when it could not be opened."""
+        """Where it is; None if it could not be opened."""
         return None if self._rows is None else self._folder
 
     def get(self, key: str) -> Any | None:  # noqa: ANN401 - any JSON value
@@ -101,7 +101,7 @@ def open_cache(folder: Path, *, warn: Warn) -> JsonCache:
     processes may hold it open at once.
 
     Args:
-        folder: Where the cache lies.
+        folder: Where the cache is.
         warn: Receives one note when the folder cannot be used; the cache is empty then, or, where it can only be
             read, keeps nothing new.
     """
@@ -291,7 +291,7 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def _refuse_what_is_not_ours(folder: Path) -> None:
-    """Refuse a database that lies elsewhere, or whose settings diskcache would obey though it never wrote them.
+    """Refuse a database that is elsewhere, or whose settings diskcache would obey though it never wrote them.
 
     diskcache makes every row of the table of settings an attribute of the cache, its methods included.
 

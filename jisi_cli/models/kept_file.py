@@ -1,6 +1,6 @@
 """What one release of LiteLLM has told, in a small file of the cache folder that is read without it.
 
-A file that is damaged, too large, or of another release of LiteLLM counts as none, and is made anew.
+A file that is damaged, too large, or of another release of LiteLLM counts as none, and is written again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_BYTES = 2**20
 
 
 def kept_path(name: str) -> Path:
-    """Return where a file of this kind lies."""
+    """Return the path of a file of this kind."""
     return cache_folder() / name
 
 

@@ -113,7 +113,7 @@ def keep_request(
 def _written(
     entry: ModelEntry, messages: Sequence[Message], given: Mapping[str, Any], request: httpx.Request
 ) -> KnownRequest | None:
-    """Return how a request was written; None where it is not the conversation, the name and parameters alone."""
+    """Return how a request was written; None if it holds more than the conversation, the name and parameters."""
     try:
         body = json.loads(request.content)
     except (ValueError, RuntimeError):  # RuntimeError: its content was not read, as httpx says
@@ -134,7 +134,7 @@ def _written(
     return _believed(KnownRequest(str(request.url), variable, headers, name, body, dict(given))._asdict())
 
 
-def _believed(row: Any) -> KnownRequest | None:  # noqa: ANN401 - whatever lies on disk
+def _believed(row: Any) -> KnownRequest | None:  # noqa: ANN401 - whatever is on disk
     """Return a request that is kept; None where it is not of that kind."""
     if not isinstance(row, dict) or row.keys() != set(KnownRequest._fields):
         return None
@@ -183,7 +183,7 @@ def _key(entry: ModelEntry, messages: Sequence[Message], asked: Mapping[str, Any
 
 
 def _order(messages: Sequence[Message]) -> list[Any]:
-    """Return who speaks in a conversation, and who after whom, however often: LiteLLM may join two turns in a row."""
+    """Return who speaks in a conversation, and who follows whom: LiteLLM may join two turns in a row."""
     roles = [message["role"] for message in messages]
     return [roles[:1], roles[-1:], sorted(set(pairwise(roles)))]
 

@@ -51,7 +51,7 @@ def load_litellm() -> Any:  # noqa: ANN401 - a module without types
     # Read at import: without it, importing LiteLLM downloads a price map.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     # Read at import, too: without it, LiteLLM takes addresses and keys from a `.env` in any folder above its own, such
-    # as the repository that a virtual environment lies in.
+    # as the repository that holds a virtual environment.
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     with uncollected():
         import litellm
@@ -80,7 +80,7 @@ def has_usual_prices() -> bool:
 
 
 def is_the_programs_own() -> bool:
-    """Whether the program that uses jisi imported LiteLLM first, whose settings and callbacks are then to be heeded."""
+    """Whether the program that uses jisi imported LiteLLM first, whose settings and callbacks then apply."""
     return _WAS_THERE
 
 

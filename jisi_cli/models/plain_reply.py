@@ -26,7 +26,7 @@ _ENDS = ("stop", "length")
 _SAID = frozenset({"role", "content"})
 """What a message may have; all else must be empty."""
 _MOST_ALIKE = 50
-"""Equal pieces in a row: at twice as many LiteLLM takes it that a model runs in circles."""
+"""Equal pieces in a row: at twice as many LiteLLM assumes that a model is repeating itself."""
 
 _MOST_KEPT = 8 * 2**20
 """Bytes kept in case LiteLLM has to read them again; a longer answer is left to LiteLLM."""
@@ -80,7 +80,7 @@ class WholeReader:
         self._body = bytearray()
 
     def feed(self, piece: bytes) -> Sequence[str]:
-        """Take more of the body; its text is certain at the end alone."""
+        """Take more of the body; its text is certain only at the end."""
         self._body += piece
         return ()
 
@@ -241,7 +241,7 @@ def _plain_reply(body: bytes) -> dict[str, Any] | None:
 def _is_changed(body: bytes) -> bool:
     try:
         return normalised(body) is not body
-    except Exception:  # It says that the provider failed in the middle, which LiteLLM is to find as ever.
+    except Exception:  # It says that the provider failed in the middle, which LiteLLM has to find.
         return True
 
 

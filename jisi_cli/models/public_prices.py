@@ -112,7 +112,7 @@ def keep_rates(model: str, pricing: Pricing) -> None:
 def _rates(pricing: Pricing) -> Rates | None:
     """Return the rates from which every price that was tried follows; None where there are none.
 
-    For the models of some servers LiteLLM asks these anew for every price, which may take long: they are left alone.
+    For the models of some servers LiteLLM asks these again for every price, which may take long: they are left alone.
     """
     started = time.monotonic()
     plain = pricing(Counts(1, 0)), pricing(Counts(0, 1))

@@ -91,7 +91,7 @@ class AnswerStream:
     """The answer in a response that arrives in pieces: together it gives out `answer_in` of the whole.
 
     There is one exception. Thinking whose opening tag the chat template wrote is known for what it is only when its
-    closing tag arrives; nothing more is given out then, and the whole response has to be read anew.
+    closing tag arrives; nothing more is given out then, and the whole response has to be read again.
     """
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ def _is_begun(answer: str) -> bool:
 
 
 def _after_blocks(text: str, code: _Code) -> int | None:
-    """Return where a text goes on behind the blocks of thinking it begins with; None where one does not end."""
+    """Return where a text continues after the blocks of thinking it begins with; None where one does not end."""
     end = 0
     while (opening := _opening(text, end)) is not None:
         closed = _end_of_block(text, opening, code)

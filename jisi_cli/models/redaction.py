@@ -119,7 +119,7 @@ def redact(text: str, withheld: Withheld = NOTHING) -> str:
         text = re.sub("|".join(map(re.escape, longest_first)), REDACTED, text, flags=re.IGNORECASE)
     codes = sorted({code for secret in known for code in _base64_cores(secret)})
     if codes:
-        # A code may be wrapped, and stand behind a name: `token=…`.
+        # A code may be wrapped, and follow a name: `token=…`.
         wrapped = (r"\s*".join(map(re.escape, code)) for code in codes)
         text = re.sub(rf"(?<![\w+/-])[\w+/-]*(?:{'|'.join(wrapped)})[\w+/=-]*", REDACTED, text)
     for shape, replacement in _SECRET_SHAPES:

@@ -45,7 +45,7 @@ class RetryPolicy:
             rng: Source of the jitter.
         """
         jitter = rng.random()
-        # Beyond a thousand retries the power is no number any more.
+        # Beyond a thousand retries the power is no longer a number.
         bound = min(self.cap, self.base * 2.0 ** min(retry - 1, 64))
         if retry_after is None:
             return jitter * bound

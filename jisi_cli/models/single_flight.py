@@ -20,7 +20,7 @@ class SingleFlight(Generic[T]):
     context, whose limits it is held to, also after that one has gone.
 
     Args:
-        own: Errors that concern nobody but the one who began the call; others that wait then make it themselves.
+        own: Errors that concern only the one who began the call; others that wait then make it themselves.
     """
 
     def __init__(self, own: tuple[type[Exception], ...] = ()) -> None:
@@ -51,10 +51,10 @@ class SingleFlight(Generic[T]):
         def ended(task: asyncio.Task[T]) -> None:
             del self._flights[key]
             if not task.cancelled():
-                task.exception()  # looked at: nobody may be left whom it concerns
+                task.exception()  # looked at: no one may be left to raise it to
 
         task = asyncio.create_task(call())
-        # Before whoever waits goes on, so that none of them finds a call that has ended.
+        # Before those who wait go on, so that none of them finds a call that has ended.
         task.add_done_callback(ended)
         flight = self._flights[key] = _Flight(task)
         return flight
@@ -73,7 +73,7 @@ class _Flight(Generic[T]):
         return self.task.cancelling() > 0
 
     async def end(self) -> None:
-        """Wait until it has ended; if this is cancelled and nobody else waits, cancel it, too."""
+        """Wait until it has ended; if this is cancelled and no one else waits, cancel it, too."""
         self._waiting += 1
         try:
             # Unlike `await task`, this does not cancel the call when the one waiting is cancelled.

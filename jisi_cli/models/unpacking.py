@@ -1,4 +1,4 @@
-"""The body of an HTTP answer, unpacked in small pieces and cut off where it goes on without end.
+"""The body of an HTTP answer, unpacked in small pieces and cut off if it never ends.
 
 Two megabytes of gzip can hold gigabytes of zeros, and httpx unpacks all that has arrived in one go, on the event
 loop. Here the bytes that come out are counted, and other tasks have their turn between two pieces.

@@ -47,7 +47,7 @@ def dollars(value: float) -> str:
 
 
 def listed(names: list[str] | tuple[str, ...], limit: int = 6) -> str:
-    """Return names with commas; behind the limit only how many more there are."""
+    """Return names with commas; beyond the limit only how many more there are."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 

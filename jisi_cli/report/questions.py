@@ -15,7 +15,7 @@ from jisi_cli.formats.record import Question
 
 
 _LOOKED_AT = 1200
-"""Characters of a question in which its title lies."""
+"""Characters of a question that may be its title."""
 _INSTRUCTIONS = 40
 """Characters from which on a common beginning is taken for instructions."""
 

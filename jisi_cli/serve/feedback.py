@@ -61,7 +61,7 @@ class Desk:
         except NotRememberedError as error:
             raise RequestError(str(error), "id", status=404, code="not_found") from None
         except InputError as error:
-            # Where it lies is nothing for a client.
+            # Where it is does not concern a client.
             self._user.warn(f"feedback is not kept: {error}")
             raise JisiError("feedback cannot be kept; the server's own output says why") from None
         return {"object": "feedback", "id": name, "score": score, "reference": texts["reference"]}

@@ -1,4 +1,4 @@
-"""What a client may ask for: a chat completion or a decision, read from JSON that nobody vouches for."""
+"""What a client may ask for: a chat completion or a decision, read from JSON that is not trusted."""
 
 from __future__ import annotations
 

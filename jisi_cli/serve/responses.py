@@ -17,7 +17,7 @@ from jisi_cli.types import whole_characters, whole_sum
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": waiting for the models\n\n"
-"""A comment, which clients ignore; it keeps what lies between from closing a connection that says nothing."""
+"""A comment, which clients ignore; it keeps proxies from closing a silent connection."""
 _FINISHED = {"length": "length", "content_filter": "content_filter", None: "stop"}
 
 

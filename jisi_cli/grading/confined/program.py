@@ -22,7 +22,7 @@ def python_folders() -> list[str]:
     return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_SYSTEM]
 
 
-# A request comes in as JSON on standard input: the `source`, the `tests` to run behind it (null for a program
+# A request comes in as JSON on standard input: the `source`, the `tests` to run after it (null for a program
 # that is judged by what it prints), the program's `input`, the `limits`, and a `pass` that nothing else knows.
 # On standard error goes one line when the answer is about to run, with the layers that confine it, and then the
 # pass once the last test is through. A process that ends earlier does not write it.

@@ -72,7 +72,7 @@ class Keywords:
         return [self._heaviest(row.indices.tolist(), row.data.tolist()) for row in weights]
 
     def read(self, text: str) -> list[str]:
-        """Return the words of a list that somebody else wrote, without stop words, each once, in its order."""
+        """Return the words of a list that someone else wrote, without stop words, each once, in its order."""
         return list(dict.fromkeys(self._analyse(text)))
 
     def _heaviest(self, columns: Sequence[int], weights: Sequence[float]) -> list[str]:
@@ -138,7 +138,7 @@ class SymbolicMixture(ContextMethod[SkillSettings]):
 
 
 def _profiles(bank: BankArrays, keywords: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
-    """For each keyword and model: what is right less what is wrong; an answer that is half right counts nothing."""
+    """For each keyword and model: what is right less what is wrong; an answer that is half right counts as nothing."""
     rows: dict[str, list[int]] = {}
     for row, words in enumerate(keywords):
         for word in words:

@@ -31,7 +31,7 @@ class AvengersSettings:
         nearest: Clusters that have a say (the paper has 2 or 3).
         sharpness: beta of the weights softmax(-beta distance) (the paper has 6).
         offset: delta of 1 / (rank + delta) (the paper has 0.1).
-        restarts: Times that k-means begins anew.
+        restarts: Runs of k-means from new starting points.
         centres: `unit` measures the angle to a centre; `raw` is the original's 1 - q.c with the mean c as it is, which
             puts loose clusters further away.
         ties: Models of equal score in a cluster: by their `mean` over all train rows, or as in the original by `name`.

@@ -193,7 +193,7 @@ def unit_rows(vectors: Floats) -> Floats:
 
 
 def read_settings(name: str) -> RouterDcSettings:
-    """Return the settings behind a name; where the encoder is trained they begin with other defaults."""
+    """Return the settings after a name; where the encoder is trained they begin with other defaults."""
     settings = parse_settings(name, RouterDcSettings())
     return settings if settings.finetune == "no" else parse_settings(name, RouterDcSettings.finetuned())
 
