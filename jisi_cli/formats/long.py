@@ -13,7 +13,8 @@ from jisi_cli.formats.long_columns import read_block
 from jisi_cli.formats.long_rows import COLUMNS, RowReader
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import note_unread, poses_question
-from jisi_cli.formats.rows import read_blocks, read_rows
+from jisi_cli.formats.rows import read_rows
+from jisi_cli.formats.table_blocks import read_blocks
 
 RANK = 9
 """Asked last: a question and a model say little."""

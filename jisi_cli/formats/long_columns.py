@@ -7,8 +7,8 @@ columns may be the one, is left to `RowReader`, so that what is told of it is to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
@@ -68,7 +68,7 @@ def _is_plain(block: Block) -> bool:
 class _Values(NamedTuple):
     """Values of a column, and which types they have, among others perhaps."""
 
-    values: Column
+    values: Sequence[Any]
     kinds: frozenset[type]
 
 
@@ -243,12 +243,12 @@ class _Reading:
 def _are_texts(column: _Values) -> bool:
     """Whether `fields.text` takes all as they are; other letters than ASCII take a look."""
     values = column.values if column.kinds == _TEXT else filter(None, column.values)
-    return column.kinds <= _TEXT_OR_NONE and all(map(str.isascii, cast("Iterable[str]", values)))
+    return column.kinds <= _TEXT_OR_NONE and all(map(str.isascii, values))
 
 
 def _are_names(column: _Values) -> bool:
     """Whether all are texts that `fields.name` and `fields.required` take as they are."""
-    return column.kinds == _TEXT and _are_texts(column) and all(map(str.strip, cast("Column", column.values)))
+    return column.kinds == _TEXT and _are_texts(column) and all(map(str.strip, column.values))
 
 
 def _are_scores(column: _Values) -> bool:

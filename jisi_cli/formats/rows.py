@@ -9,17 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.blocks import Block, in_blocks, row_length
 from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row, UnusableError
-from jisi_cli.formats.parquet import parquet_blocks, parquet_rows
-
-if TYPE_CHECKING:
-    from _csv import Reader
-
+from jisi_cli.formats.parquet import parquet_rows
 
 # JSONL: one JSON object a line; a damaged line ends only itself.
 
@@ -27,12 +22,12 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 _BEGINNING = 64
 _PIECE = 1 << 18
-"""Bytes of whole lines that are decoded at once."""
+"""Bytes of whole lines that are read at once."""
 
 
 def file_json_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the objects of a JSONL file, or of a file that is one list of them; see `json_rows`."""
-    items = _listed(source)
+    items = listed(source)
     if items is not None:
         for number, item in enumerate(items, start=1):
             location = Location(str(source), number)
@@ -51,7 +46,7 @@ def begins_a_list(source: Path) -> bool:
         return stream.read(_BEGINNING).removeprefix(BOM).lstrip()[:1] == b"["
 
 
-def _listed(source: Path) -> list[object] | None:
+def listed(source: Path) -> list[object] | None:
     """Return the items of a file that is one JSON list; None where it is anything else, such as lines."""
     if not begins_a_list(source):
         return None
@@ -72,9 +67,9 @@ def bounded_lines(stream: BinaryIO, longest: int = LONGEST_LINE) -> Iterator[byt
             rest = stream.readline(longest + 1)
 
 
-def json_rows(lines: Iterable[bytes], source: str, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield each line that holds a JSON object, with its number from 1; blank lines are passed over."""
-    for number, line in enumerate(lines, start=1):
+def json_rows(lines: Iterable[bytes], source: str, on_issue: OnIssue, first: int = 1) -> Iterator[Numbered]:
+    """Yield each line that holds a JSON object, with its number from `first`; blank lines are passed over."""
+    for number, line in enumerate(lines, start=first):
         location = Location(source, number)
         line = line.removeprefix(BOM) if number == 1 else line
         if not line.strip():
@@ -156,6 +151,125 @@ def _too_long() -> object:
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
+class CsvFile:
+    """A CSV file (tabs in a `.tsv`) of which the column names were read.
+
+    Args:
+        source: Its name.
+        stream: What it holds.
+
+    Raises:
+        InputError: It is empty, or its first row cannot be read.
+    """
+
+    def __init__(self, source: Path, stream: BinaryIO) -> None:
+        self.source, self.lines = source, Lines(stream)
+        self.delimiter = "\t" if ".tsv" in source.suffixes[-2:] else ","
+        # The limit belongs to the process; its default of 128 KiB is shorter than many recorded responses.
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+        first = self._text(self.lines.line().removeprefix(BOM))
+        try:
+            cells = next(csv.reader(chain([first] if first else [], self._rest()), delimiter=self.delimiter), None)
+        except csv.Error as error:
+            raise InputError(f"{source}: cannot be read as CSV: {error}") from error
+        if not cells:
+            raise InputError(f"{source}: the file is empty; a CSV begins with a line of column names")
+        names = self.header = [cell.strip() for cell in cells]
+        other = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
+        if other is not None:
+            how = "semicolons; save it with commas" if other == ";" else "tabs; call it .tsv, or save it with commas"
+            raise InputError(f"{source}: the columns seem to be separated by {how}")
+        refuse_repeated(source, self.header)
+
+    def rows(self, piece: bytes, first: int, on_issue: OnIssue) -> Iterator[Numbered]:
+        """Yield the rows that begin in some lines, each numbered by the line on which it begins.
+
+        An empty cell is None: CSV cannot tell an empty text from none.
+
+        Args:
+            piece: The lines, which `lines` gave last; the last row may take more lines from there.
+            first: The number of the first.
+            on_issue: Told of rows that are skipped.
+        """
+        text = self._text(piece)
+        lines = io.StringIO(text, newline="\n")
+        reader = csv.reader(chain(lines, self._rest()), delimiter=self.delimiter)
+        while lines.tell() < len(text):
+            location = Location(str(self.source), first + reader.line_num)
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                on_issue(location.issue(f"not CSV: {error}"))
+                continue
+            if cells:
+                yield from _csv_row(self.header, cells, location, on_issue)
+
+    def _rest(self) -> Iterator[str]:
+        while line := self.lines.line():
+            yield self._text(line)
+
+    def _text(self, lines: bytes) -> str:
+        # In the place of a line that is too long comes one that the CSV reader refuses: what is left of it might pass
+        # for a whole row.
+        if self.lines.is_cut:
+            return "x" * (csv.field_size_limit() + 1)
+        # Bytes that are not UTF-8 travel as lone surrogates: the reader keeps its place and the row can be named.
+        return lines.decode("utf-8", "surrogateescape")
+
+
+class Lines:
+    """The lines of a text, many at a time or one by one.
+
+    Args:
+        stream: The text.
+
+    Attributes:
+        number: The number of the next line.
+        is_cut: Whether the last line that was given is the beginning of one that is too long; it is given alone.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.number, self.is_cut = 1, False
+        self._stream, self._too_long = stream, b""
+
+    def piece(self) -> bytes:
+        """Return the next lines, some hundred thousand bytes of them; none at the end."""
+        if self._too_long:
+            return self._given(b"")
+        found = self._stream.read(min(_PIECE, LONGEST_LINE))
+        start = found.rfind(b"\n") + 1
+        return self._given(found[:start], found[start:]) if start < len(found) else self._given(found)
+
+    def line(self) -> bytes:
+        """Return the next line; none at the end."""
+        return self._given(b"", self._stream.readline(LONGEST_LINE + 1) if not self._too_long else b"")
+
+    def whole_line(self) -> bytes:
+        """Return the next line unless it is too long, which leaves it where it is; none at the end."""
+        found = self.line()
+        if not self.is_cut:
+            return found
+        self._too_long, self.is_cut = found, False
+        self.number -= 1
+        return b""
+
+    def _given(self, found: bytes, last: bytes = b"") -> bytes:
+        """Return some lines, and the last one, which may not be whole yet."""
+        if last and not last.endswith(b"\n"):
+            last += self._stream.readline(LONGEST_LINE + 1 - len(last))
+        if len(last) > LONGEST_LINE:
+            self._too_long = last
+            while last and not last.endswith(b"\n"):
+                last = self._stream.readline(LONGEST_LINE)
+        else:
+            found += last
+        self.is_cut = bool(self._too_long) and not found
+        if self.is_cut:
+            found, self._too_long = self._too_long, b""
+        self.number += found.count(b"\n") + bool(found and not found.endswith(b"\n"))
+        return found
+
+
 def csv_header(source: Path) -> list[str]:
     """Return the column names of a CSV file.
 
@@ -163,82 +277,21 @@ def csv_header(source: Path) -> list[str]:
         InputError: The file is empty or cannot be read.
     """
     with open_text(source) as stream:
-        return _header(source, _csv_reader(source, stream))
+        return CsvFile(source, stream).header
 
 
 def csv_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield the rows of a CSV file (tabs in a `.tsv`), numbered by the line on which each begins.
-
-    An empty cell is None: CSV cannot tell an empty text from none.
+    """Yield the rows of a CSV file; see `CsvFile.rows`.
 
     Raises:
         InputError: The file is empty or cannot be read.
     """
     with open_text(source) as stream:
-        reader = _csv_reader(source, stream)
-        header = _header(source, reader)
-        while True:
-            location = Location(str(source), reader.line_num + 1)
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                on_issue(location.issue(f"not CSV: {error}"))
-                continue
-            if cells is None:
-                return
-            if cells:
-                yield from _csv_row(header, cells, location, on_issue)
-
-
-def _csv_reader(source: Path, stream: BinaryIO) -> Reader:
-    # The limit belongs to the process; its default of 128 KiB is shorter than many recorded responses.
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    return csv.reader(_csv_lines(stream), delimiter="\t" if ".tsv" in source.suffixes[-2:] else ",")
-
-
-def _header(source: Path, reader: Reader) -> list[str]:
-    try:
-        cells = next(reader, None)
-    except csv.Error as error:
-        raise InputError(f"{source}: cannot be read as CSV: {error}") from error
-    if not cells:
-        raise InputError(f"{source}: the file is empty; a CSV begins with a line of column names")
-    names = [cell.strip() for cell in cells]
-    other = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
-    if other is not None:
-        written = "semicolons; save it with commas" if other == ";" else "tabs; call it .tsv, or save it with commas"
-        raise InputError(f"{source}: the columns seem to be separated by {written}")
-    refuse_repeated(source, names)
-    return names
-
-
-def _csv_lines(stream: BinaryIO) -> Iterator[str]:
-    # Bytes that are not UTF-8 travel as lone surrogates: the reader keeps its place and the row can be named.
-    texts = (piece.decode("utf-8", "surrogateescape") for piece in _pieces(stream))
-    return chain.from_iterable(io.StringIO(text, newline="\n") for text in texts)
-
-
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield whole lines, many at a time: a response may have dozens, and a file millions.
-
-    In the place of a line that is too long comes one that the CSV reader refuses: what is left of it might pass for a
-    whole row.
-    """
-    size = min(_PIECE, LONGEST_LINE)
-    piece = stream.read(size).removeprefix(BOM)
-    while piece:
-        start = piece.rfind(b"\n") + 1
-        last = piece[start:]
-        if last:
-            last += stream.readline(LONGEST_LINE + 1 - len(last))
-        yield piece[:start]
-        if len(last) <= LONGEST_LINE:
-            yield last
-        else:
-            yield b"x" * (csv.field_size_limit() + 1)
-            while last and not last.endswith(b"\n"):
-                last = stream.readline(LONGEST_LINE)
-        piece = stream.read(size)
+        file = CsvFile(source, stream)
+        first = file.lines.number
+        while piece := file.lines.piece():
+            yield from file.rows(piece, first, on_issue)
+            first = file.lines.number
 
 
 def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: OnIssue) -> Iterator[Numbered]:
@@ -267,16 +320,3 @@ def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
             return csv_rows(source, on_issue)
         case "json":
             return file_json_rows(source, on_issue)
-
-
-def read_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
-    """Yield the rows of a file in blocks; see `read_rows`.
-
-    Raises:
-        InputError: The file cannot be opened, or is no such file.
-    """
-    from jisi_cli.formats.hub_dataset import is_hub_dataset
-
-    if not is_hub_dataset(source) and kind_of(source) == "parquet":
-        return parquet_blocks(source, on_issue)
-    return map(Block, in_blocks(lambda told: read_rows(source, told), on_issue, row_length))

@@ -160,6 +160,18 @@ def test_a_row_of_csv_longer_than_the_limit_is_named_and_not_cut(tmp_path: Path,
     assert [(problem.line, problem.message.partition(":")[0]) for problem in problems] == [(3, "not CSV")]
 
 
+def test_a_line_longer_than_the_limit_inside_a_cell_costs_that_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(csv_rows, "LONGEST_LINE", 40)
+    source = tmp_path / "answers.csv"
+    begun = b'query,model,response\nq1,ada,yes\nq2,ada,"yes\n'
+    source.write_bytes(begun + b"yes " * 50 + b"\nq3,ada,yes\n")
+    records, problems = read_all(source)
+    assert [record.query for record in records] == ["q1", "q3"]
+    assert [(problem.line, problem.message.partition(":")[0]) for problem in problems] == [(3, "not CSV")]
+
+
 def test_nesting_and_digits_beyond_what_python_parses_are_problems(tmp_path: Path):
     source = tmp_path / "answers.jsonl"
     deep = b'{"records": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"

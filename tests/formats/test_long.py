@@ -67,11 +67,11 @@ def test_a_csv_file_becomes_the_same_records_as_parquet(tmp_path: Path):
 
 def test_questions_without_an_index_are_not_kept_in_memory(tmp_path: Path):
     source = tmp_path / "long.jsonl"
-    rows = ({"query": f"{number} " + "word " * 4000, "model": "ada", "score": 1} for number in range(200))
+    rows = ({"query": f"{number} " + "word " * 4000, "model": "ada", "score": 1} for number in range(500))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read_records(source, on_issue=print)) == 200
+        assert sum(1 for _ in read_records(source, on_issue=print)) == 500
         assert tracemalloc.get_traced_memory()[1] < source.stat().st_size / 4
     finally:
         tracemalloc.stop()

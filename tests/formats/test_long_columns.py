@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from jisi_cli.bank.sources import read_sources
 from jisi_cli.errors import InputError
-from jisi_cli.formats import blocks, long_columns
+from jisi_cli.formats import blocks, long_columns, table_blocks
+from jisi_cli.formats import rows as rows_of_text
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import ImportIssue
 from jisi_cli.formats.long import read
@@ -81,13 +82,17 @@ def told(source: Path, columns: ColumnMap | None = None) -> tuple[str, list[Impo
 
 
 def assert_alike(source: Path, columns: ColumnMap | None = None) -> None:
-    """By column and row by row, in blocks of few rows and in one."""
+    """By column and row by row, in blocks of few rows and in one, parsed as a whole by either parser and row by row."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_columns, "_is_plain", lambda block: False)
+        patch.setattr(table_blocks, "csv_columns", lambda *_: None)
+        patch.setattr(table_blocks, "json_block", lambda *_: None)
         expected = told(source, columns)
-    for rows in (2, 512):
+    for rows, piece, large in ((2, 60, 0), (512, 1 << 18, 1 << 24)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(blocks, "_ROWS", rows)
+            patch.setattr(rows_of_text, "_PIECE", piece)
+            patch.setattr(table_blocks, "_LARGE", large)
             assert told(source, columns) == expected
 
 
@@ -99,12 +104,24 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], ending: str, quoting: 
     return path
 
 
+DAMAGE = st.binary() | st.sampled_from(
+    [b'"', b'""', b'"x"y', b' "a"', b'\n"', b"\r", b"\n\n", b"\r\n\r\n", b"\0", b"\xff", b"\xef\xbb\xbf", b","]
+)
+ODD_LINES = (
+    "",
+    '{"query": "q", "query": "r", "model": "m"}',
+    '{"query" : "q", "model": "m"}',
+    "{}{}",
+    "[1]",
+    "\ufeff{}",
+    "NaN",
+)
 BRIEF = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @pytest.mark.slow
 @BRIEF
-@given(tables(), st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.binary())
+@given(tables(), st.sampled_from(["\n", "\r\n"]), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), DAMAGE)
 def test_csv(tmp_path: Path, rows: list[dict[str, Any]], ending: str, quoting: int, damage: bytes) -> None:
     source = write_csv(tmp_path / "a.csv", rows, ending, quoting)
     assert_alike(source)
@@ -115,7 +132,7 @@ def test_csv(tmp_path: Path, rows: list[dict[str, Any]], ending: str, quoting: i
 
 @pytest.mark.slow
 @BRIEF
-@given(tables(), st.booleans(), st.text(max_size=3))
+@given(tables(), st.booleans(), st.sampled_from(ODD_LINES) | st.text(max_size=3))
 def test_jsonl(tmp_path: Path, rows: list[dict[str, Any]], are_gaps_left_out: bool, damage: str) -> None:
     source = tmp_path / "a.jsonl"
     if are_gaps_left_out:
