@@ -121,6 +121,20 @@ class LineFile(Generic[L]):
         self._file: FileIO | None = None
         if path is None:
             return
+        try:
+            self._read(path)
+        except BaseException:
+            # Whoever holds the error holds this file by its traceback, and would hold the lock as long.
+            self.close()
+            raise
+
+    def _read(self, path: Path) -> None:
+        """Lock the file, and read what an earlier run wrote.
+
+        Raises:
+            InputError: See the class.
+        """
+        kind = self._kind
         with self._failures():
             # Unbuffered, so that a line is the system's from the moment it is written.
             self._file = FileIO(opened_to_append(path, kind.output), "a+b")
@@ -146,6 +160,10 @@ class LineFile(Generic[L]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, which lets go of its lock."""
         if self._file is not None:
             self._file.close()
 

@@ -53,3 +53,14 @@ def test_a_line_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_value_of_another_kind_makes_the_line_another_s(changed: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"a\.jsonl:3: not a result of `jisi ask`"):
         _KIND.read(json.dumps({**WHOLE, **changed}).encode(), Path("a.jsonl"), 3)
+
+
+def test_a_file_that_is_refused_is_let_go_of_although_the_error_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "thesis.jsonl"
+    path.write_bytes(b"my thesis\n")
+    with pytest.raises(InputError, match="not a result") as kept:
+        LineFile(_KIND, path)
+    path.write_bytes(b"")
+    with LineFile(_KIND, path) as file:
+        assert file.known == {}
+    assert kept.tb is not None  # and so, all the while, the frame that opened the file
