@@ -63,6 +63,7 @@ def read_address(bank: PurePath | str) -> Address | None:
     scheme, authority, prefix = _SCHEMES.get(found[1].lower()), found[2], found[3].replace("\\", "/").strip("/")
     if scheme is None:
         raise InputError(f"a bank cannot be at {found[1].lower()}://; {_HOW}, or the path of a folder")
+    what = "container" if scheme == "abfs" else "bucket"
     if not (_CONTAINER if scheme == "abfs" else _BUCKET).fullmatch(authority) or set("?#") & set(prefix):
         if set(":@?#") & set(authority + prefix):
             raise InputError(
@@ -70,7 +71,12 @@ def read_address(bank: PurePath | str) -> Address | None:
                 f"of processes; {_HOW}, and give credentials as the store's own tools take them (AWS_ACCESS_KEY_ID, a "
                 "profile, GOOGLE_APPLICATION_CREDENTIALS, ...)"
             )
-        raise InputError(f"the bank's address names no bucket; {_HOW}")
+        if authority:
+            raise InputError(
+                f"the bank's address names a {what} that there cannot be, {authority!r:.70}: such names have 3 to 63 "
+                "letters, digits, hyphens and (of buckets) dots, and begin with a letter or a digit"
+            )
+        raise InputError(f"the bank's address names no {what}; {_HOW}")
     parts = prefix.split("/")
     if not prefix or len(prefix) > _LONGEST_PREFIX or not prefix.isprintable() or {"", ".", ".."} & set(parts):
         raise InputError(f"the bank's address names no folder in the bucket; {_HOW}")

@@ -57,6 +57,8 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(address: str) -> Non
     [
         ("https://hidden@host/bank", "a bank cannot be at https://"),
         ("file:///srv/bank", "or the path of a folder"),
+        ("s3://b/bank", "names a bucket that there cannot be, 'b': such names have 3 to 63"),
+        ("abfs://b_c/bank", "names a container that there cannot be, 'b_c'"),
         ("hdfs://host/bank", "a bank cannot be at hdfs://"),
         ("s3://bucket", "names no folder"),
         ("s3://bucket/", "names no folder"),
@@ -65,7 +67,7 @@ def test_a_secret_in_an_address_is_refused_and_not_repeated(address: str) -> Non
         (str(Path("gs://")), "names no bucket"),
         ("s3://bucket/../other", "names no folder"),
         ("s3://bucket/a\x1b[2J", "names no folder"),
-        ("s3://-/bank", "names no bucket"),
+        ("s3://-/bank", "names a bucket that there cannot be, '-'"),
     ],
 )
 def test_an_address_that_names_no_bank_is_refused_in_words(address: str, words: str) -> None:

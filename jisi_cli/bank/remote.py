@@ -11,11 +11,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
 from jisi_cli.addresses import Address, read_address
@@ -45,6 +47,8 @@ _ATTEMPTS = 5
 _AT_ONCE = 4
 """Parts that are fetched at one time."""
 _ABANDONED_SECONDS = 24 * 3600
+_MARGIN_BYTES, _MARGIN = 64 << 20, 1.1
+"""What is to be free beside the files of a bank, and times their size: maps of its vectors come, too."""
 
 
 Tell = Callable[[str], None]
@@ -97,7 +101,13 @@ def local_bank(bank: PurePath | str, tell: Tell | None = None) -> Path:
         remember_copy(folder, str(address))
         _open[folder] = Copy(folder, Store(address))
     _open[folder].tell = tell or _open[folder].tell
-    refresh(folder)
+    try:
+        refresh(folder)
+    finally:
+        # Where nothing was fetched, nothing is left; a build makes the folder again.
+        for empty in (folder, folder.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
     return folder
 
 
@@ -161,16 +171,44 @@ def complete(folder: Path) -> Manifest:
         lacking = [part for part in dict.fromkeys(manifest.parts()) if not part_path(folder, part).is_file()]
         if lacking:
             _delete_abandoned(folder)
-        if lacking and copy.tell is not None:
-            copy.tell(f"note: fetching {len(lacking):,} of the files of {copy.store.address}")
         try:
-            each(lambda part: _fetch(copy, part), lacking)
+            sizes = _sizes(copy, lacking)
+            if lacking and copy.tell is not None:
+                size = sum(sizes.values()) / 1e6
+                copy.tell(f"note: fetching {size:,.1f} MB in {len(lacking):,} files of {copy.store.address}")
+            each(partial(_fetch, copy, sizes), lacking)
             return manifest
         except _UnusablePartError:
             refresh(folder)
             if copy.version == version:
                 raise
     raise BankError(f"{folder} is changed all the time by other writers; try again")
+
+
+def _sizes(copy: Copy, parts: Sequence[PartFile]) -> dict[PartFile, int]:
+    """Return how many bytes parts have in the store, before the first of them is fetched.
+
+    Raises:
+        BankError: There is no room for all of them, one is missing, or the store cannot be reached.
+    """
+    sizes: dict[PartFile, int] = {}
+
+    def measure(part: PartFile) -> None:
+        _place(copy, part)
+        found = copy.store.facts(part.path)
+        if found is None:
+            raise _missing(copy, part)
+        sizes[part] = found[0]
+
+    each(measure, parts)
+    total, folder = sum(sizes.values()), cache_folder() / BANKS
+    free = shutil.disk_usage(copy.folder).free
+    if sizes and total * _MARGIN + _MARGIN_BYTES > free:
+        raise BankError(
+            f"{copy.folder}: {total / 1e6:,.1f} MB are to be fetched, and where copies of banks are kept ({folder}) "
+            f"{free / 1e6:,.1f} MB are free; make room, or let JISI_CACHE_HOME name a folder on a larger disk"
+        )
+    return sizes
 
 
 def _delete_abandoned(folder: Path) -> None:
@@ -185,19 +223,30 @@ class _UnusablePartError(BankError):
     """A part is missing or damaged, perhaps only because the bank has been changed."""
 
 
-def _fetch(copy: Copy, part: PartFile) -> None:
-    """Fetch a part, which appears in the copy whole or not at all."""
+def _place(copy: Copy, part: PartFile) -> Path:
+    """Return where a part is to be, in a folder that is there."""
     target = copy.folder / part.path
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise BankError(f"{target} cannot be a file of the bank: {target.parent} is a file, too") from None
+    return target
+
+
+def _missing(copy: Copy, part: PartFile) -> _UnusablePartError:
+    what = f"{copy.folder / part.path} is missing in the store"
+    return _UnusablePartError(f"{what}; build the bank again with --force")
+
+
+def _fetch(copy: Copy, sizes: Mapping[PartFile, int], part: PartFile) -> None:
+    """Fetch a part, of which the size is known, and which appears in the copy whole or not at all."""
+    target = _place(copy, part)
     # Named as a build's drafts are, so that what a killed process leaves is deleted as theirs is.
     draft = target.parent / f".part.{os.getpid()}{threading.get_native_id()}.part"
     digest = hashlib.sha256()
     try:
         with draft.open("wb") as file:
-            for piece in copy.store.download(part.path):
+            for piece in copy.store.download(part.path, sizes[part]):
                 digest.update(piece)
                 file.write(piece)
             file.flush()
@@ -209,7 +258,12 @@ def _fetch(copy: Copy, part: PartFile) -> None:
             )
         draft.replace(target)
     except MissingObjectError:
-        raise _UnusablePartError(f"{target} is missing in the store; build the bank again with --force") from None
+        raise _missing(copy, part) from None
+    except OSError as error:
+        raise BankError(
+            f"{target} cannot be kept in {cache_folder() / BANKS} ({error.strerror}); make room or allow it, and run "
+            "the command again"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 

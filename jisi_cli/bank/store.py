@@ -87,17 +87,25 @@ class Store:
                 raise BankError(f"{self.address}/{name} holds more than {most >> 20} MiB; is it the right file?")
             return bytes(found.bytes()), _version(found.meta)
 
-    def download(self, name: str) -> Iterator[bytes]:
+    def download(self, name: str, size: int) -> Iterator[bytes]:
         """Yield an object in pieces.
+
+        Args:
+            name: The object.
+            size: How many bytes it has.
 
         Raises:
             MissingObjectError: It is not there.
-            BankError: The store cannot be reached.
+            BankError: It goes on beyond its size, or the store cannot be reached.
         """
         obstore = self._package()
 
+        left = size
         with self._told(name):
             for piece in obstore.get(self._store, self._key(name)).stream(min_chunk_size=_PIECE):
+                left -= len(piece)
+                if left < 0:
+                    raise BankError(f"{self.address}/{name} is longer than the {size:,} bytes that the store said")
                 yield bytes(piece)
 
     def facts(self, name: str) -> tuple[int, float] | None:

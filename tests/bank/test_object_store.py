@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import httpx
@@ -18,6 +21,7 @@ from jisi_cli import trust
 from jisi_cli.bank.bank import Bank, local_folder
 from jisi_cli.bank.labels import change_labels
 from jisi_cli.bank.manifest import Label, read_manifest
+from jisi_cli.bank.store import Store
 from jisi_cli.config import config_in_force
 from jisi_cli.copies import as_named
 from jisi_cli.errors import BankError
@@ -34,6 +38,8 @@ from tests.cli.commands import (
     start,
     write_lines,
 )
+from tests.faults.afflictions import no_more_than
+from tests.faults.forked import start_here
 from tests.loopback import Loopback, Script
 from tests.object_store import BUCKET, KEYS, ObjectStore, refused
 from tests.serve.running import serving
@@ -258,6 +264,57 @@ def test_a_reader_that_fetches_while_a_commit_replaces_parts_gets_the_new_bank_w
     object_store.fault = commit
     found = Bank(BANK)
     assert found.path != bank and everything(found) == everything(Bank(bank)) and found.answers("ada").present.all()
+
+
+def test_a_bank_for_which_there_is_no_room_is_refused_before_anything_is_fetched(
+    object_store: ObjectStore, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(local_folder(BANK), records(6))
+    size = sum(file.stat().st_size for file in local_folder(BANK).rglob("*.parquet"))
+    machine("a reader with a small disk")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=(64 << 20) + size))
+    object_store.requests.clear()
+    error = says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}: ", "MB are to be fetched", "make room")
+    assert str(cache_folder() / "banks") in error
+    assert not [found for found in object_store.requests if found.method == "GET" and "parquet" in found.path]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=(64 << 20) + 2 * size))
+    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+
+
+def test_an_object_that_goes_on_beyond_its_size_is_fetched_no_further(
+    object_store: ObjectStore, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(local_folder(BANK), records(6))
+    machine("a reader of a store that lies")
+    facts = Store.facts
+
+    def lying(store: Store, name: str) -> tuple[int, float] | None:
+        found = facts(store, name)
+        return None if found is None else (found[0] - 1, found[1])
+
+    monkeypatch.setattr(Store, "facts", lying)
+    says_one_error(jisi("route", "--bank", BANK, "x"), 3, ".parquet is longer than the ", " bytes that the store said")
+    assert [path.name for path in cache_folder().rglob("*.part*") if path.is_file()] == []
+
+
+def test_a_disk_that_is_full_while_a_bank_is_fetched_is_one_line_and_leaves_no_half_file(
+    tmp_path: Path, object_store: ObjectStore
+) -> None:
+    reader = {"JISI_CACHE_HOME": str(tmp_path / "small")}
+    build(local_folder(BANK), records(6))
+    largest = max(file.stat().st_size for file in local_folder(BANK).rglob("*.parquet"))
+    full = start_here("route", "--bank", BANK, "x", env=reader, prepare=partial(no_more_than, largest - 1)).finish()
+    says_one_error(full, 3, f"{BANK}/", "File too large", "make room or allow it")
+    assert [path.name for path in (tmp_path / "small").rglob(".part*")] == []
+    whole = start_here("route", "--bank", BANK, "x", env=reader).finish()
+    assert whole.exit_code == 0, whole
+
+
+def test_where_there_is_no_bank_no_folder_is_left(object_store: ObjectStore) -> None:
+    assert jisi("route", "--bank", BANK, "x").exit_code == 3
+    object_store.fault = lambda method, path: refused("AccessDenied")
+    assert jisi("route", "--bank", f"{BANK}2", "x").exit_code == 3
+    assert list((cache_folder() / "banks").iterdir()) == []
 
 
 def test_a_process_that_opened_a_bank_before_it_changed_still_reads_the_bank_of_then(
