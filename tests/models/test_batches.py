@@ -17,8 +17,9 @@ import pytest
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.errors import ExitCode, InputError, NoAnswerError
 from jisi_cli.models.batch import openai_service
-from jisi_cli.models.batch.batches import Batches, Fetched, Polling
+from jisi_cli.models.batch.batches import Batches, Polling
 from jisi_cli.models.batch.journal import BatchJournal
+from jisi_cli.models.batch.pool import Fetched
 from jisi_cli.models.batch.queue import BatchesLeftError, BatchQueue
 from jisi_cli.models.batch.rows import Rows
 from jisi_cli.models.batch.terms import require_batch
@@ -384,7 +385,9 @@ def test_what_another_key_submitted_is_submitted_again_where_the_user_says_so_an
     promised = journal.promised_usd(datetime.now(UTC))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     keyed.server.batches.hidden = {"batch_1"}
-    assert len(keyed.run(resubmits=True).answers) == 3
+    budget = Budget(10.0)
+    assert len(keyed.run(resubmits=True, budget=budget).answers) == 3
+    assert budget.spent_usd == pytest.approx(promised + keyed.paid()), "this run has caused what is not known, too"
     assert "3 requests to a submitted again: another key's batch" in keyed.warned[0]
     lost, answered = keyed.rows()[:3], keyed.rows()[3:]
     assert [row.cost_usd for row in lost] == [None] * 3

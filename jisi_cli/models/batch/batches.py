@@ -6,27 +6,29 @@ What came back lies in the answer cache under the keys of live calls, so neither
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence, Sized
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.models.batch.desk import Desk
 from jisi_cli.models.batch.funds import Funds
 from jisi_cli.models.batch.intake import Intake, Taken
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.outcome import without_result
-from jisi_cli.models.batch.request_file import RequestFile
-from jisi_cli.models.batch.rows import Place, Rows, Sent
+from jisi_cli.models.batch.pool import Fetched
+from jisi_cli.models.batch.rows import Rows
 from jisi_cli.models.batch.service import GONE, NOT_FOUND, RefusedError, Service, State
 from jisi_cli.models.batch.under_way import UnderWay
-from jisi_cli.models.call import Call, Outcome
+from jisi_cli.models.batch.waiting import Waiting, name_of, requests_of
+from jisi_cli.models.call import Call
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.limits import Budget, Reservation
+from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.retry_policy import RetryPolicy
-from jisi_cli.types import Answer, Request
+from jisi_cli.types import Request
 
 OnProgress = Callable[[int, int], None]
 """Told how many requests have ended, and how many there are."""
@@ -49,21 +51,6 @@ class Polling(NamedTuple):
     def pause(self, number: int) -> float:
         """Return the seconds before the look of a number, from 1."""
         return min(self.longest, self.first * self.growth ** min(number - 1, 64))
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What batches brought.
-
-    Attributes:
-        answers: By cache key, what came in this run, failures included; other answers lie in the cache.
-        unasked: By cache key, why there is no answer and none should be recorded as failed.
-        stopped: Why a budget ended it; None where none did.
-    """
-
-    answers: dict[str, Answer] = field(default_factory=dict)
-    unasked: dict[str, str] = field(default_factory=dict)
-    stopped: str | None = None
 
 
 class Batches:
@@ -106,14 +93,11 @@ class Batches:
         self._resubmits = resubmits
         self._funds = Funds(budget, warn)
         self._desk = Desk(journal, timeout, policy, self._polling.pause)
-        self._intake = Intake(pool, rows, journal, policy, self._funds.share)
-        self._most: dict[str, int] = {}
-        """How many requests may be under way for a model at one time, where its provider has refused more."""
-        self._wanted: dict[str, Call] = {}
-        self._queue: list[tuple[Call, int]] = []
-        """Calls that are to be submitted, and how often they will have been then."""
-        self._under_way: list[UnderWay] = []
         self._fetched = Fetched()
+        self._waiting = Waiting(pool, rows, self._desk, self._funds, self._fetched, held, tell, warn)
+        self._intake = Intake(pool, rows, journal, policy, self._funds.share)
+        self._wanted: dict[str, Call] = {}
+        self._under_way: list[UnderWay] = []
 
     async def fetch(self, requests: Iterable[Request]) -> Fetched:
         """Bring the answers to requests that the cache lacks.
@@ -128,7 +112,7 @@ class Batches:
         """
         calls = (self._pool.call_of(request) for request in requests)
         self._wanted = {call.key: call for call in calls}
-        self._queue = [(call, 1) for call in self._wanted.values()]
+        self._waiting.add(self._wanted.values(), 1)
         try:
             async with self._journal.alone(self._wait):
                 await self._tidy_earlier()
@@ -152,7 +136,7 @@ class Batches:
     async def _finish(self) -> None:
         """Wait for what is under way, submit again what failed, until nothing is left."""
         number = 0
-        while self._under_way or self._queue:
+        while self._under_way or len(self._waiting):
             self._show()
             number += 1
             await asyncio.sleep(self._polling.pause(number))
@@ -173,18 +157,18 @@ class Batches:
         models = {batch.model for batch in self._journal.left_at_providers()}
         calls = {call.entry.litellm: call for call in self._wanted.values() if call.entry.litellm in models}
         for model, call in calls.items():
-            sent = await self._sent(call)
-            if isinstance(sent, Sent):
-                await self._desk.tidy_earlier(sent.place, model)
+            with suppress(ProviderFailure):
+                await self._desk.tidy_earlier((await self._rows.sent(call)).place, model)
 
     async def _join(self, keys: Iterable[str]) -> set[str]:
         """Take over what an earlier run, or another one, submitted; return which requests that is."""
         joined: set[str] = set()
         for batch in self._journal.open_with(frozenset(keys)):
             call = self._wanted[next(iter(batch.worst))]
-            sent = await self._sent(call)
-            if isinstance(sent, ProviderFailure):
-                raise _later(f"a batch for {call.entry.name} cannot be looked for: {sent.reason}")
+            try:
+                sent = await self._rows.sent(call)
+            except ProviderFailure as failure:
+                raise _later(f"a batch for {call.entry.name} cannot be looked for: {failure.reason}") from failure
             service = self._desk.service(sent.place)
             if not await self._desk.is_in_reach(sent.place, batch):
                 self._give_up(batch, call.entry, service)
@@ -200,7 +184,7 @@ class Batches:
             self._under_way.append(UnderWay(found, service, reservation))
             joined |= batch.worst.keys()
             since = f"{batch.began:%Y-%m-%d %H:%M} UTC"
-            self._tell(f"{_requests(batch.worst)} under way at {service.host} since {since} ({_name(found)})")
+            self._tell(f"{requests_of(batch.worst)} under way at {service.host} since {since} ({name_of(found)})")
         return joined
 
     def _give_up(self, batch: OpenBatch, entry: ModelEntry, service: Service) -> None:
@@ -210,7 +194,7 @@ class Batches:
             InputError: That is not wanted.
         """
         known = f"{batch.began:%Y-%m-%d %H:%M} UTC" + (f", {batch.batch_id}" if batch.batch_id else "")
-        what = f"{_requests(batch.worst)} to {entry.name}"
+        what = f"{requests_of(batch.worst)} to {entry.name}"
         if not self._resubmits:
             raise InputError(
                 f"{what} submitted to {service.host} with another key ({known}): set that key again to collect the "
@@ -221,132 +205,15 @@ class Batches:
         taken = Taken()
         for key in batch.worst:
             self._intake.settle(batch, self._wanted[key], failure, taken)
-        if self._budget is not None:
-            self._budget.take_over(entry.name, taken.spent_usd).settle(None)
+        counted = self._funds.take_over(entry, [taken.spent_usd])
+        if counted is not None:
+            counted.settle(None)
 
     async def _submit(self) -> None:
-        """Submit what waits, as far as the budget allows; the rest waits for what is under way to cost less."""
-        # Another run may have asked it since, or be asking it.
-        queue = [(call, attempt) for call, attempt in self._queue if await self._pool.kept(call) is None]
-        joined = await self._join([call.key for call, _ in queue])
-        self._queue = []
-        alike: dict[tuple[str, int], list[Call]] = {}
-        for call, attempt in queue:
-            if call.key not in joined:
-                alike.setdefault((call.entry.name, attempt), []).append(call)
-        for (_, attempt), calls in alike.items():
-            taken = self._as_many_as_are_taken(calls, attempt)
-            await self._submit_alike(await self._affordable(taken, attempt), attempt)
-        if self._queue and not self._under_way:
-            self._stop()
-
-    def _as_many_as_are_taken(self, calls: Sequence[Call], attempt: int) -> Sequence[Call]:
-        """Return the calls of one model for which its provider has room; the others wait."""
-        entry = calls[0].entry
-        if entry.name not in self._most:
-            return calls
-        at_work = sum(len(item.batch.worst) for item in self._under_way if item.batch.model == entry.litellm)
-        room = max(0, self._most[entry.name] - at_work)
-        self._queue += [(call, attempt) for call in calls[room:]]
-        return calls[:room]
-
-    async def _affordable(self, calls: Sequence[Call], attempt: int) -> list[Call]:
-        """Return the calls of one model that fit what is left of the budget; the others wait."""
-        priced = []
-        for call in calls:
-            try:
-                await self._funds.price(call)
-            except BudgetError as error:
-                self._fetched.stopped = self._fetched.unasked[call.key] = str(error)
-            else:
-                priced.append(call)
-        fitting, rest = self._funds.affordable(priced)
-        self._queue += [(call, attempt) for call in rest]
-        return fitting
-
-    async def _submit_alike(self, calls: Sequence[Call], attempt: int) -> None:
-        """Submit calls of one model, in as many files as they take."""
-        file, place = None, None
-        try:
-            for call in calls:
-                sent = self._written(call, await self._sent(call))
-                if sent is None:
-                    continue
-                if file is None or place != sent.place or not self._add(file, call, sent):
-                    if file is not None and place is not None:
-                        await self._submit_file(call.entry, place, file, attempt)
-                        file.close()
-                    file, place = RequestFile(self._desk.service(sent.place)), sent.place
-                    self._add(file, call, sent)
-            if file is not None and place is not None:
-                await self._submit_file(calls[0].entry, place, file, attempt)
-        finally:
-            if file is not None:
-                file.close()
-
-    def _add(self, file: RequestFile, call: Call, sent: Sent) -> bool:
-        return file.add(call.key, sent.body, self._funds.worst(call.key))
-
-    async def _sent(self, call: Call) -> Sent | ProviderFailure:
-        try:
-            return await self._rows.sent(call)
-        except ProviderFailure as failure:
-            return failure
-
-    def _written(self, call: Call, sent: Sent | ProviderFailure) -> Sent | None:
-        """Return what is sent for a call; where nothing can be, that is its answer."""
-        if isinstance(sent, Sent):
-            return sent
-        outcome = Outcome(None, sent.reason, 0, 0.0, 0.0, 0.0, key_refused=sent.key_refused)
-        self._fetched.answers[call.key] = self._pool.keep(call, outcome)
-        return None
-
-    async def _submit_file(self, entry: ModelEntry, place: Place, file: RequestFile, attempt: int) -> None:
-        service, tag, reservation = self._desk.service(place), self._desk.tag(), None
-        if self._funds.has_limit:
-            reservation = self._set_aside(entry, file, attempt)
-            if reservation is None:
-                return
-        self._held |= {(tag, key) for key in file.worst}
-        try:
-            batch = await self._desk.submit(place, tag, entry.litellm, attempt, file)
-        except RefusedError as refusal:
-            if reservation is not None:
-                reservation.settle(0.0)
-            self._refuse(file.worst, f"{service.host} accepts no batch of {entry.name}: {refusal}")
-            return
-        if reservation is not None:
-            reservation.booked()  # in the journal
-        self._under_way.append(UnderWay(batch, service, reservation))
-        self._tell(
-            f"{_requests(file.worst)} to {entry.name} submitted to {service.host} ({_name(batch)}); Ctrl-C leaves "
-            "them running there, and the same command resumes"
-        )
-
-    def _set_aside(self, entry: ModelEntry, file: RequestFile, attempt: int) -> Reservation | None:
-        """Set money aside for a file; None where it is not to be submitted now."""
-        try:
-            found = self._funds.set_aside(entry, file.worst.values())
-        except BudgetError as error:
-            self._fetched.stopped = str(error)
-            self._fetched.unasked |= dict.fromkeys(file.worst, str(error))
-            return None
-        if found is None:  # a day has turned, or other calls of this run have taken it
-            self._queue += [(self._wanted[key], attempt) for key in file.worst]
-        return found
-
-    def _stop(self) -> None:
-        """Leave unasked what does not fit the budget; what waits for other calls of this run to cost less goes on."""
-        try:
-            self._funds.require(self._queue[0][0])
-        except BudgetError as error:
-            self._fetched.stopped = str(error)
-            self._fetched.unasked |= {call.key: str(error) for call, _ in self._queue}
-            self._queue = []
-
-    def _refuse(self, keys: Iterable[str], why: str) -> None:
-        self._warn(why)
-        self._fetched.unasked |= dict.fromkeys(keys, why)
+        """Submit what waits and neither was answered, nor is under way, meanwhile."""
+        await self._waiting.leave_out_kept()
+        joined = await self._join(self._waiting.keys)
+        await self._waiting.submit(self._under_way, but=joined)
 
     async def _look(self, item: UnderWay) -> None:
         try:
@@ -379,7 +246,7 @@ class Batches:
             self._fetched.answers |= taken.answers
         self._without_result(item, [call for key, call in left.items() if key not in taken.keys])
         self._fetched.answers |= taken.answers
-        self._queue += [(call, batch.attempt + 1) for call in taken.again]
+        self._waiting.add(taken.again, batch.attempt + 1)
         if item.reservation is not None:
             item.reservation.settle(taken.spent_usd)
         self._tell_end(item, is_collected=bool(left or taken.keys))
@@ -410,7 +277,7 @@ class Batches:
         item.batch = replace(mistaken, batch_id=None)
         if item.reservation is not None:
             item.reservation.settle(0.0)
-        self._queue += [(self._wanted[key], mistaken.attempt) for key in mistaken.worst]
+        self._waiting.add([self._wanted[key] for key in mistaken.worst], mistaken.attempt)
         return False
 
     def _without_result(self, item: UnderWay, calls: Sequence[Call]) -> None:
@@ -421,9 +288,9 @@ class Batches:
         elif calls and status in ("failed", "cancelled"):
             why = f": {item.state.reason}" if item.state.reason else ""
             self._journal.settle(batch.tag, [call.key for call in calls])
-            self._refuse(
+            self._waiting.refuse(
                 [call.key for call in calls],
-                f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {_requests(calls)} not answered",
+                f"{item.service.host}: {batch.batch_id} was {_ENDS[status]}{why}; {requests_of(calls)} not answered",
             )
         else:
             for call in calls:
@@ -433,17 +300,18 @@ class Batches:
         for key in given_up:
             del item.taken.answers[key]
         if given_up:
-            self._refuse(given_up, f"{item.service.host}: {batch.batch_id} {_UNWORKED[status]} {_requests(given_up)}")
+            self._waiting.refuse(
+                given_up, f"{item.service.host}: {batch.batch_id} {_UNWORKED[status]} {requests_of(given_up)}"
+            )
 
     def _take_fewer(self, item: UnderWay, calls: Sequence[Call]) -> None:
         """Submit again, half as many at a time, what was refused for its number; no attempt was made."""
-        name = calls[0].entry.name
-        self._most[name] = len(calls) // 2
         self._journal.settle(item.batch.tag, [call.key for call in calls])
-        self._queue += [(call, item.batch.attempt) for call in calls]
+        self._waiting.add(calls, item.batch.attempt)
+        most = self._waiting.allow_half(calls)
         self._warn(
-            f"{item.service.host} accepts fewer requests to {name} at one time ({item.state.reason}); submitting "
-            f"{self._most[name]:,} at a time"
+            f"{item.service.host} accepts fewer requests to {calls[0].entry.name} at one time ({item.state.reason}); "
+            f"submitting {most:,} at a time"
         )
 
     async def _take_from_others(self, keys: Collection[str]) -> None:
@@ -463,14 +331,14 @@ class Batches:
         again = f", {len(taken.again):,} to be submitted again" if taken.again else ""
         how = "" if ended == "completed" else f" ({_ENDS.get(ended, ended)})"
         self._tell(
-            f"{item.batch.batch_id} has ended{how}: {taken.good:,} of {_requests(item.batch.worst)} answered{again}"
+            f"{item.batch.batch_id} has ended{how}: {taken.good:,} of {requests_of(item.batch.worst)} answered{again}"
         )
 
     def _show(self) -> None:
         if self._on_progress is not None:
             at_work = sum(min(item.state.done, len(item.batch.worst)) for item in self._under_way)
             ended, left = len(self._fetched.answers), sum(len(item.batch.worst) for item in self._under_way)
-            self._on_progress(ended + at_work, ended + left + len(self._queue))
+            self._on_progress(ended + at_work, ended + left + len(self._waiting))
 
     def _wait(self) -> None:
         self._tell("another run of jisi is submitting a batch or collecting results; waiting for it")
@@ -478,14 +346,3 @@ class Batches:
 
 def _later(what: str) -> NoAnswerError:
     return NoAnswerError(f"{what}; run the same command again later: nothing is submitted twice")
-
-
-def _requests(of: Sized) -> str:
-    return f"{len(of):,} request{'' if len(of) == 1 else 's'}"
-
-
-def _name(batch: OpenBatch) -> str:
-    """Return a batch's name for messages."""
-    if batch.is_presumed:
-        return f"{batch.batch_id}, as far as can be known before it ends: the line broke when it was submitted"
-    return str(batch.batch_id)

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from jisi_cli.errors import BudgetError
-from jisi_cli.models.batch.batches import Fetched
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What batches brought.
+
+    Attributes:
+        answers: By cache key, what came in this run, failures included; other answers lie in the cache.
+        unasked: By cache key, why there is no answer and none should be recorded as failed.
+        stopped: Why a budget ended it; None where none did.
+    """
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    unasked: dict[str, str] = field(default_factory=dict)
+    stopped: str | None = None
 
 
 class BesideLive:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from jisi_cli.errors import BudgetError, ExitCode, JisiError, NoAnswerError
-from jisi_cli.models.batch.batches import Batches, Fetched, OnProgress
-from jisi_cli.models.batch.pool import BesideLive
+from jisi_cli.models.batch.batches import Batches, OnProgress
+from jisi_cli.models.batch.pool import BesideLive, Fetched
 from jisi_cli.models.live import LivePool
 from jisi_cli.types import Answer, Request
 

@@ -7,7 +7,7 @@ status is one of a few words, results are read line by line within bounds, and n
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -213,7 +213,7 @@ def client_of(place: Place, timeout: float, usual_headers: Collection[str]) -> h
     async def bound(response: httpx.Response) -> None:
         bound_body(response, _MOST_OUTPUT if response.request.url.path.endswith(_RESULTS) else None)
 
-    hooks = {"request": [prepare], "response": [bound]}
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [prepare], "response": [bound]}
     return httpx.AsyncClient(timeout=timeout, follow_redirects=False, event_hooks=hooks)
 
 
