@@ -39,6 +39,11 @@ class BankArrays:
     norm_bound: float | None = None
 
     @cached_property
+    def is_complete(self) -> bool:
+        """Whether every model has a scored answer to every query."""
+        return bool(self.present.all())
+
+    @cached_property
     def mean_scores(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         counts = self.present.sum(axis=0)
@@ -70,21 +75,32 @@ def weighted_scores(
     """
     if prior > 0:
         return shrunk_scores(bank, rows, weights, settings, prior)
-    present = bank.present[rows]
-    weighted = np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0)
-    sums = column_sums(weighted)
-    complete = present.all(axis=0)
-    if complete.all() and settings.compat == "paper":
+    sums, answered = answered_sums(bank, rows, weights)
+    if bank.is_complete and settings.compat == "paper":
         return sums
-    total = math.fsum(weights.tolist())
-    answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
-    known = answered > 0
-    means = np.divide(sums, answered, out=np.zeros_like(sums), where=known)
+    means = np.divide(sums, answered, out=np.zeros_like(sums), where=answered > 0)
     if settings.compat == "openjisi":
         return means
     # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
     # first: two models that solved all that they answered tie then, whatever their gaps.
-    return np.where(complete, sums, means * total)
+    complete = bank.present[rows].all(axis=0)
+    return np.where(complete, sums, means * math.fsum(weights.tolist()))
+
+
+def answered_sums(bank: BankArrays, rows: Rows, weights: Floats) -> tuple[Floats, Floats]:
+    """Sum score times weight, and weight, over the queries that each model answered (M,).
+
+    Args:
+        bank: The bank.
+        rows: The queries that count (n,).
+        weights: What each weighs (n,).
+    """
+    weighted = bank.scores[rows] * weights[:, np.newaxis]
+    if bank.is_complete:
+        return column_sums(weighted), np.full(len(bank.model_names), math.fsum(weights.tolist()))
+    present = bank.present[rows]
+    answered = np.where(present, weights[:, np.newaxis], 0.0)
+    return column_sums(np.where(present, weighted, 0.0)), column_sums(answered)
 
 
 def shrunk_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float) -> Floats:
@@ -114,9 +130,7 @@ def shrunk_means(
         bank_means: m_j (M,); by default over all rows of the bank.
     """
     weights = np.maximum(weights, LEAST_WEIGHT)
-    present = bank.present[rows]
-    sums = column_sums(np.where(present, bank.scores[rows] * weights[:, np.newaxis], 0.0))
-    answered = column_sums(np.where(present, weights[:, np.newaxis], 0.0))
+    sums, answered = answered_sums(bank, rows, weights)
     return drawn_to(bank.mean_scores if bank_means is None else bank_means, prior, sums, answered)
 
 

@@ -149,7 +149,7 @@ def _response_similarities(bank: BankArrays, rows: Rows, probes: Probes) -> Floa
     total = np.zeros(len(rows))
     for model, vector in zip(probes.models, probes.vectors, strict=True):
         similarity = row_dots(bank.response_vectors[model], rows, vector.astype(np.float64))
-        total += np.where(bank.present[rows, model], similarity, 0.0)
+        total += similarity if bank.is_complete else np.where(bank.present[rows, model], similarity, 0.0)
     return total
 
 
