@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from jisi_cli.cli.last_frame import LastFrame
+from jisi_cli.cli.layout import LastFrame
 from jisi_cli.cli.output import Output, one_line
 from jisi_cli.printable import printable
 from jisi_cli.types import Answer, Role, whole_characters

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jisi_cli.cli.last_frame import LastFrame
+from jisi_cli.cli.layout import LastFrame
 from jisi_cli.cli.output import Output, dollars, one_line, paid
 
 if TYPE_CHECKING:

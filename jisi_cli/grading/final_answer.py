@@ -6,8 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from jisi_cli.grading.bare_reply import bare_answer, words_of
-from jisi_cli.grading.dates import is_date, mentions_date
+from jisi_cli.grading.bare_reply import bare_answer, is_date, mentions_date, words_of
 from jisi_cli.grading.number import canonical_math, canonical_number, parse_number
 from jisi_cli.grading.registry import grader_info, reader_of, unknown_grader
 from jisi_cli.grading.statements import Mark, amended, is_withdrawn, last_stated, taken_back_at

@@ -84,10 +84,10 @@ def test_gaps_failures_empty_and_unscored_answers_are_counted(found: Inspection)
     assert counts == {"a": (5, 0, 0, 0, 0), "b": (4, 1, 0, 0, 0), "c": (3, 0, 1, 1, 1)}
     warnings = " / ".join(found.warnings)
     for words in (
-        "1 answers are missing, most of them (1) of b",
+        "1 answer is missing, of b",
         "1 answers are failed, most of them (1) of c",
         "1 answers are empty, most of them (1) of c",
-        "1 answers are unscored, most of them (1) of c",
+        "1 answer is unscored, of c",
     ):
         assert words in warnings
 

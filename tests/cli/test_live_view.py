@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jisi_cli.cli import live as live_view
-from jisi_cli.cli.last_frame import LastFrame
+from jisi_cli.cli.layout import LastFrame
 from jisi_cli.cli.live import TerminalView
 from jisi_cli.cli.output import Output
 from jisi_cli.models.call import CallEvent

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jisi_cli.grading.bare_reply import bare_answer, words_of
-from jisi_cli.grading.dates import is_date, mentions_date
+from jisi_cli.grading.bare_reply import bare_answer, is_date, mentions_date, words_of
 from jisi_cli.grading.final_answer import END_LENGTH, extract_any
 
 
