@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jisi_cli.models.outstanding import Mark
     from jisi_cli.models.provider import LocalServers
     from jisi_cli.models.retry import Caller
+    from jisi_cli.models.worst_case import WorstCases
 
 _OURS = frozenset(
     {
@@ -283,7 +284,7 @@ class LivePool:
     async def _paid(self, call: Call) -> Answer:
         course = Course()
         if self._mark is not None and question_budget.get() is None:
-            course.before_attempt = partial(_note_what_is_out, self._mark, call, course)
+            course.before_attempt = partial(self._note_what_is_out, self._mark, call, course)
         try:
             outcome = await self._caller.call(call, course)
         except BaseException:
@@ -297,6 +298,19 @@ class LivePool:
         if outcome.is_cut_short:
             raise _CutShort(answer)
         return answer
+
+    def _note_what_is_out(self, mark: Mark, call: Call, course: Course) -> None:
+        """Write down, before a request goes out, what it may cost, as far as that is known without waiting."""
+        usd = self._worst_cases.of(call.entry, call.messages, call.parameters)
+        if usd:
+            mark.add(usd)
+            course.until_booked.append(partial(mark.release, usd))
+
+    @cached_property
+    def _worst_cases(self) -> WorstCases:
+        from jisi_cli.models.worst_case import WorstCases
+
+        return WorstCases()
 
     def _with_key_noted(self, call: Call, answer: Answer, outcome: Outcome) -> Answer:
         """Remember whether a model's key is good; one whose first call it spoils is not asked again."""
@@ -366,16 +380,6 @@ def _caller(
     from jisi_cli.models.retry import Caller
 
     return Caller(Provider(timeout, local_models), limiter, budget, policy, rng, warn)
-
-
-def _note_what_is_out(mark: Mark, call: Call, course: Course) -> None:
-    """Write down, before a request goes out, what it may cost, as far as that is known without waiting."""
-    from jisi_cli.models.worst_case import worst_case_at_a_glance
-
-    usd = worst_case_at_a_glance(call.entry, call.messages, call.parameters)
-    if usd:
-        mark.add(usd)
-        course.until_booked.append(partial(mark.release, usd))
 
 
 def _query(call: Call) -> str:

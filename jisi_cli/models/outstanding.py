@@ -10,14 +10,18 @@ however it ends.
 from __future__ import annotations
 
 import atexit
+import errno
 import math
+import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +32,6 @@ from jisi_cli.paths import data_folder, own_folder
 from jisi_cli.types import is_dollars
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
     from jisi_cli.models.live import Run
 
 _CREATE = """
@@ -44,6 +46,7 @@ _SELECT = "SELECT run, usd, time, command, label, ended FROM runs WHERE run != ?
 _RUN = re.compile(r"[0-9a-f]{1,64}")
 _IDLE_SECONDS = 1.0
 """How long nothing must have been out before a run's row is deleted: most runs ask again at once."""
+_PAUSE = 0.01
 _ROUNDING = 1e-9
 
 
@@ -116,7 +119,8 @@ class Mark:
         self.lock = threading.RLock()
         self._run, self._path = run, outstanding_path()
         self._database = _database(self._path)
-        self._alive: FileLock | None = None
+        self._let_go: Callable[[], None] | None = None
+        """Releases the lock that says that the run is alive; None where it has none yet."""
         self._out_usd, self._calls, self._written_usd = 0.0, 0, 0.0
         self._timer: threading.Timer | None = None
         self._is_unusable = False
@@ -171,11 +175,11 @@ class Mark:
                 self._timer.cancel()
             self._withdraw_if_idle()
             self._database.close()
-            if self._alive is not None:
-                self._alive.release()
+            if self._let_go is not None:
+                self._let_go()
+                self._let_go = None
                 with suppress(OSError):
-                    Path(self._alive.lock_file).unlink()
-                self._alive = None
+                    _lock_path(self._path, self._run.id).unlink()
             atexit.unregister(self.close)
 
     def _withdraw_if_idle(self) -> None:
@@ -205,8 +209,8 @@ class Mark:
     @contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
         """Give a connection while no other run has one; what is written is on the disk when the context ends."""
-        if self._alive is None:
-            self._alive = _held(self._path, self._run.id)
+        if self._let_go is None:
+            self._let_go = _held(self._path, self._run.id)
             atexit.register(self.close)
         with self._database.changing() as connection:
             connection.execute("PRAGMA synchronous = FULL")
@@ -249,29 +253,57 @@ def _lock_path(path: Path, run: str) -> Path:
     return path.with_name(f"out-{run}.lock")
 
 
-def _held(path: Path, run: str) -> FileLock:
-    """Hold the lock of a run that is alive."""
-    from filelock import FileLock, Timeout
-
+def _held(path: Path, run: str) -> Callable[[], None]:
+    """Hold the lock of a run that is alive; return what releases it."""
     own_folder(path.parent)
-    lock = FileLock(_lock_path(path, run), mode=0o600, thread_local=False)
-    with suppress(Timeout):  # somebody is just looking whether it is held
-        lock.acquire(timeout=_IDLE_SECONDS)
-    return lock
+    end = time.monotonic() + _IDLE_SECONDS
+    while (release := _taken(_lock_path(path, run))) is None and time.monotonic() < end:
+        time.sleep(_PAUSE)  # somebody is just looking whether it is held
+    return release or (lambda: None)
 
 
 def _is_alive(path: Path, run: str) -> bool:
     """Whether a run is; one whose lock cannot be looked at counts as such. The lock of a dead one is removed."""
-    from filelock import FileLock, Timeout
-
     file = _lock_path(path, run)
-    if not _RUN.fullmatch(run) or not file.is_file() or file.is_symlink():
+    if not _RUN.fullmatch(run) or not file.is_file():
         return False
     try:
-        with FileLock(file, mode=0o600, timeout=0, thread_local=False):
-            pass
-    except (Timeout, OSError):
+        release = _taken(file)
+    except OSError:
         return True
+    if release is None:
+        return True
+    release()
     with suppress(OSError):
         file.unlink()
     return False
+
+
+def _taken(file: Path) -> Callable[[], None] | None:
+    """Take the lock of a file, which the system releases however the process ends.
+
+    On POSIX it is the one that `filelock` takes, whose import is dearer than all else here; each live answer has it.
+
+    Returns:
+        What releases it; None where another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(file, mode=0o600, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        return lock.release
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            os.close(descriptor)
+            return None
+        # The file system knows no locks: every run counts as dead, and what it has out for the day.
+    return partial(os.close, descriptor)

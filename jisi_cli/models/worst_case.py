@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PRIORITY_FACTOR = 2.0
 """How much dearer the priority tier is than the usual one, at most; for prices that the pool file names."""
+_MOST_KNOWN, _MANY = 1000, 1_000_000
 _SEARCHES = ("sonar", "search-preview", "search-api")
 """Names of models that search the web for every answer, at a fee."""
 
@@ -103,20 +104,36 @@ def worst_case_known_now(entry: ModelEntry, messages: Sequence[Message], paramet
         return None
 
 
-def worst_case_at_a_glance(
-    entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any]
-) -> float | None:
-    """Return the same, or more, in some microseconds: texts are taken for as many tokens as they have bytes."""
-    says_all = entry.price is not None and allowed_tokens(parameters) is not None
-    is_plain = entry.litellm.startswith(("local:", "openai/"))
-    if not (says_all and is_plain) and not is_loaded():
-        return None
-    try:
-        extras = read_extras(entry, parameters)
+class WorstCases:
+    """The same, or more, for the calls of a pool, in some microseconds: of a text each byte counts as a token.
+
+    Where the pool file names a price, calls of a model with the same parameters differ in their prompts alone.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, float]] = {}
+        """Dollars without a prompt, and those of each of its tokens, by model and parameters."""
+
+    def of(self, entry: ModelEntry, messages: Sequence[Message], parameters: Mapping[str, Any]) -> float | None:
+        """Return the most that one attempt can cost, in dollars; None where it is not known now."""
+        key = f"{entry.name} {parameters!r}"
         prompt = most_prompt_tokens(entry, messages, exactly=False)
-        return _worst(entry, prompt, _most_completion(entry, parameters, extras), extras)
-    except (BudgetError, InputError):
-        return None
+        if key in self._known:
+            without, each = self._known[key]
+            return without + each * prompt
+        says_all = entry.price is not None and allowed_tokens(parameters) is not None
+        is_plain = entry.litellm.startswith(("local:", "openai/"))
+        if not (says_all and is_plain) and not is_loaded():
+            return None
+        try:
+            extras = read_extras(entry, parameters)
+            completion = _most_completion(entry, parameters, extras)
+            if entry.price is not None and len(self._known) < _MOST_KNOWN:
+                without = _worst(entry, 0, completion, extras) or 0.0
+                self._known[key] = without, ((_worst(entry, _MANY, completion, extras) or 0.0) - without) / _MANY
+            return _worst(entry, prompt, completion, extras)
+        except (BudgetError, InputError):
+            return None
 
 
 def _most_completion(entry: ModelEntry, parameters: Mapping[str, Any], extras: Extras) -> int:

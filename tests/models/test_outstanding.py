@@ -159,8 +159,9 @@ def test_a_run_that_ended_without_booking_counts_for_the_day_and_the_month_in_wh
         assert (found.run, found.command, found.is_under_way) == ("aa", "test", True)
         tomorrow = days.start_of_day(now + timedelta(days=1))
         assert out_since([found], tomorrow) == found.usd, "it is out then, too"
-        assert one.mark._alive is not None
-        one.mark._alive.release()  # as the system does when a process is killed
+        assert one.mark._let_go is not None
+        one.mark._let_go()  # as the system does when a process is killed
+        one.mark._let_go = None
         (found,) = outstanding()
         assert not found.is_under_way
         assert out_since([found], days.start_of_day(now)) == found.usd >= 0.3
