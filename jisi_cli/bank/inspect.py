@@ -318,7 +318,8 @@ def _warnings(
             is_even = len(lacking) == len(summaries) > 1 and len(set(lacking.values())) == 1
             most = f"{lacking[worst]} of each model" if is_even else f"most of them ({lacking[worst]}) of {worst}"
             number, state = sum(lacking.values()), what.replace("_", " ")
-            yield f"{number} answers are {state}, {most}" if number > 1 else f"1 answer is {state}, of {worst}"
+            are, is_one = ("", "") if what == "failed" else ("are ", "is ")
+            yield f"{number} answers {are}{state}, {most}" if number > 1 else f"1 answer {is_one}{state}, of {worst}"
     if bank.manifest.embedder.name.startswith("hashing"):
         yield "the hashing embedder sees words, not meaning: good for trying and tests, not for decisions that matter"
 
