@@ -142,6 +142,8 @@ def as_conversation(question: Asked, system: str | None = None, wanted: Wanted |
     if isinstance(question, Conversation):
         found = question
     elif isinstance(question, Sequence):
+        if question and all(isinstance(part, str) for part in question):
+            raise InputError("one question at a time; jisi.ask_all(questions, jisi=pool) answers a list of them")
         found = read_conversation(question)
     else:
         raise InputError("the question is not text; ask in words, or pass a list of messages")

@@ -107,6 +107,11 @@ def test_messages_that_cannot_be_used_are_named(messages: Any, words: str) -> No
         read_conversation(messages)
 
 
+def test_a_list_of_questions_is_told_where_it_belongs() -> None:
+    with pytest.raises(InputError, match=r"one question at a time; jisi\.ask_all"):
+        as_conversation(["What?", "Why?"])  # type: ignore[list-item] # what people try
+
+
 def test_candidates_and_aggregators_get_what_was_said_before() -> None:
     from dataclasses import replace
 

@@ -149,13 +149,15 @@ def _show(data: Mapping[str, Any], out: Output) -> None:
     """Say what was chosen, what choosing gains on questions that it never saw, and what the bank holds now."""
     gain, chosen, default = data["gain"], data["held_out"], data["held_out_defaults"]
     defaults = "the paper's settings" if data["method"] in _WITHOUT_ANSWERS else "the default settings"
-    out.data(f"best of {data['settings_tried']} settings for {data['method']}: {_listed(data['changes']) or defaults}")
-    out.data(
+    out.sentence(
+        f"best of {data['settings_tried']} settings for {data['method']}: {_listed(data['changes']) or defaults}"
+    )
+    out.sentence(
         f"on questions that the choice never saw: {100 * chosen['average']:.2f} % at {chosen['calls']:.1f} calls each, "
         f"with {defaults} {100 * default['average']:.2f} % at {default['calls']:.1f}"
     )
     interval = f"[{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]"
-    out.data(f"gain: {100 * gain['average']:+.2f} points, 95 % interval {interval}")
+    out.sentence(f"gain: {100 * gain['average']:+.2f} points, 95 % interval {interval}")
     if data["method"] == "jisi-consensus":
         out.note("where an aggregator would write an answer, which was never recorded, the router's choice was scored")
     out.note(_consequence(data, defaults))

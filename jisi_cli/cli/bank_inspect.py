@@ -72,7 +72,7 @@ def show_inspection(found: Inspection, out: Output) -> None:
 
     train = sum(size["train"] for size in found.datasets.values())
     test = sum(size["test"] for size in found.datasets.values())
-    out.data(
+    out.sentence(
         f"{found.bank}: {count(train + test, 'question')} ({train:,} train, {test:,} test), {len(found.models)} models"
     )
     out.data(f"embedder: {EmbedderSpec(**found.embedder).describe()}")
@@ -82,12 +82,12 @@ def show_inspection(found: Inspection, out: Output) -> None:
         shares = ", ".join(f"{source} {100 * share:.1f} %" for source, share in found.score_source.items() if share)
         labels = f"; {count(found.labels, 'question')} labelled" if found.labels else ""
         said = f"; {count(found.feedback, 'question')} from feedback" if found.feedback else ""
-        out.data(f"scores by: {shares}{labels}{said}")
+        out.sentence(f"scores by: {shares}{labels}{said}")
     out.separate()
     _show_models(found, out)
     low, _, middle, _, high = found.support.quantiles
     out.separate()
-    out.data(
+    out.sentence(
         f"support set: median {middle}, from {low} to {high} of {found.support.train:,} train rows "
         f"(n_base={found.hyperparameters['n_base']}, gamma={found.hyperparameters['gamma']:g})"
     )

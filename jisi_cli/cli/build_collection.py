@@ -287,6 +287,13 @@ def show_forecast(found: CollectionForecast, max_cost: float | None, out: Output
     out.table(columns, rows)
     asked = count(found.questions, "question")
     out.note(f"{asked}, no model was called; prompt, completion: tokens expected, without retries")
+    endless = [model.model for model in found.models if model.completion_tokens is None and model.role != "embedding"]
+    if endless:
+        names = ", ".join(dict.fromkeys(endless))
+        out.note(
+            f"how long the answers of {names} may get is not known, nor what they may cost; "
+            "params = { max_tokens = … } in the pool file says it"
+        )
     expected = total["batch_cost_usd"] if by_batch else total["cost_usd"]
     if max_cost is not None and expected is not None and expected > max_cost:
         out.note(f"--max-cost {max_cost:g} would stop it before the end")

@@ -298,7 +298,7 @@ def show_methods(out: Output, *, as_json: bool) -> None:
         out.separate()
         for info in infos:
             if info.departures:
-                out.data(f"{info.usage} differs from its source: {info.departures}")
+                out.sentence(f"{info.usage} differs from its source: {info.departures}")
     else:
         columns.append(Column("differs from its source in this"))
         out.table(columns, [[*row, info.departures] for row, info in zip(rows, infos, strict=True)])

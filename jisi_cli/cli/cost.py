@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -394,16 +395,29 @@ def _explain_batches(batches: Sequence[Uncollected], out: Output) -> None:
 
 def _explain_what_is_out(found: Sequence[Out], out: Output) -> None:
     """Say what no bill has: what calls may cost that are out, and what those may have cost whose run was cut off."""
+    dead = [run for run in found if not run.is_under_way]
     for run in found:
-        name = run.command + (f", {run.label}" if run.label else "")
-        about = f"({name}; {_moment(run.time) or run.time})"
         if run.is_under_way:
-            out.note(f"not in these sums: up to {dollars(run.usd)} for calls of a run that is under way {about}")
-        else:
             out.note(
-                f"not in these sums: up to {dollars(run.usd)} for calls that were out when their run was cut off "
-                f"{about}; limits of that day and month count it"
+                f"not in these sums: up to {dollars(run.usd)} for calls of a run that is under way ({_run_words(run)})"
             )
+    if len(dead) == 1:
+        out.note(
+            f"not in these sums: up to {dollars(dead[0].usd)} for calls that were out when their run was cut off "
+            f"({_run_words(dead[0])}); limits of that day and month count it"
+        )
+    elif dead:  # nothing deletes them but --erase, so that there may be many
+        total = dollars(math.fsum(run.usd for run in dead))
+        out.note(
+            f"not in these sums: up to {total} for calls that were out when their runs were cut off ({len(dead):,} of "
+            f"them, the last: {_run_words(dead[-1])}); limits of those days and months count it"
+        )
+
+
+def _run_words(run: Out) -> str:
+    """Return what tells a run from others."""
+    name = run.command + (f", {run.label}" if run.label else "")
+    return f"{name}; {_moment(run.time) or run.time}"
 
 
 def _show_comparison(comparison: Comparison, keys: Sequence[Key], out: Output) -> None:

@@ -61,7 +61,7 @@ def show_resolution(found: Resolution | None, out: Output) -> None:
     """Say how many questions are enough to tell models apart."""
     if found is None:
         return
-    out.data(f"{found.to_words()}; it has {found.questions:,} to decide by")
+    out.sentence(f"{found.to_words()}; it has {found.questions:,} to decide by")
 
 
 def show_curve(curve: LearningCurve, out: Output) -> None:
@@ -80,14 +80,14 @@ def show_curve(curve: LearningCurve, out: Output) -> None:
         for point in curve.points
     ]
     out.table(columns, rows)
-    out.data(
+    out.sentence(
         f"vote: of the {settings['k']} candidates, on held-out train questions (Avg, mean of {curve.draws} banks drawn "
         f"of each size; n_base={settings['n_base']}, gamma={settings['gamma']:g}, prior={settings['prior']:g}); "
         "best single: the model that is best on the same bank"
     )
     said = curve.in_words()
     if said is not None:
-        out.data(said)
+        out.sentence(said)
 
 
 def note_curve(bank: Bank, out: Output) -> None:

@@ -96,6 +96,10 @@ class Output:
         sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
 
+    def sentence(self, text: str) -> None:
+        """Write a line of words as data: broken between words on a terminal, a line where it is piped."""
+        self.data(wrapped(text, columns_of(sys.stdout)) if self.stdout_is_terminal else text)
+
     def text(self, text: str, *, stderr: bool) -> None:
         """Write a text of several lines as data or, with `stderr`, beside it, without what steers a terminal."""
         if not stderr:

@@ -215,7 +215,7 @@ def forecast(
         in_bank=in_bank,
         in_cache=len(wanted) - len(counted),
         prompt_tokens=sum(counted),
-        completion_tokens=None if length is None else length * len(counted),
+        completion_tokens=0.0 if not counted else None if length is None else length * len(counted),
         length_basis=basis,
         cost_usd=cost.usd,
         price_source=cost.source,

@@ -17,7 +17,8 @@ import pytest
 from jisi_cli import days
 from jisi_cli.models.batch.journal import BatchJournal, journal_folder
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
-from jisi_cli.models.live import query_hash
+from jisi_cli.models.live import Run, query_hash
+from jisi_cli.models.outstanding import Mark
 from tests.cli.commands import jisi, pool_file, recorded_answers, says_one_error, write_lines
 from tests.faults.forked import start_here
 from tests.loopback import Loopback
@@ -248,6 +249,17 @@ def test_days_limit_the_bill_at_both_ends(ledger: None) -> None:
 )
 def test_what_cannot_be_done_is_one_line(ledger: None, arguments: list[str], words: str) -> None:
     says_one_error(jisi("cost", *arguments), 2, words)
+
+
+def test_runs_that_were_cut_off_are_one_note_however_many_they_are(ledger: None) -> None:
+    for number in range(3):
+        left = Mark(Run(f"{number}a", "ask", None if number else "first"))
+        left.add(0.125)  # and never booked: written down as twice as much
+        left.close()
+    run = jisi("cost")
+    (said,) = [line for line in run.stderr.splitlines() if "not in these sums" in line]
+    assert "up to $0.750 for calls that were out when their runs were cut off (3 of them, the last: ask; " in said
+    assert [row["usd"] for row in jisi("cost", "--json").json["out"]] == [0.25] * 3
 
 
 # Against a reference model

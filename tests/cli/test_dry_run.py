@@ -100,7 +100,7 @@ def test_what_the_cache_has_is_not_counted_again(source: Path, pool: Path, loopb
     assert jisi(*build, "-o", tmp_path / "bank").exit_code == 0
     found = dry(source, pool, "-o", tmp_path / "another")
     ada, judge = found["ada", "expert"], found["jud", "judge"]
-    assert (ada["calls"], ada["in_cache"]) == (0, 4)
+    assert (ada["calls"], ada["in_cache"], ada["completion_tokens"]) == (0, 4, 0)
     assert (judge["calls"], judge["in_cache"]) == (4, 4)
     assert found["bob", "expert"]["calls"] == 4
 
@@ -140,6 +140,16 @@ def test_a_price_that_nobody_knows_is_unknown_and_never_0(source: Path, pool: Pa
     assert found["ada", "expert"]["cost_usd"] is None
     assert found["total"]["cost_usd"] is None
     assert "unknown" in forecast(source, pool, "-o", tmp_path / "bank").stdout.splitlines()[1]
+
+
+def test_where_nothing_bounds_an_answer_it_says_what_would(source: Path, loopback: Loopback, tmp_path: Path) -> None:
+    pool = tmp_path / "endless.toml"
+    model = '[[models]]\nname = "{0}"\nlitellm = "openai/{0}-of-ours"\napi_base = "{1}"\n'
+    pool.write_text("".join(model.format(name, loopback.api_base) for name in ("ada", "jud")), encoding="utf-8")
+    build = ("bank", "build", source, "--call", "--models", "ada", "--judge", "jud", "-o", tmp_path / "bank")
+    run = jisi(*build, "--config", pool, "--dry-run")
+    assert "how long the answers of ada" in run.stderr
+    assert "params = { max_tokens = … } in the pool file says it" in run.stderr
 
 
 def test_without_call_there_is_nothing_to_foretell(source: Path, tmp_path: Path) -> None:

@@ -109,6 +109,19 @@ def test_130_after_ctrl_c(small_bank: Path, pool: Path, loopback: Loopback) -> N
     assert total["most_cost_usd"] > 0
 
 
+def test_a_build_that_is_interrupted_says_that_nothing_is_lost(tmp_path: Path, pool: Path, loopback: Loopback) -> None:
+    loopback.hold_after = 1
+    source = write_lines(tmp_path / "q.jsonl", [{"query": f"{n} + 1?", "gt": "1", "grader": "numeric"} for n in "123"])
+    process = start("bank", "build", source, "--call", "-o", tmp_path / "bank", *EMBEDDER, "--config", pool)
+    wait_for(process, lambda: loopback.count() > 1)
+    run = interrupt(process)
+    assert run.exit_code == ExitCode.INTERRUPTED
+    assert run.stderr.splitlines()[-2:] == [
+        "every answer that came is kept: the same command goes on from there, and pays for none twice",
+        "interrupted",
+    ]
+
+
 def test_help_names_the_exit_codes() -> None:
     shown = " ".join(jisi("--help").stdout.split())
     assert "0 ok, 1 failed, 2 unusable input, 3 bank, 4 no answer, 5 budget, 6 below threshold" in shown

@@ -47,6 +47,13 @@ def test_a_terminal_breaks_between_words_alone(kind: str, columns: int) -> None:
     assert ("\n" in text) == (width(head + WORDS) > columns)
 
 
+@pytest.mark.parametrize("columns", [24, 60, 200])
+def test_a_sentence_of_data_breaks_between_words_as_a_note_does_and_a_line_of_data_nowhere(columns: int) -> None:
+    shown = on_a_terminal("-c", SAY.format(kind="sentence"), COLUMNS=str(columns)).replace("\r\n", "\n")
+    assert shown == wrapped(WORDS, columns) + "\n"
+    assert on_a_terminal("-c", SAY.format(kind="data"), COLUMNS=str(columns)).replace("\r\n", "\n") == WORDS + "\n"
+
+
 def test_the_head_of_a_warning_keeps_its_colour_where_the_line_breaks() -> None:
     shown = on_a_terminal("-c", SAY.format(kind="warn"), COLUMNS="40")
     assert shown.startswith("\x1b[1;33mwarning:\x1b[0m the model")
