@@ -239,6 +239,10 @@ def _run(
     on_progress: OnProgress | None,
 ) -> Ran:
     if by_batch:
+        if jisi.account.engine is not None:
+            raise InputError(
+                "--live --batch leaves the work to the provider, and none to a cluster; leave --engine out"
+            )
         require_batch([entry for entry in jisi.config.models if entry.name in jisi.models])
     account, questions = jisi.account, jisi.bank.questions
     train = [questions[row].key for row in jisi.bank.train_rows.tolist()]

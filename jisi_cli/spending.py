@@ -346,8 +346,6 @@ class RunAccount:
 
         if not (self.store and self.use_cache):
             raise InputError("--batch brings answers into the cache; leave --no-store and --no-cache out, or --batch")
-        if self.engine is not None:
-            raise InputError("--batch leaves the work to the provider, and no cluster takes part; leave --engine out")
         timeout = self._limit(self._timeout, "timeout", _TIMEOUT)
         return Batches(
             pool,

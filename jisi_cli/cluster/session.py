@@ -150,7 +150,7 @@ def _require_welcome(address: str) -> None:
     """
     try:
         from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined] # it is compiled
         from ray.exceptions import AuthenticationError
     except ImportError:  # in another version of Ray, which has to say it in its own way
         return

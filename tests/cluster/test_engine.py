@@ -69,6 +69,14 @@ def test_without_ray_the_engine_is_one_line_with_the_remedy(tmp_path: Path) -> N
     assert run.returncode == 2 and "pip install 'jisi[ray]'" in run.stderr and "Traceback" not in run.stderr
 
 
+def test_a_comparison_by_batch_leaves_nothing_to_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-all")
+    pool = tmp_path / "jisi.toml"
+    pool.write_text('[[models]]\nname = "smollm2-brief"\nlitellm = "openai/ada"\n')
+    asked = ("eval", "sample_data/bank", "--live", "--batch", "-m", "best-single", "--config", pool, "--engine", "ray")
+    says_one_error(jisi(*asked, "--models", "smollm2-brief"), 2, "--live --batch", "leave --engine out")
+
+
 def test_nothing_of_ray_is_imported_without_it() -> None:
     code = (
         "import sys; from jisi_cli.cli.app import build_app; from typer.testing import CliRunner;"

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from tests.bank.making import files_of
-from tests.cli.commands import ROOT, SCORES, Run, build_small_bank, finish, says_one_error, start, wait_for
+from tests.cli.commands import ROOT, SCORES, Run, build_small_bank, finish, pool_file, says_one_error, start, wait_for
 from tests.cluster import crew_process, gpu_process, killed_nodes
 from tests.cluster.nodes import Nodes
 from tests.faults import scene
 from tests.faults.scene import EMBEDDER, environment, serving, write_pool, write_questions
+from tests.loopback import Loopback
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
 
@@ -116,6 +117,21 @@ def test_calls_on_a_cluster_bring_the_bank_of_one_process_and_keep_its_books(nod
     found = [file for folder in (tmp_path, nodes.folder) for file in folder.rglob("*") if file.is_file()]
     written = b"".join(file.read_bytes() for file in found if file.name != "journal.jsonl")
     assert KEY.encode() not in written and b"sk-of-the-driver" not in written
+
+
+def test_what_batches_brought_is_embedded_on_a_cluster(nodes: Nodes, loopback: Loopback, tmp_path: Path) -> None:
+    for model in MODELS:
+        loopback.script(model, f"{model} answers: {{question}}")
+    pool = pool_file(tmp_path / "jisi.toml", loopback, MODELS)
+    source = write_questions(tmp_path / "questions.jsonl", 6)
+    asked = ("bank", "build", source, "--call", "--batch", "--config", pool, *EMBEDDER, "-q")
+    away = jisi(nodes, *asked, "-o", tmp_path / "away")
+    assert (away.exit_code, loopback.count()) == (0, 0), away.stderr
+    assert len(loopback.batches.asked()) == 12
+    # Kept by the first, so that nothing is asked.
+    here = finish(start(*asked, "-o", tmp_path / "here", env=nodes.env))
+    assert here.exit_code == 0, here.stderr
+    assert sorted(files_of(tmp_path / "away").values()) == sorted(files_of(tmp_path / "here").values())
 
 
 def bookings(home: Path) -> list[tuple[object, ...]]:
