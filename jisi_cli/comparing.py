@@ -21,7 +21,8 @@ from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.evaluation.comparison import Comparison, build_report
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
 from jisi_cli.evaluation.experiments import build_curve, parse_sweep, swept
-from jisi_cli.evaluation.runner import Entry, Ran, run_entries
+from jisi_cli.evaluation.one_question import Entry
+from jisi_cli.evaluation.runner import Ran, run_entries
 from jisi_cli.evaluation.sources import TestReader
 from jisi_cli.evaluation.statistics import paired_difference
 from jisi_cli.evaluation.test_set import TestSet, from_bank

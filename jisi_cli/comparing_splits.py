@@ -16,7 +16,8 @@ from jisi_cli.bank.resplit import PAPER_FRACTION, ResplitBank
 from jisi_cli.comparing import made_of, open_for, refuse_unused, settings_of
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.entries import BASELINE, BOUND, DEFAULT, make_entries, variants
-from jisi_cli.evaluation.runner import Entry, Ran, run_entries
+from jisi_cli.evaluation.one_question import Entry
+from jisi_cli.evaluation.runner import Ran, run_entries
 from jisi_cli.evaluation.sources import TestReader
 from jisi_cli.evaluation.splits import Split, SplitComparison, summarise
 from jisi_cli.evaluation.test_set import TestSet

@@ -10,7 +10,7 @@ from dataclasses import replace
 from jisi_cli.bank.bank import Bank
 from jisi_cli.errors import InputError
 from jisi_cli.evaluation.experiments import Variant, ablations, growing, traded
-from jisi_cli.evaluation.runner import Entry
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.formats.record import ScoreSource
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.cascade_training import LEAST_ROWS

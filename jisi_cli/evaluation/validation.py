@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from jisi_cli.bank.vector_map import LazyVectors
 from jisi_cli.errors import InputError
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.runner import run_method
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext

@@ -42,7 +42,8 @@ from jisi_cli.cluster.workers import ClusterWorkers
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.evaluation.elsewhere import Block
-from jisi_cli.evaluation.runner import Entry, answering
+from jisi_cli.evaluation.one_question import Entry
+from jisi_cli.evaluation.runner import answering
 from jisi_cli.evaluation.test_set import from_bank
 from jisi_cli.jisi import Jisi
 from jisi_cli.methods.registry import make_method

@@ -539,7 +539,7 @@ def test_results_of_votes_that_an_earlier_version_could_not_count_are_not_used(
     voting = {"jisi-vote": 6, "jisi-consensus": 6, "majority-voting-3": 6, "jisi-cascade": 12}
     methods = ",".join([*voting, "jisi-router", "jisi", "best-single", "knn"])
     with monkeypatch.context() as patch:
-        patch.setattr("jisi_cli.evaluation.runner._reading", lambda *_: ())
+        patch.setattr("jisi_cli.evaluation.one_question._reading", lambda *_: ())
         patch.setattr("jisi_cli.evaluation.entries._reading", lambda *_: ())
         evaluate(tmp_path / "b", "-m", methods, "--out", path)
     before = Counter(line["method"] for line in map(json.loads, path.read_text().splitlines()))

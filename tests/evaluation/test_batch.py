@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from jisi_cli.evaluation.batch_support import Neighbours, Scored, neighbours_among, sorted_rows
 from jisi_cli.evaluation.batch_votes import NOBODY, first_answered, vote
 from jisi_cli.evaluation.final_codes import AnswerCodes
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.runner import run_method
 from jisi_cli.grading.final_answer import extract_any
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.registry import make_method

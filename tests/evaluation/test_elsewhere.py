@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from jisi_cli.evaluation import elsewhere
-from jisi_cli.evaluation.runner import Entry, Ran, run_entries
+from jisi_cli.evaluation.one_question import Entry
+from jisi_cli.evaluation.runner import Ran, run_entries
 from jisi_cli.methods.registry import make_method
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool
 from tests.methods.synthetic import Setting, setting

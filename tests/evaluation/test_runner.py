@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.evaluation.runner import Entry, Timing, run_method
+from jisi_cli.evaluation.runner import Timing, run_method
 from jisi_cli.evaluation.test_set import TestSet, blocks, from_questions
 from jisi_cli.methods.registry import make_method
 from jisi_cli.models.replay import RecordedAnswer, ReplayPool

@@ -19,8 +19,9 @@ from jisi_cli.config import Price
 from jisi_cli.embed.protocol import EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
 from jisi_cli.errors import InputError
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.runner import run_method
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_records
 from jisi_cli.formats.record import Record
 from jisi_cli.methods.context import GivenRows, MethodContext

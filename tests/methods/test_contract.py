@@ -11,8 +11,9 @@ import pytest
 
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.evaluation.comparison import build_report
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import Result, ResultFile
-from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.runner import run_method
 from jisi_cli.methods.protocol import Method, Outcome, Query, Silent
 from jisi_cli.methods.registry import all_methods, make_method, method_info
 from jisi_cli.methods.training import Training

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import ResultFile
-from jisi_cli.evaluation.runner import Entry, run_method
+from jisi_cli.evaluation.runner import run_method
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods import shared_stages
 from jisi_cli.methods.registry import make_method
