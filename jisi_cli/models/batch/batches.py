@@ -237,11 +237,11 @@ class Batches:
             if failure.status == NOT_FOUND:  # providers delete them after some weeks
                 item.state = State(GONE)
                 self._warn(unread)
-            elif failure.retryable:
+            elif item.is_hopeless(failure):
+                raise _later(unread) from failure
+            else:
                 self._warn(f"{unread}; asking again")
                 return False
-            else:
-                raise _later(unread) from failure
         finally:
             self._fetched.answers |= taken.answers
         self._without_result(item, [call for key, call in left.items() if key not in taken.keys])

@@ -15,7 +15,7 @@ from jisi_cli.models.limits import Reservation
 _LOOKS: Final = 3
 """How often a provider must say that it has no such batch, one after the other: it may have it only since a moment."""
 _MOST_UNREADABLE: Final = 8
-"""How often, one after the other, it may answer with what tells no state, such as a redirect or a page."""
+"""How often it may answer with what cannot be read, such as a redirect or a page, before it is another server."""
 
 
 @dataclass(slots=True)
@@ -59,13 +59,16 @@ class UnderWay:
                 self._missed += 1
                 self.state = State(GONE if self._missed >= _LOOKS else "")
                 return
-            # What is no state may be a page that stands there for a while; for ever it is another server.
-            self._unreadable += failure.most_retries is not None
-            if not failure.retryable or self._unreadable >= _MOST_UNREADABLE:
+            if self.is_hopeless(failure):
                 failure.reason = silent
                 raise
             if not self._is_lost:
                 warn(f"{silent}; asking again")
             self._is_lost = True
             return
-        self.state, self._is_lost, self._missed, self._unreadable = state, False, 0, 0
+        self.state, self._is_lost, self._missed = state, False, 0
+
+    def is_hopeless(self, failure: ProviderFailure) -> bool:
+        """Whether there is no use in asking a provider again: it refuses, or says what cannot be read once more."""
+        self._unreadable += failure.most_retries is not None
+        return not failure.retryable or self._unreadable >= _MOST_UNREADABLE
