@@ -142,7 +142,8 @@ def _require_reachable(address: str) -> None:
 def _require_welcome(address: str) -> None:
     """Refuse a cluster that does not let this process in, or is none.
 
-    Ray itself would ask for minutes, warn each time, and end the process where it has no password to give.
+    Ray itself would ask for minutes and warn each time. Its core ends the process where there is no password to give,
+    so that is looked at first.
 
     Raises:
         AuthenticationError: The password is wrong, or there is none.

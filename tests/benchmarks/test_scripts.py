@@ -21,6 +21,7 @@ from tests.benchmarks import (
     labels,
     live_evaluation,
     object_store,
+    ray_engine,
     replay_at_scale,
     report_size,
     scale,
@@ -54,6 +55,17 @@ def test_the_script_about_the_page_of_a_comparison(
     monkeypatch.setattr(report_size, "ROWS", (20,))
     report_size.main()
     assert "20 questions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["calls", "replay", "embedding"])
+def test_the_script_about_a_cluster_measures_one_process_where_there_are_no_nodes(
+    what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ray_engine.KEY, "none")
+    little = ("--calls", "4", "--concurrency", "2", "--delay", "0", "--texts", "40", "--block", "8", "--nodes")
+    ray_engine.main([what, *little])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("asyncio: ") and ("calls/s" if what == "calls" else "blocks/s") in line
 
 
 def test_the_script_about_a_cold_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
