@@ -219,6 +219,7 @@ def test_what_anthropic_never_had_is_submitted_when_all_that_it_might_be_has_end
     assert any("is not the batch that was interrupted" in line for line in lab.told)
     assert desk.requests["POST batches"] == 2
     assert budget.spent_usd == pytest.approx(lab.paid())
+    assert desk.deleted == ["msgbatch_3"], "ours, and nobody else's"
 
 
 def test_results_at_anthropic_are_fetched_beside_the_batch_wherever_it_says_that_they_are(at_anthropic: Lab) -> None:

@@ -110,6 +110,8 @@ class Desk:
         """
         if batch.batch_id is not None and not batch.is_presumed:
             return batch
+        # What it may have been is somebody else's batch, if it is not ours, and nothing is done to it.
+        batch = replace(batch, batch_id=None, is_presumed=False)
         found = await self._found(service, batch)
         if found is not None:
             return found
