@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS runs (
 """A run has ended when it was found dead; only of others the lock has to be looked at."""
 OUTSTANDING_COLUMNS = frozenset({"run", "usd", "time", "command", "label", "ended"})
 _SELECT = "SELECT run, usd, time, command, label, ended FROM runs WHERE run != ? ORDER BY time"
+_DELETE = "DELETE FROM runs WHERE run = ?"
 _RUN = re.compile(r"[0-9a-f]{1,64}")
 _IDLE_SECONDS = 1.0
 """How long nothing must have been out before a run's row is deleted: most runs ask again at once."""
@@ -156,6 +157,8 @@ class Mark:
                 decide([])
             else:
                 self._write(decide)
+                # Perhaps nothing goes out, after all.
+                self._withdraw_soon()
 
     def release(self, usd: float) -> None:
         """Count dollars as out no longer: they are in the ledger."""
@@ -163,10 +166,7 @@ class Mark:
             self._calls -= 1
             # Without a call under way nothing is out: rounding must leave no rest.
             self._out_usd = self._out_usd - usd if self._calls else 0.0
-            if not self._calls and self._written_usd and self._timer is None:
-                self._timer = threading.Timer(_IDLE_SECONDS, self._withdraw_if_idle)
-                self._timer.daemon = True
-                self._timer.start()
+            self._withdraw_soon()
 
     def close(self) -> None:
         """End with the run: delete its row, unless something is out, of which nobody will hear any more."""
@@ -182,6 +182,12 @@ class Mark:
                     _lock_path(self._path, self._run.id).unlink()
             atexit.unregister(self.close)
 
+    def _withdraw_soon(self) -> None:
+        if not self._calls and self._written_usd and self._timer is None:
+            self._timer = threading.Timer(_IDLE_SECONDS, self._withdraw_if_idle)
+            self._timer.daemon = True
+            self._timer.start()
+
     def _withdraw_if_idle(self) -> None:
         with self.lock:
             self._timer = None
@@ -189,7 +195,7 @@ class Mark:
                 return
             with suppress(*FAULTS, InputError), self._database.changing() as connection:
                 connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("DELETE FROM runs WHERE run = ?", (self._run.id,))
+                connection.execute(_DELETE, (self._run.id,))
                 self._written_usd = 0.0
 
     def _write(self, decide: Callable[[Sequence[Out]], float]) -> None:
@@ -199,7 +205,10 @@ class Mark:
                 found = [_out(row, self._path) for row in connection.execute(_SELECT, (self._run.id,)).fetchall()]
                 decided = True
                 usd = self._out_usd + decide(_buried(connection, found))
-                self._put(connection, usd)
+                if usd:
+                    self._put(connection, usd)
+                else:
+                    connection.execute(_DELETE, (self._run.id,))
             self._written_usd = usd
         except FAULTS:
             self._is_unusable = True

@@ -125,6 +125,17 @@ def test_a_run_that_is_alone_may_spend_all_of_its_day() -> None:
         assert not one.start(0.001)
 
 
+def test_a_run_that_was_refused_leaves_nothing_written() -> None:
+    with runs("aa", "bb") as (one, other):
+        one.start(0.3)
+        assert not other.start(2.0)
+        assert [found.run for found in outstanding()] == ["aa"]
+        one.end(1.0)
+        for run in (one, other):
+            run.mark.close()
+        assert outstanding() == []
+
+
 def test_few_calls_write_anything() -> None:
     with runs("aa", limit_usd=1000.0) as (one,):
         written: list[str] = []
