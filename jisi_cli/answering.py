@@ -14,6 +14,7 @@ import numpy as np
 
 from jisi_cli.answer_format import format_of
 from jisi_cli.background import CLOSED
+from jisi_cli.callees import offer_the_offline_pool
 from jisi_cli.configured_method import ConfiguredMethod
 from jisi_cli.conversation import Asked, Conversation, as_conversation
 from jisi_cli.errors import InputError, NoAnswerError
@@ -23,7 +24,6 @@ from jisi_cli.methods.protocol import Listener, Outcome, Query, Silent
 from jisi_cli.methods.tool_calling import answer_by_one
 from jisi_cli.opened import Opened
 from jisi_cli.spans import question_span
-from jisi_cli.spending import offer_the_offline_pool
 from jisi_cli.tools import read_tools
 from jisi_cli.types import whole_sum
 from jisi_cli.watching import Pieces, Watcher, watcher_in_force

@@ -14,6 +14,7 @@ import numpy as np
 import jisi_cli
 from jisi_cli.bank.bank import local_folder
 from jisi_cli.bank.manifest import MANIFEST_NAME
+from jisi_cli.callees import judges_of
 from jisi_cli.collect.collect import check_graders
 from jisi_cli.configured_method import with_failed
 from jisi_cli.copies import as_named
@@ -38,7 +39,6 @@ from jisi_cli.methods.protocol import settings_json
 from jisi_cli.methods.registry import make_method, method_info
 from jisi_cli.models.batch.terms import require_batch
 from jisi_cli.models.replay import ReplayPool
-from jisi_cli.spending import judges_of
 from jisi_cli.user import ImportIssues, OnProgress, ShowProgress
 from jisi_cli.workers import Workers
 

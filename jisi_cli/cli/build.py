@@ -16,6 +16,7 @@ from jisi_cli.bank.manifest import read_manifest
 from jisi_cli.bank.sources import ReadSources, Selection, read_sources, release_with_vectors
 from jisi_cli.bank.staging import write_jisi
 from jisi_cli.bank.vectors import VectorSource
+from jisi_cli.callees import require_models
 from jisi_cli.cli.build_vectors import EmbedderFlags, open_vectors
 from jisi_cli.cli.output import Output, count
 from jisi_cli.cli.progress import embedding_bar
@@ -23,7 +24,7 @@ from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.files import ANSWERS, require_output
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.grading.registry import GradingOptions
-from jisi_cli.spending import RunAccount, require_models
+from jisi_cli.spending import RunAccount
 from jisi_cli.user import EmbedderChoice, ImportIssues
 
 # Imported where they are used: they load graders and what calls models, which a build of recorded answers does without.

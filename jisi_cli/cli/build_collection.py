@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.sources import ReadSources, Selection, stage_records
+from jisi_cli.callees import endpoint_entry, judges_of, offer_the_offline_pool
 from jisi_cli.cli.build_vectors import EmbedderFlags
 from jisi_cli.cli.grading import note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
@@ -39,7 +40,7 @@ from jisi_cli.models.facts import missing_key
 from jisi_cli.models.json_disk import open_cache
 from jisi_cli.models.replay import ReplayPool
 from jisi_cli.paths import cache_folder
-from jisi_cli.spending import RunAccount, endpoint_entry, judges_of, offer_the_offline_pool
+from jisi_cli.spending import RunAccount
 from jisi_cli.types import cut_off_words
 from jisi_cli.user import ImportIssues
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from jisi_cli.bank.build import require_embedder
 from jisi_cli.bank.vectors import EmbeddedVectors, VectorSource, read_given_vectors, read_released_vectors
+from jisi_cli.callees import endpoint_entry
 from jisi_cli.cli.output import Output
 from jisi_cli.config import Config
 from jisi_cli.embed.protocol import LONGEST_PROMPT, EmbedderSpec
 from jisi_cli.embed.registry import PinError, load_embedder, pinned
 from jisi_cli.errors import BankError, InputError
-from jisi_cli.spending import RunAccount, endpoint_entry
+from jisi_cli.spending import RunAccount
 from jisi_cli.user import EmbedderChoice, require_consent
 
 if TYPE_CHECKING:

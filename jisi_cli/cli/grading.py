@@ -15,6 +15,7 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.lock import exclusive
 from jisi_cli.bank.score_sources import labels_needed, rows_without_key
 from jisi_cli.bank.update import update_scores
+from jisi_cli.callees import judges_of
 from jisi_cli.cli.output import Column, Output, count, one_line, paid
 from jisi_cli.cli.progress import counted
 from jisi_cli.collect.agreement import KeylessScores, agree_on, read_keyless_answers
@@ -22,7 +23,7 @@ from jisi_cli.collect.regrade import Regraded, chosen_rows, regrade
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, compares_models
-from jisi_cli.spending import RunAccount, judges_of
+from jisi_cli.spending import RunAccount
 from jisi_cli.types import Pool
 
 _SHOWN_REASONS = 5

@@ -76,7 +76,7 @@ def models(
 
 
 def _wanted(pool: Config, names: list[str] | None) -> list[ModelEntry]:
-    from jisi_cli.spending import require_models
+    from jisi_cli.callees import require_models
 
     require_models(pool)
     known = [entry.name for entry in pool.models]

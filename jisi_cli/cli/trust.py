@@ -61,8 +61,8 @@ def _allow(path: Path, out: Output) -> None:
 
 def _what_is_allowed(config: Config) -> list[str]:
     """Say what the file leads to, a line for each model and for the embedder."""
+    from jisi_cli.callees import endpoint_entry
     from jisi_cli.embed.protocol import EmbedderSpec
-    from jisi_cli.spending import endpoint_entry
 
     lines = [f"`{entry.name}` {', '.join(wants)}" for entry in config.models if (wants := list(what_it_names(entry)))]
     name = config.embedder.get("name")
