@@ -249,13 +249,13 @@ def build(
         expected = work.forecast()
         out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
         return
-    try:
-        with closing(work.account):
+    with closing(work.account):
+        try:
             report = work.run()
-    except KeyboardInterrupt:
-        if call and not no_store:
-            out.note("every answer that came is kept: the same command goes on from there, and pays for none twice")
-        raise
+        except KeyboardInterrupt:
+            if call and not no_store:
+                out.note("every answer that came is kept: the same command goes on from there, and pays for none twice")
+            raise
     if as_json:
         out.json({"bank": str(output), **report.to_json()})
         return
