@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jisi_cli.cluster.crew import Crew, Worker
-from jisi_cli.errors import JisiError
+from jisi_cli.errors import InputError, JisiError
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
 
@@ -76,3 +76,20 @@ def test_a_piece_that_ends_every_worker_ends_the_run() -> None:
     session: Any = SimpleNamespace(ray=Rayless(lambda piece: ActorDiedError() if piece == 3 else None))
     with pytest.raises(JisiError, match="died over the same piece of work"):
         list(Crew(session, 2, doubling).in_order(range(1, 6)))
+
+
+@pytest.mark.slow  # Ray is imported
+def test_work_after_an_error_gets_nothing_that_was_left_of_the_work_before() -> None:
+    def doubling_some() -> Callable[[int], int]:
+        def double(number: int) -> int:
+            if number < 0:
+                raise InputError(f"{number} is below 0")
+            return 2 * number
+
+        return double
+
+    session: Any = SimpleNamespace(ray=Rayless(lambda piece: None))
+    crew: Crew[int, int] = Crew(session, 2, doubling_some)
+    with pytest.raises(InputError, match="-1 is below 0"):
+        list(crew.in_order([1, 2, -1, 3, 4, 5, 6]))
+    assert list(crew.in_order([7, 8, 9])) == [14, 16, 18]
