@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 import zlib
 from array import array
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,12 +215,14 @@ class VectorTable:
     responses: ReadRows
     where: str = "the given vectors"
 
-    def row(self, key: Key, order: int | None) -> int:
-        """Return the row of a question; -1 where there is none."""
-        found = self.rows.get(key)
-        if found is None and order is not None:
-            found = self.rows.get((key[0], order))
-        return -1 if found is None else found
+    def rows_of(self, keys: Sequence[Key], orders: Sequence[int | None]) -> NDArray[np.intp]:
+        """Return the row of each question (n,); -1 where there is none."""
+        found = list(map(self.rows.get, keys))
+        if None in found:
+            by_order = [None if order is None else (key[0], order) for key, order in zip(keys, orders, strict=True)]
+            pairs = zip(found, by_order, strict=True)
+            found = [self.rows.get(other, -1) if row is None and other else row for row, other in pairs]
+        return np.array([-1 if row is None else row for row in found], dtype=np.intp)
 
 
 class PrecomputedVectors:
@@ -284,7 +287,8 @@ class PrecomputedVectors:
         """Return each table with the positions of what is wanted of it, and the rows where it is."""
         left, found = np.arange(len(wanted.keys)), []
         for table in self._tables:
-            rows = np.array([table.row(wanted.keys[place], wanted.orders[place]) for place in left.tolist()], np.intp)
+            places = left.tolist()
+            rows = table.rows_of([wanted.keys[place] for place in places], [wanted.orders[place] for place in places])
             is_here = rows >= 0
             found.append((table, left[is_here], rows[is_here]))
             left = left[~is_here]
@@ -365,8 +369,8 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> PrecomputedVectors:
         _refuse_a_bomb(path)
         with np.load(path, allow_pickle=False) as file:
             key = "index" if "index" in file else "rank"
-            query, response, dataset, models = (file[name] for name in needed)
-            labels = file[key]
+            dataset, models, labels = (file[name] for name in ("dataset", "models", key))
+            query, response = (_numbers_in(file, name) for name in ("query", "response"))
     except _UNREADABLE as error:
         names = ", ".join(needed)
         raise InputError(f"{path}: cannot be read as vectors ({error}); it needs {names}, and index or rank") from error
@@ -382,6 +386,24 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> PrecomputedVectors:
     identities: list[str | int] = labels.tolist() if key == "rank" else [str(label) for label in labels.tolist()]
     rows: Keys = {of: row for row, of in enumerate(zip(dataset.tolist(), identities, strict=True))}
     return given_vectors(spec, query, response, rows, models.tolist())
+
+
+def _numbers_in(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
+    """Return an array of an archive; one of numbers as the bytes that were read, which NumPy copies piece by piece.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    with file.zip.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            return file[name]
+        shape, is_fortran, dtype = read_header[version](member)
+        if dtype.kind != "f":
+            return file[name]
+        data = member.read()
+    return np.frombuffer(data, dtype=dtype, count=math.prod(shape)).reshape(shape, order="F" if is_fortran else "C")
 
 
 def read_released_vectors(source: Path, spec: EmbedderSpec) -> PrecomputedVectors:

@@ -5,6 +5,8 @@
 Writes ten models' answers to so many questions as a Parquet, a CSV and a JSONL file, with vectors of all of them, and
 builds a bank of each without embedding anything; then one of the Parquet file with the hashing embedder. Each is a
 process of its own, start-up included; the best of the rounds counts, since a busy machine only ever takes longer.
+Then the hashing embedder alone, beside scikit-learn's HashingVectorizer counting the same words and groups of letters,
+without start-up.
 `--tree` measures another checkout with this same script, so that a change can be compared with what was before it.
 """
 
@@ -17,6 +19,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +41,33 @@ DUCKDB = (
     "import duckdb; duckdb.sql('set enable_progress_bar = false'); "
     "duckdb.sql(\"copy (from {0}) to '{1}' (format parquet, compression zstd)\")"
 )
+EMBEDDED = 6_000
+"""Texts that the hashing embedder and its opponent are given, in chunks of 256 as in a build."""
+EMBED = """
+import time
+import pyarrow.parquet
+texts = pyarrow.parquet.read_table({0!r}, columns=["response"])["response"].to_pylist()[:{1}]
+chunks = [texts[start : start + 256] for start in range(0, len(texts), 256)]
+{2}
+started = time.process_time()
+for chunk in chunks:
+    {3}
+print(time.process_time() - started)
+"""
+HASHING = {
+    "hashing embedder alone": (
+        "from jisi_cli.embed.registry import load_embedder; from jisi_cli.embed.protocol import EmbedderSpec; "
+        "embedder = load_embedder(EmbedderSpec('hashing'))",
+        "embedder.embed(chunk)",
+    ),
+    "HashingVectorizer alone": (
+        "from sklearn.feature_extraction.text import HashingVectorizer; "
+        "words = HashingVectorizer(ngram_range=(1, 2), n_features=1024, norm=None, token_pattern=r'\\w+'); "
+        "letters = HashingVectorizer(analyzer='char_wb', ngram_range=(3, 5), n_features=1024, norm=None)",
+        "words.transform(chunk), letters.transform(chunk)",
+    ),
+}
+"""What is made ready, and what is done with each chunk."""
 
 
 def rows(questions: int) -> Iterator[dict[str, Any]]:
@@ -90,6 +120,14 @@ def run(tree: Path, *arguments: str | Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def embed(tree: Path, folder: Path, words: tuple[str, str]) -> float:
+    """Embed responses of the Parquet file by a checkout; return the processor seconds without start-up."""
+    code = EMBED.format(str(folder / "answers.parquet"), EMBEDDED, *words)
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True)
+    return float(done.stdout)
+
+
 def commands(folder: Path) -> dict[str, list[str | Path]]:
     """Return what is measured, by name."""
     bank = folder / "bank"
@@ -119,14 +157,18 @@ def main(arguments: list[str] | None = None) -> None:
         folder = Path.cwd()
         count = write_sources(folder, chosen.questions)
         wanted = {name: words for name, words in commands(folder).items() if re.search(chosen.only, name)}
-        best = dict.fromkeys(wanted, float("inf"))
+        embedders = {name: words for name, words in HASHING.items() if re.search(chosen.only, name)}
+        best = dict.fromkeys([*wanted, *embedders], float("inf"))
         for _ in range(chosen.rounds):
             for name, words in wanted.items():
                 shutil.rmtree(folder / "bank", ignore_errors=True)
                 best[name] = min(best[name], run(tree, *words))
+            for name, pair in embedders.items():
+                best[name] = min(best[name], embed(tree, folder, pair))
     print(f"{count:,} answers: processor seconds, and rows a processor second")
     for name, seconds in best.items():
-        print(f"{name:<34}{seconds:7.2f} s{count / seconds:10,.0f}")
+        done = min(count, EMBEDDED) if name in embedders else count
+        print(f"{name:<34}{seconds:7.2f} s{done / seconds:10,.0f}")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,11 @@ def test_the_script_about_the_memory_of_a_build(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_script_about_the_speed_of_a_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    build_speed.main(["--questions", "6", "--rounds", "1", "--only", "parquet$", "--folder", str(tmp_path)])
+    only = ["--only", "parquet$|embedder alone$"]
+    build_speed.main(["--questions", "6", "--rounds", "1", *only, "--folder", str(tmp_path)])
     first, *lines = capfd.readouterr().out.splitlines()
     assert first.startswith("60 answers")
-    assert [line.split("  ")[0] for line in lines] == ["jisi, parquet", "DuckDB, parquet"]
+    assert [line.split("  ")[0] for line in lines] == ["jisi, parquet", "DuckDB, parquet", "hashing embedder alone"]
 
 
 def test_the_script_about_the_page_of_a_comparison(
