@@ -143,7 +143,7 @@ class Decision:
         scores = self.coarse.scores if self.fine is None else self.fine.scores
         if len(scores) < 2 or float(scores.max()) <= 0:
             return None
-        second, best = sorted(scores.tolist())[-2:]
+        second, best = sorted(map(float, scores))[-2:]
         return 1.0 - max(0.0, second) / best
 
     def nearest(self, count: int) -> list[tuple[int, float, bool | None]]:
