@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +30,11 @@ class Workers(Protocol):
             JisiError: The function raised it, or there are no processes to be had.
         """
         ...
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run: containers and batch systems often allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def each_piece(

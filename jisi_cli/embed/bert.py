@@ -20,7 +20,6 @@ side by side, each on a core of its own, whether they come in one list or from s
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jisi_cli.workers import usable_cores
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -258,5 +259,5 @@ class Cores:
 
 @cache
 def _cores() -> Cores:
-    """Return those of this process."""
-    return Cores(os.cpu_count() or 1)
+    """Return those that this process may use."""
+    return Cores(usable_cores())

@@ -6,7 +6,6 @@ Rows of one fold at a time, several such blocks at the same time.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +20,7 @@ from jisi_cli.evaluation.validation import FOLDS, spread_folds
 from jisi_cli.formats.record import Failed
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Floats, Rows
+from jisi_cli.workers import usable_cores
 
 _MOST_JUDGED = 5000
 """Train questions that settings are compared on; of a larger bank a random part."""
@@ -91,7 +91,7 @@ def for_each_block(run: Callable[[Rows], None], train: Train, judged: Rows, on_p
         on_progress: Told of (blocks done, blocks in all).
     """
     blocks = list(_blocks(train.folds[judged], train.bank.scores.size))
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as threads:
         futures = [threads.submit(run, places) for places in blocks]
         try:
             for number, future in enumerate(futures, start=1):

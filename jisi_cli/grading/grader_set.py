@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
@@ -22,6 +21,7 @@ from jisi_cli.grading.registry import (
     open_grader,
 )
 from jisi_cli.types import Pool, Spending
+from jisi_cli.workers import usable_cores
 
 _UNREAD = "no final answer could be read"
 
@@ -43,7 +43,7 @@ class GraderSet:
         """What the user should know about how grading was done."""
         self._pool = pool
         self._graders: dict[GraderSpec, tuple[Grader, GraderInfo]] = {}
-        self._slots = asyncio.Semaphore(os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(usable_cores())
 
     def check(self, questions: Iterable[Question]) -> None:
         """Check that all questions can be graded, before anything is paid for.

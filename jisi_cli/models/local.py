@@ -19,6 +19,7 @@ from pathlib import Path
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.models import local_server
 from jisi_cli.paths import cache_folder, own_folder
+from jisi_cli.workers import usable_cores
 
 # Weights of local models: the names jisi knows, where their files lie, and how a base model is prompted.
 
@@ -148,7 +149,7 @@ class LocalModels:
     def __init__(self) -> None:
         # llama.cpp's threads wait for one another by spinning: as soon as there are more of them than free cores,
         # answers take tens of times longer, so two models must fit side by side.
-        self._threads = max(1, _cores() // 2)
+        self._threads = max(1, usable_cores() // 2)
         self._starts: dict[str, asyncio.Task[LocalEndpoint]] = {}
         self._servers: dict[str, _Server] = {}
         self._closed = False
@@ -288,8 +289,3 @@ class _Server:
         if status < 0:
             return f"stopped by {signal.Signals(-status).name}"
         return said[-1] if said else f"exit status {status}"
-
-
-def _cores() -> int:
-    # Containers and batch systems often allow fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
