@@ -56,7 +56,7 @@ async def take(waiting: Sequence[Feedback], models: Collection[str]) -> Taken:
     return Taken(pieces, len(waiting) - len(pieces), graded)
 
 
-def correct(path: Path, said: Sequence[Record], on_wait: Callable[[], object]) -> None:
+def correct(path: Path, said: Sequence[Record], on_wait: Callable[[], None]) -> None:
     """Give rows that a bank had already the scores that were said last of their answers.
 
     Args:
