@@ -222,6 +222,26 @@ def test_what_anthropic_never_had_is_submitted_when_all_that_it_might_be_has_end
     assert desk.deleted == ["msgbatch_3"], "ours, and nobody else's"
 
 
+def test_what_one_run_has_found_to_be_ours_another_does_not_submit_again(
+    at_anthropic: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, desk = at_anthropic, at_anthropic.server.message_batches
+    desk.looks = 4
+    interrupt(lab, monkeypatch)
+
+    async def both() -> None:
+        runs = [asyncio.create_task(lab.fetch(some)) for some in (questions(3)[:2], questions(3)[1:])]
+        while sum("as far as can be known" in line for line in lab.told) < len(runs):
+            await asyncio.sleep(0.01)
+        desk.held.clear()
+        await asyncio.gather(*runs)
+
+    desk.held = {"GET batches/id"}
+    asyncio.run(both())
+    assert desk.requests["POST batches"] == 1
+    assert [row.error for row in lab.rows()] == [None] * 3
+
+
 def test_results_at_anthropic_are_fetched_beside_the_batch_wherever_it_says_that_they_are(at_anthropic: Lab) -> None:
     assert len(at_anthropic.run().answers) == 3
     assert at_anthropic.server.message_batches.requests["GET batches/content"] == 1

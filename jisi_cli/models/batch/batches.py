@@ -260,11 +260,12 @@ class Batches:
 
         Where the provider has none after all, the item has no name any more, and its requests are to be submitted.
         """
-        mistaken = item.batch
-        try:
-            found = await self._desk.identified(item.service, mistaken)
-        except RefusedError:
-            found = None
+        mistaken, found = item.batch, None
+        # Another run may have found out meanwhile.
+        known = next((one for one in self._journal.open_with(mistaken.worst) if one.tag == mistaken.tag), None)
+        if known is not None:
+            with suppress(RefusedError):
+                found = await self._desk.identified(item.service, replace(known, worst=mistaken.worst))
         if found is not None and not found.is_presumed and found.batch_id == mistaken.batch_id:
             item.batch = found
             return True
