@@ -394,6 +394,8 @@ def _numbers_in(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
     Raises:
         ValueError: It is damaged.
     """
+    if file.zip is None:  # it was closed
+        return file[name]
     with file.zip.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
