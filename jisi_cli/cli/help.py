@@ -191,11 +191,11 @@ class Command(_Layout, TyperCommand):
         """Put in the numbers that were left out, and parse."""
         own = {flag for option in self.get_params(ctx) for flag in option.opts}
         for flag in own & _NUMBERS.keys():
-            args = _with_number(args, flag)
+            args = with_number(args, flag)
         return super().parse_args(ctx, args)
 
 
-def _with_number(arguments: Sequence[str], flag: str) -> list[str]:
+def with_number(arguments: Sequence[str], flag: str) -> list[str]:
     """Return the arguments of a command with a number after a flag that was given without one."""
     pairs = pairwise([*arguments, ""])
     number = f"{flag}={_NUMBERS[flag]}"

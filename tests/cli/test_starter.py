@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.cli.options import with_number
+from jisi_cli.cli.help import with_number
 from jisi_cli.collect.starter import LEVELS, TASKS, starter_questions
 from jisi_cli.grading.registry import Submission, load_grader
 from tests.cli.commands import ROOT, jisi, pool_file, says_one_error, write_lines
@@ -106,7 +106,7 @@ def test_a_number_is_optional_and_a_dry_run_calls_no_model(pool: Path, loopback:
     ],
 )
 def test_only_an_option_without_a_number_gets_one(given: list[str], completed: list[str]) -> None:
-    assert with_number(given, "--starter", 200) == completed
+    assert with_number(given, "--starter") == completed
 
 
 def test_questions_that_nobody_would_be_asked_are_refused(tmp_path: Path) -> None:
