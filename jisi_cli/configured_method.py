@@ -27,6 +27,7 @@ from jisi_cli.spending import amount
 from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from jisi_cli.config import Config
     from jisi_cli.hyperparameters import Hyperparameters
     from jisi_cli.scoring import BankArrays
 
@@ -71,12 +72,10 @@ class ConfiguredMethod:
     opening: RLock = field(init=False, default_factory=RLock)
 
     def __post_init__(self) -> None:
-        bank, config = self.opened.bank, self.opened.config
-        stated = ((config.routing, f"{config.path} [routing]"), (self.stated, "options"))
-        self.hyperparameters = in_force(bank, self.method, *stated)
-        own = [name for name in bank.own_settings if name in OWN_DEFAULTS]
-        self._own = {name: in_force(bank, name, *stated) for name in own}
-        self._options = stated_options((bank.cascade_options(), "the bank"), *stated)
+        config = self.opened.config
+        stated = ((config.routing, routing_of(config)), (self.stated, "options"))
+        found = settings_in_force(self.opened.bank, self.method, *stated)
+        self.hyperparameters, self._own, self._options = found
         self._parts: dict[tuple[object, ...], ConfiguredMethod] = {}
 
     def with_changes(
@@ -229,6 +228,30 @@ class ConfiguredMethod:
 def with_failed(bank: Bank, settings: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return settings with what failed answers of a bank count, where that is not as always."""
     return settings if settings is None or bank.failed == "wrong" else {**settings, "failed": bank.failed}
+
+
+def routing_of(config: Config) -> str:
+    """Return what errors call the settings of a pool file."""
+    return f"{config.path} [routing]"
+
+
+def settings_in_force(
+    bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]
+) -> tuple[Hyperparameters, dict[str, Hyperparameters], dict[str, Any]]:
+    """Return all settings of a method: its own hyperparameters, those of others that it may go by, the cascade's.
+
+    Args:
+        bank: The bank.
+        method: The method's name.
+        *stated: Settings by name, and who says so; a later source wins over an earlier one.
+
+    Raises:
+        InputError: What is stated is unknown or out of bounds.
+        BankError: What the bank holds is.
+    """
+    hyperparameters = in_force(bank, method, *stated)
+    own = {name: in_force(bank, name, *stated) for name in bank.own_settings if name in OWN_DEFAULTS}
+    return hyperparameters, own, stated_options((bank.cascade_options(), "the bank"), *stated)
 
 
 def in_force(bank: Bank, method: str, *stated: tuple[Mapping[str, Any], str]) -> Hyperparameters:

@@ -289,8 +289,6 @@ class RunAccount:
 
         require_models(self.config)
         timeout = self._limit(self._timeout, "timeout", _TIMEOUT)
-        if not timeout:
-            raise InputError("no call can be answered within a timeout of 0 seconds; allow more")
         retries = self._limit(None, "max_retries", _RETRIES)
         self.require_consent(models)
         entries = [entry for entry in self.config.models if entry.name in models]
@@ -393,7 +391,7 @@ def limit(given: float | None, config: Config, key: str) -> float | None:
     """Return a limit that the user gave, else of the configuration's [budget]; None where neither names one.
 
     Raises:
-        InputError: It is not a number from 0, or larger than anything can hold.
+        InputError: It is not a number from 0, or larger than anything can hold, or leaves no time for an answer.
     """
     if given is not None:
         found, what = given, f"--{key.replace('_', '-')}"
@@ -404,7 +402,22 @@ def limit(given: float | None, config: Config, key: str) -> float | None:
     most = _MOST.get(key, _LARGEST)
     if amount(found, what) > most:
         raise InputError(f"{what} must be at most {most:,.0f}, not {found!r}")
+    if key == "timeout" and not found:
+        raise InputError("no call can be answered within a timeout of 0 seconds; allow more")
     return float(found)
+
+
+def check_limits(config: Config) -> None:
+    """Refuse a configuration whose [budget] no run could go by; no ledger is read for it.
+
+    Raises:
+        InputError: A limit makes no sense, or the user's own file cannot be read.
+    """
+    from jisi_cli.models.allowance import period_limits
+
+    for key in ("max_cost", *_MOST):
+        limit(None, config, key)
+    period_limits(config)
 
 
 def amount(value: object, what: str) -> float:

@@ -17,12 +17,13 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Column, Output, count, one_line
-from jisi_cli.errors import BudgetError, InputError, NoAnswerError
+from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
 from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jisi_cli.bank.bank import Bank
     from jisi_cli.config import Config, ModelEntry
     from jisi_cli.types import Answer, Message
 
@@ -64,6 +65,7 @@ def models(
     from jisi_cli.user import read_config
 
     pool = read_config(config, out)
+    _check_settings(pool)
     entries = _wanted(pool, split_names(only))
     answers = _ask_each(pool, entries, out, timeout, max_cost, label) if check else None
     rows = [_row(entry, None if answers is None else answers[entry.name]) for entry in entries]
@@ -85,6 +87,46 @@ def _wanted(pool: Config, names: list[str] | None) -> list[ModelEntry]:
             near = did_you_mean(name, known)
             raise InputError(f"--models: {pool.path} has no `{name}`{near}; choose from {', '.join(known)}")
     return [entry for entry in pool.models if names is None or entry.name in names]
+
+
+def _check_settings(pool: Config) -> None:
+    """Refuse what `jisi ask` would refuse of [routing] and [budget]: this is the command to check a pool file with.
+
+    Whether values go together may depend on what the bank holds. Where it cannot be opened here and now, or only by
+    asking an object store, their names alone are looked at.
+
+    Raises:
+        InputError: A setting is unknown or out of bounds.
+    """
+    from jisi_cli.spending import check_limits
+
+    check_limits(pool)
+    if not pool.routing:
+        return
+    from jisi_cli.bank.no_bank import NoBank
+    from jisi_cli.configured_method import routing_of, settings_in_force
+
+    no_bank, where = NoBank([entry.name for entry in pool.models]), routing_of(pool)
+    try:
+        settings_in_force(_bank_on_disk(pool) or no_bank, "jisi", (pool.routing, where))
+    except BankError:
+        settings_in_force(no_bank, "jisi", (dict.fromkeys(pool.routing), where))
+
+
+def _bank_on_disk(pool: Config) -> Bank | None:
+    """Return the bank in force; None where none was named.
+
+    Raises:
+        BankError: It is elsewhere, or cannot be opened.
+    """
+    from jisi_cli.addresses import is_address
+    from jisi_cli.bank.bank import Bank
+    from jisi_cli.config import find_bank
+
+    path = find_bank(None, pool)
+    if path is not None and is_address(path):
+        raise BankError(f"{path} is not on this machine")
+    return None if path is None else Bank(path)
 
 
 def _row(entry: ModelEntry, answer: Answer | str | None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class RunLimit:
         promised: Callable[[datetime], float] = lambda start: 0.0,
     ) -> None:
         self._ledger, self._run, self._own_usd, self._promised = ledger, run, own_usd, promised
-        self._limits = _limits(config, per_day)
+        self._limits = period_limits(config, per_day)
         self._before: dict[datetime, float] = {}
         """What the run had spent when a day or a month began."""
 
@@ -141,8 +141,16 @@ class RunLimit:
         return Allowance(key, limit_usd, where or None, spent, self._promised(start), out_since(others, start))
 
 
-def _limits(config: Config, per_day: float | None) -> dict[str, tuple[float, str]]:
-    """Return the smallest limit of a day and of a month, and where it stands; empty for an option of the command."""
+def period_limits(config: Config, per_day: float | None = None) -> dict[str, tuple[float, str]]:
+    """Return the smallest limit of a day and of a month, and where it stands; empty for an option of the command.
+
+    Args:
+        config: The pool file in force; the user's own one counts, too.
+        per_day: What the command was told of a day, in dollars; None for nothing.
+
+    Raises:
+        InputError: A limit is no number from 0, or the user's own file cannot be read.
+    """
     files = [config, *_own(config)]
     found = {}
     for key in PERIODS:

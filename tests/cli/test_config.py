@@ -185,6 +185,7 @@ MODEL = '[[models]]\nname = "ada"\nlitellm = "openai/ada"\n'
         (f"[budget]\ntimeout = inf\n{MODEL}", ["[budget]", "timeout"]),
         (f"[budget]\nconcurrency = 'all'\n{MODEL}", ["[budget]", "concurrency"]),
         (f"[budget]\nmax_retries = true\n{MODEL}", ["[budget]", "max_retries"]),
+        (f"[budget]\nmax_cost_per_day = '1'\n{MODEL}", ["[budget]", "max_cost_per_day"]),
         ("bank = 3", ["bank"]),
         ("models = 3", ["[[models]]"]),
         ("[models]\nname = 'ada'", ["[[models]]"]),
@@ -233,7 +234,7 @@ MODEL = '[[models]]\nname = "ada"\nlitellm = "openai/ada"\n'
     ],
 )
 def test_a_mistake_in_the_pool_file_is_one_line_that_names_file_and_key(
-    text: str, words: list[str], small_bank: Path, tmp_path: Path
+    text: str, words: list[str], small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "jisi.toml"
     config.write_text(text)
@@ -241,6 +242,10 @@ def test_a_mistake_in_the_pool_file_is_one_line_that_names_file_and_key(
     where = [] if "stream" in text or "num_retries" in text else [str(config)]
     words = ["ada" if not where and word == "number 1" else word for word in words]
     says_one_error(run, 2, *where, *words, secrets=["sk-secret-0123456789"])
+    if where:
+        # `jisi models`, with which people check such a file, says the same.
+        monkeypatch.setenv("JISI_BANK", str(small_bank))
+        assert jisi("models", "--config", config) == run
 
 
 def test_a_pool_file_that_is_no_text_is_an_input_error(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,30 @@ def test_the_list_of_litellm_is_searched(tmp_path: Path) -> None:
 def test_an_unknown_model_and_a_missing_pool_are_one_error(pool: Path, tmp_path: Path) -> None:
     says_one_error(jisi("models", "--config", pool, "--models", "zed"), 2, "zed", "ada")
     says_one_error(jisi("models", "--config", public_pool(tmp_path, "")), 2, "jisi init")
+
+
+def test_settings_that_go_together_only_with_what_the_bank_holds_are_judged_with_it(
+    pool: Path, small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.write_text(f'{pool.read_text()}\n[routing]\nprobe_schedule = "2,1"\n')
+    says_one_error(jisi("models", "--config", pool), 2, "[routing]", "switch = consensus")
+    bank = Path(shutil.copytree(small_bank, tmp_path / "agreeing"))
+    manifest = json.loads((bank / "bank.json").read_text())
+    (bank / "bank.json").write_text(json.dumps(manifest | {"hyperparameters": {"switch": "consensus"}}))
+    monkeypatch.setenv("JISI_BANK", str(bank))
+    assert jisi("models", "--config", pool).exit_code == 0
+    # Of a bank that is not there, or not yet, nothing can be said but that no bank holds a setting of such a name.
+    for elsewhere in (str(tmp_path / "unbuilt"), "s3://bucket/bank"):
+        monkeypatch.setenv("JISI_BANK", elsewhere)
+        assert jisi("models", "--config", pool).exit_code == 0
+    pool.write_text(f"{pool.read_text()}K = 3\n")
+    says_one_error(jisi("models", "--config", pool), 2, "[routing]", "unknown hyperparameter `K`", "did you mean `k`?")
+
+
+def test_a_timeout_in_which_no_call_can_be_answered_is_refused_before_one_is_made(
+    pool: Path, loopback: Loopback
+) -> None:
+    pool.write_text(pool.read_text().replace("[budget]", "[budget]\ntimeout = 0"))
+    for check in ((), ("--check",)):
+        says_one_error(jisi("models", "--config", pool, *check), 2, "timeout of 0 seconds")
+    assert loopback.count() == 0
