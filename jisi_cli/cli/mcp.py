@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from jisi_cli.cli.opening import Opening, opens_pool
-from jisi_cli.errors import InputError
+from jisi_cli.errors import missing_extra
 
 
 @opens_pool("max_cost_per_day", "concurrency", method="Who answers; eval --list-methods names all.")
@@ -39,6 +39,6 @@ def _require_extra() -> None:
     try:
         found = version("mcp")
     except PackageNotFoundError:
-        raise InputError("`mcp` is not installed; `pip install 'jisi[mcp]'` installs what an agent needs") from None
+        raise missing_extra("`jisi mcp`", "mcp") from None
     if found.startswith(("0.", "1.")):
-        raise InputError(f"mcp {found} is too old; `pip install 'jisi[mcp]'` installs what an agent needs")
+        raise missing_extra(f"the package mcp {found} is too old: `jisi mcp`", "mcp")

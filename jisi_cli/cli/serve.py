@@ -12,7 +12,7 @@ import typer
 from jisi_cli.cli.interrupts import give_time
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.output import Output
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
     from jisi_cli.serve.guard import App
@@ -58,9 +58,8 @@ def serve(
 
 
 def _require_extra() -> None:
-    missing = [name for name in ("starlette", "uvicorn", "prometheus_client") if find_spec(name) is None]
-    if missing:
-        raise InputError(f"`{missing[0]}` is not installed; `pip install 'jisi[serve]'` installs what a server needs")
+    if not all(map(find_spec, ("starlette", "uvicorn", "prometheus_client"))):
+        raise missing_extra("`jisi serve`", "serve")
 
 
 def _key(variable: str | None, host: str) -> str | None:

@@ -235,6 +235,7 @@ def failed_to_start(error: Exception) -> str:
     """Return in one line why a worker did not start."""
     words = str(error)
     if "ModuleNotFoundError" in words or "No module named" in words:
-        return "a node of the Ray cluster lacks jisi or a package that it needs; run `pip install 'jisi[ray]'` there"
+        lacks = "a node of the Ray cluster lacks jisi or a package that it needs"
+        return f'{lacks}; install it there with: pip install "jisi[ray]"'
     last = [line.strip() for line in words.splitlines() if line.strip()][-1]
     return f"a worker of the Ray cluster did not start: {last[:300]}"

@@ -24,7 +24,7 @@ from typing import Any
 
 import jisi_cli
 from jisi_cli.cluster.engine import RayEngine
-from jisi_cli.errors import InputError, JisiError
+from jisi_cli.errors import JisiError, missing_extra
 
 _REACH_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
@@ -117,7 +117,7 @@ def _imported() -> Any:  # noqa: ANN401 - Ray without its types
     try:
         import ray
     except ModuleNotFoundError:
-        raise InputError("--engine ray needs Ray on every machine; install it with `pip install 'jisi[ray]'`") from None
+        raise missing_extra("every machine of --engine ray", "ray") from None
     return ray
 
 

@@ -19,7 +19,7 @@ from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, missing_extra
 from jisi_cli.formats.record import Question
 from jisi_cli.grading.registry import Submission, load_grader
 
@@ -265,7 +265,7 @@ def _require_library() -> str:
     try:
         return metadata.version(_PACKAGE)
     except metadata.PackageNotFoundError:
-        raise InputError(f"--starter needs {_PACKAGE}; install it with `pip install 'jisi[starter]'`") from None
+        raise missing_extra("--starter", "starter") from None
 
 
 def _cells() -> Sequence[tuple[Task, str]]:

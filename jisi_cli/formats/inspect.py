@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import missing_extra
 from jisi_cli.formats import fields
 from jisi_cli.formats.files import files_in
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, UnusableError, usable
@@ -71,10 +71,7 @@ def _require_inspect(source: Path) -> None:
     try:
         import inspect_ai.log  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            f"{source}: logs of inspect_ai are read through its own reader; "
-            "install it with `pip install 'jisi[inspect]'`"
-        ) from error
+        raise missing_extra(f"{source}: a log of inspect_ai", "inspect") from error
 
 
 def _header(path: Path) -> _Log:

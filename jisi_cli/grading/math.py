@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import missing_extra
 from jisi_cli.grading.final_answer import accepted_answers, marked_answer, unmarked_text
 from jisi_cli.grading.number import is_prose, last_number, read_number, sides, without_denied
 from jisi_cli.grading.numeric import Numeric, delimited
@@ -37,7 +37,7 @@ class Math:
 
     def __init__(self, seconds: float = 5.0) -> None:
         if importlib.util.find_spec("math_verify") is None:
-            raise InputError("the grader `math` needs math-verify; install it with `pip install jisi[math]`")
+            raise missing_extra("the grader `math`", "math")
         self._worker = Worker("math", seconds)
         self._numeric = Numeric()
 

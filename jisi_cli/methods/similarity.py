@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.embed.protocol import Embedder, embed_async
-from jisi_cli.errors import InputError
+from jisi_cli.errors import missing_extra
 from jisi_cli.types import Answer
 
 # How alike are several responses to one question? The most typical one is most like the others.
@@ -76,7 +76,7 @@ class BleuSimilarity:
         try:
             from sacrebleu.metrics.bleu import BLEU
         except ImportError as error:
-            raise InputError("similarity by BLEU needs sacrebleu: pip install 'jisi[bleu]'") from error
+            raise missing_extra("similarity by BLEU", "bleu") from error
         # As a sentence has often no common 4-gram at all, orders without one are left out.
         self._bleu = BLEU(effective_order=True)
 

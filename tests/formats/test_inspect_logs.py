@@ -94,5 +94,5 @@ def test_a_damaged_log_is_named_and_the_others_are_read(logs: Path):
 def test_without_inspect_ai_the_extra_is_named(tmp_path: Path):
     source = tmp_path / "log.eval"
     source.touch()
-    with pytest.raises(InputError, match=r"install it with `pip install 'jisi\[inspect\]'`"):
+    with pytest.raises(InputError, match=r'install it with: pip install "jisi\[inspect\]"'):
         read_all(source)

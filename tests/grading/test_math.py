@@ -128,4 +128,4 @@ def test_without_its_library_it_names_the_extra() -> None:
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    assert "pip install jisi[math]" in done.stdout
+    assert 'pip install "jisi[math]"' in done.stdout

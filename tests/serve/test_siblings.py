@@ -278,7 +278,7 @@ def test_many_questions_of_an_agent_at_once_are_all_answered_and_booked(place: P
 
 
 @pytest.mark.parametrize(
-    ("installed", "words"), [("1.28.0", "mcp 1.28.0 is too old"), (None, "`mcp` is not installed")]
+    ("installed", "words"), [("1.28.0", "mcp 1.28.0 is too old"), (None, "`jisi mcp` needs the extra `mcp`")]
 )
 def test_an_old_or_missing_package_is_one_line(
     installed: str | None, words: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,7 +289,7 @@ def test_an_old_or_missing_package_is_one_line(
         monkeypatch.syspath_prepend(str(tmp_path))
     else:
         monkeypatch.setattr(sys, "path", [str(ROOT)])
-    says_one_error(jisi("mcp", *place.options), 2, words, "pip install 'jisi[mcp]'")
+    says_one_error(jisi("mcp", *place.options), 2, words, 'pip install "jisi[mcp]"')
 
 
 def test_an_agent_that_ends_and_ctrl_c_end_the_process_quietly(place: Place) -> None:
