@@ -386,9 +386,10 @@ def _explain_batches(batches: Sequence[Uncollected], out: Output) -> None:
     """Say what no bill has, and nobody may ask for again."""
     for batch in batches:
         most = "an unknown amount" if batch.most_usd is None else f"up to {dollars(batch.most_usd)}"
+        missing = "still at the provider:" if batch.most_usd == 0.0 else f"not in these sums: {most} for"
         name = f", {batch.batch_id}" if batch.batch_id else ""
         out.note(
-            f"not in these sums: {most} for {count(batch.requests, 'request')} to {batch.model} by batch "
+            f"{missing} {count(batch.requests, 'request')} to {batch.model} by batch "
             f"({_moment(batch.since) or batch.since}{name}); the command that submitted them collects the answers"
         )
 

@@ -110,12 +110,13 @@ class AnswerCache:
         """Return what is stored under a key; None when there is nothing, or nothing usable."""
         return None if self._reads is None else _completion(self._reads.get(key))
 
-    def put(self, key: str, completion: Completion) -> None:
-        """Store a response; an empty one is not kept, so that it is asked again."""
-        if self._writes is not None and completion.has_answer:
-            stored = asdict(replace(completion, usage=None))
-            told = {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
-            self._writes.set(key, told)
+    def put(self, key: str, completion: Completion) -> bool:
+        """Store a response, and return whether it is stored; an empty one is not kept, so that it is asked again."""
+        if self._writes is None or not completion.has_answer:
+            return False
+        stored = asdict(replace(completion, usage=None))
+        told = {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
+        return self._writes.set(key, told)
 
 
 def _completion(stored: Any) -> Completion | None:  # noqa: ANN401 - whatever lies on disk

@@ -73,14 +73,15 @@ class JsonCache:
             self.say(f"the cache at {self._folder} cannot be read ({_line(error)}); going on without it")
         return None
 
-    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Store a JSON value under a key, for ever."""
+    def set(self, key: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+        """Store a JSON value under a key, for ever; return whether it is stored."""
         if self._rows is None:
-            return
+            return False
         try:
-            self._rows.set(key, value)
+            return bool(self._rows.set(key, value))
         except _broken() as error:
             self.say(f"the cache at {self._folder} cannot be written ({_line(error)}); answers are not kept")
+        return False
 
     def close(self) -> None:
         """Close the connection to the disk."""
@@ -151,11 +152,11 @@ class _ReadableRows:
         found = self._con.execute(_ROW, (key,)).fetchone()
         return None if found is None else _value(self._folder, *found)
 
-    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    def set(self, key: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
         with self._opening:
             if self._all is None:
                 self._all = _all_rows(self._folder)
-        self._all.set(key, value)
+        return bool(self._all.set(key, value))
 
     def close(self) -> None:
         """Close this thread's connections, as diskcache does."""
@@ -209,8 +210,9 @@ class _UnwritableRows:
             found = rows.execute(_ROW, (key,)).fetchone()
         return None if found is None else _value(self._folder, *found)
 
-    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - as above
+    def set(self, key: str, value: Any) -> bool:  # noqa: ANN401 - as above
         """Keep nothing."""
+        return False
 
     def close(self) -> None:
         """Nothing stays open."""

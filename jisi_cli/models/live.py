@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, JisiError
@@ -84,6 +84,18 @@ class Run:
     id: str = ""
     command: str = ""
     label: str | None = None
+
+
+class Kept(NamedTuple):
+    """What was kept of a call.
+
+    Attributes:
+        answer: Its answer.
+        is_kept: Whether nothing would be lost with this process: the answer is on the disk, or the call brought none.
+    """
+
+    answer: Answer
+    is_kept: bool
 
 
 class LivePool:
@@ -272,14 +284,21 @@ class LivePool:
         """Return the answer that the cache has to a call, without booking it; None where the call would be made."""
         return await self._cached(call, time.perf_counter())
 
-    def keep(self, call: Call, outcome: Outcome) -> Answer:
-        """Book and keep what became of a call, here or in a batch; return its answer."""
+    def keep(self, call: Call, outcome: Outcome, *, is_booked: bool = False) -> Kept:
+        """Book and keep what became of a call, here or in a batch.
+
+        Args:
+            call: The call.
+            outcome: What became of it.
+            is_booked: Whether an earlier run has booked it, so that it costs nothing more, but could not keep it.
+        """
         # Nothing here waits, so that Ctrl-C finds an answer booked and kept, or neither. Booked first: what is killed
         # in between asks again and books that, too, where an answer kept but not booked would be in no bill for ever.
-        answer = self._book_outcome(call, outcome)
+        answer = _from_outcome(call, outcome) if is_booked else self._book_outcome(call, outcome)
+        is_kept = True
         if outcome.completion is not None and outcome.error is None:
-            self._cache.put(call.key, outcome.completion)
-        return self._with_key_noted(call, answer, outcome)
+            is_kept = self._cache.put(call.key, outcome.completion)
+        return Kept(self._with_key_noted(call, answer, outcome), is_kept)
 
     async def _paid(self, call: Call) -> Answer:
         course = Course()
@@ -293,7 +312,7 @@ class LivePool:
                 self._book_outcome(call, course.cut_off())
             course.booked()
             raise
-        answer = self.keep(call, outcome)
+        answer = self.keep(call, outcome).answer
         course.booked()
         if outcome.is_cut_short:
             raise _CutShort(answer)

@@ -530,6 +530,9 @@ def test_what_was_submitted_by_batch_and_not_collected_is_told(ledger: None) -> 
     first, second = jisi("cost", "--json").json["batches"]
     assert first == {**first, "model": "openai/ada", "batch_id": "batch_7", "requests": 2, "most_usd": 2.5}
     assert (second["batch_id"], second["most_usd"]) == (None, None)
+    for key in ("a", "b"):
+        journal.booked("0" * 32, key)
+    assert "still at the provider: 2 requests to openai/ada by batch" in jisi("cost").stderr, "they cost no more"
     assert days.local(first["since"]) is not None
     assert jisi("cost", "--run", "aaaa1111", "--json").json["batches"] == []
     for file in journal_folder().iterdir():

@@ -410,6 +410,7 @@ def test_a_journal_of_an_older_version_is_read_and_holds_no_key_afterwards(
     with sqlite3.connect(tmp_path / "batches" / "journal.sqlite") as rows:
         rows.execute("ALTER TABLE batches DROP COLUMN account")
         rows.execute("ALTER TABLE batches DROP COLUMN deleted")
+        rows.execute("ALTER TABLE requests DROP COLUMN booked")
         rows.execute("DROP TABLE secret")
     assert len(keyed.run(4).answers) == 4
     assert b"sk-first" not in everything_written(tmp_path / "batches")

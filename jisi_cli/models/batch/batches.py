@@ -227,7 +227,9 @@ class Batches:
             return item.batch.batch_id is None
         batch, taken = item.batch, item.taken
         ended = self._journal.requests_of(batch.tag)
-        left = {key: self._wanted[key] for key in batch.worst if not ended.get(key, True)}
+        # What could not be kept has not ended, but is taken in once.
+        there = batch.worst.keys() - taken.keys
+        left = {key: self._wanted[key] for key in batch.worst if key in there and not ended.get(key, True)}
         await self._take_from_others(batch.worst.keys() - left.keys() - taken.keys)
         try:
             if left:
@@ -250,6 +252,12 @@ class Batches:
         if item.reservation is not None:
             item.reservation.settle(taken.spent_usd)
         self._tell_end(item, is_collected=bool(left or taken.keys))
+        if taken.unkept:
+            self._tell(
+                f"{taken.unkept:,} of the answers of {batch.batch_id} could not be kept in the cache, so its results "
+                f"are not deleted at {item.service.host}: run the same command again once the cache can be written, "
+                "which collects them at no further cost"
+            )
         why = await self._desk.tidy(item.service, batch, item.state)
         if why is not None:
             self._tell(f"the requests and results of {batch.batch_id} still lie at {item.service.host}: {why}")

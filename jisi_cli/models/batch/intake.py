@@ -35,12 +35,14 @@ class Taken:
         answers: By cache key, those that came, and failures for good.
         again: What is to be submitted once more.
         spent: What the requests took, in dollars, as a budget counts it.
+        unkept: How many answers could not be kept, so that the provider's copy is needed.
         odd: Lines that were left out, by what is odd about them.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
     again: list[Call] = field(default_factory=list)
     spent: list[float] = field(default_factory=list)
+    unkept: int = 0
     odd: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -119,13 +121,23 @@ class Intake:
                         self.settle(batch, call, await self._read(call, result), into)
 
     def settle(self, batch: OpenBatch, call: Call, found: Completion | ProviderFailure, into: Taken) -> None:
-        """Keep, book and mark what came of one request, or have it submitted again."""
+        """Keep, book and mark what came of one request, or have it submitted again.
+
+        What cannot be kept is booked all the same, once, but has not ended: the provider still has it for a later run.
+        """
+        is_booked = self._journal.is_booked(batch.tag, call.key)
         spent = spent_on(call, found, self._share(call.entry), batch.worst.get(call.key))
+        spent = Spent(0.0, 0.0) if is_booked else spent
         # Nothing from here on waits, so that Ctrl-C finds all of it done, or nothing.
         into.spent.append(spent.most)
         is_again = isinstance(found, ProviderFailure) and self._policy.allows_another(batch.attempt, found)
         if not is_again:
-            into.answers[call.key] = self._pool.keep(call, outcome_of(call, found, spent, batch))
+            kept = self._pool.keep(call, outcome_of(call, found, spent, batch), is_booked=is_booked)
+            into.answers[call.key] = kept.answer
+            if not kept.is_kept:
+                into.unkept += 1
+                self._journal.booked(batch.tag, call.key)
+                return
         elif spent.bill != 0.0:
             self._pool.keep(call, outcome_of(call, found, spent, batch))
         self._journal.settle(batch.tag, [call.key])

@@ -36,14 +36,21 @@ CREATE TABLE IF NOT EXISTS batches (
 );
 CREATE TABLE IF NOT EXISTS requests (
     batch INTEGER NOT NULL, key TEXT NOT NULL, worst_usd REAL, ended INTEGER NOT NULL DEFAULT 0,
+    booked INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch, key)
 ) WITHOUT ROWID;
 """
 """A request has ended when its result is kept in the cache and booked in the ledger; a batch, when all of its requests
-have. What lies of it at the provider is deleted then."""
+have. What lies of it at the provider is deleted then. One that is only booked, because the cache could not be written,
+is collected once more, and booked no more."""
 _FIELDS = "tag, model, content, attempt, began, file_id, batch_id, account"
-_LATER = ("account", "deleted")
-"""Columns that came later; older versions pass over them."""
+_LATER = (
+    ("batches", "account", "TEXT"),
+    ("batches", "deleted", "TEXT"),
+    ("requests", "booked", "INTEGER NOT NULL DEFAULT 0"),
+)
+"""Columns that came later, with their tables; older versions pass over them."""
+_REQUEST = "batch = (SELECT id FROM batches WHERE tag = ?) AND key = ?"
 _CREATE_SECRET = "CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)"
 _PROMISE = timedelta(hours=48)
 """How long a batch may still cost something: providers end one within a day."""
@@ -295,6 +302,19 @@ class BatchJournal:
             connection.execute("DELETE FROM requests WHERE batch = (SELECT id FROM batches WHERE tag = ?)", (tag,))
             connection.execute("DELETE FROM batches WHERE tag = ?", (tag,))
 
+    def is_booked(self, tag: str, key: str) -> bool:
+        """Whether what a request cost is in the ledger, though its result could not be kept.
+
+        Raises:
+            InputError: The journal cannot be read.
+        """
+        return bool(self._rows(f"SELECT 1 FROM requests WHERE {_REQUEST} AND booked", tag, key))
+
+    def booked(self, tag: str, key: str) -> None:
+        """Note that a request is booked and can cost no more, and that its result is not kept."""
+        with self._changing(outlives_a_power_cut=False) as connection:
+            connection.execute(f"UPDATE requests SET booked = 1, worst_usd = 0 WHERE {_REQUEST}", (tag, key))
+
     def settle(self, tag: str, keys: Iterable[str]) -> None:
         """Note that requests have their results, kept and booked; without any left the batch has ended."""
         with self._changing(outlives_a_power_cut=False) as connection:
@@ -337,19 +357,19 @@ class BatchJournal:
 
 def _add_columns(connection: sqlite3.Connection) -> None:
     """Give a journal of an older version the columns that it lacks."""
-    for column in _LATER:
+    for table, column, kind in _LATER:
         try:
             with connection:
-                if column not in _columns(connection):
-                    connection.execute(f"ALTER TABLE batches ADD COLUMN {column} TEXT")
+                if column not in _columns(connection, table):
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         except sqlite3.Error:
             # Another process was first.
-            if column not in _columns(connection):
+            if column not in _columns(connection, table):
                 raise
 
 
-def _columns(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('batches')")}
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
 def _batch(row: tuple[Any, ...], worst: Mapping[str, float | None]) -> OpenBatch:

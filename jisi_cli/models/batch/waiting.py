@@ -155,7 +155,7 @@ class Waiting:
             return await self._rows.sent(call)
         except ProviderFailure as failure:
             outcome = Outcome(None, failure.reason, 0, 0.0, 0.0, 0.0, key_refused=failure.key_refused)
-            self._fetched.answers[call.key] = self._pool.keep(call, outcome)
+            self._fetched.answers[call.key] = self._pool.keep(call, outcome).answer
             return None
 
     def _write(self, file: RequestFile, call: Call, sent: Sent) -> bool:
