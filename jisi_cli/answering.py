@@ -180,7 +180,7 @@ def saying_more(opened: Opened) -> Iterator[None]:
     Raises:
         InputError: It was closed meanwhile.
         NoAnswerError: No model could answer; where no model has a key, it names the pool that needs none.
-        BudgetError: No model could answer, and a call cost more than its worst case.
+        BudgetError: No model could answer, and none may be called any more; see `Budget.overrun`.
     """
     try:
         yield

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jisi_cli.background import Background
 from jisi_cli.callees import offer_the_offline_pool, require_models
 from jisi_cli.config import Config, ModelEntry
-from jisi_cli.errors import InputError, NoAnswerError
+from jisi_cli.errors import BudgetError, InputError, NoAnswerError
 from jisi_cli.paths import cache_folder
 from jisi_cli.user import User, require_consent
 
@@ -147,7 +147,7 @@ class RunAccount:
         What is left is found out anew when the day turns, since a server or a long batch goes on.
 
         Raises:
-            InputError: A limit makes no sense, or what was spent cannot be read.
+            InputError: A limit makes no sense, or what was spent cannot be read, or not be written.
         """
         from jisi_cli.models.allowance import RunLimit
 
@@ -159,8 +159,12 @@ class RunAccount:
         from jisi_cli.models.outstanding import outstanding
 
         first = limit.now(0.0, outstanding() if limit.changes else ())
+        limit.require_ledger()
         todays = limit.now if limit.changes else None
-        return Budget(first.usd, first.setting, first.about, todays, mark=self.mark)
+        budget = Budget(first.usd, first.setting, first.about, todays, mark=self.mark)
+        if limit.changes:
+            self.ledger.on_failure = lambda why: budget.stop_booking(limit.broken(why))
+        return budget
 
     @cached_property
     def mark(self) -> Mark:
@@ -218,17 +222,19 @@ class RunAccount:
 
     @property
     def overrun(self) -> str | None:
-        """Which call cost more than its worst case; None where none did, or where nothing limits the cost."""
-        return None if self.budget is None else self.budget.overrun
+        """Why no call may start any more; None where they may, and where none was to."""
+        # A run that had nothing to call has no budget yet, and needs no ledger for one.
+        budget: Budget | None = self.__dict__.get("budget")
+        return None if budget is None else budget.overrun
 
     def check(self) -> None:
-        """End a run that cost more than could be foreseen, once everything that came in is kept and shown.
+        """End a run in which no call may start any more, once everything that came in is kept and shown.
 
         Raises:
-            BudgetError: A call cost more than its worst case.
+            BudgetError: A call cost more than its worst case, or calls that a limit counts cannot be booked.
         """
-        if self.budget is not None:
-            self.budget.check()
+        if self.overrun is not None:
+            raise BudgetError(self.overrun)
 
     def require_consent(self, names: Sequence[str]) -> None:
         """Ask about a pool file that lies in the current folder, before some of its models are called.

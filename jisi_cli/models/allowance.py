@@ -57,7 +57,7 @@ class Allowance:
     @property
     def setting(self) -> str:
         """What asks for it, for messages."""
-        return f"{self.key} in {self.where}" if self.where else f"--{self.key.replace('_', '-')}"
+        return _setting(self.key, self.where)
 
     def __str__(self) -> str:
         """Say what was spent, of what, and what to do."""
@@ -109,6 +109,34 @@ class RunLimit:
     def changes(self) -> bool:
         """Whether other runs, or another day, change it."""
         return bool(self._limits)
+
+    def require_ledger(self) -> None:
+        """Refuse a ledger that cannot be written: what this run spends would count for no other run.
+
+        Raises:
+            InputError: A day or a month has a limit, and the ledger cannot be written.
+        """
+        why = self._ledger.why_unwritable() if self.changes else None
+        if why is not None:
+            raise InputError(
+                f"the ledger at {self._ledger.path} cannot be written ({why}), so {self._settings} cannot hold: make "
+                "room, allow it, or move away what is in its place; or take the limit out"
+            )
+
+    def broken(self, why: str) -> str:
+        """Say that the ledger has failed, so that no call may follow.
+
+        Args:
+            why: What was wrong.
+        """
+        return (
+            f"the ledger at {self._ledger.path} cannot be written any more ({why}), so {self._settings} cannot hold: "
+            "no other call goes out, and every answer is kept; make room or allow it, and start again"
+        )
+
+    @property
+    def _settings(self) -> str:
+        return " and ".join(_setting(key, where) for key, (_, where) in self._limits.items())
 
     def now(self, spent_usd: float, others: Sequence[Out]) -> Limit:
         """Return what the run may spend in all, as things stand.
@@ -174,6 +202,11 @@ def _limit(file: Config, key: str) -> float:
     if not is_dollars(value) or value is None:
         raise InputError(f"{file.path}: [budget] {key} must be a number of dollars from 0, not {value!r}")
     return float(value)
+
+
+def _setting(key: str, where: str | None) -> str:
+    """Return what asks for a limit, for messages."""
+    return f"{key} in {where}" if where else f"--{key.replace('_', '-')}"
 
 
 def _since(key: str) -> str:

@@ -99,6 +99,9 @@ class Ledger:
     Args:
         path: The SQLite file; what is new of it can be read by its owner alone.
         warn: Receives one note when the ledger cannot be written; the calls go on.
+
+    Attributes:
+        on_failure: Told why, when it cannot be written any more; None where nobody depends on it.
     """
 
     def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
@@ -106,6 +109,7 @@ class Ledger:
         self._warn = warn
         self._database = Database(path, "a ledger", _CREATE, upgrade=_add_columns)
         self._unusable = False
+        self.on_failure: Callable[[str], None] | None = None
         self._sums: dict[tuple[datetime, str | None], tuple[int, Spent]] = {}
 
     def append(self, entry: LedgerEntry) -> None:
@@ -118,6 +122,17 @@ class Ledger:
         except (*FAULTS, InputError) as error:
             self._unusable = True
             self._warn(f"the ledger at {self.path} cannot be written ({error}); calls are not booked")
+            if self.on_failure is not None:
+                self.on_failure(str(error))
+
+    def why_unwritable(self) -> str | None:
+        """Return why nothing can be booked, having tried to begin; None where it can."""
+        try:
+            with self._database.changing() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except (*FAULTS, InputError) as error:
+            return str(error)
+        return None
 
     def rows(self, run: str | None = None, since: str | None = None) -> Iterator[LedgerEntry]:
         """Yield the rows in the order they were written.

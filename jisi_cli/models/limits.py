@@ -70,12 +70,19 @@ class Reservation:
         self._budget.settle(self._model, self._usd, self._usd if actual_usd is None else actual_usd)
         self._usd = None
         if actual_usd == 0.0:
-            self.booked()
+            self._release()
 
     def booked(self) -> None:
-        """Note that what the call cost, or may yet, is written down elsewhere: it is no longer out."""
+        """Note that what the call cost, or may yet, is written down elsewhere: it is no longer out.
+
+        Where the ledger has failed, it is not, and stays out, for other runs to count.
+        """
+        if self._budget.is_booking:
+            self._release()
+
+    def _release(self) -> None:
         if self.above is not None:
-            self.above.booked()
+            self.above._release()
         if self._mark is not None:
             self._mark.release(self._out_usd)
             self._mark = None
@@ -96,7 +103,8 @@ class Budget:
 
     Attributes:
         spent_usd: Dollars that are spent, calls of unknown cost at their worst case.
-        overrun: Which call cost more than its worst case; None as long as none did. No call starts after it.
+        overrun: Why no call starts any more: which one cost more than its worst case, or that calls cannot be booked;
+            None as long as they may.
     """
 
     def __init__(
@@ -119,6 +127,7 @@ class Budget:
         self._reserved_usd = 0.0
         self._reservations = 0
         self._held_usd = 0.0
+        self._is_booking = True
         self._waiting: list[Future[None]] = []
         self._lock = threading.RLock() if mark is None else mark.lock
 
@@ -203,11 +212,29 @@ class Budget:
             self._held_usd = 0.0
             self._wake()
 
+    def stop_booking(self, why: str) -> None:
+        """Let no call start any more, since nothing can be booked; what is out stays written down as that.
+
+        So other runs count it as spent, though it is in no ledger.
+
+        Args:
+            why: What is wrong, remedy included.
+        """
+        with self._lock:
+            self._is_booking = False
+            self.overrun = self.overrun or why
+            self._wake()
+
+    @property
+    def is_booking(self) -> bool:
+        """Whether calls that have ended are in the ledger."""
+        return self._is_booking and (self._above is None or self._above.is_booking)
+
     def check(self) -> None:
-        """End a run that cost more than could be foreseen, once everything that came in is kept.
+        """End a run in which no call may start any more, once everything that came in is kept.
 
         Raises:
-            BudgetError: A call cost more than its worst case.
+            BudgetError: A call cost more than its worst case, or calls cannot be booked.
         """
         if self._above is not None:
             self._above.check()

@@ -107,7 +107,8 @@ def outstanding() -> list[Out]:
 class Mark:
     """What one run may have out, written down; for all its threads.
 
-    Where it cannot be written, calls go on as they do where the ledger cannot be, which says so.
+    Where it cannot be written, calls go on as they do where the ledger cannot be, which says so; those with a limit a
+    day or a month do not.
 
     Args:
         run: Which run it is.
@@ -124,7 +125,8 @@ class Mark:
         """Releases the lock that says that the run is alive; None where it has none yet."""
         self._out_usd, self._calls, self._written_usd = 0.0, 0, 0.0
         self._timer: threading.Timer | None = None
-        self._is_unusable = False
+        self._failure = ""
+        """Why it cannot be written; empty while it can."""
 
     @property
     def out_usd(self) -> float:
@@ -133,14 +135,14 @@ class Mark:
 
     def covers(self, usd: float) -> bool:
         """Whether so many dollars more are within what is written down."""
-        return self._is_unusable or self._out_usd + usd <= self._written_usd * (1 + _ROUNDING)
+        return self._out_usd + usd <= self._written_usd * (1 + _ROUNDING)
 
     def add(self, usd: float) -> None:
         """Count so many dollars as out, and write down twice as much if it is more than is written down."""
         with self.lock:
             self._out_usd += usd
             self._calls += 1
-            if not self.covers(0.0):
+            if not self._failure and not self.covers(0.0):
                 self._write(lambda others: self._out_usd)
 
     def claim(self, decide: Callable[[Sequence[Out]], float]) -> None:
@@ -150,15 +152,17 @@ class Mark:
             decide: Given what other runs have out, returns the dollars that this one may have out beyond what it has.
 
         Raises:
-            InputError: The file is none that this version can read.
+            InputError: The file is none that this version can read, or cannot be written: nobody would count it.
         """
         with self.lock:
-            if self._is_unusable:
-                decide([])
-            else:
+            if not self._failure:
                 self._write(decide)
                 # Perhaps nothing goes out, after all.
                 self._withdraw_soon()
+            if self._failure:
+                raise InputError(
+                    f"{self._path} cannot be written ({self._failure}); make room or allow it, and start again"
+                )
 
     def release(self, usd: float) -> None:
         """Count dollars as out no longer: they are in the ledger."""
@@ -199,21 +203,17 @@ class Mark:
                 self._written_usd = 0.0
 
     def _write(self, decide: Callable[[Sequence[Out]], float]) -> None:
-        decided = False
         try:
             with self._alone() as connection:
                 found = [_out(row, self._path) for row in connection.execute(_SELECT, (self._run.id,)).fetchall()]
-                decided = True
                 usd = self._out_usd + decide(_buried(connection, found))
                 if usd:
                     self._put(connection, usd)
                 else:
                     connection.execute(_DELETE, (self._run.id,))
             self._written_usd = usd
-        except FAULTS:
-            self._is_unusable = True
-            if not decided:
-                decide([])
+        except FAULTS as error:
+            self._failure = str(error) or type(error).__name__
 
     @contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:

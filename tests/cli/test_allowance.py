@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 import jisi_cli
 from jisi_cli import days
 from jisi_cli.models.ledger import Ledger, ledger_path
+from jisi_cli.models.outstanding import outstanding
 from jisi_cli.paths import config_folder
 from tests.cli.commands import MODELS, jisi, pool_file, says_one_error, write_lines
 from tests.cli.test_cost import ASK
@@ -132,6 +134,55 @@ def test_without_such_a_limit_the_ledger_is_not_read(small_bank: Path, pool: Pat
     with_limit = pool.read_text().replace("[budget]", "[budget]\nmax_cost_per_day = 1")
     pool.write_text(with_limit)
     says_one_error(ask(small_bank, pool, "--no-cache"), 2, "cannot be read as a ledger")
+
+
+@pytest.mark.parametrize("setting", ["max_cost_per_day", "max_cost_per_month"])
+def test_a_ledger_that_cannot_be_written_ends_a_run_with_such_a_limit_before_it_pays(
+    small_bank: Path, tmp_path: Path, loopback: Loopback, setting: str
+) -> None:
+    ledger_path().parent.parent.mkdir(parents=True, exist_ok=True)
+    ledger_path().parent.write_text("a file where the folder should be")
+    pool = limited(tmp_path, loopback, f"{setting} = 1")
+    line = says_one_error(ask(small_bank, pool), 2, f"the ledger at {ledger_path()} cannot be written")
+    assert f"{setting} in {pool} cannot hold: make room, allow it, or move away what is in its place" in line
+    assert loopback.count() == 0
+    assert jisi("route", QUESTION, "--bank", small_bank, "--config", pool).exit_code == 0, "which calls nobody"
+    assert ask(small_bank, limited(tmp_path, loopback, "max_cost = 1")).exit_code == 0
+
+
+def test_a_ledger_that_fails_lets_no_other_call_out_and_other_runs_count_what_it_lacks(
+    small_bank: Path, tmp_path: Path, loopback: Loopback, booked: Ledger
+) -> None:
+    pool = limited(tmp_path, loopback, "max_cost_per_day = 1\nconcurrency = 1")
+    with jisi_cli.Jisi(small_bank, config=pool) as opened:
+        assert opened.ask(QUESTION).answer.text
+        fill_the_disk(full=True)
+        before = loopback.count()
+        answered = opened.ask("What is 4 plus 6?")
+        assert (answered.stopped_by_budget, len(answered.answer.text) > 0) == (True, True)
+        assert loopback.count() == before + 1, "the call that could not be booked"
+        with pytest.raises(
+            jisi_cli.BudgetError, match=r"cannot be written any more \(database or disk is full\).* kept"
+        ):
+            opened.ask("What is 5 plus 6?")
+        assert loopback.count() == before + 1
+    fill_the_disk(full=False)
+    (lost,) = outstanding()
+    assert lost.usd > 0 and not lost.is_under_way
+    run = ask(small_bank, limited(tmp_path, loopback, f"max_cost_per_day = {lost.usd}"), "--no-cache")
+    says_one_error(run, 5, "calls of other runs, under way or cut off, may cost")
+    assert loopback.count() == before + 1
+
+
+def fill_the_disk(*, full: bool) -> None:
+    """Have SQLite refuse rows of the ledger as it does on a full disk, or take them again."""
+    with sqlite3.connect(ledger_path()) as rows:
+        if full:
+            rows.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON calls BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+            )
+        else:
+            rows.execute("DROP TRIGGER full")
 
 
 def test_who_goes_on_past_midnight_has_the_new_days_money(

@@ -200,6 +200,17 @@ def test_a_file_that_is_not_ours_is_refused_and_one_that_cannot_be_written_stops
     mark.close()
 
 
+def test_with_a_limit_a_day_nothing_goes_out_that_other_runs_cannot_see() -> None:
+    outstanding_path().mkdir(parents=True)
+    limit = RunLimit(Config(budget={"max_cost_per_day": 1.0}), Ledger(ledger_path(), warn=pytest.fail), "aa")
+    mark = Mark(Run("aa", "test"))
+    budget = Budget(1.0, todays=limit.now, mark=mark)
+    for _ in range(2):
+        with pytest.raises(BudgetError, match=r"out\.sqlite cannot be written .* make room or allow it"):
+            budget.reserve_now("a", 0.1)
+    mark.close()
+
+
 def test_calls_without_any_limit_are_written_down_until_they_are_booked(loopback: Loopback, tmp_path: Path) -> None:
     loopback.script("a", text="five words and no more")
     loopback.hold_after = 0
