@@ -1,10 +1,10 @@
 """Calls made directly, without LiteLLM: importing it takes seconds, and each call through it ten milliseconds.
 
 LiteLLM passes common parameters on as they are to a server that speaks OpenAI's protocol, so jisi can write such a
-request itself and send it over a connection of its own. A plain answer is read as it arrives (`plain_reply`), and
-LiteLLM may not be needed at all. Any other answer is left to LiteLLM: it makes the call as it always does, and its
-connection (`transport`) hands it the answer to the request already sent instead of sending another. What an answer
-means is therefore decided in the same way for direct calls and for all others.
+request itself and send it over a connection of its own. A plain answer is read as it arrives (`plain_reply`), a plain
+refusal is named (`plain_refusal`), and LiteLLM may not be needed at all. Any other answer is left to LiteLLM: it makes
+the call as it always does, and its connection (`transport`) hands it the answer to the request already sent instead of
+sending another. What an answer means is therefore decided in the same way for direct calls and for all others.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from jisi_cli.models.address import Target, address_of
 from jisi_cli.models.connections import Connections
 from jisi_cli.models.known_requests import KnownRequest, known_request
 from jisi_cli.models.litellm_client import RefusedError, Rules, begin_loading, is_loaded, is_the_programs_own
+from jisi_cli.models.plain_refusal import plain_refusal
 from jisi_cli.models.plain_reply import PlainAnswer, plain_answer
 from jisi_cli.models.unpacking import ENCODINGS
 from jisi_cli.types import Message, OnText
 
 if TYPE_CHECKING:
     import httpx
+
+    from jisi_cli.models.failure import ProviderFailure
+    from jisi_cli.models.redaction import Withheld
 
 _PATIENCE = 1.0
 """Seconds to let requests leave; after that LiteLLM is imported even if some have not."""
@@ -122,15 +126,32 @@ class DirectRequest:
             on_text: Receives its text piece by piece, even of an answer that turns out not to be plain; None if it
                 was asked for whole.
         """
+        response = await self._arrived()
+        answer = None if response is None else await plain_answer(response, on_text)
+        if answer is not None:
+            self._sending = None
+        return answer
+
+    async def plain_refusal(self, withheld: Withheld) -> ProviderFailure | None:
+        """Read why the request was refused; None if that is not plain, which leaves it to LiteLLM.
+
+        Args:
+            withheld: What of the request no message may repeat.
+        """
+        response = await self._arrived()
+        failure = None if response is None else await plain_refusal(response, withheld)
+        if failure is not None:
+            self._sending = None
+        return failure
+
+    async def _arrived(self) -> httpx.Response | None:
+        """Wait for the answer; None where none comes, or where it was taken."""
         if self._sending is None:
             return None
         await asyncio.wait([self._sending])
         if self._sending.cancelled() or self._sending.exception() is not None:
             return None
-        answer = await plain_answer(self._sending.result(), on_text)
-        if answer is not None:
-            self._sending = None
-        return answer
+        return self._sending.result()
 
     def answer_to(self, request: httpx.Request) -> asyncio.Task[httpx.Response] | None:
         """Return the answer to come if this is the same request; it is given once, and None after that."""

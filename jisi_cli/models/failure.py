@@ -191,15 +191,38 @@ def _stumbled(chain: list[BaseException]) -> ProviderFailure:
 
 def _refusal(error: Exception, chain: list[BaseException], status: int, withheld: Withheld) -> ProviderFailure:
     body = _body(chain)
+    words = one_line(words_in(body), withheld) or _words(error, withheld)
+    is_filtered = "ContentPolicy" in type(error).__name__
+    return refusal_in(status, body, words, _header(chain, "retry-after"), withheld, is_filtered=is_filtered)
+
+
+def refusal_in(
+    status: int,
+    body: str,
+    words: str,
+    retry_after: str | None,
+    withheld: Withheld = NOTHING,
+    *,
+    is_filtered: bool = False,
+) -> ProviderFailure:
+    """Return the failure that an answer is which has the HTTP status of an error.
+
+    Args:
+        status: The status.
+        body: What came with it.
+        words: What of it is told.
+        retry_after: Its header `Retry-After`; None where it has none.
+        withheld: What of the request no message may repeat.
+        is_filtered: Whether a filter refused the question, which waiting does not change.
+    """
     said = words_in(body)
-    words = one_line(said, withheld) or _words(error, withheld)
     # Spent quota is often reported as 429 but does not come back within a run.
-    hopeless = is_spent_quota(body) or "ContentPolicy" in type(error).__name__
+    hopeless = is_spent_quota(body) or is_filtered
     refused = names_refused(without_private_parts(said, withheld), parameter_in(body))
     return ProviderFailure(
         f"HTTP {status}: {words}",
         status=status,
-        retry_after=parse_retry_after(_header(chain, "retry-after"), datetime.now(UTC)),
+        retry_after=parse_retry_after(retry_after, datetime.now(UTC)),
         retryable=is_transient(status) and not hopeless,
         refused=frozenset() if status in _NOT_ABOUT_PARAMETERS else refused,
         key_refused=is_about_key(status, " ".join((said, *codes_in(body))), page=is_page(body)),

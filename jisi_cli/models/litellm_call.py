@@ -185,6 +185,20 @@ class LiteLLMCalls:
             raise failure_from(error, withheld_from(request), _good_body()) from error
 
 
+def withheld_of(target: Target, messages: Sequence[Message], parameters: Mapping[str, Any]) -> Withheld:
+    """Return what of a call to a server that speaks OpenAI's protocol no error message may repeat.
+
+    Args:
+        target: Where it goes.
+        messages: The conversation.
+        parameters: Its parameters by LiteLLM's names.
+    """
+    named = {} if target.key is None or target.api_base is not None else {"api_key": target.key}
+    request = {"model": target.model, "api_base": target.api_base, **named, **parameters, "messages": list(messages)}
+    found = withheld_from(request)
+    return Withheld((*found.secrets, target.own_key), found.texts)
+
+
 def _good_body() -> bytes | None:
     """Return the body of an answer that came whole and with a good status; None of any other."""
     received = received_now()

@@ -185,7 +185,7 @@ async def plain_answer(response: httpx.Response, on_text: OnText | None) -> Plai
         broken = error
     answer = None if broken is not None or reader.is_odd or length > _MOST_KEPT else reader.finish()
     if answer is None:
-        response.stream = _again(response.stream, kept, pieces, broken)
+        response.stream = as_if_unread(response.stream, kept, pieces, broken)
         return None
     with suppress(TimeoutError, StopAsyncIteration, httpx.HTTPError):
         async with asyncio.timeout(_FAREWELL):
@@ -204,10 +204,17 @@ def _reader(response: httpx.Response, *, is_stream: bool) -> Reader | None:
     return StreamReader() if is_stream else WholeReader()
 
 
-def _again(
+def as_if_unread(
     body: httpx.AsyncByteStream, kept: Sequence[bytes], rest: AsyncIterator[bytes], broken: Exception | None
 ) -> httpx.AsyncByteStream:
-    """Return a body from its beginning, though a part of it was read; an error met then is raised again."""
+    """Return a body from its beginning, though a part of it was read; an error met then is raised again.
+
+    Args:
+        body: What the pieces come from.
+        kept: The pieces that were read.
+        rest: Yields those that are still to come.
+        broken: The error; None where none was met.
+    """
     import httpx
 
     class Again(httpx.AsyncByteStream):

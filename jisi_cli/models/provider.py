@@ -18,7 +18,7 @@ from jisi_cli.models.direct_call import DirectCalls, DirectRequest, goes_directl
 from jisi_cli.models.facts import missing_key
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.known_requests import KnownRequest, keep_request
-from jisi_cli.models.litellm_call import LiteLLMCalls, UnsentFailure
+from jisi_cli.models.litellm_call import LiteLLMCalls, UnsentFailure, withheld_of
 from jisi_cli.models.litellm_client import Rules, keeping, litellm_loaded, own_headers
 from jisi_cli.models.parameters import STREAM, STREAM_OPTIONS, Accepted, remedy
 from jisi_cli.models.pricing import prices_without_litellm
@@ -152,7 +152,7 @@ class Provider:
             with keeping(rules), receiving() as received:
                 take = None if on_text is None or STREAM not in parameters else AnswerSink(on_text, answer)
                 async with self._under_way(entry, target, messages, parameters, rules, known) as direct:
-                    found = None if direct is None else await self._plain(direct, take)
+                    found = None if direct is None else await self._plain(direct, target, messages, parameters, take)
                     text, end = found or await self._by_litellm(direct, target, messages, parameters, take)
                 rest = (answer.feed(text) if take is None else "") + answer.finish()
         except ProviderFailure as failure:
@@ -220,10 +220,22 @@ class Provider:
         finally:
             await self._direct_calls.end(direct)
 
-    async def _plain(self, direct: DirectRequest, take: AnswerSink | None) -> tuple[str, End] | None:
+    async def _plain(
+        self,
+        direct: DirectRequest,
+        target: Target,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        take: AnswerSink | None,
+    ) -> tuple[str, End] | None:
         """Read the answer to a request sent directly; None where LiteLLM has to read it."""
         async with asyncio.timeout(self._timeout):
             found = await direct.plain_answer(take)
+            # LiteLLM names the errors of other providers in ways of their own.
+            if found is None and target.model.startswith("openai/"):
+                failure = await direct.plain_refusal(withheld_of(target, messages, parameters))
+                if failure is not None:
+                    raise failure
         if found is None:
             return None
         end = End(found.usage, found.finish_reason, is_final=found.is_final, service_tier=found.service_tier)
