@@ -347,7 +347,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(
 
 @pytest.mark.parametrize("question", ["", "  ", None, 5])
 def test_what_is_no_question_is_refused(pool: jisi.Jisi, question: str) -> None:
-    with pytest.raises(jisi.InputError, match=r"^the question is (empty|no text); ask in words"):
+    with pytest.raises(jisi.InputError, match=r"^the question is (empty|not text); ask in words"):
         pool.ask(question)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_an_answer_stored_with_its_thinking_is_found_without(loopback: Loopback,
     loopback.script("a", text="42")
     ask_once(pool(entry(loopback), cache=cache_in(tmp_path)))
     cache = cache_in(tmp_path)
-    (key,) = cache._rows
+    ((key,),) = sqlite3.connect(next(tmp_path.rglob("cache.db"))).execute("SELECT key FROM Cache")
     cache.set(key, {**cache.get(key), "text": "<think>\nIs it 40? No.\n</think>\n\n42"})
     answer = ask_once(pool(entry(loopback), cache=cache))
     assert (answer.text, answer.cached) == ("42", True)
