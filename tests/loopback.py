@@ -324,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(time.time(), self.path, str(body.get("model")), body, headers)
         number, script = self.server.loopback.receive(request)
         self._at_work = True
-        if self.path.endswith("/messages"):
+        if self.path.endswith("/messages") and script.raw is None:
             request = replace(request, body=as_chat(body))
         try:
             self._answer(request, script, number)

@@ -28,8 +28,9 @@ from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.build import BuildOptions, write_bank
 from jisi_cli.bank.inspect import inspect_bank
 from jisi_cli.bank.sources import stage_records
+from jisi_cli.bank.vectors import Wanted
 from jisi_cli.embed.protocol import EmbedderSpec
-from jisi_cli.formats.record import Question, Record
+from jisi_cli.formats.record import Record
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Probes, coarse, fine
 
@@ -61,12 +62,12 @@ class PlantedVectors:
         noise = rng.standard_normal((len(rows), WIDTH), dtype=np.float32) / WIDTH**0.5
         return unit(self._centres[rows % CENTRES] + noise)
 
-    def queries(self, questions: Sequence[Question]) -> np.ndarray:
-        rows = np.array([int(question.index) for question in questions])
+    def queries(self, wanted: Wanted) -> np.ndarray:
+        rows = np.array([int(index) for _, index in wanted.keys])
         return self.near(rows, int(rows[0]))
 
-    def responses(self, model: str, records: Sequence[Record]) -> np.ndarray:
-        rows = np.array([int(record.index) for record in records])
+    def responses(self, model: str, wanted: Wanted) -> np.ndarray:
+        rows = np.array([int(index) for _, index in wanted.keys])
         return self._pool[(rows * 31 + MODELS.index(model)) % POOL]
 
 
