@@ -214,7 +214,7 @@ def test_questions_from_a_file_leave_nothing_to_split(bank: Path, tmp_path: Path
     run = jisi("eval", questions, "--bank", bank, "--splits", "2")
     assert "nothing else can be split" in says_one_error(run, 2)
     other = shutil.copytree(bank, tmp_path / "other")
-    assert "nothing to split" in says_one_error(jisi("eval", other, "--bank", bank, "--splits", "2"), 2)
+    assert "nothing else can be split" in says_one_error(jisi("eval", other, "--bank", bank, "--splits", "2"), 2)
 
 
 def test_test_rows_without_recorded_answers_are_refused(tmp_path: Path) -> None:
