@@ -168,7 +168,9 @@ def test_an_impatient_ctrl_c_ends_a_command_without_a_traceback(scene: Scene, co
         run = process.finish()
         assert run.exit_code in (130, -signal.SIGINT), run
         assert run.stdout == ""
-        assert run.stderr in ("", "interrupted\n")
+        # A third Ctrl-C may end it before it has said anything.
+        said = [line for line in run.stderr.splitlines() if not line.startswith("every answer that came is kept")]
+        assert said in ([], ["interrupted"])
     scene.server.hold_after = None
     said_well(scene.run(command), 0)
     scene.check_whole(command)
