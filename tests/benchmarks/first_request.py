@@ -12,6 +12,7 @@ for one of MiniLM. The newcomer has OpenAI's models without an address, a price 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -107,7 +108,7 @@ def report(found: Mapping[str, Sequence[Times]], reference: str) -> None:
     for name, (request, wall, processor) in middle.items():
         ratio = ""
         if reference in middle and request == request:
-            least = [min(times.request or 0 for times in found[which]) for which in (name, reference)]
+            least = [min(times.request or math.inf for times in found[which]) for which in (name, reference)]
             ratio = f"{request / middle[reference][0]:.2f}, {least[0] / least[1]:.2f}"
         print(f"{name:<36} {request:8.3f} {wall:7.3f} {processor:7.3f}   {ratio}")
 
@@ -134,8 +135,11 @@ def main(arguments: list[str] | None = None) -> None:
             numbers = count()
             for turn in range(chosen.rounds + 1):
                 for name, command in wanted.items():
-                    question = "What is 12 times 12?" if "cached" in name else f"What is 12 times {next(numbers)}?"
+                    is_cached = "cached" in name
+                    question = "What is twelve times twelve?" if is_cached else f"What is 12 times {next(numbers)}?"
                     times = run([*command, question], environment, server)
+                    if turn and is_cached != (times.request is None):
+                        raise RuntimeError(f"{name}: a cached question was asked, or another was not")
                     if turn:  # the first fills the file system's cache, and jisi's
                         found.setdefault(name, []).append(times)
     report(found, "llm" if chosen.llm is not None else "LiteLLM alone")
