@@ -10,7 +10,7 @@ import pytest
 from jisi_cli.errors import NoAnswerError
 from tests.batch_desk import BatchDesk
 from tests.loopback import Fault, Loopback
-from tests.models.test_batches import Lab, questions
+from tests.models.test_batches import Lab, left_alone, questions
 from tests.models.test_batches_elsewhere import CLAUDE, anthropic, azure
 
 
@@ -98,18 +98,7 @@ def test_the_file_of_a_batch_that_is_not_accepted_is_deleted(lab: Lab) -> None:
 
 def test_a_file_whose_name_did_not_arrive_is_found_by_ours_and_deleted(lab: Lab) -> None:
     desk = lab.server.batches
-
-    async def run() -> None:
-        work = asyncio.create_task(lab.fetch(questions(3)))
-        while not desk.reached.is_set():
-            await asyncio.sleep(0.01)
-        work.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await work
-
-    desk.held = {"POST files"}
-    asyncio.run(run())
-    desk.held = set()
+    left_alone(lab, "POST files")
     assert len(lab.run().answers) == 3
     assert desk.files == {}
     assert desk.deleted[0] == "file-1"
