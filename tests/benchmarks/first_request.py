@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
             for turn in range(chosen.rounds + 1):
                 for name, command in wanted.items():
                     is_cached = "cached" in name
-                    question = "What is twelve times twelve?" if is_cached else f"What is 12 times {next(numbers)}?"
+                    question = "What is 12 times -1?" if is_cached else f"What is 12 times {next(numbers)}?"
                     times = run([*command, question], environment, server)
                     if turn and is_cached != (times.request is None):
                         raise RuntimeError(f"{name}: a cached question was asked, or another was not")
