@@ -63,6 +63,7 @@ class Session:
             if not self.is_own:
                 _require_welcome(address)
             self.ray.init(address=address, **_OPTIONS, **(_own_cluster() if self.is_own else {}))
+        _keep_stdout_for_results()
 
     @property
     def cpus(self) -> int:
@@ -180,6 +181,18 @@ def _require_welcome(address: str) -> None:
                 f"what listens at {address} does not answer as the head of a Ray cluster does, or is too busy to; is "
                 "it the port that `ray start --head` named?"
             ) from None
+
+
+def _keep_stdout_for_results() -> None:
+    """Stop Ray from printing to stdout what the cluster says of its nodes, such as that one has died.
+
+    It does so whatever `log_to_driver` says, and has no option against it. What matters of it is told by whoever waits
+    for a worker.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # Ray's own name for it, which it may change
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 @contextlib.contextmanager

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jisi_cli.cluster.crew import Crew
 from jisi_cli.cluster.engine import read_engine
 from jisi_cli.cluster.session import Session
 from jisi_cli.errors import InputError, JisiError
 
+SAID = "what the cluster says of its nodes"
 PIECES = 40
 
 
@@ -34,10 +37,34 @@ def squaring(folder: Path) -> Callable[[int], int]:
     return square
 
 
+def say(words: str) -> None:
+    """Have the cluster tell all drivers something, as its agents do when a node has died; wait until they heard it."""
+    from ray._private import worker
+    from ray._private.utils import publish_error_to_driver
+
+    heard = threading.Event()
+    told = worker.print_to_stdstream
+
+    def listen(data: dict[str, Any], *rest: Any, **others: Any) -> None:
+        told(data, *rest, **others)
+        if words in str(data):
+            heard.set()
+
+    worker.print_to_stdstream = listen
+    client = worker.global_worker.gcs_client
+    # Whoever listens may not do so yet.
+    for _ in range(100):
+        publish_error_to_driver("raylet_died", words, client)
+        if heard.wait(0.2):
+            return
+    raise RuntimeError("no driver heard it")
+
+
 def main(text: str, folder: Path) -> None:
     engine = read_engine(text)
     assert engine is not None
     session = Session(engine)
+    say(SAID)
     crew: Crew[int, int] = Crew(session, 2, squaring, folder)
     with crew:
         print(json.dumps(list(crew.in_order(range(PIECES)))))
