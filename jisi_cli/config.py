@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jisi_cli.addresses import read_address
+from jisi_cli.addresses import Address, read_address
 from jisi_cli.errors import InputError
 from jisi_cli.files import read_plain
 from jisi_cli.paths import config_folder, expanded
@@ -61,6 +61,8 @@ class ModelEntry:
         concurrency: Calls to this model at one time; None for no limit of its own.
         requests_per_minute: The provider's limit on calls; None for none.
         tokens_per_minute: The provider's limit on tokens; None for none.
+        batch_store: The folder of a bucket through which a provider that has no files of its own takes batches.
+        batch_role: The AWS role with which Amazon Bedrock reads and writes there.
     """
 
     name: str
@@ -75,6 +77,8 @@ class ModelEntry:
     concurrency: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    batch_store: Address | None = None
+    batch_role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,12 @@ _NAME = "jisi.toml"
 _TABLES = {"bank", "models", "embedder", "routing", "budget"}
 _LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 _ENDPOINT_KEYS = {"api_base", "api_key_env", "price"}
-_MODEL_KEYS = {"name", "litellm", "system", "params", "headers", "tools", "vision", *_ENDPOINT_KEYS, *_LIMITS}
+_BATCH_KEYS = {"batch_store", "batch_role"}
+_MODEL_KEYS = {
+    *("name", "litellm", "system", "params", "headers", "tools", "vision"),
+    *(_ENDPOINT_KEYS | _BATCH_KEYS),
+    *_LIMITS,
+}
 _EMBEDDER_KEYS = {"name", "revision", "max_tokens", "truncation", "prompt"}
 _BUDGET_KEYS = {
     *("max_cost", "max_cost_per_day", "max_cost_per_month", "timeout", "concurrency", "max_retries"),
@@ -137,6 +146,8 @@ _PRICES = {"input", "output", "cached_input", "cache_write", "batch"}
 _MAX_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"https?://[^\s/?#\\]+\S*", re.IGNORECASE)
 _ADDRESS_WITHIN = re.compile(r"//|\bhttps?:|[\s\\#?]", re.IGNORECASE)
+_BUCKETS = ("s3", "gs")
+_ROLE = re.compile(r"arn:aws[a-z-]{0,20}:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*|[A-Z]+")
 """Names of environment variables as people write them; lower case, or digits without `_`, may be a key."""
 
@@ -320,7 +331,7 @@ def _model(table: TableReader) -> ModelEntry:
         raise ValueError(f'{table.where} needs `litellm = "provider/model"`')
     if not litellm.startswith("local:"):
         _check_name(table, "litellm", litellm)
-    elif remote := sorted({"api_base", "api_key_env"} & set(table.data)):
+    elif remote := sorted({"api_base", "api_key_env", *_BATCH_KEYS} & set(table.data)):
         raise table.problem(remote[0], "is not for a local model; remove it")
     params = _params(table)
     problem = refused(params)
@@ -336,6 +347,8 @@ def _model(table: TableReader) -> ModelEntry:
         price=_price(table),
         tools=table.flag("tools"),
         vision=table.flag("vision"),
+        batch_store=_batch_store(table),
+        batch_role=_batch_role(table),
         **{limit: table.whole(limit, 1) for limit in _LIMITS},
     )
 
@@ -359,6 +372,27 @@ def _address(table: TableReader) -> str | None:
     if address is not None and not _ADDRESS.fullmatch(address):
         raise table.problem("api_base", "must be an address such as https://host/v1")
     return address
+
+
+def _batch_store(table: TableReader) -> Address | None:
+    """Return the folder of a bucket; what may hold a key is refused and not repeated."""
+    written = table.text("batch_store")
+    if written is None:
+        return None
+    with suppress(InputError):
+        store = read_address(written)
+        if store is not None and store.scheme in _BUCKETS:
+            return store
+    raise table.problem(
+        "batch_store", "must be a folder of a bucket, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, and hold no key"
+    )
+
+
+def _batch_role(table: TableReader) -> str | None:
+    role = table.text("batch_role")
+    if role is not None and not _ROLE.fullmatch(role):
+        raise table.problem("batch_role", "must be a role of AWS, such as arn:aws:iam::123456789012:role/NAME")
+    return role
 
 
 def _variable(table: TableReader) -> str | None:

@@ -232,6 +232,10 @@ def what_it_names(entry: ModelEntry) -> Iterator[str]:
         yield f"sends the key {entry.api_key_env}"
     if entry.litellm.startswith(_LOCAL) and entry.litellm.removeprefix(_LOCAL) not in _packaged():
         yield f"loads the weights {entry.litellm.removeprefix(_LOCAL)}"
+    if entry.batch_store is not None:
+        yield f"writes the questions of --batch to {entry.batch_store}"
+    if entry.batch_role is not None:
+        yield f"has {entry.batch_role} read and write there"
     if "arn:" in entry.litellm:
         yield f"calls {entry.litellm}"
     for name in beyond_the_provider(entry.params):

@@ -207,6 +207,20 @@ MODEL = '[[models]]\nname = "ada"\nlitellm = "openai/ada"\n'
         ("[[models]]\nlitellm = 'custom//host.example'", ["number 1", "litellm", "api_base"]),
         ("[[models]]\nlitellm = 'aiohttp_openai/a'", ["number 1", "litellm", "openai/"]),
         ("[[models]]\nlitellm = 'local:smollm2'\napi_base = 'http://host'", ["number 1", "local", "api_base"]),
+        *(
+            (f"{MODEL}batch_store = {store}", ["number 1", "batch_store", "s3://BUCKET/FOLDER"])
+            for store in (
+                *("'folder'", "'s3://bucket'", "'https://host/bucket/folder'", "'s3://bucket/../folder'"),
+                *("'s3://sk-secret-0123456789@bucket/folder'", "'gs://bucket/folder?sig=sk-secret-0123456789'"),
+                *("'abfs://box@account.dfs.core.windows.net/folder'", "'file:///tmp/folder'"),
+            )
+        ),
+        (f"{MODEL}batch_store = 3", ["number 1", "batch_store"]),
+        *(
+            (f"{MODEL}batch_role = '{role}'", ["number 1", "batch_role", "arn:aws:iam::"])
+            for role in ("batch", "arn:aws:iam::1:role/x", "arn:aws:s3:::bucket", "arn:aws:iam::123456789012:role/x y")
+        ),
+        ("[[models]]\nlitellm = 'local:smollm2'\nbatch_store = 's3://b0/f'", ["number 1", "local", "batch_store"]),
         ("[embedder]\nname = 'litellm:huggingface/http://host/v1'", ["[embedder]", "name", "api_base"]),
         *(
             (f"{MODEL}params = {{ {param} }}", ["number 1", param.split(" ")[0].strip('"')])

@@ -161,6 +161,16 @@ def test_a_collection_calls_nobody_whom_a_planted_pool_file_names(planted: Path,
     assert loopback.count() == 0
 
 
+def test_no_question_is_written_to_a_bucket_that_a_planted_pool_file_names(planted: Path) -> None:
+    store = 'batch_store = "s3://theirs/questions"\nbatch_role = "arn:aws:iam::123456789012:role/theirs"\n'
+    planted.write_text(f'[[models]]\nname = "ada"\nlitellm = "openai/ada"\n{store}')
+    source = write_lines(Path("q.jsonl"), [{"dataset": "d", "index": 1, "query": QUESTION, "gt": "15"}])
+    run = jisi("bank", "build", source, "--call", "--batch", "-o", "bank", "--embedder", "hashing:64")
+    says_one_error(run, 2, "s3://theirs/questions", "arn:aws:iam::123456789012:role/theirs", "jisi trust")
+    allowed = "`ada` writes the questions of --batch to s3://theirs/questions"
+    assert allowed in jisi("trust").stderr
+
+
 def test_no_text_goes_to_an_embedder_s_address_in_a_planted_pool_file(loopback: Loopback, planted: Path) -> None:
     loopback.script("vec", text="")
     planted.write_text(f'[embedder]\nname = "litellm:openai/vec"\napi_base = "{loopback.api_base}"\n')
