@@ -2,9 +2,10 @@
 
 import gc
 import os
-import signal
+
+# The C part of `signal`: importing its enumerations takes longer than all else that is done before Ctrl-C works.
+from _signal import SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 from time import process_time
-from types import FrameType
 
 _START = 3.0
 """Seconds of processor time in which a command imports what it needs, which stays until it ends."""
@@ -14,7 +15,7 @@ _SOON = "20"
 it is 2^26, which each of them spends when NumPy is imported, and again after every computation."""
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(number: int, frame: object) -> None:
     os._exit(130)
 
 
@@ -29,18 +30,19 @@ def _keep(phase: str, info: dict[str, int]) -> None:
 
 def main() -> None:
     """Run the command line; Ctrl-C works while it is still being imported, when nothing is under way yet."""
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, _leave)
     gc.callbacks.append(_keep)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _SOON)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
-    from jisi_cli.cli.interrupts import heed_interrupts
-
-    heed_interrupts(instead_of=_leave)
     try:
+        from jisi_cli.cli.interrupts import heed_interrupts
+
+        heed_interrupts(instead_of=_leave)
         from jisi_cli.cli.app import main as run
+
+        run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    run()
 
 
 if __name__ == "__main__":

@@ -150,6 +150,31 @@ def test_a_command_that_is_starting_ends_at_once(seconds: float, small_bank: Pat
             assert err in ("", "interrupted\n")
 
 
+PRESSES = """
+import os, sys
+class Presser:
+    sought = 0
+    def find_spec(self, name, path=None, target=None):
+        if name not in sys.builtin_module_names and "jisi_cli.__main__" in sys.modules:
+            Presser.sought += 1
+            if Presser.sought == {number}:
+                os.kill(os.getpid(), 2)
+sys.meta_path.insert(0, Presser())
+sys.argv = ["jisi", "--version"]
+from jisi_cli.__main__ import main
+main()
+"""
+"""The console script, with Ctrl-C pressed just when the command line looks for its n-th file."""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 10, 20, 50])
+def test_ctrl_c_at_an_import_ends_quietly(number: int) -> None:
+    command = [sys.executable, "-c", PRESSES.format(number=number)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=IN_GOOD_TIME, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr in ("", "interrupted\n")
+
+
 SURVIVING = (
     "import hashlib\nfrom jisi_cli.cli.interrupts import surviving\n"
     "with surviving() as begin:\n"
