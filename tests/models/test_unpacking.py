@@ -109,12 +109,12 @@ BARE_DEFLATE = BARE.compress(b'{"a": 1}') + BARE.flush()
     [
         (b'{"a": 1}', None),
         (b'{"a": 1}', "identity"),
-        (gzip.compress(b'{"a": 1}'), "gzip"),
-        (gzip.compress(b'{"a": 1}'), "GZIP"),
-        (gzip.compress(b'{"a": 1}'), "x-gzip"),
+        (gzip.compress(b'{"a": 1}', mtime=0), "gzip"),
+        (gzip.compress(b'{"a": 1}', mtime=0), "GZIP"),
+        (gzip.compress(b'{"a": 1}', mtime=0), "x-gzip"),
         (zlib.compress(b'{"a": 1}'), "deflate"),
         (BARE_DEFLATE, "deflate"),
-        (gzip.compress(zlib.compress(b'{"a": 1}')), "deflate, gzip"),
+        (gzip.compress(zlib.compress(b'{"a": 1}'), mtime=0), "deflate, gzip"),
     ],
 )
 def test_what_is_packed_as_usual_is_read(server: str, body: bytes, coding: str | None) -> None:
