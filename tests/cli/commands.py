@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+from typer import testing
 from typer.testing import CliRunner
 
 from jisi_cli.cli.app import build_app
@@ -51,9 +54,19 @@ class Run:
         return [line for line in self.stderr.splitlines() if line.startswith("warning: ")]
 
 
+@functools.cache
+def command_line() -> typer.Typer:
+    """Return the command line, put together once: that takes longer than most commands that a test runs."""
+    return build_app()
+
+
+# A runner turns an app into commands for every command that it runs, which is most of what putting together takes.
+testing._get_command = functools.cache(testing._get_command)
+
+
 def jisi(*arguments: str | Path, stdin: str | bytes | None = None) -> Run:
     """Run a command in this process; an exception that is no exit goes on to the test."""
-    result = CliRunner().invoke(build_app(), [str(argument) for argument in arguments], input=stdin)
+    result = CliRunner().invoke(command_line(), [str(argument) for argument in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Run(result.exit_code, result.stdout, result.stderr)

@@ -10,12 +10,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jisi_cli.cli.app import build_app
 from jisi_cli.cli.help import ADVANCED, GROUPS, group_of
 from jisi_cli.cli.options import _CASCADE, _ROUTING
-from tests.cli.commands import jisi
+from tests.cli.commands import command_line, jisi
 
-ROOT = typer.main.get_command(build_app())
+ROOT = typer.main.get_command(command_line())
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -101,7 +100,7 @@ def test_a_group_of_commands_alone_prints_its_help_and_that_is_no_error(words: t
 def test_help_fits_sixty_columns(words: tuple[str, ...]) -> None:
     def shown(width: int) -> str:
         # A terminal of a width gets lines two characters shorter.
-        return str(CliRunner().invoke(build_app(), [*words, "--help"], terminal_width=width - 2).stdout)
+        return str(CliRunner().invoke(command_line(), [*words, "--help"], terminal_width=width - 2).stdout)
 
     assert max(map(len, shown(60).splitlines())) <= 60
     assert shown(60).split() == shown(80).split()  # no word is broken or lost
