@@ -1,4 +1,4 @@
-"""A file of 10,000 lines with a hundred kinds of damage: every good line is evaluated, every bad one named."""
+"""A file of 3,000 lines with a hundred kinds of damage: every good line is evaluated, every bad one named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.cli.commands import Run, jisi, says_one_error
 from tests.cli.evaluation_data import build
 
-LINES = 10_000
+LINES = 3_000
 DAMAGED_OF_EACH_KIND = 8
 
 Row = dict[str, Any]
@@ -239,12 +239,15 @@ def test_there_are_a_hundred_kinds_of_damage() -> None:
     assert len(DAMAGE) + len(ODD_NUMBERS) >= 100
 
 
-@pytest.mark.parametrize("quiet", [(), ("-q",)], ids=["loud", "quiet"])
+@pytest.fixture(scope="module", params=[(), ("-q",)], ids=["loud", "quiet"])
+def evaluated(request: pytest.FixtureRequest, bank: Path, damaged: tuple[Path, set[int], int]) -> Run:
+    return jisi("eval", damaged[0], "--bank", bank, "--method", "model:ada", "--json", *request.param)
+
+
 def test_every_good_line_is_evaluated_and_every_bad_one_named(
-    bank: Path, damaged: tuple[Path, set[int], int], quiet: tuple[str, ...]
+    evaluated: Run, damaged: tuple[Path, set[int], int]
 ) -> None:
-    path, bad, good_lines = damaged
-    run = jisi("eval", path, "--bank", bank, "--method", "model:ada", "--json", *quiet)
+    run, (path, bad, good_lines) = evaluated, damaged
     assert run.exit_code == 0
     assert run.json["questions"] == good_lines
     method, best = run.json["methods"]
@@ -256,14 +259,13 @@ def test_every_good_line_is_evaluated_and_every_bad_one_named(
     assert max(map(len, run.stderr.splitlines())) < 10_000
 
 
-def test_scores_are_those_of_the_good_lines_alone(bank: Path, damaged: tuple[Path, set[int], int]) -> None:
-    path, bad, _ = damaged
-    run = jisi("eval", path, "--bank", bank, "--method", "model:ada", "--json", "-q")
+def test_scores_are_those_of_the_good_lines_alone(evaluated: Run, damaged: tuple[Path, set[int], int]) -> None:
+    _, bad, _ = damaged
     scores: dict[str, list[float]] = {}
     for number in set(range(1, LINES + 1)) - bad:
         scores.setdefault(good(number)["dataset"], []).append(good(number)["score"])
     means = {name: sum(values) / len(values) for name, values in scores.items()}
-    assert run.json["methods"][0]["averages"]["datasets"] == pytest.approx(means, rel=1e-12)
+    assert evaluated.json["methods"][0]["averages"]["datasets"] == pytest.approx(means, rel=1e-12)
 
 
 def test_verbose_says_of_every_bad_line_why(bank: Path, damaged: tuple[Path, set[int], int]) -> None:
