@@ -277,10 +277,12 @@ def _http_status(chain: list[BaseException]) -> int | None:
     for error in sorted(chain, key=lambda error: type(error).__module__.startswith("litellm")):
         if type(error).__module__.startswith("litellm"):
             headers = getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None)
-            answered = bool(headers)
+            answered, response = bool(headers), None
         else:
-            answered = getattr(error, "response", None) is not None
-        status = getattr(error, "status_code", None)
+            response = getattr(error, "response", None)
+            answered = response is not None
+        # httpx's own error leaves it to the answer that it holds.
+        status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
         if answered and isinstance(status, int):
             return status
     return None
