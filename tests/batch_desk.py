@@ -126,11 +126,10 @@ class BatchDesk:
         """Return how often each custom id was submitted in a batch that was taken."""
         return Counter(row["custom_id"] for batch in self.batches if batch.end != "failed" for row in batch.rows)
 
-    def handle(self, method: str, path: str, kind: str, body: bytes) -> tuple[int, bytes, str] | None:
-        """Return what is answered: the status, the body, its type; None where the line breaks."""
+    def handle(self, method: str, path: str, kind: str, body: bytes) -> tuple[Any, ...] | None:
+        """Return what is answered: the status, the body, its type, perhaps headers; None where the line breaks."""
         path, _, query = path.partition("?")
-        self._prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
-        parts = path.removeprefix(self._prefix).strip("/").split("/")
+        parts = self._parts_of(path)
         endpoint = f"{method} {parts[0]}" + {1: "", 2: "/id"}.get(len(parts), "/content")
         with self._lock:
             self.requests[endpoint] += 1
@@ -151,7 +150,12 @@ class BatchDesk:
             return None
         return None if is_unheard else found
 
-    def _carry_out(self, method: str, parts: list[str], query: str, kind: str, body: bytes) -> tuple[int, bytes, str]:
+    def _parts_of(self, path: str) -> list[str]:
+        """Return what a path names: `files` or `batches`, one of them, what is asked of it."""
+        self._prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
+        return path.removeprefix(self._prefix).strip("/").split("/")
+
+    def _carry_out(self, method: str, parts: list[str], query: str, kind: str, body: bytes) -> tuple[Any, ...]:
         match method, *parts:
             case "POST", "files":
                 return self._json(self._upload(kind, body))

@@ -1,8 +1,8 @@
 """An OpenAI-compatible server on loopback that answers, and fails, as a script says.
 
 It serves `/v1/chat/completions` (whole and as server-sent events), `/v1/messages` (whole), `/v1/embeddings`,
-`/v1/models`, and `/v1/files`, `/v1/batches` and `/v1/messages/batches` (`tests/batch_desk.py`), and remembers every
-request. In a test:
+`/v1/models`, `/v1beta/models/MODEL:generateContent` (whole), and batches of OpenAI, Azure, Anthropic
+(`tests/batch_desk.py`) and Google (`tests/google_desk.py`), and remembers every request. In a test:
 
     with Loopback({"a": Script(text="4", faults=(Fault("status", status=429, retry_after=1),))}) as server:
         entry = ModelEntry(name="a", litellm="openai/a", api_base=server.api_base)
@@ -37,6 +37,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from tests import google_desk
 from tests.batch_desk import BatchDesk, MessageBatchDesk, as_chat, as_message
 
 FaultKind = Literal[
@@ -184,6 +185,7 @@ class Loopback:
         self.stopping = threading.Event()
         self.batches = BatchDesk(self._answer_row)
         self.message_batches = MessageBatchDesk(self._answer_row)
+        self.gemini_batches = google_desk.GeminiDesk(self._answer_row)
         self._journal = journal
         self._calls: Counter[str] = Counter()
         self._at_once = 0
@@ -321,11 +323,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = json.loads(raw or b"{}")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(time.time(), self.path, str(body.get("model")), body, headers)
+        generated = re.search(r"/models/([^/:]+):generateContent$", self.path)
+        model = str(body.get("model")) if generated is None else generated[1]
+        request = Request(time.time(), self.path, model, body, headers)
         number, script = self.server.loopback.receive(request)
         self._at_work = True
         if self.path.endswith("/messages") and script.raw is None:
             request = replace(request, body=as_chat(body))
+        if generated is not None and (script is None or script.raw is None):
+            request = replace(request, body=google_desk.as_chat(body, model))
         try:
             self._answer(request, script, number)
         finally:
@@ -343,12 +349,21 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def _is_about_batches(self) -> bool:
-        return re.match(r"/(openai/)?(v1/)?(files|(messages/)?batches)", self.path) is not None
+        return self._desk() is not None
+
+    def _desk(self) -> BatchDesk | None:
+        """Return the batch endpoints that a request goes to; None where it goes to none."""
+        loopback = self.server.loopback
+        if re.match(r"/(\w+/)?v1beta/(files|batches)|.*:batchGenerateContent$", self.path):
+            return loopback.gemini_batches
+        if not re.match(r"/(openai/)?(v1/)?(files|(messages/)?batches)", self.path):
+            return None
+        return loopback.message_batches if self.path.startswith("/v1/messages/") else loopback.batches
 
     def _answer_about_batches(self, method: str, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        loopback = self.server.loopback
-        desk = loopback.message_batches if self.path.startswith("/v1/messages/") else loopback.batches
+        desk = self._desk()
+        assert desk is not None
         desk.headers.append(headers)
         found = desk.handle(method, self.path, self.headers.get("content-type", ""), body)
         if found is None:
@@ -385,6 +400,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(request, script, number)
         elif self.path.endswith("/messages"):
             self._json(200, as_message(_completion(request, script, number)))
+        elif self.path.endswith(":generateContent"):
+            self._json(200, google_desk.as_candidates(_completion(request, script, number)))
         else:
             self._json(200, _completion(request, script, number))
         self.server.loopback.answered(request)

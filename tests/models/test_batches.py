@@ -29,6 +29,7 @@ from jisi_cli.models.live import LivePool
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.retry_policy import RetryPolicy
 from jisi_cli.types import Request, Sampling
+from tests.batch_desk import BatchDesk
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask_once, cache_in, entry, everything_written, ledger_in, pool, user
 
@@ -416,9 +417,9 @@ def test_a_journal_of_an_older_version_is_read_and_holds_no_key_afterwards(
     assert b"sk-first" not in everything_written(tmp_path / "batches")
 
 
-def left_alone(lab: Lab, step: str) -> None:
+def left_alone(lab: Lab, step: str, desk: BatchDesk | None = None) -> None:
     """End a run when it has reached a step, so that its batch is left to the provider."""
-    desk = lab.server.batches
+    desk = desk or lab.server.batches
 
     async def run() -> None:
         work = asyncio.create_task(lab.fetch(questions(3)))

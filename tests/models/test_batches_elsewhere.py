@@ -1,4 +1,4 @@
-"""Batches at Azure and at Anthropic: as at OpenAI, whatever is otherwise there."""
+"""Batches at Azure, at Anthropic and at the Gemini API: as at OpenAI, whatever is otherwise there."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from jisi_cli.types import Sampling
 from tests.batch_desk import BatchDesk
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask_once, pool
-from tests.models.test_batches import HALF, Lab, questions
+from tests.models.test_batches import HALF, Lab, left_alone, questions
 
 KEY = "a-key-of-the-lab"
 CLAUDE = "claude-haiku-4-5"
+GEMINI = "gemini-2.5-flash"
 
 
 def azure(server: Loopback, **fields: Any) -> ModelEntry:
@@ -34,6 +35,13 @@ def anthropic(server: Loopback, **fields: Any) -> ModelEntry:
     address = f"http://127.0.0.1:{server.port}"
     return ModelEntry(
         "a", f"anthropic/{CLAUDE}", **{"api_base": address, "api_key_env": "LAB_KEY", "price": HALF, **fields}
+    )
+
+
+def gemini(server: Loopback, **fields: Any) -> ModelEntry:
+    address = f"http://127.0.0.1:{server.port}/v1beta"
+    return ModelEntry(
+        "a", f"gemini/{GEMINI}", **{"api_base": address, "api_key_env": "LAB_KEY", "price": HALF, **fields}
     )
 
 
@@ -54,17 +62,24 @@ def at_anthropic(loopback: Loopback, tmp_path: Path) -> Lab:
     return Lab(loopback, tmp_path, anthropic(loopback))
 
 
-@pytest.fixture(params=["azure", "anthropic"])
+@pytest.fixture
+def at_gemini(loopback: Loopback, tmp_path: Path) -> Lab:
+    loopback.script(GEMINI, text="four words of answer")
+    return Lab(loopback, tmp_path, gemini(loopback))
+
+
+@pytest.fixture(params=["azure", "anthropic", "gemini"])
 def lab(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Lab:
-    for model in ("a", CLAUDE):
+    for model in ("a", CLAUDE, GEMINI):
         loopback.script(model, text="four words of answer")
-    make = {"azure": azure, "anthropic": anthropic}[request.param]
+    make = {"azure": azure, "anthropic": anthropic, "gemini": gemini}[request.param]
     return Lab(loopback, tmp_path, make(loopback))
 
 
 def desk(lab: Lab) -> BatchDesk:
-    is_anthropic = lab.models[0].litellm.startswith("anthropic")
-    return lab.server.message_batches if is_anthropic else lab.server.batches
+    server = lab.server
+    desks = {"azure": server.batches, "anthropic": server.message_batches, "gemini": server.gemini_batches}
+    return desks[lab.models[0].litellm.partition("/")[0]]
 
 
 def test_each_request_is_submitted_once_answered_and_billed_at_half_price(lab: Lab) -> None:
@@ -107,7 +122,7 @@ def test_the_key_goes_where_live_calls_send_it_and_in_the_same_header(
 
 def test_rows_that_failed_are_submitted_again_alone(lab: Lab) -> None:
     faults = (None, Fault("status", status=500), Fault("status", status=429))
-    for model in ("a", CLAUDE):
+    for model in ("a", CLAUDE, GEMINI):
         lab.server.script(model, text="4", faults=faults)
     fetched = lab.run()
     assert all(answer.ok for answer in fetched.answers.values())
@@ -116,10 +131,12 @@ def test_rows_that_failed_are_submitted_again_alone(lab: Lab) -> None:
 
 
 def test_what_an_expired_batch_has_finished_is_kept_and_the_rest_submitted_again(lab: Lab) -> None:
-    desk(lab).ends, desk(lab).finished = ["expired"], 1
+    # The Gemini API has no results of a batch that expired.
+    desk(lab).ends, desk(lab).finished, kept = ["expired"], 1, 0 if lab.models[0].litellm.startswith("gemini") else 1
     assert all(answer.ok for answer in lab.run().answers.values())
-    assert [len(batch.rows) for batch in desk(lab).batches] == [3, 2]
-    assert any("(expired): 1 of 3 requests answered, 2 to be submitted again" in line for line in lab.told)
+    assert [len(batch.rows) for batch in desk(lab).batches] == [3, 3 - kept]
+    again = f"(expired): {kept} of 3 requests answered, {3 - kept} to be submitted again"
+    assert any(again in line for line in lab.told)
     assert sum(row.list_cost_usd for row in lab.rows()) == pytest.approx(2 * lab.paid())
 
 
@@ -140,18 +157,39 @@ def test_a_batch_whose_name_did_not_arrive_is_found_again(lab: Lab) -> None:
 
 
 def test_a_parameter_that_a_model_refuses_is_left_out_of_the_next_batch(lab: Lab) -> None:
+    def has(body: dict[str, Any]) -> bool:
+        return "temperature" in body or "temperature" in body.get("generationConfig", ())
+
     def answer(body: dict[str, Any]) -> Any:
         from tests.loopback import Raw
 
         words = "Unsupported parameter: 'temperature' is not supported with this model."
-        return Raw({"error": {"message": words, "param": "temperature"}}, 400) if "temperature" in body else None
+        return Raw({"error": {"message": words, "param": "temperature"}}, 400) if has(body) else None
 
-    for model in ("a", CLAUDE):
+    for model in ("a", CLAUDE, GEMINI):
         lab.server.script(model, text="4", raw=answer)
     assert all(answer.ok for answer in lab.run().answers.values())
-    first, second = desk(lab).batches
-    assert all("temperature" in row["body"] for row in first.rows)
-    assert [len(second.rows), *("temperature" in row["body"] for row in second.rows)] == [3, False, False, False]
+    first, second = ([has(row["body"]) for row in batch.rows] for batch in desk(lab).batches)
+    assert (first, second) == ([True] * 3, [False] * 3)
+
+
+def test_a_provider_that_has_no_time_is_asked_again_and_one_that_refuses_is_not(lab: Lab) -> None:
+    desk(lab).busy.update({"POST batches": 1, "GET batches/id": 1, "GET batches/content": 1, "GET files/content": 1})
+    assert len(lab.run().answers) == 3
+    assert list(desk(lab).asked().values()) == [1, 1, 1]
+    desk(lab).refused = {"POST batches"}
+    desk(lab).requests.clear()
+    assert len(lab.run(4).unasked) == 1
+    assert "HTTP 403: not yours" in lab.warned[-1]
+    assert desk(lab).requests["POST batches"] == 1
+
+
+def test_a_batch_that_the_provider_has_no_more_ends_a_run(lab: Lab) -> None:
+    left_alone(lab, "GET batches/id", desk(lab))
+    desk(lab).hidden = {desk(lab).batches[0].id}
+    fetched = lab.run()
+    assert (len(fetched.answers), len(fetched.unasked)) == (0, 3)
+    assert "is gone, and with it the results" in lab.warned[-1]
 
 
 def test_azures_later_addresses_have_their_own_key_header_and_rows(at_azure: Lab) -> None:
@@ -266,6 +304,9 @@ def test_money_for_a_batch_that_may_be_there_is_counted_at_its_most(
         ("azure/my-deployment", "https://mine.openai.azure.com", 0.5),
         ("azure/gpt-4o", "https://mine.openai.azure.com", 0.5),
         ("azure/gpt-4o", "https://gateway.example", None),
+        (f"gemini/{GEMINI}", None, 0.5),
+        ("gemini/gemini-of-tomorrow", "https://generativelanguage.googleapis.com/v1beta", 0.5),
+        (f"gemini/{GEMINI}", "https://gateway.example", None),
     ],
 )
 def test_what_a_batch_costs_is_known_at_the_providers_own_address(

@@ -52,8 +52,8 @@ _LATER = (
 """Columns that came later, with their tables; older versions pass over them."""
 _REQUEST = "batch = (SELECT id FROM batches WHERE tag = ?) AND key = ?"
 _CREATE_SECRET = "CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)"
-_PROMISE = timedelta(hours=48)
-"""How long a batch may still cost something: providers end one within a day."""
+_PROMISE = timedelta(hours=72)
+"""How long a batch may still cost something: most providers end one within a day, the Gemini API within two."""
 _PAUSE = 0.2
 
 

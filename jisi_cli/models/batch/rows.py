@@ -36,6 +36,7 @@ _PATHS = {
     "openai": re.compile(r"(?P<address>.+)/chat/completions"),
     "azure": re.compile(r"(?P<address>.+?)(?:/deployments/[^/]+)?/chat/completions"),
     "anthropic": re.compile(r"(?P<address>.+)/v1/messages"),
+    "gemini": re.compile(r"(?P<address>.+/v\d\w*)/models/(?P<model>[^/:]+):generateContent"),
 }
 """Where a live call goes, by the protocol that is spoken there; its batch endpoints are beside it."""
 _GOOD = 200
@@ -57,7 +58,18 @@ _EMPTY_MESSAGE = {
     "stop_sequence": None,
     "usage": {"input_tokens": 1, "output_tokens": 1},
 }
-_KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+_EMPTY_CANDIDATES = {
+    "candidates": [{"content": {"parts": [{"text": "none"}], "role": "model"}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+}
+_NOTHING: Mapping[BatchProtocol, Mapping[str, Any]] = {
+    "openai": _EMPTY,
+    "azure": _EMPTY,
+    "anthropic": _EMPTY_MESSAGE,
+    "gemini": _EMPTY_CANDIDATES,
+}
+"""What LiteLLM is handed in place of an answer."""
+_KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _MORE_HEADERS = ("anthropic-version", "anthropic-beta")
 _ACCOUNT_HEADERS = ("openai-organization", "openai-project")
 """What else the user's environment says of OpenAI alone."""
@@ -73,6 +85,7 @@ class Place:
         headers: What a call says there: the key, and what else the user's own files or environment send.
         protocol: Which batch endpoints are there.
         query: What stands behind the path of an address.
+        model: The model, where the address of a call names it and its body does not.
     """
 
     address: str
@@ -80,6 +93,7 @@ class Place:
     headers: Mapping[str, str]
     protocol: BatchProtocol = "openai"
     query: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
 
     def __hash__(self) -> int:
         return hash((self.address, self.key))
@@ -161,7 +175,7 @@ class Rows:
         if why is not None:
             raise ProviderFailure(f"`{entry.litellm}` cannot be asked by batch: {why}")
         protocol = protocol_of(entry)
-        handed = _Handed(_GOOD, json.dumps(_EMPTY_MESSAGE if protocol == "anthropic" else _EMPTY).encode())
+        handed = _Handed(_GOOD, json.dumps(_NOTHING[protocol]).encode())
         await self._complete(call, handed)
         request = handed.requests[0]
         return Sent(_place(protocol, request, entry), json.loads(request.content))
@@ -232,13 +246,18 @@ def _place(protocol: BatchProtocol, request: httpx.Request, entry: ModelEntry) -
         raise ProviderFailure(f"it is asked at {request.url.path}, which is not asked by batch")
     kept = (*_KEY_HEADERS, *_MORE_HEADERS, *(_ACCOUNT_HEADERS if is_openai_host(request.url.host) else ()))
     headers = {name: request.headers[name] for name in kept if name in request.headers}
+    query = dict(request.url.params)
+    if protocol == "gemini" and "key" in query:
+        # Older releases of LiteLLM send the key in the address, which clients repeat in their errors.
+        headers["x-goog-api-key"] = query.pop("key")
     credential = next((headers[name] for name in _KEY_HEADERS if name in headers), "")
     return Place(
         found["address"],
         credential.removeprefix("Bearer "),
         headers | _own_headers(entry),
         protocol,
-        dict(request.url.params),
+        query,
+        found.groupdict().get("model", ""),
     )
 
 

@@ -35,7 +35,7 @@ _ENDED = frozenset({"completed", "failed", "expired", "cancelled", GONE})
 _LONGEST_LINE = 96 * 2**20
 _MOST_OUTPUT = 16 * 2**30
 """Bytes of the results of one batch."""
-_RESULTS = ("/content", "/results")
+_RESULTS = ("/content", "/results", ":download")
 """How the addresses of results end."""
 
 
@@ -188,6 +188,10 @@ def service_at(place: Place, timeout: float) -> Service:
         from jisi_cli.models.batch.anthropic_service import AnthropicService
 
         return AnthropicService(place, timeout)
+    if place.protocol == "gemini":
+        from jisi_cli.models.batch.gemini_service import GeminiService
+
+        return GeminiService(place, timeout)
     from jisi_cli.models.batch.openai_service import OpenAIService
 
     return OpenAIService(place, timeout)

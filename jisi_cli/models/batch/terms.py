@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.models.address import address_of, environment_addresses, is_own_host, provider_of
 from jisi_cli.models.litellm_client import load_litellm
 
-BatchProtocol = Literal["openai", "azure", "anthropic"]
+BatchProtocol = Literal["openai", "azure", "anthropic", "gemini"]
 """Which batch endpoints a model's provider has, of those that jisi speaks."""
 
-_SPOKEN = ("openai", "azure", "anthropic")
+_SPOKEN: tuple[str, ...] = get_args(BatchProtocol)
 _HALF = 0.5
 """What they charge, where LiteLLM's map does not know better: half of what a call costs otherwise
 (https://platform.openai.com/docs/guides/batch, https://learn.microsoft.com/azure/ai-services/openai/how-to/batch,
-https://docs.claude.com/en/docs/build-with-claude/batch-processing)."""
+https://docs.claude.com/en/docs/build-with-claude/batch-processing, https://ai.google.dev/gemini-api/docs/batch-api)."""
 _KINDS = ("input_cost_per_token", "output_cost_per_token")
 _WITH_BUCKETS = {
     "vertex_ai": "a Google Cloud Storage bucket",
@@ -63,7 +63,7 @@ def refusal(entry: ModelEntry) -> str | None:
         return "LiteLLM knows no such model; write `litellm` as `provider/model`"
     if provider in _WITH_BUCKETS:
         return f"`{provider}` takes batches from {_WITH_BUCKETS[provider]} of yours, which jisi does not write to"
-    return f"`{provider}` is not among the providers whose batch endpoints jisi speaks (openai, azure, anthropic)"
+    return f"`{provider}` is not among the providers whose batch endpoints jisi speaks ({', '.join(_SPOKEN)})"
 
 
 def require_batch(entries: Sequence[ModelEntry]) -> None:
