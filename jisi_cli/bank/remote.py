@@ -31,7 +31,7 @@ from jisi_cli.bank.manifest import (
     read_manifest,
     replace_manifest,
 )
-from jisi_cli.bank.store import MissingObjectError, Store, Version, s3_endpoint
+from jisi_cli.bank.store import MissingObjectError, Store, Version, place
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.bank.transaction import put_aside, remove_replaced
 from jisi_cli.bank.vector_map import remove_maps
@@ -113,10 +113,9 @@ def local_bank(bank: PurePath | str, tell: Tell | None = None) -> Path:
 
 def _folder(address: Address) -> Path:
     """Return where the copy of a bank is: another one at each endpoint, since a bucket's name says nothing there."""
-    endpoint = s3_endpoint() if address.scheme == "s3" else None
-    place = hashlib.sha256(f"{address}\0{endpoint or ''}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{address}\0{place(address)}".encode()).hexdigest()[:16]
     name = "".join(letter if letter.isalnum() else "-" for letter in address.prefix.rpartition("/")[2][-40:])
-    return cache_folder() / BANKS / f"{name}-{place}" / COPY_NAME
+    return cache_folder() / BANKS / f"{name}-{digest}" / COPY_NAME
 
 
 def _make_private(folder: Path) -> None:

@@ -112,7 +112,8 @@ def _confirmed(copy: Copy, content: bytes, uploaded: Collection[PartFile]) -> Ve
             return found[1]
         if found is not None:
             named = {part.path for part in parse_manifest(found[0], copy.folder).parts()}
-            copy.store.delete([part.path for part in uploaded if part.path not in named])
+            with contextlib.suppress(BankError):  # what matters is that another writer came in between
+                copy.store.delete([part.path for part in uploaded if part.path not in named])
     remedy = (
         "extend it with --append, replace it with --force, or name another folder"
         if copy.version is None

@@ -17,18 +17,43 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from jisi_cli.addresses import Address
 from jisi_cli.errors import BankError, InputError, missing_extra
 
 _CODE = re.compile(r"<Code>(\w{1,80})</Code>|\"code\": *\"(\w{1,80})\"", re.IGNORECASE)
 _NO_BUCKET = re.compile(r"NoSuchBucket|specified (bucket|container) does not exist|ContainerNotFound", re.IGNORECASE)
-_NO_IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|credential", re.IGNORECASE)
-"""Where a machine in a cloud is asked who it is, which is asked last."""
+_NO_IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|Account must be|get_credentials", re.IGNORECASE)
+"""Where a machine in a cloud is asked who it is, which is asked last, and what is said without an account or keys."""
+_BAD_IDENTITY = re.compile(
+    r"invalid access key|service account|credential|\bSAS\b|\bpem\b|(?:encryption|signing) key|token request",
+    re.IGNORECASE,
+)
+"""What obstore says of credentials that it has found and cannot use."""
 _NO_CONDITIONS = re.compile(r"status code: 501\b|NotImplemented")
 _REFUSED = re.compile(r"status code: 40[13]\b")
 _REGION = re.compile(r"redirect|region '|IllegalLocationConstraint|IncorrectEndpoint", re.IGNORECASE)
+_NO_HTTP = re.compile(r"builder error")
+"""What obstore says of an address without encryption that only Google's file of credentials has named."""
 _NO_NETWORK = re.compile(r"error sending request|HTTP error|timed? ?out|\bdns\b", re.IGNORECASE)
+_STATUS = re.compile(r"status code: [45]\d\d\b")
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "abfs": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_ACCOUNTS = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR")
+_PLACES = {
+    "s3": "AWS_ENDPOINT_URL",
+    "gs": "GOOGLE_BASE_URL",
+    "abfs": "the account's name, AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_ENDPOINT",
+}
+_IDENTITIES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or for a public bank AWS_SKIP_SIGNATURE",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`",
+    "abfs": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, or AZURE_USE_AZURE_CLI=true",
+}
 _PIECE = 8 << 20
 _AT_ONCE = 4
 """Pieces of an upload on their way at one time."""
@@ -216,17 +241,18 @@ class Store:
             },
             "retry_config": {"max_retries": 4, "retry_timeout": timedelta(minutes=3)},
         }
+        found = endpoint(self.address.scheme)
+        if found is not None:
+            _require_url(*found)
+            options["client_options"]["allow_http"] = found[1].lower().startswith("http://")
         if self.address.scheme == "s3":
-            options |= self._s3_options(options["client_options"])
+            options |= self._s3_options(None if found is None else found[1])
         with self._told(""):
             return from_url(f"{self.address.scheme}://{self.address.authority}", **options)
 
-    def _s3_options(self, client: dict[str, Any]) -> dict[str, Any]:
+    def _s3_options(self, url: str | None) -> dict[str, Any]:
         """Return what boto3 would find and obstore does not; the variables of an environment obstore reads itself."""
-        endpoint = s3_endpoint()
-        found: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
-        if endpoint is not None and endpoint.lower().startswith("http://"):
-            client["allow_http"] = True
+        found: dict[str, Any] = {} if url is None else {"endpoint": url}
         has_keys = os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")
         if (has_keys and not os.environ.get("AWS_PROFILE")) or os.environ.get("AWS_SKIP_SIGNATURE"):
             return found
@@ -242,12 +268,7 @@ class Store:
         return found
 
     def _without_identity(self) -> BankError:
-        tools = {
-            "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or for a public bank AWS_SKIP_SIGNATURE",
-            "gs": "GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`",
-            "abfs": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, or AZURE_USE_AZURE_CLI=true",
-        }
-        return BankError(f"{self.address}: no credentials were found; set {tools[self.address.scheme]}")
+        return BankError(f"{self.address}: no credentials were found; set {_IDENTITIES[self.address.scheme]}")
 
     @contextlib.contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -273,6 +294,11 @@ class Store:
             return ChangedObjectError(f"{self.address}/{name} is another than before")
         if _NO_IDENTITY.search(text):
             return self._without_identity()
+        if not _STATUS.search(text) and _BAD_IDENTITY.search(text):
+            return BankError(
+                f"{self.address}: the credentials that were found cannot be used; check "
+                + _IDENTITIES[self.address.scheme]
+            )
         code = next((found[1] or found[2] for found in _CODE.finditer(text)), None)
         refused = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
         return BankError(f"{self.address}: {self._cause(text, refused=refused).format(f' ({code})' if code else '')}")
@@ -286,8 +312,11 @@ class Store:
             )
         if _REGION.search(text):
             return f"the {self._bucket} is in another region{{}}; set AWS_REGION to it"
+        if _NO_HTTP.search(text):
+            return f"the store's address begins with http://{{}}; name it by {_ENDPOINTS[self.address.scheme][0]}"
         if _NO_NETWORK.search(text):
-            return "the store cannot be reached{}; check the network and AWS_ENDPOINT_URL, and try again"
+            where = _PLACES[self.address.scheme]
+            return f"the store cannot be reached{{}}; check the network and {where}, and try again"
         return "the store failed{}; try again later"
 
     @property
@@ -296,11 +325,36 @@ class Store:
         return f"{what} {self.address.authority}"
 
 
-def s3_endpoint() -> str | None:
-    """Return where S3 is asked instead of at Amazon, as the AWS tools are told it; None for Amazon."""
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+def endpoint(scheme: str) -> tuple[str, str] | None:
+    """Return the variable that says where a store is asked instead of at its cloud, and the URL; None for the cloud."""
+    if scheme == "s3" and os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    return next(((name, os.environ[name]) for name in _ENDPOINTS[scheme] if os.environ.get(name)), None)
+
+
+def place(address: Address) -> str:
+    """Return what the environment adds to an address: a bucket's name alone does not say whose it is everywhere."""
+    found = endpoint(address.scheme)
+    if found is not None:
+        return found[1]
+    if address.scheme != "abfs" or "@" in address.authority:
+        return ""
+    return next((value for name in _ACCOUNTS if (value := os.environ.get(name))), "")
+
+
+def _require_url(variable: str, text: str) -> None:
+    """Refuse what is no URL of a store: obstore would end the process over it.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        url = urlsplit(text)
+        is_url = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        is_url = False
+    if not (is_url and re.fullmatch(r"[!-~]+", text)):
+        raise InputError(f"{variable} is no URL of a store; write http://HOST:PORT or https://HOST")
 
 
 def _words(error: Exception) -> str:
