@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.loopback import Loopback
-from tests.object_store import ObjectStore
+from tests.object_store import ObjectStore, missing_store
 
 # Read once, when LiteLLM and the hub's client are imported: no price map and no weights from the network.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -172,20 +172,31 @@ def loopback() -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="session")
-def _object_store() -> Iterator[ObjectStore]:
-    """An S3 server on loopback, started once."""
+def _object_stores() -> Iterator[Callable[[str], ObjectStore]]:
+    """Servers on loopback, each started once."""
     from tests.object_store import serving
 
     yield from serving()
 
 
 @pytest.fixture
-def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """An S3 server on loopback with an empty bucket, and the environment that leads to it."""
-    _object_store.clear()
-    for name, value in _object_store.environment.items():
+def object_store(
+    request: pytest.FixtureRequest,
+    _object_stores: Callable[[str], ObjectStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> ObjectStore:
+    """An S3 server on loopback with an empty bucket, and the environment that leads to it.
+
+    Indirectly parametrised, it is of another kind: `gs` or `abfs`.
+    """
+    scheme = getattr(request, "param", "s3")
+    if lacks := missing_store(scheme):
+        pytest.skip(lacks)
+    store = _object_stores(scheme)
+    store.clear()
+    for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    return _object_store
+    return store
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Banks in an object store, against a real S3 server on loopback: built, killed, extended, read, and by several."""
+"""Banks in object stores, against servers on loopback: built, killed, extended, read, and by several.
+
+Whatever depends on what a store answers is tried with each kind; the rest with S3.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +22,11 @@ import httpx
 import pytest
 
 from jisi_cli import trust
+from jisi_cli.addresses import read_address
 from jisi_cli.bank.bank import Bank, local_folder
 from jisi_cli.bank.labels import change_labels
 from jisi_cli.bank.manifest import Label, read_manifest
-from jisi_cli.bank.store import Store
+from jisi_cli.bank.store import Store, place
 from jisi_cli.config import config_in_force
 from jisi_cli.copies import as_named
 from jisi_cli.errors import BankError
@@ -41,7 +46,7 @@ from tests.cli.commands import (
 from tests.faults.afflictions import no_more_than
 from tests.faults.forked import start_here
 from tests.loopback import Loopback, Script
-from tests.object_store import BUCKET, KEYS, ObjectStore, refused
+from tests.object_store import BUCKET, ENDPOINTS, KEYS, ObjectStore, refused
 from tests.serve.running import serving
 
 BANK = f"s3://{BUCKET}/lab/bank"
@@ -49,6 +54,8 @@ MANIFEST = "lab/bank/bank.json"
 EMBEDDER = ("--embedder", "hashing:64")
 
 Machine = Callable[[str], None]
+
+every_store = pytest.mark.parametrize("object_store", ["s3", "gs", "abfs"], indirect=True)
 
 
 @pytest.fixture
@@ -97,12 +104,14 @@ def test_a_bank_on_disk_costs_no_import_of_what_a_store_needs() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout == b"set()\n"
 
 
+@every_store
 def test_a_bank_is_built_extended_and_read_in_a_store_as_on_a_disk(
     tmp_path: Path, object_store: ObjectStore, machine: Machine
 ) -> None:
+    address = object_store.bank
     first, more = answers(tmp_path / "a.jsonl"), answers(tmp_path / "b.jsonl", questions=15)
     asked = ("--jsonl", "What is 4 plus 7?")
-    for bank in (BANK, tmp_path / "bank"):
+    for bank in (address, tmp_path / "bank"):
         built = jisi("bank", "build", first, "-o", bank, *EMBEDDER, "--split", "0.5", "--json")
         assert built.exit_code == 0 and built.json["bank"] == str(bank)
         again = jisi("bank", "build", first, "-o", bank, *EMBEDDER)
@@ -111,19 +120,19 @@ def test_a_bank_is_built_extended_and_read_in_a_store_as_on_a_disk(
     assert parts_of(object_store) == named_by(object_store)
 
     machine("a reader")
-    here, there = jisi("route", "--bank", tmp_path / "bank", *asked), jisi("route", "--bank", BANK, *asked)
-    assert there.exit_code == 0 and there.stdout == here.stdout.replace(str(tmp_path / "bank"), BANK)
-    compared = [jisi("eval", bank, "--method", "best-single,knn", "--json") for bank in (tmp_path / "bank", BANK)]
-    assert (compared[1].json["bank"], compared[1].json["test"]) == (BANK, BANK)
+    here, there = jisi("route", "--bank", tmp_path / "bank", *asked), jisi("route", "--bank", address, *asked)
+    assert there.exit_code == 0 and there.stdout == here.stdout.replace(str(tmp_path / "bank"), address)
+    compared = [jisi("eval", bank, "--method", "best-single,knn", "--json") for bank in (tmp_path / "bank", address)]
+    assert (compared[1].json["bank"], compared[1].json["test"]) == (address, address)
     rows = [[{**row, "seconds": None} for row in run.json["methods"]] for run in compared]
     assert rows[0] == rows[1] and len(rows[0]) == 2
-    bank = local_folder(BANK)
+    bank = local_folder(address)
     assert data_of(bank) == data_of(tmp_path / "bank")
     # Only a first table of questions has another name, which tells its contents.
     assert sorted(files_of(bank).values()) == sorted(files_of(tmp_path / "bank").values())
 
     object_store.requests.clear()
-    assert jisi("bank", "inspect", BANK, "--json").exit_code == 0
+    assert jisi("bank", "inspect", address, "--json").exit_code == 0
     (request,) = object_store.requests
     assert (request.path, request.sent) == (f"/{BUCKET}/{MANIFEST}", 0)
 
@@ -154,6 +163,7 @@ def test_duckdb_reads_each_answer_of_a_bank_in_a_store_once(tmp_path: Path, obje
     assert connection.execute("select count(*) from read_parquet(getvariable('parts'))").fetchone() == (14,)
 
 
+@every_store
 @pytest.mark.parametrize(
     ("killed_at", "is_there"),
     [
@@ -167,7 +177,8 @@ def test_duckdb_reads_each_answer_of_a_bank_in_a_store_once(tmp_path: Path, obje
 def test_a_build_that_is_killed_while_it_uploads_goes_on(
     killed_at: tuple[str, str], is_there: bool, tmp_path: Path, object_store: ObjectStore
 ) -> None:
-    command = ("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER, "--json")
+    address = object_store.bank
+    command = ("bank", "build", answers(tmp_path / "a.jsonl"), "-o", address, *EMBEDDER, "--json")
     method, name = killed_at
 
     def kill(asked: str, path: str) -> tuple[str, bytes] | None:
@@ -188,7 +199,7 @@ def test_a_build_that_is_killed_while_it_uploads_goes_on(
 
     again = jisi(*command)
     if is_there:
-        says_one_error(again, 2, f"{BANK} is a bank already")
+        says_one_error(again, 2, f"{address} is a bank already")
     else:
         assert again.exit_code == 0 and again.json["texts_embedded"] == 0, again
         put = Counter(request.path for request in object_store.requests if request.method == "PUT")
@@ -196,19 +207,21 @@ def test_a_build_that_is_killed_while_it_uploads_goes_on(
     assert parts_of(object_store) == named_by(object_store)
     build_here = jisi("bank", "build", command[2], "-o", tmp_path / "bank", *EMBEDDER)
     assert build_here.exit_code == 0
-    bank = Bank(BANK)
+    bank = Bank(address)
     assert everything(bank) == everything(Bank(tmp_path / "bank"))
     assert sorted(files_of(bank.path).values()) == sorted(files_of(tmp_path / "bank").values())
 
 
+@every_store
 def test_a_commit_is_refused_where_another_writer_came_in_between_and_nothing_of_his_is_lost(
     object_store: ObjectStore, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    address = object_store.bank
     machine("one")
-    mine = local_folder(BANK)
+    mine = local_folder(address)
     build(mine, records(4))
     machine("another")
-    theirs = local_folder(BANK)
+    theirs = local_folder(address)
     assert theirs != mine
     label = Label("words", "1", "x")
 
@@ -220,21 +233,23 @@ def test_a_commit_is_refused_where_another_writer_came_in_between_and_nothing_of
     object_store.fault = write
     with pytest.raises(BankError, match="changed by another writer") as caught:
         build(mine, records(6), append=True)
-    assert str(caught.value).startswith(BANK) and str(caught.value).endswith("run the same command again")
-    found = Bank(BANK)
+    assert str(caught.value).startswith(address) and str(caught.value).endswith("run the same command again")
+    found = Bank(address)
     assert found.manifest.labels == (label,) and found.rows == 4
     assert parts_of(object_store) == named_by(object_store)
 
     report = build(mine, records(6), append=True)
-    assert (report.embedded, report.manifest.labels, Bank(BANK).rows) == (0, (label,), 6)
+    assert (report.embedded, report.manifest.labels, Bank(address).rows) == (0, (label,), 6)
     assert parts_of(object_store) == named_by(object_store)
 
 
+@every_store
 def test_of_two_writers_of_a_new_bank_one_makes_it(object_store: ObjectStore, machine: Machine) -> None:
+    address = object_store.bank
     machine("one")
-    mine = local_folder(BANK)
+    mine = local_folder(address)
     machine("another")
-    theirs = local_folder(BANK)
+    theirs = local_folder(address)
 
     def write(method: str, path: str) -> None:
         if method == "PUT" and "part-" in path:
@@ -245,14 +260,16 @@ def test_of_two_writers_of_a_new_bank_one_makes_it(object_store: ObjectStore, ma
     with pytest.raises(BankError, match=r"changed by another writer meanwhile.*--append"):
         build(mine, records(4))
     machine("a reader")
-    assert Bank(BANK).rows == 5
+    assert Bank(address).rows == 5
 
 
+@every_store
 def test_a_reader_that_fetches_while_a_commit_replaces_parts_gets_the_new_bank_whole(
     object_store: ObjectStore, machine: Machine
 ) -> None:
+    address = object_store.bank
     machine("writer")
-    bank = local_folder(BANK)
+    bank = local_folder(address)
     build(bank, [*records(6), failed(record(7, "ada"))])
     machine("reader")
 
@@ -262,7 +279,7 @@ def test_a_reader_that_fetches_while_a_commit_replaces_parts_gets_the_new_bank_w
             build(bank, [record(7, "ada")], append=True)  # in place of the failed one, so in place of its part
 
     object_store.fault = commit
-    found = Bank(BANK)
+    found = Bank(address)
     assert found.path != bank and everything(found) == everything(Bank(bank)) and found.answers("ada").present.all()
 
 
@@ -330,29 +347,35 @@ def test_a_process_that_opened_a_bank_before_it_changed_still_reads_the_bank_of_
     assert everything(opened) == before != everything(now)
 
 
+@every_store
 def test_a_damaged_or_missing_object_is_one_error_and_no_part_of_the_copy(
     object_store: ObjectStore, machine: Machine
 ) -> None:
-    build(local_folder(BANK), records(6))
+    address = object_store.bank
+    build(local_folder(address), records(6))
     part = next(name for name in parts_of(object_store) if "model=ada" in name)
     whole = object_store.get(part)
     machine("a reader")
     for content in (whole[:-100], whole[:1000] + b"!" + whole[1001:], b""):
         object_store.put(part, content)
-        says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"s3://{BUCKET}/{part} is damaged", "--force")
+        says_one_error(
+            jisi("route", "--bank", address, "x"), 3, f"{object_store.scheme}://{BUCKET}/{part} is damaged", "--force"
+        )
     object_store.fault = lambda method, path: refused("NoSuchKey", "404 Not Found") if "model=ada" in path else None
-    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"s3://{BUCKET}/{part} is missing in the store")
+    says_one_error(
+        jisi("route", "--bank", address, "x"), 3, f"{object_store.scheme}://{BUCKET}/{part} is missing in the store"
+    )
     object_store.fault = None
     object_store.put(part, whole)
-    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+    assert jisi("route", "--bank", address, "x").exit_code == 0
     object_store.put(part, whole[:-100])
-    build(local_folder(BANK), records(6), force=True)  # the same part once more, in place of the damaged one
+    build(local_folder(address), records(6), force=True)  # the same part once more, in place of the damaged one
     machine("another reader")
-    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+    assert jisi("route", "--bank", address, "x").exit_code == 0
     object_store.put(MANIFEST, b'{"created_by": "jisi ')
-    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}/bank.json cannot be read")
-    build(local_folder(BANK), records(6), force=True)
-    assert jisi("route", "--bank", BANK, "x").exit_code == 0
+    says_one_error(jisi("route", "--bank", address, "x"), 3, f"{address}/bank.json cannot be read")
+    build(local_folder(address), records(6), force=True)
+    assert jisi("route", "--bank", address, "x").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -401,6 +424,59 @@ def test_without_a_bank_a_network_or_credentials_it_is_said_which(
     says_one_error(jisi("route", "--bank", f"{BANK}2", "x"), 3, f"no bank at {BANK}2")
 
 
+@every_store
+def test_a_wrong_key_a_missing_bucket_and_a_store_that_cannot_be_reached_are_one_line_each(
+    tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme, variable = object_store.scheme, ENDPOINTS[object_store.scheme]
+    source, numbers = answers(tmp_path / "a.jsonl"), count()
+    variable_of_key, key = object_store.secret
+
+    def each(words: str, bucket: str = BUCKET, code: int = 3) -> None:
+        bank = f"{scheme}://{bucket}/bank{next(numbers)}"  # a process that has opened a bank keeps its credentials
+        for command in (("route", "--bank", bank, "x"), ("bank", "build", source, "-o", bank, *EMBEDDER)):
+            said = says_one_error(jisi(*command), code, words, secrets=(key, "c2VjcmV0"))
+            assert code == 2 or said.startswith(f"error: {bank}: ")
+
+    each(f"there is no {'container' if scheme == 'abfs' else 'bucket'} somebody-elses; make it", "somebody-elses")
+    for url in ("127.0.0.1:9", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:9 "):
+        monkeypatch.setenv(variable, url)
+        each(f"{variable} is no URL of a store", code=2)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    each("the store cannot be reached; check the network and ")
+    monkeypatch.setenv(variable, object_store.environment[variable])
+    if scheme == "s3":  # moto takes every key
+        return
+    monkeypatch.setenv(variable_of_key, "c2VjcmV0")
+    each("access was refused (")
+    if scheme == "abfs":
+        monkeypatch.setenv(variable_of_key, "c2VjcmV0 and more")
+        each("the credentials that were found cannot be used; check AZURE_STORAGE_ACCOUNT_NAME")
+        monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME")
+        each("no credentials were found; set AZURE_STORAGE_ACCOUNT_NAME")
+    else:
+        monkeypatch.delenv(variable_of_key)
+        file = tmp_path / "key.json"
+        file.write_text('{"private_key": "c2VjcmV0"}')
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(file))
+        each("the credentials that were found cannot be used; check GOOGLE_APPLICATION_CREDENTIALS")
+
+
+@pytest.mark.parametrize(
+    ("variable", "bank"),
+    [("AZURE_STORAGE_ACCOUNT_NAME", "abfs://box/bank"), ("GOOGLE_BASE_URL", "gs://box/bank")],
+)
+def test_two_accounts_have_a_copy_each_of_banks_of_the_same_name(
+    variable: str, bank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, places = read_address(bank), set()
+    assert address is not None
+    for value in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
+        monkeypatch.setenv(variable, value)
+        places.add(place(address))
+    assert places == {"http://127.0.0.1:1", "http://127.0.0.1:2"}
+
+
 def test_a_key_in_an_address_is_refused_everywhere_and_kept_nowhere(
     tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,24 +513,26 @@ def test_a_pool_file_that_merely_lies_here_leads_to_no_store_before_it_is_allowe
     assert jisi("route", "x").exit_code == 0
 
 
+@every_store
 def test_ask_books_an_answer_and_labels_and_grades_are_written_into_a_bank_in_a_store(
     tmp_path: Path, object_store: ObjectStore, machine: Machine, loopback: Loopback
 ) -> None:
+    address = object_store.bank
     loopback.scripts = {model: Script(text="11") for model in MODELS}
     config = pool_file(tmp_path / "jisi.toml", loopback)
-    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER).exit_code == 0
-    asked = jisi("ask", "--bank", BANK, "--config", config, "--mode", "route", "--json", "What is 4 plus 7?")
+    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", address, *EMBEDDER).exit_code == 0
+    asked = jisi("ask", "--bank", address, "--config", config, "--mode", "route", "--json", "What is 4 plus 7?")
     assert asked.exit_code == 0 and asked.json["model"] in MODELS
-    assert keeps_nowhere(KEYS["AWS_SECRET_ACCESS_KEY"])
+    assert keeps_nowhere(object_store.secret[1])
 
-    graded = jisi("bank", "grade", BANK, "--grader", "contains", "--json")
-    assert graded.exit_code == 0 and graded.json["bank"] == BANK and graded.json["written"]
+    graded = jisi("bank", "grade", address, "--grader", "contains", "--json")
+    assert graded.exit_code == 0 and graded.json["bank"] == address and graded.json["written"]
     label = Label("sums", "0", "3")
-    change_labels(local_folder(BANK), {label.key: label})
+    change_labels(local_folder(address), {label.key: label})
     machine("a reader")
-    found = Bank(BANK)
+    found = Bank(address)
     assert found.manifest.labels == (label,)
-    assert as_named(str(found.path)) == BANK and parts_of(object_store) == named_by(object_store)
+    assert as_named(str(found.path)) == address and parts_of(object_store) == named_by(object_store)
 
 
 def test_a_copy_is_not_written_behind_the_back_of_its_store(tmp_path: Path, object_store: ObjectStore) -> None:
@@ -464,16 +542,18 @@ def test_a_copy_is_not_written_behind_the_back_of_its_store(tmp_path: Path, obje
     says_one_error(copy, 3, f"{bank} is the copy of a bank in an object store; name the bank by its address")
 
 
+@every_store
 def test_a_bank_that_is_replaced_keeps_what_others_are_uploading(object_store: ObjectStore, machine: Machine) -> None:
-    build(local_folder(BANK), records(6))
+    address = object_store.bank
+    build(local_folder(address), records(6))
     young = "lab/bank/responses/model=ada/part-000000000000.parquet"
     object_store.put(young, b"of a build under way elsewhere")
     object_store.put("lab/bank/notes.txt", b"somebody's")
-    build(local_folder(BANK), records(5), force=True)
+    build(local_folder(address), records(5), force=True)
     assert parts_of(object_store) == named_by(object_store) | {young}
     assert "lab/bank/notes.txt" in object_store.names()
     machine("a reader")
-    assert Bank(BANK).rows == 5 and read_manifest(local_folder(BANK)).rows == 5
+    assert Bank(address).rows == 5 and read_manifest(local_folder(address)).rows == 5
 
 
 def test_a_part_inside_another_file_of_the_bank_is_a_bank_error(object_store: ObjectStore, machine: Machine) -> None:
@@ -519,8 +599,10 @@ def test_a_store_that_cannot_write_on_a_condition_is_asked_just_before(
     assert Bank(BANK).rows == 5
 
 
+@every_store
 def test_a_lost_confirmation_of_a_commit_is_no_other_writer(object_store: ObjectStore) -> None:
-    bank = local_folder(BANK)
+    address = object_store.bank
+    bank = local_folder(address)
     build(bank, records(4))
     changed = replace(read_manifest(bank), created_by="jisi, a moment ago")
 
@@ -535,12 +617,14 @@ def test_a_lost_confirmation_of_a_commit_is_no_other_writer(object_store: Object
             write_manifest(bank, replace(changed, created_by="jisi, now"))
         object_store.put(MANIFEST, (bank / "bank.json").read_bytes().replace(b"a moment ago", b"at last"))
         write_manifest(bank, replace(changed, created_by="jisi, at last"))
-    assert read_manifest(local_folder(BANK)).created_by == "jisi, at last"
+    assert read_manifest(local_folder(address)).created_by == "jisi, at last"
 
 
+@every_store
 def test_a_server_starts_on_a_bank_in_a_store_and_answers(tmp_path: Path, object_store: ObjectStore) -> None:
-    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER).exit_code == 0
-    with serving(tmp_path, "--bank", BANK, bank=False) as running:
+    address = object_store.bank
+    assert jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", address, *EMBEDDER).exit_code == 0
+    with serving(tmp_path, "--bank", address, bank=False) as running:
         body = {
             "model": "jisi",
             "messages": [{"role": "user", "content": "What is 4 plus 7?"}],
