@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal
 
 import jisi_cli
@@ -68,6 +69,7 @@ class Greeting:
         node: The node's name.
         version: Of its jisi.
         source: Hash of its jisi's source.
+        litellm: Version of its LiteLLM, whose prices it reserves money by.
         missing_keys: For models whose key it lacks, the variable to set there.
         addresses: For each model, a hash of what its environment says of the address.
     """
@@ -75,8 +77,14 @@ class Greeting:
     node: str
     version: str
     source: str
+    litellm: str
     missing_keys: dict[str, str]
     addresses: dict[str, str]
+
+
+def litellm_version() -> str:
+    """Return the version of LiteLLM that is installed here."""
+    return metadata.version("litellm")
 
 
 def hashed_addresses(entries: Sequence[ModelEntry]) -> dict[str, str]:
@@ -113,7 +121,7 @@ class CallWorker:
         """Say what this node has."""
         missing = {entry.name: found for entry in entries if (found := missing_key(entry)) is not None}
         node, version = platform.node(), jisi_cli.__version__
-        return Greeting(node, version, source_hash(), missing, hashed_addresses(entries))
+        return Greeting(node, version, source_hash(), litellm_version(), missing, hashed_addresses(entries))
 
     async def put(self, messages: Sequence[ToWorker]) -> None:
         """Take in what the driver says."""

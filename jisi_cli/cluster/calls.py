@@ -25,7 +25,7 @@ from jisi_cli.cluster.call_messages import (
     Want,
     Warned,
 )
-from jisi_cli.cluster.call_worker import CallSettings, CallWorker, Greeting, hashed_addresses
+from jisi_cli.cluster.call_worker import CallSettings, CallWorker, Greeting, hashed_addresses, litellm_version
 from jisi_cli.cluster.crew import failed_to_start, require_same_source
 from jisi_cli.cluster.flight import Flight, Line
 from jisi_cli.cluster.patience import Patience
@@ -213,14 +213,16 @@ class ClusterCaller:
             except RayError as error:  # its process or its node is gone, or what it had told
                 self._mourn(line, error)
             except asyncio.CancelledError:
-                with suppress(Exception):  # whatever becomes of it, the run has its answers
-                    await asyncio.wait_for(_reply(handle.close.remote()), _CLOSING_SECONDS)
+                if line in self._lines:  # one that has not begun has nothing to close, and may never begin
+                    with suppress(Exception):  # whatever becomes of it, the run has its answers
+                        await asyncio.wait_for(_reply(handle.close.remote()), _CLOSING_SECONDS)
                 raise
             except Exception as error:  # a fault of a node, or of jisi: all calls end with it
                 self._problem = error
             finally:
                 self._lines = [other for other in self._lines if other is not line]
-                self._end(line)
+                for ended in [line] if self._problem is None else [line, *self._lines]:
+                    self._end(ended)
                 self._ray.kill(handle)
             await asyncio.sleep(_PAUSE)
 
@@ -257,18 +259,20 @@ class ClusterCaller:
             if self._problem is not None and not flight.ended.done():
                 flight.ended.set_result(self._problem)
             flight.lose()
-        if self._problem is not None:
-            for other in self._lines:
-                self._end(other)
-            self._has_news.set()
+        self._has_news.set()
 
     def _check(self, found: Greeting) -> None:
-        """Refuse a node that would send calls elsewhere than this machine, or without a key.
+        """Refuse a node that would send calls elsewhere than this machine, without a key, or at other prices.
 
         Raises:
             JisiError: It would.
         """
         require_same_source((found.node, found.version, found.source))
+        if found.litellm != litellm_version():
+            raise JisiError(
+                f"node {found.node} of the Ray cluster has LiteLLM {found.litellm}, and this machine has "
+                f"{litellm_version()}: their prices may differ, so no limit would hold; install the same on every node"
+            )
         for entry in self._entries:
             variable = found.missing_keys.get(entry.name)
             if variable is not None and missing_key(entry) is None:

@@ -10,7 +10,7 @@ from jisi_cli.cluster.call_messages import Grant, ToWorker
 from jisi_cli.errors import BudgetError
 from jisi_cli.models.call import Call, Course, Outcome
 from jisi_cli.models.limits import Budget, RateLimiter, Reservation
-from jisi_cli.types import whole_sum
+from jisi_cli.types import is_dollars, whole_sum
 
 
 class Line:
@@ -62,8 +62,8 @@ class Flight:
     """How many of the attempts, and of what the budget counts for them, were of workers that died."""
 
     def wants_money(self, usd: float | None) -> None:
-        """Set the worst case of an attempt aside, and then tell the worker."""
-        self._begin(self._reserve(usd))
+        """Set the worst case of an attempt aside, and then tell the worker; what is no price is none."""
+        self._begin(self._reserve(usd if is_dollars(usd) else None))
 
     def wants_turn(self, limiter: RateLimiter) -> None:
         """Wait for a turn, tell the worker, and hold it until the attempt has ended."""
@@ -74,9 +74,10 @@ class Flight:
         self._turn_ended.set()
 
     def settle(self, usd: float | None) -> None:
-        """Book what an attempt cost; None counts as its worst case."""
+        """Book what an attempt cost; None, or what no call can cost, counts as its worst case."""
         if self._reservation is None:
             return
+        usd = usd if is_dollars(usd) else None
         # What never went out costs nothing, whatever becomes of its worker.
         self._reservation.settle(usd if self._is_out else 0.0)
         if self._is_out:

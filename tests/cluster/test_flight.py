@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,21 @@ def test_an_attempt_is_booked_at_what_it_cost() -> None:
         flight.lose()  # after the attempt, before its answer was told: paid, and not kept
         ended = flight.outcome(ANSWERED)
         assert (ended.attempts, ended.cost_usd, ended.most_cost_usd) == (2, 0.5, 0.5)
+
+    in_flight(check, Budget(3.0))
+
+
+@pytest.mark.parametrize("usd", [-1.0, float("nan"), float("inf"), "0"])
+def test_what_no_call_can_cost_neither_makes_nor_frees_money(usd: Any) -> None:
+    async def check(flight: Flight, limiter: RateLimiter, budget: Budget) -> None:
+        flight.wants_money(usd)
+        assert "needs a price" in str((await granted(flight)).refused)
+        flight.wants_money(1.0)
+        await granted(flight)
+        flight.wants_turn(limiter)
+        await granted(flight)
+        flight.settle(usd)
+        assert budget.spent_usd == 1.0 and flight.course.costs == [None]
 
     in_flight(check, Budget(3.0))
 
