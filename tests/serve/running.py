@@ -15,6 +15,8 @@ from tests.cli.commands import MODELS, build_small_bank, pool_file, start
 from tests.loopback import Loopback, Script
 
 KEY = "a-key-of-the-servers-own"
+PATIENCE = 300
+"""Seconds that a client waits; of itself httpx gives up after five, which a busy machine may take."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ class Running:
     def api(self) -> str:
         return f"{self.url}/v1"
 
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=PATIENCE)
+
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=300)
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=PATIENCE)
 
     def chat(self, question: str, **more: object) -> httpx.Response:
         messages = [{"role": "user", "content": question}]
@@ -79,7 +84,7 @@ def _started(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
 
 
 def _address(process: subprocess.Popen[bytes]) -> str:
@@ -89,7 +94,7 @@ def _address(process: subprocess.Popen[bytes]) -> str:
         said += line
         if line.startswith(b"serving on "):
             url = line.split()[2].decode().removesuffix("/v1")
-            while httpx.get(f"{url}/health").status_code != 200:
+            while httpx.get(f"{url}/health", timeout=PATIENCE).status_code != 200:
                 assert process.poll() is None, said
             return url
     raise AssertionError(said)

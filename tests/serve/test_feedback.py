@@ -11,7 +11,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from tests.cli.commands import finish, start
-from tests.serve.running import Running, serving
+from tests.serve.running import PATIENCE, Running, serving
 
 QUESTION = "What is 3 plus 6, and why is it that much?"
 
@@ -67,7 +67,8 @@ def test_what_says_nothing_of_an_answer_is_refused_and_named(
     running: Running, body: dict[str, object], status: int, param: str
 ) -> None:
     content = json.dumps(body)  # half a character as `\\ud800`
-    response = httpx.post(f"{running.url}/v1/feedback", content=content, headers={"content-type": "application/json"})
+    headers = {"content-type": "application/json"}
+    response = httpx.post(f"{running.url}/v1/feedback", content=content, headers=headers, timeout=PATIENCE)
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
 
 

@@ -28,7 +28,7 @@ def booked(running: Running) -> list[LedgerEntry]:
 
 
 def is_idle(running: Running) -> bool:
-    return "jisi_running 0.0" in httpx.get(f"{running.url}/metrics").text
+    return "jisi_running 0.0" in running.get("/metrics").text
 
 
 def test_what_was_cut_off_is_booked_and_counts_for_the_day_of_the_next_server(tmp_path: Path) -> None:
@@ -62,11 +62,11 @@ def test_a_call_that_another_client_waits_for_goes_on_and_is_paid_once(tmp_path:
             leaving = asyncio.create_task(client.post(url, json=body("What is 2 plus 2?")))
             await until(lambda: running.upstream.count() == 3)
             staying = asyncio.create_task(client.post(url, json=body("What is 2 plus 2?")))
-            await until(lambda: "jisi_running 2.0" in httpx.get(f"{running.url}/metrics").text)
+            await until(lambda: "jisi_running 2.0" in running.get("/metrics").text)
             # What a request does before it waits for the other's calls takes a moment.
             await asyncio.sleep(0.5)
             leaving.cancel()
-            await until(lambda: "jisi_running 1.0" in httpx.get(f"{running.url}/metrics").text)
+            await until(lambda: "jisi_running 1.0" in running.get("/metrics").text)
             running.upstream.hold_after = None
             return await staying
 

@@ -8,6 +8,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from jisi_cli.hyperparameters import Hyperparameters, of_jisi, stated_options
 from jisi_cli.serve.guard import Guard
 from jisi_cli.serve.requests import ChatRequest, refused_setting
 from tests.cli.commands import jisi, says_one_error, start
-from tests.serve.running import KEY, Running, serving
+from tests.serve.running import KEY, PATIENCE, Running, serving
 
 QUESTION = [{"role": "user", "content": "What is 1 plus 1?"}]
 
@@ -42,16 +44,15 @@ def test_only_who_has_the_key_is_answered(running: Running, given: dict[str, str
     found = running.post("/v1/chat/completions", {"messages": QUESTION}, **given)
     assert (found.status_code, found.json()["error"]["code"]) == (401, "invalid_api_key")
     assert KEY not in found.text
-    assert httpx.get(f"{running.url}/metrics").status_code == 401
-    assert httpx.get(f"{running.url}/health").status_code == 200
+    assert running.get("/metrics").status_code == 401
+    assert running.get("/health").status_code == 200
 
 
 def test_a_page_in_a_browser_cannot_ask(running: Running) -> None:
-    rebound = httpx.get(f"{running.url}/health", headers={"host": "evil.example"})
+    rebound = running.get("/health", host="evil.example")
     assert rebound.status_code == 421
-    simple = httpx.post(
-        f"{running.api}/chat/completions", content=b'{"messages": []}', headers={"content-type": "text/plain"}
-    )
+    words, headers = b'{"messages": []}', {"content-type": "text/plain"}
+    simple = httpx.post(f"{running.api}/chat/completions", content=words, headers=headers, timeout=PATIENCE)
     assert simple.status_code in (401, 415)
     assert "access-control-allow-origin" not in simple.headers
 
@@ -100,28 +101,27 @@ def test_what_a_request_may_not_decide_is_refused_and_named(running: Running, bo
 @pytest.mark.parametrize("body", [b"", b"[", b"[]", b"nul", b'{"messages": NaN}', b"[" * 100_000, b"\xff\xfe"])
 def test_a_body_that_is_no_json_object_is_refused(running: Running, body: bytes) -> None:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    found = httpx.post(f"{running.api}/chat/completions", content=body, headers=headers)
+    found = httpx.post(f"{running.api}/chat/completions", content=body, headers=headers, timeout=PATIENCE)
     assert (found.status_code, found.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_too_much_is_refused_whether_its_length_is_told_or_not(running: Running) -> None:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
     large = b'{"messages": "' + b"a" * 10_000_000 + b'"}'
-    told = httpx.post(f"{running.api}/chat/completions", content=large, headers=headers, timeout=60)
+    told = httpx.post(f"{running.api}/chat/completions", content=large, headers=headers, timeout=PATIENCE)
     assert told.status_code == 413
-    chunked = httpx.post(f"{running.api}/chat/completions", content=iter([large]), headers=headers, timeout=60)
+    chunked = httpx.post(f"{running.api}/chat/completions", content=iter([large]), headers=headers, timeout=PATIENCE)
     assert chunked.status_code == 413
-    packed = httpx.post(
-        f"{running.api}/chat/completions", content=b"{}", headers={**headers, "content-encoding": "gzip"}
-    )
+    packing = {**headers, "content-encoding": "gzip"}
+    packed = httpx.post(f"{running.api}/chat/completions", content=b"{}", headers=packing, timeout=PATIENCE)
     assert packed.status_code == 415
 
 
 def test_other_paths_and_ways_are_errors_in_openais_shape(running: Running) -> None:
-    headers = {"authorization": f"Bearer {KEY}"}
-    assert httpx.get(f"{running.api}/nothing", headers=headers).json()["error"]["code"] == "not_found"
-    assert httpx.get(f"{running.api}/chat/completions", headers=headers).status_code == 405
-    assert httpx.get(f"{running.api}/models/nobody", headers=headers).status_code == 404
+    key = f"Bearer {KEY}"
+    assert running.get("/v1/nothing", authorization=key).json()["error"]["code"] == "not_found"
+    assert running.get("/v1/chat/completions", authorization=key).status_code == 405
+    assert running.get("/v1/models/nobody", authorization=key).status_code == 404
 
 
 def test_a_response_is_not_held_back_until_the_client_acknowledges_its_first_piece() -> None:
@@ -199,22 +199,20 @@ def test_a_budget_that_is_used_up_is_said_so(tmp_path: Path) -> None:
 
 
 def test_more_than_there_are_places_for_is_asked_to_come_again(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with serving(tmp_path, "--places", "2") as running:
-        for model in running.upstream.scripts:
-            running.upstream.script(model, text="4", delay=1)
+        running.upstream.hold_after = 0  # until all of them have come
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(lambda n: running.chat(f"What is {n} plus 4?"), range(8)))
-        refused = [one for one in found if one.status_code == 429]
-        assert len(refused) == 6 and {one.headers["retry-after"] for one in refused} == {"1"}
-        assert all(one.status_code == 200 for one in found if one not in refused)
+            asked = as_completed([threads.submit(running.chat, f"What is {n} plus 4?") for n in range(8)])
+            refused = [one.result() for one in islice(asked, 6)]
+            running.upstream.hold_after = None
+            answered = [one.result() for one in asked]
+        assert [one.status_code for one in refused] == [429] * 6
+        assert {one.headers["retry-after"] for one in refused} == {"1"}
+        assert [one.status_code for one in answered] == [200] * 2
 
 
 @pytest.mark.parametrize(("sent", "ends"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 def test_running_requests_end_before_the_server_does(sent: signal.Signals, ends: int, tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with serving(tmp_path) as running, ThreadPoolExecutor(1) as threads:
         for model in running.upstream.scripts:
             running.upstream.script(model, text="late", delay=2)

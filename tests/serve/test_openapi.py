@@ -9,7 +9,7 @@ import httpx
 import jsonschema
 import pytest
 
-from tests.serve.running import Running, serving
+from tests.serve.running import PATIENCE, Running, serving
 
 QUESTION = [{"role": "user", "content": "What is 1 plus 1?"}]
 REQUESTS: tuple[tuple[str, str, Any], ...] = (
@@ -39,14 +39,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def described(running: Running) -> dict[str, Any]:
-    return dict(httpx.get(f"{running.url}/openapi.json").json()["paths"])
+    return dict(running.get("/openapi.json").json()["paths"])
 
 
 @pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
 def test_every_response_is_as_it_is_described(
     running: Running, described: dict[str, Any], method: str, path: str, body: Any
 ) -> None:
-    response = httpx.request(method, f"{running.url}{path}", json=body, timeout=300)
+    response = httpx.request(method, f"{running.url}{path}", json=body, timeout=PATIENCE)
     assert response.status_code < 500
     operation = described["/v1/models/{name}" if path.startswith("/v1/models/") else path][method]
     content = operation["responses"][str(response.status_code)]["content"]
@@ -62,6 +62,6 @@ def test_every_path_is_described_and_tried(described: dict[str, Any]) -> None:
 
 def test_another_method_is_refused_with_those_that_are_allowed(running: Running, described: dict[str, Any]) -> None:
     for path in described:
-        response = httpx.request("DELETE", f"{running.url}{path}")
+        response = httpx.request("DELETE", f"{running.url}{path}", timeout=PATIENCE)
         assert response.status_code == 405
         assert response.headers["allow"].split(", ")[0] in ("GET", "HEAD", "POST")
