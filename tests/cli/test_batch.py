@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jisi_cli.models.batch.batches import Polling
 from jisi_cli.models.batch.journal import BatchJournal, journal_folder
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.bank.making import data_of
@@ -19,6 +20,12 @@ from tests.faults.scene import start
 from tests.loopback import Fault, Loopback
 
 MODELS = tuple(SKILL)
+
+
+@pytest.fixture(autouse=True)
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look every few hundredths of a second how far a batch is; of itself jisi waits for seconds, and then longer."""
+    monkeypatch.setattr(Polling, "pause", lambda polling, number: 0.02)
 
 
 @pytest.fixture

@@ -99,6 +99,13 @@ def killed_before_it_is_kept(kind: str) -> None:
     JsonCache.set = last  # type: ignore[method-assign]
 
 
+def looks_at_once() -> None:
+    """Look every few hundredths of a second how far a batch is; of itself jisi waits for seconds, and then longer."""
+    from jisi_cli.models.batch.batches import Polling
+
+    Polling.pause = lambda polling, number: 0.02  # type: ignore[method-assign]
+
+
 def killed_before(number: int | None, tally: Path) -> None:
     """Kill this process just before one of the calls by which it changes files or meets others.
 
