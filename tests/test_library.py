@@ -71,7 +71,7 @@ def test_a_script_of_its_own_prints_what_it_prints_and_nothing_else(bank: Path, 
 def test_calls_do_not_wait_for_a_thread_that_opens_or_trains(pool: jisi.Jisi) -> None:
     prepared = prepare(pool.configured, QUESTION, None)
     with pool.configured.opening:  # as of another question, whose method is trained or whose embedder is slow
-        outcome = pool.account.background.submit(answer(prepared)).result(timeout=30)
+        outcome = pool.account.background.submit(answer(prepared)).result(timeout=120)
     assert outcome.answer.ok
 
 

@@ -81,7 +81,7 @@ def start(*arguments: str | Path, env: Mapping[str, str] | None = None, **option
 
 def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Run:
     """Wait for a process."""
-    out, err = process.communicate(stdin, timeout=120)
+    out, err = process.communicate(stdin, timeout=600)
     return Run(process.returncode, (out or b"").decode(), (err or b"").decode())
 
 
@@ -112,7 +112,7 @@ def on_a_terminal(*arguments: str | Path, stderr: int | None = None, **variables
         while chunk := os.read(master, 65536):
             shown += chunk
     os.close(master)
-    assert process.wait(timeout=60) == 0, shown
+    assert process.wait(timeout=300) == 0, shown
     return shown.decode()
 
 

@@ -38,7 +38,7 @@ class Person:
 
     def sees(self, words: str) -> None:
         """Wait until the terminal shows words, behind those that were seen before."""
-        assert self._reads(words, 60), (words, self.unread)
+        assert self._reads(words, 300), (words, self.unread)
 
     def _reads(self, words: str, seconds: float) -> bool:
         """Return whether the terminal shows words within some seconds; what is behind them stays unread."""
@@ -72,7 +72,7 @@ class Person:
 
     def leaves(self) -> int:
         """Return the exit code of a program that is ending; the terminal is read until it has."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.unread
             if select.select([self._master], [], [], 0.1)[0]:

@@ -17,7 +17,7 @@ QUESTION = "What is 12 times 12?"
 
 HEEDING = "import time\nfrom jisi_cli.cli.interrupts import give_time, heed_interrupts\nheed_interrupts()\n"
 READY = "print('ready', flush=True)"
-IN_GOOD_TIME = 20
+IN_GOOD_TIME = 120
 """Seconds for what takes a third of one on a machine that is not busy, and for ever where Ctrl-C is not heeded."""
 
 
@@ -44,13 +44,13 @@ HELD_UP = {
         f"import hashlib\nwhile True:\n    try:\n        {READY}\n"
         "        hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)\n    except KeyboardInterrupt:\n        pass"
     ),
-    "by an ending that takes long": f"try:\n    {READY}\n    time.sleep(60)\nfinally:\n    time.sleep(60)",
+    "by an ending that takes long": f"try:\n    {READY}\n    time.sleep(600)\nfinally:\n    time.sleep(600)",
     "by a thread that cannot be cancelled": (
-        "import threading\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
-        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
+        "import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+        f"try:\n    {READY}\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
     ),
     "by a library that takes it for an error": (
-        f"while True:\n    try:\n        {READY}\n        time.sleep(60)\n    except BaseException:\n        pass"
+        f"while True:\n    try:\n        {READY}\n        time.sleep(600)\n    except BaseException:\n        pass"
     ),
 }
 
@@ -66,7 +66,7 @@ def test_an_interrupt_while_a_class_is_made_is_no_error() -> None:
         "class Slow:\n"
         "    def __set_name__(self, *_):\n"
         f"        {READY}\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "app = typer.Typer(cls=JisiGroup)\n"
         "app.callback()(lambda: None)\n"
         "@app.command()\n"
@@ -84,10 +84,10 @@ def test_an_interrupt_that_python_cannot_pass_on_is_heeded_without_a_word_about_
         "class Collected:\n"
         "    def __del__(self):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(600)\n"
         "one = Collected()\n"
         "del one\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     process = started(script)
     out, err = process.communicate(timeout=IN_GOOD_TIME)
@@ -96,7 +96,7 @@ def test_an_interrupt_that_python_cannot_pass_on_is_heeded_without_a_word_about_
 
 def test_an_ending_that_is_given_time_takes_it() -> None:
     script = (
-        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
+        f"try:\n    {READY}\n    time.sleep(600)\nexcept KeyboardInterrupt:\n"
         "    give_time(); time.sleep(1); print('shown'); raise SystemExit(130)"
     )
     assert interrupted(started(script)) == (130, "shown\n", "")
@@ -104,8 +104,8 @@ def test_an_ending_that_is_given_time_takes_it() -> None:
 
 def test_a_second_ctrl_c_ends_what_was_given_time() -> None:
     script = (
-        f"try:\n    {READY}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
-        "    give_time(); print('once', flush=True); time.sleep(60)"
+        f"try:\n    {READY}\n    time.sleep(600)\nexcept KeyboardInterrupt:\n"
+        "    give_time(); print('once', flush=True); time.sleep(600)"
     )
     process = started(script)
     process.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_a_signal_to_a_forked_process_is_not_its_parents() -> None:
         "if not child:\n"
         "    signal.signal(signal.SIGINT, lambda *_: os._exit(7))\n"
         "    os.write(write, b'.')\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
         "os.read(read, 1)\n"
         "os.kill(child, signal.SIGINT)\n"
         "_, status = os.waitpid(child, 0)\n"
@@ -178,7 +178,7 @@ def test_ctrl_c_at_an_import_ends_quietly(number: int) -> None:
 SURVIVING = (
     "import hashlib\nfrom jisi_cli.cli.interrupts import surviving\n"
     "with surviving() as begin:\n"
-    "    for work in (lambda: time.sleep(60), lambda: time.sleep(60), {work}):\n"
+    "    for work in (lambda: time.sleep(600), lambda: time.sleep(600), {work}):\n"
     "        begin()\n"
     "        try:\n"
     f"            {READY}\n"
@@ -210,7 +210,7 @@ def test_what_survives_an_interrupt_is_stopped_by_each_in_turn() -> None:
 
 def test_a_second_interrupt_ends_what_does_not_react_to_the_first() -> None:
     process = started(
-        SURVIVING.format(work="None").replace("time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)")
+        SURVIVING.format(work="None").replace("time.sleep(600)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)")
     )
     try:
         pressed_until_it_ends(process)

@@ -240,7 +240,7 @@ def test_texts_of_one_list_and_of_several_threads_are_encoded_at_the_same_time(
 ) -> None:
     embedder, cores = numpy_embedder(bert_folder), Cores(2)
     monkeypatch.setattr("jisi_cli.embed.bert._cores", lambda: cores)
-    encode, both = Bert.encode, threading.Barrier(2, timeout=30)
+    encode, both = Bert.encode, threading.Barrier(2, timeout=120)
 
     def meeting(self: Bert, token_ids: Sequence[int]) -> Floats:
         both.wait()

@@ -113,7 +113,7 @@ def test_closing_ends_a_search_that_is_under_way() -> None:
     thread = threading.Thread(target=search)
     thread.start()
     grader.close()
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     assert not thread.is_alive() and len(ended) == 1
     with pytest.raises(Ungraded, match="ended"):
         grader.grade(submission("x", "x"))

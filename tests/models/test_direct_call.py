@@ -57,7 +57,7 @@ def asked(server: Loopback, streamed: bool, sampling: Sampling, **fields: Any) -
     """Ask once; return the answer without its seconds, and what was streamed of it."""
     pieces: list[str] = []
     options = {"on_text": pieces.append} if streamed else {}
-    answer = ask_once(pool(entry(server, **fields), max_retries=1, timeout=5.0), sampling=sampling, **options)
+    answer = ask_once(pool(entry(server, **fields), max_retries=1, timeout=300.0), sampling=sampling, **options)
     return replace(answer, seconds=0.0), "".join(pieces)
 
 
@@ -140,7 +140,7 @@ def test_a_server_that_takes_no_connection_keeps_no_other_answer_back(
     monkeypatch.setattr(direct_call, "_PATIENCE", 0.1, raising=False)
 
     async def never(*_: object) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     sends = httpx.AsyncHTTPTransport.handle_async_request
 
@@ -151,10 +151,10 @@ def test_a_server_that_takes_no_connection_keeps_no_other_answer_back(
     dead = ModelEntry("dead", "openai/dead", api_base="http://127.0.0.1:9/v1")
 
     async def both() -> Answer:
-        async with pool(dead, entry(loopback), max_retries=0, timeout=30.0) as models:
+        async with pool(dead, entry(loopback), max_retries=0, timeout=600.0) as models:
             hanging = asyncio.create_task(ask(models))
             await asyncio.sleep(0.05)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 answer = await models.ask(Request("a", user("what is 2 + 2?"), "probe"))
             hanging.cancel()
             await asyncio.wait([hanging])
@@ -270,7 +270,7 @@ def test_the_request_is_out_while_litellm_is_imported_and_ctrl_c_waits_for_neith
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)  # tenths of a second, where the machine is not busy
+    out, err = process.communicate(timeout=120)  # tenths of a second, where the machine is not busy
     assert (process.returncode, out) == (130, "")
     assert err in ("", "interrupted\n")
 
@@ -310,4 +310,6 @@ def test_the_seconds_are_those_of_the_call(loopback: Loopback, monkeypatch: pyte
 
     monkeypatch.setattr("jisi_cli.models.retry.needs_litellm_to_price", lambda *_: True)
     monkeypatch.setattr("jisi_cli.models.retry.litellm_loaded", late)
-    assert ask_once(pool(entry(loopback))).seconds < 0.5
+    began = time.monotonic()
+    seconds = ask_once(pool(entry(loopback))).seconds
+    assert 0 < seconds <= time.monotonic() - began - 0.5

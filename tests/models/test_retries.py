@@ -108,7 +108,7 @@ def test_a_spent_quota_or_a_content_policy_is_not_tried_again(loopback: Loopback
 def test_a_hanging_server_is_left_after_the_time_limit_and_tried_again(loopback: Loopback) -> None:
     loopback.script("a", text="it is four", faults=[Fault("hang")])
     loopback.script("b")
-    asked = pool(entry(loopback, "b"), entry(loopback, "a"), timeout=1.0)
+    asked = pool(entry(loopback, "b"), entry(loopback, "a"), timeout=3.0)
 
     async def warm_then_ask() -> str:
         async with asked:
