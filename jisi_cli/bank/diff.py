@@ -145,8 +145,10 @@ def _answer_table(
 
 def _repeated(texts: Sequence[str | None]) -> pa.Array:
     """Return a column of which few texts differ."""
-    encoded = {text: None if text is None else text.encode() for text in dict.fromkeys(texts)}
-    return from_texts(Texts.of([encoded[text] for text in texts]))
+    encoded = {text: (text or "").encode() for text in dict.fromkeys(texts)}
+    sizes = {text: -1 if text is None else len(written) for text, written in encoded.items()}
+    data = b"".join(map(encoded.__getitem__, texts))
+    return from_texts(Texts(data, np.array(list(map(sizes.__getitem__, texts)), dtype=np.int64)))
 
 
 def _encoded(texts: Sequence[str | None]) -> list[bytes | None]:

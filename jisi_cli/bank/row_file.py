@@ -62,14 +62,23 @@ class RowFile:
         self._file.seek(start)
         return self._file.read(min(end, self._written) - start) + pending
 
-    def read_rows(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> bytes:
-        """Return several rows (n,), one after another; those that are neighbours in the file are read at once."""
-        ends = starts + sizes
+    def read_rows(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+        """Return bytes that hold several rows, and where in them each begins (n,); neighbours are read at once.
+
+        Args:
+            starts: Where each begins in the file, no two at the same place (n,).
+            sizes: How many bytes each takes (n,).
+        """
+        order = np.argsort(starts, kind="stable")
+        begins, lengths = starts[order], sizes[order]
+        ends = begins + lengths
         is_first = np.ones(len(starts), dtype=bool)
-        is_first[1:] = starts[1:] != ends[:-1]
-        begin = starts[is_first]
-        lengths = ends[np.roll(is_first, -1)] - begin
-        return b"".join(map(self.read, begin.tolist(), lengths.tolist()))
+        is_first[1:] = begins[1:] != ends[:-1]
+        runs = begins[is_first]
+        found = b"".join(map(self.read, runs.tolist(), (ends[np.roll(is_first, -1)] - runs).tolist()))
+        places = np.empty(len(starts), dtype=np.int64)
+        places[order] = np.cumsum(lengths) - lengths
+        return found, places
 
     def _flush(self) -> None:
         if self._file is None:
@@ -123,44 +132,67 @@ def unpack_question(row: bytes) -> list[str | None]:
     return [_text(found) for found in _split(row, _LENGTHS.unpack_from(row), _LENGTHS.size)]
 
 
-def pack_answers(answers: AnswerBlock, rows: Sequence[int]) -> tuple[bytes, NDArray[np.int64]]:
-    """Return some answers as rows, one after another, and the bytes that each takes (k,).
+class UnwrittenAnswers:
+    """Answers as rows that are not in a file yet, so that those which belong together can be put side by side.
 
-    Args:
-        answers: The answers.
-        rows: Which of them, in which order (k).
+    Attributes:
+        size: The bytes that they take.
     """
-    head = np.zeros(len(answers), dtype=_ANSWER)
-    for place, name in enumerate(_NUMBERS):
-        values, unknown = answers[name], answers[name].count(None)
-        if unknown == 0:
-            head[name] = values
-            head["known"] |= 1 << place
-        elif unknown < len(values):
-            head[name] = [0 if value is None else value for value in values]
-            head["known"] |= np.array([(value is not None) << place for value in values], dtype=np.uint8)
-    head = head[list(rows)]
-    sizes = np.full(len(rows), _PACK.size, dtype=np.int64)
-    packed = []
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._heads: list[NDArray[np.void]] = []
+        self._texts: list[list[bytes]] = [[] for _ in _TEXTS]
+
+    def add(self, answers: AnswerBlock) -> None:
+        """Add answers; they are numbered in the order in which they are added."""
+        head = np.zeros(len(answers), dtype=_ANSWER)
+        for place, name in enumerate(_NUMBERS):
+            values, unknown = answers[name], answers[name].count(None)
+            if unknown == 0:
+                head[name] = values
+                head["known"] |= 1 << place
+            elif unknown < len(values):
+                head[name] = [0 if value is None else value for value in values]
+                head["known"] |= np.array([(value is not None) << place for value in values], dtype=np.uint8)
+        for name, texts in zip(_TEXTS, self._texts, strict=True):
+            values = answers[name]
+            if name == "scored_by":
+                values = [None if source == _USUAL_SOURCE else source for source in values]
+            if values.count(None) == len(values):
+                head[name] = -1
+                texts.extend([b""] * len(values))
+                continue
+            encoded = [None if text is None else text.encode("utf-8", "surrogatepass") for text in values]
+            head[name] = [-1 if text is None else len(text) for text in encoded]
+            texts.extend([text or b"" for text in encoded])
+        self._heads.append(head)
+        self.size += int(_sizes(head).sum())
+
+    def packed(self, order: NDArray[np.intp]) -> tuple[bytes, NDArray[np.int64]]:
+        """Return all as rows, one after another, and the bytes that each takes (n,).
+
+        Args:
+            order: Each answer, in the order in which they are to lie (n,).
+        """
+        head = np.concatenate(self._heads or [np.zeros(0, dtype=_ANSWER)])[order]
+        heads, places = head.tobytes(), order.tolist()
+        starts = range(0, len(heads), _PACK.size)
+        texts = [[packed[place] for place in places] for packed in self._texts if any(packed)]
+        pieces = zip([heads[start : start + _PACK.size] for start in starts], *texts, strict=True)
+        return b"".join(chain.from_iterable(pieces)), _sizes(head)
+
+
+def _sizes(head: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return the bytes that answers take, texts included (n,)."""
+    sizes = np.full(len(head), _PACK.size, dtype=np.int64)
     for name in _TEXTS:
-        values = answers[name]
-        if name == "scored_by":
-            values = [None if source == _USUAL_SOURCE else source for source in values]
-        if values.count(None) == len(values):
-            head[name] = -1
-            continue
-        texts = [None if (text := values[row]) is None else text.encode("utf-8", "surrogatepass") for row in rows]
-        head[name] = [-1 if text is None else len(text) for text in texts]
         sizes += np.maximum(head[name], 0)
-        packed.append([text or b"" for text in texts] if None in texts else texts)
-    heads = head.tobytes()
-    starts = range(0, len(heads), _PACK.size)
-    pieces = zip([heads[start : start + _PACK.size] for start in starts], *packed, strict=True)
-    return b"".join(chain.from_iterable(pieces)), sizes
+    return sizes
 
 
 class PackedAnswer(NamedTuple):
-    """What `pack_answers` kept of one; the names are those of `Record`."""
+    """What a row keeps of an answer; the names are those of `Record`."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -214,14 +246,13 @@ class _Columns:
     """Rows by column (k).
 
     Args:
-        rows: The rows, one after another.
-        sizes: The bytes that each takes (k,).
+        rows: The rows.
+        starts: Where in them each begins (k,).
         head: What is before the texts of each.
         texts: The names of the texts.
     """
 
-    def __init__(self, rows: bytes, sizes: NDArray[np.int64], head: np.dtype[np.void], texts: Iterable[str]) -> None:
-        starts = np.cumsum(sizes) - sizes
+    def __init__(self, rows: bytes, starts: NDArray[np.int64], head: np.dtype[np.void], texts: Iterable[str]) -> None:
         # Every byte as the beginning of a row, of which those are taken that are one.
         any_row = np.ndarray(max(0, len(rows) - head.itemsize + 1), dtype=head, buffer=rows, strides=(1,))
         self.head = any_row[starts]
@@ -243,15 +274,15 @@ class _Columns:
 class QuestionColumns(_Columns):
     """Questions by column (k): `query`, `reference` and `grader`; see `pack_question`."""
 
-    def __init__(self, rows: bytes, sizes: NDArray[np.int64]) -> None:
-        super().__init__(rows, sizes, _QUESTION, _QUESTION.names or ())
+    def __init__(self, rows: bytes, starts: NDArray[np.int64]) -> None:
+        super().__init__(rows, starts, _QUESTION, _QUESTION.names or ())
 
 
 class AnswerColumns(_Columns):
-    """Answers by column (k): `response`, `error`, `finish_reason`, and numbers; see `pack_answers`."""
+    """Answers by column (k): `response`, `error`, `finish_reason`, and numbers; see `UnwrittenAnswers`."""
 
-    def __init__(self, rows: bytes, sizes: NDArray[np.int64]) -> None:
-        super().__init__(rows, sizes, _ANSWER, _TEXTS)
+    def __init__(self, rows: bytes, starts: NDArray[np.int64]) -> None:
+        super().__init__(rows, starts, _ANSWER, _TEXTS)
 
     def number(self, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return `prompt_tokens`, `completion_tokens`, `cost_usd` or `score` (k,), and where it is unknown (k,)."""
@@ -260,7 +291,10 @@ class AnswerColumns(_Columns):
 
     def scored_by(self) -> list[str]:
         """Return who scored each, if it has a score (k)."""
-        return [source or _USUAL_SOURCE for source in self.text("scored_by").decoded()]
+        texts = self.text("scored_by")
+        if not texts.data:
+            return [_USUAL_SOURCE] * len(texts.sizes)
+        return [source or _USUAL_SOURCE for source in texts.decoded()]
 
 
 def _utf8(text: str | None) -> Text:

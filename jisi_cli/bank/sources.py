@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jisi_cli.bank.manifest import Source
-from jisi_cli.bank.row_file import RowFile, pack_answers, pack_question, unpack_question
+from jisi_cli.bank.row_file import RowFile, UnwrittenAnswers, pack_question, unpack_question
 from jisi_cli.bank.split import ordered_by_dataset
 from jisi_cli.bank.staging import Positions, StagedAnswers, StagedQuestions, Staging
 from jisi_cli.bank.tables import file_sha256
@@ -191,6 +191,8 @@ def stage_answers(
 
 
 _STATUS_CODES = {status: code for code, status in enumerate(STATUSES)}
+_SIDE_BY_SIDE = 1 << 23
+"""Bytes of answers that are sorted before they are written."""
 _REFERENCE, _GRADER, _BLANK = 1, 2, 4
 """Bits for what a question lacks: a reference, a grader, and whether that is an empty text rather than none."""
 
@@ -203,27 +205,37 @@ class _Answers:
         self._models, self._questions = array("i"), array("q")
         self._starts, self._sizes = array("q"), array("q")
         self._status, self._has_text = array("b"), array("b")
-        self._datasets = Numbering[str]()
+        self._datasets, self._dataset_of = Numbering[str](), array("i")
+        self._unwritten = UnwrittenAnswers()
 
     def add(self, answers: AnswerBlock, found: Admitted) -> None:
-        # A model's answers to a dataset side by side: so they are read again, for its table.
-        models, questions = np.array(found.models, dtype=np.int32), np.array(found.questions, dtype=np.int64)
-        datasets = np.array(self._datasets.of(answers["dataset"]), dtype=np.int32)
-        order = np.lexsort((datasets[list(found.rows)], models))
-        rows = [found.rows[place] for place in order.tolist()]
-        packed, sizes = pack_answers(answers, rows)
-        self._models.frombytes(models[order].tobytes())
-        self._questions.frombytes(questions[order].tobytes())
-        self._starts.frombytes((self._file.append(packed) + np.cumsum(sizes) - sizes).tobytes())
-        self._sizes.frombytes(sizes.tobytes())
-        status, responses = answers["status"], answers["response"]
-        self._status.extend([_STATUS_CODES[status[row]] for row in rows])
-        self._has_text.extend([bool(text := responses[row]) and not text.isspace() for row in rows])
+        answers = answers.take(found.rows)
+        self._models.extend(found.models)
+        self._questions.extend(found.questions)
+        self._dataset_of.extend(self._datasets.of(answers["dataset"]))
+        self._status.extend(map(_STATUS_CODES.__getitem__, answers["status"]))
+        self._has_text.extend([bool(text) and not text.isspace() for text in answers["response"]])
+        self._unwritten.add(answers)
+        if self._unwritten.size > _SIDE_BY_SIDE:
+            self._write()
+
+    def _write(self) -> None:
+        """Write a model's answers to a dataset side by side: so they are read again, for its table."""
+        written = len(self._starts)
+        datasets = np.array(self._dataset_of, dtype=np.int32)
+        order = np.lexsort((datasets, np.array(self._models[written:], dtype=np.int32)))
+        packed, sizes = self._unwritten.packed(order)
+        starts = np.empty(len(order), dtype=np.int64)
+        starts[order] = self._file.append(packed) + np.cumsum(sizes) - sizes
+        self._starts.frombytes(starts.tobytes())
+        self._sizes.frombytes(sizes[np.argsort(order)].tobytes())
+        self._unwritten, self._dataset_of = UnwrittenAnswers(), array("i")
 
     def ordered(
         self, models: Mapping[str, int], questions: StagedQuestions, rank: Positions
     ) -> Iterator[StagedAnswers]:
         """Yield each model's in bank order, without those whose question has no rank."""
+        self._write()
         of_model = np.array(self._models, dtype=np.int32)
         by_model = np.argsort(of_model, kind="stable")
         ends = np.cumsum(np.bincount(of_model, minlength=len(models)))

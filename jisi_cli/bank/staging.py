@@ -76,8 +76,7 @@ class StagedQuestions(Sequence[Question]):
 
     def columns(self, positions: Positions) -> QuestionColumns:
         """Return the texts of some questions (k), by column."""
-        sizes = self.sizes[positions]
-        return QuestionColumns(self._file.read_rows(self._starts[positions], sizes), sizes)
+        return QuestionColumns(*self._file.read_rows(self._starts[positions], self.sizes[positions]))
 
     def wanted(self, positions: Positions, questions: QuestionColumns) -> Wanted:
         """Return what vectors are wanted of.
@@ -108,7 +107,7 @@ class StagedAnswers(Mapping[Key, Record]):
 
     Args:
         model: Its name.
-        file: Holds each, as `pack_answers` makes it.
+        file: Holds each, as `UnwrittenAnswers` makes it.
         questions: The questions that were answered, among others.
         positions: Positions of those questions, ascending (k,).
         starts: Where each begins in the file (k,).
@@ -150,8 +149,7 @@ class StagedAnswers(Mapping[Key, Record]):
 
     def columns(self, which: Positions) -> AnswerColumns:
         """Return the answers at some positions (k,) among this model's, by column."""
-        sizes = self.sizes[which]
-        return AnswerColumns(self._file.read_rows(self._starts[which], sizes), sizes)
+        return AnswerColumns(*self._file.read_rows(self._starts[which], self.sizes[which]))
 
     def wanted(self, which: Positions, answers: AnswerColumns) -> Wanted:
         """Return what vectors are wanted of.

@@ -32,6 +32,8 @@ UNIT_TOLERANCE = 5e-3
 
 _CHUNK = 256
 """Texts embedded per journal entry, which is what a kill can cost; rows of a file in memory at once."""
+_PIECE = 1 << 20
+"""Bytes of an archive that are read at a time."""
 _MAX_UNFOLDED = 256 * 2**20
 _UNREADABLE = (
     *(OSError, KeyError, ValueError, TypeError, EOFError, MemoryError, NotImplementedError, RuntimeError),
@@ -286,9 +288,12 @@ class PrecomputedVectors:
     def _located(self, wanted: Wanted) -> list[tuple[VectorTable, NDArray[np.intp], NDArray[np.intp]]]:
         """Return each table with the positions of what is wanted of it, and the rows where it is."""
         left, found = np.arange(len(wanted.keys)), []
+        keys, orders = wanted.keys, wanted.orders
         for table in self._tables:
-            places = left.tolist()
-            rows = table.rows_of([wanted.keys[place] for place in places], [wanted.orders[place] for place in places])
+            if len(left) < len(keys):
+                places = left.tolist()
+                keys, orders = [wanted.keys[place] for place in places], [wanted.orders[place] for place in places]
+            rows = table.rows_of(keys, orders)
             is_here = rows >= 0
             found.append((table, left[is_here], rows[is_here]))
             left = left[~is_here]
@@ -317,7 +322,8 @@ class PrecomputedVectors:
                     (dataset, index), norm = keys[int(to[unusable[0]])], norms[unusable[0]]
                     raise InputError(f"{what} are not unit vectors ({dataset}/{index} has norm {norm:g})")
                 found[off] = (found[off] / norms[off, None]).astype(found.dtype)
-            vectors[to] = found
+            are_neighbours = to[-1] - to[0] == len(to) - 1
+            vectors[slice(to[0], to[-1] + 1) if are_neighbours else to] = found
 
 
 def _are_surely_unit(rows: NDArray[np.floating]) -> bool:
@@ -389,7 +395,7 @@ def read_given_vectors(path: Path, spec: EmbedderSpec) -> PrecomputedVectors:
 
 
 def _numbers_in(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
-    """Return an array of an archive; one of numbers as the bytes that were read, which NumPy copies piece by piece.
+    """Return an array of an archive; one of numbers is read to where it stays, so that memory holds it once.
 
     Raises:
         ValueError: It is damaged.
@@ -404,8 +410,17 @@ def _numbers_in(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
         shape, is_fortran, dtype = read_header[version](member)
         if dtype.kind != "f":
             return file[name]
-        data = member.read()
-    return np.frombuffer(data, dtype=dtype, count=math.prod(shape)).reshape(shape, order="F" if is_fortran else "C")
+        count = math.prod(shape)
+        if file.zip.getinfo(f"{name}.npy").file_size < count * dtype.itemsize:
+            raise ValueError(f"{name} is cut short")
+        values = np.empty(count, dtype=dtype)
+        held = values.view(np.uint8)
+        for start in range(0, len(held), _PIECE):
+            piece = member.read(min(_PIECE, len(held) - start))
+            held[start : start + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+        while member.read(_PIECE):  # so that the checksum, which comes last, is looked at
+            pass
+    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def read_released_vectors(source: Path, spec: EmbedderSpec) -> PrecomputedVectors:

@@ -17,7 +17,7 @@ from jisi_cli.bank import row_file
 from jisi_cli.bank.row_file import (
     AnswerColumns,
     RowFile,
-    pack_answers,
+    UnwrittenAnswers,
     pack_question,
     response_of,
     unpack_answer,
@@ -43,6 +43,12 @@ def test_rows_come_back_as_they_were_in_any_order(rows: list[bytes], kept: int, 
         chance.shuffle(places)
         for start, row in places:
             assert file.read(start, len(row)) == row
+        told = [(start, row) for start, row in places if row]
+        starts = np.array([start for start, _ in told], dtype=np.int64)
+        sizes = np.array([len(row) for _, row in told], dtype=np.int64)
+        found, begins = file.read_rows(starts, sizes)
+        pairs = zip(begins.tolist(), sizes.tolist(), strict=True)
+        assert [found[begin : begin + size] for begin, size in pairs] == [row for _, row in told]
 
 
 @given(TEXTS, st.none() | TEXTS, st.none() | TEXTS)
@@ -55,14 +61,17 @@ def test_a_question_comes_back_as_it_was(query: str, reference: str | None, grad
 def test_answers_come_back_as_they_were_alone_and_by_column(answers: list[tuple[Any, ...]]) -> None:
     names = ("prompt_tokens", "completion_tokens", "cost_usd", "score", "response", "error", "finish_reason")
     told = [Record("d", "1", "q", "ada", **dict(zip(names, answer, strict=True))) for answer in answers]
-    rows_of = list(range(len(told)))[::-1]
-    packed, sizes = pack_answers(AnswerBlock.of([(Location("a.csv"), record) for record in told[::-1]]), rows_of)
+    unwritten = UnwrittenAnswers()
+    for half in (told[: len(told) // 2], told[len(told) // 2 :]):
+        unwritten.add(AnswerBlock.of([(Location("a.csv"), record) for record in half]))
+    packed, sizes = unwritten.packed(np.arange(len(told)))
+    assert sizes.sum() == unwritten.size
     ends = np.cumsum(sizes).tolist()
     rows = [packed[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
     assert b"".join(rows) == packed
     assert [repr(unpack_answer(row)[:-1]) for row in rows] == [repr(answer) for answer in answers]
     assert [response_of(row) for row in rows] == [record.response or "" for record in told]
-    columns = AnswerColumns(packed, sizes)
+    columns = AnswerColumns(packed, np.cumsum(sizes) - sizes)
     for place, name in enumerate(names):
         if name in ("response", "error", "finish_reason"):
             assert columns.text(name).decoded() == [answer[place] for answer in answers]
