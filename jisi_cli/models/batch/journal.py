@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from jisi_cli.database import FAULTS, Database
 from jisi_cli.errors import InputError
 from jisi_cli.paths import data_folder, own_folder
+from jisi_cli.types import is_dollars
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -175,7 +176,7 @@ class BatchJournal:
             "SELECT batch, key, worst_usd FROM requests WHERE NOT ended ORDER BY batch, key"
         ):
             if key in wanted:
-                found.setdefault(batch, {})[key] = worst
+                found.setdefault(batch, {})[key] = _most(worst)
         rows = self._rows(f"SELECT id, {_FIELDS} FROM batches ORDER BY id")
         return [_batch(row[1:], found[row[0]]) for row in rows if row[0] in found]
 
@@ -246,7 +247,7 @@ class BatchJournal:
             "WHERE NOT requests.ended AND began >= ?",
             first.isoformat(timespec="milliseconds"),
         )
-        return math.fsum(worst for tag, key, worst in rows if worst is not None and (tag, key) not in but)
+        return math.fsum(_most(worst) or 0.0 for tag, key, worst in rows if (tag, key) not in but)
 
     def account(self, key: str) -> str:
         """Return what tells the account of a key from others, here and nowhere else.
@@ -376,6 +377,24 @@ def _batch(row: tuple[Any, ...], worst: Mapping[str, float | None]) -> OpenBatch
     tag, model, content, attempt, began, file_id, batch_id, account = row
     try:
         moment = datetime.fromisoformat(began)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the journal of batches is damaged (a batch began at {began!r:.40}); move it away") from error
-    return OpenBatch(str(tag), str(model), str(content), int(attempt), moment, file_id, batch_id, worst, account)
+    except (TypeError, ValueError):
+        raise _damaged(f"a batch began at {began!r:.40}") from None
+    if moment.tzinfo is None:
+        raise _damaged(f"a batch began at {began!r:.40}")
+    if not isinstance(attempt, int) or attempt < 1:
+        raise _damaged(f"a batch was submitted {attempt!r:.40} times")
+    for name in (file_id, batch_id):
+        if not isinstance(name, str | None):
+            raise _damaged(f"a provider calls a batch {name!r:.40}")
+    return OpenBatch(str(tag), str(model), str(content), attempt, moment, file_id, batch_id, worst, account)
+
+
+def _most(usd: object) -> float | None:
+    """Return the most that a request can cost, as a row says it."""
+    if usd is None or is_dollars(usd):
+        return usd
+    raise _damaged(f"a request may cost {usd!r:.40} dollars")
+
+
+def _damaged(how: str) -> InputError:
+    return InputError(f"the journal of batches is damaged ({how}); move it away")
