@@ -273,8 +273,10 @@ def _held(path: Path, run: str) -> Callable[[], None]:
 
 def _is_alive(path: Path, run: str) -> bool:
     """Whether a run is; one whose lock cannot be looked at counts as such. The lock of a dead one is removed."""
+    if not _RUN.fullmatch(run):
+        return False
     file = _lock_path(path, run)
-    if not _RUN.fullmatch(run) or not file.is_file():
+    if not file.is_file():
         return False
     try:
         release = _taken(file)

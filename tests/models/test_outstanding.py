@@ -192,6 +192,10 @@ def test_a_file_that_is_not_ours_is_refused_and_one_that_cannot_be_written_stops
         rows.execute("PRAGMA user_version = 1")
     with pytest.raises(InputError, match=r"out\.sqlite cannot be read .*'much'.*move it away"):
         outstanding()
+    with sqlite3.connect(outstanding_path()) as rows:
+        rows.execute("UPDATE runs SET usd = 0.5")
+    (found,) = outstanding()  # a name that no run of ours has leads to no file
+    assert (found.run, found.usd, found.is_under_way) == ("../../x", 0.5, False)
     outstanding_path().unlink()
     outstanding_path().mkdir()
     mark = Mark(Run("aa", "test"))
