@@ -42,6 +42,7 @@ _MOST_DEATHS = 20
 """Workers that may die over one call before it counts as failed: it may be the call that kills them."""
 _PAUSE = 0.5
 """Seconds until another worker is asked for in place of one that died."""
+_LOOK = 1.0
 _CLOSING_SECONDS = 10.0
 
 
@@ -84,7 +85,7 @@ class ClusterCaller:
         policy: RetryPolicy,
         warn: Callable[[str], None] | None,
     ) -> None:
-        self._ray, self._size = session.ray, max(1, min(session.cpus, most))
+        self._session, self._ray, self._size = session, session.ray, max(1, min(session.cpus, most))
         self._entries = list(entries)
         setting = "--max-cost" if budget is None else budget.setting
         self._settings = CallSettings(timeout, policy, budget is not None, setting)
@@ -108,6 +109,7 @@ class ClusterCaller:
         if not self._keepers:
             self._patience.renew()
             self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._size)]
+            self._keepers.append(asyncio.create_task(self._watch()))
         flight = await self._take_off(call, course)
         try:
             for _ in range(_MOST_DEATHS):
@@ -166,7 +168,7 @@ class ClusterCaller:
             self._patience.check()
             self._has_news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._has_news.wait(), 1.0)
+                await asyncio.wait_for(self._has_news.wait(), _LOOK)
 
     def _hear(self, line: Line, message: FromWorker) -> None:
         if isinstance(message, Warned):
@@ -243,6 +245,17 @@ class ClusterCaller:
         while True:
             for message in await _reply(handle.take.remote()):
                 self._hear(line, message)
+
+    async def _watch(self) -> None:
+        """End all calls once the head of the cluster is gone: workers that live may have no way to say anything."""
+        while self._problem is None:
+            try:
+                self._session.require_head()
+            except JisiError as error:
+                self._problem = error
+                for line in self._lines:
+                    self._end(line)
+            await asyncio.sleep(_LOOK)
 
     def _mourn(self, line: Line, error: Exception) -> None:
         """Say that a worker died; one that never began is a fault of its node."""

@@ -99,7 +99,8 @@ class Crew(Generic[T, R]):
         cpus: float = 1.0,
         gpus: float = 0.0,
     ) -> None:
-        self._ray, self._size, self._make, self._given = session.ray, max(1, size), make, given
+        self._session, self._ray, self._size = session, session.ray, max(1, size)
+        self._make, self._given = make, given
         self._needs = {"num_cpus": cpus, "num_gpus": gpus}
         self._members: list[_Member] = []
         self._waiting: deque[tuple[int, T]] = deque()
@@ -164,6 +165,7 @@ class Crew(Generic[T, R]):
 
     def _hear(self) -> None:
         """Wait a moment for news of any worker, and take it in."""
+        self._session.require_head()
         if any(member.is_ready for member in self._members):
             self._patience.renew()
         else:

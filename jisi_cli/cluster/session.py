@@ -28,6 +28,9 @@ from jisi_cli.errors import JisiError, missing_extra
 
 _REACH_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
+_LOOK_SECONDS = 5.0
+_MOST_LOOKS = 4
+"""Looks in a row that find no head, after which it is gone: within the minute after which Ray ends the process."""
 _STORE_BYTES = 256 * 2**20
 """Memory of the object store of a cluster that the run starts itself: what is dealt out is small, and Ray writes what
 does not fit to disk."""
@@ -48,6 +51,7 @@ class Session:
 
     def __init__(self, engine: RayEngine, warn: Callable[[str], None] = lambda words: None) -> None:
         self.warn = warn
+        self._lost, self._closed = "", threading.Event()
         address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
         self.is_own = address == "local"
         if self.is_own:
@@ -64,6 +68,19 @@ class Session:
                 _require_welcome(address)
             self.ray.init(address=address, **_OPTIONS, **(_own_cluster() if self.is_own else {}))
         _keep_stdout_for_results()
+        self._watch_head(self.ray.get_runtime_context().gcs_address)
+
+    def require_head(self) -> None:
+        """Do nothing while the head of the cluster answers.
+
+        Raises:
+            JisiError: It is gone, and with it the cluster.
+        """
+        if self._lost:
+            raise JisiError(
+                f"the head of the Ray cluster, {self._lost}, has not answered for {_MOST_LOOKS * _LOOK_SECONDS:.0f} "
+                "seconds; start it again, and run the same command again: what was kept is not asked again"
+            )
 
     @property
     def cpus(self) -> int:
@@ -87,8 +104,30 @@ class Session:
 
     def close(self) -> None:
         """Leave the cluster; one that the run started ends."""
+        self._closed.set()
         if not self._was_there:
             self.ray.shutdown()
+
+    def _watch_head(self, address: str) -> None:
+        """Look now and then, on a thread, whether the head of a cluster is there.
+
+        Ray's core ends the process a minute after the head is gone, in the middle of whatever it does.
+        """
+        host, _, port = address.rpartition(":")
+
+        def watch() -> None:
+            missed = 0
+            while missed < _MOST_LOOKS and not self._closed.wait(_LOOK_SECONDS):
+                try:
+                    socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
+                except OSError:
+                    missed += 1
+                else:
+                    missed = 0
+            if not self._closed.is_set():
+                self._lost = address
+
+        threading.Thread(target=watch, daemon=True).start()
 
 
 _OPTIONS: dict[str, Any] = {

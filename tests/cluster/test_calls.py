@@ -70,8 +70,8 @@ class Rayless:
         )
 
 
-def caller(ray: Rayless, size: int) -> ClusterCaller:
-    session: Any = SimpleNamespace(ray=ray, cpus=size)
+def caller(ray: Rayless, size: int, require_head: Callable[[], None] = lambda: None) -> ClusterCaller:
+    session: Any = SimpleNamespace(ray=ray, cpus=size, require_head=require_head)
     limiter, policy = RateLimiter(Limits(), [ENTRY]), RetryPolicy(2, 60.0)
     return ClusterCaller(session, size, [ENTRY], 10.0, limiter, None, policy, None)
 
@@ -109,6 +109,28 @@ def test_what_is_wrong_with_one_node_ends_the_calls_of_all_and_leaves_no_worker(
     ray = Rayless(welcome, unfit, never)
     asyncio.run(run())
     assert {*ray.killed} == {welcome, unfit, never}
+
+
+def test_calls_end_when_the_head_of_the_cluster_is_gone() -> None:
+    is_gone = False
+
+    def require_head() -> None:
+        if is_gone:
+            raise JisiError("the head is gone")
+
+    async def run() -> None:
+        nonlocal is_gone
+        cluster = caller(ray, 1, require_head)
+        call = asyncio.create_task(cluster.call(CALL, Course()))
+        await asyncio.sleep(0.1)  # it is with the worker
+        is_gone = True
+        with pytest.raises(JisiError, match="the head is gone"):
+            await call
+        await cluster.close()
+
+    ray = Rayless(welcome)
+    asyncio.run(run())
+    assert ray.killed == [welcome]
 
 
 def test_a_worker_that_never_began_is_not_waited_for_at_the_end() -> None:

@@ -64,7 +64,7 @@ def test_a_piece_whose_result_is_lost_with_its_node_is_done_again() -> None:
 
     faults = [ObjectLostError("0" * 56, None, ""), OutOfMemoryError("full"), WorkerCrashedError()]
     ray = Rayless(lambda piece: faults.pop() if piece == 3 and faults else None)
-    session: Any = SimpleNamespace(ray=ray)
+    session: Any = SimpleNamespace(require_head=lambda: None, ray=ray)
     assert list(Crew(session, 2, doubling).in_order(range(1, 6))) == [2, 4, 6, 8, 10]
     assert ray.started == 2 + 3
 
@@ -73,7 +73,9 @@ def test_a_piece_whose_result_is_lost_with_its_node_is_done_again() -> None:
 def test_a_piece_that_ends_every_worker_ends_the_run() -> None:
     from ray.exceptions import ActorDiedError
 
-    session: Any = SimpleNamespace(ray=Rayless(lambda piece: ActorDiedError() if piece == 3 else None))
+    session: Any = SimpleNamespace(
+        require_head=lambda: None, ray=Rayless(lambda piece: ActorDiedError() if piece == 3 else None)
+    )
     with pytest.raises(JisiError, match="died over the same piece of work"):
         list(Crew(session, 2, doubling).in_order(range(1, 6)))
 
@@ -88,8 +90,17 @@ def test_work_after_an_error_gets_nothing_that_was_left_of_the_work_before() -> 
 
         return double
 
-    session: Any = SimpleNamespace(ray=Rayless(lambda piece: None))
+    session: Any = SimpleNamespace(require_head=lambda: None, ray=Rayless(lambda piece: None))
     crew: Crew[int, int] = Crew(session, 2, doubling_some)
     with pytest.raises(InputError, match="-1 is below 0"):
         list(crew.in_order([1, 2, -1, 3, 4, 5, 6]))
     assert list(crew.in_order([7, 8, 9])) == [14, 16, 18]
+
+
+def test_pieces_end_when_the_head_of_the_cluster_is_gone() -> None:
+    def gone() -> None:
+        raise JisiError("the head is gone")
+
+    session: Any = SimpleNamespace(require_head=gone, ray=Rayless(lambda piece: None))
+    with pytest.raises(JisiError, match="the head is gone"):
+        list(Crew(session, 2, doubling).in_order(range(1, 6)))

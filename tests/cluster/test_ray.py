@@ -20,7 +20,7 @@ from tests.cluster import crew_process, gpu_process, killed_nodes
 from tests.cluster.nodes import Nodes
 from tests.faults import scene
 from tests.faults.scene import EMBEDDER, environment, serving, write_pool, write_questions
-from tests.loopback import Loopback
+from tests.loopback import Loopback, Script
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
 
@@ -221,3 +221,24 @@ def without_time(line: str) -> str:
     told = json.loads(line)
     bill = sorted(json.dumps(call) for call in told["bill"])
     return json.dumps({**told, "key": None, "bill": bill})
+
+
+def test_a_cluster_whose_head_is_gone_ends_the_run_with_one_line_and_what_was_kept_stays(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.scripts = {model: Script(text="4") for model in MODELS}
+    loopback.hold_after = 4
+    pool = pool_file(tmp_path / "jisi.toml", loopback, MODELS)
+    source = write_questions(tmp_path / "questions.jsonl", 12)
+    build = ("bank", "build", source, "-o", tmp_path / "bank", "--call", "--config", pool, *EMBEDDER)
+    with Nodes(env={"OPENAI_API_KEY": KEY}) as nodes:
+        nodes.add()
+        process = start(*build, "--concurrency", "2", "--engine", nodes.engine, env=nodes.env)
+        wait_for(process, lambda: len(loopback.requests) == 6)
+        assert nodes.head is not None
+        nodes.head.kill()
+        says_one_error(finish(process), 1, "the head of the Ray cluster, ", " has not answered for 20 seconds")
+    loopback.hold_after = None
+    assert finish(start(*build)).exit_code == 0
+    asked = [(request.model, str(request.body["messages"])) for request in loopback.requests]
+    assert len(set(asked)) == 24 and [asked.count(kept) for kept in asked[:4]] == [1] * 4
