@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from jisi_cli.models.ledger import Ledger, ledger_path
-from tests.cli.commands import MODELS, Run, finish, jisi, on_a_terminal, pool_file, start
+from tests.cli.commands import MODELS, Run, jisi, on_a_terminal, pool_file
+from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback, Request
 
 QUESTION = "What is 3 plus 6?"
@@ -415,8 +416,8 @@ def test_an_aggregatee_that_was_no_candidate_is_asked_once(ask: Any, loopback: L
 def test_two_processes_at_once_share_the_cache_without_error(small_bank: Path, pool: Path, loopback: Loopback) -> None:
     for model in MODELS:
         loopback.script(model, text=f"{model} says so", delay=0.2)
-    both = [start("ask", QUESTION, "--bank", small_bank, "--config", pool) for _ in range(2)]
-    for run in map(finish, both):
+    both = [start_here("ask", QUESTION, "--bank", small_bank, "--config", pool) for _ in range(2)]
+    for run in (process.finish() for process in both):
         assert (run.exit_code, run.stdout) == (0, "ada says so\n")
         assert len(run.stderr.splitlines()) == 1
     rows = list(Ledger(ledger_path(), warn=pytest.fail).rows())

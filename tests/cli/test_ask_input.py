@@ -14,7 +14,8 @@ import jisi_cli as library
 from jisi_cli.asking import Answered, ask_all
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.formats.record import Question
-from tests.cli.commands import Run, interrupt, jisi, says_one_error, start, wait_for, write_lines
+from tests.cli.commands import Run, jisi, says_one_error, write_lines
+from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
 QUESTIONS = [
@@ -176,9 +177,9 @@ def test_ctrl_c_keeps_what_is_answered(
     out = tmp_path / "a.jsonl"
     loopback.script("ada", text="The answer is 9.", faults=(None, Fault("hang")))
     common = ("--models", "ada", "--concurrency", "1", "--bank", small_bank, "--config", pool)
-    process = start("ask", "--input", questions, "--out", out, *common)
-    wait_for(process, lambda: loopback.count("ada") == 2)
-    run = interrupt(process)
+    process = start_here("ask", "--input", questions, "--out", out, *common)
+    process.until(lambda: loopback.count("ada") == 2)
+    run = process.interrupt()
     assert (run.exit_code, len(lines(out))) == (130, 1)
     assert "Traceback" not in run.stderr
     assert "1 of 3 questions answered" in run.stderr

@@ -16,7 +16,8 @@ from tests.bank.making import data_of
 from tests.cli.commands import jisi, pool_file, says_one_error
 from tests.cli.evaluation_data import SKILL, build
 from tests.cli.test_eval_live import by_name, lines, live, questions
-from tests.faults.scene import start
+from tests.faults import afflictions
+from tests.faults.forked import start
 from tests.loopback import Fault, Loopback
 
 MODELS = tuple(SKILL)
@@ -80,7 +81,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     command = ("bank", "build", asked, "-o", tmp_path / "bank", "--call", "--batch", "--config", pool)
     command = (*command, "--embedder", "hashing:16", "--models", "ada")
     loopback.batches.held = {"GET batches/id"}
-    process = start(tmp_path, *command)
+    process = start(tmp_path, *command, prepare=afflictions.looks_at_once)
     while process.poll() is None and not loopback.batches.reached.wait(0.05):
         pass
     process.send_signal(signal.SIGINT)
@@ -88,7 +89,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     assert process.returncode == 130, said
     assert "4 requests keep running at the provider; run the same command again to wait" in said
     loopback.batches.held = set()
-    process = start(tmp_path, *command)
+    process = start(tmp_path, *command, prepare=afflictions.looks_at_once)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert "4 requests under way at 127.0.0.1 since" in said

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import jisi_cli as library
-from tests.cli.commands import MODELS, Run, interrupt, jisi, says_one_error, start, wait_for, write_lines
+from tests.cli.commands import MODELS, Run, jisi, says_one_error, write_lines
 from tests.cli.evaluation_data import SKILL, answers, build
+from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
 QUESTION = "What is 3 plus 6?"
@@ -138,9 +139,9 @@ def test_a_budget_that_ends_in_the_middle_leaves_the_best_answer(ask: Any, loopb
 
 def test_ctrl_c_ends_it_at_once(small_bank: Path, pool: Path, loopback: Loopback) -> None:
     loopback.script("ada", faults=(Fault("hang"),))
-    process = start("ask", QUESTION, *CASCADE, "--bank", small_bank, "--config", pool)
-    wait_for(process, lambda: loopback.count("ada") == 1)
-    run = interrupt(process)
+    process = start_here("ask", QUESTION, *CASCADE, "--bank", small_bank, "--config", pool)
+    process.until(lambda: loopback.count("ada") == 1)
+    run = process.interrupt()
     assert (run.exit_code, run.stdout) == (130, "")
     assert "Traceback" not in run.stderr
     assert called(loopback) == ["ada"]

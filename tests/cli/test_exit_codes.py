@@ -21,6 +21,7 @@ from tests.cli.commands import (
     wait_for,
     write_lines,
 )
+from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
 QUESTION = "What is 3 plus 6?"
@@ -112,9 +113,9 @@ def test_130_after_ctrl_c(small_bank: Path, pool: Path, loopback: Loopback) -> N
 def test_a_build_that_is_interrupted_says_that_nothing_is_lost(tmp_path: Path, pool: Path, loopback: Loopback) -> None:
     loopback.hold_after = 1
     source = write_lines(tmp_path / "q.jsonl", [{"query": f"{n} + 1?", "gt": "1", "grader": "numeric"} for n in "123"])
-    process = start("bank", "build", source, "--call", "-o", tmp_path / "bank", *EMBEDDER, "--config", pool)
-    wait_for(process, lambda: loopback.count() > 1)
-    run = interrupt(process)
+    process = start_here("bank", "build", source, "--call", "-o", tmp_path / "bank", *EMBEDDER, "--config", pool)
+    process.until(lambda: loopback.count() > 1)
+    run = process.interrupt()
     assert run.exit_code == ExitCode.INTERRUPTED
     assert run.stderr.splitlines()[-2:] == [
         "every answer that came is kept: the same command goes on from there, and pays for none twice",

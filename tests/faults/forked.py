@@ -26,6 +26,7 @@ from tests.faults.scene import environment
 _IMPORTED = (
     *("jisi_cli.cli.app", "jisi_cli.cli.eval", "jisi_cli.cli.build", "jisi_cli.cli.ask"),
     *("jisi_cli.cli.cost", "jisi_cli.models.provider", "jisi_cli.methods.jisi", "litellm", "diskcache"),
+    *("jisi_cli.cli.serve", "jisi_cli.serve.app", "uvicorn"),
     *("pyarrow.parquet", "sklearn.feature_extraction.text", "tests.faults.forked"),
     # What LiteLLM imports at the first call only; a name that is gone does no harm.
     *("litellm.proxy._types", "litellm.llms.litellm_proxy.chat.transformation", "litellm._service_logger"),
@@ -97,6 +98,11 @@ class Forked:
         out, err = self.communicate()
         assert self.returncode is not None
         return Run(self.returncode, out, err)
+
+    def interrupt(self) -> Run:
+        """Press Ctrl-C and wait."""
+        self.send_signal(signal.SIGINT)
+        return self.finish()
 
     def until(self, happened: Callable[[], bool]) -> None:
         """Wait until something has happened to a command that is still at work."""

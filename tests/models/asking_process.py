@@ -26,7 +26,7 @@ async def main(api_base: str, count: int, streamed: bool, told: bool) -> None:
         cache=open_cache(cache_folder() / "answers", warn=sys.exit),
         ledger=Ledger(ledger_path(), warn=sys.exit),
         limits=Limits(concurrency=4),
-        timeout=120,
+        timeout=600,
         run=Run(id="r", command="test"),
         on_event=lambda event: print(event.kind, flush=True) if told and event.kind == "waiting" else None,
     )

@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def lines(process: subprocess.Popen[str]) -> tuple[list[str], str]:
     """Wait for a process; return the lines it printed, sorted, and its stderr."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return sorted(out.splitlines(), key=lambda line: int(line.split("\t")[0])), err
 
 
@@ -86,7 +86,7 @@ def test_a_process_that_is_killed_is_waited_for_by_nobody(loopback: Loopback, ow
 def test_ctrl_c_ends_the_waiting_for_another_process(loopback: Loopback, owner: subprocess.Popen[str]) -> None:
     waiting = waiting_for(loopback)
     waiting.send_signal(signal.SIGINT)
-    out, err = waiting.communicate(timeout=60)
+    out, err = waiting.communicate(timeout=300)
     assert (out, err.rstrip().splitlines()[-1]) == ("", "KeyboardInterrupt")
     assert owner.poll() is None
     assert loopback.count() == 1
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_calls_without_a_word_from_the_libraries(loopback: Loopb
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert out == ""
     # Python's own traceback of the interrupt, and nothing about tasks, sessions or coroutines.
     assert err.rstrip().endswith("KeyboardInterrupt")

@@ -1,9 +1,12 @@
-"""A real `jisi serve` on loopback, in front of a server that answers as a script says."""
+"""A real `jisi serve` on loopback, in front of a server that answers as a script says.
+
+It is a process of its own that has been forked (tests/faults/forked.py), without four seconds of imports each.
+"""
 
 from __future__ import annotations
 
+import re
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +14,16 @@ from pathlib import Path
 
 import httpx
 
-from tests.cli.commands import MODELS, build_small_bank, pool_file, start
+from tests.cli.commands import MODELS, build_small_bank, pool_file
+from tests.faults.forked import Forked, start_here
 from tests.loopback import Loopback, Script
 
 KEY = "a-key-of-the-servers-own"
 PATIENCE = 300
 """Seconds that a client waits; of itself httpx gives up after five, which a busy machine may take."""
+
+
+_TOLD = re.compile(r"^serving on (\S+)/v1\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Running:
 
     url: str
     upstream: Loopback
-    process: subprocess.Popen[bytes]
+    process: Forked
     home: Path
     arguments: Sequence[str | Path]
     env: Mapping[str, str]
@@ -78,23 +85,17 @@ def serving(
 def _started(
     arguments: Sequence[str | Path], env: Mapping[str, str], upstream: Loopback, home: Path
 ) -> Iterator[Running]:
-    process = start(*arguments, env=env)
+    process = start_here(*arguments, env=env)
     try:
         yield Running(_address(process), upstream, process, home, arguments, env)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)
+        process.communicate()
 
 
-def _address(process: subprocess.Popen[bytes]) -> str:
-    assert process.stderr is not None
-    said = b""
-    for line in process.stderr:
-        said += line
-        if line.startswith(b"serving on "):
-            url = line.split()[2].decode().removesuffix("/v1")
-            while httpx.get(f"{url}/health", timeout=PATIENCE).status_code != 200:
-                assert process.poll() is None, said
-            return url
-    raise AssertionError(said)
+def _address(process: Forked) -> str:
+    process.until(lambda: _TOLD.search(process.said()[1]) is not None)
+    (url,) = _TOLD.findall(process.said()[1])
+    process.until(lambda: httpx.get(f"{url}/health", timeout=PATIENCE).status_code == 200)
+    return str(url)

@@ -23,7 +23,8 @@ from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters, of_jisi, stated_options
 from jisi_cli.serve.guard import Guard
 from jisi_cli.serve.requests import ChatRequest, refused_setting
-from tests.cli.commands import jisi, says_one_error, start
+from tests.cli.commands import build_small_bank, finish, jisi, pool_file, says_one_error, start
+from tests.loopback import Loopback
 from tests.serve.running import KEY, PATIENCE, Running, serving
 
 QUESTION = [{"role": "user", "content": "What is 1 plus 1?"}]
@@ -221,7 +222,7 @@ def test_running_requests_end_before_the_server_does(sent: signal.Signals, ends:
             time.sleep(0.02)
         running.process.send_signal(sent)
         assert waiting.result().json()["choices"][0]["message"]["content"] == "late"
-        assert running.process.wait(60) == ends
+        assert running.process.finish().exit_code == ends
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["nothing sent", "a stream"])
@@ -251,6 +252,21 @@ def test_a_request_that_outlasts_the_servers_patience_is_refused_in_words(begun:
 def test_a_server_that_others_can_reach_wants_a_key(tmp_path: Path) -> None:
     says_one_error(jisi("serve", "--host", "0.0.0.0"), 2, "--key-env")
     says_one_error(jisi("serve", "--key-env", "NO_SUCH_KEY"), 2, "NO_SUCH_KEY is not set")
+
+
+def test_a_server_from_the_command_line_says_where_it_listens_and_ends_when_it_is_told_to(
+    tmp_path: Path, loopback: Loopback
+) -> None:
+    loopback.script("ada", text="2")
+    named = ("--bank", build_small_bank(tmp_path, {"ada": 12}))
+    process = start("serve", *named, "--config", pool_file(tmp_path / "jisi.toml", loopback, ["ada"]), "--port", "0")
+    assert process.stderr is not None
+    said = next(line.decode() for line in process.stderr if line.startswith(b"serving on "))
+    url = f"{said.split()[2]}/chat/completions"
+    answer = httpx.post(url, json={"messages": QUESTION}, timeout=PATIENCE).json()
+    assert answer["choices"][0]["message"]["content"] == "2"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process).exit_code == -signal.SIGTERM
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_server_that_is_killed_has_booked_and_kept_what_it_answered(tmp_path: 
                 time.sleep(0.01)
             running.process.send_signal(signal.SIGKILL)
         sent = len(running.upstream.complete)
-        running.process.wait()
+        running.process.finish()
         assert 8 <= len(answered) < len(QUESTIONS)
         # Every answer that a client has is booked; what upstream had just sent may not have been read.
         assert len(answered) <= booked(running) <= sent
