@@ -158,19 +158,13 @@ def test_by_default_whichever_settings_do_better_on_train_rows_are_taken(method:
     chosen = rankings(method, replace(given.context, training=training), given.queries)
     assert training.chosen is not None and "% on train" in training.chosen
     original = training.chosen.startswith("the original's settings")
+    assert not (original and method == "embedllm"), "it needs more steps than few rows give it"
     wanted = rankings(f"{method}:original={'yes' if original else 'no'}", given.context, given.queries)
     assert chosen == wanted
     # Which it was is kept with what was learned.
     again = Training()
     rankings(method, replace(given.context, training=again), given.queries)
     assert (again.from_cache, again.chosen) == (True, training.chosen)
-
-
-def test_embedllms_original_needs_more_steps_than_few_rows_give_it_so_that_ours_is_taken() -> None:
-    given = planted(rows=150)
-    training = Training()
-    rankings("embedllm", replace(given.context, training=training), given.queries)
-    assert training.chosen is not None and training.chosen.startswith("jisi's settings")
 
 
 def test_few_rows_choose_nothing_and_settings_behind_the_name_are_ours() -> None:
