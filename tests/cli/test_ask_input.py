@@ -15,6 +15,7 @@ from jisi_cli.asking import Answered, ask_all
 from jisi_cli.errors import BudgetError, InputError
 from jisi_cli.formats.record import Question
 from tests.cli.commands import Run, jisi, says_one_error, write_lines
+from tests.faults.afflictions import unhurried
 from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
@@ -177,7 +178,7 @@ def test_ctrl_c_keeps_what_is_answered(
     out = tmp_path / "a.jsonl"
     loopback.script("ada", text="The answer is 9.", faults=(None, Fault("hang")))
     common = ("--models", "ada", "--concurrency", "1", "--bank", small_bank, "--config", pool)
-    process = start_here("ask", "--input", questions, "--out", out, *common)
+    process = start_here("ask", "--input", questions, "--out", out, *common, prepare=unhurried)
     process.until(lambda: loopback.count("ada") == 2)
     run = process.interrupt()
     assert (run.exit_code, len(lines(out))) == (130, 1)

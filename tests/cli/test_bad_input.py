@@ -27,6 +27,7 @@ from tests.cli.commands import (
     wait_for,
     write_lines,
 )
+from tests.faults.afflictions import unhurried
 from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
@@ -454,7 +455,7 @@ def test_ctrl_c_while_a_bank_asks_its_pool_ends_with_130(pool: Path, loopback: L
     asked = [{"query": f"What is {n}?", "gt": str(n), "grader": "numeric"} for n in range(8)]
     source = write_lines(tmp_path / "questions.jsonl", asked)
     command = ("bank", "build", source, "-o", tmp_path / "bank", "--call", "--embedder", "hashing:64")
-    process = start_here(*command, "--config", pool)
+    process = start_here(*command, "--config", pool, prepare=unhurried)
     process.until(lambda: loopback.count("ada") >= 1)
     process.send_signal(signal.SIGINT)
     run = process.finish()

@@ -29,6 +29,12 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Polling, "pause", lambda polling, number: 0.02)
 
 
+def at_once_and_unhurried() -> None:
+    """The same, and an ending in order, for a process."""
+    afflictions.looks_at_once()
+    afflictions.unhurried()
+
+
 @pytest.fixture
 def pool(tmp_path: Path, loopback: Loopback) -> Path:
     """Three models at half price by batch; the question is a number, which ada and bob repeat and cyd does not."""
@@ -81,7 +87,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     command = ("bank", "build", asked, "-o", tmp_path / "bank", "--call", "--batch", "--config", pool)
     command = (*command, "--embedder", "hashing:16", "--models", "ada")
     loopback.batches.held = {"GET batches/id"}
-    process = start(tmp_path, *command, prepare=afflictions.looks_at_once)
+    process = start(tmp_path, *command, prepare=at_once_and_unhurried)
     while process.poll() is None and not loopback.batches.reached.wait(0.05):
         pass
     process.send_signal(signal.SIGINT)
@@ -89,7 +95,7 @@ def test_ctrl_c_leaves_a_batch_to_the_provider_and_the_same_command_goes_on(
     assert process.returncode == 130, said
     assert "4 requests keep running at the provider; run the same command again to wait" in said
     loopback.batches.held = set()
-    process = start(tmp_path, *command, prepare=afflictions.looks_at_once)
+    process = start(tmp_path, *command, prepare=at_once_and_unhurried)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert "4 requests under way at 127.0.0.1 since" in said

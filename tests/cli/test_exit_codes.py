@@ -21,6 +21,7 @@ from tests.cli.commands import (
     wait_for,
     write_lines,
 )
+from tests.faults.afflictions import unhurried
 from tests.faults.forked import start_here
 from tests.loopback import Fault, Loopback
 
@@ -113,7 +114,8 @@ def test_130_after_ctrl_c(small_bank: Path, pool: Path, loopback: Loopback) -> N
 def test_a_build_that_is_interrupted_says_that_nothing_is_lost(tmp_path: Path, pool: Path, loopback: Loopback) -> None:
     loopback.hold_after = 1
     source = write_lines(tmp_path / "q.jsonl", [{"query": f"{n} + 1?", "gt": "1", "grader": "numeric"} for n in "123"])
-    process = start_here("bank", "build", source, "--call", "-o", tmp_path / "bank", *EMBEDDER, "--config", pool)
+    command = ("bank", "build", source, "--call", "-o", tmp_path / "bank", *EMBEDDER, "--config", pool)
+    process = start_here(*command, prepare=unhurried)
     process.until(lambda: loopback.count() > 1)
     run = process.interrupt()
     assert run.exit_code == ExitCode.INTERRUPTED

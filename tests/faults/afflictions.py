@@ -99,6 +99,13 @@ def killed_before_it_is_kept(kind: str) -> None:
     JsonCache.set = last  # type: ignore[method-assign]
 
 
+def unhurried() -> None:
+    """Let Ctrl-C wait for an ending in order, which takes longer than it is given on a machine that is busy."""
+    from jisi_cli.cli import interrupts
+
+    interrupts._PATIENCE = 300
+
+
 def looks_at_once() -> None:
     """Look every few hundredths of a second how far a batch is; of itself jisi waits for seconds, and then longer."""
     from jisi_cli.models.batch.batches import Polling
