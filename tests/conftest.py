@@ -105,8 +105,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Spread the unit tests over the cores; tests that start processes and count their calls run one by one."""
-    return (os.cpu_count() or 1) if config.option.markexpr == "unit" else 0
+    """Use all cores; of many only four for tests that start local models or Ray, which take a gigabyte each."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.markexpr == "unit" else min(cores, 4)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
