@@ -36,7 +36,8 @@ _REFUSED = re.compile(r"status code: 40[13]\b")
 _REGION = re.compile(r"redirect|region '|IllegalLocationConstraint|IncorrectEndpoint", re.IGNORECASE)
 _NO_HTTP = re.compile(r"builder error")
 """What obstore says of an address without encryption that only Google's file of credentials has named."""
-_NO_NETWORK = re.compile(r"error sending request|HTTP error|timed? ?out|\bdns\b", re.IGNORECASE)
+_NO_NETWORK = re.compile(r"error sending request|HTTP error|\btimed? ?out\b|\bdns\b", re.IGNORECASE)
+"""What says so; of each error that was tried again obstore tells its `retry_timeout`, too."""
 _STATUS = re.compile(r"status code: [45]\d\d\b")
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),

@@ -6,6 +6,7 @@ Whatever depends on what a store answers is tried with each kind; the rest with 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from jisi_cli.addresses import read_address
 from jisi_cli.bank.bank import Bank, local_folder
 from jisi_cli.bank.labels import change_labels
 from jisi_cli.bank.manifest import Label, read_manifest
-from jisi_cli.bank.store import Store, place
+from jisi_cli.bank.store import ChangedObjectError, Store, place
 from jisi_cli.config import config_in_force
 from jisi_cli.copies import as_named
 from jisi_cli.errors import BankError
@@ -327,6 +328,28 @@ def test_a_disk_that_is_full_while_a_bank_is_fetched_is_one_line_and_leaves_no_h
     assert whole.exit_code == 0, whole
 
 
+@every_store
+def test_a_file_that_is_uploaded_in_pieces_is_the_same_file(tmp_path: Path, object_store: ObjectStore) -> None:
+    address, file = read_address(object_store.bank), tmp_path / "part.parquet"
+    assert address is not None
+    file.write_bytes(random.Random(0).randbytes(20_000_000))
+    store = Store(address)
+    for _ in range(2):  # the second time in place of the first
+        store.upload("part.parquet", file)
+        found = store.facts("part.parquet")
+        assert found is not None and found[0] == 20_000_000
+        assert b"".join(store.download("part.parquet", found[0])) == file.read_bytes()
+    assert len([request for request in object_store.requests if request.received > 5_000_000]) > 2
+    with pytest.raises(ChangedObjectError):
+        store.replace("part.parquet", b"", None)
+    now = store.read("part.parquet", None, 20_000_000)
+    assert now is not None and store.replace("part.parquet", b"short", now[1]).e_tag != now[1].e_tag
+    with pytest.raises(ChangedObjectError):
+        store.replace("part.parquet", b"late", now[1])
+    store.delete(["part.parquet"])
+    assert store.facts("part.parquet") is None
+
+
 def test_where_there_is_no_bank_no_folder_is_left(object_store: ObjectStore) -> None:
     assert jisi("route", "--bank", BANK, "x").exit_code == 3
     object_store.fault = lambda method, path: refused("AccessDenied")
@@ -389,8 +412,9 @@ def test_a_damaged_or_missing_object_is_one_error_and_no_part_of_the_copy(
             "is in another region; set AWS_REGION",
         ),
         (refused("InvalidRequest", "400 Bad Request"), "the store failed (InvalidRequest)"),
+        (refused("SlowDown", "503 Slow Down"), "the store failed (SlowDown); try again later"),
     ],
-    ids=["access", "key", "bucket", "region", "other"],
+    ids=["access", "key", "bucket", "region", "other", "busy"],
 )
 def test_what_a_store_refuses_is_one_line_with_the_remedy_whoever_asks(
     fault: tuple[str, bytes], words: str, tmp_path: Path, object_store: ObjectStore
