@@ -195,7 +195,7 @@ class ClusterCaller:
                 flight.call.asker.tell(message.event)
             case Made():
                 del flight.line.flights[flight.number]
-                flight.ended.set_result(message.ended)
+                flight.end(message.ended)
 
     # Workers: each place is kept by a task, which asks for another worker when one dies.
 

@@ -91,6 +91,11 @@ class Flight:
             task.cancel()
         self.settle(None)
 
+    def end(self, ended: Outcome | Exception) -> None:
+        """Take note of how it ended; whatever its worker did not settle counts as spent, and is not waited for."""
+        self.let_go()
+        self.ended.set_result(ended)
+
     def lose(self) -> None:
         """Take note that its worker died."""
         self.let_go()

@@ -16,6 +16,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
@@ -29,8 +30,8 @@ from jisi_cli.errors import JisiError, missing_extra
 _REACH_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
 _LOOK_SECONDS = 5.0
-_MOST_LOOKS = 4
-"""Looks in a row that find no head, after which it is gone: within the minute after which Ray ends the process."""
+_LOST_SECONDS = 30.0
+"""How long the head may not answer before it is gone; after a minute Ray ends the process."""
 _STORE_BYTES = 256 * 2**20
 """Memory of the object store of a cluster that the run starts itself: what is dealt out is small, and Ray writes what
 does not fit to disk."""
@@ -78,7 +79,7 @@ class Session:
         """
         if self._lost:
             raise JisiError(
-                f"the head of the Ray cluster, {self._lost}, has not answered for {_MOST_LOOKS * _LOOK_SECONDS:.0f} "
+                f"the head of the Ray cluster, {self._lost}, has not answered for {_LOST_SECONDS:.0f} "
                 "seconds; start it again, and run the same command again: what was kept is not asked again"
             )
 
@@ -116,16 +117,14 @@ class Session:
         host, _, port = address.rpartition(":")
 
         def watch() -> None:
-            missed = 0
-            while missed < _MOST_LOOKS and not self._closed.wait(_LOOK_SECONDS):
-                try:
+            seen = time.monotonic()
+            while time.monotonic() - seen < _LOST_SECONDS:
+                if self._closed.wait(_LOOK_SECONDS):
+                    return
+                with contextlib.suppress(OSError):
                     socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
-                except OSError:
-                    missed += 1
-                else:
-                    missed = 0
-            if not self._closed.is_set():
-                self._lost = address
+                    seen = time.monotonic()
+            self._lost = address
 
         threading.Thread(target=watch, daemon=True).start()
 

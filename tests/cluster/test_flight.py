@@ -108,6 +108,20 @@ def test_what_no_call_can_cost_neither_makes_nor_frees_money(usd: Any) -> None:
     in_flight(check, Budget(3.0))
 
 
+def test_a_call_that_ends_without_a_word_of_its_money_and_its_turn_holds_neither() -> None:
+    async def check(flight: Flight, limiter: RateLimiter, budget: Budget) -> None:
+        flight.wants_money(1.0)
+        await granted(flight)
+        flight.wants_turn(limiter)
+        await granted(flight)
+        flight.end(ANSWERED)
+        assert budget.spent_usd == 1.0 and budget.left_usd == 2.0 and flight.ended.result() is ANSWERED
+        async with asyncio.timeout(60), limiter.turn("ada"):
+            pass
+
+    in_flight(check, Budget(3.0), Limits(concurrency=1))
+
+
 def test_what_does_not_fit_is_refused_by_the_driver() -> None:
     async def check(flight: Flight, limiter: RateLimiter, budget: Budget) -> None:
         flight.wants_money(5.0)
