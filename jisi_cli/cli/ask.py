@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.answers import show_answers
-from jisi_cli.cli.exchange import begin_talk, exit_code_of, remember, show_footer, warn_of_failures
+from jisi_cli.cli.exchange import begin_talk, exit_code_of, remember, show_answers, show_footer, warn_of_failures
 from jisi_cli.cli.live import view_for
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption, MapOption, SchemaOption, SystemOption

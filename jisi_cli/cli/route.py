@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jisi_cli.cli.answers import show_answers
+from jisi_cli.cli.exchange import show_answers
 from jisi_cli.cli.layout import Picture, bars
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import JsonOption, MapOption

@@ -6,13 +6,13 @@ import re
 
 import pytest
 
-from jisi_cli.cli.answers import _rows
+from jisi_cli.cli.exchange import _rows
 from jisi_cli.methods.answers import GivenAnswer
 from jisi_cli.types import Answer
 from tests.cli.commands import on_a_terminal
 
 SHOW = """
-from jisi_cli.cli.answers import show_answers
+from jisi_cli.cli.exchange import show_answers
 from jisi_cli.cli.output import Output
 from jisi_cli.methods.answers import GivenAnswer
 from jisi_cli.types import Answer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jisi_cli.cli import turns
+from jisi_cli.cli import chat
+from jisi_cli.cli.chat import Turns
 from jisi_cli.cli.output import Output
-from jisi_cli.cli.turns import Turns
 from jisi_cli.errors import InputError
 
 
@@ -23,7 +23,7 @@ from jisi_cli.errors import InputError
 def test_a_block_that_cannot_be_asked_is_refused_once_and_none_of_its_lines_is_a_turn(
     block: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_MOST", 40)
+    monkeypatch.setattr(chat, "_MOST", 40)
     lines = iter([*block, "What is 3 plus 6?"])
     found = Turns(Output())
     found.is_person, found._read = True, lambda prompt: next(lines, None)
