@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
-from jisi_cli.answering import answer, answer_in_pieces, prepare, saying_more, wanted
+from jisi_cli.answering import answer, answer_in_pieces, decisions, explain, prepare, saying_more, wanted
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cluster.engine import read_engine
 from jisi_cli.config import Price, read_prices
@@ -22,7 +22,6 @@ from jisi_cli.errors import InputError
 from jisi_cli.formats.record import failed_reading
 from jisi_cli.methods.protocol import Listener, Method, Outcome
 from jisi_cli.opened import Calls, Opened, bank_or_stand_in, models_in_use
-from jisi_cli.routing import decisions, explain
 from jisi_cli.spending import RunAccount, amount
 from jisi_cli.user import EmbedderChoice, Log, User, read_config
 from jisi_cli.watching import Watcher

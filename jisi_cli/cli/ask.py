@@ -153,8 +153,8 @@ def ask(
 
 
 def _explain(jisi: Jisi, asked: Conversation, outcome: Outcome) -> None:
+    from jisi_cli.answering import described
     from jisi_cli.cli.route import belief_words, show_neighbours
-    from jisi_cli.routing import described
 
     out = Output(quiet=False)
     if asked.is_put_behind:
@@ -184,7 +184,7 @@ def _steps(outcome: Outcome) -> str:
 
 
 def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain: bool) -> dict[str, Any]:
-    from jisi_cli.routing import described
+    from jisi_cli.answering import described
 
     answer, decision = outcome.answer, outcome.decision
     neighbours, describe = (_NEIGHBOURS, partial(described, jisi.configured)) if explain else (0, None)

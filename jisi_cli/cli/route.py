@@ -221,9 +221,9 @@ def _roles(decision: Decision, model: str) -> str:
 
 def _write_page(jisi: Jisi, path: Path, text: str, decision: Decision, out: Output) -> None:
     """Draw a decision."""
+    from jisi_cli.answering import expected_usage
     from jisi_cli.cli.report import origin_of, write_page
     from jisi_cli.report.decision_page import NEIGHBOURS, Neighbour, decision_page
-    from jisi_cli.routing import expected_usage
 
     questions, train, arrays = jisi.bank.questions, jisi.bank.train_rows.tolist(), jisi.configured.arrays
     near = []
