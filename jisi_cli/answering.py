@@ -1,4 +1,4 @@
-"""How a question is answered and how it is routed: what needs no call on the caller's thread, calls on the account's."""
+"""How a question is answered or routed: what needs no call on the caller's thread, calls on the account's."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ from jisi_cli.answer_format import format_of
 from jisi_cli.background import CLOSED
 from jisi_cli.callees import offer_the_offline_pool
 from jisi_cli.configured_method import ConfiguredMethod
-from jisi_cli.conversation import Asked, Conversation, as_conversation
+from jisi_cli.conversation import Asked, Conversation, as_conversation, read_tools
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.messages import NOTHING, Wanted
 from jisi_cli.methods.calls import Panel
 from jisi_cli.methods.decision import Decision, ExpectedUsage
 from jisi_cli.methods.decision import expected_usage as usage_on_support
-from jisi_cli.methods.protocol import Listener, Outcome, Query, Silent, StagedMethod
+from jisi_cli.methods.protocol import Listener, Outcome, Pieces, Query, Silent, StagedMethod, Watcher, watcher_in_force
 from jisi_cli.methods.tool_calling import answer_by_one
 from jisi_cli.opened import Opened
 from jisi_cli.spans import question_span
-from jisi_cli.tools import read_tools
 from jisi_cli.types import whole_sum
-from jisi_cli.watching import Pieces, Watcher, watcher_in_force
 
 if TYPE_CHECKING:
     from jisi_cli.methods.rankings import Ranking

@@ -1,15 +1,20 @@
-"""A question as a conversation: what is asked now, what was said before, and by which words it is routed."""
+"""A question as a conversation: what is asked now, what was said before, and by which words it is routed.
+
+Messages, tools and pictures come from clients, which nothing trusts: what is read here has a known shape.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from jisi_cli.errors import InputError
 from jisi_cli.messages import NOTHING, Part, ToolCall, Wanted, last_calls, pictures_of, text_of
-from jisi_cli.pictures import read_picture
-from jisi_cli.tools import read_call_id, read_tool_calls
+from jisi_cli.plain_json import own_json
 from jisi_cli.types import Message
 
 FRAGMENT = 8
@@ -218,3 +223,181 @@ def _checked(text: str, where: str) -> str:
     except UnicodeEncodeError:
         raise InputError(f"{where} holds half a character (a lone surrogate); send whole text") from None
     return text
+
+
+# Tools that a model may ask to be called, and its calls.
+
+_MOST_TOOLS = 128
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+_ID = re.compile(r"[!-~]{1,256}")
+_CHOICES = ("none", "auto", "required")
+_TOOL_KEYS = frozenset({"type", "function", "cache_control"})
+"""What a tool may say; where a provider is to keep its prompt changes no answer, and is not passed on."""
+_FUNCTION_KEYS = frozenset({"name", "description", "parameters", "strict"})
+
+
+def read_tools(tools: object, choice: object = None, parallel: object = None) -> Wanted:
+    """Read `tools`, `tool_choice` and `parallel_tool_calls` in OpenAI's shape.
+
+    Args:
+        tools: A list of functions; None or an empty one for none.
+        choice: `none`, `auto`, `required`, or the function that must be called; None for the model's own choice.
+        parallel: Whether several may be called at once; None for yes.
+
+    Raises:
+        InputError: One of them has another shape.
+    """
+    if parallel is not None and not isinstance(parallel, bool):
+        raise InputError("`parallel_tool_calls` must be true or false")
+    if tools is None or tools == []:
+        if choice not in (None, "none", "auto"):
+            raise InputError("`tool_choice` needs `tools`")
+        return Wanted()
+    if not isinstance(tools, Sequence) or isinstance(tools, str) or len(tools) > _MOST_TOOLS:
+        raise InputError(f"`tools` must be a list of at most {_MOST_TOOLS} functions")
+    read = tuple(_tool(tool, f"tools[{place}]") for place, tool in enumerate(own_json(list(tools), "`tools`")))
+    names = [tool["function"]["name"] for tool in read]
+    return Wanted(read, _choice(choice, names), parallel is not False)
+
+
+def read_tool_calls(calls: object, where: str) -> list[Mapping[str, Any]]:
+    """Read the tool calls of a model's message in a conversation.
+
+    Args:
+        calls: The list.
+        where: What it is called in an error.
+
+    Raises:
+        InputError: It is not a list of calls of functions.
+    """
+    if not isinstance(calls, list) or len(calls) > _MOST_TOOLS:
+        raise InputError(f"{where} must be a list of at most {_MOST_TOOLS} calls")
+    return [_call(call, f"{where}[{place}]").to_json() for place, call in enumerate(calls)]
+
+
+def read_call_id(value: object, where: str) -> str:
+    """Read the name of a tool call.
+
+    Raises:
+        InputError: It is no short line of plain characters.
+    """
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InputError(f"{where} must be the `id` of a tool call")
+    return value
+
+
+def _tool(tool: object, where: str) -> Mapping[str, Any]:
+    function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
+    if not isinstance(function, dict) or not isinstance(tool, dict) or not tool.keys() <= _TOOL_KEYS:
+        raise InputError(f'{where} must be {{"type": "function", "function": {{…}}}}; other tools are not supported')
+    unknown = sorted(function.keys() - _FUNCTION_KEYS)
+    if unknown:
+        raise InputError(f"{where}.function.{unknown[0][:80]} is unknown")
+    _name(function.get("name"), f"{where}.function.name")
+    if not isinstance(function.get("description", ""), str | None):
+        raise InputError(f"{where}.function.description must be a text")
+    if not isinstance(function.get("parameters", {}), dict | None):
+        raise InputError(f"{where}.function.parameters must be a JSON schema")
+    if function.get("strict") not in (None, True, False):
+        raise InputError(f"{where}.function.strict must be true or false")
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: object, names: Sequence[str]) -> str | Mapping[str, Any] | None:
+    if choice is None or (isinstance(choice, str) and choice in _CHOICES):
+        return choice
+    function = choice.get("function") if isinstance(choice, Mapping) and choice.get("type") == "function" else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if name not in names:
+        raise InputError("`tool_choice` must be none, auto, required, or name one of `tools`")
+    return {"type": "function", "function": {"name": name}}
+
+
+def _call(call: object, where: str) -> ToolCall:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(function, Mapping) or call.get("type", "function") != "function":
+        raise InputError(f"{where} must be a call of a function")
+    name, arguments = _name(function.get("name"), f"{where}.function.name"), function.get("arguments")
+    if not isinstance(arguments, str):
+        raise InputError(f"{where}.function.arguments must be a text that holds JSON")
+    return ToolCall(read_call_id(call.get("id"), f"{where}.id"), name, arguments)
+
+
+def _name(name: object, where: str) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f"{where} must be a name of letters, digits, _ and -, at most 128 of them")
+    return name
+
+
+# Pictures are taken by what their bytes say they are, and never fetched from anywhere.
+
+MOST_PICTURE_BYTES = 20 * 2**20
+"""No provider takes larger ones."""
+_DETAILS = ("auto", "low", "high")
+_BEGINNINGS = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+}
+
+
+def picture_part(content: bytes, where: str) -> Part:
+    """Return a picture as a part of a message.
+
+    Args:
+        content: Its bytes.
+        where: What it is called in an error.
+
+    Raises:
+        InputError: It is too large, or no PNG, JPEG, GIF or WebP.
+    """
+    return _part(content, base64.b64encode(content).decode(), where)
+
+
+def read_picture(part: Mapping[str, Any], where: str) -> Part:
+    """Read a part with a picture, `{"type": "image_url", "image_url": {"url": "data:…;base64,…", "detail": …}}`.
+
+    An address is refused: for some providers LiteLLM fetches what is there itself, so that anyone who may ask could
+    have this machine look at what is in its network.
+
+    Args:
+        part: The part.
+        where: What it is called in an error.
+
+    Raises:
+        InputError: It has another shape, names an address, or holds no picture.
+    """
+    given = part.get("image_url")
+    given = {"url": given} if isinstance(given, str) else given
+    if not isinstance(given, Mapping) or not isinstance(url := given.get("url"), str):
+        raise InputError(f"{where}.image_url must be an object with a `url`")
+    detail = given.get("detail")
+    if detail is not None and detail not in _DETAILS:
+        raise InputError(f"{where}.image_url.detail must be one of {', '.join(_DETAILS)}")
+    head, comma, code = url.partition(",")
+    if not head.casefold().startswith("data:") or not head.casefold().endswith(";base64") or not comma:
+        raise InputError(
+            f"{where}.image_url.url must hold the picture itself, as data:image/png;base64,…; nothing is fetched"
+        )
+    try:
+        content = base64.b64decode(code, validate=True)
+    except (binascii.Error, ValueError):
+        raise InputError(f"{where}.image_url.url is not base64") from None
+    return _part(content, code, f"{where}.image_url.url", detail)
+
+
+def _part(content: bytes, code: str, where: str, detail: str | None = None) -> Part:
+    if len(content) > MOST_PICTURE_BYTES:
+        raise InputError(f"{where} is larger than {MOST_PICTURE_BYTES >> 20} MiB; send a smaller picture")
+    kind = _kind(content)
+    if kind is None:
+        raise InputError(f"{where} is not a PNG, JPEG, GIF or WebP picture")
+    url = f"data:{kind};base64,{code}"
+    return {"type": "image_url", "image_url": {"url": url} if detail is None else {"url": url, "detail": detail}}
+
+
+def _kind(content: bytes) -> str | None:
+    """Return the media type of a picture; what a client or a file's name says of it counts for nothing."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for kind, beginnings in _BEGINNINGS.items() if content.startswith(beginnings)), None)

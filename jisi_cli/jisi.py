@@ -20,11 +20,10 @@ from jisi_cli.configured_method import MODES, WITHOUT_BANK, ConfiguredMethod, ch
 from jisi_cli.conversation import Asked, as_conversation
 from jisi_cli.errors import InputError
 from jisi_cli.formats.record import failed_reading
-from jisi_cli.methods.protocol import Listener, Method, Outcome
+from jisi_cli.methods.protocol import Listener, Method, Outcome, Watcher
 from jisi_cli.opened import Calls, Opened, bank_or_stand_in, models_in_use
 from jisi_cli.spending import RunAccount, amount
 from jisi_cli.user import EmbedderChoice, Log, User, read_config
-from jisi_cli.watching import Watcher
 
 if TYPE_CHECKING:
     from jisi_cli.methods.decision import Decision

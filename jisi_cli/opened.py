@@ -16,12 +16,12 @@ from jisi_cli.config import Config, Price, find_bank
 from jisi_cli.embed.protocol import Embedder
 from jisi_cli.errors import BankError, InputError
 from jisi_cli.formats.record import Failed
+from jisi_cli.methods.protocol import watcher_in_force
 from jisi_cli.methods.tool_calling import Callers
 from jisi_cli.paths import cache_folder
 from jisi_cli.spending import RunAccount
 from jisi_cli.suggest import did_you_mean
 from jisi_cli.user import EmbedderChoice, User, bank_folder, require_consent
-from jisi_cli.watching import watcher_in_force
 
 if TYPE_CHECKING:
     from jisi_cli.history.answers import Answers

@@ -95,13 +95,13 @@ def with_pictures(text: str, paths: Sequence[Path]) -> list[Mapping[str, Any]]:
     Raises:
         InputError: One of them cannot be read, or is no picture.
     """
+    from jisi_cli.conversation import MOST_PICTURE_BYTES, picture_part
     from jisi_cli.files import read_plain
-    from jisi_cli.pictures import MOST_BYTES, picture_part
 
     parts: list[Mapping[str, Any]] = [{"type": "text", "text": text}] if text else []
     for path in paths:
         try:
-            parts.append(picture_part(read_plain(path, MOST_BYTES), f"--attach: {path}"))
+            parts.append(picture_part(read_plain(path, MOST_PICTURE_BYTES), f"--attach: {path}"))
         except OSError as error:
             raise InputError(f"--attach: {path}: {error.strerror or error}") from None
     return parts

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from jisi_cli.errors import InputError, JisiError
 from jisi_cli.jisi import Jisi
-from jisi_cli.methods.protocol import Outcome
+from jisi_cli.methods.protocol import Outcome, Pieces
 from jisi_cli.methods.registry import all_methods
 from jisi_cli.serve.feedback import Desk
 from jisi_cli.serve.guard import App, Guard
@@ -35,7 +35,6 @@ from jisi_cli.serve.requests import (
     refused_setting,
 )
 from jisi_cli.serve.responses import KEEP_ALIVE, Completion, error_parts, event, headers
-from jisi_cli.watching import Pieces
 
 _Body = TypeVar("_Body")
 

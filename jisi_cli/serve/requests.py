@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jisi_cli.answer_format import read_format
-from jisi_cli.conversation import Conversation, read_conversation
+from jisi_cli.conversation import Conversation, read_conversation, read_tools
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import option_name, setting_names
-from jisi_cli.tools import read_tools
 from jisi_cli.types import is_dollars
 
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "temperature", "response_format", "jisi"})

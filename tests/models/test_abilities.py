@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jisi_cli.config import ModelEntry
+from jisi_cli.conversation import read_tools
 from jisi_cli.models.facts import able, has_ability, none_able
 from jisi_cli.models.parameters import Accepted
-from jisi_cli.tools import read_tools
 from jisi_cli.types import Request
 from tests.loopback import Fault, Loopback, Raw
 from tests.models.asking import ask_once, cache_in, entry, pool, user

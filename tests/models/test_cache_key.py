@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import replace
 
 from jisi_cli.config import ModelEntry, Price
+from jisi_cli.conversation import read_tools
 from jisi_cli.models.cache import cache_key, conversation, effective_parameters
-from jisi_cli.tools import read_tools
 from jisi_cli.types import Sampling
 from tests.models.asking import user
 

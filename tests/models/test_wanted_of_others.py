@@ -9,9 +9,8 @@ import pytest
 
 from jisi_cli.answer_format import format_of
 from jisi_cli.config import ModelEntry, Price
-from jisi_cli.conversation import read_conversation
+from jisi_cli.conversation import read_conversation, read_tools
 from jisi_cli.messages import Message, Wanted
-from jisi_cli.tools import read_tools
 from jisi_cli.types import Answer
 from tests.loopback import Loopback, Raw
 from tests.models.asking import pool, user
