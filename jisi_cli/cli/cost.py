@@ -27,8 +27,7 @@ from jisi_cli.user import read_config
 
 if TYPE_CHECKING:
     from jisi_cli.config import Config
-    from jisi_cli.costs.bills import Charge, Key, Summary, Totals
-    from jisi_cli.costs.calls import Found
+    from jisi_cli.costs.bills import Charge, Found, Key, Summary, Totals
     from jisi_cli.costs.erasing import Kept
     from jisi_cli.costs.savings import Comparison, Saving
     from jisi_cli.models.batch.journal import Uncollected
@@ -145,8 +144,7 @@ def cost(
         )
         _erase_all(out, asks=not yes, as_json=as_json)
         return
-    from jisi_cli.costs.bills import DIMENSIONS, WORK_DIMENSIONS, summarise
-    from jisi_cli.costs.calls import find_calls
+    from jisi_cli.costs.bills import DIMENSIONS, WORK_DIMENSIONS, find_calls, summarise
 
     if as_json and as_csv:
         raise InputError("--json and --csv are two ways to print the same; give one of them")

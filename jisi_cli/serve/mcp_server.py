@@ -12,8 +12,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
 import jisi_cli
-from jisi_cli.costs.bills import summarise
-from jisi_cli.costs.calls import find_calls
+from jisi_cli.costs.bills import find_calls, summarise
 from jisi_cli.errors import JisiError
 from jisi_cli.jisi import Jisi
 from jisi_cli.serve.responses import told
