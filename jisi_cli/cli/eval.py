@@ -235,7 +235,7 @@ def _show(
     from jisi_cli.cli.eval_ci import to_junit, to_markdown
     from jisi_cli.cli.grading import note_grading
     from jisi_cli.cli.learning_curve import show_curve as show_learning
-    from jisi_cli.evaluation.headline import headline
+    from jisi_cli.evaluation.comparison import headline
 
     note_grading(comparison.graders, out)
     if report is not None:

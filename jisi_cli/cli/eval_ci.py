@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from jisi_cli.cli.output import count, dollars, one_line
 from jisi_cli.errors import BelowThresholdError, InputError
-from jisi_cli.evaluation.headline import headline
+from jisi_cli.evaluation.comparison import headline
 from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def show_splits(run: SplitRun, report: Path | None, out: Output, *, as_json: boo
         A row for each method.
     """
     from jisi_cli.cli.report import origin_of, write_page
-    from jisi_cli.report.splits_page import splits_page
+    from jisi_cli.report.comparison_page import splits_page
 
     finished: list[Split] = []
     try:

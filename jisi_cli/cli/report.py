@@ -97,7 +97,7 @@ def _page_of_splits(
     import numpy as np
 
     from jisi_cli.evaluation.splits import Split, summarise
-    from jisi_cli.report.splits_page import splits_page
+    from jisi_cli.report.comparison_page import splits_page
 
     if bank is not None:
         raise InputError(f"{path}: the page of several splits shows no single questions; leave --bank out")

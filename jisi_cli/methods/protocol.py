@@ -161,6 +161,8 @@ class Silent:
 
 
 Plan = TypeVar("Plan")
+
+
 class Watcher(Listener, Protocol):
     """A listener that is also told of the requests of each call."""
 

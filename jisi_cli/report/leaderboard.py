@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jisi_cli.evaluation.comparison import MethodReport
-from jisi_cli.evaluation.headline import BASELINE, BOUND, UNCLEAR, competes, difference_to, leading, verdict
+from jisi_cli.evaluation.comparison import (
+    BASELINE,
+    BOUND,
+    UNCLEAR,
+    MethodReport,
+    competes,
+    difference_to,
+    leading,
+    verdict,
+)
 from jisi_cli.report.charts import (
     HOVER,
     INK,

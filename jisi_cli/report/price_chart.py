@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from jisi_cli.evaluation.comparison import MethodReport
+from jisi_cli.evaluation.comparison import MethodReport, competes
 from jisi_cli.evaluation.experiments import Curve, CurvePoint, build_curve
-from jisi_cli.evaluation.headline import competes
 from jisi_cli.report.charts import FONT_SIZE, HOVER, INK, PALETTE, QUIET, Chart, Spec, Viewport, text_width
 from jisi_cli.report.page import QUESTIONS, dollars, listed, percent
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from jisi_cli.bank.bank import Bank
-from jisi_cli.evaluation.calibration import calibrate, choose, nested_choice
+from jisi_cli.evaluation.calibration import calibrate, choose, grid, nested_choice, run_stages
 from jisi_cli.evaluation.cascade_calibration import _ask_all, _decided, cascade_grid
 from jisi_cli.evaluation.final_codes import AnswerCodes, answer_codes, without_reading
 from jisi_cli.evaluation.held_out import Train
 from jisi_cli.evaluation.one_question import Entry
 from jisi_cli.evaluation.results import ResultFile
 from jisi_cli.evaluation.runner import run_method
-from jisi_cli.evaluation.stage_calibration import grid, run_stages
 from jisi_cli.evaluation.test_set import from_bank
 from jisi_cli.evaluation.validation import average_of, spread_folds, take_questions, take_rows, validate
 from jisi_cli.formats.record import Record

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jisi_cli.evaluation.comparison import MethodReport, build_report
-from jisi_cli.evaluation.headline import headline, leading
+from jisi_cli.evaluation.comparison import MethodReport, build_report, headline, leading
 from jisi_cli.evaluation.results import Result
 
 LEVEL = [1.0, 0.0] * 20

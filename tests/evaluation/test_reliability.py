@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jisi_cli.evaluation.comparison import build_report
-from jisi_cli.evaluation.reliability import BINS, ConfidenceBin, calibration_error, confidence_bins
 from jisi_cli.evaluation.results import Result
+from jisi_cli.evaluation.statistics import CONFIDENCE_BINS, ConfidenceBin, calibration_error, confidence_bins
 
 Pairs = list[tuple[float, float]]
 pairs = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
@@ -23,9 +23,9 @@ def error_of(answers: Pairs) -> float:
 
 def by_a_plain_loop(answers: Pairs) -> float:
     total = 0.0
-    for number in range(BINS):
-        low, high = number / BINS, (number + 1) / BINS
-        inside = [pair for pair in answers if low <= pair[0] < high or (pair[0] == 1 and number == BINS - 1)]
+    for number in range(CONFIDENCE_BINS):
+        low, high = number / CONFIDENCE_BINS, (number + 1) / CONFIDENCE_BINS
+        inside = [pair for pair in answers if low <= pair[0] < high or (pair[0] == 1 and number == CONFIDENCE_BINS - 1)]
         if inside:
             sure, score = (sum(column) / len(inside) for column in zip(*inside, strict=True))
             total += len(inside) / len(answers) * abs(sure - score)
@@ -51,10 +51,10 @@ def test_the_error_of_who_is_always_sure_is_how_often_that_was_wrong() -> None:
     assert error_of([(1.0, 1.0)] * 6 + [(1.0, 0.0)] * 4) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("edge", range(1, BINS))
+@pytest.mark.parametrize("edge", range(1, CONFIDENCE_BINS))
 def test_a_confidence_on_an_edge_is_in_the_bin_above(edge: int) -> None:
-    (found,) = confidence_bins([edge / BINS], [1.0])
-    assert found.low == edge / BINS
+    (found,) = confidence_bins([edge / CONFIDENCE_BINS], [1.0])
+    assert found.low == edge / CONFIDENCE_BINS
 
 
 def test_no_answer_has_no_error() -> None:

@@ -15,20 +15,18 @@ import numpy as np
 import pytest
 
 from jisi_cli.cli.report import origin_of
-from jisi_cli.evaluation.comparison import MethodReport, build_report
+from jisi_cli.evaluation.comparison import MethodReport, build_report, headline, leading
 from jisi_cli.evaluation.experiments import grown as grown_by
-from jisi_cli.evaluation.headline import headline, leading
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.test_set import TestSet
 from jisi_cli.formats.record import Question
 from jisi_cli.report.charts import NARROW, columns_of, draw
 from jisi_cli.report.comparison_page import comparison_page, tiles
-from jisi_cli.report.distributions import explained, margins, support_sizes
 from jisi_cli.report.leaderboard import leaderboard
 from jisi_cli.report.pool_charts import growth, modes, profile, selection
 from jisi_cli.report.price_chart import cost_against_quality
 from jisi_cli.report.questions import Details, PageData, StringTable, cut, titles
-from jisi_cli.report.reliability import confidence, reliability
+from jisi_cli.report.reliability import confidence, explained, margins, reliability, support_sizes
 from tests.cli.commands import jisi
 from tests.cli.evaluation_data import build
 from tests.report.conftest import results_of

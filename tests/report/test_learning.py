@@ -12,7 +12,7 @@ from jisi_cli.evaluation.learning_curve import CurvePoint, Gain, LearningCurve
 from jisi_cli.evaluation.results import Result
 from jisi_cli.report.charts import NARROW, WIDE, Viewport, draw
 from jisi_cli.report.comparison_page import comparison_page
-from jisi_cli.report.learning import learning
+from jisi_cli.report.pool_charts import learning
 from tests.cli.commands import jisi, recorded_answers, write_lines
 from tests.report.conftest import Browser
 

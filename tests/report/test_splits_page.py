@@ -11,7 +11,7 @@ import pytest
 from jisi_cli.evaluation.results import Result, ResultFile
 from jisi_cli.evaluation.splits import Split, SplitReport, summarise
 from jisi_cli.report.charts import draw
-from jisi_cli.report.splits_page import by_split, splits_page
+from jisi_cli.report.comparison_page import by_split, splits_page
 from tests.cli.commands import jisi, says_one_error
 from tests.cli.evaluation_data import build
 from tests.report.conftest import Browser, results_of
