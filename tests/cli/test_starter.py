@@ -15,7 +15,7 @@ import pytest
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.cli.help import with_number
-from jisi_cli.collect.starter import LEVELS, TASKS, starter_questions
+from jisi_cli.collect.question_sources import LEVELS, TASKS, starter_questions
 from jisi_cli.grading.registry import Submission, load_grader
 from tests.cli.commands import ROOT, jisi, pool_file, says_one_error, write_lines
 from tests.loopback import Loopback
@@ -55,7 +55,7 @@ def test_the_reference_is_right_to_the_grader_and_another_answer_is_wrong() -> N
 
 def test_a_seed_decides_in_any_process_and_fewer_questions_are_the_first_of_more() -> None:
     script = (
-        "import json; from jisi_cli.collect.starter import starter_questions as s;"
+        "import json; from jisi_cli.collect.question_sources import starter_questions as s;"
         "f = s(60, 42); print(json.dumps([f.sha256, *(q.query for q in f.questions)]))"
     )
     command = [sys.executable, "-c", script]
