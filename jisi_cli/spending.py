@@ -344,7 +344,7 @@ class RunAccount:
         from jisi_cli.models.batch.journal import BatchJournal, journal_folder
         from jisi_cli.models.batch.rows import Rows
         from jisi_cli.models.provider import Provider
-        from jisi_cli.models.retry_policy import RetryPolicy
+        from jisi_cli.models.retry import RetryPolicy
 
         if not (self.store and self.use_cache):
             raise InputError("--batch brings answers into the cache; leave --no-store and --no-cache out, or --batch")

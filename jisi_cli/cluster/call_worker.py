@@ -35,8 +35,7 @@ from jisi_cli.models.call import Asker, Call, CallEvent, Course
 from jisi_cli.models.facts import missing_key
 from jisi_cli.models.local import LocalModels
 from jisi_cli.models.provider import Provider
-from jisi_cli.models.retry import Caller
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import Caller, RetryPolicy
 
 _number: ContextVar[int] = ContextVar("number")
 """Which call the code that runs belongs to."""

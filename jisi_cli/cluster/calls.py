@@ -36,7 +36,7 @@ from jisi_cli.models.call import Call, Course, Outcome
 from jisi_cli.models.facts import missing_key
 from jisi_cli.models.limits import Budget, RateLimiter, question_budget
 from jisi_cli.models.redaction import secrets_in
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 
 _MOST_DEATHS = 20
 """Workers that may die over one call before it counts as failed: it may be the call that kills them."""

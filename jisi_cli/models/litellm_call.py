@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.models.address import Target
-from jisi_cli.models.called_tools import CalledTools
-from jisi_cli.models.completion import End
+from jisi_cli.models.completion import CalledTools, End
 from jisi_cli.models.failure import ProviderFailure, failure_from, failure_in, one_line
 from jisi_cli.models.parameters import STREAM, names_refused
 from jisi_cli.models.reasoning import AnswerSink

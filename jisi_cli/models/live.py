@@ -21,7 +21,7 @@ from jisi_cli.models.json_disk import JsonCache
 from jisi_cli.models.ledger import Ledger, LedgerEntry
 from jisi_cli.models.limits import Budget, Limits, RateLimiter, question_budget
 from jisi_cli.models.pricing import cost_of
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.models.single_flight import ProcessLock, SingleFlight
 from jisi_cli.spans import call_span
 from jisi_cli.types import Answer, OnText, Request, record_fields

@@ -12,8 +12,7 @@ from jisi_cli.config import ModelEntry, unusable_name
 from jisi_cli.errors import JisiError
 from jisi_cli.messages import with_system
 from jisi_cli.models.address import NO_KEY, Target, key_for
-from jisi_cli.models.called_tools import words_in
-from jisi_cli.models.completion import Completion, End, completed
+from jisi_cli.models.completion import Completion, End, completed, words_in
 from jisi_cli.models.direct_call import DirectCalls, DirectRequest, goes_directly, known_direct_request
 from jisi_cli.models.facts import missing_key
 from jisi_cli.models.failure import ProviderFailure

@@ -27,7 +27,7 @@ from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import LivePool
 from jisi_cli.models.provider import Provider
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.types import Request, Sampling
 from tests.batch_desk import BatchDesk
 from tests.loopback import Fault, Loopback

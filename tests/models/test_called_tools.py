@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jisi_cli.messages import ToolCall
-from jisi_cli.models.called_tools import CalledTools
+from jisi_cli.models.completion import CalledTools
 
 
 def piece(**fields: Any) -> Any:

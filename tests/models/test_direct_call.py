@@ -282,7 +282,7 @@ def test_a_plain_answer_comes_and_is_priced_though_litellm_never_does(
     loopback.script("a", text="It is 4.")
     script = (
         "from jisi_cli.config import ModelEntry, Price\n"
-        "from jisi_cli.models.public_prices import Counts, Rates, keep_rates\n"
+        "from jisi_cli.models.pricing import Counts, Rates, keep_rates\n"
         "from tests.models.asking import ask_once, pool\n"
         "keep_rates('openai/a', Rates(1e-6, 2e-6, 1e-6, 2e-6).price)\n"
         "for price in (Price(1, 2), None):\n"

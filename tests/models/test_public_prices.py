@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from jisi_cli.config import ModelEntry
-from jisi_cli.models import pricing, public_prices
+from jisi_cli.models import pricing
 from jisi_cli.models.kept_file import litellm_version
 from jisi_cli.models.litellm_client import load_litellm
-from jisi_cli.models.pricing import Parts, price_of_call
-from jisi_cli.models.public_prices import Counts, Rates, is_covered, keep_rates, kept_rates
+from jisi_cli.models.pricing import Counts, Parts, Rates, is_covered, keep_rates, kept_rates, price_of_call
 from jisi_cli.paths import cache_folder
 
 RATES = Rates(1.5e-07, 6e-07, 7.5e-08, 6e-07)
@@ -27,8 +26,8 @@ def file() -> Path:
 
 def in_a_new_process() -> None:
     """Forget what this process has read, so that the file is all there is."""
-    public_prices._kept.cache_clear()
-    public_prices._refused.cache_clear()
+    pricing._kept.cache_clear()
+    pricing._refused.cache_clear()
 
 
 def test_what_is_priced_by_the_token_is_kept_for_later_processes() -> None:
@@ -65,7 +64,7 @@ def test_what_is_priced_otherwise_is_left_to_litellm(name: str) -> None:
 
 
 def test_a_model_whose_prices_take_long_is_left_to_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_prices, "_PATIENCE", 0.0)
+    monkeypatch.setattr(pricing, "_PATIENCE", 0.0)
     keep_rates("openai/a", RATES.price)
     assert kept_rates("openai/a") is None
 
@@ -112,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyP
 
 
 def test_the_file_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_prices, "_MOST_MODELS", 3)
+    monkeypatch.setattr(pricing, "_MOST_MODELS", 3)
     for number in range(5):
         keep_rates(f"openai/{number}", RATES.price)
     assert list(json.loads(file().read_text())["kept"]) == ["openai/2", "openai/3", "openai/4"]
@@ -128,7 +127,7 @@ MODELS = (
 @pytest.mark.parametrize("model", MODELS)
 def test_prices_without_litellm_are_its_own_to_the_last_bit(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     load_litellm()
-    monkeypatch.setattr(public_prices, "_PATIENCE", 60.0)  # also on a busy machine
+    monkeypatch.setattr(pricing, "_PATIENCE", 60.0)  # also on a busy machine
     entry = ModelEntry("a", model)
     rng = random.Random(1)
     calls = [(rng.randint(1, 100_000), rng.randint(1, 20_000)) for _ in range(40)]

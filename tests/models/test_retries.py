@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.models.failure import is_transient, parse_retry_after
 from jisi_cli.models.limits import Limits
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.types import Request
 from tests.loopback import Fault, Loopback, Raw
 from tests.models.asking import ask_once, entry, pool, user

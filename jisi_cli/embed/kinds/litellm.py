@@ -22,7 +22,7 @@ from jisi_cli.errors import BudgetError, InputError, JisiError, NoAnswerError, h
 from jisi_cli.models.address import NO_KEY, OPENAI_KEY, key_for
 from jisi_cli.models.failure import causes, failure_from
 from jisi_cli.models.litellm_client import Rules, keeping, load_litellm
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import openai

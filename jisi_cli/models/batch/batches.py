@@ -27,7 +27,7 @@ from jisi_cli.models.call import Call
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.limits import Budget
 from jisi_cli.models.live import LivePool
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.types import Request
 
 OnProgress = Callable[[int, int], None]

@@ -15,7 +15,7 @@ from jisi_cli.models.batch.request_file import RequestFile
 from jisi_cli.models.batch.rows import Place
 from jisi_cli.models.batch.service import NOT_FOUND, RefusedError, Service, State, service_at
 from jisi_cli.models.failure import ProviderFailure
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.completion import Completion
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.live import LivePool
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.types import Answer
 
 _ODD = {
