@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jisi_cli.config import Config, ModelEntry, nothing_found
-from jisi_cli.errors import InputError, NoAnswerError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, NoAnswerError, did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.embed.protocol import EmbedderSpec

@@ -13,7 +13,7 @@ import numpy as np
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.embed.protocol import LazyEmbedder
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.hyperparameters import OWN_DEFAULTS, of_jisi, stated_options
 from jisi_cli.methods.context import BankRows, MethodContext
 from jisi_cli.methods.familiar import FamiliarCoarse
@@ -24,7 +24,6 @@ from jisi_cli.methods.shared_stages import SharedFine
 from jisi_cli.methods.training import Training
 from jisi_cli.opened import Opened, opened_once
 from jisi_cli.spending import amount
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.config import Config

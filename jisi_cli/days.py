@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _AGO = re.compile(r"([1-9][0-9]{0,4})([hdw])")

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 
 _MOST = 1_000_000_000
 """No setting means anything beyond it."""

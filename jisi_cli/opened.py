@@ -14,13 +14,12 @@ from jisi_cli.bank.no_bank import NoBank
 from jisi_cli.callees import endpoint_address, endpoint_entry, require_models
 from jisi_cli.config import Config, Price, find_bank
 from jisi_cli.embed.protocol import Embedder
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, did_you_mean
 from jisi_cli.formats.record import Failed
 from jisi_cli.methods.protocol import watcher_in_force
 from jisi_cli.methods.tool_calling import Callers
 from jisi_cli.paths import cache_folder
 from jisi_cli.spending import RunAccount
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.user import EmbedderChoice, User, bank_folder, require_consent
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import did_you_mean
 
 T = TypeVar("T")
 

@@ -18,12 +18,11 @@ from jisi_cli.bank.manifest import Manifest, read_manifest
 from jisi_cli.bank.tables import query_schema, read_part, read_pieces, read_rows
 from jisi_cli.bank.vector_map import LazyVectors, RowsOf, VectorMap, map_vectors
 from jisi_cli.copies import is_copy
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, did_you_mean
 from jisi_cli.formats.record import STATUSES, Failed, Key, Question
 from jisi_cli.hyperparameters import CASCADE, OWN_DEFAULTS, OWN_SETTINGS, Hyperparameters, stated_options
 from jisi_cli.scoring import BankArrays
 from jisi_cli.scoring.exact_sums import Rows, RowVectors
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
 
 if TYPE_CHECKING:

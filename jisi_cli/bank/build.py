@@ -39,10 +39,9 @@ from jisi_cli.bank.transaction import (
 from jisi_cli.bank.vectors import EmbeddedVectors, OnProgress, VectorSource
 from jisi_cli.embed.protocol import Embedder, EmbedderSpec
 from jisi_cli.embed.registry import load_embedder
-from jisi_cli.errors import BankError, InputError, JisiError
+from jisi_cli.errors import BankError, InputError, JisiError, did_you_mean
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.record import Failed
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     pass

@@ -165,8 +165,7 @@ def build(
     from jisi_cli.bank.build import BuildOptions
     from jisi_cli.bank.manifest import split_rule
     from jisi_cli.bank.sources import Selection
-    from jisi_cli.cli.build import Build
-    from jisi_cli.cli.build_vectors import EmbedderFlags
+    from jisi_cli.cli.build import Build, EmbedderFlags
     from jisi_cli.cli.learning_curve import note_small_bank
     from jisi_cli.cluster.engine import read_engine
     from jisi_cli.formats.column_map import ColumnMap

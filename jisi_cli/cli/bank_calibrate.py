@@ -18,9 +18,8 @@ from jisi_cli.cli.options import (
     VerboseOption,
 )
 from jisi_cli.cli.output import Output
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.hyperparameters import OWN_DEFAULTS, OWN_SETTINGS
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:

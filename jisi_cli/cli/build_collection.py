@@ -11,21 +11,23 @@ from jisi_cli.background import run_calls
 from jisi_cli.bank.bank import Bank
 from jisi_cli.bank.sources import ReadSources, Selection, stage_records
 from jisi_cli.callees import endpoint_entry, judges_of, offer_the_offline_pool
-from jisi_cli.cli.build_vectors import EmbedderFlags
+from jisi_cli.cli.build import EmbedderFlags
 from jisi_cli.cli.grading import note_grading
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line, paid
 from jisi_cli.cli.progress import collection_bar, counted
-from jisi_cli.collect.batched import Batched, ask_by_batch, under_way
 from jisi_cli.collect.collect import (
+    Batched,
     Collected,
     EmbeddingReserve,
     Pair,
+    ask_by_batch,
     check_graders,
     chosen_models,
     chosen_questions,
     collect,
     known_answers,
     pairs_of,
+    under_way,
 )
 from jisi_cli.collect.forecast import CollectionForecast, Forecast, Recall, forecast_collection
 from jisi_cli.collect.question_sources import QuestionSources

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jisi_cli.cli.interrupts import give_time
 from jisi_cli.cli.opening import Opening, opens_pool
 from jisi_cli.cli.options import (
     BatchOption,
@@ -21,15 +23,18 @@ from jisi_cli.cli.options import (
     require_grading,
     split_names,
 )
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.output import Column, Output
 from jisi_cli.errors import InputError
 from jisi_cli.grading.registry import GradingOptions
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from jisi_cli.cli.eval_ci import Format, Threshold
-    from jisi_cli.evaluation.comparison import Comparison
+    from jisi_cli.comparing_splits import SplitRun
+    from jisi_cli.evaluation.comparison import Comparison, MethodReport
+    from jisi_cli.evaluation.splits import Split, SplitComparison
     from jisi_cli.jisi import Jisi
+
 
 _DEFAULT = "best-single,jisi-query,jisi-router,jisi-vote,jisi"
 
@@ -137,7 +142,6 @@ def evaluate(
     from jisi_cli.bank.bank import local_folder
     from jisi_cli.cli.comparison_view import show_methods
     from jisi_cli.cli.eval_ci import Threshold, chosen_format
-    from jisi_cli.cli.eval_experiments import refuse_other_questions, refuse_together, show_splits, show_sweep
     from jisi_cli.cli.learning_curve import measure_curve
     from jisi_cli.cli.progress import counted
     from jisi_cli.cli.report import require_page
@@ -155,14 +159,14 @@ def evaluate(
     experiments = {"sweep": sweep, "grow": grow, "ablate": ablate, "curve": curve, "splits": splits}
     experiments["learning-curve"] = learning_curve
     elsewhere = {"report": report, "out": out_file, "fail_under": fail_under, "versus": versus, "datasets": datasets}
-    refuse_together(experiments, **elsewhere, limit=limit, live=live)
+    _refuse_together(experiments, **elsewhere, limit=limit, live=live)
     if shape in ("junit", "markdown") and (sweep or curve or splits is not None):
         raise InputError(f"--output-format {shape} prints one comparison; leave out --sweep, --curve and --splits")
     test = None if test is None else str(local_folder(test, out.note))
     bank = opening.options["bank"]
     bank = None if bank is None else local_folder(bank, out.note)
     if splits is not None:
-        refuse_other_questions(test, bank, live=live)
+        _refuse_other_questions(test, bank, live=live)
     require_asked("--live", live, batch=batch, resubmit=resubmit)
     if report is not None:
         require_page(report, results=out_file)
@@ -181,7 +185,7 @@ def evaluate(
     ) as jisi:
         jisi.account.resubmits = resubmit
         if sweep:
-            show_sweep(jisi, sweep, names, out, as_json=as_json)
+            _show_sweep(jisi, sweep, names, out, as_json=as_json)
             return
         if splits is not None:
             run = SplitRun(
@@ -195,7 +199,7 @@ def evaluate(
                 on_entries=threshold.rows,
                 progress=lambda what: counted(out, what),
             )
-            threshold.check(show_splits(run, report, out, as_json=as_json))
+            threshold.check(_show_splits(run, report, out, as_json=as_json))
             return
         comparison = evaluate(
             test,
@@ -273,3 +277,114 @@ def _write_page(path: Path, comparison: Comparison, jisi: Jisi, out: Output) -> 
     made["SHA-256 of its answers' SHA-256"] = hashlib.sha256(parts.encode()).hexdigest()
     page = comparison_page(comparison.methods, comparison.results, origin_of(made), data, comparison.learning)
     write_page(path, page, out)
+
+
+# Experiments: settings compared on train rows (--sweep), and several splits of the bank (--splits).
+
+
+def _refuse_together(experiments: Mapping[str, object], **beside_a_comparison: object) -> None:
+    """Refuse two experiments at once, and options that a comparison of settings on train rows would pass over.
+
+    Raises:
+        InputError: Such options were given.
+    """
+    given = [f"--{name}" for name, value in experiments.items() if value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are experiments of their own; give one of them")
+    for name, value in beside_a_comparison.items() if given == ["--sweep"] else ():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--sweep compares settings on train rows and ignores {option}; leave it out")
+
+
+def _show_sweep(jisi: Jisi, texts: Sequence[str], names: Sequence[str] | None, out: Output, *, as_json: bool) -> None:
+    """Compare settings on train rows."""
+    from jisi_cli.cli.progress import counted
+    from jisi_cli.comparing import sweep
+
+    with counted(out, "cross-validating") as on_progress:
+        found = sweep(jisi, texts, names, on_progress)
+    if as_json:
+        out.json(found)
+        return
+    columns = [Column("settings"), Column("Avg", right=True), Column("vs in force", right=True)]
+    out.table(columns, map(_sweep_row, found["sweep"]))
+    out.note(
+        f"{found['method']}, cross-validated on {len(jisi.bank.train_rows):,} train questions; "
+        "test rows were not touched"
+    )
+
+
+def _sweep_row(row: dict[str, Any]) -> list[str]:
+    low, high = 100 * row["difference"]["low"], 100 * row["difference"]["high"]
+    shown = f"{100 * row['difference']['average']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return [row["label"], f"{100 * row['average']:.2f}", shown]
+
+
+def _refuse_other_questions(test: str | None, bank: Path | None, *, live: bool) -> None:
+    """Refuse a test set besides the bank, in which there is nothing to split, and live answers to it.
+
+    Args:
+        test: The test set, which may be the bank itself.
+        bank: The bank, where it was named on its own.
+        live: Whether models are called.
+
+    Raises:
+        InputError: There is such a test set, or models are called.
+    """
+    from jisi_cli.bank.manifest import MANIFEST_NAME
+
+    if live:
+        raise InputError("--splits tests on the answers recorded in the bank, without a call; leave --live out")
+    if test is None:
+        return
+    is_bank = (Path(test) / MANIFEST_NAME).exists()
+    if not is_bank or (bank is not None and bank.resolve() != Path(test).resolve()):
+        raise InputError(
+            f"{test}: --splits draws train and test questions from the bank, and nothing else can be split; "
+            "leave it out"
+        )
+
+
+def _show_splits(run: SplitRun, report: Path | None, out: Output, *, as_json: bool) -> list[MethodReport]:
+    """Run the splits and show them; after Ctrl-C those that are finished.
+
+    Args:
+        run: What is to be run.
+        report: Where to write the page of all splits; None writes none.
+        out: Where they are shown.
+        as_json: Whether that is one document.
+
+    Returns:
+        A row for each method.
+    """
+    from jisi_cli.cli.report import origin_of, write_page
+    from jisi_cli.report.comparison_page import splits_page
+
+    finished: list[Split] = []
+    try:
+        for split in run.finished():
+            finished.append(split)
+    except KeyboardInterrupt:
+        if finished:
+            give_time()
+            again = "run it again to go on" if run.out is not None else "with --out a later run could go on"
+            out.warn(f"interrupted: showing {len(finished)} of {run.splits} splits; {again}")
+            _show_finished(run, finished, out, as_json=as_json)
+        raise
+    comparison = _show_finished(run, finished, out, as_json=as_json)
+    if report is not None:
+        made = {name: value for name, value in comparison.made.items() if name not in ("bank_parts", "versions")}
+        write_page(report, splits_page(comparison.methods, comparison.splits, origin_of(made)), out)
+    return [row.overall for row in comparison.methods]
+
+
+def _show_finished(run: SplitRun, finished: Sequence[Split], out: Output, *, as_json: bool) -> SplitComparison:
+    from jisi_cli.cli import comparison_view
+
+    comparison = run.summary(finished)
+    if as_json:
+        out.json(comparison.to_json())
+    else:
+        comparison_view.show_splits(comparison.methods, len(finished), out)
+    return comparison

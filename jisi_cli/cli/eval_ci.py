@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from jisi_cli.cli.output import count, dollars, one_line
-from jisi_cli.errors import BelowThresholdError, InputError
+from jisi_cli.errors import BelowThresholdError, InputError, did_you_mean
 from jisi_cli.evaluation.comparison import headline
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.comparison import MethodReport

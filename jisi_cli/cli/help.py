@@ -16,8 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from jisi_cli.cli.completion import complete_values
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 
 FIRST_COMMANDS = ("ask", "chat", "route", "eval", "cost", "bank", "build", "inspect")
 """What most people need; help lists these commands before the others."""

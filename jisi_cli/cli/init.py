@@ -16,10 +16,9 @@ import typer
 
 from jisi_cli.cli.options import QuietOption, split_names
 from jisi_cli.cli.output import Output, count
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.files import OutputKind, written
 from jisi_cli.paths import config_folder, own_folder
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.models.discovery import KeyedProvider

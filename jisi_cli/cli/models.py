@@ -17,8 +17,7 @@ from jisi_cli.cli.options import (
     split_names,
 )
 from jisi_cli.cli.output import Column, Output, count, one_line
-from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import BankError, BudgetError, InputError, NoAnswerError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 
 HERE = "asyncio"
 """The engine that is this process alone."""

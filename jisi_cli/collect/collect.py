@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.config import ModelEntry
-from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.errors import BudgetError, InputError, JisiError, did_you_mean
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.grading.final_answer import marked_answer
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import compares_models, reader_of
 from jisi_cli.models.limits import Budget
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import Answer, CutOff, Pool, Request, Sampling, Spending, whole_characters
+
+if TYPE_CHECKING:
+    from jisi_cli.models.batch.batches import Batches
+    from jisi_cli.models.live import LivePool
+
 
 OnRecord = Callable[["Collected"], None]
 """Called after every answer with what has been collected so far."""
@@ -328,3 +333,73 @@ class EmbeddingReserve:
         new = {whole_characters(text) for text in texts} - self._seen
         self._seen.update(new)
         self._budget.hold_back(self._worst_case(sorted(new)) or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """What is there to be collected.
+
+    Attributes:
+        pool: Whom to ask for it.
+        pairs: What was asked, and has an answer or failed for good.
+        stopped: Why a budget ended it; None where none did.
+        refused: Why models were not asked, or not for all; of what they were not asked there are to be no records.
+    """
+
+    pool: Pool
+    pairs: Sequence[Pair]
+    stopped: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ask_by_batch(
+    pairs: Sequence[Pair], pool: LivePool, batches: Batches, sampling: Sampling | None = None
+) -> Batched:
+    """Ask for every pair by batch, and wait until all have ended.
+
+    Args:
+        pairs: Questions and models, as `collect` takes them.
+        pool: The live pool.
+        batches: Submits and waits.
+        sampling: Sampling parameters; the paper's by default.
+
+    Raises:
+        InputError, NoAnswerError: See `Batches.fetch`.
+    """
+    from jisi_cli.models.batch.pool import BatchedPool
+
+    requests = [request_for(question, model, sampling or Sampling()) for question, model in pairs]
+    fetched = await batches.fetch(requests)
+    batched = BatchedPool(pool, fetched)
+    there, refused = [], {}
+    for pair, request in zip(pairs, requests, strict=True):
+        why = batched.why_unasked(request)
+        if why is None:
+            there.append(pair)
+        elif fetched.stopped is None:
+            refused[request.model] = why
+    return Batched(batched, there, fetched.stopped, refused)
+
+
+async def under_way(pairs: Sequence[Pair], pool: LivePool, sampling: Sampling | None = None) -> int:
+    """Return how many of some pairs a batch has been asked for that has brought no answer yet.
+
+    Args:
+        pairs: Questions and models, as `collect` takes them.
+        pool: The live pool.
+        sampling: Sampling parameters; the paper's by default.
+    """
+    from jisi_cli.models.batch.journal import BatchJournal, journal_folder
+
+    if not journal_folder().is_dir():
+        return 0
+    calls = [pool.call_of(request_for(question, model, sampling or Sampling())) for question, model in pairs]
+    wanted = {call.key: call for call in calls}
+    journal = BatchJournal(journal_folder())
+    try:
+        keys = {key for batch in journal.open_with(wanted) for key in batch.worst}
+    except InputError:  # whoever asks by batch will hear of it
+        return 0
+    finally:
+        journal.close()
+    return sum([await pool.kept(wanted[key]) is None for key in keys])

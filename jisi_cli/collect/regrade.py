@@ -12,11 +12,10 @@ from typing import Any
 
 from jisi_cli.bank.bank import Bank
 from jisi_cli.collect.collect import lacks_its_end
-from jisi_cli.errors import BudgetError, InputError, JisiError
+from jisi_cli.errors import BudgetError, InputError, JisiError, did_you_mean
 from jisi_cli.formats.record import Question, ScoreSource
 from jisi_cli.grading.grader_set import GraderSet
 from jisi_cli.grading.registry import GradingOptions, asks_model, compares_models
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CutOff
 from jisi_cli.workers import Workers
 

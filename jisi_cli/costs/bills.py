@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from jisi_cli import days
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.models.ledger import Ledger, LedgerEntry, ledger_path
 from jisi_cli.models.outstanding import Out, outstanding
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import CallRecord, record_fields, whole_sum
 
 if TYPE_CHECKING:

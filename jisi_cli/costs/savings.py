@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jisi_cli.config import ModelEntry, Price
 from jisi_cli.costs.bills import WORK_DIMENSIONS, Charge, Dimension, Key, key_of
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.types import CallRecord, whole_sum
 
 if TYPE_CHECKING:

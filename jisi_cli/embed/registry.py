@@ -21,10 +21,9 @@ from jisi_cli.embed.hub import hub_folder, is_hub_id, snapshot_here
 from jisi_cli.embed.model_folder import inspect_folder, packaged_minilm, require_harmless
 from jisi_cli.embed.protocol import EmbedderSpec, Encoder, EncoderOptions, name_problem
 from jisi_cli.embed.unit_embedder import UnitEmbedder
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.paths import cache_folder as default_cache_folder
 from jisi_cli.paths import expanded
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.embed.sentence_transformer import SentenceTransformerEncoder

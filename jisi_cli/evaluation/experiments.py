@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.evaluation.comparison import MethodReport
 from jisi_cli.evaluation.validation import take_models
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.registry import known_method, method_info
-from jisi_cli.suggest import did_you_mean
 
 # The paper's experiments as lists of entries: ablations, sweeps of settings, a growing pool.
 

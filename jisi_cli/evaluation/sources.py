@@ -15,14 +15,13 @@ from jisi_cli.bank.sources import Selection, stage_answers
 from jisi_cli.collect.collect import chosen_questions
 from jisi_cli.config import Price
 from jisi_cli.embed.protocol import Embedder
-from jisi_cli.errors import BankError, InputError
+from jisi_cli.errors import BankError, InputError, did_you_mean
 from jisi_cli.evaluation.test_set import TestSet, from_bank, from_questions, from_records
 from jisi_cli.files import read_lines
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import OnIssue
 from jisi_cli.formats.questions import read_questions
 from jisi_cli.formats.registry import MAPPED, QUESTIONS, detect, read_answers
-from jisi_cli.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

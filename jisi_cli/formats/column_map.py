@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.formats import fields
 from jisi_cli.formats.issues import Numbered, Row
-from jisi_cli.suggest import did_you_mean
 
 QUERY = ("query", "question", "origin_query", "prompt")
 """The keys of a question's text in the formats of benchmarks, best first: a `prompt` may hold a template around it."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 from jisi_cli.conversation import Conversation
-from jisi_cli.errors import InputError
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.types import Message
 
 Status = Literal["ok", "missing", "failed", "unscored"]

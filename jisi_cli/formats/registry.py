@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from jisi_cli import formats, plugins
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.formats.answer_block import AnswerBlock, deduplicated, in_answer_blocks
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.files import kind_of, open_text
@@ -26,7 +26,6 @@ from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import MESSAGES, poses_question
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import begins_a_list, bounded_lines, csv_header, json_file, json_object
-from jisi_cli.suggest import did_you_mean
 
 QUESTIONS = "questions"
 """What `detect` calls a file of questions without answers; `read_questions` reads it."""

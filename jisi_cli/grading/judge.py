@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.grading.final_answer import END_LENGTH
 from jisi_cli.grading.registry import Setup, Submission, Ungraded, grader
 from jisi_cli.lazy_pattern import lazy_pattern
 from jisi_cli.models.reasoning import without_reasoning
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import Message, Pool, Request, Sampling, Spending, fence_tag
 
 _RUBRIC = """\

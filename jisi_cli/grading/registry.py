@@ -13,9 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 from jisi_cli import grading, plugins
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.formats.record import Question
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.types import Pool, Spending

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.rankings import Ranking, best_per_dataset
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
-from jisi_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jisi_cli.methods.context import MethodContext

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from jisi_cli.errors import InputError
+from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.hyperparameters import CASCADE_OPTIONS, Hyperparameters, option_name, with_later
 from jisi_cli.plugins import installed, load
-from jisi_cli.suggest import did_you_mean
 from jisi_cli.types import LARGEST_SEED
 
 if TYPE_CHECKING:

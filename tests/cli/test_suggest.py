@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jisi_cli.suggest import did_you_mean
+from jisi_cli.errors import did_you_mean
 from tests.cli.commands import jisi, says_one_error, write_lines
 from tests.loopback import Loopback
 

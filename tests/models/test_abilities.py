@@ -18,6 +18,7 @@ from tests.models.asking import ask_once, cache_in, entry, pool, user
 TOOLS: Any = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
 
 
+@pytest.mark.slow
 def test_the_pool_file_wins_over_litellms_map_and_the_unknown_is_not_able() -> None:
     entries = [
         ModelEntry("yes", "openai/gpt-4o"),
