@@ -17,7 +17,7 @@ from jisi_cli.config import ModelEntry
 from jisi_cli.errors import JisiError
 from jisi_cli.models.call import Asker, Call, Course
 from jisi_cli.models.limits import Limits, RateLimiter
-from jisi_cli.models.retry_policy import RetryPolicy
+from jisi_cli.models.retry import RetryPolicy
 from jisi_cli.types import Request
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
