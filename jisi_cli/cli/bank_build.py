@@ -13,23 +13,15 @@ import typer
 
 from jisi_cli.addresses import read_address
 from jisi_cli.cli.help import ADVANCED
+from jisi_cli.cli.opening import Run, may_call
 from jisi_cli.cli.options import (
     BatchOption,
-    ConcurrencyOption,
     ConfigOption,
     DatasetsOption,
-    EngineOption,
     FailedOption,
-    JsonOption,
-    LabelOption,
     MapOption,
-    MaxCostOption,
-    NoStoreOption,
-    QuietOption,
     ResubmitOption,
-    TimeoutOption,
     TrustEmbedderOption,
-    VerboseOption,
     grading_options,
     require_asked,
     require_grading,
@@ -46,6 +38,7 @@ if TYPE_CHECKING:
 
 
 @grading_options
+@may_call
 def build(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BANK", help="The bank's folder or address.")],
     sources: Annotated[
@@ -128,16 +121,8 @@ def build(
     ] = False,
     batch: BatchOption = False,
     resubmit: ResubmitOption = False,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    concurrency: ConcurrencyOption = None,
-    engine: EngineOption = None,
-    timeout: TimeoutOption = None,
-    no_store: NoStoreOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
+    run: Run,
     grading: GradingOptions,
 ) -> None:
     """Build a bank from recorded answers, or with --call from questions.
@@ -167,13 +152,11 @@ def build(
     from jisi_cli.bank.sources import Selection
     from jisi_cli.cli.build import Build, EmbedderFlags
     from jisi_cli.cli.learning_curve import note_small_bank
-    from jisi_cli.cluster.engine import read_engine
     from jisi_cli.formats.column_map import ColumnMap
     from jisi_cli.formats.record import failed_reading
-    from jisi_cli.spending import RunAccount
     from jisi_cli.user import ImportIssues, read_config
 
-    out = Output(quiet=quiet, verbose=verbose)
+    out = run.out
     require_grading("--call (agreement alone does without)", grading, present=call, without=grading.only_comparing())
     if retry_failed and not (call and append):
         raise InputError("--retry-failed asks again what a bank holds as failed; add --call --append, or leave it out")
@@ -196,17 +179,7 @@ def build(
     output = local_folder(output, out.note)
     columns, selection = ColumnMap.parse(map_ or ()), Selection(_set(models), _set(datasets), limit)
     options = BuildOptions(split_rule(split, seed), dtype, append, force, failed_reading(failed))
-    account = RunAccount(
-        settings,
-        "bank build",
-        out,
-        timeout=timeout,
-        max_cost=max_cost,
-        concurrency=concurrency,
-        store=not no_store,
-        label=label,
-        engine=read_engine(engine),
-    )
+    account = run.account(settings, "bank build")
     account.resubmits = resubmit
     problems = ImportIssues(out, strict=strict)
     collection = None
@@ -246,16 +219,16 @@ def build(
         from jisi_cli.cli.build_collection import show_forecast
 
         expected = work.forecast()
-        out.json(expected.to_json()) if as_json else show_forecast(expected, max_cost, out)
+        out.json(expected.to_json()) if run.as_json else show_forecast(expected, run.max_cost, out)
         return
     with closing(work.account):
         try:
             report = work.run()
         except KeyboardInterrupt:
-            if call and not no_store:
+            if call and run.store:
                 out.note("every answer that came is kept: the same command goes on from there, and pays for none twice")
             raise
-    if as_json:
+    if run.as_json:
         out.json({"bank": str(output), **report.to_json()})
         return
     added = sum(report.answers.values())

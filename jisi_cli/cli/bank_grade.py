@@ -7,27 +7,13 @@ from typing import Annotated
 
 import typer
 
-from jisi_cli.cli.options import (
-    BankArgument,
-    ConcurrencyOption,
-    ConfigOption,
-    DatasetsOption,
-    EngineOption,
-    JsonOption,
-    LabelOption,
-    MaxCostOption,
-    NoStoreOption,
-    QuietOption,
-    TimeoutOption,
-    VerboseOption,
-    grading_options,
-    split_names,
-)
-from jisi_cli.cli.output import Output
+from jisi_cli.cli.opening import Run, may_call
+from jisi_cli.cli.options import BankArgument, ConfigOption, DatasetsOption, grading_options, split_names
 from jisi_cli.grading.registry import GradingOptions
 
 
 @grading_options
+@may_call
 def grade(
     bank: BankArgument = None,
     config: ConfigOption = None,
@@ -36,16 +22,8 @@ def grade(
     ] = None,
     datasets: DatasetsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing into the bank, and call no judge.")] = False,
-    max_cost: MaxCostOption = None,
-    label: LabelOption = None,
-    concurrency: ConcurrencyOption = None,
-    engine: EngineOption = None,
-    timeout: TimeoutOption = None,
-    no_store: NoStoreOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
     *,
+    run: Run,
     grading: GradingOptions,
 ) -> None:
     """Grade the responses of a bank again. No model is called, except a judge where --judge names one.
@@ -55,35 +33,21 @@ def grade(
     Example: jisi bank grade sample_data/bank --grader facts=contains --dry-run
     """
     from jisi_cli.cli.grading import grade_bank, raise_if_stopped, show_grading
-    from jisi_cli.cluster.engine import read_engine
-    from jisi_cli.spending import RunAccount
     from jisi_cli.user import bank_folder, read_config
 
-    out = Output(quiet=quiet, verbose=verbose)
-    settings = read_config(config, out)
-    account = RunAccount(
-        settings,
-        "bank grade",
-        out,
-        timeout=timeout,
-        max_cost=max_cost,
-        concurrency=concurrency,
-        store=not no_store,
-        label=label,
-        engine=read_engine(engine),
-    )
-    with closing(account):
+    settings = read_config(config, run.out)
+    with closing(run.account(settings, "bank grade")) as account:
         data = grade_bank(
-            bank_folder(bank, settings, out),
+            bank_folder(bank, settings, run.out),
             grading,
             account,
-            out,
+            run.out,
             models=split_names(models),
             datasets=split_names(datasets),
             dry_run=dry_run,
         )
-    if as_json:
-        out.json(data)
+    if run.as_json:
+        run.out.json(data)
     else:
-        show_grading(data, out)
+        show_grading(data, run.out)
     raise_if_stopped(data)

@@ -1,4 +1,4 @@
-"""The options with which a command opens the pool, and the opening: one place for all commands that do."""
+"""The options with which a command opens the pool, or an account for its calls: one place for all commands that do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from jisi_cli.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     EmbedderOption,
+    EngineOption,
     FailedOption,
+    JsonOption,
     LabelOption,
     MaxCostOption,
     MaxCostPerDayOption,
@@ -35,7 +37,9 @@ from jisi_cli.cli.options import (
 from jisi_cli.cli.output import Output
 
 if TYPE_CHECKING:
+    from jisi_cli.config import Config
     from jisi_cli.jisi import Jisi
+    from jisi_cli.spending import RunAccount
 
 _EVERYWHERE: Mapping[str, tuple[Any, object]] = {
     "bank": (BankOption, None),
@@ -145,3 +149,71 @@ def _named(name: str, text: str | None) -> inspect.Parameter:
     told = copy(option)
     told.help = text
     return option_parameter(name, Annotated[kind, told], default)
+
+
+# Commands that may call models, but open no pool that answers.
+
+
+_RUN: Mapping[str, tuple[Any, object]] = {
+    "max_cost": (MaxCostOption, None),
+    "label": (LabelOption, None),
+    "concurrency": (ConcurrencyOption, None),
+    "engine": (EngineOption, None),
+    "timeout": (TimeoutOption, None),
+    "no_store": (NoStoreOption, False),
+    "as_json": (JsonOption, False),
+    "quiet": (QuietOption, False),
+    "verbose": (VerboseOption, False),
+}
+"""What all these commands take, as in `_EVERYWHERE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the command line says of a run that may call models: what it may spend, and how it is shown.
+
+    Attributes:
+        out: The sink, which the options --quiet and --verbose are about.
+        as_json: Whether the result is printed as one JSON document.
+        store: Whether questions and answers may be kept.
+        engine: Where calls are made; None for the usual place.
+        limits: The other options, as `RunAccount` takes them.
+    """
+
+    out: Output
+    as_json: bool
+    store: bool
+    engine: str | None
+    limits: Mapping[str, Any]
+
+    @property
+    def max_cost(self) -> float | None:
+        """Dollars that it may cost at most."""
+        limit: float | None = self.limits["max_cost"]
+        return limit
+
+    def account(self, config: Config, command: str) -> RunAccount:
+        """Open the account of its calls.
+
+        Args:
+            config: The configuration in force.
+            command: What the ledger calls the run.
+
+        Raises:
+            InputError: See `RunAccount` and `read_engine`.
+        """
+        from jisi_cli.cluster.engine import read_engine
+        from jisi_cli.spending import RunAccount
+
+        return RunAccount(config, command, self.out, store=self.store, engine=read_engine(self.engine), **self.limits)
+
+
+def may_call(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a run that may call models; it receives them as `run`, a `Run`."""
+
+    def gather(values: dict[str, Any]) -> Run:
+        out = Output(quiet=values.pop("quiet"), verbose=values.pop("verbose"))
+        store = not values.pop("no_store")
+        return Run(out, values.pop("as_json"), store, values.pop("engine"), values)
+
+    return gathered(command, "run", [option_parameter(name, *about) for name, about in _RUN.items()], gather)
