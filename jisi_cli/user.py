@@ -175,8 +175,8 @@ def _ranges(numbers: Iterable[int]) -> Iterator[str]:
 # A pool file that is merely in the current folder or above it, before it names an address or a key.
 
 _LOCAL = "local:"
-_allowed: set[str] = set()
-"""Files that the user has allowed for this process alone."""
+_allowed: set[tuple[str, str]] = set()
+"""What the user has allowed some files to do, for this process alone: a file's identity, and that in words."""
 
 
 def require_consent(config: Config, entries: Sequence[ModelEntry], user: User) -> None:
@@ -194,8 +194,12 @@ def require_consent(config: Config, entries: Sequence[ModelEntry], user: User) -
 
 
 def _require_consent(config: Config, wants: Sequence[str], user: User) -> None:
-    """Ask whether a pool file that the user never named may do some things; refuse where no one can be asked."""
-    if not wants or config.trusted or config.identity in _allowed:
+    """Ask whether a pool file that the user never named may do some things; refuse where no one can be asked.
+
+    What was allowed in this process is not asked again, and what the question did not name is not allowed with it.
+    """
+    wants = [what for what in wants if (config.identity, what) not in _allowed]
+    if not wants or config.trusted:
         return
     words, command = f"{_where(config)}, which you have not allowed, {_listed(wants)}", _trust_command(config)
     answer = user.confirmed(f"{words}. Go on this once? (`{command}` allows it for good)")
@@ -203,7 +207,7 @@ def _require_consent(config: Config, wants: Sequence[str], user: User) -> None:
         raise InputError(f"{words}; read it, then run `{command}`, or name it: --config {config.path}")
     if not answer:
         raise InputError(f"{config.path} was not allowed; nothing was sent")
-    _allowed.add(config.identity)
+    _allowed.update((config.identity, what) for what in wants)
 
 
 def bank_folder(named: Path | None, config: Config, user: User) -> Path:

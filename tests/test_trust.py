@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from jisi_cli import trust
+from jisi_cli.config import Config, ModelEntry
 from jisi_cli.paths import config_folder
+from jisi_cli.user import Log, require_consent
 
 
 def test_nothing_is_trusted_before_the_user_says_so() -> None:
@@ -45,3 +47,30 @@ def test_a_damaged_record_allows_nothing(text: str) -> None:
     assert not trust.is_trusted("embedders", "a")
     trust.trust("embedders", "b", "model")
     assert trust.is_trusted("embedders", "b")
+
+
+class _Person(Log):
+    """Allows whatever it is asked, and keeps the questions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def confirmed(self, question: str) -> bool | None:
+        self.asked.append(question)
+        return True
+
+
+def test_one_question_is_asked_once_and_allows_nothing_that_it_did_not_name(tmp_path: Path) -> None:
+    file = tmp_path / "jisi.toml"
+    config = Config(path=file, identity=trust.file_identity(file, b"pool"), found_here=True, trusted=False)
+    one, other = (ModelEntry(name, f"openai/{name}", api_base=f"http://{name}.example/v1") for name in ("one", "other"))
+    person = _Person()
+
+    for entries in ([one], [one], [one, other], [other, one]):
+        require_consent(config, entries, person)
+
+    first, second = person.asked
+    assert "sends questions to http://one.example" in first
+    assert "http://other.example" in second
+    assert "http://one.example" not in second
