@@ -27,7 +27,6 @@ from jisi_cli.methods.protocol import Listener, Outcome, Pieces, Query, Silent, 
 from jisi_cli.methods.tool_calling import answer_by_one
 from jisi_cli.opened import Opened
 from jisi_cli.spans import question_span
-from jisi_cli.types import whole_sum
 
 if TYPE_CHECKING:
     from jisi_cli.methods.rankings import Ranking
@@ -145,7 +144,7 @@ async def answer(prepared: Prepared, watcher: Watcher | None = None, max_cost: f
             {
                 "jisi.mode": outcome.mode,
                 "jisi.calls": len(outcome.calls),
-                "jisi.cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+                "jisi.cost_usd": outcome.cost_usd,
                 "jisi.confidence": outcome.confidence,
             }
         )

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from jisi_cli.methods import registry
 from jisi_cli.methods.context import MethodContext
 from jisi_cli.methods.protocol import Query
 from jisi_cli.methods.router import Router
+from jisi_cli.types import Answer
 from jisi_cli.user import Log
 from tests.cli import evaluation_data
 from tests.cli.commands import MODELS, ROOT, build_small_bank, pool_file, write_lines
@@ -353,6 +355,18 @@ def test_what_is_no_question_is_refused(pool: jisi.Jisi, question: str) -> None:
 
 def test_one_model_may_be_named_as_text(bank: Path, config: Path) -> None:
     assert jisi.open(bank, config, models="bob").models == ("bob",)
+
+
+def test_an_outcome_says_what_the_question_cost_unless_a_price_is_unknown() -> None:
+    calls = (
+        Answer("a", "4", cost_usd=0.25),
+        Answer("b", "4", cost_usd=0.5),
+        Answer("a", "4", cost_usd=0.0, cached=True),
+    )
+    outcome = jisi.Outcome(calls[0], "route", "it ranks first", calls)
+
+    assert outcome.cost_usd == 0.75
+    assert replace(outcome, calls=(*calls, Answer("c", "4"))).cost_usd is None
 
 
 def test_what_is_shown_of_an_outcome_fits_a_screen(pool: jisi.Jisi) -> None:

@@ -16,7 +16,7 @@ from jisi_cli.cli.options import ContinueOption, ConversationOption, JsonOption,
 from jisi_cli.cli.output import Output, count, one_line
 from jisi_cli.conversation import BEHIND, Conversation, as_conversation
 from jisi_cli.errors import InputError
-from jisi_cli.types import Answer, whole_sum
+from jisi_cli.types import Answer
 
 if TYPE_CHECKING:
     from jisi_cli.jisi import Jisi
@@ -199,7 +199,7 @@ def _to_json(jisi: Jisi, text: str, outcome: Outcome, seconds: float, *, explain
         "mode": outcome.mode,
         "reason": outcome.reason,
         "confidence": outcome.confidence,
-        "cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+        "cost_usd": outcome.cost_usd,
         "seconds": seconds,
         "steps": outcome.seconds,
         "stopped_by_budget": outcome.stopped_by_budget,

@@ -12,7 +12,6 @@ from jisi_cli.cli.options import JsonOption, QuietOption
 from jisi_cli.cli.output import Column, Output, count, dollars, one_line
 from jisi_cli.errors import InputError
 from jisi_cli.paths import sample_folder
-from jisi_cli.types import whole_sum
 
 if TYPE_CHECKING:
     from jisi_cli.evaluation.test_set import TestSet
@@ -119,7 +118,7 @@ def _to_json(jisi: Jisi, tests: TestSet, row: int, outcome: Outcome) -> dict[str
         "reason": outcome.reason,
         "calls": len(outcome.calls),
         "tokens": sum((call.prompt_tokens or 0) + (call.completion_tokens or 0) for call in outcome.calls),
-        "cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+        "cost_usd": outcome.cost_usd,
         "sample": str(sample_folder()),
     }
 

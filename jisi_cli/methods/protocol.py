@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from jisi_cli.messages import NOTHING, Wanted, pictures_of
-from jisi_cli.types import Answer, Message, Pool, Role, whole_characters
+from jisi_cli.types import Answer, Message, Pool, Role, whole_characters, whole_sum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +87,8 @@ class Outcome:
         missing: What did not work besides the calls that failed, a sentence each.
         confidence: Probability that the answer is right, in [0, 1]; None for methods that do not know.
         is_json: Whether JSON was asked for, so that answers are compared as such.
+
+    `cost_usd` is what the question cost.
     """
 
     answer: Answer
@@ -100,6 +102,11 @@ class Outcome:
     missing: tuple[str, ...] = ()
     confidence: float | None = None
     is_json: bool = False
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Dollars paid for all calls together, 0 for those from the cache; None where the cost of one is unknown."""
+        return whole_sum(call.cost_usd for call in self.calls)
 
     @property
     def answers(self) -> tuple[GivenAnswer, ...]:

@@ -13,7 +13,7 @@ from jisi_cli.errors import BankError, BudgetError, InputError, JisiError, NoAns
 from jisi_cli.messages import ToolCall
 from jisi_cli.methods.protocol import Outcome
 from jisi_cli.serve.requests import RequestError
-from jisi_cli.types import whole_characters, whole_sum
+from jisi_cli.types import whole_characters
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": waiting for the models\n\n"
@@ -109,7 +109,7 @@ def told(outcome: Outcome, decision: dict[str, Any] | None = None) -> dict[str, 
             {"model": call.model, "role": call.role, "cached": call.cached, "error": call.error}
             for call in outcome.calls
         ],
-        "cost_usd": whole_sum(call.cost_usd for call in outcome.calls),
+        "cost_usd": outcome.cost_usd,
         "candidates": [] if decided is None else list(decided.candidates),
         "aggregatees": list(outcome.references if decided is None else decided.aggregatees),
         "missing": list(outcome.missing),
