@@ -72,6 +72,7 @@ class ObjectStore:
         requests: What it was asked.
         fault: What goes wrong.
         has_conditions: Whether it writes on a condition; else it says that it cannot, as some servers do.
+        before_answer: Called with the method and the path of what was carried out, before it is answered; may wait.
     """
 
     scheme: str = "s3"
@@ -79,6 +80,7 @@ class ObjectStore:
     requests: list[Request] = field(default_factory=list)
     fault: Fault | None = None
     has_conditions: bool = True
+    before_answer: Callable[[str, str], None] | None = None
 
     def __post_init__(self) -> None:
         from werkzeug.serving import make_server
@@ -175,6 +177,8 @@ class ObjectStore:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             return _said(start_response, *found)
         answer = b"".join(self._app(environ, start_response))
+        if self.before_answer is not None:
+            self.before_answer(method, path)
         self.requests.append(Request(method, path, int(environ.get("CONTENT_LENGTH") or 0), len(answer)))
         return [answer]
 

@@ -23,7 +23,7 @@ _AZURE_HOSTS = (
     r"[\w.-]+\.(models|inference)\.ai\.azure\.com",
 )
 _GOOGLE_HOSTS = (r"([\w-]+-)?aiplatform\.googleapis\.com", r"aiplatform\.[\w-]+\.rep\.googleapis\.com")
-_AWS_HOSTS = (r"([\w-]+\.)?bedrock-runtime(-fips)?\.[\w-]+\.(vpce\.)?(amazonaws\.com(\.cn)?|api\.aws)",)
+_AWS_HOSTS = (r"([\w-]+\.)?bedrock(-runtime)?(-fips)?\.[\w-]+\.(vpce\.)?(amazonaws\.com(\.cn)?|api\.aws)",)
 _OWN_HOSTS: Mapping[str, tuple[str, ...]] = {
     "openai": _OPENAI_HOSTS,
     "text-completion-openai": _OPENAI_HOSTS,
@@ -179,6 +179,17 @@ def environment_addresses(litellm_name: str, api_base: str | None) -> dict[str, 
         if is_in_force and (not provider or name.startswith(begins)):
             found[name] = value
     return found
+
+
+def aws_endpoint(service: str) -> str | None:
+    """Return where the environment has AWS's tools ask a service instead of at Amazon; None for there.
+
+    Args:
+        service: Its name in the SDKs, such as `bedrock`.
+    """
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def key_for(litellm_name: str, api_base: str | None, api_key_env: str | None) -> str | None:

@@ -234,7 +234,9 @@ class Desk:
 
 
 def _is_refusal(failure: ProviderFailure) -> bool:
-    """Whether a provider has said that it did nothing."""
+    """Whether a provider has said that it did nothing, and will do nothing."""
+    if failure.status == 429 and failure.retryable:
+        return False
     return failure.status is not None and 400 <= failure.status < 500 and failure.status not in (408, 409)
 
 

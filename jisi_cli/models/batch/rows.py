@@ -13,7 +13,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+from jisi_cli.addresses import Address
 from jisi_cli.config import ModelEntry
 from jisi_cli.messages import is_plain
 from jisi_cli.models.address import is_openai_host
@@ -37,6 +39,7 @@ _PATHS = {
     "azure": re.compile(r"(?P<address>.+?)(?:/deployments/[^/]+)?/chat/completions"),
     "anthropic": re.compile(r"(?P<address>.+)/v1/messages"),
     "gemini": re.compile(r"(?P<address>.+/v\d\w*)/models/(?P<model>[^/:]+):generateContent"),
+    "bedrock": re.compile(r"(?P<address>.+)/model/(?P<model>[^/]+)/(?P<operation>converse|invoke)"),
 }
 """Where a live call goes, by the protocol that is spoken there; its batch endpoints are beside it."""
 _GOOD = 200
@@ -62,13 +65,21 @@ _EMPTY_CANDIDATES = {
     "candidates": [{"content": {"parts": [{"text": "none"}], "role": "model"}, "finishReason": "STOP"}],
     "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
 }
+_EMPTY_CONVERSE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "none"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
+}
 _NOTHING: Mapping[BatchProtocol, Mapping[str, Any]] = {
     "openai": _EMPTY,
     "azure": _EMPTY,
     "anthropic": _EMPTY_MESSAGE,
     "gemini": _EMPTY_CANDIDATES,
+    "bedrock": _EMPTY_CONVERSE,
 }
 """What LiteLLM is handed in place of an answer."""
+_SIGNED_FOR = re.compile(r"Credential=[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]{1,32})/bedrock/")
+_AWS_HOST = re.compile(r"(?:.+\.)?bedrock-runtime(?:-fips)?\.(?P<region>[a-z0-9-]{1,32})\..+")
 _KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _MORE_HEADERS = ("anthropic-version", "anthropic-beta")
 _ACCOUNT_HEADERS = ("openai-organization", "openai-project")
@@ -81,11 +92,15 @@ class Place:
 
     Attributes:
         address: The server's address, without the path of an endpoint.
-        key: The key.
+        key: The key; where calls are signed, whose account that is.
         headers: What a call says there: the key, and what else the user's own files or environment send.
         protocol: Which batch endpoints are there.
         query: What stands behind the path of an address.
         model: The model, where the address of a call names it and its body does not.
+        operation: What is asked of it there, likewise.
+        region: Where the provider works on it; empty where that is not asked.
+        store: The folder of a bucket through which batches go; None where none is needed.
+        role: As whom the provider reads and writes there.
     """
 
     address: str
@@ -94,6 +109,10 @@ class Place:
     protocol: BatchProtocol = "openai"
     query: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
+    operation: str = ""
+    region: str = ""
+    store: Address | None = None
+    role: str = ""
 
     def __hash__(self) -> int:
         return hash((self.address, self.key))
@@ -176,7 +195,12 @@ class Rows:
             raise ProviderFailure(f"`{entry.litellm}` cannot be asked by batch: {why}")
         protocol = protocol_of(entry)
         handed = _Handed(_GOOD, json.dumps(_NOTHING[protocol]).encode())
-        await self._complete(call, handed)
+        try:
+            await self._complete(call, handed)
+        except ProviderFailure:
+            # At Bedrock each family of models answers in its own way; what was asked is known all the same.
+            if not handed.requests:
+                raise
         request = handed.requests[0]
         return Sent(_place(protocol, request, entry), json.loads(request.content))
 
@@ -244,6 +268,8 @@ def _place(protocol: BatchProtocol, request: httpx.Request, entry: ModelEntry) -
     found = _PATHS[protocol].fullmatch(str(request.url.copy_with(query=None)))
     if found is None:
         raise ProviderFailure(f"it is asked at {request.url.path}, which is not asked by batch")
+    if protocol == "bedrock":
+        return _bedrock_place(found, request, entry)
     kept = (*_KEY_HEADERS, *_MORE_HEADERS, *(_ACCOUNT_HEADERS if is_openai_host(request.url.host) else ()))
     headers = {name: request.headers[name] for name in kept if name in request.headers}
     query = dict(request.url.params)
@@ -258,6 +284,31 @@ def _place(protocol: BatchProtocol, request: httpx.Request, entry: ModelEntry) -
         protocol,
         query,
         found.groupdict().get("model", ""),
+    )
+
+
+def _bedrock_place(found: re.Match[str], request: httpx.Request, entry: ModelEntry) -> Place:
+    """Return where a live call to Bedrock goes, without its signature.
+
+    Raises:
+        ProviderFailure: Its region is not to be known.
+    """
+    signed = _SIGNED_FOR.search(request.headers.get("authorization", ""))
+    signed = signed or _AWS_HOST.fullmatch(request.url.host)
+    if signed is None:
+        raise ProviderFailure("its region is not known; set `aws_region_name` in its `params`, or AWS_REGION")
+    role = entry.batch_role or ""
+    return Place(
+        address=found["address"],
+        # AWS has a job created by the account of its role alone, and temporary keys change while it is at work.
+        key=f"{role.split(':')[4]}/{signed['region']}",
+        headers={},
+        protocol="bedrock",
+        model=unquote(found["model"]),
+        operation=found["operation"],
+        region=signed["region"],
+        store=entry.batch_store,
+        role=role,
     )
 
 

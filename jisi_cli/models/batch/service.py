@@ -33,7 +33,7 @@ MOST_LISTED: Final = 10_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled", GONE})
 _LONGEST_LINE = 96 * 2**20
-_MOST_OUTPUT = 16 * 2**30
+MOST_OUTPUT: Final = 16 * 2**30
 """Bytes of the results of one batch."""
 _RESULTS = ("/content", "/results", ":download")
 """How the addresses of results end."""
@@ -192,6 +192,10 @@ def service_at(place: Place, timeout: float) -> Service:
         from jisi_cli.models.batch.gemini_service import GeminiService
 
         return GeminiService(place, timeout)
+    if place.protocol == "bedrock":
+        from jisi_cli.models.batch.bedrock_service import BedrockService
+
+        return BedrockService(place, timeout)
     from jisi_cli.models.batch.openai_service import OpenAIService
 
     return OpenAIService(place, timeout)
@@ -215,7 +219,7 @@ def client_of(place: Place, timeout: float, usual_headers: Collection[str]) -> h
         request.headers.update({**place.headers, "accept-encoding": ENCODINGS})
 
     async def bound(response: httpx.Response) -> None:
-        bound_body(response, _MOST_OUTPUT if response.request.url.path.endswith(_RESULTS) else None)
+        bound_body(response, MOST_OUTPUT if response.request.url.path.endswith(_RESULTS) else None)
 
     hooks: dict[str, list[Callable[..., Any]]] = {"request": [prepare], "response": [bound]}
     return httpx.AsyncClient(timeout=timeout, follow_redirects=False, event_hooks=hooks)

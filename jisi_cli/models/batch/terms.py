@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import Literal, cast, get_args
 
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
-from jisi_cli.models.address import address_of, environment_addresses, is_own_host, provider_of
-from jisi_cli.models.litellm_client import load_litellm
+from jisi_cli.models.address import address_of, aws_endpoint, environment_addresses, is_own_host, provider_of
+from jisi_cli.models.litellm_client import load_litellm, own_headers
 
-BatchProtocol = Literal["openai", "azure", "anthropic", "gemini"]
+BatchProtocol = Literal["openai", "azure", "anthropic", "gemini", "bedrock"]
 """Which batch endpoints a model's provider has, of those that jisi speaks."""
 
 _SPOKEN: tuple[str, ...] = get_args(BatchProtocol)
 _HALF = 0.5
 """What they charge, where LiteLLM's map does not know better: half of what a call costs otherwise
 (https://platform.openai.com/docs/guides/batch, https://learn.microsoft.com/azure/ai-services/openai/how-to/batch,
-https://docs.claude.com/en/docs/build-with-claude/batch-processing, https://ai.google.dev/gemini-api/docs/batch-api)."""
+https://docs.claude.com/en/docs/build-with-claude/batch-processing, https://ai.google.dev/gemini-api/docs/batch-api,
+https://aws.amazon.com/bedrock/pricing)."""
 _KINDS = ("input_cost_per_token", "output_cost_per_token")
 _WITH_BUCKETS = {
     "vertex_ai": "a Google Cloud Storage bucket",
     "vertex_ai_beta": "a Google Cloud Storage bucket",
-    "bedrock": "an S3 bucket",
-    "bedrock_converse": "an S3 bucket",
 }
 """Providers that take batches from a store of the user's own, and what that is."""
+_AWS_STORE = re.compile(r"s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9](/[-!_*'().a-zA-Z0-9]+)+")
+"""Addresses that Bedrock accepts."""
 
 
 def protocol_of(entry: ModelEntry) -> BatchProtocol:
@@ -57,6 +60,8 @@ def refusal(entry: ModelEntry) -> str | None:
     if entry.litellm.startswith("local:"):
         return "it is served on this machine"
     provider = _provider(entry.litellm)
+    if provider == "bedrock":
+        return _refusal_of_bedrock(entry)
     if provider in _SPOKEN:
         return None
     if not provider:
@@ -82,14 +87,36 @@ def require_batch(entries: Sequence[ModelEntry]) -> None:
     raise InputError(f"--batch: `{name}` cannot be asked by batch{others}, because {why}; {remedy}")
 
 
+def _refusal_of_bedrock(entry: ModelEntry) -> str | None:
+    """Return why a model of Amazon Bedrock cannot be asked by batch; None where it may be."""
+    if entry.batch_store is None or entry.batch_store.scheme != "s3" or entry.batch_role is None:
+        return (
+            'Amazon Bedrock takes batches from a bucket of yours: write `batch_store = "s3://BUCKET/FOLDER"` and '
+            '`batch_role = "arn:aws:iam::ACCOUNT:role/NAME"` for it in the pool file'
+        )
+    if not _AWS_STORE.fullmatch(str(entry.batch_store)):
+        return f"Amazon Bedrock accepts no address such as {entry.batch_store}: use letters, digits and -!_*'(). in it"
+    if entry.api_base is not None and not is_own_host("bedrock/", entry.api_base):
+        return "its `api_base` is not AWS, which alone takes batches"
+    if entry.api_key_env is not None:
+        return "its `api_key_env` opens no bucket: leave it out, and AWS's own credentials are used"
+    if own_headers(entry.params):
+        return "its `headers` cannot go with a batch"
+    if find_spec("boto3") is None:
+        return 'that needs the extra `s3`, which pip install "jisi[s3]" installs'
+    return None
+
+
 def _addresses(entry: ModelEntry) -> list[str]:
     """Return where a model is asked, as far as the pool file or the environment say."""
     if _provider(entry.litellm) == "openai":
         return [address_of(f"openai/{entry.litellm.removeprefix('openai/')}", entry.api_base) or ""]
+    # Live calls go elsewhere than batches at Bedrock, and what leads to another place may be told of either.
+    endpoint = aws_endpoint("bedrock") if _provider(entry.litellm) == "bedrock" else None
     if entry.api_base is not None:
-        return [entry.api_base]
+        return [entry.api_base, *filter(None, [endpoint])]
     named = environment_addresses(f"{_provider(entry.litellm)}/", None).values()
-    return [value for value in named if "://" in value]
+    return [value for value in (*named, *filter(None, [endpoint])) if "://" in value]
 
 
 @cache
