@@ -38,8 +38,8 @@ _PAGE = 2
 class Bedrock(BatchDesk):
     """The server, as long as its context is open.
 
-    Its endpoints are called `POST batches`, `GET batches` (the list) and `GET batches/id`; those of the bucket, which can
-    only be held, `PUT requests`, `GET results` and `DELETE requests`.
+    Its endpoints are called `POST batches`, `GET batches` (the list) and `GET batches/id`; those of the bucket are
+    `PUT requests`, `GET results` and `DELETE requests`, and can only be held.
 
     Args:
         loopback: Has the scripts that answer.

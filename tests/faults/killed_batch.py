@@ -1,6 +1,6 @@
 """Kill `jisi bank build --call --batch` wherever it waits for the provider, and see that nothing is submitted twice.
 
-    python -m tests.faults.killed_batch [--requests 1000] [--provider openai|azure|anthropic|gemini]
+    python -m tests.faults.killed_batch [--requests 1000] [--provider openai|azure|anthropic|gemini|bedrock]
 
 The server carries a step out and does not answer, which is when the command is killed: between the upload and the
 file's id, between the creation of the batch and its id, while it is polled, while results are taken in, while what lies
@@ -15,6 +15,8 @@ import argparse
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,9 +25,11 @@ from typing import Any
 from jisi_cli.models.batch.journal import BatchJournal
 from jisi_cli.models.ledger import Ledger
 from tests.bank.making import data_of
-from tests.batch_desk import BatchDesk
+from tests.batch_desk import BatchDesk, MessageBatchDesk
+from tests.bedrock_desk import ROLE, STORE, Bedrock
 from tests.faults.scene import EMBEDDER, Process, Start, environment, start, write_questions
 from tests.loopback import Fault, Loopback
+from tests.object_store import ObjectStore
 
 MODELS = ("ada", "bob")
 _WITH_FILES = ("POST files", "POST batches", "GET batches/id", "GET files/content", "DELETE files/id")
@@ -34,9 +38,12 @@ KILLED_AT = {
     "azure": _WITH_FILES,
     "anthropic": ("POST batches", "GET batches/id", "GET batches/content", "DELETE batches/id"),
     "gemini": _WITH_FILES,
+    "bedrock": ("PUT requests", "POST batches", "GET batches/id", "GET results", "DELETE requests"),
 }
 """Steps at which the command is killed, by provider."""
 KEY = "LAB_KEY"
+_ROUTES = {"bedrock": "bedrock/converse"}
+"""How LiteLLM's names of models begin, where that is not the provider's name."""
 
 
 @dataclass
@@ -99,24 +106,23 @@ def run(folder: Path, *, requests: int, provider: str = "openai", start: Start =
     source = write_questions(folder / "questions.jsonl", requests // len(MODELS))
     outcome = Outcome(requests // len(MODELS) * len(MODELS), provider)
     homes = {name: folder / name for name in ("live", "batch")}
-    with Loopback() as server:
+    with Loopback() as server, serving(server, provider) as (desk, variables):
         for model in MODELS:
             server.script(model, text=f"{model} answers: {{question}}")
         for home in homes.values():
             home.mkdir()
         command = ("bank", "build", source, "-o", homes["live"] / "bank", "--call", *EMBEDDER)
-        begin = partial(with_key, start)
+        begin = partial(with_variables, start, variables)
         end(begin(homes["live"], *command, "--config", pool(homes["live"], server, provider)))
-        _count_answers(server, outcome)
+        _count_answers(desk, outcome)
         command = ("bank", "build", source, "-o", homes["batch"] / "bank", "--call", "--batch", *EMBEDDER)
         command = (*command, "--config", pool(homes["batch"], server, provider), "--max-cost", "1000")
         for step in KILLED_AT[provider]:
-            kill_at(step, server, begin(homes["batch"], *command), outcome)
+            kill_at(step, desk, begin(homes["batch"], *command), outcome)
         end(begin(homes["batch"], *command))
-        desk = desk_of(server, provider)
         outcome.batches = len(desk.batches)
         outcome.rows = sum(len(batch.rows) for batch in desk.batches)
-        outcome.left = len(desk.files) - len(desk.deleted) if provider == "anthropic" else len(desk.files)
+        outcome.left = left_at(desk)
     rows = list(Ledger(homes["batch"] / "data" / "ledger" / "calls.sqlite", warn=print).rows())
     answers = [row for row in rows if row.error is None and not row.cached]
     outcome.booked = len(answers)
@@ -127,15 +133,14 @@ def run(folder: Path, *, requests: int, provider: str = "openai", start: Start =
     return outcome
 
 
-def with_key(start: Start, home: Path, *command: str | Path) -> Process:
-    """Start a command that has a key for the models."""
-    return start(home, *command, env={**environment(home), KEY: "a-key-of-the-lab"})
+def with_variables(start: Start, variables: Mapping[str, str], home: Path, *command: str | Path) -> Process:
+    """Start a command that has keys for the models."""
+    return start(home, *command, env={**environment(home), **variables})
 
 
-def _count_answers(server: Loopback, outcome: Outcome) -> None:
+def _count_answers(desk: BatchDesk, outcome: Outcome) -> None:
     """Have the first batch of each model expire half done, every tenth other row fail once, and answers counted."""
-    desk, failed = desk_of(server, outcome.provider), set[str]()
-    usual = desk.answer
+    usual, failed = desk.answer, set[str]()
     # The Gemini API has no results of a batch that expired.
     half = 0 if outcome.provider == "gemini" else outcome.wanted // len(MODELS) // 2
     desk.ends, desk.finished, desk.looks = ["expired"] * len(MODELS), half, 2
@@ -156,9 +161,8 @@ def _count_answers(server: Loopback, outcome: Outcome) -> None:
     outcome.expected_rows += outcome.wanted - half * len(MODELS)
 
 
-def kill_at(step: str, server: Loopback, process: Process, outcome: Outcome) -> None:
+def kill_at(step: str, desk: BatchDesk, process: Process, outcome: Outcome) -> None:
     """Kill a command where it waits at a step, and let the server go on."""
-    desk = desk_of(server, outcome.provider)
     desk.reached.clear()
     desk.held.add(step)
     while process.poll() is None and not desk.reached.wait(0.05):
@@ -177,9 +181,25 @@ def end(process: Process) -> None:
         raise RuntimeError(said)
 
 
-def desk_of(server: Loopback, provider: str) -> BatchDesk:
-    """Return the batch endpoints of a provider."""
-    return {"anthropic": server.message_batches, "gemini": server.gemini_batches}.get(provider, server.batches)
+@contextmanager
+def serving(server: Loopback, provider: str) -> Iterator[tuple[BatchDesk, Mapping[str, str]]]:
+    """Yield the batch endpoints of a provider, and the variables with which commands have its keys."""
+    if provider == "bedrock":
+        store = ObjectStore()
+        store.clear()
+        with Bedrock(server, store) as bedrock:
+            yield bedrock, {**store.environment, **bedrock.environment}
+        store.close()
+        return
+    desks = {"anthropic": server.message_batches, "gemini": server.gemini_batches}
+    yield desks.get(provider, server.batches), {KEY: "a-key-of-the-lab"}
+
+
+def left_at(desk: BatchDesk) -> int:
+    """Return how much lies at a provider."""
+    if isinstance(desk, Bedrock):
+        return len(desk.store.names())
+    return len(desk.files) - (len(desk.deleted) if isinstance(desk, MessageBatchDesk) else 0)
 
 
 def pool(home: Path, server: Loopback, provider: str) -> Path:
@@ -187,9 +207,12 @@ def pool(home: Path, server: Loopback, provider: str) -> Path:
     path = home / "jisi.toml"
     address = server.api_base.removesuffix("" if provider == "openai" else "/v1")
     address += "/v1beta" if provider == "gemini" else ""
+    where = f'api_base = "{address}"\napi_key_env = "{KEY}"\n'
+    if provider == "bedrock":
+        where = f'batch_store = "{STORE}"\nbatch_role = "{ROLE}"\n'
     tables = (
-        f'[[models]]\nname = "{model}"\nlitellm = "{provider}/{model}"\napi_base = "{address}"\n'
-        f'api_key_env = "{KEY}"\nprice = {{ input = 1, output = 2, batch = 0.5 }}\nparams = {{ max_tokens = 1000 }}\n'
+        f'[[models]]\nname = "{model}"\nlitellm = "{_ROUTES.get(provider, provider)}/{model}"\n{where}'
+        "price = { input = 1, output = 2, batch = 0.5 }\nparams = { max_tokens = 1000 }\n"
         for model in MODELS
     )
     path.write_text("\n".join(tables))

@@ -12,7 +12,7 @@ from tests.faults.forked import start
 from tests.faults.killed_batch import run
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini", "bedrock"])
 def test_a_batch_that_is_killed_at_each_step_is_submitted_and_paid_for_once(tmp_path: Path, provider: str) -> None:
     outcome = run(tmp_path, requests=20, provider=provider, start=partial(start, prepare=looks_at_once))
     assert outcome.passed, outcome

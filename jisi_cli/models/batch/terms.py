@@ -111,12 +111,12 @@ def _addresses(entry: ModelEntry) -> list[str]:
     """Return where a model is asked, as far as the pool file or the environment say."""
     if _provider(entry.litellm) == "openai":
         return [address_of(f"openai/{entry.litellm.removeprefix('openai/')}", entry.api_base) or ""]
-    # Live calls go elsewhere than batches at Bedrock, and what leads to another place may be told of either.
-    endpoint = aws_endpoint("bedrock") if _provider(entry.litellm) == "bedrock" else None
-    if entry.api_base is not None:
-        return [entry.api_base, *filter(None, [endpoint])]
-    named = environment_addresses(f"{_provider(entry.litellm)}/", None).values()
-    return [value for value in (*named, *filter(None, [endpoint])) if "://" in value]
+    provider = _provider(entry.litellm)
+    named = environment_addresses(f"{provider}/", None).values()
+    found = [value for value in named if "://" in value] if entry.api_base is None else [entry.api_base]
+    # Batches of Bedrock are created at another address than that of its models.
+    endpoint = aws_endpoint("bedrock") if provider == "bedrock" else None
+    return found if endpoint is None else [*found, endpoint]
 
 
 @cache
