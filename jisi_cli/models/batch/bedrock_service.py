@@ -127,10 +127,7 @@ class BedrockService:
             return None
         name, looked, more = _name(batch.tag), 0, dict[str, str]()
         while True:
-            asked = {"nameContains": name, "maxResults": _PAGE, **more}
-            page = await self._aws.ask(
-                "bedrock", lambda bedrock, asked=asked: bedrock.list_model_invocation_jobs(**asked)
-            )
+            page = await self._listed({"nameContains": name, "maxResults": _PAGE, **more})
             jobs = page.get("invocationJobSummaries") or ()
             for job in jobs:
                 if job.get("jobName") == name:
@@ -193,7 +190,15 @@ class BedrockService:
             results = _results_file(_results_beside(requests), batch.batch_id)
             addresses += [results, f"{results.rpartition('/')[0]}/manifest.json.out"]
         for address in addresses:
-            await self._aws.ask("s3", lambda s3, address=address: s3.delete_object(**_object(address)))
+            await self._remove(_object(address))
+
+    async def _listed(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return one page of the list of jobs."""
+        return await self._aws.ask("bedrock", lambda bedrock: bedrock.list_model_invocation_jobs(**asked))
+
+    async def _remove(self, place: Mapping[str, str]) -> None:
+        """Delete an object; one that is not there is no error."""
+        await self._aws.ask("s3", lambda s3: s3.delete_object(**place))
 
     def _folder(self, name: str) -> str:
         """Return the address of the folder of one batch."""
