@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 IMPORTING = "jisi-import"
-"""The name of a thread that imports, and that no one waits for when the process ends."""
+"""The name of a thread that imports."""
+_AT_THE_END = 60
+"""Seconds that the end of a program waits for such a thread, far more than an import takes."""
+
+
+def import_aside(load: Callable[[], None]) -> None:
+    """Import in a thread of its own.
+
+    A program that ends meanwhile waits for it: Python would stop the thread in the middle of C code, which may crash
+    the process. jisi's own command does not wait, but ends its process itself (`leave_imports` in cli/interrupts.py).
+    """
+    thread = threading.Thread(target=load, name=IMPORTING, daemon=True)
+    thread.start()
+    atexit.register(thread.join, _AT_THE_END)
 
 
 @contextmanager

@@ -32,6 +32,17 @@ def test_garbage_that_is_made_later_is_collected() -> None:
     assert gc.collect() > 0
 
 
+def test_a_program_that_ends_waits_for_what_is_imported_aside() -> None:
+    """Python would stop the thread in the middle of C code: `llm` ended by a segmentation fault, its answer said."""
+    script = (
+        "import time; from jisi_cli.large_imports import import_aside\n"
+        "import_aside(lambda: (time.sleep(1), print('imported', flush=True)))\n"
+        "print('ended', flush=True)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert sorted(run.stdout.split()) == ["ended", "imported"]
+
+
 def test_litellm_is_out_of_the_collectors_sight() -> None:
     """How much there is to look through decides how long Python takes to end."""
     script = (

@@ -11,7 +11,7 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jisi_cli.large_imports import IMPORTING, uncollected
+from jisi_cli.large_imports import import_aside, uncollected
 from jisi_cli.models.litellm_client import is_loaded
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _begin_import() -> threading.Event:
             import aiohttp  # noqa: F401
         there.set()
 
-    threading.Thread(target=load, name=IMPORTING, daemon=True).start()
+    import_aside(load)
     return there
 
 

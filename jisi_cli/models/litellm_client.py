@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -26,7 +25,7 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jisi_cli.large_imports import IMPORTING, uncollected
+from jisi_cli.large_imports import import_aside, uncollected
 from jisi_cli.models.address import OPENAI_KEY, is_openai_host, openai_bases
 from jisi_cli.models.unpacking import ENCODINGS, bound_body
 
@@ -112,7 +111,7 @@ def begin_loading() -> Future[None]:
         else:
             done.set_result(None)
 
-    threading.Thread(target=load, name=IMPORTING, daemon=True).start()
+    import_aside(load)
     return done
 
 

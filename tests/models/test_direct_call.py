@@ -290,6 +290,7 @@ def test_a_plain_answer_comes_and_is_priced_though_litellm_never_does(
         "    pieces = []\n"
         f"    answer = ask_once(pool(entry), **({{'on_text': pieces.append}} if {streamed} else {{}}))\n"
         "    print(answer.text, ''.join(pieces), answer.cost_usd, answer.price_source, answer.finish_reason, sep='|')\n"
+        "import os, sys\nsys.stdout.flush()\nos._exit(0)\n"  # of itself it would wait for the import
     )
     run = subprocess.run([sys.executable, "-c", script], env=without_litellm, cwd=ROOT, text=True, capture_output=True)
     shown = "It is 4." if streamed else ""
