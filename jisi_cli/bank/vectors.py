@@ -410,14 +410,14 @@ def _numbers_in(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
         shape, is_fortran, dtype = read_header[version](member)
         if dtype.kind != "f":
             return file[name]
-        count = math.prod(shape)
-        if file.zip.getinfo(f"{name}.npy").file_size < count * dtype.itemsize:
-            raise ValueError(f"{name} is cut short")
-        values = np.empty(count, dtype=dtype)
+        values = np.empty(math.prod(shape), dtype=dtype)
         held = values.view(np.uint8)
         for start in range(0, len(held), _PIECE):
-            piece = member.read(min(_PIECE, len(held) - start))
-            held[start : start + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+            wanted = held[start : start + _PIECE]
+            piece = member.read(len(wanted))
+            if len(piece) < len(wanted):
+                raise ValueError(f"{name} is cut short")
+            wanted[:] = np.frombuffer(piece, dtype=np.uint8)
         while member.read(_PIECE):  # so that the checksum, which comes last, is looked at
             pass
     return values.reshape(shape, order="F" if is_fortran else "C")

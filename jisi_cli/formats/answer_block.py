@@ -6,6 +6,7 @@ import dataclasses
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from sys import intern
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from jisi_cli.formats.record import Key, Record
 Item = TypeVar("Item")
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Record))
+_values = attrgetter(*FIELDS)
 OF_QUESTION = ("dataset", "index", "query", "reference", "grader", "order", "split")
 """The fields of a record that say something of its question; the first two are its key."""
 
@@ -63,9 +65,8 @@ class AnswerBlock:
     @classmethod
     def of(cls, located: Sequence[Located]) -> AnswerBlock:
         """Return records as a block."""
-        records = [record for _, record in located]
-        columns = {name: [getattr(record, name) for record in records] for name in FIELDS}
-        return cls(columns, lambda row: located[row][0])
+        values = zip(*[_values(record) for _, record in located], strict=True) if located else [()] * len(FIELDS)
+        return cls(dict(zip(FIELDS, values, strict=True)), lambda row: located[row][0])
 
     def __len__(self) -> int:
         return len(self._columns["index"])

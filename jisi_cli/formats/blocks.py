@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -83,6 +83,42 @@ class ColumnBlock(Block):
     def location(self, row: int) -> Location:
         """Return the place of one row in the file."""
         return Location(self._source, self._first + row)
+
+
+class RenamedBlock(Block):
+    """Rows of another block, some of whose columns have other names.
+
+    Args:
+        block: The other block.
+        hidden: Columns of it that are left out, unless they get a name.
+        names: The column of it by each new name; None in every row where there is none.
+    """
+
+    def __init__(self, block: Block, hidden: Collection[str], names: Mapping[str, str]) -> None:
+        self._block, self._hidden, self._names = block, hidden, names
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    def __iter__(self) -> Iterator[Numbered]:
+        return map(self.numbered, range(len(self)))
+
+    def numbered(self, row: int) -> Numbered:
+        """Return one row, counted from 0 in this block, and its place in the file."""
+        location, values = self._block.numbered(row)
+        kept = {name: value for name, value in values.items() if name not in self._hidden}
+        return location, kept | {name: values.get(column) for name, column in self._names.items()}
+
+    def location(self, row: int) -> Location:
+        """Return the place of one row in the file."""
+        return self._block.location(row)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns, by their new names."""
+        held, nothing = self._block.columns, [None] * len(self)
+        kept = {name: column for name, column in held.items() if name not in self._hidden}
+        return kept | {name: held.get(column, nothing) for name, column in self._names.items()}
 
 
 def in_blocks(

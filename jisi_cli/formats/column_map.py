@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.formats import fields
+from jisi_cli.formats.blocks import Block, RenamedBlock
 from jisi_cli.formats.issues import Numbered, Row
 
 QUERY = ("query", "question", "origin_query", "prompt")
@@ -108,16 +109,20 @@ class ColumnMap:
         Raises:
             InputError: No row has one of the columns.
         """
+        for block in self.renamed_blocks((Block([row]) for row in rows), source):
+            yield from block
+
+    def renamed_blocks(self, blocks: Iterator[Block], source: str) -> Iterator[Block]:
+        """Yield blocks of rows with jisi's names in place of the columns that hold them; see `renamed`."""
         if not self.columns:
-            yield from rows
+            yield from blocks
             return
-        absent, seen = set(self.columns.values()), {}
+        absent, seen = set(self.columns.values()), dict[str, None]()
         hidden = {name for target in self.columns for name in _GROUPS[target]}
-        for location, row in rows:
-            seen.update(dict.fromkeys(row))
-            absent.difference_update(row)
-            kept = {name: value for name, value in row.items() if name not in hidden}
-            yield location, kept | {name: row.get(column) for name, column in self.columns.items()}
+        for block in blocks:
+            seen.update(dict.fromkeys(block.columns))
+            absent.difference_update(block.columns)
+            yield RenamedBlock(block, hidden, self.columns)
         if seen and absent:
             missing = sorted(absent)[0]
             names = fields.shown_names(seen)

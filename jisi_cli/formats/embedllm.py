@@ -14,7 +14,7 @@ from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
-from jisi_cli.formats.rows import read_rows
+from jisi_cli.formats.table_blocks import read_rows
 
 TABLE = True
 

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Split, Status
-from jisi_cli.types import MOST_TOKENS, is_dollars
+from jisi_cli.types import MOST_TOKENS, is_dollars, is_tokens
 
 _NAMED = 12
 """Columns that a message names."""
@@ -243,14 +243,20 @@ class Numbers:
 
     def score(self, value: object, location: Location) -> float | None:
         """Return a correctness in [0, 1]; None when unknown or unusable."""
+        if type(value) is float and 0 <= value <= 1:  # as nearly all are
+            return value
         return self._read("score", location, lambda: score(value))
 
     def tokens(self, value: object, what: str, location: Location) -> int | None:
         """Return a count of tokens; None when unknown or unusable."""
+        if type(value) is int and is_tokens(value):
+            return value
         return self._read("tokens", location, lambda: tokens(value, what))
 
     def dollars(self, value: object, location: Location) -> float | None:
         """Return a cost in USD; None when unknown or unusable."""
+        if type(value) is float and is_dollars(value):
+            return value
         return self._read("cost", location, lambda: dollars(value))
 
     def report(self, on_issue: OnIssue) -> None:

@@ -17,7 +17,7 @@ from jisi_cli.embed.hub import hub_reason
 from jisi_cli.errors import InputError, http_errors
 from jisi_cli.files import open_plain
 from jisi_cli.formats.issues import Location, Numbered, OnIssue
-from jisi_cli.formats.rows import read_rows
+from jisi_cli.formats.table_blocks import read_rows
 
 if TYPE_CHECKING:
     from io import BufferedReader

@@ -18,7 +18,8 @@ from jisi_cli.formats.long_rows import COLUMNS as LONG
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import poses_question, question_of
 from jisi_cli.formats.record import Question, Record
-from jisi_cli.formats.rows import json_value, read_rows
+from jisi_cli.formats.rows import json_value
+from jisi_cli.formats.table_blocks import read_rows
 
 _LONGEST_WORD = 100
 

@@ -15,7 +15,7 @@ from jisi_cli.formats.issues import Located, Location, OnIssue, Row, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import FirstRows, posed
 from jisi_cli.formats.record import Record
-from jisi_cli.formats.rows import read_rows
+from jisi_cli.formats.table_blocks import read_rows
 
 _FAILED = "ERROR:"
 

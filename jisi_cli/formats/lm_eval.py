@@ -23,7 +23,8 @@ from jisi_cli.formats.files import files_in
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, UnusableError, usable
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
-from jisi_cli.formats.rows import json_file, json_value, read_rows
+from jisi_cli.formats.rows import json_file, json_value
+from jisi_cli.formats.table_blocks import read_rows
 
 _ENDINGS = ("jsonl", "json", "parquet", "jsonl.gz")
 _TIME = r"\d{4}-\d\d-\d\dT[\d.:-]+"

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats.answer_block import AnswerBlock
-from jisi_cli.formats.blocks import Block, in_blocks, row_length
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import Located, OnIssue
 from jisi_cli.formats.long_columns import read_block
 from jisi_cli.formats.long_rows import COLUMNS, RowReader
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import note_unread, poses_question
-from jisi_cli.formats.rows import read_rows
 from jisi_cli.formats.table_blocks import read_blocks
 
 RANK = 9
@@ -47,12 +45,8 @@ def read_answers(source: Path, on_issue: OnIssue, names: ColumnMap | None = None
         InputError: The file cannot be read, or it cannot be told which column holds what.
     """
     reader = RowReader(source)
-    if names:
-        rows = in_blocks(lambda told: names.renamed(read_rows(source, told), str(source)), on_issue, row_length)
-        blocks: Iterator[Block] = map(Block, rows)
-    else:
-        blocks = read_blocks(source, on_issue)
-    for block in blocks:
+    blocks = read_blocks(source, on_issue)
+    for block in names.renamed_blocks(blocks, str(source)) if names else blocks:
         yield from read_block(block, reader, on_issue)
     reader.numbers.report(on_issue)
     known = reader.known if names is None else {*reader.known, *names.columns.values()}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from jisi_cli.errors import InputError
 from jisi_cli.formats.blocks import Block, Column, ColumnBlock
 from jisi_cli.formats.files import LONGEST_LINE, open_file, refuse_repeated
-from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row
+from jisi_cli.formats.issues import Location, OnIssue, Row
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -132,16 +132,6 @@ def parquet_columns(source: Path) -> list[str]:
             raise _damaged(source, error) from error
     refuse_repeated(source, names)
     return names
-
-
-def parquet_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield the rows of a Parquet file, numbered from 1.
-
-    Raises:
-        InputError: The file is not Parquet, or is damaged.
-    """
-    for block in parquet_blocks(source, on_issue):
-        yield from block
 
 
 def parquet_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:

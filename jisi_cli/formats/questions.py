@@ -15,7 +15,8 @@ from jisi_cli.formats.column_map import REFERENCE, TEXT, ColumnMap, require_one
 from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.record import Question
-from jisi_cli.formats.rows import json_rows, json_value, read_rows
+from jisi_cli.formats.rows import json_rows, json_value
+from jisi_cli.formats.table_blocks import read_rows
 
 STEMS = ("question_stem", "ctx", "goal", "sentence")
 """The keys of what comes before the choices, where a row has choices and no question."""

@@ -11,6 +11,7 @@ gpt-4-1106-preview at 10 and 30 USD per million are recorded as 0.00074).
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,14 @@ from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Question, Record
-from jisi_cli.formats.rows import read_rows
+from jisi_cli.formats.table_blocks import read_rows
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
 _LONGEST_LIST = 2**20
+_ONE_TEXT = re.compile(r"""\['((?:[^'\\\r\n\0]++|\\[nt'"\\])*+)'\]|\["((?:[^"\\\r\n\0]++|\\[nt'"\\])*+)"\]""")
+"""A list of one text, as nearly all are: this takes a fifth of the time of Python's parser, which reads the rest."""
+_ESCAPED = {r"\n": "\n", r"\t": "\t", r"\'": "'", r"\"": '"', r"\\": "\\"}
+_ESCAPE = re.compile(r"\\.")
 
 TABLE = True
 
@@ -36,9 +41,10 @@ def matches(preview: Preview) -> bool:
 
 def read(source: Path, on_issue: OnIssue) -> Iterator[Located]:
     """Yield a record per row and model; see `Format`."""
-    numbers = fields.Numbers()
+    numbers, columns, models = fields.Numbers(), tuple[str, ...](), list[str]()
     for location, row in read_rows(source, on_issue):
-        models = _models(row)
+        if tuple(row) != columns:
+            columns, models = tuple(row), _models(row)
         if not models:
             raise InputError(f"{source}: no column ends in {_RESPONSE} or {_COST}; check --format")
         try:
@@ -91,9 +97,23 @@ def _turns(value: object) -> str | None:
 
 def _literal(written: str) -> object:
     """Return the list that Python source stands for; the source itself when it stands for none."""
+    plain = _ONE_TEXT.fullmatch(written)
+    if plain is not None and _is_utf8(written):
+        return [_ESCAPE.sub(lambda found: _ESCAPED[found[0]], plain[1] if plain[2] is None else plain[2])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a backslash in a model's text is no mistake of the user's
         try:
             return ast.literal_eval(written)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return written
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text holds no half of a surrogate pair, which Python's parser refuses."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

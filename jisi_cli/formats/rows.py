@@ -1,4 +1,4 @@
-"""The rows of a file whichever way it keeps them: JSONL, CSV or Parquet."""
+"""Rows of JSON and of CSV, one by one, and what is wrong with those that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.files import LONGEST_LINE, kind_of, open_text, refuse_repeated
+from jisi_cli.formats.files import LONGEST_LINE, open_text, refuse_repeated
 from jisi_cli.formats.issues import Location, Numbered, OnIssue, Row, UnusableError
-from jisi_cli.formats.parquet import parquet_rows
 
 # JSONL: one JSON object a line; a damaged line ends only itself.
 
@@ -29,15 +28,20 @@ def file_json_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
     """Yield the objects of a JSONL file, or of a file that is one list of them; see `json_rows`."""
     items = listed(source)
     if items is not None:
-        for number, item in enumerate(items, start=1):
-            location = Location(str(source), number)
-            if isinstance(item, dict):
-                yield location, item
-            else:
-                on_issue(location.issue("not a JSON object ({…})"))
+        yield from item_rows(items, str(source), on_issue)
         return
     with open_text(source) as stream:
         yield from json_rows(bounded_lines(stream), str(source), on_issue)
+
+
+def item_rows(items: Iterable[object], source: str, on_issue: OnIssue) -> Iterator[Numbered]:
+    """Yield the objects of a JSON list, numbered from 1."""
+    for number, item in enumerate(items, start=1):
+        location = Location(source, number)
+        if isinstance(item, dict):
+            yield location, item
+        else:
+            on_issue(location.issue("not a JSON object ({…})"))
 
 
 def begins_a_list(source: Path) -> bool:
@@ -231,13 +235,16 @@ class Lines:
     def __init__(self, stream: BinaryIO) -> None:
         self.number, self.is_cut = 1, False
         self._stream, self._too_long = stream, b""
+        self._damage: InputError | None = None
 
     def piece(self) -> bytes:
         """Return the next lines, some hundred thousand bytes of them; none at the end."""
         if self._too_long:
             return self._given(b"")
-        found = self._stream.read(min(_PIECE, LONGEST_LINE))
+        found = self._read(min(_PIECE, LONGEST_LINE))
         start = found.rfind(b"\n") + 1
+        if self._damage is not None:
+            found = found[:start]
         return self._given(found[:start], found[start:]) if start < len(found) else self._given(found)
 
     def line(self) -> bytes:
@@ -252,6 +259,23 @@ class Lines:
         self._too_long, self.is_cut = found, False
         self.number -= 1
         return b""
+
+    def _read(self, size: int) -> bytes:
+        """Return so many bytes, or fewer at the end; the lines before damage in a packed file come before its error."""
+        if self._damage is not None:
+            raise self._damage
+        if self._stream.seekable():
+            return self._stream.read(size)
+        found = []
+        try:
+            while size > 0 and (part := self._stream.read(min(size, io.DEFAULT_BUFFER_SIZE))):
+                found.append(part)
+                size -= len(part)
+        except InputError as error:
+            if not any(b"\n" in part for part in found):
+                raise
+            self._damage = error
+        return b"".join(found)
 
     def _given(self, found: bytes, last: bytes = b"") -> bytes:
         """Return some lines, and the last one, which may not be whole yet."""
@@ -280,20 +304,6 @@ def csv_header(source: Path) -> list[str]:
         return CsvFile(source, stream).header
 
 
-def csv_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield the rows of a CSV file; see `CsvFile.rows`.
-
-    Raises:
-        InputError: The file is empty or cannot be read.
-    """
-    with open_text(source) as stream:
-        file = CsvFile(source, stream)
-        first = file.lines.number
-        while piece := file.lines.piece():
-            yield from file.rows(piece, first, on_issue)
-            first = file.lines.number
-
-
 def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: OnIssue) -> Iterator[Numbered]:
     if len(cells) != len(header):
         on_issue(location.issue(f"{len(cells)} cells under {len(header)} column names"))
@@ -301,22 +311,3 @@ def _csv_row(header: list[str], cells: list[str], location: Location, on_issue: 
         on_issue(location.issue("not UTF-8"))
     else:
         yield location, {column: cell or None for column, cell in zip(header, cells, strict=True)}
-
-
-def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
-    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not; or of `hf:…`.
-
-    Raises:
-        InputError: The file cannot be opened, or is no such file.
-    """
-    from jisi_cli.formats.hub_dataset import hub_rows, is_hub_dataset
-
-    if is_hub_dataset(source):
-        return hub_rows(str(source), on_issue)[1]
-    match kind_of(source):
-        case "parquet":
-            return parquet_rows(source, on_issue)
-        case "csv":
-            return csv_rows(source, on_issue)
-        case "json":
-            return file_json_rows(source, on_issue)

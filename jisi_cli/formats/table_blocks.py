@@ -12,43 +12,56 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jisi_cli.formats.blocks import Block, Column, ColumnBlock, in_blocks, row_length
 from jisi_cli.formats.files import kind_of, open_text
-from jisi_cli.formats.hub_dataset import is_hub_dataset
 from jisi_cli.formats.issues import Location, Numbered, OnIssue
 from jisi_cli.formats.parquet import parquet_blocks
-from jisi_cli.formats.rows import BOM, CsvFile, Lines, json_rows, listed, read_rows
+from jisi_cli.formats.rows import BOM, CsvFile, Lines, item_rows, json_rows, listed
 
 _LARGE = 1 << 24
 """Bytes of JSONL from which on a faster parser is worth its import."""
 _LONGEST = 1 << 20
 """Bytes of a CSV piece that is looked at as a whole: a stray quote may seem to go on for ever."""
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_KEY_END = b'":'
+_NEWLINE, _OPENS, _CLOSES, _QUOTE, _COLON, _BACKSLASH = b'\n{}":\\'
+_SPACES = np.frombuffer(b" \t\r\n", dtype=np.uint8)
 _SPACED_KEY_END = re.compile(rb'"[ \t\r\n]+:')
 
 
-def read_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
-    """Yield the rows of a file in blocks; see `read_rows`.
+def read_rows(source: Path, on_issue: OnIssue) -> Iterator[Numbered]:
+    """Yield the rows of a file: Parquet, CSV, TSV, JSONL or a JSON list, packed with gzip or not; or of `hf:…`.
 
     Raises:
         InputError: The file cannot be opened, or is no such file.
     """
-    kind = None if is_hub_dataset(source) else kind_of(source)
-    if kind == "parquet":
-        return parquet_blocks(source, on_issue)
-    if kind == "csv":
-        return _csv_blocks(source, on_issue)
-    if kind == "json" and listed(source) is None:
-        return _json_blocks(source, on_issue)
-    return _row_blocks(lambda told: read_rows(source, told), on_issue)
+    return chain.from_iterable(read_blocks(source, on_issue))
+
+
+def read_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
+    """Yield the rows of a file in blocks; see `read_rows`."""
+    from jisi_cli.formats.hub_dataset import hub_rows, is_hub_dataset
+
+    if is_hub_dataset(source):
+        return _row_blocks(lambda told: hub_rows(str(source), told)[1], on_issue)
+    match kind_of(source):
+        case "parquet":
+            return parquet_blocks(source, on_issue)
+        case "csv":
+            return _csv_blocks(source, on_issue)
+        case "json":
+            items = listed(source)
+            if items is None:
+                return _json_blocks(source, on_issue)
+            return _row_blocks(lambda told: item_rows(items, str(source), told), on_issue)
 
 
 def _row_blocks(read: Callable[[OnIssue], Iterator[Numbered]], on_issue: OnIssue) -> Iterator[Block]:
@@ -152,9 +165,6 @@ def _json_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
 
         parse = from_json
     with open_text(source) as stream:
-        if not stream.seekable():  # packed; damage in it is told after the lines before it
-            yield from _row_blocks(lambda told: read_rows(source, told), on_issue)
-            return
         lines, first = Lines(stream), 1
         while piece := lines.piece():
             block = None if lines.is_cut else json_block(piece, str(source), first, parse)
@@ -168,8 +178,8 @@ def _json_blocks(source: Path, on_issue: OnIssue) -> Iterator[Block]:
             first = lines.number
 
 
-def _parse(line: bytes) -> Any:  # noqa: ANN401 - JSON
-    return _DECODER.decode(line.decode())
+def _parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    return _DECODER.decode(text.decode())
 
 
 _DECODER = json.JSONDecoder()
@@ -182,22 +192,45 @@ def json_block(piece: bytes, source: str, first: int, parse: Callable[[bytes], A
         piece: The lines.
         source: The file.
         first: The number of the first line.
-        parse: Returns what a line holds; of a key that is there twice, either value.
+        parse: Returns what JSON holds; of a key that is there twice, either value.
     """
-    lines = piece.removesuffix(b"\n").split(b"\n")
+    lines = piece.replace(b"\r\n", b"\n").removesuffix(b"\n")
+    data = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero(data == _NEWLINE)
+    if not lines.startswith(b"{") or not lines.endswith(b"}"):
+        return None
+    if not (data[ends - 1] == _CLOSES).all() or not (data[ends + 1] == _OPENS).all():
+        return None
     try:
-        rows: list[dict[str, object]] = list(map(parse, lines))
+        one = parse(lines[: ends[0]] if len(ends) else lines)
+        if not _SCALARS.issuperset(map(type, one.values())):
+            return None  # before all of them are parsed
+        # No text holds a line break, so these commas stand between objects; one a line, where there are as many of
+        # them as lines, and none within another.
+        rows: list[dict[str, object]] = parse(b"[%b]" % lines.replace(b"\n", b",\n"))
     except (ValueError, RecursionError):
         return None
-    if set(map(type, rows)) != {dict} or not rows[0]:
-        return None
-    names = tuple(rows[0])
-    if any(tuple(row) != names for row in rows):
+    names = tuple(one)
+    if not names or len(rows) != len(ends) + 1 or any(tuple(row) != names for row in rows):
         return None
     columns = dict(zip(names, map(list, zip(*map(dict.values, rows), strict=True)), strict=True))
-    # Every key ends in a quote and a colon, so that there are no more keys than these; the text of a value may hold
-    # more, but cannot make them fewer.
-    are_keys_told = piece.count(_KEY_END) == len(rows) * len(names) and not _SPACED_KEY_END.search(piece)
-    if not are_keys_told or not all(_SCALARS.issuperset(map(type, column)) for column in columns.values()):
+    if not all(_SCALARS.issuperset(map(type, column)) for column in columns.values()):
         return None
-    return ColumnBlock(source, first, columns)
+    return ColumnBlock(source, first, columns) if _has_keys_once(lines, data, names, len(rows)) else None
+
+
+def _has_keys_once(lines: bytes, data: NDArray[np.uint8], names: Sequence[str], rows: int) -> bool:
+    """Whether no object has a key twice, which a parser keeps quiet about.
+
+    Every key ends in a quote and a colon, and a quote within a text comes after a backslash. So there are no more keys
+    than quotes without a backslash before a colon, of which a text that begins with a colon only adds one.
+    """
+    if any(name.endswith("\\") for name in names):
+        return False
+    quotes = np.flatnonzero(data == _QUOTE)
+    quotes = quotes[data[quotes - 1] != _BACKSLASH]
+    after = data[quotes + 1]
+    if np.count_nonzero(after == _COLON) != rows * len(names):
+        return False
+    spaced = quotes[np.isin(after, _SPACES)].tolist()
+    return not any(_SPACED_KEY_END.match(lines, place) for place in spaced)

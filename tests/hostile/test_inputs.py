@@ -20,7 +20,7 @@ import pytest
 
 from jisi_cli.bank.tables import file_sha256
 from jisi_cli.errors import InputError
-from jisi_cli.formats.parquet import parquet_rows
+from jisi_cli.formats.parquet import parquet_blocks
 from jisi_cli.models.ledger import Ledger, ledger_path
 from tests.cli.commands import build_small_bank, jisi, recorded_answers, says_one_error, write_lines
 from tests.cli.test_cost import ASK
@@ -186,7 +186,7 @@ def test_a_table_that_unfolds_without_end_is_refused(bomb: Callable[[Path], None
     bomb(path)
     assert path.stat().st_size < 2**20
     with pytest.raises(InputError, match=r"bomb\.parquet: cannot be read as Parquet: [\d,]+ bytes (unfold|claim|take)"):
-        for _ in parquet_rows(path, lambda problem: None):
+        for _ in parquet_blocks(path, lambda problem: None):
             pass
 
 
@@ -194,7 +194,8 @@ def test_a_value_that_is_longer_than_any_answer_is_left_out(tmp_path: Path) -> N
     path = tmp_path / "long.parquet"
     pq.write_table(pa.table({"query": ["q", "x" * 65 * 2**20], "model": ["m", "n"]}), path, compression="zstd")
     problems: list[str] = []
-    rows = [row for _, row in parquet_rows(path, lambda problem: problems.append(str(problem)))]
+    blocks = parquet_blocks(path, lambda problem: problems.append(str(problem)))
+    rows = [row for block in blocks for _, row in block]
     assert [row["query"] for row in rows] == ["q"]
     assert len(problems) == 1 and "longer than" in problems[0]
 
