@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.files import Preview
 from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, usable
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.table_blocks import read_rows
 

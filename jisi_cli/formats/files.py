@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 from jisi_cli.errors import InputError
 from jisi_cli.files import open_plain
@@ -52,6 +52,24 @@ def refuse_repeated(source: Path, columns: Sequence[str]) -> None:
     twice = next((name for place, name in enumerate(columns) if name and name in columns[:place]), None)
     if twice is not None:
         raise InputError(f"{source}: the column {twice!r} is there more than once; rename or remove one")
+
+
+class Preview(NamedTuple):
+    """A look at a source: its path, then a row of it, or the document that it is.
+
+    Attributes:
+        path: The file or folder.
+        columns: Keys of a row, or names of the columns; empty while only the path is looked at.
+        document: The parsed file where it is one JSON document, else None.
+    """
+
+    path: Path
+    columns: frozenset[str] = frozenset()
+    document: object = None
+
+    def has(self, *columns: str) -> bool:
+        """Whether a row has all of these columns."""
+        return self.columns.issuperset(columns)
 
 
 Kind = Literal["parquet", "csv", "json"]

@@ -10,9 +10,8 @@ from zipfile import BadZipFile
 
 from jisi_cli.errors import missing_extra
 from jisi_cli.formats import fields
-from jisi_cli.formats.files import files_in
+from jisi_cli.formats.files import Preview, files_in
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, UnusableError, usable
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import with_choices
 from jisi_cli.formats.record import Record
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from jisi_cli.formats import fields
+from jisi_cli.formats.files import Preview
 from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, Numbered, OnIssue, Row, UnusableError
 from jisi_cli.formats.long_rows import COLUMNS as LONG
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import poses_question, question_of
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.rows import json_value

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jisi_cli.errors import InputError
-from jisi_cli.formats.files import open_file
+from jisi_cli.formats.files import Preview, open_file
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
 from jisi_cli.formats.jisi import records_of
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import question_of
 from jisi_cli.formats.record import Split
 from jisi_cli.formats.rows import BOM, bounded_lines, file_json_rows, json_object

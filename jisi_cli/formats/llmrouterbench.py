@@ -14,9 +14,8 @@ from pathlib import Path
 
 from jisi_cli.formats import fields
 from jisi_cli.formats.column_map import QUERY
-from jisi_cli.formats.files import files_in
+from jisi_cli.formats.files import Preview, files_in
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, UnusableError, items_of, usable
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import json_file
 

@@ -19,9 +19,8 @@ from typing import NamedTuple
 from jisi_cli.formats import fields
 from jisi_cli.formats.choices import Choices, choices_of, is_position
 from jisi_cli.formats.column_map import QUERY
-from jisi_cli.formats.files import files_in
+from jisi_cli.formats.files import Preview, files_in
 from jisi_cli.formats.issues import ImportIssue, Located, Location, OnIssue, Row, UnusableError, usable
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import json_file, json_value
 from jisi_cli.formats.table_blocks import read_rows

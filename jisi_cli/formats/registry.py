@@ -18,11 +18,10 @@ from jisi_cli import formats, plugins
 from jisi_cli.errors import InputError, did_you_mean
 from jisi_cli.formats.answer_block import AnswerBlock, deduplicated, in_answer_blocks
 from jisi_cli.formats.column_map import ColumnMap
-from jisi_cli.formats.files import kind_of, open_text
+from jisi_cli.formats.files import Preview, kind_of, open_text
 from jisi_cli.formats.hub_dataset import first_file, is_hub_dataset
 from jisi_cli.formats.issues import Located, OnIssue, UnusableError
 from jisi_cli.formats.parquet import parquet_columns
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import MESSAGES, poses_question
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import begins_a_list, bounded_lines, csv_header, json_file, json_object

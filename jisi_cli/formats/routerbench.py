@@ -18,9 +18,9 @@ from pathlib import Path
 
 from jisi_cli.errors import InputError
 from jisi_cli.formats import fields
+from jisi_cli.formats.files import Preview
 from jisi_cli.formats.hub_dataset import dataset_name
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.record import Question, Record
 from jisi_cli.formats.table_blocks import read_rows
 

@@ -249,7 +249,11 @@ class Lines:
 
     def line(self) -> bytes:
         """Return the next line; none at the end."""
-        return self._given(b"", self._stream.readline(LONGEST_LINE + 1) if not self._too_long else b"")
+        if self._too_long:
+            return self._given(b"")
+        if self._damage is not None:
+            raise self._damage
+        return self._given(b"", self._stream.readline(LONGEST_LINE + 1))
 
     def whole_line(self) -> bytes:
         """Return the next line unless it is too long, which leaves it where it is; none at the end."""

@@ -12,9 +12,8 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from jisi_cli.formats import fields
-from jisi_cli.formats.files import files_in
+from jisi_cli.formats.files import Preview, files_in
 from jisi_cli.formats.issues import Located, Location, OnIssue, Row, UnusableError, items_of, usable
-from jisi_cli.formats.preview import Preview
 from jisi_cli.formats.questions import with_choices
 from jisi_cli.formats.record import Record
 from jisi_cli.formats.rows import json_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from jisi_cli.bank.sources import read_sources
 from jisi_cli.errors import InputError
-from jisi_cli.formats import blocks, long_columns, table_blocks
+from jisi_cli.formats import blocks, long, table_blocks
 from jisi_cli.formats import rows as rows_of_text
 from jisi_cli.formats.column_map import ColumnMap
 from jisi_cli.formats.issues import ImportIssue
@@ -84,7 +85,7 @@ def told(source: Path, columns: ColumnMap | None = None) -> tuple[str, list[Impo
 def assert_alike(source: Path, columns: ColumnMap | None = None) -> None:
     """By column and row by row, in blocks of few rows and in one, parsed as a whole by either parser and row by row."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(long_columns, "_is_plain", lambda block: False)
+        patch.setattr(long, "_is_plain", lambda block: False)
         patch.setattr(table_blocks, "csv_columns", lambda *_: None)
         patch.setattr(table_blocks, "json_block", lambda *_: None)
         expected = told(source, columns)
@@ -185,3 +186,30 @@ def test_only_rows_that_need_it_are_read_one_by_one(tmp_path: Path, monkeypatch:
         assert careful == [700 + first, 1500 + first]
         assert [issue.line for issue in issues] == [1500 + first, 700 + first]
         assert read_sources([source], on_issue=issues.append).plain == [1_999]
+
+
+def test_packed_lines_code_in_a_response_and_mapped_columns_stay_on_the_fast_lane(tmp_path: Path) -> None:
+    said = 'a quote in a text: {"score": 1, "is": "right"}'
+    rows = [
+        {"set": "d", "id": str(n), "frage": f"q{n}", "llm": "ada", "said": said, "points": n % 2} for n in range(900)
+    ]
+    columns = ColumnMap.parse(["dataset=set,index=id,query=frage,model=llm,response=said,score=points"])
+    lines = "".join(json.dumps(row) + "\r\n" for row in rows).encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines, mtime=0))
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    for source in (tmp_path / "a.jsonl.gz", tmp_path / "a.parquet", write_csv(tmp_path / "a.csv", rows, "\n", 0)):
+        found = read_sources([source], columns=columns, on_issue=lambda issue: None)
+        assert found.plain == [900]
+        answer = found.staging.answers["ada"]["d", "7"]
+        assert (answer.response, answer.score) == (said, 1.0)
+
+
+def test_lines_before_damage_in_a_packed_file_are_read_and_complained_of_before_it_ends(tmp_path: Path) -> None:
+    lines = [json.dumps({"index": n, "query": f"q{n}", "model": "ada", "score": n % 2}) for n in range(40_000)]
+    lines[3] = "{"
+    packed = gzip.compress("\n".join(lines).encode(), mtime=0)
+    (tmp_path / "a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    found, issues, error = told(tmp_path / "a.jsonl.gz")
+    assert [issue.line for issue in issues] == [4]
+    assert "index='9999'" in found
+    assert "cannot be unpacked" in error
