@@ -130,7 +130,7 @@ class BatchDesk:
         """Return what is answered: the status, the body, its type, perhaps headers; None where the line breaks."""
         path, _, query = path.partition("?")
         parts = self._parts_of(path)
-        endpoint = f"{method} {parts[0]}" + {1: "", 2: "/id"}.get(len(parts), "/content")
+        endpoint = self._endpoint(method, parts, query)
         with self._lock:
             self.requests[endpoint] += 1
             if self.busy[endpoint] > 0:
@@ -149,6 +149,9 @@ class BatchDesk:
                 threading.Event().wait(0.01)
             return None
         return None if is_unheard else found
+
+    def _endpoint(self, method: str, parts: list[str], query: str) -> str:
+        return f"{method} {parts[0]}" + {1: "", 2: "/id"}.get(len(parts), "/content")
 
     def _parts_of(self, path: str) -> list[str]:
         """Return what a path names: `files` or `batches`, one of them, what is asked of it."""

@@ -1,12 +1,19 @@
-"""The Gemini API's files and batches for `tests/loopback.py`, with their faults; see `tests/batch_desk.py`."""
+"""The Gemini API's files and batches, and Vertex AI's jobs with their buckets, for `tests/loopback.py`.
+
+Their faults are those of `tests/batch_desk.py`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
+from tests import batch_desk
 from tests.batch_desk import Batch, BatchDesk
 
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14}
@@ -133,6 +140,148 @@ class GeminiDesk(BatchDesk):
         if has_ended and batch.end == "failed":
             found["error"] = {"code": 3, "message": "the file is not one of ours"}
         return found
+
+
+class VertexDesk(BatchDesk):
+    """Batch jobs of Vertex AI at one server, the buckets they read and write, and the tokens of service accounts.
+
+    Its endpoints are called `POST token`, `POST objects`, `GET objects` (the list), `GET objects/content`,
+    `DELETE objects/id`, `POST batches`, `GET batches` (the list) and `GET batches/id`. Its files are the objects of all
+    buckets, by bucket and name.
+
+    Attributes:
+        lasts: Seconds for which a token is good.
+        tokens: How many were given out.
+    """
+
+    lasts: int = 3600
+    tokens: int = 0
+
+    def _parts_of(self, path: str) -> list[str]:
+        if path == "/token":
+            return ["token"]
+        found = re.fullmatch(r"(?:/upload)?/storage/v1/b/([^/]+)/o(?:/(.+))?", path)
+        if found:
+            return ["objects", *([f"{found[1]}/{unquote(found[2])}"] if found[2] else [found[1]])]
+        _, is_ours, rest = path.partition("/v1/projects/p-1/locations/us-central1/batchPredictionJobs")
+        return ["batches", *filter(None, rest.split("/"))] if is_ours else ["nothing"]
+
+    def _endpoint(self, method: str, parts: list[str], query: str) -> str:
+        if parts[0] == "objects" and method != "DELETE":
+            return f"{method} objects" + ("/content" if "alt=media" in query else "")
+        return super()._endpoint(method, parts, query)
+
+    def _carry_out(self, method: str, parts: list[str], query: str, kind: str, body: bytes) -> tuple[Any, ...]:
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        if parts == ["token"]:
+            self.tokens += 1
+            return self._json(
+                {"access_token": f"{TOKEN}-{self.tokens}", "expires_in": self.lasts, "token_type": "Bearer"}
+            )
+        if not self.headers[-1].get("authorization", "").startswith(f"Bearer {TOKEN}-"):
+            return 401, json.dumps(failure(401, "this token is none")).encode(), "application/json"
+        created = {batch.id: batch for batch in self.batches}
+        page = int(asked.get("pageToken", 0))
+        match method, *parts:
+            case "POST", "objects", bucket:
+                assert asked["uploadType"] == "media"
+                assert int(self.headers[-1]["content-length"]) == len(body)
+                self.files[f"{bucket}/{asked['name']}"] = body
+                return self._json({"name": asked["name"], "bucket": bucket})
+            case "GET", "objects", name if asked.get("alt") == "media" and name in self.files:
+                return 200, self.files[name], "application/octet-stream"
+            case "GET", "objects", bucket if "prefix" in asked:
+                there = [name.removeprefix(f"{bucket}/") for name in self.files if name.startswith(f"{bucket}/")]
+                found = [{"name": name} for name in there if name.startswith(asked["prefix"])]
+                return self._json(_paged("items", found, page))
+            case "DELETE", "objects", name if name in self.files:
+                del self.files[name]
+                self.deleted.append(name)
+                return 204, b"", "application/json"
+            case "POST", "batches":
+                return self._json(self._job(self._create_from(json.loads(body))))
+            case "GET", "batches":
+                there = [self._job(batch) for batch in self.batches]
+                wanted = [job for job in there if asked["filter"] == f'display_name="{job["displayName"]}"']
+                return self._json(_paged("batchPredictionJobs", wanted, page))
+            case "GET", "batches", name if name in created:
+                created[name].looks -= 1
+                return self._json(self._job(created[name]))
+        return 404, json.dumps(failure(404, "no such thing")).encode(), "application/json"
+
+    def _create_from(self, asked: dict[str, Any]) -> Batch:
+        assert asked["inputConfig"]["instancesFormat"] == asked["outputConfig"]["predictionsFormat"] == "jsonl"
+        (source,) = asked["inputConfig"]["gcsSource"]["uris"]
+        folder = asked["outputConfig"]["gcsDestination"]["outputUriPrefix"]
+        rows = [json.loads(line) for line in self.files[source.removeprefix("gs://")].splitlines()]
+        end = self.ends[len(self.batches)] if len(self.batches) < len(self.ends) else "completed"
+        kept = [{"custom_id": key_of(row), "body": row["request"], "row": row} for row in rows]
+        about = {"displayName": asked["displayName"], "model": asked["model"], "folder": folder}
+        batch = Batch(f"{len(self.batches) + 1:019}", source, about, kept, end, self.looks)
+        self.batches.append(batch)
+        if end != "failed":
+            done = len(rows) if end == "completed" else self.finished
+            lines = [self._line(row["row"], asked["model"]) for row in kept[:done]]
+            batch.failed = sum(bool(line["status"]) for line in lines)
+            encoded = self.altered([json.dumps(line).encode() for line in lines[::-1]])
+            name = f"{folder.removeprefix('gs://')}/prediction-model-2026-01-01T00:00:00.000Z/predictions.jsonl"
+            self.files[name] = b"".join(line + b"\n" for line in encoded)
+        return batch
+
+    def _line(self, row: dict[str, Any], model: str) -> dict[str, Any]:
+        name, is_claude = model.rpartition("/")[2], "publishers/anthropic/" in model
+        request = row["request"]
+        asked = {**batch_desk.as_chat(request), "model": name} if is_claude else as_chat(request, name)
+        status, body = self.answer(asked)
+        line = {**row, "status": "", "response": {}, "processed_time": "2026-01-01T00:00:00.000+00:00"}
+        if status == 200:
+            return {**line, "response": batch_desk.as_message(body) if is_claude else as_candidates(body)}
+        error = json.dumps(failure(status, body["error"]["message"]))
+        return {**line, "status": f"{_PHRASES.get(status, 'Internal Server Error')}: {error}"}
+
+    def _job(self, batch: Batch) -> dict[str, Any]:
+        has_ended = batch.looks <= 0
+        job = {
+            "name": f"projects/123/locations/us-central1/batchPredictionJobs/{batch.id}",
+            "displayName": batch.metadata["displayName"],
+            "model": batch.metadata["model"],
+            "state": f"JOB_STATE_{_STATES[batch.end] if has_ended else 'RUNNING'}",
+            "outputConfig": {"gcsDestination": {"outputUriPrefix": batch.metadata["folder"]}},
+        }
+        if has_ended and batch.end == "failed":
+            job["error"] = {"code": 3, "message": "the file is not one of ours"}
+        if has_ended and batch.end == "completed":
+            job["completionStats"] = {"successfulCount": str(len(batch.rows) - batch.failed), "incompleteCount": "-1"}
+        return job
+
+
+TOKEN = "a-token-of-the-lab"
+_PHRASES = {400: "Bad Request", 429: "Too Many Requests"}
+
+
+def key_of(row: dict[str, Any]) -> str:
+    """Return what tells a row of a job from others."""
+    if "custom_id" in row:
+        return str(row["custom_id"])
+    return "".join(row["request"]["labels"].values())
+
+
+@cache
+def _private_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+def service_account(folder: Path, address: str, project: str = "p-1") -> Path:
+    """Write the key of a service account whose tokens a server gives out; return where it is."""
+    about = {"type": "service_account", "project_id": project, "private_key_id": "k", "private_key": _private_key()}
+    path = folder / "account.json"
+    path.write_text(json.dumps({**about, "client_email": "a@p-1.example", "token_uri": f"{address}/token"}))
+    return path
 
 
 _STATES = {"completed": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED", "expired": "EXPIRED"}

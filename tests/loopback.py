@@ -186,6 +186,7 @@ class Loopback:
         self.batches = BatchDesk(self._answer_row)
         self.message_batches = MessageBatchDesk(self._answer_row)
         self.gemini_batches = google_desk.GeminiDesk(self._answer_row)
+        self.vertex_batches = google_desk.VertexDesk(self._answer_row)
         self._journal = journal
         self._calls: Counter[str] = Counter()
         self._at_once = 0
@@ -323,14 +324,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = json.loads(raw or b"{}")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        generated = re.search(r"/models/([^/:]+):generateContent$", self.path)
+        generated = re.search(r"/models/([^/:]+):(?:generateContent|rawPredict)$", self.path)
         model = str(body.get("model")) if generated is None else generated[1]
         request = Request(time.time(), self.path, model, body, headers)
         number, script = self.server.loopback.receive(request)
         self._at_work = True
-        if self.path.endswith("/messages") and script.raw is None:
+        is_message = self.path.endswith(("/messages", ":rawPredict"))
+        if is_message and script.raw is None:
             request = replace(request, body=as_chat(body))
-        if generated is not None and (script is None or script.raw is None):
+        elif generated is not None and script is not None and script.raw is None:
             request = replace(request, body=google_desk.as_chat(body, model))
         try:
             self._answer(request, script, number)
@@ -356,6 +358,8 @@ class _Handler(BaseHTTPRequestHandler):
         loopback = self.server.loopback
         if re.match(r"/(\w+/)?v1beta/(files|batches)|.*:batchGenerateContent$", self.path):
             return loopback.gemini_batches
+        if re.match(r"/token$|/(upload/)?storage/v1/|.*/batchPredictionJobs", self.path):
+            return loopback.vertex_batches
         if not re.match(r"/(openai/)?(v1/)?(files|(messages/)?batches)", self.path):
             return None
         return loopback.message_batches if self.path.startswith("/v1/messages/") else loopback.batches
@@ -398,7 +402,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, _embeddings(request, script))
         elif request.body.get("stream"):
             self._stream(request, script, number)
-        elif self.path.endswith("/messages"):
+        elif self.path.endswith(("/messages", ":rawPredict")):
             self._json(200, as_message(_completion(request, script, number)))
         elif self.path.endswith(":generateContent"):
             self._json(200, google_desk.as_candidates(_completion(request, script, number)))

@@ -133,8 +133,9 @@ def build(
     Without an answer key, --grader agreement counts as right what the models agree on; see `jisi bank label`.
     Without questions, --starter --call generates some (`pip install "jisi[starter]"`); --seed decides which.
 
-    --call --batch asks through the batch endpoints of OpenAI, Azure OpenAI, Anthropic and Gemini, at about half the
-    list price and within a day. You can stop waiting at any time: the same command resumes, and submits nothing twice.
+    --call --batch asks through the batch endpoints of OpenAI, Azure OpenAI, Anthropic, Gemini, Vertex AI and Amazon
+    Bedrock, at about half the list price and within a day. You can stop waiting at any time: the same command resumes,
+    and submits nothing twice.
 
     --append --feedback adds what people said of answers (with `jisi feedback`, or as clients of a server): each
     question becomes a train row, with scores for the models whose answer it was and gaps for the others.

@@ -133,9 +133,9 @@ def evaluate(
 ) -> None:
     """Compare methods on test questions. Recorded answers are replayed: no call, no key.
 
-    --live --batch asks through the batch endpoints of OpenAI, Azure OpenAI, Anthropic and Gemini: what all methods
-    need is submitted together, then what depends on the answers. A method that asks one model after another takes a
-    batch, of up to a day, for each. You can stop waiting at any time: the same command resumes.
+    --live --batch asks through the batch endpoints of OpenAI, Azure OpenAI, Anthropic, Gemini, Vertex AI and Amazon
+    Bedrock: what all methods need is submitted together, then what depends on the answers. A method that asks one model
+    after another takes a batch, of up to a day, for each. You can stop waiting at any time: the same command resumes.
 
     Example: jisi eval sample_data/bank --method best-single,knn,jisi-router
     """

@@ -1,6 +1,6 @@
 """Kill `jisi bank build --call --batch` wherever it waits for the provider, and see that nothing is submitted twice.
 
-    python -m tests.faults.killed_batch [--requests 1000] [--provider openai|azure|anthropic|gemini|bedrock]
+    python -m tests.faults.killed_batch [--requests 1000] [--provider openai|azure|anthropic|gemini|bedrock|vertex_ai]
 
 The server carries a step out and does not answer, which is when the command is killed: between the upload and the
 file's id, between the creation of the batch and its id, while it is polled, while results are taken in, while what lies
@@ -28,6 +28,7 @@ from tests.bank.making import data_of
 from tests.batch_desk import BatchDesk, MessageBatchDesk
 from tests.bedrock_desk import ROLE, STORE, Bedrock
 from tests.faults.scene import EMBEDDER, Process, Start, environment, start, write_questions
+from tests.google_desk import service_account
 from tests.loopback import Fault, Loopback
 from tests.object_store import ObjectStore
 
@@ -39,10 +40,11 @@ KILLED_AT = {
     "anthropic": ("POST batches", "GET batches/id", "GET batches/content", "DELETE batches/id"),
     "gemini": _WITH_FILES,
     "bedrock": ("PUT requests", "POST batches", "GET batches/id", "GET results", "DELETE requests"),
+    "vertex_ai": ("POST objects", "POST batches", "GET batches/id", "GET objects/content", "DELETE objects/id"),
 }
 """Steps at which the command is killed, by provider."""
 KEY = "LAB_KEY"
-_ROUTES = {"bedrock": "bedrock/converse"}
+_ROUTES = {"bedrock": "bedrock/converse/", "vertex_ai": "vertex_ai/gemini-"}
 """How LiteLLM's names of models begin, where that is not the provider's name."""
 
 
@@ -106,9 +108,10 @@ def run(folder: Path, *, requests: int, provider: str = "openai", start: Start =
     source = write_questions(folder / "questions.jsonl", requests // len(MODELS))
     outcome = Outcome(requests // len(MODELS) * len(MODELS), provider)
     homes = {name: folder / name for name in ("live", "batch")}
-    with Loopback() as server, serving(server, provider) as (desk, variables):
+    with Loopback() as server, serving(server, provider, folder) as (desk, variables):
         for model in MODELS:
-            server.script(model, text=f"{model} answers: {{question}}")
+            named = f"gemini-{model}" if provider == "vertex_ai" else model
+            server.script(named, text=f"{model} answers: {{question}}")
         for home in homes.values():
             home.mkdir()
         command = ("bank", "build", source, "-o", homes["live"] / "bank", "--call", *EMBEDDER)
@@ -182,7 +185,7 @@ def end(process: Process) -> None:
 
 
 @contextmanager
-def serving(server: Loopback, provider: str) -> Iterator[tuple[BatchDesk, Mapping[str, str]]]:
+def serving(server: Loopback, provider: str, folder: Path) -> Iterator[tuple[BatchDesk, Mapping[str, str]]]:
     """Yield the batch endpoints of a provider, and the variables with which commands have its keys."""
     if provider == "bedrock":
         store = ObjectStore()
@@ -190,6 +193,12 @@ def serving(server: Loopback, provider: str) -> Iterator[tuple[BatchDesk, Mappin
         with Bedrock(server, store) as bedrock:
             yield bedrock, {**store.environment, **bedrock.environment}
         store.close()
+        return
+    if provider == "vertex_ai":
+        address = server.api_base.removesuffix("/v1")
+        variables = dict.fromkeys(("VERTEXAI_API_BASE", "STORAGE_EMULATOR_HOST"), address)
+        account = str(service_account(folder, address))
+        yield server.vertex_batches, {**variables, "GOOGLE_APPLICATION_CREDENTIALS": account}
         return
     desks = {"anthropic": server.message_batches, "gemini": server.gemini_batches}
     yield desks.get(provider, server.batches), {KEY: "a-key-of-the-lab"}
@@ -207,12 +216,14 @@ def pool(home: Path, server: Loopback, provider: str) -> Path:
     path = home / "jisi.toml"
     address = server.api_base.removesuffix("" if provider == "openai" else "/v1")
     address += "/v1beta" if provider == "gemini" else ""
-    where = f'api_base = "{address}"\napi_key_env = "{KEY}"\n'
+    where, params = f'api_base = "{address}"\napi_key_env = "{KEY}"\n', "max_tokens = 1000"
     if provider == "bedrock":
         where = f'batch_store = "{STORE}"\nbatch_role = "{ROLE}"\n'
+    if provider == "vertex_ai":
+        where, params = 'batch_store = "gs://a-bucket/batches"\n', f'{params}, vertex_location = "us-central1"'
     tables = (
-        f'[[models]]\nname = "{model}"\nlitellm = "{_ROUTES.get(provider, provider)}/{model}"\n{where}'
-        "price = { input = 1, output = 2, batch = 0.5 }\nparams = { max_tokens = 1000 }\n"
+        f'[[models]]\nname = "{model}"\nlitellm = "{_ROUTES.get(provider, f"{provider}/")}{model}"\n{where}'
+        f"price = {{ input = 1, output = 2, batch = 0.5 }}\nparams = {{ {params} }}\n"
         for model in MODELS
     )
     path.write_text("\n".join(tables))

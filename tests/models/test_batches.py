@@ -494,7 +494,10 @@ def test_no_header_of_the_environment_goes_to_a_server_that_is_not_openais(
     [
         ("groq/llama-3.3-70b", r"`groq` is not among the providers whose batch endpoints jisi speaks \(openai, azure"),
         ("bedrock/claude", r"Amazon Bedrock takes batches from a bucket of yours: write `batch_store = "),
-        ("vertex_ai/gemini-2.5-pro", "`vertex_ai` takes batches from a Google Cloud Storage bucket of yours"),
+        (
+            "vertex_ai/gemini-2.5-pro",
+            'Vertex AI takes batches from a bucket .*: write `batch_store = "gs://BUCKET/FOLDER"`',
+        ),
         ("local:x.gguf", "it is served on this machine"),
     ],
 )

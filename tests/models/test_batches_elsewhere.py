@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jisi_cli.addresses import Address
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import NoAnswerError
 from jisi_cli.models.batch.journal import BatchJournal
@@ -17,6 +18,7 @@ from jisi_cli.models.batch.terms import batch_share
 from jisi_cli.models.limits import Budget
 from jisi_cli.types import Sampling
 from tests.batch_desk import BatchDesk
+from tests.google_desk import TOKEN, service_account
 from tests.loopback import Fault, Loopback
 from tests.models.asking import ask_once, pool
 from tests.models.test_batches import HALF, Lab, left_alone, questions
@@ -36,6 +38,12 @@ def anthropic(server: Loopback, **fields: Any) -> ModelEntry:
     return ModelEntry(
         "a", f"anthropic/{CLAUDE}", **{"api_base": address, "api_key_env": "LAB_KEY", "price": HALF, **fields}
     )
+
+
+def vertex(server: Loopback, model: str = GEMINI, **fields: Any) -> ModelEntry:
+    store = Address("gs", "a-bucket", "batches/of mine")
+    params = {"vertex_location": "us-central1"}
+    return ModelEntry("a", f"vertex_ai/{model}", **{"price": HALF, "batch_store": store, "params": params, **fields})
 
 
 def gemini(server: Loopback, **fields: Any) -> ModelEntry:
@@ -68,17 +76,29 @@ def at_gemini(loopback: Loopback, tmp_path: Path) -> Lab:
     return Lab(loopback, tmp_path, gemini(loopback))
 
 
-@pytest.fixture(params=["azure", "anthropic", "gemini"])
-def lab(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Lab:
+def at_vertex(server: Loopback, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the environment lead Vertex AI, its buckets and its tokens to a server."""
+    pytest.importorskip("google.auth")
+    address = server.api_base.removesuffix("/v1")
+    for name in ("VERTEXAI_API_BASE", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv(name, address)
+    monkeypatch.setenv("VERTEXAI_CREDENTIALS", str(service_account(folder, address)))
+
+
+@pytest.fixture(params=["azure", "anthropic", "gemini", "vertex_ai"])
+def lab(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    if request.param == "vertex_ai":
+        at_vertex(loopback, tmp_path, monkeypatch)
     for model in ("a", CLAUDE, GEMINI):
         loopback.script(model, text="four words of answer")
-    make = {"azure": azure, "anthropic": anthropic, "gemini": gemini}[request.param]
+    make = {"azure": azure, "anthropic": anthropic, "gemini": gemini, "vertex_ai": vertex}[request.param]
     return Lab(loopback, tmp_path, make(loopback))
 
 
 def desk(lab: Lab) -> BatchDesk:
     server = lab.server
     desks = {"azure": server.batches, "anthropic": server.message_batches, "gemini": server.gemini_batches}
+    desks["vertex_ai"] = server.vertex_batches
     return desks[lab.models[0].litellm.partition("/")[0]]
 
 
@@ -100,7 +120,9 @@ def test_a_row_is_the_request_that_the_live_path_sends(lab: Lab, params: dict[st
     lab.run(2)
     ask_once(pool(*lab.models), "question 1", role="expert", sampling=Sampling(max_tokens=20))
     (live,) = lab.server.requests
-    assert desk(lab).batches[0].rows[1]["body"] == live.body
+    # Those of Vertex AI say which request it is, of which it has nothing else to tell.
+    body = {name: value for name, value in desk(lab).batches[0].rows[1]["body"].items() if name != "labels"}
+    assert body == live.body
 
 
 def test_the_key_goes_where_live_calls_send_it_and_in_the_same_header(
@@ -112,11 +134,13 @@ def test_the_key_goes_where_live_calls_send_it_and_in_the_same_header(
     assert len(lab.run().answers) == 3
     ask_once(pool(*lab.models), "another question", role="expert", sampling=Sampling(max_tokens=20))
     (live,) = lab.server.requests
-    told = {name: value for name, value in live.headers.items() if KEY in value}
+    secret = TOKEN if lab.models[0].litellm.startswith("vertex_ai") else KEY
+    told = {name: value for name, value in live.headers.items() if secret in value}
     assert len(told) == 1
-    assert len(desk(lab).headers) >= 4
-    for headers in desk(lab).headers:
-        assert {name: value for name, value in headers.items() if KEY in value} == told
+    asked = [headers for headers in desk(lab).headers if not headers["user-agent"].startswith("python-requests")]
+    assert len(asked) >= 4
+    for headers in asked:
+        assert {name: value for name, value in headers.items() if secret in value} == told
         assert [name for name, value in headers.items() if "a-secret-of-mine" in value] == []
 
 

@@ -1,4 +1,4 @@
-"""What is otherwise with batches at Google: files and names at the Gemini API."""
+"""What is otherwise with batches at Google: files and names at the Gemini API, buckets and tokens at Vertex AI."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any
 
 import pytest
 
+from jisi_cli.addresses import Address
 from jisi_cli.config import ModelEntry
-from jisi_cli.models.batch import rows
+from jisi_cli.errors import InputError, NoAnswerError
+from jisi_cli.models.batch import google_storage, rows
 from jisi_cli.models.batch.gemini_service import GeminiService, status_in
+from jisi_cli.models.batch.google_storage import Folder, storage_address
 from jisi_cli.models.batch.rows import Place
-from tests.google_desk import GeminiDesk
+from jisi_cli.models.batch.terms import batch_share
+from jisi_cli.models.batch.vertex_service import VertexService
+from jisi_cli.models.failure import ProviderFailure
+from tests.google_desk import TOKEN, GeminiDesk, VertexDesk, service_account
 from tests.loopback import Fault, Loopback
 from tests.models.asking import everything_written
 from tests.models.test_batches import Lab, left_alone, questions
-from tests.models.test_batches_elsewhere import GEMINI, KEY, gemini
+from tests.models.test_batches_elsewhere import CLAUDE, GEMINI, KEY, at_vertex, gemini, vertex
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +155,195 @@ def test_two_models_at_one_address_are_two_batches(lab: Lab, desk: GeminiDesk) -
         sorted(answer.text for answer in fetched.answers.values()) == ["four words of answer"] * 2 + ["of another"] * 2
     )
     assert [len(batch.rows) for batch in desk.batches] == [2, 2]
+
+
+@pytest.fixture
+def there(loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Vertex AI."""
+    at_vertex(loopback, tmp_path, monkeypatch)
+    loopback.script(GEMINI, text="four words of answer")
+    return Lab(loopback, tmp_path, vertex(loopback))
+
+
+@pytest.fixture
+def jobs(loopback: Loopback) -> VertexDesk:
+    return loopback.vertex_batches
+
+
+def test_a_claude_model_of_vertex_is_asked_in_its_own_words(there: Lab, jobs: VertexDesk) -> None:
+    there.server.script(CLAUDE, text="four words of answer")
+    there.models = (vertex(there.server, f"{CLAUDE}@20251001"),)
+    there.server.script(f"{CLAUDE}@20251001", text="four words of answer", faults=(None, Fault("status", status=429)))
+    assert [answer.text for answer in there.run().answers.values()] == ["four words of answer"] * 3
+    assert jobs.batches[0].metadata["model"] == f"publishers/anthropic/models/{CLAUDE}@20251001"
+    assert jobs.batches[0].rows[0]["body"]["anthropic_version"] == "vertex-2023-10-16"
+    assert [len(batch.rows) for batch in jobs.batches] == [3, 1]
+    assert sum(row.list_cost_usd for row in there.rows()) == pytest.approx(2 * there.paid())
+
+
+def test_nothing_is_left_in_the_bucket_but_what_was_there_and_the_token_is_nowhere(
+    there: Lab, jobs: VertexDesk, tmp_path: Path
+) -> None:
+    mine = {f"a-bucket/batches/of mine/{name}": b"{}\n" for name in ("predictions.jsonl", "jisi-x/requests.jsonl")}
+    jobs.files |= mine
+    left_alone(there, "GET batches/id", jobs)
+    assert sorted(name.rpartition("/")[2] for name in jobs.files.keys() - mine) == [
+        "predictions.jsonl",
+        "requests.jsonl",
+    ]
+    assert len(there.run().answers) == 3
+    assert jobs.files == mine
+    assert TOKEN.encode() not in everything_written(tmp_path)
+    assert TOKEN not in str([*there.told, *there.warned])
+
+
+@pytest.mark.parametrize(
+    "step", ["POST objects", "POST batches", "GET batches/id", "GET objects", "GET objects/content"]
+)
+def test_a_run_that_ended_at_a_step_of_a_job_is_gone_on_with(there: Lab, jobs: VertexDesk, step: str) -> None:
+    left_alone(there, step, jobs)
+    assert len(there.run().answers) == 3
+    assert list(jobs.asked().values()) == [1, 1, 1]
+    assert jobs.files == {}
+
+
+def test_a_job_is_collected_from_the_bucket_that_it_was_given_though_another_is_named_since(
+    there: Lab, jobs: VertexDesk
+) -> None:
+    left_alone(there, "GET batches/id", jobs)
+    there.models = (vertex(there.server, batch_store=Address("gs", "another-bucket", "of mine")),)
+    assert len(there.run().answers) == 3
+    assert list(jobs.asked().values()) == [1, 1, 1]
+    assert jobs.files == {}
+
+
+def test_a_token_that_has_run_out_is_replaced_while_a_job_is_waited_for(there: Lab, jobs: VertexDesk) -> None:
+    jobs.lasts, jobs.looks = 1, 5
+    assert len(there.run().answers) == 3
+    assert list(jobs.asked().values()) == [1, 1, 1]
+    sent = [headers["authorization"] for headers in jobs.headers if "authorization" in headers]
+    assert len(set(sent)) > 5
+    assert set(sent) <= {f"Bearer {TOKEN}-{number}" for number in range(1, jobs.tokens + 1)}
+
+
+def test_a_token_that_an_error_repeats_is_not_told(
+    there: Lab, jobs: VertexDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(method: str, path: str, kind: str, body: bytes) -> Any:
+        if path == "/token":
+            return handle(method, path, kind, body)
+        words = f"{jobs.headers[-1]['authorization'].removeprefix('Bearer ')} is not allowed"
+        return 403, json.dumps({"error": {"message": words}}).encode(), "application/json"
+
+    handle = jobs.handle
+    monkeypatch.setattr(jobs, "handle", refuse)
+    assert len(there.run().unasked) == 3
+    assert "is not allowed" in there.warned[0]
+    assert TOKEN not in there.warned[0]
+
+
+def test_headers_of_the_pool_file_go_to_the_model_and_not_to_the_bucket(there: Lab, jobs: VertexDesk) -> None:
+    params = {"vertex_location": "us-central1", "extra_headers": {"X-Mine": "goes along"}}
+    there.models = (vertex(there.server, params=params),)
+    assert len(there.run().answers) == 3
+    by_path = [(headers.get("x-mine"), headers.get("content-type")) for headers in jobs.headers]
+    assert ("goes along", "application/json") in by_path
+    assert (None, "application/jsonl") in by_path
+    assert ("goes along", "application/jsonl") not in by_path
+
+
+def test_a_job_elsewhere_than_in_a_folder_of_ours_is_neither_read_nor_deleted(there: Lab, jobs: VertexDesk) -> None:
+    jobs.files["a-bucket/diary/secrets.jsonl"] = b"{}"
+    left_alone(there, "GET batches/id", jobs)
+    jobs.batches[0].metadata["folder"] = "gs://a-bucket/diary"
+    with pytest.raises(NoAnswerError, match="'gs://a-bucket/diary' is no folder of a batch of ours"):
+        there.run()
+    assert jobs.requests["GET objects"] == 0
+    assert "a-bucket/diary/secrets.jsonl" in jobs.files
+
+
+def test_a_job_of_another_project_than_now_is_not_submitted_again_unasked(
+    there: Lab, jobs: VertexDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_alone(there, "GET batches/id", jobs)
+    address = there.server.api_base.removesuffix("/v1")
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("VERTEXAI_CREDENTIALS", str(service_account(tmp_path / "other", address, project="p-2")))
+    with pytest.raises(InputError, match=r"submitted to 127\.0\.0\.1 with another key"):
+        there.run()
+    assert jobs.requests["POST batches"] == 1
+
+
+def vertex_service(model: str) -> VertexService:
+    async def renewed() -> dict[str, str]:
+        raise AssertionError("nothing is asked")
+
+    store = Address("gs", "abc", "d")
+    place = Place("https://x/v1/projects/p/locations/l", "", {}, "vertex_ai", model=model, store=store, renewed=renewed)
+    return VertexService(place, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "words"),
+    [
+        ('Bad Request: {"error": {"code": 400, "message": "too long"}}', 400, None),
+        ("Too Many Requests: try later", 429, None),
+        ("Service Unavailable", 503, None),
+        ({"code": 8, "message": "quota"}, 429, None),
+        ("the model stumbled: badly", None, "the model stumbled: badly"),
+        ("", None, "brought no answer"),
+    ],
+)
+def test_a_rows_status_is_read_however_it_is_said(status: Any, found: int | None, words: str | None) -> None:
+    row = {"request": {"labels": {"jisi-1": "a" * 32, "jisi-2": "b" * 32, "mine": "x"}}, "status": status}
+    result = vertex_service("publishers/google/models/x").result_in(json.dumps(row).encode())
+    assert result is not None
+    assert (result.key, result.status) == ("a" * 32 + "b" * 32, found)
+    assert words is None or words in str(result.failure)
+
+
+@pytest.mark.parametrize("row", [{"response": {}}, {"request": "x"}, {"request": {"labels": {"jisi-1": "a"}}}])
+def test_a_row_that_does_not_say_which_it_is_is_no_result(row: dict[str, Any]) -> None:
+    assert vertex_service("publishers/google/models/x").result_in(json.dumps(row).encode()) is None
+    assert vertex_service("publishers/anthropic/models/x").result_in(json.dumps(row).encode()) is None
+
+
+def test_labels_of_the_users_own_stay_beside_ours() -> None:
+    row = vertex_service("publishers/google/models/x").row("a" * 64, {"contents": [], "labels": {"team": "mine"}})
+    assert row["request"]["labels"] == {"team": "mine", "jisi-1": "a" * 32, "jisi-2": "a" * 32}
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [
+        ("", "https://storage.googleapis.com"),
+        ("localhost:9000", "http://localhost:9000"),
+        ("https://storage.example/", "https://storage.example"),
+    ],
+)
+def test_buckets_are_where_googles_own_clients_look_for_them(
+    monkeypatch: pytest.MonkeyPatch, named: str, address: str
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", named)
+    assert storage_address() == address
+
+
+@pytest.mark.parametrize("address", [None, "gs://b/x", "gs://bucket/jisi-1", "s3://bucket/x/jisi-" + "a" * 32])
+def test_only_a_folder_of_ours_is_one(address: str | None) -> None:
+    with pytest.raises(ProviderFailure):
+        Folder.at(address)
+    folder = Folder.of(Address("gs", "bucket", "a b/c"), "0" * 32)
+    assert Folder.at(folder.requests) == folder
+    assert not google_storage.are_results(folder.requests)
+
+
+@pytest.mark.parametrize(
+    ("model", "address", "share"),
+    [
+        (f"vertex_ai/{GEMINI}", None, 0.5),
+        ("vertex_ai/claude-of-tomorrow", "https://aiplatform.googleapis.com", 0.5),
+        (f"vertex_ai/{GEMINI}", "https://gateway.example", None),
+    ],
+)
+def test_a_job_costs_half_at_googles_own_address(model: str, address: str | None, share: float | None) -> None:
+    assert batch_share(ModelEntry("a", model, api_base=address)) == share

@@ -174,7 +174,7 @@ class GeminiService:
         answer = row.get("response")
         if isinstance(answer, dict):
             return Result(key, 200, json.dumps(answer).encode(), None)
-        return _failed(key, row.get("error") or row.get("status"))
+        return failed(key, row.get("error") or row.get("status"))
 
     async def delete(self, batch: OpenBatch, state: State) -> None:
         """Delete the file of requests, that of the results, and the batch.
@@ -321,7 +321,7 @@ def number_in(value: object) -> int:
     return int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
 
 
-def _failed(key: str, error: Any) -> Result:  # noqa: ANN401 - whatever the provider wrote
+def failed(key: str, error: Any) -> Result:  # noqa: ANN401 - whatever the provider wrote
     """Return the result of a request that failed, as a live call would have had it."""
     said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
     code, words = said.get("code"), said.get("message")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -40,6 +40,10 @@ _PATHS = {
     "anthropic": re.compile(r"(?P<address>.+)/v1/messages"),
     "gemini": re.compile(r"(?P<address>.+/v\d\w*)/models/(?P<model>[^/:]+):generateContent"),
     "bedrock": re.compile(r"(?P<address>.+)/model/(?P<model>[^/]+)/(?P<operation>converse|invoke)"),
+    "vertex_ai": re.compile(
+        r"(?P<address>.+/(?P<key>projects/[^/]+/locations/[^/]+))/"
+        r"(?P<model>publishers/(?:google|anthropic)/models/[^/:]+):(?:generateContent|rawPredict)"
+    ),
 }
 """Where a live call goes, by the protocol that is spoken there; its batch endpoints are beside it."""
 _GOOD = 200
@@ -76,6 +80,7 @@ _NOTHING: Mapping[BatchProtocol, Mapping[str, Any]] = {
     "anthropic": _EMPTY_MESSAGE,
     "gemini": _EMPTY_CANDIDATES,
     "bedrock": _EMPTY_CONVERSE,
+    "vertex_ai": _EMPTY_CANDIDATES,
 }
 """What LiteLLM is handed in place of an answer."""
 _SIGNED_FOR = re.compile(r"Credential=[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]{1,32})/bedrock/")
@@ -92,7 +97,7 @@ class Place:
 
     Attributes:
         address: The server's address, without the path of an endpoint.
-        key: The key; where calls are signed, whose account that is.
+        key: The key; where calls are signed, or a token stands for it that changes, whose account that is.
         headers: What a call says there: the key, and what else the user's own files or environment send.
         protocol: Which batch endpoints are there.
         query: What stands behind the path of an address.
@@ -101,6 +106,7 @@ class Place:
         region: Where the provider works on it; empty where that is not asked.
         store: The folder of a bucket through which batches go; None where none is needed.
         role: As whom the provider reads and writes there.
+        renewed: Returns the headers with a token that a call would have now; None where none changes.
     """
 
     address: str
@@ -113,6 +119,7 @@ class Place:
     region: str = ""
     store: Address | None = None
     role: str = ""
+    renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
         return hash((self.address, self.key))
@@ -194,15 +201,28 @@ class Rows:
         if why is not None:
             raise ProviderFailure(f"`{entry.litellm}` cannot be asked by batch: {why}")
         protocol = protocol_of(entry)
-        handed = _Handed(_GOOD, json.dumps(_NOTHING[protocol]).encode())
+        request = await self._request_of(call, protocol)
+        place = _place(protocol, request, entry)
+        if protocol == "vertex_ai":
+
+            async def renewed() -> Mapping[str, str]:
+                return _token_in(await self._request_of(call, protocol))
+
+            place = replace(place, store=entry.batch_store, renewed=renewed)
+        return Sent(place, json.loads(request.content))
+
+    async def _request_of(self, call: Call, protocol: BatchProtocol) -> httpx.Request:
+        nothing = _NOTHING[protocol]
+        if protocol == "vertex_ai" and "claude" in call.entry.litellm:
+            nothing = _EMPTY_MESSAGE
+        handed = _Handed(_GOOD, json.dumps(nothing).encode())
         try:
             await self._complete(call, handed)
         except ProviderFailure:
-            # At Bedrock each family of models answers in its own way; what was asked is known all the same.
+            # Families of models answer in their own ways; what was asked is known all the same.
             if not handed.requests:
                 raise
-        request = handed.requests[0]
-        return Sent(_place(protocol, request, entry), json.loads(request.content))
+        return handed.requests[0]
 
     async def _complete(self, call: Call, handed: _Handed) -> Completion:
         await litellm_loaded()  # before which a request might leave
@@ -270,6 +290,10 @@ def _place(protocol: BatchProtocol, request: httpx.Request, entry: ModelEntry) -
         raise ProviderFailure(f"it is asked at {request.url.path}, which is not asked by batch")
     if protocol == "bedrock":
         return _bedrock_place(found, request, entry)
+    if protocol == "vertex_ai":
+        _token_in(request)
+        query, model = dict(request.url.params), unquote(found["model"])
+        return Place(found["address"], found["key"], _own_headers(entry), protocol, query, model)
     kept = (*_KEY_HEADERS, *_MORE_HEADERS, *(_ACCOUNT_HEADERS if is_openai_host(request.url.host) else ()))
     headers = {name: request.headers[name] for name in kept if name in request.headers}
     query = dict(request.url.params)
@@ -310,6 +334,17 @@ def _bedrock_place(found: re.Match[str], request: httpx.Request, entry: ModelEnt
         store=entry.batch_store,
         role=role,
     )
+
+
+def _token_in(request: httpx.Request) -> Mapping[str, str]:
+    """Return the header with the token of a live call.
+
+    Raises:
+        ProviderFailure: It has none.
+    """
+    if "authorization" not in request.headers:
+        raise ProviderFailure("a call there has no token, without which nothing is written to the bucket")
+    return {"authorization": request.headers["authorization"]}
 
 
 def _own_headers(entry: ModelEntry) -> dict[str, str]:

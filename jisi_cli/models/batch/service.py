@@ -35,7 +35,7 @@ _ENDED = frozenset({"completed", "failed", "expired", "cancelled", GONE})
 _LONGEST_LINE = 96 * 2**20
 MOST_OUTPUT: Final = 16 * 2**30
 """Bytes of the results of one batch."""
-_RESULTS = ("/content", "/results", ":download")
+_RESULTS = ("/content", "/results", ":download", ".jsonl")
 """How the addresses of results end."""
 
 
@@ -196,6 +196,10 @@ def service_at(place: Place, timeout: float) -> Service:
         from jisi_cli.models.batch.bedrock_service import BedrockService
 
         return BedrockService(place, timeout)
+    if place.protocol == "vertex_ai":
+        from jisi_cli.models.batch.vertex_service import VertexService
+
+        return VertexService(place, timeout)
     from jisi_cli.models.batch.openai_service import OpenAIService
 
     return OpenAIService(place, timeout)

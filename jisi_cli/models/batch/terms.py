@@ -13,7 +13,7 @@ from jisi_cli.errors import InputError
 from jisi_cli.models.address import address_of, aws_endpoint, environment_addresses, is_own_host, provider_of
 from jisi_cli.models.litellm_client import load_litellm, own_headers
 
-BatchProtocol = Literal["openai", "azure", "anthropic", "gemini", "bedrock"]
+BatchProtocol = Literal["openai", "azure", "anthropic", "gemini", "bedrock", "vertex_ai"]
 """Which batch endpoints a model's provider has, of those that jisi speaks."""
 
 _SPOKEN: tuple[str, ...] = get_args(BatchProtocol)
@@ -21,13 +21,8 @@ _HALF = 0.5
 """What they charge, where LiteLLM's map does not know better: half of what a call costs otherwise
 (https://platform.openai.com/docs/guides/batch, https://learn.microsoft.com/azure/ai-services/openai/how-to/batch,
 https://docs.claude.com/en/docs/build-with-claude/batch-processing, https://ai.google.dev/gemini-api/docs/batch-api,
-https://aws.amazon.com/bedrock/pricing)."""
+https://aws.amazon.com/bedrock/pricing, https://cloud.google.com/vertex-ai/generative-ai/pricing)."""
 _KINDS = ("input_cost_per_token", "output_cost_per_token")
-_WITH_BUCKETS = {
-    "vertex_ai": "a Google Cloud Storage bucket",
-    "vertex_ai_beta": "a Google Cloud Storage bucket",
-}
-"""Providers that take batches from a store of the user's own, and what that is."""
 _AWS_STORE = re.compile(r"s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9](/[-!_*'().a-zA-Z0-9]+)+")
 """Addresses that Bedrock accepts."""
 
@@ -62,12 +57,15 @@ def refusal(entry: ModelEntry) -> str | None:
     provider = _provider(entry.litellm)
     if provider == "bedrock":
         return _refusal_of_bedrock(entry)
+    if provider == "vertex_ai" and (entry.batch_store is None or entry.batch_store.scheme != "gs"):
+        return (
+            "Vertex AI takes batches from a bucket of yours in Google Cloud Storage: write "
+            '`batch_store = "gs://BUCKET/FOLDER"` for it in the pool file'
+        )
     if provider in _SPOKEN:
         return None
     if not provider:
         return "LiteLLM knows no such model; write `litellm` as `provider/model`"
-    if provider in _WITH_BUCKETS:
-        return f"`{provider}` takes batches from {_WITH_BUCKETS[provider]} of yours, which jisi does not write to"
     return f"`{provider}` is not among the providers whose batch endpoints jisi speaks ({', '.join(_SPOKEN)})"
 
 
