@@ -84,7 +84,7 @@ async def run_method(
         tests: The questions.
         pool: A replay of recorded answers, or live models.
         file: Where results are found and written.
-        concurrency: Questions under way at one time; 1 for a replay.
+        concurrency: Live questions under way at one time; of a replay a block is.
         graders: What grades live answers; by default those that need no permission.
         on_result: Told of every result, old ones included.
         train: Dataset and index of each bank row that the method decides by, to name neighbours in the results.
@@ -171,7 +171,7 @@ async def run_entries(
         pool: A replay of recorded answers, or live models.
         out: The file of results, which a later run goes on with.
         grading: Which graders grade live answers, and what they may do.
-        concurrency: Questions under way at one time; 1 for a replay.
+        concurrency: Live questions under way at one time; of a replay a block is.
         train: Dataset and index of each bank row that methods decide by.
         on_ran: Told, in words, what each method took.
         on_progress: Told of (questions done, in all), each method's own counted.
@@ -288,12 +288,20 @@ async def _run_block(
     spent[0] += time.perf_counter() + _saved(run.entry.coarse) - started
     started = time.perf_counter() + _saved(run.entry.fine)
 
+    found: dict[int, Result] = {}
+
     async def one(work: tuple[int, Any]) -> None:
         row, plan = work
-        file.write(await answer_question(run, method, row, plan, keys[row]))
+        found[row] = await answer_question(run, method, row, plan, keys[row])
+        if run.live:
+            file.write(found[row])
         run.on_done()
 
-    await for_each(zip(rows, plans, strict=True), one, concurrency)
+    # The questions of a replay wait for no model, so that all of a block can be decided together.
+    await for_each(zip(rows, plans, strict=True), one, concurrency if run.live else len(rows))
+    if not run.live:
+        for row in rows:
+            file.write(found[row])
     spent[1] += time.perf_counter() + _saved(run.entry.fine) - started
 
 

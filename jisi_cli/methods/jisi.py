@@ -24,8 +24,8 @@ from jisi_cli.methods.protocol import Aggregation, Listener, Mode, Outcome, Quer
 from jisi_cli.methods.rankings import Ranking
 from jisi_cli.methods.registry import register_method
 from jisi_cli.methods.router import Router
-from jisi_cli.methods.shared_stages import CoarseBlock, FineStage
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine, limit_tokens
+from jisi_cli.methods.shared_stages import CoarseBlock, FineStage, SharedFine
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, limit_tokens
 from jisi_cli.scoring.price_weight import price_weight_of
 from jisi_cli.types import Answer, Pool, Role, Sampling
 
@@ -76,10 +76,10 @@ class JiSi:
         sampling: Sampling | None = None,
         dollars: NDArray[np.float64] | None = None,
         coarse: CoarseBlock = coarse_block,
-        fine: FineStage = fine,
+        fine: FineStage | None = None,
     ) -> None:
         self.bank, self.embedder, self.aggregation = bank, embedder, aggregation
-        self.coarse, self.fine = coarse, fine
+        self.coarse, self.fine = coarse, fine or SharedFine(room=0)
         self.hyperparameters = replace(settings, t=0.0) if aggregation == "always" else settings
         self.sampling = sampling or Sampling()
         self.prices = price_weight_of(bank, dollars, self.hyperparameters)
@@ -134,7 +134,7 @@ class JiSi:
             return run.agree(agreed)
         if not run.answers:
             return run.without_vectors() or await run.ask_the_rest()
-        second = run.decide()
+        second = await run.decide()
         if self.hyperparameters.switch == "consensus" and self.aggregation == "never":
             group = run.group()
             if group is not None:
@@ -169,7 +169,7 @@ class JiSi:
         await run.probe()
         if not run.answers:
             raise run.embedder_failure or run.asker.no_answer_error()
-        second = run.decide()
+        second = await run.decide()
         return run.decision(second, second.aggregatees), tuple(run.asker.calls)
 
 
@@ -309,14 +309,14 @@ class _Run:
         }
         return heaviest_group(self.asked, self.first.scores.tolist(), finals)
 
-    def decide(self) -> Fine:
+    async def decide(self) -> Fine:
         """Refine the support set by what came back (steps 6-11)."""
         with self._timed("score"):
             answered = tuple(model for model in self.first.candidates if model in self.answers)
             tokens = np.array([self._tokens(model) for model in answered])
             probes = Probes(answered, np.stack([self.vectors[model] for model in answered]), tokens)
             answerable = self._answerable()
-            second = self.method.fine(self.method.bank, self.first, probes, self.settings, answerable)
+            second = await self.method.fine(self.method.bank, self.first, probes, self.settings, answerable)
             prices = self.method.prices
             return second if prices is None else prices.fine(second, self.first, probes, answerable)
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine_block
 
 T = TypeVar("T")
+
+Key = tuple[object, ...]
+"""What is equal where results would be."""
 
 CoarseBlock = Callable[[BankArrays, NDArray[np.floating], Hyperparameters], Iterator[Coarse]]
 """`scoring.coarse_block`, or what stands in for it."""
 
 
-FineStage = Callable[[BankArrays, Coarse, Probes, Hyperparameters, NDArray[np.bool_] | None], Fine]
-"""`scoring.fine`, or what stands in for it."""
+FineStage = Callable[[BankArrays, Coarse, Probes, Hyperparameters, NDArray[np.bool_] | None], Awaitable[Fine]]
+"""`scoring.fine`, awaited: see `SharedFine`."""
 
 _COARSE_ROOM = 1 << 27
 _FINE_ROOM = 1 << 26
@@ -60,24 +64,21 @@ class Shared(Generic[T]):
         self.saved = 0.0
         self._room, self._taken = room, 0
         self._bank: BankArrays | None = None
-        self._kept: dict[tuple[object, ...], _Found[T]] = {}
+        self._kept: dict[Key, _Found[T]] = {}
 
-    def _find(self, bank: BankArrays, key: tuple[object, ...], compute: Callable[[], T], size: Callable[[T], int]) -> T:
+    def _find(self, bank: BankArrays, key: Key) -> _Found[T] | None:
+        """Return what was computed before of the same, which then is the most recently used."""
         if bank is not self._bank:
             self._bank, self._taken = bank, 0
             self._kept.clear()
         found = self._kept.pop(key, None)
-        if found is None:
-            started = time.perf_counter()
-            results = compute()
-            found = _Found(results, time.perf_counter() - started, size(results))
-        else:
+        if found is not None:
             self._taken -= found.size
             self.saved += found.seconds
-        self._keep(key, found)
-        return found.results
+            self._keep(key, found)
+        return found
 
-    def _keep(self, key: tuple[object, ...], found: _Found[T]) -> None:
+    def _keep(self, key: Key, found: _Found[T]) -> None:
         if found.size > self._room:
             return
         self._kept[key] = found
@@ -97,17 +98,38 @@ class SharedCoarse(Shared[tuple[Coarse, ...]]):
     ) -> Iterator[Coarse]:
         """Yield exactly what `scoring.coarse_block` does."""
         key = (*_content(query_vectors), settings.n_base, settings.gamma, settings.compat, settings.prior)
-        found = self._find(bank, key, lambda: tuple(coarse_block(bank, query_vectors, settings)), _coarse_bytes)
-        return (replace(result, k=settings.k) for result in found)
+        found = self._find(bank, key)
+        if found is None:
+            started = time.perf_counter()
+            results = tuple(coarse_block(bank, query_vectors, settings))
+            found = _Found(results, time.perf_counter() - started, _coarse_bytes(results))
+            self._keep(key, found)
+        return (replace(result, k=settings.k) for result in found.results)
+
+
+class _Asked(NamedTuple):
+    """A question that waits for its stage 2."""
+
+    first: Coarse
+    probes: Probes
+    answerable: NDArray[np.bool_] | None
+    key: Key
+    found: asyncio.Future[Fine]
 
 
 class SharedFine(Shared[Fine]):
-    """Stands in for `scoring.fine`."""
+    """Stands in for `scoring.fine`, for many questions at once.
+
+    Questions that are under way at the same time are decided together: the first one that gets here has all of them
+    decided at the end of the event loop's turn, when every other that does not wait for a model has got here as well.
+    (GraphQL's DataLoader gathers its requests in the same way.) A question that is alone waits for nothing.
+    """
 
     def __init__(self, room: int = _FINE_ROOM) -> None:
         super().__init__(room)
+        self._waiting: dict[tuple[asyncio.AbstractEventLoop, int, Hyperparameters], list[_Asked]] = {}
 
-    def __call__(
+    async def __call__(
         self,
         bank: BankArrays,
         first: Coarse,
@@ -116,15 +138,46 @@ class SharedFine(Shared[Fine]):
         answerable: NDArray[np.bool_] | None,
     ) -> Fine:
         """Return exactly what `scoring.fine` does."""
-        given = [first.rows, first.similarities, probes.vectors, probes.completion_tokens]
-        decides = (settings.epsilon, settings.sigma, settings.delta, settings.beta, settings.t)
-        key = (*_content(*given), probes.models, *decides, settings.compat, settings.prior)
-        if answerable is not None:
-            key = (*key, answerable.tobytes())
-        return self._find(bank, key, lambda: fine(bank, first, probes, settings, answerable), _fine_bytes)
+        key = _fine_key(first, probes, settings, answerable) if self._room else ()
+        known = self._find(bank, key)
+        if known is not None:
+            return known.results
+        loop = asyncio.get_running_loop()
+        together = loop, id(bank), settings
+        if together not in self._waiting:
+            self._waiting[together] = []
+            loop.call_soon(lambda: self._decide(bank, settings, self._waiting.pop(together)))
+        found: asyncio.Future[Fine] = loop.create_future()
+        self._waiting[together].append(_Asked(first, probes, answerable, key, found))
+        return await found
+
+    def _decide(self, bank: BankArrays, settings: Hyperparameters, asked: Sequence[_Asked]) -> None:
+        """Compute stage 2 of all questions that wait, and let them go on in their order."""
+        started = time.perf_counter()
+        columns = [[one.first for one in asked], [one.probes for one in asked], [one.answerable for one in asked]]
+        try:
+            results = fine_block(bank, columns[0], columns[1], settings, columns[2])
+        except Exception as error:
+            for one in asked:
+                if not one.found.done():
+                    one.found.set_exception(error)
+            return
+        seconds = (time.perf_counter() - started) / len(asked)
+        for one, result in zip(asked, results, strict=True):
+            if self._room and bank is self._bank:
+                self._keep(one.key, _Found(result, seconds, _fine_bytes(result)))
+            if not one.found.done():  # a question that was given up does not wait any more
+                one.found.set_result(result)
 
 
-def _content(*arrays: NDArray[Any]) -> tuple[object, ...]:
+def _fine_key(first: Coarse, probes: Probes, settings: Hyperparameters, answerable: NDArray[np.bool_] | None) -> Key:
+    given = [first.rows, first.similarities, probes.vectors, probes.completion_tokens]
+    decides = (settings.epsilon, settings.sigma, settings.delta, settings.beta, settings.t)
+    known = () if answerable is None else (answerable.tobytes(),)
+    return (*_content(*given), probes.models, *decides, settings.compat, settings.prior, *known)
+
+
+def _content(*arrays: NDArray[Any]) -> Key:
     """Return what is equal for equal arrays alone."""
     content = hashlib.sha256()
     for array in arrays:

@@ -13,7 +13,7 @@ Symbols: N bank queries, M models, d embedding width, n support queries, K candi
 
 from jisi_cli.scoring.bank_arrays import BankArrays, rank
 from jisi_cli.scoring.exact_sums import Floats, Rows, RowVectors
-from jisi_cli.scoring.mixed_filter import Fine, Probes, choose_aggregatees, fine, limit_tokens
+from jisi_cli.scoring.mixed_filter import Fine, Probes, choose_aggregatees, fine, fine_block, limit_tokens
 from jisi_cli.scoring.support_set import Coarse, coarse, coarse_block
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "coarse",
     "coarse_block",
     "fine",
+    "fine_block",
     "limit_tokens",
     "rank",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,9 +46,16 @@ class BankArrays:
     def mean_scores(self) -> Floats:
         """Mean score of each model over the rows it answered (M,); 0 for one that answered none."""
         counts = self.present.sum(axis=0)
-        sums = column_sums(np.where(self.present, self.scores, 0.0))
+        sums = column_sums(np.where(self.present, self.scores, 0.0))[0]
         means: Floats = np.divide(sums, counts, out=np.zeros(len(counts)), where=counts > 0)
         return means
+
+    @cached_property
+    def by_name(self) -> Rows:
+        """Place of each model among the names in code-point order (M,)."""
+        places = np.empty(len(self.model_names), dtype=np.intp)
+        places[sorted(range(len(places)), key=self.model_names.__getitem__)] = np.arange(len(places))
+        return places
 
     @cached_property
     def longest_row(self) -> float:
@@ -62,20 +68,25 @@ LEAST_WEIGHT = 0.001
 
 
 def weighted_scores(
-    bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float = 0.0
+    bank: BankArrays, rows: Rows, weights: Floats, starts: Rows, settings: Hyperparameters, prior: float | Floats
 ) -> Floats:
-    """Sum of score times weight per model (M,); gaps are filled by the weight a model did answer.
+    """Sum of score times weight per model (B, M); gaps are filled by the weight a model did answer.
 
     Args:
         bank: The bank.
-        rows: The queries that count (n,).
+        rows: The queries that count for each of B questions, laid end to end (n,).
         weights: What each weighs (n,).
+        starts: Where those of each question begin (B,).
         settings: Hyperparameters; `openjisi` takes means for sums.
-        prior: The weight of a model's mean over the whole bank beside them; see `shrunk_scores`.
+        prior: The weight of a model's mean over the whole bank beside them, the same for all or one for each (B, 1);
+            see `shrunk_means`. None of it counts where the settings have no prior.
     """
-    if prior > 0:
-        return shrunk_scores(bank, rows, weights, settings, prior)
-    sums, answered = answered_sums(bank, rows, weights)
+    if settings.prior > 0:
+        means = shrunk_means(bank, rows, weights, starts, prior)
+        # Ratios of scores are ratios of means, and the scores tend to the paper's sums as the prior tends to 0.
+        total = column_sums(np.maximum(weights, LEAST_WEIGHT)[:, np.newaxis], starts)
+        return means if settings.compat == "openjisi" else means * total
+    sums, answered = answered_sums(bank, rows, weights, starts)
     if bank.is_complete and settings.compat == "paper":
         return sums
     means = np.divide(sums, answered, out=np.zeros_like(sums), where=answered > 0)
@@ -83,40 +94,38 @@ def weighted_scores(
         return means
     # x / total * total is not always x in floating point, and a complete bank must give the paper's sum. The mean comes
     # first: two models that solved all that they answered tie then, whatever their gaps.
-    complete = bank.present[rows].all(axis=0)
-    return np.where(complete, sums, means * math.fsum(weights.tolist()))
+    complete = np.logical_and.reduceat(bank.present[rows], starts, axis=0)
+    return np.where(complete, sums, means * column_sums(weights[:, np.newaxis], starts))
 
 
-def answered_sums(bank: BankArrays, rows: Rows, weights: Floats) -> tuple[Floats, Floats]:
-    """Sum score times weight, and weight, over the queries that each model answered (M,).
+def answered_sums(bank: BankArrays, rows: Rows, weights: Floats, starts: Rows) -> tuple[Floats, Floats]:
+    """Sum score times weight, and weight, over the queries that each model answered (B, M).
 
     Args:
         bank: The bank.
-        rows: The queries that count (n,).
+        rows: The queries that count for each of B questions, laid end to end (n,).
         weights: What each weighs (n,).
+        starts: Where those of each question begin (B,).
     """
-    weighted = bank.scores[rows] * weights[:, np.newaxis]
+    weights = weights[:, np.newaxis]
+    weighted = bank.scores[rows] * weights
     if bank.is_complete:
-        return column_sums(weighted), np.full(len(bank.model_names), math.fsum(weights.tolist()))
+        sums = column_sums(weighted, starts)
+        return sums, np.broadcast_to(column_sums(weights, starts), sums.shape)
     present = bank.present[rows]
-    answered = np.where(present, weights[:, np.newaxis], 0.0)
-    return column_sums(np.where(present, weighted, 0.0)), column_sums(answered)
-
-
-def shrunk_scores(bank: BankArrays, rows: Rows, weights: Floats, settings: Hyperparameters, prior: float) -> Floats:
-    """Return the means of `shrunk_means` times the weight of all rows (M,); `openjisi` takes the means themselves.
-
-    Ratios of scores are ratios of means, and the scores tend to the paper's sums as the prior tends to 0.
-    """
-    means = shrunk_means(bank, rows, weights, prior)
-    weights = np.maximum(weights, LEAST_WEIGHT)
-    return means if settings.compat == "openjisi" else means * math.fsum(weights.tolist())
+    answered = np.where(present, weights, 0.0)
+    return column_sums(np.where(present, weighted, 0.0), starts), column_sums(answered, starts)
 
 
 def shrunk_means(
-    bank: BankArrays, rows: Rows, weights: Floats, prior: float, bank_means: Floats | None = None
+    bank: BankArrays,
+    rows: Rows,
+    weights: Floats,
+    starts: Rows,
+    prior: float | Floats,
+    bank_means: Floats | None = None,
 ) -> Floats:
-    """Return weighted mean scores, drawn towards each model's mean over the bank (M,).
+    """Return weighted mean scores, drawn towards each model's mean over the bank (B, M).
 
     p_j = (sum of w_i v_ij + prior m_j) / (sum of w_i + prior) over the rows that model j answered: the posterior mean
     of a rate whose prior is worth so many queries of weight 1 (additive smoothing). A model that answered none of the
@@ -124,13 +133,13 @@ def shrunk_means(
 
     Args:
         bank: The bank.
-        rows: The queries that count (n,).
+        rows: The queries that count for each of B questions, laid end to end (n,).
         weights: What each weighs (n,); at least 0.001 here.
-        prior: The weight of the mean over the bank, from 0.
+        starts: Where those of each question begin (B,).
+        prior: The weight of the mean over the bank, from 0; the same for all or one for each (B, 1).
         bank_means: m_j (M,); by default over all rows of the bank.
     """
-    weights = np.maximum(weights, LEAST_WEIGHT)
-    sums, answered = answered_sums(bank, rows, weights)
+    sums, answered = answered_sums(bank, rows, np.maximum(weights, LEAST_WEIGHT), starts)
     return drawn_to(bank.mean_scores if bank_means is None else bank_means, prior, sums, answered)
 
 
@@ -151,17 +160,30 @@ def drawn_to(means: Floats, prior: float | Floats, sums: Floats, weights: Floats
 
 
 def rank(bank: BankArrays, scores: Floats, compat: Compat) -> tuple[int, ...]:
-    """Return all models, best first.
-
-    Ties: the higher mean score over the bank, then the name; in the released code's reading the name alone.
+    """Return all models, best first; see `rank_block`.
 
     Args:
         bank: The bank.
         scores: One score per model (M,).
         compat: Whose reading.
     """
-    if len(set(scores.tolist())) == len(scores):
-        return tuple(np.argsort(-scores).tolist())  # no tie, so that the means over the whole bank are not needed
-    second = np.zeros_like(scores) if compat == "openjisi" else -bank.mean_scores
-    keys = list(zip((-scores).tolist(), second.tolist(), bank.model_names, strict=True))
-    return tuple(sorted(range(len(keys)), key=keys.__getitem__))
+    return rank_block(bank, scores[np.newaxis], compat)[0]
+
+
+def rank_block(bank: BankArrays, scores: Floats, compat: Compat) -> list[tuple[int, ...]]:
+    """Return all models for each of B questions, best first.
+
+    Ties: the higher mean score over the bank, then the name; in the released code's reading the name alone.
+
+    Args:
+        bank: The bank.
+        scores: One score per question and model (B, M).
+        compat: Whose reading.
+    """
+    ascending = np.sort(scores, axis=1)
+    if (ascending[:, 1:] == ascending[:, :-1]).any():
+        second = np.zeros(scores.shape[1]) if compat == "openjisi" else -bank.mean_scores
+        order = np.lexsort(np.broadcast_arrays(bank.by_name, second, -scores), axis=-1)
+    else:
+        order = np.argsort(-scores, axis=1)  # no tie, so that the means over the whole bank are not needed
+    return list(map(tuple, order.tolist()))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring.bank_arrays import BankArrays, shrunk_means
-from jisi_cli.scoring.exact_sums import Floats, Rows, column_sums
+from jisi_cli.scoring.exact_sums import ONE, Floats, Rows, column_sums
 from jisi_cli.scoring.support_set import support_without
 
 Groups = NDArray[np.intp]
@@ -63,7 +63,7 @@ def reliabilities(
         prior: How many queries of similarity 1 the mean over the bank is worth.
         bank_means: Mean score of each model (M,); by default over all rows of the bank.
     """
-    return clipped(shrunk_means(bank, rows, similarities, prior, bank_means))
+    return clipped(shrunk_means(bank, rows, similarities, ONE, prior, bank_means)[0])
 
 
 def reliabilities_without(bank: BankArrays, settings: Hyperparameters, prior: float, rows: Rows) -> Floats:
@@ -79,7 +79,7 @@ def reliabilities_without(bank: BankArrays, settings: Hyperparameters, prior: fl
         rows: Which queries (n,).
     """
     known = np.where(bank.present, bank.scores, 0.0)
-    counts, sums = bank.present.sum(axis=0), column_sums(known)
+    counts, sums = bank.present.sum(axis=0), column_sums(known)[0]
     found = np.empty((len(rows), len(counts)))
     for place, (row, support) in enumerate(zip(rows.tolist(), support_without(bank, rows, settings), strict=True)):
         others = counts - bank.present[row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +53,14 @@ _DOT_NUMBERS = 1 << 16
 _FEW_NUMBERS = 1000
 """Fewer are added up one by one: it is faster then."""
 _MOST_PARTS = 8
+ONE = np.zeros(1, dtype=np.intp)
+"""Where a single piece begins."""
+_TILE = 32
+"""Queries that are multiplied with the rows of all of them at once."""
+_WASTE = 8
+"""Products that a matrix product may make for each that is wanted: it is that much faster."""
+_GRID = 2.0**24
+"""What makes halves whole numbers."""
 
 
 class RowVectors(Protocol):
@@ -63,25 +71,88 @@ class RowVectors(Protocol):
         ...
 
 
-def column_sums(values: Floats) -> Floats:
-    """Sum each column (n, M), correctly rounded, as `math.fsum` does."""
+def column_sums(values: Floats, starts: Rows = ONE) -> Floats:
+    """Sum each column of consecutive pieces, correctly rounded, as `math.fsum` does.
+
+    Args:
+        values: The pieces, one below the other (n, M); none is empty unless there is but one.
+        starts: Where each of the B pieces begins (B,).
+
+    Returns:
+        The sums (B, M).
+    """
+    ends = np.append(starts[1:], len(values))
     if values.size < _FEW_NUMBERS or not np.isfinite(values).all():
-        return np.array([math.fsum(column) for column in values.T.tolist()])
+        return _added_one_by_one(values, starts, ends)
     # Rump, Ogita and Oishi, "Accurate floating-point summation part I" (SIAM J. Sci. Comput. 31, 2008), lemma 3.2:
     # with sigma a power of two and n + 2 <= 2^m, |x| <= 2^-m sigma, the part q = (sigma + x) - sigma is a multiple
     # of 2^-53 sigma, x - q is exact, and so is any sum of the q, because no partial sum exceeds sigma. What is left
     # is at most 2^-53 sigma; when nothing is left, the exact sum is that of the few sums of the parts.
-    rest, parts = values, [np.zeros(values.shape[1])]
-    spread = math.ceil(math.log2(len(values) + 2))
+    rest, parts = values, [np.zeros((len(starts), values.shape[1]))]
+    spread = math.ceil(math.log2(int((ends - starts).max()) + 2))
     while rest.any():
         exponent = math.frexp(float(np.abs(rest).max()))[1] + spread
         if not -900 < exponent < 1000 or len(parts) == _MOST_PARTS:
-            return np.array([math.fsum(column) for column in values.T.tolist()])
+            return _added_one_by_one(values, starts, ends)
         sigma = math.ldexp(1.0, exponent)
         high = (sigma + rest) - sigma
-        parts.append(high.sum(axis=0))
+        parts.append(np.add.reduceat(high, starts, axis=0))
         rest = rest - high
-    return np.array([math.fsum(column) for column in np.stack(parts, axis=1).tolist()])
+    of_each = np.stack(parts, axis=-1).reshape(-1, len(parts)).tolist()
+    return np.array(list(map(math.fsum, of_each))).reshape(parts[0].shape)
+
+
+def _added_one_by_one(values: Floats, starts: Rows, ends: Rows) -> Floats:
+    pieces = zip(starts.tolist(), ends.tolist(), strict=True)
+    return np.array([[math.fsum(column) for column in values[start:end].T.tolist()] for start, end in pieces])
+
+
+def block_dots(vectors: RowVectors, rows: Rows, starts: Rows, queries: Floats) -> Floats:
+    """Return what `row_dots` does for a block of queries, laid end to end (n,).
+
+    Args:
+        vectors: Of which rows are taken (N, d).
+        rows: The rows that each query is multiplied with, laid end to end (n,).
+        starts: Where those of each query begin (B,).
+        queries: The queries (B, d).
+    """
+    out = np.empty(len(rows))
+    pieces = list(map(slice, starts.tolist(), [*starts[1:].tolist(), len(rows)]))
+    near_one_another = np.argsort(rows[starts], kind="stable").tolist() if len(rows) else []
+    is_coarse = len(pieces) > 1 and _are_coarse(queries)
+    for first in range(0, len(near_one_another), _TILE):
+        tile = near_one_another[first : first + _TILE]
+        if not (is_coarse and _multiplied(vectors, rows, [pieces[place] for place in tile], queries[tile], out)):
+            for place in tile:
+                out[pieces[place]] = row_dots(vectors, rows[pieces[place]], queries[place])
+    return out
+
+
+def _multiplied(vectors: RowVectors, rows: Rows, pieces: Sequence[slice], queries: Floats, out: Floats) -> bool:
+    """Take the dot products of a tile of queries out of one matrix product; whether that is worth it, and exact."""
+    wanted = np.concatenate([rows[piece] for piece in pieces])
+    shared, places = np.unique(wanted, return_inverse=True)
+    if len(shared) * len(pieces) > _WASTE * len(wanted):
+        return False
+    part = vectors[shared]
+    part = (to_single(part) if part.dtype == np.float16 else part).astype(np.float64)
+    if not _are_coarse(part):
+        return False
+    products, end = queries @ part.T, 0
+    for product, piece in zip(products, pieces, strict=True):
+        start, end = end, end + piece.stop - piece.start
+        out[piece] = product[places[start:end]]
+    return True
+
+
+def _are_coarse(vectors: Floats) -> bool:
+    """Whether dot products of such vectors (n, d) with one another are exact, in whatever order they are added up.
+
+    So they are of unit vectors that were stored in half precision: numbers are multiples of 2^-24, products of 2^-48,
+    and no partial sum exceeds the product of the norms, so that 53 bits hold each of them.
+    """
+    scaled = vectors * _GRID
+    return bool((scaled == np.rint(scaled)).all()) and bool((np.einsum("nd,nd->n", vectors, vectors) <= 16.0).all())
 
 
 def row_dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:

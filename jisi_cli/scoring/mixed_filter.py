@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring.bank_arrays import BankArrays, rank, weighted_scores
-from jisi_cli.scoring.exact_sums import Floats, Rows, row_dots
+from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, weighted_scores
+from jisi_cli.scoring.exact_sums import Floats, Rows, block_dots
 from jisi_cli.scoring.support_set import Coarse
 
 _COMPAT_PROBES = 3
@@ -77,23 +78,52 @@ def fine(
     Raises:
         ValueError: No candidate answered.
     """
-    if not probes.models:
+    return fine_block(bank, [first], [probes], settings, [answerable])[0]
+
+
+def fine_block(
+    bank: BankArrays,
+    firsts: Sequence[Coarse],
+    probes: Sequence[Probes],
+    settings: Hyperparameters,
+    answerable: Sequence[NDArray[np.bool_] | None],
+) -> list[Fine]:
+    """Stages 2 and 3 for a block of B queries: exactly what `fine` returns for each alone.
+
+    Args:
+        bank: The bank.
+        firsts: Stage 1 of each query.
+        probes: Of each at least one candidate that answered.
+        settings: Hyperparameters.
+        answerable: For each, models that have a recorded, non-empty answer (M,); only `openjisi` asks for it.
+
+    Raises:
+        ValueError: No candidate answered a query.
+    """
+    if not all(asked.models for asked in probes):
         raise ValueError("stage 2 needs at least one candidate that answered")
-    used = _used_probes(probes, settings)
-    by_response = _response_similarities(bank, first.rows, used)
-    by_cost = _cost_similarities(bank, first.rows, used, settings)
-    size = len(used.models)
-    prior = settings.prior * size  # f adds up a similarity of at most 1 for each candidate
-    mixed = settings.epsilon * size * first.similarities + settings.sigma * by_response + settings.delta * by_cost
+    near = _Near.of(firsts)
+    used = [_used_probes(asked, settings) for asked in probes]
+    by_response = _response_similarities(bank, near, used)
+    by_cost = _cost_similarities(bank, near, used, settings)
+    sizes = np.array([len(asked.models) for asked in used])
+    size = sizes[near.owner]
+    prior = settings.prior * sizes[:, np.newaxis]  # f adds up a similarity of at most 1 for each candidate
+    mixed = settings.epsilon * size * near.similarities + settings.sigma * by_response + settings.delta * by_cost
     if settings.compat == "openjisi":
         by_response, by_cost = by_response / size, by_cost / size
-        mixed = settings.epsilon * first.similarities + settings.sigma * by_response + settings.delta * by_cost
-        prior = settings.prior
-    kept = _largest(mixed, first.similarities, math.floor(settings.beta * len(first.rows)))
-    scores = weighted_scores(bank, first.rows[kept], mixed[kept], settings, prior)
-    ranking = rank(bank, scores, settings.compat)
-    chosen, ratios = choose_aggregatees(scores, ranking, probes, settings, answerable)
-    return Fine(by_response, by_cost, mixed, kept, scores, ranking, chosen, ratios)
+        mixed = settings.epsilon * near.similarities + settings.sigma * by_response + settings.delta * by_cost
+        prior = np.full_like(prior, settings.prior, dtype=np.float64)
+    kept, cuts = _largest(mixed, near, settings.beta)
+    scores = weighted_scores(bank, near.rows[kept], mixed[kept], cuts, settings, prior)
+    rankings = rank_block(bank, scores, settings.compat)
+    found = []
+    pieces = zip(near.pieces(), _pieces(cuts, len(kept)), scores, rankings, probes, answerable, strict=True)
+    for piece, cut, own, ranking, asked, able in pieces:
+        chosen, ratios = choose_aggregatees(own, ranking, asked, settings, able)
+        places = kept[cut] - piece.start
+        found.append(Fine(by_response[piece], by_cost[piece], mixed[piece], places, own, ranking, chosen, ratios))
+    return found
 
 
 def limit_tokens(aggregatees: Sequence[int], tokens: Sequence[float], settings: Hyperparameters) -> tuple[int, ...]:
@@ -145,29 +175,86 @@ def _used_probes(probes: Probes, settings: Hyperparameters) -> Probes:
     return Probes(probes.models[:size], probes.vectors[:size], probes.completion_tokens[:size])
 
 
-def _response_similarities(bank: BankArrays, rows: Rows, probes: Probes) -> Floats:
-    total = np.zeros(len(rows))
-    for model, vector in zip(probes.models, probes.vectors, strict=True):
-        similarity = row_dots(bank.response_vectors[model], rows, vector.astype(np.float64))
-        total += similarity if bank.is_complete else np.where(bank.present[rows, model], similarity, 0.0)
-    return total
+class _Near(NamedTuple):
+    """The support sets of B queries, laid end to end.
+
+    Attributes:
+        rows: Bank rows (n,).
+        similarities: s_i (n,).
+        starts: Where those of each query begin (B,).
+        owner: To which query each belongs (n,).
+    """
+
+    rows: Rows
+    similarities: Floats
+    starts: Rows
+    owner: Rows
+
+    @classmethod
+    def of(cls, firsts: Sequence[Coarse]) -> _Near:
+        """Lay them end to end."""
+        sizes = np.array([len(first.rows) for first in firsts])
+        rows = np.concatenate([first.rows for first in firsts])
+        similarities = np.concatenate([first.similarities for first in firsts])
+        return cls(rows, similarities, np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes))
+
+    def pieces(self) -> list[slice]:
+        """Return where those of each query stand."""
+        return _pieces(self.starts, len(self.rows))
 
 
-def _cost_similarities(bank: BankArrays, rows: Rows, probes: Probes, settings: Hyperparameters) -> Floats:
+def _pieces(starts: Rows, count: int) -> list[slice]:
+    return list(map(slice, starts.tolist(), [*starts[1:].tolist(), count]))
+
+
+def _response_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probes]) -> Floats:
+    """Return s^res (n,), added up in the order of the candidates."""
+    asked_of: dict[int, list[tuple[int, int]]] = {}
+    for query, asked in enumerate(probes):
+        for place, model in enumerate(asked.models):
+            asked_of.setdefault(model, []).append((query, place))
+    pieces = near.pieces()
+    of_each = np.zeros((max(len(asked.models) for asked in probes), len(near.rows)))
+    for model, asked in asked_of.items():
+        rows = np.concatenate([near.rows[pieces[query]] for query, _ in asked])
+        sizes = np.array([pieces[query].stop - pieces[query].start for query, _ in asked])
+        vectors = np.stack([probes[query].vectors[place] for query, place in asked]).astype(np.float64)
+        starts = np.cumsum(sizes) - sizes
+        similar = block_dots(bank.response_vectors[model], rows, starts, vectors)
+        if not bank.is_complete:
+            similar[~bank.present[rows, model]] = 0.0
+        for (query, place), part in zip(asked, _pieces(starts, len(rows)), strict=True):
+            of_each[place, pieces[query]] = similar[part]
+    return sum(of_each, np.zeros(len(near.rows)))
+
+
+def _cost_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probes], settings: Hyperparameters) -> Floats:
+    """Return s^cost (n,), added up in the order of the candidates."""
     offset = _COMPAT_COST_OFFSET if settings.compat == "openjisi" else 0.0
-    total = np.zeros(len(rows))
-    for model, tokens in zip(probes.models, probes.completion_tokens.tolist(), strict=True):
-        recorded = bank.completion_tokens[rows, model]
-        known = bank.present[rows, model] & ~np.isnan(recorded)
-        if math.isnan(tokens) or not known.any():
-            continue
-        distance = np.abs(recorded[known] ** 2 - tokens**2)
-        largest = float(distance.max()) + offset
-        total[known] += 1.0 - distance / largest if largest > 0 else 1.0
+    total = np.zeros(len(near.rows))
+    for place in range(max(len(asked.models) for asked in probes)):
+        asked = [
+            (one.models[place], float(one.completion_tokens[place])) if place < len(one.models) else (0, math.nan)
+            for one in probes
+        ]
+        models, squares = np.array([model for model, _ in asked]), np.array([tokens**2 for _, tokens in asked])
+        model = models[near.owner]
+        recorded = bank.completion_tokens[near.rows, model]
+        distance = np.abs(recorded**2 - squares[near.owner])  # not a number where either is unknown
+        known = bank.present[near.rows, model] & ~np.isnan(distance)
+        distance[~known] = 0.0
+        largest = (np.maximum.reduceat(distance, near.starts) + offset)[near.owner]
+        total += np.where(known, 1.0 - distance / np.where(largest > 0, largest, 1.0), 0.0)
     return total
 
 
-def _largest(mixed: Floats, similarities: Floats, size: int) -> Rows:
-    """Positions of the `size` (at least one) largest f; ties: the larger s, then bank order."""
-    order = np.lexsort((np.arange(len(mixed)), -similarities, -mixed))
-    return order[: max(1, size)]
+def _largest(mixed: Floats, near: _Near, beta: float) -> tuple[Rows, Rows]:
+    """Return where the beta |I| (at least one) largest f of each query stand, and where those of each begin.
+
+    Ties: the larger s, then bank order.
+    """
+    order = np.lexsort((-near.similarities, -mixed, near.owner))
+    sizes = np.diff(near.starts, append=len(mixed))
+    counts = np.maximum(1, np.floor(beta * sizes).astype(np.intp))
+    kept = order[np.arange(len(mixed)) - near.starts[near.owner] < counts[near.owner]]
+    return kept, np.cumsum(counts) - counts

@@ -13,7 +13,7 @@ import numpy as np
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring.bank_arrays import BankArrays, rank, weighted_scores
-from jisi_cli.scoring.exact_sums import Rows
+from jisi_cli.scoring.exact_sums import ONE, Rows
 from jisi_cli.scoring.support_set import Coarse, Unlike, support_without
 
 _SHARE_BELOW = 0.05
@@ -58,7 +58,7 @@ def by_whole_bank(bank: BankArrays, first: Coarse, usual: float, settings: Hyper
         return first
     rows = np.arange(len(bank.query_vectors))
     weights = np.ones(len(rows))
-    scores = weighted_scores(bank, rows, weights, settings, settings.prior)
+    scores = weighted_scores(bank, rows, weights, ONE, settings, settings.prior)[0]
     return replace(
         first,
         rows=rows,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring.bank_arrays import BankArrays, rank, weighted_scores
-from jisi_cli.scoring.exact_sums import Floats, Rows, row_dots
+from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, weighted_scores
+from jisi_cli.scoring.exact_sums import Floats, Rows, block_dots
 
 _SCAN_BYTES = 1 << 26
 
@@ -111,8 +111,11 @@ def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings
     for start in range(0, len(query_vectors), step := _scan_rows(bank)):
         block = query_vectors[start : start + step]
         scan = block.astype(bank.query_vectors.dtype) @ bank.query_vectors.T
-        for vector, approximate in zip(block, scan, strict=True):
-            yield _coarse_from_scan(bank, vector.astype(np.float64), approximate, settings)
+        found = _support_from_scan(bank, block.astype(np.float64), scan, settings, scan.shape[1])
+        scores = weighted_scores(bank, found.rows, found.similarities, found.starts, settings, settings.prior)
+        rankings = rank_block(bank, scores, settings.compat)
+        for support, own, ranking in zip(found.each(), scores, rankings, strict=True):
+            yield Coarse(support.rows, support.similarities, support.kth, support.threshold, own, ranking, settings.k)
 
 
 def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> Iterator[Support]:
@@ -128,33 +131,43 @@ def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> 
         vectors = bank.query_vectors[part]
         scan = vectors @ bank.query_vectors.T
         scan[np.arange(len(part)), part] = -np.inf
-        for vector, approximate in zip(vectors, scan, strict=True):
-            yield _support_from_scan(
-                bank, vector.astype(np.float64), approximate, settings, len(bank.query_vectors) - 1
-            )
+        yield from _support_from_scan(bank, vectors.astype(np.float64), scan, settings, scan.shape[1] - 1).each()
 
 
 def _scan_rows(bank: BankArrays) -> int:
     return max(1, _SCAN_BYTES // (bank.query_vectors.itemsize * len(bank.query_vectors)))
 
 
-def _coarse_from_scan(
-    bank: BankArrays, vector: Floats, approximate: NDArray[np.floating], settings: Hyperparameters
-) -> Coarse:
-    found = _support_from_scan(bank, vector, approximate, settings, len(approximate))
-    scores = weighted_scores(bank, found.rows, found.similarities, settings, settings.prior)
-    ranking = rank(bank, scores, settings.compat)
-    return Coarse(found.rows, found.similarities, found.kth, found.threshold, scores, ranking, settings.k)
+@dataclass(frozen=True)
+class _Supports:
+    """The support sets of B queries; those of `Support`, with rows and similarities laid end to end.
+
+    Attributes:
+        rows: Bank rows of each, in bank order (n,).
+        similarities: Their s_i (n,).
+        starts: Where those of each query begin (B,).
+        kth: The min(n_base, N)-th largest similarity of each (B,).
+        threshold: Similarity that admits a query to each (B,).
+    """
+
+    rows: Rows
+    similarities: Floats
+    starts: Rows
+    kth: Floats
+    threshold: Floats
+
+    def each(self) -> Iterator[Support]:
+        """Yield them one by one."""
+        ends = [*self.starts[1:].tolist(), len(self.rows)]
+        of_each = zip(self.starts.tolist(), ends, self.kth.tolist(), self.threshold.tolist(), strict=True)
+        for start, end, kth, threshold in of_each:
+            yield Support(self.rows[start:end], self.similarities[start:end], kth, threshold)
 
 
 def _support_from_scan(
-    bank: BankArrays,
-    vector: Floats,
-    approximate: NDArray[np.floating],
-    settings: Hyperparameters,
-    taking_part: int,
-) -> Support:
-    """Decide exactly, given similarities that are right up to the rounding of a matrix product.
+    bank: BankArrays, vectors: Floats, scan: NDArray[np.floating], settings: Hyperparameters, taking_part: int
+) -> _Supports:
+    """Decide exactly, given similarities (B, N) that are right up to the rounding of a matrix product.
 
     A row that does not take part has a similarity of minus infinity.
     """
@@ -162,18 +175,21 @@ def _support_from_scan(
     base = min(settings.n_base, taking_part)
     # |fl(a.b) - a.b| <= d u |a||b| (u = eps/2) for any order of summation, and u |a||b| more for
     # rounding e to the bank's precision; twice that leaves room for the float64 side.
-    margin = (width + 4) * float(np.finfo(approximate.dtype).eps) * bank.longest_row * float(np.linalg.norm(vector))
-    kth_at_least = float(np.partition(approximate, count - base)[count - base]) - margin
-    near = np.flatnonzero(approximate >= _threshold(kth_at_least, settings) - margin)
-    similarities = row_dots(bank.query_vectors, near, vector)
-    kth = float(np.partition(similarities, len(near) - base)[len(near) - base])
+    margins = (width + 4) * float(np.finfo(scan.dtype).eps) * bank.longest_row * np.linalg.norm(vectors, axis=1)
+    kth_at_least = np.partition(scan, count - base, axis=1)[:, count - base] - margins
+    owner, near = np.nonzero(scan >= (_threshold(kth_at_least, settings) - margins)[:, np.newaxis])
+    starts = np.searchsorted(owner, np.arange(len(vectors)))
+    similarities = block_dots(bank.query_vectors, near, starts, vectors)
+    nearest = np.lexsort((-similarities, owner))
+    kth = similarities[nearest[starts + base - 1]]
     threshold = _threshold(kth, settings)
-    inside = similarities >= threshold if settings.compat == "paper" else similarities > threshold
-    if not inside.any():
-        inside[int(np.argmax(similarities))] = True
-    return Support(near[inside], similarities[inside], kth, threshold)
+    inside = similarities >= threshold[owner] if settings.compat == "paper" else similarities > threshold[owner]
+    inside[nearest[starts]] = True  # the nearest one is always in, even if none lies above the threshold
+    owner = owner[inside]
+    starts = np.searchsorted(owner, np.arange(len(vectors)))
+    return _Supports(near[inside], similarities[inside], starts, kth, threshold)
 
 
-def _threshold(kth: float, settings: Hyperparameters) -> float:
+def _threshold(kth: Floats, settings: Hyperparameters) -> Floats:
     # A negative kth times gamma would lie above kth and throw the nearest queries out.
-    return min(settings.gamma * kth, kth)
+    return np.minimum(settings.gamma * kth, kth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods import shared_stages
 from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.shared_stages import SharedCoarse, SharedFine
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, fine_block
 from tests.methods.synthetic import setting
 
 GIVEN = setting(gaps=0.2)
@@ -108,11 +108,17 @@ def refined(monkeypatch: pytest.MonkeyPatch) -> list[Hyperparameters]:
     """The settings of every stage 2 that is really computed."""
     found: list[Hyperparameters] = []
 
-    def noted(bank: BankArrays, first: Coarse, probes: Probes, settings: Hyperparameters, answerable: Models) -> Fine:
-        found.append(settings)
-        return fine(bank, first, probes, settings, answerable)
+    def noted(
+        bank: BankArrays,
+        firsts: Sequence[Coarse],
+        probes: Sequence[Probes],
+        settings: Hyperparameters,
+        answerable: Sequence[Models],
+    ) -> list[Fine]:
+        found.extend([settings] * len(firsts))
+        return fine_block(bank, firsts, probes, settings, answerable)
 
-    monkeypatch.setattr(shared_stages, "fine", noted)
+    monkeypatch.setattr(shared_stages, "fine_block", noted)
     return found
 
 
@@ -130,10 +136,10 @@ def fine_bits(found: Fine) -> tuple[object, ...]:
 @pytest.mark.parametrize("name", [field.name for field in fields(Hyperparameters)])
 def test_a_stage_2_found_again_is_what_would_be_computed(name: str, refined: list[Hyperparameters]) -> None:
     shared, changed = SharedFine(), SETTINGS.with_changes(CHANGES[name], "test")
-    shared(BANK, FIRST, PROBES, SETTINGS, ANSWERABLE)
+    asyncio.run(shared(BANK, FIRST, PROBES, SETTINGS, ANSWERABLE))
     for settings in (changed, SETTINGS):
         expected = fine_bits(fine(BANK, FIRST, PROBES, settings, ANSWERABLE))
-        assert fine_bits(shared(BANK, FIRST, PROBES, settings, ANSWERABLE)) == expected
+        assert fine_bits(asyncio.run(shared(BANK, FIRST, PROBES, settings, ANSWERABLE))) == expected
     assert len(refined) == (2 if name in DECIDES_FINE else 1)
 
 
@@ -150,9 +156,53 @@ def test_another_stage_1_and_other_answers_make_another_stage_2(refined: list[Hy
     ]
     for first, probes, answerable in [(FIRST, PROBES, ANSWERABLE), *others]:
         expected = fine_bits(fine(BANK, first, probes, settings, answerable))
-        assert fine_bits(shared(BANK, first, probes, settings, answerable)) == expected
+        assert fine_bits(asyncio.run(shared(BANK, first, probes, settings, answerable))) == expected
     assert len(refined) == 1 + len(others)
     assert shared.saved == 0
+
+
+def test_questions_under_way_at_the_same_time_are_decided_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def noted(bank: BankArrays, firsts: Sequence[Coarse], *rest: object) -> list[Fine]:
+        sizes.append(len(firsts))
+        return fine_block(bank, firsts, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shared_stages, "fine_block", noted)
+    shared, other = SharedFine(room=0), replace(SETTINGS, beta=0.1)
+    asked = [(first, settings) for settings in (SETTINGS, other) for first in coarse_block(BANK, QUERIES, SETTINGS)]
+
+    async def one(first: Coarse, settings: Hyperparameters) -> Fine:
+        probes = replace(PROBES, models=first.candidates)
+        return await shared(BANK, first, probes, settings, None)
+
+    async def together() -> list[Fine | BaseException]:
+        tasks = [asyncio.create_task(one(*work)) for work in asked]
+        tasks[0].add_done_callback(lambda _: order.append(0))
+        tasks[1].add_done_callback(lambda _: order.append(1))
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    order: list[int] = []
+    found = asyncio.run(together())
+    assert sizes == [len(QUERIES), len(QUERIES)]
+    assert order == [0, 1]
+    assert isinstance(found[2], asyncio.CancelledError)
+    for (first, settings), result in zip(asked[:2] + asked[3:], found[:2] + found[3:], strict=True):
+        assert isinstance(result, Fine)
+        assert fine_bits(result) == fine_bits(fine(BANK, first, replace(PROBES, models=first.candidates), settings))
+
+
+def test_every_question_is_told_why_a_block_could_not_be_decided() -> None:
+    shared = SharedFine()
+    nothing = Probes((), np.empty((0, 3)), np.empty(0))
+
+    async def together() -> list[Fine | BaseException]:
+        waiting = [shared(BANK, FIRST, probes, SETTINGS, None) for probes in (PROBES, nothing)]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(found) for found in asyncio.run(together())] == [ValueError, ValueError]
 
 
 def test_all_variants_of_jisi_compute_each_stage_once_and_each_is_charged_for_it(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,18 @@ from hypothesis import strategies as st
 
 from jisi_cli.errors import InputError
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, exact_sums, fine, limit_tokens
+from jisi_cli.scoring import (
+    BankArrays,
+    Coarse,
+    Fine,
+    Probes,
+    coarse,
+    coarse_block,
+    exact_sums,
+    fine,
+    fine_block,
+    limit_tokens,
+)
 from tests.scoring.reference import decide
 from tests.scoring.released import decide_released
 from tests.tiers import examples
@@ -404,14 +416,14 @@ def test_many_numbers_are_added_up_as_exactly_as_few(rows: int, models: int, num
         return  # the sum itself is no float64
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact_sums, "_FEW_NUMBERS", 0)
-        assert exact_sums.column_sums(values).tolist() == expected
+        assert exact_sums.column_sums(values)[0].tolist() == expected
 
 
 def test_sums_that_cancel_are_exact_in_large_tables() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((4000, 3)) * 10.0 ** rng.integers(-12, 12, (4000, 3))
     values = np.concatenate([values, -values[::-1], [[1e-30, 0.1, 3.0]]])
-    assert exact_sums.column_sums(values).tolist() == [1e-30, 0.1, 3.0]
+    assert exact_sums.column_sums(values)[0].tolist() == [1e-30, 0.1, 3.0]
 
 
 @pytest.mark.parametrize("width", [1, 3, 384, 8192, 8193, 10_000, 20_000])
@@ -462,3 +474,83 @@ def test_the_released_codes_reading_sorts_equals_by_name_alone() -> None:
         moved += coarse(case.bank, case.query, replace(openjisi, compat="paper")).ranking != first.ranking
     assert compared > 200
     assert moved > 20
+
+
+@given(cases(), hyperparameters(), st.sampled_from([1, 2, 3, 7]), st.booleans())
+def test_a_block_decides_each_question_as_if_it_were_alone(
+    case: Case, params: Hyperparameters, size: int, halves: bool
+) -> None:
+    # In half precision dot products may come out of one matrix product.
+    stored = np.float16 if halves else np.float64
+    bank = replace(
+        case.bank,
+        query_vectors=case.bank.query_vectors.astype(stored).astype(np.float32 if halves else np.float64),
+        response_vectors=[part[np.arange(len(case.bank.scores))].astype(stored) for part in case.bank.response_vectors],
+    )
+    rng = np.random.default_rng(len(case.tokens))
+    queries = np.concatenate([case.query[np.newaxis], unit(rng, size - 1, len(case.query))]).astype(stored)
+    alone = [coarse(bank, query, params) for query in queries]
+    for found, expected in zip(coarse_block(bank, queries, params), alone, strict=True):
+        assert_same_bits(found, expected)
+    asked = [
+        probe(replace(case, answers=np.roll(case.answers, place, axis=0).astype(stored)), first)
+        for place, first in enumerate(alone)
+    ]
+    if not all(one.models for one in asked):
+        return
+    asked[0] = Probes(asked[0].models[:1], asked[0].vectors[:1], asked[0].completion_tokens[:1])
+    asked[-1] = replace(asked[-1], completion_tokens=asked[-1].completion_tokens * np.nan)
+    able = [~case.failed] * size
+    for place, found in enumerate(fine_block(bank, alone, asked, params, able)):
+        assert_same_bits(found, fine(bank, alone[place], asked[place], params, able[place]))
+
+
+def assert_same_bits(found: object, expected: object) -> None:
+    for field in fields(expected):  # type: ignore[arg-type]
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(other, np.ndarray):
+            assert (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes()), field.name
+        else:
+            assert one == other, field.name
+
+
+@pytest.mark.parametrize("width", [3, 384, 3584, 10_000])
+@pytest.mark.parametrize("size", [2, 33, 100])
+def test_dot_products_of_halves_are_the_same_from_a_matrix_product(width: int, size: int) -> None:
+    rng = np.random.default_rng(width)
+
+    def units(count: int) -> np.ndarray:
+        found = rng.standard_normal((count, width))
+        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+
+    bank, queries = units(60), units(size).astype(np.float64)
+    each = [np.sort(rng.choice(60, rng.integers(1, 40), replace=False)) for _ in range(size)]
+    sizes = np.array([len(rows) for rows in each])
+    expected = [exact_sums.row_dots(bank, rows, query) for rows, query in zip(each, queries, strict=True)]
+    products: list[bool] = []
+
+    def noted(*arguments: Any) -> bool:
+        products.append(multiplied(*arguments))
+        return products[-1]
+
+    multiplied = exact_sums._multiplied
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact_sums, "_multiplied", noted)
+        found = exact_sums.block_dots(bank, np.concatenate(each), np.cumsum(sizes) - sizes, queries)
+        # Vectors that need all bits are added up one by one, in their own order.
+        fine_bank = bank.astype(np.float32) * np.float32(1 / 3)
+        others = exact_sums.block_dots(fine_bank, np.concatenate(each), np.cumsum(sizes) - sizes, queries)
+    assert found.tolist() == np.concatenate(expected).tolist()
+    assert products == [True] * -(-size // 32) + [False] * -(-size // 32)
+    apart = [exact_sums.row_dots(fine_bank, rows, query) for rows, query in zip(each, queries, strict=True)]
+    assert others.tolist() == np.concatenate(apart).tolist()
+
+
+@given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), min_size=1, max_size=9))
+def test_pieces_are_added_up_each_on_its_own(pieces: list[list[float]]) -> None:
+    values = np.array(list(chain.from_iterable(pieces)))
+    starts = np.cumsum([0, *map(len, pieces[:-1])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact_sums, "_FEW_NUMBERS", 0)
+        found = exact_sums.column_sums(np.stack([values, -values], axis=1), starts)
+    assert found.tolist() == [[math.fsum(piece), -math.fsum(piece)] for piece in pieces]
