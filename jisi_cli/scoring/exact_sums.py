@@ -56,11 +56,11 @@ _MOST_PARTS = 8
 ONE = np.zeros(1, dtype=np.intp)
 """Where a single piece begins."""
 _TILE = 32
-"""Queries that are multiplied with the rows of all of them at once."""
-_WASTE = 8
-"""Products that a matrix product may make for each that is wanted: it is that much faster."""
+"""Queries that are multiplied at once with the rows of all of them, at most."""
 _GRID = 2.0**24
 """What makes halves whole numbers."""
+_LONGEST = 16.0
+"""Squares of norms up to here leave 53 bits room enough."""
 
 
 class RowVectors(Protocol):
@@ -107,52 +107,71 @@ def _added_one_by_one(values: Floats, starts: Rows, ends: Rows) -> Floats:
     return np.array([[math.fsum(column) for column in values[start:end].T.tolist()] for start, end in pieces])
 
 
-def block_dots(vectors: RowVectors, rows: Rows, starts: Rows, queries: Floats) -> Floats:
-    """Return what `row_dots` does for a block of queries, laid end to end (n,).
+def block_dots(vectors: RowVectors, rows: Rows, starts: Rows, queries: NDArray[np.floating]) -> Floats:
+    """Return what `row_dots` does for each of a block of queries, laid end to end (n,).
+
+    Queries that share rows are multiplied with all of them at once, where that changes no bit of the products.
 
     Args:
         vectors: Of which rows are taken (N, d).
-        rows: The rows that each query is multiplied with, laid end to end (n,).
+        rows: The rows that each query is multiplied with, ascending, laid end to end (n,).
         starts: Where those of each query begin (B,).
         queries: The queries (B, d).
     """
     out = np.empty(len(rows))
     pieces = list(map(slice, starts.tolist(), [*starts[1:].tolist(), len(rows)]))
-    near_one_another = np.argsort(rows[starts], kind="stable").tolist() if len(rows) else []
-    is_coarse = len(pieces) > 1 and _are_coarse(queries)
-    for first in range(0, len(near_one_another), _TILE):
-        tile = near_one_another[first : first + _TILE]
-        if not (is_coarse and _multiplied(vectors, rows, [pieces[place] for place in tile], queries[tile], out)):
+    is_short = len(pieces) > 1 and _are_short(queries)
+    for tile in _neighbours(rows, pieces) if is_short else [[place] for place in range(len(pieces))]:
+        if len(tile) == 1 or not _multiply(vectors, rows, [pieces[place] for place in tile], queries[tile], out):
             for place in tile:
-                out[pieces[place]] = row_dots(vectors, rows[pieces[place]], queries[place])
+                out[pieces[place]] = row_dots(vectors, rows[pieces[place]], queries[place].astype(np.float64))
     return out
 
 
-def _multiplied(vectors: RowVectors, rows: Rows, pieces: Sequence[slice], queries: Floats, out: Floats) -> bool:
-    """Take the dot products of a tile of queries out of one matrix product; whether that is worth it, and exact."""
-    wanted = np.concatenate([rows[piece] for piece in pieces])
-    shared, places = np.unique(wanted, return_inverse=True)
-    if len(shared) * len(pieces) > _WASTE * len(wanted):
-        return False
+def _neighbours(rows: Rows, pieces: Sequence[slice]) -> Iterator[list[int]]:
+    """Yield places of queries that share half their rows with the others of a tile."""
+    is_there = np.zeros(int(rows.max(initial=0)) + 1, dtype=bool)
+    tile: list[int] = []
+    for place in sorted(range(len(pieces)), key=rows[[piece.start for piece in pieces]].tolist().__getitem__):
+        own = rows[pieces[place]]
+        if tile and (len(tile) == _TILE or 2 * np.count_nonzero(is_there[own]) < len(own)):
+            yield tile
+            is_there[:], tile = False, []
+        is_there[own] = True
+        tile.append(place)
+    yield tile
+
+
+def _multiply(
+    vectors: RowVectors, rows: Rows, pieces: Sequence[slice], queries: NDArray[np.floating], out: Floats
+) -> bool:
+    """Fill in the dot products of a tile of queries from one matrix product, unless it might change a bit of them."""
+    shared, places = np.unique(np.concatenate([rows[piece] for piece in pieces]), return_inverse=True)
     part = vectors[shared]
-    part = (to_single(part) if part.dtype == np.float16 else part).astype(np.float64)
-    if not _are_coarse(part):
+    if not _are_short(part):
         return False
-    products, end = queries @ part.T, 0
+    single = to_single(part) if part.dtype == np.float16 else part
+    products, end = queries.astype(np.float64) @ single.astype(np.float64).T, 0
     for product, piece in zip(products, pieces, strict=True):
         start, end = end, end + piece.stop - piece.start
         out[piece] = product[places[start:end]]
     return True
 
 
-def _are_coarse(vectors: Floats) -> bool:
+def _are_short(vectors: NDArray[np.floating]) -> bool:
     """Whether dot products of such vectors (n, d) with one another are exact, in whatever order they are added up.
 
-    So they are of unit vectors that were stored in half precision: numbers are multiples of 2^-24, products of 2^-48,
-    and no partial sum exceeds the product of the norms, so that 53 bits hold each of them.
+    So they are of unit vectors in half precision, in whatever precision they are held: their numbers are multiples of
+    2^-24, products of 2^-48, and as no partial sum exceeds the product of the norms, 53 bits hold each of them.
     """
-    scaled = vectors * _GRID
-    return bool((scaled == np.rint(scaled)).all()) and bool((np.einsum("nd,nd->n", vectors, vectors) <= 16.0).all())
+    precision = np.float64 if vectors.dtype == np.float64 else np.float32
+    for part in _parts(vectors, precision):
+        with np.errstate(over="ignore"):
+            scaled = part * precision(_GRID)
+            squares = np.einsum("nd,nd->n", part, part)
+        if not ((squares <= _LONGEST).all() and (scaled == np.rint(scaled)).all()):
+            return False
+    return True
 
 
 def row_dots(vectors: RowVectors, rows: Rows, vector: Floats) -> Floats:
@@ -189,4 +208,6 @@ def longest_row(vectors: NDArray[np.floating]) -> float:
 def _parts(vectors: NDArray[np.floating], precision: type[np.floating]) -> Iterator[NDArray[np.floating]]:
     step = max(1, 8 * _DOT_NUMBERS // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
-        yield vectors[start : start + step].astype(precision, copy=False)
+        part = vectors[start : start + step]
+        # From halves by way of single precision: NumPy takes them one by one.
+        yield (to_single(part) if part.dtype == np.float16 else part).astype(precision, copy=False)

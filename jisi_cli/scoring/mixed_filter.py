@@ -218,7 +218,7 @@ def _response_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probe
     for model, asked in asked_of.items():
         rows = np.concatenate([near.rows[pieces[query]] for query, _ in asked])
         sizes = np.array([pieces[query].stop - pieces[query].start for query, _ in asked])
-        vectors = np.stack([probes[query].vectors[place] for query, place in asked]).astype(np.float64)
+        vectors = np.stack([probes[query].vectors[place] for query, place in asked])
         starts = np.cumsum(sizes) - sizes
         similar = block_dots(bank.response_vectors[model], rows, starts, vectors)
         if not bank.is_complete:

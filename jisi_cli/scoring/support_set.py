@@ -111,7 +111,7 @@ def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings
     for start in range(0, len(query_vectors), step := _scan_rows(bank)):
         block = query_vectors[start : start + step]
         scan = block.astype(bank.query_vectors.dtype) @ bank.query_vectors.T
-        found = _support_from_scan(bank, block.astype(np.float64), scan, settings, scan.shape[1])
+        found = _support_from_scan(bank, block, scan, settings, scan.shape[1])
         scores = weighted_scores(bank, found.rows, found.similarities, found.starts, settings, settings.prior)
         rankings = rank_block(bank, scores, settings.compat)
         for support, own, ranking in zip(found.each(), scores, rankings, strict=True):
@@ -131,7 +131,7 @@ def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> 
         vectors = bank.query_vectors[part]
         scan = vectors @ bank.query_vectors.T
         scan[np.arange(len(part)), part] = -np.inf
-        yield from _support_from_scan(bank, vectors.astype(np.float64), scan, settings, scan.shape[1] - 1).each()
+        yield from _support_from_scan(bank, vectors, scan, settings, scan.shape[1] - 1).each()
 
 
 def _scan_rows(bank: BankArrays) -> int:
@@ -165,7 +165,11 @@ class _Supports:
 
 
 def _support_from_scan(
-    bank: BankArrays, vectors: Floats, scan: NDArray[np.floating], settings: Hyperparameters, taking_part: int
+    bank: BankArrays,
+    vectors: NDArray[np.floating],
+    scan: NDArray[np.floating],
+    settings: Hyperparameters,
+    taking_part: int,
 ) -> _Supports:
     """Decide exactly, given similarities (B, N) that are right up to the rounding of a matrix product.
 
@@ -175,7 +179,8 @@ def _support_from_scan(
     base = min(settings.n_base, taking_part)
     # |fl(a.b) - a.b| <= d u |a||b| (u = eps/2) for any order of summation, and u |a||b| more for
     # rounding e to the bank's precision; twice that leaves room for the float64 side.
-    margins = (width + 4) * float(np.finfo(scan.dtype).eps) * bank.longest_row * np.linalg.norm(vectors, axis=1)
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    margins = (width + 4) * float(np.finfo(scan.dtype).eps) * bank.longest_row * norms
     kth_at_least = np.partition(scan, count - base, axis=1)[:, count - base] - margins
     owner, near = np.nonzero(scan >= (_threshold(kth_at_least, settings) - margins)[:, np.newaxis])
     starts = np.searchsorted(owner, np.arange(len(vectors)))
