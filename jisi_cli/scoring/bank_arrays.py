@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +61,26 @@ class BankArrays:
     def longest_row(self) -> float:
         """At least the largest norm of a query vector: 1 up to rounding, but the error bound relies on no promise."""
         return longest_row(self.query_vectors) if self.norm_bound is None else self.norm_bound
+
+
+_MOST_SCORES = 1 << 21
+"""Scores that are weighted at a time, unless a single question has more: 16 MiB of them."""
+
+
+def runs(bank: BankArrays, sizes: Rows) -> Iterator[slice]:
+    """Yield which questions of a block are decided at a time, so that memory does not grow with the block.
+
+    Args:
+        bank: The bank.
+        sizes: How many of its queries count for each question (B,).
+    """
+    ends, most = np.cumsum(sizes), _MOST_SCORES // len(bank.model_names)
+    start = 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield slice(start, stop)
+        start = stop
 
 
 LEAST_WEIGHT = 0.001

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, weighted_scores
+from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, runs, weighted_scores
 from jisi_cli.scoring.exact_sums import Floats, Rows, block_dots
 from jisi_cli.scoring.support_set import Coarse
 
@@ -102,6 +102,19 @@ def fine_block(
     """
     if not all(asked.models for asked in probes):
         raise ValueError("stage 2 needs at least one candidate that answered")
+    found = []
+    for run in runs(bank, np.array([len(first.rows) for first in firsts])):
+        found += _fine_run(bank, firsts[run], probes[run], settings, answerable[run])
+    return found
+
+
+def _fine_run(
+    bank: BankArrays,
+    firsts: Sequence[Coarse],
+    probes: Sequence[Probes],
+    settings: Hyperparameters,
+    answerable: Sequence[NDArray[np.bool_] | None],
+) -> list[Fine]:
     near = _Near.of(firsts)
     used = [_used_probes(asked, settings) for asked in probes]
     by_response = _response_similarities(bank, near, used)
@@ -225,7 +238,10 @@ def _response_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probe
             similar[~bank.present[rows, model]] = 0.0
         for (query, place), part in zip(asked, _pieces(starts, len(rows)), strict=True):
             of_each[place, pieces[query]] = similar[part]
-    return sum(of_each, np.zeros(len(near.rows)))
+    total = np.zeros(len(near.rows))
+    for similar in of_each:
+        total += similar
+    return total
 
 
 def _cost_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probes], settings: Hyperparameters) -> Floats:

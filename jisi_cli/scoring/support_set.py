@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
-from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, weighted_scores
+from jisi_cli.scoring.bank_arrays import BankArrays, rank_block, runs, weighted_scores
 from jisi_cli.scoring.exact_sums import Floats, Rows, block_dots
 
 _SCAN_BYTES = 1 << 26
@@ -111,11 +111,12 @@ def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings
     for start in range(0, len(query_vectors), step := _scan_rows(bank)):
         block = query_vectors[start : start + step]
         scan = block.astype(bank.query_vectors.dtype) @ bank.query_vectors.T
-        found = _support_from_scan(bank, block, scan, settings, scan.shape[1])
-        scores = weighted_scores(bank, found.rows, found.similarities, found.starts, settings, settings.prior)
-        rankings = rank_block(bank, scores, settings.compat)
-        for support, own, ranking in zip(found.each(), scores, rankings, strict=True):
-            yield Coarse(support.rows, support.similarities, support.kth, support.threshold, own, ranking, settings.k)
+        for found in _supports_from_scan(bank, block, scan, settings, scan.shape[1]):
+            scores = weighted_scores(bank, found.rows, found.similarities, found.starts, settings, settings.prior)
+            rankings = rank_block(bank, scores, settings.compat)
+            for support, own, ranking in zip(found.each(), scores, rankings, strict=True):
+                reached = support.kth, support.threshold
+                yield Coarse(support.rows, support.similarities, *reached, own, ranking, settings.k)
 
 
 def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> Iterator[Support]:
@@ -131,7 +132,8 @@ def support_without(bank: BankArrays, rows: Rows, settings: Hyperparameters) -> 
         vectors = bank.query_vectors[part]
         scan = vectors @ bank.query_vectors.T
         scan[np.arange(len(part)), part] = -np.inf
-        yield from _support_from_scan(bank, vectors, scan, settings, scan.shape[1] - 1).each()
+        for found in _supports_from_scan(bank, vectors, scan, settings, scan.shape[1] - 1):
+            yield from found.each()
 
 
 def _scan_rows(bank: BankArrays) -> int:
@@ -164,14 +166,14 @@ class _Supports:
             yield Support(self.rows[start:end], self.similarities[start:end], kth, threshold)
 
 
-def _support_from_scan(
+def _supports_from_scan(
     bank: BankArrays,
     vectors: NDArray[np.floating],
     scan: NDArray[np.floating],
     settings: Hyperparameters,
     taking_part: int,
-) -> _Supports:
-    """Decide exactly, given similarities (B, N) that are right up to the rounding of a matrix product.
+) -> Iterator[_Supports]:
+    """Decide exactly, some queries at a time, given similarities (B, N) right up to the rounding of a matrix product.
 
     A row that does not take part has a similarity of minus infinity.
     """
@@ -182,7 +184,16 @@ def _support_from_scan(
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     margins = (width + 4) * float(np.finfo(scan.dtype).eps) * bank.longest_row * norms
     kth_at_least = np.partition(scan, count - base, axis=1)[:, count - base] - margins
-    owner, near = np.nonzero(scan >= (_threshold(kth_at_least, settings) - margins)[:, np.newaxis])
+    is_near = scan >= (_threshold(kth_at_least, settings) - margins)[:, np.newaxis]
+    for run in runs(bank, is_near.sum(axis=1)):
+        yield _supports(bank, vectors[run], is_near[run], settings, base)
+
+
+def _supports(
+    bank: BankArrays, vectors: NDArray[np.floating], is_near: NDArray[np.bool_], settings: Hyperparameters, base: int
+) -> _Supports:
+    """Return the support sets, given which rows come into question (B, N)."""
+    owner, near = np.nonzero(is_near)
     starts = np.searchsorted(owner, np.arange(len(vectors)))
     similarities = block_dots(bank.query_vectors, near, starts, vectors)
     nearest = np.lexsort((-similarities, owner))

@@ -20,6 +20,7 @@ from jisi_cli.scoring import (
     Coarse,
     Fine,
     Probes,
+    bank_arrays,
     coarse,
     coarse_block,
     exact_sums,
@@ -476,10 +477,16 @@ def test_the_released_codes_reading_sorts_equals_by_name_alone() -> None:
     assert moved > 20
 
 
-@given(cases(), hyperparameters(), st.sampled_from([1, 2, 3, 7]), st.booleans())
+@given(cases(), hyperparameters(), st.sampled_from([1, 2, 3, 7]), st.booleans(), st.sampled_from([1, 90, 1 << 21]))
 def test_a_block_decides_each_question_as_if_it_were_alone(
-    case: Case, params: Hyperparameters, size: int, halves: bool
+    case: Case, params: Hyperparameters, size: int, halves: bool, at_a_time: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bank_arrays, "_MOST_SCORES", at_a_time)
+        assert_block_decides_alike(case, params, size, halves=halves)
+
+
+def assert_block_decides_alike(case: Case, params: Hyperparameters, size: int, *, halves: bool) -> None:
     # In half precision dot products may come out of one matrix product.
     stored = np.float16 if halves else np.float64
     bank = replace(
