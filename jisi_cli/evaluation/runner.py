@@ -297,11 +297,13 @@ async def _run_block(
             file.write(found[row])
         run.on_done()
 
-    # The questions of a replay wait for no model, so that all of a block can be decided together.
-    await for_each(zip(rows, plans, strict=True), one, concurrency if run.live else len(rows))
-    if not run.live:
-        for row in rows:
-            file.write(found[row])
+    try:
+        # The questions of a replay wait for no model, so that all of a block can be decided together.
+        await for_each(zip(rows, plans, strict=True), one, concurrency if run.live else len(rows))
+    finally:
+        if not run.live:
+            for row in filter(found.__contains__, rows):
+                file.write(found[row])
     spent[1] += time.perf_counter() + _saved(run.entry.fine) - started
 
 
