@@ -154,9 +154,9 @@ class SharedFine(Shared[Fine]):
     def _decide(self, bank: BankArrays, settings: Hyperparameters, asked: Sequence[_Asked]) -> None:
         """Compute stage 2 of all questions that wait, and let them go on in their order."""
         started = time.perf_counter()
-        columns = [[one.first for one in asked], [one.probes for one in asked], [one.answerable for one in asked]]
+        firsts, probes, answerable, _, _ = zip(*asked, strict=True)
         try:
-            results = fine_block(bank, columns[0], columns[1], settings, columns[2])
+            results = fine_block(bank, firsts, probes, settings, answerable)
         except Exception as error:
             for one in asked:
                 if not one.found.done():

@@ -115,6 +115,7 @@ def _fine_run(
     settings: Hyperparameters,
     answerable: Sequence[NDArray[np.bool_] | None],
 ) -> list[Fine]:
+    """Decide so many queries at once as memory allows; n is the sum of the sizes of their support sets."""
     near = _Near.of(firsts)
     used = [_used_probes(asked, settings) for asked in probes]
     by_response = _response_similarities(bank, near, used)
@@ -223,16 +224,16 @@ def _pieces(starts: Rows, count: int) -> list[slice]:
 def _response_similarities(bank: BankArrays, near: _Near, probes: Sequence[Probes]) -> Floats:
     """Return s^res (n,), added up in the order of the candidates."""
     asked_of: dict[int, list[tuple[int, int]]] = {}
-    for query, asked in enumerate(probes):
-        for place, model in enumerate(asked.models):
+    for query, answered in enumerate(probes):
+        for place, model in enumerate(answered.models):
             asked_of.setdefault(model, []).append((query, place))
     pieces = near.pieces()
-    of_each = np.zeros((max(len(asked.models) for asked in probes), len(near.rows)))
+    of_each = np.zeros((max(len(answered.models) for answered in probes), len(near.rows)))
     for model, asked in asked_of.items():
-        rows = np.concatenate([near.rows[pieces[query]] for query, _ in asked])
-        sizes = np.array([pieces[query].stop - pieces[query].start for query, _ in asked])
-        vectors = np.stack([probes[query].vectors[place] for query, place in asked])
+        own = [near.rows[pieces[query]] for query, _ in asked]
+        rows, sizes = np.concatenate(own), np.array(list(map(len, own)))
         starts = np.cumsum(sizes) - sizes
+        vectors = np.stack([probes[query].vectors[place] for query, place in asked])
         similar = block_dots(bank.response_vectors[model], rows, starts, vectors)
         if not bank.is_complete:
             similar[~bank.present[rows, model]] = 0.0
