@@ -12,9 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jisi_cli.models.failure import ProviderFailure, one_line, refusal_in, words_in
-from jisi_cli.models.plain_reply import as_if_unread
+from jisi_cli.models.plain_reply import WholeReader, read_plain
 from jisi_cli.models.redaction import Withheld
-from jisi_cli.models.unpacking import bound_body
 
 if TYPE_CHECKING:
     import httpx
@@ -39,29 +38,11 @@ async def plain_refusal(response: httpx.Response, withheld: Withheld) -> Provide
         response: What came, its body unread.
         withheld: What of the request no message may repeat.
     """
-    import httpx
-
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_usual = 400 <= response.status_code < 600 and response.status_code not in (*_TIMEOUTS, _ASKS_AGAIN)
-    if not is_usual or kind not in _KINDS or not isinstance(response.stream, httpx.AsyncByteStream):
+    if not is_usual or kind not in _KINDS:
         return None
-    bound_body(response)
-    pieces, kept, length = aiter(response.stream), [], 0
-    broken: Exception | None = None
-    try:
-        async for piece in pieces:
-            kept.append(piece)
-            length += len(piece)
-            if length > _MOST:
-                break
-    except httpx.HTTPError as error:
-        broken = error
-    found = None if broken is not None or length > _MOST else _named(response, b"".join(kept), withheld)
-    if found is None:
-        response.stream = as_if_unread(response.stream, kept, pieces, broken)
-        return None
-    await response.aclose()
-    return found
+    return await read_plain(response, WholeReader(lambda body: _named(response, body, withheld)), _MOST)
 
 
 def _named(response: httpx.Response, content: bytes, withheld: Withheld) -> ProviderFailure | None:

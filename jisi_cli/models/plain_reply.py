@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from jisi_cli.models.replies import is_odd_event, normalised, usage_in
 from jisi_cli.models.unpacking import bound_body
@@ -29,7 +29,7 @@ _MOST_ALIKE = 50
 """Equal pieces in a row: at twice as many LiteLLM assumes that a model is repeating itself."""
 
 _MOST_KEPT = 8 * 2**20
-"""Bytes kept in case LiteLLM has to read them again; a longer answer is left to LiteLLM."""
+"""Bytes of an answer; a longer one is left to LiteLLM."""
 _FAREWELL = 0.05
 """Seconds that a stream has to close after its last event, so that its connection can be used again."""
 
@@ -52,8 +52,12 @@ class PlainAnswer(NamedTuple):
     service_tier: str | None
 
 
-class Reader(Protocol):
-    """Reads the body of a reply piece by piece.
+Made = TypeVar("Made")
+Read = TypeVar("Read", covariant=True)
+
+
+class Reader(Protocol[Read]):
+    """Reads the body of a response piece by piece.
 
     Attributes:
         is_odd: Whether it has turned out not to be plain.
@@ -67,36 +71,45 @@ class Reader(Protocol):
         """Take more of the body; return the pieces of the text in it that are certain."""
         ...
 
-    def finish(self) -> PlainAnswer | None:
-        """Return the answer when all has come; None where it is not plain."""
+    def finish(self) -> Read | None:
+        """Return what it says when all has come; None where it is not plain."""
         ...
 
 
-class WholeReader:
-    """Reads an answer in one piece of JSON."""
+class WholeReader(Generic[Made]):
+    """Reads a body of which nothing is certain before its end.
 
-    def __init__(self) -> None:
+    Args:
+        read: Returns what the whole body says; None where it is not plain.
+    """
+
+    def __init__(self, read: Callable[[bytes], Made | None]) -> None:
         self.is_odd = self.has_ended = False
+        self._read = read
         self._body = bytearray()
 
     def feed(self, piece: bytes) -> Sequence[str]:
-        """Take more of the body; its text is certain only at the end."""
+        """Take more of the body."""
         self._body += piece
         return ()
 
-    def finish(self) -> PlainAnswer | None:
-        """Return the answer; None where it is not plain."""
-        body = bytes(self._body)
-        reply = _plain_reply(body)
-        if reply is None or len(reply["choices"]) != 1 or _is_changed(body):
-            return None
-        choice = reply["choices"][0]
-        text = _plain_text(choice, "message")
-        # LiteLLM takes thinking out of a text that begins with a tag of it.
-        if not text or text.lstrip().startswith("<") or (end := choice.get("finish_reason")) not in _ENDS:
-            return None
-        usage = usage_in(reply)
-        return PlainAnswer(text, end, usage, True, reported_tier(SimpleNamespace(**_tier(reply)), usage))
+    def finish(self) -> Made | None:
+        """Return what it says; None where it is not plain."""
+        return self._read(bytes(self._body))
+
+
+def whole_answer(body: bytes) -> PlainAnswer | None:
+    """Return the answer in one piece of JSON; None where it is not plain."""
+    reply = _plain_reply(body)
+    if reply is None or len(reply["choices"]) != 1 or _is_changed(body):
+        return None
+    choice = reply["choices"][0]
+    text = _plain_text(choice, "message")
+    # LiteLLM takes thinking out of a text that begins with a tag of it.
+    if not text or text.lstrip().startswith("<") or (end := choice.get("finish_reason")) not in _ENDS:
+        return None
+    usage = usage_in(reply)
+    return PlainAnswer(text, end, usage, True, reported_tier(SimpleNamespace(**_tier(reply)), usage))
 
 
 class StreamReader:
@@ -164,10 +177,24 @@ async def plain_answer(response: httpx.Response, on_text: OnText | None) -> Plai
         response: What came, its body unread.
         on_text: Receives the text as it arrives; None where the answer was asked for whole.
     """
+    reader = _reader(response, is_stream=on_text is not None)
+    return None if reader is None else await read_plain(response, reader, _MOST_KEPT, on_text)
+
+
+async def read_plain(
+    response: httpx.Response, reader: Reader[Read], most: int, on_text: OnText | None = None
+) -> Read | None:
+    """Return what a reader makes of a body; if that is nothing, return None and leave the response as if unread.
+
+    Args:
+        response: What came, its body unread.
+        reader: Reads it.
+        most: Bytes of a body that is read; they are kept in case LiteLLM has to read them again.
+        on_text: Receives the text in it as it arrives; None where nothing does.
+    """
     import httpx
 
-    reader = _reader(response, is_stream=on_text is not None)
-    if reader is None or not isinstance(response.stream, httpx.AsyncByteStream):
+    if not isinstance(response.stream, httpx.AsyncByteStream):
         return None
     bound_body(response)
     pieces, kept, length = aiter(response.stream), [], 0
@@ -179,13 +206,13 @@ async def plain_answer(response: httpx.Response, on_text: OnText | None) -> Plai
             for text in reader.feed(piece):
                 if on_text is not None:
                     on_text(text)
-            if reader.is_odd or reader.has_ended or length > _MOST_KEPT:
+            if reader.is_odd or reader.has_ended or length > most:
                 break
     except httpx.HTTPError as error:
         broken = error
-    answer = None if broken is not None or reader.is_odd or length > _MOST_KEPT else reader.finish()
-    if answer is None:
-        response.stream = as_if_unread(response.stream, kept, pieces, broken)
+    found = None if broken is not None or reader.is_odd or length > most else reader.finish()
+    if found is None:
+        response.stream = _as_if_unread(response.stream, kept, pieces, broken)
         return None
     with suppress(TimeoutError, StopAsyncIteration, httpx.HTTPError):
         async with asyncio.timeout(_FAREWELL):
@@ -193,18 +220,18 @@ async def plain_answer(response: httpx.Response, on_text: OnText | None) -> Plai
     await response.aclose()
     if isinstance(pieces, AsyncGenerator):
         await pieces.aclose()
-    return answer
+    return found
 
 
-def _reader(response: httpx.Response, *, is_stream: bool) -> Reader | None:
+def _reader(response: httpx.Response, *, is_stream: bool) -> Reader[PlainAnswer] | None:
     """Return a reader for a response; None if it cannot be plain."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if response.status_code != 200 or kind != ("text/event-stream" if is_stream else "application/json"):
         return None
-    return StreamReader() if is_stream else WholeReader()
+    return StreamReader() if is_stream else WholeReader(whole_answer)
 
 
-def as_if_unread(
+def _as_if_unread(
     body: httpx.AsyncByteStream, kept: Sequence[bytes], rest: AsyncIterator[bytes], broken: Exception | None
 ) -> httpx.AsyncByteStream:
     """Return a body from its beginning, though a part of it was read; an error met then is raised again.

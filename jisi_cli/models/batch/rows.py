@@ -25,7 +25,7 @@ from jisi_cli.models.completion import Completion, End, completed
 from jisi_cli.models.direct_call import answering, goes_directly
 from jisi_cli.models.failure import ProviderFailure
 from jisi_cli.models.litellm_client import litellm_loaded
-from jisi_cli.models.plain_reply import WholeReader
+from jisi_cli.models.plain_reply import whole_answer
 from jisi_cli.models.provider import Provider
 from jisi_cli.models.reasoning import answer_in
 from jisi_cli.models.usage import usage_of
@@ -255,9 +255,7 @@ async def _plain(call: Call, status: int, body: bytes) -> Completion | None:
     """Read a result without LiteLLM, in a fifth of the time, where a live call would be; None where it is LiteLLM's."""
     if status != _GOOD or not goes_directly(call.entry.litellm, call.entry.api_base, call.parameters):
         return None
-    reader = WholeReader()
-    reader.feed(body)
-    found = reader.finish()
+    found = whole_answer(body)
     if found is None or found.usage is None:
         return None
     text = whole_characters(found.text)
