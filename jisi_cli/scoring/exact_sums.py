@@ -57,6 +57,8 @@ ONE = np.zeros(1, dtype=np.intp)
 """Where a single piece begins."""
 _TILE = 32
 """Queries that are multiplied at once with the rows of all of them, at most."""
+_SHARED_NUMBERS = 1 << 21
+"""Numbers of those rows that are held at a time, at most: 16 MiB of them as float64."""
 _GRID = 2.0**24
 """What makes halves whole numbers."""
 _LONGEST = 16.0
@@ -145,13 +147,15 @@ def _neighbours(rows: Rows, pieces: Sequence[slice]) -> Iterator[list[int]]:
 def _multiply(
     vectors: RowVectors, rows: Rows, pieces: Sequence[slice], queries: NDArray[np.floating], out: Floats
 ) -> bool:
-    """Fill in the dot products of a tile of queries from one matrix product, unless it might change a bit of them."""
+    """Fill in the dot products of a tile of queries from matrix products, unless these might change a bit of them."""
     shared, places = np.unique(np.concatenate([rows[piece] for piece in pieces]), return_inverse=True)
-    part = vectors[shared]
-    if not _are_short(part):
-        return False
-    single = to_single(part) if part.dtype == np.float16 else part
-    products, end = queries.astype(np.float64) @ single.astype(np.float64).T, 0
+    exact, products, end = queries.astype(np.float64), np.empty((len(pieces), len(shared))), 0
+    for start in range(0, len(shared), step := max(1, _SHARED_NUMBERS // max(1, queries.shape[1]))):
+        part = vectors[shared[start : start + step]]
+        if not _are_short(part):
+            return False
+        single = to_single(part) if part.dtype == np.float16 else part
+        products[:, start : start + step] = exact @ single.astype(np.float64).T
     for product, piece in zip(products, pieces, strict=True):
         start, end = end, end + piece.stop - piece.start
         out[piece] = product[places[start:end]]

@@ -554,6 +554,24 @@ def test_dot_products_of_halves_are_the_same_from_a_matrix_product(width: int, s
     assert others.tolist() == np.concatenate(apart).tolist()
 
 
+def test_rows_that_queries_share_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    halves, queries = (rng.uniform(-0.1, 0.1, (count, 40)).astype(np.float16) for count in (500, 3))
+    held: list[int] = []
+
+    class Vectors:
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            held.append(len(rows))
+            return halves[rows]
+
+    monkeypatch.setattr(exact_sums, "_SHARED_NUMBERS", 64 * 40)
+    found = exact_sums.block_dots(Vectors(), np.tile(np.arange(500), 3), np.array([0, 500, 1000]), queries)
+    assert max(held) == 64
+    assert sum(held) == 500
+    expected = [exact_sums.row_dots(halves, np.arange(500), query.astype(np.float64)) for query in queries]
+    assert found.tolist() == np.concatenate(expected).tolist()
+
+
 @given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), min_size=1, max_size=9))
 def test_pieces_are_added_up_each_on_its_own(pieces: list[list[float]]) -> None:
     values = np.array(list(chain.from_iterable(pieces)))
