@@ -96,7 +96,7 @@ def coarse(bank: BankArrays, query_vector: NDArray[np.floating], settings: Hyper
         settings: Hyperparameters.
 
     Raises:
-        ValueError: The query vector's width differs from the bank's.
+        ValueError: The query vector's width differs from the bank's, or it holds NaN.
     """
     return next(coarse_block(bank, query_vector[np.newaxis], settings))
 
@@ -105,6 +105,9 @@ def coarse_block(bank: BankArrays, query_vectors: NDArray[np.floating], settings
     """Stage 1 for a block of queries (B, d), in order; the similarities are matrix products.
 
     Yields exactly what `coarse` returns for each row alone.
+
+    Raises:
+        ValueError: The query vectors' width differs from the bank's, or one of them holds NaN.
     """
     if query_vectors.ndim != 2 or query_vectors.shape[1] != bank.query_vectors.shape[1]:
         raise ValueError(f"query vectors {query_vectors.shape} do not fit a bank of {bank.query_vectors.shape}")
@@ -176,6 +179,9 @@ def _supports_from_scan(
     """Decide exactly, some queries at a time, given similarities (B, N) right up to the rounding of a matrix product.
 
     A row that does not take part has a similarity of minus infinity.
+
+    Raises:
+        ValueError: A query's vector holds NaN.
     """
     count, width = bank.query_vectors.shape
     base = min(settings.n_base, taking_part)
@@ -185,7 +191,10 @@ def _supports_from_scan(
     margins = (width + 4) * float(np.finfo(scan.dtype).eps) * bank.longest_row * norms
     kth_at_least = np.partition(scan, count - base, axis=1)[:, count - base] - margins
     is_near = scan >= (_threshold(kth_at_least, settings) - margins)[:, np.newaxis]
-    for run in runs(bank, is_near.sum(axis=1)):
+    counts = is_near.sum(axis=1)
+    if (counts < base).any():  # NaN is near nothing, and would be given the neighbours of the next query
+        raise ValueError("a query vector holds what is no number")
+    for run in runs(bank, counts):
         yield _supports(bank, vectors[run], is_near[run], settings, base)
 
 

@@ -554,6 +554,22 @@ def test_dot_products_of_halves_are_the_same_from_a_matrix_product(width: int, s
     assert others.tolist() == np.concatenate(apart).tolist()
 
 
+def test_a_query_whose_vector_is_no_number_does_not_get_the_neighbours_of_another() -> None:
+    rng = np.random.default_rng(0)
+    bank = BankArrays(
+        query_vectors=unit(rng, 60, 8),
+        response_vectors=[unit(rng, 60, 8)] * 2,
+        scores=rng.integers(0, 2, (60, 2)).astype(np.float64),
+        completion_tokens=np.full((60, 2), np.nan),
+        present=np.ones((60, 2), dtype=bool),
+        model_names=("a", "b"),
+    )
+    queries = unit(rng, 3, 8)
+    queries[1, 2] = np.nan
+    with pytest.raises(ValueError, match="no number"):
+        list(coarse_block(bank, queries, Hyperparameters()))
+
+
 def test_rows_that_queries_share_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     halves, queries = (rng.uniform(-0.1, 0.1, (count, 40)).astype(np.float16) for count in (500, 3))
