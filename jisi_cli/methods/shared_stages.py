@@ -81,6 +81,9 @@ class Shared(Generic[T]):
     def _keep(self, key: Key, found: _Found[T]) -> None:
         if found.size > self._room:
             return
+        earlier = self._kept.pop(key, None)  # of a question that is in a block twice
+        if earlier is not None:
+            self._taken -= earlier.size
         self._kept[key] = found
         self._taken += found.size
         while self._taken > self._room:

@@ -194,6 +194,18 @@ def test_questions_under_way_at_the_same_time_are_decided_together(monkeypatch: 
         assert fine_bits(result) == fine_bits(fine(BANK, first, replace(PROBES, models=first.candidates), settings))
 
 
+def test_a_question_that_is_asked_many_times_at_once_takes_room_once(refined: list[Hyperparameters]) -> None:
+    room = 2 * shared_stages._fine_bytes(fine(BANK, FIRST, PROBES, SETTINGS, None))
+    shared = SharedFine(room)
+
+    async def at_once(count: int) -> None:
+        await asyncio.gather(*(shared(BANK, FIRST, PROBES, SETTINGS, None) for _ in range(count)))
+
+    asyncio.run(at_once(5))
+    asyncio.run(at_once(1))
+    assert len(refined) == 5
+
+
 def test_every_question_is_told_why_a_block_could_not_be_decided() -> None:
     shared = SharedFine()
     nothing = Probes((), np.empty((0, 3)), np.empty(0))
