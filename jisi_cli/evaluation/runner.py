@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -289,21 +290,28 @@ async def _run_block(
     started = time.perf_counter() + _saved(run.entry.fine)
 
     found: dict[int, Result] = {}
+    waiting = deque(rows)
+
+    def write() -> None:
+        while waiting and waiting[0] in found:
+            file.write(found[waiting.popleft()])
 
     async def one(work: tuple[int, Any]) -> None:
         row, plan = work
-        found[row] = await answer_question(run, method, row, plan, keys[row])
+        result = await answer_question(run, method, row, plan, keys[row])
         if run.live:
-            file.write(found[row])
+            file.write(result)
+        else:  # in the order of the questions, whichever of them is answered first
+            found[row] = result
+            write()
         run.on_done()
 
     try:
         # The questions of a replay wait for no model, so that all of a block can be decided together.
         await for_each(zip(rows, plans, strict=True), one, concurrency if run.live else len(rows))
     finally:
-        if not run.live:
-            for row in filter(found.__contains__, rows):
-                file.write(found[row])
+        for row in filter(found.__contains__, waiting):
+            file.write(found[row])
     spent[1] += time.perf_counter() + _saved(run.entry.fine) - started
 
 

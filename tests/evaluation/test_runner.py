@@ -295,6 +295,24 @@ class ReplayPoolThatCounts(ReplayPool):
         return await super().ask(request)
 
 
+def test_what_is_answered_is_in_the_file_while_a_later_question_of_the_block_waits(tmp_path: Path) -> None:
+    given, path = setting(), tmp_path / "r.jsonl"
+    written: list[int] = []
+
+    class Waits(ReplayPoolThatCounts):
+        async def ask(self, request: Request) -> Answer:
+            if request.messages[0]["content"] == "question 20?":
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                written.append(len(path.read_bytes().splitlines()))
+            return await super().ask(request)
+
+    results = run("best-single", given, Waits(given), path)
+    assert written == [20]
+    with ResultFile(path) as file:
+        assert list(file.known.values()) == results
+
+
 def test_a_failed_live_question_is_asked_again_and_a_recorded_failure_is_not(tmp_path: Path) -> None:
     given = setting(tests=4)
     dead = ToldPool(dict.fromkeys(given.models, lambda call: Answer(call.model, "", error="503")))
