@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse_block, fine_block
+from jisi_cli.scoring.bank_arrays import runs
 
 T = TypeVar("T")
 
@@ -155,22 +156,32 @@ class SharedFine(Shared[Fine]):
         return await found
 
     def _decide(self, bank: BankArrays, settings: Hyperparameters, asked: Sequence[_Asked]) -> None:
-        """Compute stage 2 of all questions that wait, and let them go on in their order."""
+        """Compute stage 2 of the questions that wait, and let them go on in their order.
+
+        Where they would take much memory, some are decided in each turn of the event loop: they have let go of their
+        arrays before the next ones get theirs, and Ctrl-C gets its turn.
+        """
+        waiting = [one for one in asked if not one.found.done()]  # a question that was given up is not decided
+        if not waiting:
+            return
+        now = next(runs(bank, np.array([len(one.first.rows) for one in waiting])))
+        self._decide_run(bank, settings, waiting[now])
+        asyncio.get_running_loop().call_soon(self._decide, bank, settings, waiting[now.stop :])
+
+    def _decide_run(self, bank: BankArrays, settings: Hyperparameters, asked: Sequence[_Asked]) -> None:
         started = time.perf_counter()
         firsts, probes, answerable, _, _ = zip(*asked, strict=True)
         try:
             results = fine_block(bank, firsts, probes, settings, answerable)
         except Exception as error:
             for one in asked:
-                if not one.found.done():
-                    one.found.set_exception(error)
+                one.found.set_exception(error)
             return
         seconds = (time.perf_counter() - started) / len(asked)
         for one, result in zip(asked, results, strict=True):
             if self._room and bank is self._bank:
                 self._keep(one.key, _Found(result, seconds, _fine_bytes(result)))
-            if not one.found.done():  # a question that was given up does not wait any more
-                one.found.set_result(result)
+            one.found.set_result(result)
 
 
 def _fine_key(first: Coarse, probes: Probes, settings: Hyperparameters, answerable: NDArray[np.bool_] | None) -> Key:

@@ -17,7 +17,7 @@ from jisi_cli.hyperparameters import Hyperparameters
 from jisi_cli.methods import shared_stages
 from jisi_cli.methods.registry import make_method
 from jisi_cli.methods.shared_stages import SharedCoarse, SharedFine
-from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, coarse, coarse_block, fine, fine_block
+from jisi_cli.scoring import BankArrays, Coarse, Fine, Probes, bank_arrays, coarse, coarse_block, fine, fine_block
 from tests.methods.synthetic import setting
 
 GIVEN = setting(gaps=0.2)
@@ -186,12 +186,35 @@ def test_questions_under_way_at_the_same_time_are_decided_together(monkeypatch: 
 
     order: list[int] = []
     found = asyncio.run(together())
-    assert sizes == [len(QUERIES), len(QUERIES)]
+    assert sizes == [len(QUERIES) - 1, len(QUERIES)]
     assert order == [0, 1]
     assert isinstance(found[2], asyncio.CancelledError)
     for (first, settings), result in zip(asked[:2] + asked[3:], found[:2] + found[3:], strict=True):
         assert isinstance(result, Fine)
         assert fine_bits(result) == fine_bits(fine(BANK, first, replace(PROBES, models=first.candidates), settings))
+
+
+def test_questions_that_take_much_memory_are_decided_some_at_a_time_and_not_if_they_are_given_up_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, refined: list[Hyperparameters]
+) -> None:
+    monkeypatch.setattr(bank_arrays, "_MOST_SCORES", 1)
+    shared, firsts = SharedFine(room=0), list(coarse_block(BANK, QUERIES, SETTINGS))
+    tasks: list[asyncio.Task[Fine]] = []
+
+    async def one(place: int) -> Fine:
+        found = await shared(BANK, firsts[place], replace(PROBES, models=firsts[place].candidates), SETTINGS, None)
+        if place == 1:
+            for task in tasks[2:]:
+                task.cancel()
+        return found
+
+    async def together() -> list[Fine | BaseException]:
+        tasks.extend(asyncio.create_task(one(place)) for place in range(len(firsts)))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(together())
+    assert len(refined) == 2 < len(firsts)
+    assert [type(each) for each in found] == [Fine] * 2 + [asyncio.CancelledError] * (len(firsts) - 2)
 
 
 def test_a_question_that_is_asked_many_times_at_once_takes_room_once(refined: list[Hyperparameters]) -> None:
