@@ -398,3 +398,21 @@ def test_the_folder_of_a_batch_is_named_after_its_job(lab: Lab, desk: Bedrock, o
     name = desk.asked_for[desk.batches[0].id]["jobName"]
     assert object_store.names() >= {f"{FOLDER}/{name}/requests.jsonl"}
     assert all(found.startswith(f"{FOLDER}/{name}/") for found in object_store.names())
+
+
+def test_credentials_that_end_while_results_are_read_lose_none_of_them(
+    lab: Lab, desk: Bedrock, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(method: str, path: str) -> None:
+        if path.endswith(".out") and method == "GET":
+            for name in KEYS:
+                monkeypatch.delenv(name)
+            object_store.fault = None
+
+    object_store.fault = end
+    with pytest.raises(NoAnswerError, match=r"cannot be read: .*credentials"):
+        lab.run()
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    assert [answer.text for answer in lab.run().answers.values()] == ["four words of answer"] * 3
+    assert list(desk.asked().values()) == [1, 1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +348,22 @@ def test_only_a_folder_of_ours_is_one(address: str | None) -> None:
 )
 def test_a_job_costs_half_at_googles_own_address(model: str, address: str | None, share: float | None) -> None:
     assert batch_share(ModelEntry("a", model, api_base=address)) == share
+
+
+def test_credentials_that_end_while_results_are_read_lose_none_of_them(
+    there: Lab, jobs: VertexDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, answered = os.environ["VERTEXAI_CREDENTIALS"], jobs.handle
+
+    def answer(method: str, path: str, kind: str, body: bytes) -> Any:
+        if "alt=media" in path:
+            monkeypatch.setenv("VERTEXAI_CREDENTIALS", "/there/is/none")
+        return answered(method, path, kind, body)
+
+    monkeypatch.setattr(jobs, "handle", answer)
+    with pytest.raises(NoAnswerError, match=r"Unable to load the vertex credentials file.*run the same command"):
+        there.run()
+    monkeypatch.setattr(jobs, "handle", answered)
+    monkeypatch.setenv("VERTEXAI_CREDENTIALS", credentials)
+    assert [answer.text for answer in there.run().answers.values()] == ["four words of answer"] * 3
+    assert list(jobs.asked().values()) == [1, 1, 1]

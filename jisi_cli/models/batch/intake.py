@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from jisi_cli.config import ModelEntry
 from jisi_cli.models.batch.journal import BatchJournal, OpenBatch
 from jisi_cli.models.batch.outcome import Result, Spent, spent_on
-from jisi_cli.models.batch.rows import Rows
+from jisi_cli.models.batch.rows import Rows, UnmadeCallFailure
 from jisi_cli.models.batch.service import Service, State
 from jisi_cli.models.call import Call, Outcome
 from jisi_cli.models.completion import Completion
@@ -101,7 +101,7 @@ class Intake:
             into: Receives what comes of them.
 
         Raises:
-            ProviderFailure: A file cannot be read to its end; what came before that is taken.
+            ProviderFailure: A file, or a result in it, cannot be read; what came before that is taken.
         """
         known, seen = self._journal.requests_of(batch.tag), set[str]()
         into.odd.clear()
@@ -149,6 +149,9 @@ class Intake:
             return result.failure or ProviderFailure("the batch brought no answer to it")
         try:
             return await self._rows.read(call, result.status, result.body)
+        except UnmadeCallFailure:
+            # The answer is there and has been paid for; it is read when that is possible again.
+            raise
         except ProviderFailure as failure:
             return failure
 

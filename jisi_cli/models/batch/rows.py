@@ -91,6 +91,16 @@ _ACCOUNT_HEADERS = ("openai-organization", "openai-project")
 """What else the user's environment says of OpenAI alone."""
 
 
+class UnmadeCallFailure(ProviderFailure):
+    """LiteLLM did not get as far as to make a call: what is missing is on this side, such as credentials.
+
+    It has no status: whoever was asked for credentials does not know of batches.
+    """
+
+    def __init__(self, failure: ProviderFailure) -> None:
+        super().__init__(failure.reason, retryable=failure.retryable, most_retries=1, key_refused=failure.key_refused)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the calls of a model go, and what goes with them.
@@ -174,6 +184,7 @@ class Rows:
 
         Raises:
             ProviderFailure: It is no answer.
+            UnmadeCallFailure: LiteLLM does not get as far as to read it.
         """
         plain = await _plain(call, status, body)
         if plain is not None:
@@ -182,6 +193,8 @@ class Rows:
         try:
             completion = await self._complete(call, handed)
         except ProviderFailure as failure:
+            if not handed.requests:
+                raise UnmadeCallFailure(failure) from failure
             if len(handed.requests) > 1:
                 # It was going to ask again, without what was refused; so that is what is to be done.
                 self._known.clear()
@@ -218,10 +231,10 @@ class Rows:
         handed = _Handed(_GOOD, json.dumps(nothing).encode())
         try:
             await self._complete(call, handed)
-        except ProviderFailure:
+        except ProviderFailure as failure:
             # Families of models answer in their own ways; what was asked is known all the same.
             if not handed.requests:
-                raise
+                raise UnmadeCallFailure(failure) from failure
         return handed.requests[0]
 
     async def _complete(self, call: Call, handed: _Handed) -> Completion:
