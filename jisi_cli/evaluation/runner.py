@@ -1,4 +1,4 @@
-"""Running methods over a test set: planned in blocks, answered one by one, scored from outside."""
+"""Running methods over a test set: planned in blocks, of a replay answered in blocks, too, and scored from outside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jisi_cli.types import Pool
 from jisi_cli.workers import Workers
 
 _BLOCK = 1024
-"""Questions whose similarities are one matrix product."""
+"""Questions that are planned at once, and of a replay are under way at one time."""
 
 OnResult = Callable[[Result], None]
 

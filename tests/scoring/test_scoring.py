@@ -554,6 +554,20 @@ def test_dot_products_of_halves_are_the_same_from_a_matrix_product(width: int, s
     assert others.tolist() == np.concatenate(apart).tolist()
 
 
+@pytest.mark.parametrize("which", ["bank", "queries", "both"])
+def test_halves_that_are_no_unit_vectors_are_not_multiplied_where_the_order_would_tell(which: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def halves(count: int, most: float) -> np.ndarray:
+        found = rng.choice([-1, 1], (count, 500)) * 10 ** rng.uniform(-7, most, (count, 500))
+        return found.astype(np.float16)
+
+    bank, queries = halves(40, 4.5 if which != "queries" else -2), halves(20, 4.5 if which != "bank" else -2)
+    rows, starts = np.tile(np.arange(40), 20), np.arange(20) * 40
+    expected = [exact_sums.row_dots(bank, np.arange(40), query.astype(np.float64)) for query in queries]
+    assert exact_sums.block_dots(bank, rows, starts, queries).tolist() == np.concatenate(expected).tolist()
+
+
 def test_a_query_whose_vector_is_no_number_does_not_get_the_neighbours_of_another() -> None:
     rng = np.random.default_rng(0)
     bank = BankArrays(
