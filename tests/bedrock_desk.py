@@ -183,7 +183,7 @@ class Bedrock(BatchDesk):
             "inputDataConfig": asked["inputDataConfig"],
             "outputDataConfig": output,
             "totalRecordCount": len(batch.rows),
-            "processedRecordCount": 0 if batch.looks > 0 else len(batch.rows),
+            "processedRecordCount": 0 if batch.looks > 0 or batch.end == "failed" else len(batch.rows),
             **({"message": "less records than the required minimum of 100"} if batch.status == "failed" else {}),
         }
 

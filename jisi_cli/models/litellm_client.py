@@ -198,8 +198,16 @@ def keeping(rules: Rules) -> Iterator[Rules]:
 
 def own_headers(params: Mapping[str, Any]) -> frozenset[str]:
     """Return the values of the headers that a pool entry's `params` set."""
-    tables = (params.get(name) for name in ("extra_headers", "headers"))
-    return frozenset(str(value) for table in tables if isinstance(table, Mapping) for value in table.values())
+    return frozenset(str(value) for table in _header_tables(params) for value in table.values())
+
+
+def header_names(params: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the headers that a pool entry's `params` set."""
+    return frozenset(str(name) for table in _header_tables(params) for name in table)
+
+
+def _header_tables(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [table for name in ("extra_headers", "headers") if isinstance(table := params.get(name), Mapping)]
 
 
 def guard_clients() -> None:

@@ -416,3 +416,17 @@ def test_credentials_that_end_while_results_are_read_lose_none_of_them(
         monkeypatch.setenv(name, value)
     assert [answer.text for answer in lab.run().answers.values()] == ["four words of answer"] * 3
     assert list(desk.asked().values()) == [1, 1, 1]
+
+
+def test_a_job_that_wrote_nothing_has_failed_though_who_may_not_list_the_bucket_is_forbidden_to_ask_for_results(
+    lab: Lab, desk: Bedrock, object_store: ObjectStore
+) -> None:
+    desk.ends = ["failed"]
+    object_store.fault = lambda method, path: (
+        refused("AccessDenied", "403 Forbidden") if path.endswith(".out") and method == "GET" else None
+    )
+    assert len(lab.run().unasked) == 3
+    assert "was refused: less records than the required minimum of 100" in lab.warned[0]
+    desk.ends = []
+    with pytest.raises(NoAnswerError, match="cannot be read: HTTP 403"):
+        lab.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jisi_cli.addresses import Address
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError, NoAnswerError
 from jisi_cli.models.batch import google_storage, rows
-from jisi_cli.models.batch.gemini_service import GeminiService, status_in
+from jisi_cli.models.batch.gemini_service import GeminiService, listed, status_in
 from jisi_cli.models.batch.google_storage import Folder, storage_address
 from jisi_cli.models.batch.rows import Place
 from jisi_cli.models.batch.terms import batch_share
@@ -367,3 +368,25 @@ def test_credentials_that_end_while_results_are_read_lose_none_of_them(
     monkeypatch.setenv("VERTEXAI_CREDENTIALS", credentials)
     assert [answer.text for answer in there.run().answers.values()] == ["four words of answer"] * 3
     assert list(jobs.asked().values()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_an_authorization_of_the_pool_files_own_goes_to_no_bucket(there: Lab, jobs: VertexDesk, name: str) -> None:
+    params = {"vertex_location": "us-central1", "extra_headers": {name: "Bearer of-a-gateway"}}
+    there.models = (vertex(there.server, params=params),)
+    assert {answer.error for answer in there.run().answers.values()} == {
+        "`vertex_ai/gemini-2.5-flash` cannot be asked by batch: its `headers` hold an authorization, which is for the "
+        "model and must not go to the bucket"
+    }
+    assert "Bearer of-a-gateway" not in str(jobs.headers)
+
+
+def test_a_list_of_empty_pages_without_end_is_given_up() -> None:
+    async def page(which: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"nextPageToken": "more"}
+
+    async def names() -> list[Any]:
+        return [found async for found in listed(page, "items")]
+
+    with pytest.raises(ProviderFailure, match="its list of items goes on without end"):
+        asyncio.run(names())

@@ -38,6 +38,7 @@ _HOURS: Final = 24
 """After which a job is ended; the least that there is."""
 _PAGE = 100
 _PIECE = 1 << 20
+_FORBIDDEN = 403
 _JOB = re.compile(r"arn:aws[a-z-]*:bedrock:[a-z0-9-]{1,20}:\d{12}:model-invocation-job/(?P<id>[a-z0-9]{12})", re.ASCII)
 _NAME = re.compile(r"jisi-[0-9a-f]{32}")
 _STATUS = {
@@ -222,8 +223,11 @@ class BedrockService:
         try:
             found = await self._aws.ask("s3", lambda s3: s3.get_object(**_object(address)))
         except ProviderFailure as failure:
-            # A job that ended before it began has written nothing.
-            if failure.status == NOT_FOUND and state.status != "completed":
+            # A job that ended before it began has written nothing, of which S3 tells those who may not list the bucket
+            # that they may not read it. Where requests would be submitted again, that is not taken for granted.
+            is_unwritten = failure.status == NOT_FOUND and state.status != "completed"
+            is_unbegun = state.status in ("failed", "cancelled") and not state.done
+            if is_unwritten or (failure.status == _FORBIDDEN and is_unbegun):
                 return
             raise
         body = found["Body"]

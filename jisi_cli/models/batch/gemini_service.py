@@ -277,9 +277,11 @@ async def listed(
     looked, which = 0, {"pageSize": str(_PAGE)}
     while True:
         page = await page_of(which)
-        for found in page.get(field) or ():
-            looked += 1
+        entries = page.get(field) or ()
+        for found in entries:
             yield found
+        # Pages may be empty, and more come all the same.
+        looked += max(1, len(entries))
         token = page.get("nextPageToken")
         if not token:
             return

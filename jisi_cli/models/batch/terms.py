@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 from jisi_cli.config import ModelEntry
 from jisi_cli.errors import InputError
 from jisi_cli.models.address import address_of, aws_endpoint, environment_addresses, is_own_host, provider_of
-from jisi_cli.models.litellm_client import load_litellm, own_headers
+from jisi_cli.models.litellm_client import header_names, load_litellm, own_headers
 
 BatchProtocol = Literal["openai", "azure", "anthropic", "gemini", "bedrock", "vertex_ai"]
 """Which batch endpoints a model's provider has, of those that jisi speaks."""
@@ -57,11 +57,8 @@ def refusal(entry: ModelEntry) -> str | None:
     provider = _provider(entry.litellm)
     if provider == "bedrock":
         return _refusal_of_bedrock(entry)
-    if provider == "vertex_ai" and (entry.batch_store is None or entry.batch_store.scheme != "gs"):
-        return (
-            "Vertex AI takes batches from a bucket of yours in Google Cloud Storage: write "
-            '`batch_store = "gs://BUCKET/FOLDER"` for it in the pool file'
-        )
+    if provider == "vertex_ai":
+        return _refusal_of_vertex(entry)
     if provider in _SPOKEN:
         return None
     if not provider:
@@ -83,6 +80,18 @@ def require_batch(entries: Sequence[ModelEntry]) -> None:
     remedy = f"give --models {','.join(rest)}" if rest else "leave --batch out"
     others = f" (nor can {len(refused) - 1:,} more)" if len(refused) > 1 else ""
     raise InputError(f"--batch: `{name}` cannot be asked by batch{others}, because {why}; {remedy}")
+
+
+def _refusal_of_vertex(entry: ModelEntry) -> str | None:
+    """Return why a model of Vertex AI cannot be asked by batch; None where it may be."""
+    if entry.batch_store is None or entry.batch_store.scheme != "gs":
+        return (
+            "Vertex AI takes batches from a bucket of yours in Google Cloud Storage: write "
+            '`batch_store = "gs://BUCKET/FOLDER"` for it in the pool file'
+        )
+    if any(str(name).lower() == "authorization" for name in header_names(entry.params)):
+        return "its `headers` hold an authorization, which is for the model and must not go to the bucket"
+    return None
 
 
 def _refusal_of_bedrock(entry: ModelEntry) -> str | None:
