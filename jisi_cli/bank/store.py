@@ -38,6 +38,8 @@ _NO_HTTP = re.compile(r"builder error")
 """What obstore says of an address without encryption that only Google's file of credentials has named."""
 _NO_NETWORK = re.compile(r"error sending request|HTTP error|\btimed? ?out\b|\bdns\b", re.IGNORECASE)
 """What says so; of each error that was tried again obstore tells its `retry_timeout`, too."""
+_PATH = re.compile(r"""(https?://[^\s/"'<>]+)/[^\s"'<>]*""")
+"""An address, which holds the user's own names: a bank may be called `credential`, or lie in a folder `sas`."""
 _STATUS = re.compile(r"status code: [45]\d\d\b")
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -359,8 +361,8 @@ def _require_url(variable: str, text: str) -> None:
 
 
 def _words(error: Exception) -> str:
-    """Return what obstore says, without its settings, whose names would be taken for causes."""
-    return str(error).partition("\n\nDebug source")[0]
+    """Return what obstore says, without its settings and paths, whose names would be taken for causes."""
+    return _PATH.sub(r"\1", str(error).partition("\n\nDebug source")[0])
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -433,7 +433,8 @@ def test_without_a_bank_a_network_or_credentials_it_is_said_which(
     built = jisi("bank", "build", answers(tmp_path / "a.jsonl"), "-o", BANK, *EMBEDDER)
     says_one_error(built, 2, f"{BANK} holds other files (photo.jpg)")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    says_one_error(jisi("route", "--bank", BANK, "x"), 3, f"{BANK}: the store cannot be reached")
+    for bank in (BANK, "s3://redirect/sas/credential"):
+        says_one_error(jisi("route", "--bank", bank, "x"), 3, f"{bank}: the store cannot be reached")
     for name in KEYS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jisi_cli.models.batch import google_storage, rows
 from jisi_cli.models.batch.gemini_service import GeminiService, listed, status_in
 from jisi_cli.models.batch.google_storage import Folder, storage_address
 from jisi_cli.models.batch.rows import Place
-from jisi_cli.models.batch.terms import batch_share
+from jisi_cli.models.batch.terms import batch_share, require_batch
 from jisi_cli.models.batch.vertex_service import VertexService
 from jisi_cli.models.failure import ProviderFailure
 from tests.google_desk import TOKEN, GeminiDesk, VertexDesk, service_account
@@ -390,3 +391,21 @@ def test_a_list_of_empty_pages_without_end_is_given_up() -> None:
 
     with pytest.raises(ProviderFailure, match="its list of items goes on without end"):
         asyncio.run(names())
+
+
+def test_requests_that_arrived_without_a_word_and_are_not_asked_are_deleted(there: Lab, jobs: VertexDesk) -> None:
+    jobs.unheard["POST objects"] = 4
+    fetched = there.run()
+    assert len(fetched.unasked) == 3
+    assert jobs.requests["POST objects"] == 4
+    assert jobs.files == {}
+
+
+def test_without_googles_library_it_is_said_how_to_install_it(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "google"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "google", None)
+    with pytest.raises(InputError, match="pip install google-auth"):
+        require_batch([vertex(loopback)])

@@ -76,7 +76,8 @@ class Desk:
             # What arrived without our hearing of it costs nothing, so it may be sent again.
             file_id = await self._insisting(lambda: service.prepare(file, tag))
         except ProviderFailure as failure:
-            self._journal.drop(tag)
+            # They may have arrived all the same.
+            await self._refused(service, batch)
             raise RefusedError(failure.reason) from failure
         self._journal.uploaded(tag, file_id)
         return await self._created(service, replace(batch, file_id=file_id), file)

@@ -91,6 +91,8 @@ def _refusal_of_vertex(entry: ModelEntry) -> str | None:
         )
     if any(str(name).lower() == "authorization" for name in header_names(entry.params)):
         return "its `headers` hold an authorization, which is for the model and must not go to the bucket"
+    if not _is_installed("google.auth"):
+        return "that needs Google's credentials library, which pip install google-auth installs"
     return None
 
 
@@ -109,9 +111,16 @@ def _refusal_of_bedrock(entry: ModelEntry) -> str | None:
         return "its `api_key_env` opens no bucket: leave it out, and AWS's own credentials are used"
     if own_headers(entry.params):
         return "its `headers` cannot go with a batch"
-    if find_spec("boto3") is None:
+    if not _is_installed("boto3"):
         return 'that needs the extra `s3`, which pip install "jisi[s3]" installs'
     return None
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it would be in
+        return False
 
 
 def _addresses(entry: ModelEntry) -> list[str]:
