@@ -146,6 +146,7 @@ def test_a_key_in_the_address_as_older_releases_of_litellm_write_it_goes_into_a_
     place = rows._place("gemini", httpx.Request("POST", address), ModelEntry("a", f"gemini/{GEMINI}"))
     assert place.headers == {"x-goog-api-key": KEY}
     assert (place.key, place.query, place.model) == (KEY, {}, GEMINI)
+    assert KEY not in repr(place)
     assert place.address == "https://generativelanguage.googleapis.com/v1beta"
 
 

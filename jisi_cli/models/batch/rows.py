@@ -120,8 +120,8 @@ class Place:
     """
 
     address: str
-    key: str
-    headers: Mapping[str, str]
+    key: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     protocol: BatchProtocol = "openai"
     query: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
