@@ -430,3 +430,18 @@ def test_a_job_that_wrote_nothing_has_failed_though_who_may_not_list_the_bucket_
     desk.ends = []
     with pytest.raises(NoAnswerError, match="cannot be read: HTTP 403"):
         lab.run()
+
+
+def test_what_another_store_kept_a_run_from_deleting_is_deleted_when_the_store_is_named_again(
+    lab: Lab, desk: Bedrock, object_store: ObjectStore
+) -> None:
+    object_store.fault = lambda method, path: refused("SlowDown", "503 Slow Down") if method == "DELETE" else None
+    assert len(lab.run().answers) == 3
+    object_store.fault = None
+    there = [name for name in object_store.names() if name.startswith(FOLDER)]
+    lab.models = (bedrock_entry(batch_store=read_address(f"{STORE}/elsewhere")),)
+    lab.run()
+    assert [name for name in object_store.names() if name.startswith(FOLDER)] == there != []
+    lab.models = (bedrock_entry(),)
+    lab.run()
+    assert [name for name in object_store.names() if name.startswith(FOLDER)] == []

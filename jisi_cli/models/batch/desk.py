@@ -124,7 +124,8 @@ class Desk:
     async def tidy(self, service: Service, batch: OpenBatch, state: State | None = None) -> str | None:
         """Delete what a provider has of a batch, once all its requests have ended; nobody needs it any more.
 
-        A provider that cannot be reached is asked again by a later run, one that refuses is not.
+        A provider that cannot be reached, or credentials that are missing, are tried again by a later run; a provider
+        that refuses is not.
 
         Args:
             service: Where it is.
@@ -140,7 +141,7 @@ class Desk:
             await service.delete(batch, state or await service.look(batch.batch_id or ""))
         except ProviderFailure as failure:
             if failure.status != NOT_FOUND:
-                if not failure.retryable:
+                if _is_refusal(failure):
                     self._journal.deleted(batch.tag)
                 return failure.reason
         self._journal.deleted(batch.tag)
