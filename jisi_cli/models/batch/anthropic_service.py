@@ -23,6 +23,7 @@ from jisi_cli.models.batch.service import (
     client_of,
     count_in,
     lines_of,
+    row_in,
     told,
 )
 from jisi_cli.models.failure import ProviderFailure
@@ -157,11 +158,8 @@ class AnthropicService:
 
     def result_in(self, line: bytes) -> Result | None:
         """Return what a line of the results says; None where it is no result."""
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        key, result = (row.get("custom_id"), row.get("result")) if isinstance(row, dict) else (None, None)
+        row = row_in(line)
+        key, result = row.get("custom_id"), row.get("result")
         if not isinstance(key, str) or not isinstance(result, dict):
             return None
         kind = result.get("type")

@@ -22,8 +22,10 @@ from jisi_cli.models.batch.service import (
     Match,
     RefusedError,
     State,
+    batch_name,
     count_in,
     lines_of,
+    row_in,
 )
 from jisi_cli.models.failure import ProviderFailure, one_line
 
@@ -90,7 +92,7 @@ class BedrockService:
             ProviderFailure: They were not taken, or that is not known.
         """
         file.file.seek(0)
-        address = f"{self._folder(_name(tag))}/{_REQUESTS}"
+        address = f"{self._folder(batch_name(tag))}/{_REQUESTS}"
         await self._aws.ask("s3", lambda s3: s3.put_object(**_object(address), Body=file.file))
         return address
 
@@ -107,7 +109,7 @@ class BedrockService:
         """
         requests = batch.file_id or ""
         asked = {
-            "jobName": _name(batch.tag),
+            "jobName": batch_name(batch.tag),
             "clientRequestToken": batch.tag,
             "roleArn": self._place.role,
             "modelId": self._place.model,
@@ -126,7 +128,7 @@ class BedrockService:
         """
         if batch.file_id is None:  # its creation was not tried
             return None
-        name, looked, more = _name(batch.tag), 0, dict[str, str]()
+        name, looked, more = batch_name(batch.tag), 0, dict[str, str]()
         while True:
             page = await self._listed({"nameContains": name, "maxResults": _PAGE, **more})
             jobs = page.get("invocationJobSummaries") or ()
@@ -168,11 +170,8 @@ class BedrockService:
 
     def result_in(self, line: bytes) -> Result | None:
         """Return what a line of the results says; None where it is no result."""
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        key = row.get("recordId") if isinstance(row, dict) else None
+        row = row_in(line)
+        key = row.get("recordId")
         if not isinstance(key, str):
             return None
         if isinstance(row.get("modelOutput"), dict):
@@ -185,7 +184,7 @@ class BedrockService:
         Raises:
             ProviderFailure: One is not deleted.
         """
-        requests = batch.file_id or f"{self._folder(_name(batch.tag))}/{_REQUESTS}"
+        requests = batch.file_id or f"{self._folder(batch_name(batch.tag))}/{_REQUESTS}"
         addresses = [requests]
         if batch.batch_id is not None:
             results = _results_file(_results_beside(requests), batch.batch_id)
@@ -258,11 +257,6 @@ def _created(bedrock: Any, operation: str, asked: Mapping[str, Any]) -> Mapping[
         kind = {"modelInvocationType": "Converse"}
     made: Mapping[str, Any] = bedrock.create_model_invocation_job(**asked, **kind)
     return made
-
-
-def _name(tag: str) -> str:
-    """Return what a batch is called: its job, and its folder in the bucket."""
-    return f"jisi-{tag}"
 
 
 def _object(address: str) -> dict[str, str]:

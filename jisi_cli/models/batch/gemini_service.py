@@ -18,10 +18,12 @@ from jisi_cli.models.batch.service import (
     Match,
     RefusedError,
     State,
+    batch_name,
     checked_id,
     client_of,
     lines_of,
     optional_id,
+    row_in,
     told,
 )
 from jisi_cli.models.failure import ProviderFailure, one_line
@@ -103,7 +105,7 @@ class GeminiService:
         announced |= {"header-content-length": str(file.size), "header-content-type": _KIND}
         headers = {f"{_UPLOAD}{name}": value for name, value in announced.items()}
         async with self._told():
-            about = {"file": {"displayName": _name(tag)}}
+            about = {"file": {"displayName": batch_name(tag)}}
             begun = await self._answered("POST", self._upload, headers=headers, json=about)
             address = self._beside(begun.headers.get(f"{_UPLOAD}url", ""))
             headers = {f"{_UPLOAD}command": "upload, finalize", f"{_UPLOAD}offset": "0"}
@@ -133,7 +135,7 @@ class GeminiService:
             ProviderFailure: It was not taken, or that is not known.
         """
         source = {"fileName": f"files/{checked_id(batch.file_id, 'file')}"}
-        body = {"batch": {"displayName": _name(batch.tag), "inputConfig": source}}
+        body = {"batch": {"displayName": batch_name(batch.tag), "inputConfig": source}}
         async with self._told():
             made = await self._json("POST", f"{self._base}/models/{self._model}:batchGenerateContent", json=body)
             return checked_id(_id_in(made.get("name"), "batches"), "batch")
@@ -147,7 +149,7 @@ class GeminiService:
         async with self._told():
             async for found in self._listed("batches", "operations"):
                 about = found.get("metadata")
-                if isinstance(about, dict) and about.get("displayName") == _name(batch.tag):
+                if isinstance(about, dict) and about.get("displayName") == batch_name(batch.tag):
                     return Match(checked_id(_id_in(found.get("name"), "batches"), "batch"))
         return None
 
@@ -203,7 +205,7 @@ class GeminiService:
         """Return the name of a file that arrived without our hearing of it; None where there is none."""
         async with self._told():
             async for found in self._listed("files", "files"):
-                if found.get("displayName") == _name(tag):
+                if found.get("displayName") == batch_name(tag):
                     return checked_id(_id_in(found.get("name"), "files"), "file")
         return None
 
@@ -303,15 +305,6 @@ def object_in(response: httpx.Response) -> dict[str, Any]:
     return found
 
 
-def row_in(line: bytes) -> Mapping[str, Any]:
-    """Return the object that a line of results is; an empty one where it is none."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
-
-
 def status_in(word: object, prefix: str) -> str:
     """Return the word of `State` for one of Google's; empty where it says none."""
     said = word.removeprefix(prefix).removeprefix("JOB_STATE_") if isinstance(word, str) else ""
@@ -339,7 +332,3 @@ def failed(key: str, error: Any) -> Result:  # noqa: ANN401 - whatever the provi
 def _id_in(name: object, kind: str) -> object:
     """Return the last part of a provider's name of a thing, which begins with its kind."""
     return name.removeprefix(f"{kind}/") if isinstance(name, str) else name
-
-
-def _name(tag: str) -> str:
-    return f"jisi-{tag}"

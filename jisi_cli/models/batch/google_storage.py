@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from jisi_cli.models.batch.gemini_service import listed, object_in, pieces_of
-from jisi_cli.models.batch.service import lines_of
+from jisi_cli.models.batch.service import batch_name, lines_of
 from jisi_cli.models.failure import ProviderFailure
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Folder(NamedTuple):
     @classmethod
     def of(cls, store: Address, tag: str) -> Folder:
         """Return the folder of a batch of ours, by its tag."""
-        return cls(store.authority, f"{store.prefix}/jisi-{tag}")
+        return cls(store.authority, f"{store.prefix}/{batch_name(tag)}")
 
     @classmethod
     def at(cls, address: object) -> Folder:

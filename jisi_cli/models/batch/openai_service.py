@@ -14,11 +14,13 @@ from jisi_cli.models.batch.service import (
     Match,
     RefusedError,
     State,
+    batch_name,
     checked_id,
     client_of,
     count_in,
     lines_of,
     optional_id,
+    row_in,
     told,
 )
 from jisi_cli.models.failure import ProviderFailure, one_line
@@ -171,11 +173,8 @@ class OpenAIService:
 
     def result_in(self, line: bytes) -> Result | None:
         """Return what a line of either file says; None where it is no result."""
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        key = row.get("custom_id") if isinstance(row, dict) else None
+        row = row_in(line)
+        key = row.get("custom_id")
         if not isinstance(key, str):
             return None
         answer = row.get("response")
@@ -243,7 +242,7 @@ class OpenAIService:
 
 
 def _file_name(tag: str) -> str:
-    return f"jisi-{tag}.jsonl"
+    return f"{batch_name(tag)}.jsonl"
 
 
 def _failure_in(error: Any) -> ProviderFailure:  # noqa: ANN401 - whatever the provider wrote

@@ -6,6 +6,7 @@ status is one of a few words, results are read line by line within bounds, and n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -263,6 +264,20 @@ async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise ProviderFailure("a line of the results goes on without end")
     if rest:
         yield bytes(rest)
+
+
+def batch_name(tag: str) -> str:
+    """Return what a batch is called at a provider that lets us name it."""
+    return f"jisi-{tag}"
+
+
+def row_in(line: bytes) -> Mapping[str, Any]:
+    """Return the object that a line of results is; an empty one where it is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def checked_id(value: object, what: str) -> str:

@@ -15,10 +15,10 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from jisi_cli.models.batch.gemini_service import failed, listed, number_in, object_in, row_in, status_in
+from jisi_cli.models.batch.gemini_service import failed, listed, number_in, object_in, status_in
 from jisi_cli.models.batch.google_storage import Folder, Storage, are_results, storage_address
 from jisi_cli.models.batch.outcome import Result
-from jisi_cli.models.batch.service import NOT_FOUND, Match, State, checked_id, client_of, told
+from jisi_cli.models.batch.service import NOT_FOUND, Match, State, batch_name, checked_id, client_of, row_in, told
 from jisi_cli.models.failure import ProviderFailure, one_line
 from jisi_cli.models.redaction import withheld_from
 
@@ -99,7 +99,7 @@ class VertexService:
         """
         folder = Folder.at(batch.file_id)
         body = {
-            "displayName": _name(batch.tag),
+            "displayName": batch_name(batch.tag),
             "model": self._model,
             "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [folder.requests]}},
             "outputConfig": {
@@ -117,7 +117,7 @@ class VertexService:
         Raises:
             ProviderFailure: It cannot be asked.
         """
-        name = _name(batch.tag)
+        name = batch_name(batch.tag)
         async with self._told() as headers:
 
             async def page(which: Mapping[str, str]) -> Mapping[str, Any]:
@@ -227,7 +227,3 @@ def _error_in(status: Any) -> Any:  # noqa: ANN401 - whatever the provider wrote
 def _id_of(job: Mapping[str, Any]) -> str:
     name = job.get("name")
     return checked_id(name.rpartition("/")[2] if isinstance(name, str) else name, "batch")
-
-
-def _name(tag: str) -> str:
-    return f"jisi-{tag}"
