@@ -223,5 +223,10 @@ def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         importlib.invalidate_caches()
 
     yield install
+    # Other tests of this process list all methods, in whatever order tests are dealt to processes.
+    if "jisi_cli.methods.registry" in sys.modules:
+        methods = sys.modules["jisi_cli.methods.registry"]._METHODS
+        for method in [name for name, info in methods.items() if info.made_by.__module__ in names]:
+            del methods[method]
     for name in names:
         sys.modules.pop(name, None)

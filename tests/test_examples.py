@@ -112,8 +112,8 @@ def test_readmes_commands_run(lines: list[str], clone: Path, monkeypatch: pytest
             run_line(line)
 
 
-def test_readmes_settings_can_be_read(tmp_path: Path) -> None:
-    (settings,) = (text for text in blocks("toml") if "[[models]]" in text)
+@pytest.mark.parametrize("settings", [text for text in blocks("toml") if "[[models]]" in text])
+def test_readmes_settings_can_be_read(settings: str, tmp_path: Path) -> None:
     (tmp_path / "jisi.toml").write_text(settings, encoding="utf-8")
     assert load_config(tmp_path / "jisi.toml").models
 
