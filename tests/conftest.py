@@ -60,7 +60,6 @@ sys.addaudithook(_refuse_network)
 SLOW = frozenset(
     {
         *("benchmarks", "cli", "cluster", "faults", "hostile", "report", "screenshots", "serve"),
-        *("bank/test_killed_builds.py", "bank/test_lock.py", "bank/test_unreadable_banks.py"),
         *(
             "embed/test_bert.py",
             "embed/test_hub.py",
@@ -68,7 +67,8 @@ SLOW = frozenset(
             "embed/test_sentence_transformer.py",
         ),
         *("embed/test_start_up.py", "embed/test_folder_check.py", "embed/test_unit_embedder.py"),
-        *("formats/test_jisi_release.py", "formats/test_damage.py", "bank/test_export.py"),
+        *("formats/test_jisi_release.py", "formats/test_damage.py", "formats/test_hub_dataset.py"),
+        *("bank/test_export.py", "bank/test_killed_builds.py", "bank/test_lock.py", "bank/test_unreadable_banks.py"),
         *(
             "grading/test_grader_set.py",
             "models/test_outgoing.py",

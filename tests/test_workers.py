@@ -11,6 +11,7 @@ import pytest
 from tests.cli.commands import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot keep a process to some cores")
 @pytest.mark.parametrize("count", ["jisi_cli.workers.usable_cores()", "jisi_cli.embed.bert._cores().count"])
 def test_a_process_that_may_run_on_one_core_counts_one(count: str) -> None:

@@ -97,6 +97,7 @@ def test_without_the_extra_every_command_names_it(
     assert 'pip install "jisi[s3]"' in says_one_error(run, 2)
 
 
+@pytest.mark.slow
 def test_a_bank_on_disk_costs_no_import_of_what_a_store_needs() -> None:
     code = (
         "import sys; from jisi_cli.bank.bank import Bank; Bank('sample_data/bank').keys; "

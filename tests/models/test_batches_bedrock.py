@@ -371,6 +371,7 @@ def test_an_entry_that_lacks_something_is_refused_with_the_remedy(changed: dict[
         require_batch([replace(bedrock_entry(), **changed)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "environment", "share"),
     [

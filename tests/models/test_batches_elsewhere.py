@@ -318,6 +318,7 @@ def test_money_for_a_batch_that_may_be_there_is_counted_at_its_most(
     assert journal.promised_usd(datetime.now(UTC) - timedelta(hours=1)) > 3 * 20 * 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "address", "share"),
     [

@@ -341,6 +341,7 @@ def test_only_a_folder_of_ours_is_one(address: str | None) -> None:
     assert not google_storage.are_results(folder.requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "address", "share"),
     [
