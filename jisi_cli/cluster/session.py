@@ -68,7 +68,7 @@ class Session:
             if not self.is_own:
                 _require_welcome(address)
             self.ray.init(address=address, **_OPTIONS, **(_own_cluster() if self.is_own else {}))
-        _keep_stdout_for_results()
+        self._give_stdout_back = _keep_stdout_for_results()
         self._watch_head(self.ray.get_runtime_context().gcs_address)
 
     def require_head(self) -> None:
@@ -108,6 +108,7 @@ class Session:
         self._closed.set()
         if not self._was_there:
             self.ray.shutdown()
+            self._give_stdout_back()
 
     def _watch_head(self, address: str) -> None:
         """Look now and then, on a thread, whether the head of a cluster is there.
@@ -221,16 +222,22 @@ def _require_welcome(address: str) -> None:
             ) from None
 
 
-def _keep_stdout_for_results() -> None:
+def _keep_stdout_for_results() -> Callable[[], None]:
     """Stop Ray from printing to stdout what the cluster says of its nodes, such as that one has died.
 
     It does so whatever `log_to_driver` says, and has no option against it. What matters of it is told by whoever waits
     for a worker.
+
+    Returns:
+        Lets Ray print again, for a program that goes on to use Ray itself.
     """
     from ray._private import worker
 
-    if hasattr(worker, "print_to_stdstream"):  # Ray's own name for it, which it may change
-        worker.print_to_stdstream = lambda *_, **__: None
+    told = getattr(worker, "print_to_stdstream", None)  # Ray's own name for it, which it may change
+    if told is None:
+        return lambda: None
+    worker.print_to_stdstream = lambda *_, **__: None
+    return lambda: setattr(worker, "print_to_stdstream", told)
 
 
 @contextlib.contextmanager

@@ -43,10 +43,10 @@ def say(words: str) -> None:
     from ray._private.utils import publish_error_to_driver
 
     heard = threading.Event()
-    told = worker.print_to_stdstream
+    printed = worker.print_to_stdstream
 
     def listen(data: dict[str, Any], *rest: Any, **others: Any) -> None:
-        told(data, *rest, **others)
+        printed(data, *rest, **others)
         if words in str(data):
             heard.set()
 
@@ -56,6 +56,7 @@ def say(words: str) -> None:
     for _ in range(100):
         publish_error_to_driver("raylet_died", words, client)
         if heard.wait(0.2):
+            worker.print_to_stdstream = printed
             return
     raise RuntimeError("no driver heard it")
 
@@ -63,6 +64,9 @@ def say(words: str) -> None:
 def main(text: str, folder: Path) -> None:
     engine = read_engine(text)
     assert engine is not None
+    from ray._private import worker
+
+    told = worker.print_to_stdstream
     session = Session(engine)
     say(SAID)
     crew: Crew[int, int] = Crew(session, 2, squaring, folder)
@@ -73,6 +77,8 @@ def main(text: str, folder: Path) -> None:
         except JisiError as error:
             print(json.dumps([type(error).__name__, str(error)]))
     session.close()
+    # A program that goes on to use Ray itself hears what its cluster says.
+    assert worker.print_to_stdstream is told
 
 
 if __name__ == "__main__":

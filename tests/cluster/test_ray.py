@@ -156,6 +156,7 @@ def test_pieces_of_a_node_that_is_killed_are_done_by_another_once_and_in_order(n
     wait_for(process, lambda: len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) == 2)
     nodes.kill(nodes.others[0])
     out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
     # Nothing but results: what the cluster says of its nodes, here that one has died, is no output of ours.
     squares, refused = map(json.loads, out.splitlines())
     assert squares == [number * number for number in range(crew_process.PIECES)], err
